@@ -1,0 +1,1 @@
+"""Backends: whatever finds objects in a picture."""

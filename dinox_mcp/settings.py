@@ -1,0 +1,138 @@
+"""Every option, its environment name and its default: the one place."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from dinox_mcp.errors import SettingsError
+
+MiB = 1024 * 1024
+Names = Annotated[tuple[str, ...], NoDecode]
+Transport = Literal["stdio", "http", "sse"]
+
+
+class Settings(BaseSettings):
+    """Options of the server, the command line and the Python API.
+
+    Each is read from the environment variable `DINOX_MCP_<NAME>`, or from the name that the vendor's own
+    server uses where it has one. Settings are values: they compare, hash by identity and pickle.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DINOX_MCP_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        validate_default=False,
+    )
+
+    # Backends
+    backend: str = Field("auto", description="auto, dinox, local, embedded, or a plug-in's name")
+    api_key: SecretStr | None = Field(
+        None, validation_alias="DINOX_API_KEY", description="key of the DINO-X cloud API"
+    )
+    api_base_url: AnyHttpUrl = Field(
+        AnyHttpUrl("https://api.deepdataspace.com"),
+        validation_alias="DINOX_API_BASE_URL",
+        description="the DINO-X cloud API, a proxy of it, or a test",
+    )
+    timeout_s: float = Field(120, gt=0, description="seconds that one detection may take")
+    upload_max_side: int = Field(1536, ge=64, description="long side of the picture uploaded to the cloud")
+    upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the picture uploaded")
+    cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is kept for the same question")
+
+    # Pictures coming in
+    allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+        None,
+        description=f"folders that pictures may be read from, joined by '{os.pathsep}'; "
+        "unset: any over stdio, none over HTTP",
+    )
+    allow_http: bool = Field(False, description="fetch pictures over http:// too, not only https://")
+    private_hosts: Names = Field(
+        (), description="hosts (name or name:port) to fetch from although their address is private"
+    )
+    fetch_timeout_s: float = Field(20, gt=0, description="seconds that fetching a picture may take")
+    max_image_bytes: int = Field(50 * MiB, gt=0, description="largest picture file")
+    max_image_pixels: int = Field(100_000_000, gt=0, description="largest picture in pixels")
+
+    # Pictures and results going out
+    output_folder: Path | None = Field(
+        None,
+        validation_alias="IMAGE_STORAGE_DIRECTORY",
+        description="folder where annotated pictures are saved at full size (stdio and command line)",
+    )
+    preview_max_side: int = Field(1568, ge=64, description="long side of a picture in a reply")
+    preview_max_bytes: int = Field(500_000, ge=10_000, description="size of a picture in a reply")
+    store_max_results: int = Field(500, ge=1, description="results kept for later calls")
+    store_max_bytes: int = Field(256 * MiB, ge=1, description="memory that kept results may take")
+
+    # Serving
+    transport: Transport = Field("stdio", description="stdio, http (streamable) or sse")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    token: SecretStr | None = Field(None, description="bearer token that HTTP clients must send")
+    no_auth: bool = Field(False, description="serve other hosts than localhost without a token")
+    allowed_hosts: Names = Field((), description="Host headers to accept, as in 'mcp.example.com:*'")
+    allowed_origins: Names = Field((), description="Origin headers to accept, as in 'https://example.com'")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="log to stderr")
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:  # noqa: ANN401 - each flag is validated by its field
+        """Read the environment; flags that are given (not None) win.
+
+        Raises:
+            SettingsError: one line that names the option, the value and what would be right.
+        """
+        try:
+            return cls(**{name: value for name, value in flags.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsError("; ".join(_explain(cls, problem) for problem in error.errors())) from None
+
+    @field_validator("private_hosts", "allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_folders", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        folders = value.split(os.pathsep) if isinstance(value, str) else value
+        if not isinstance(folders, list | tuple):
+            return folders
+        return tuple(Path(folder).expanduser() for folder in folders if str(folder))
+
+    @field_validator("output_folder")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @field_validator("api_key", "token")
+    @classmethod
+    def _key_fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header")
+        return SecretStr(text) if text else None
+
+
+def environment_name(field: str) -> str:
+    """Name the environment variable of an option."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"DINOX_MCP_{field.upper()}"
+
+
+def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    name = str(problem["loc"][0])
+    field = name if name in cls.model_fields else name.removeprefix("DINOX_MCP_").lower()
+    field = next((known for known in cls.model_fields if environment_name(known) == name), field)
+    if field not in cls.model_fields:
+        return f"{name}: no such option; see dinox-mcp --help"
+    secret = field in {"api_key", "token"}
+    value = "" if secret else f" (got {problem['input']!r})"
+    return f"{environment_name(field)}: {problem['msg'].removeprefix('Value error, ')}{value}"
