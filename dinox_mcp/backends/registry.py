@@ -1,0 +1,74 @@
+"""Which backends there are, which one answers, and their lives: created on first use, closed together."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import anyio
+
+from dinox_mcp.backends.base import Backend
+from dinox_mcp.errors import BackendError, DinoxError, SettingsError
+from dinox_mcp.settings import Settings
+
+GROUP = "dinox_mcp.backends"
+
+
+class Backends:
+    """The backends of one detector, by name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._created: dict[str, Backend] = {}
+
+    def choose(self, *, caller_has_key: bool = False) -> str:
+        """Name the backend that settings ask for; `auto` is the cloud where there is a key, else embedded."""
+        if self._settings.backend != "auto":
+            return self._settings.backend
+        return "dinox" if caller_has_key or self._settings.api_key else "embedded"
+
+    def get(self, name: str) -> Backend:
+        """Give the backend of a name, created on first use.
+
+        Raises:
+            SettingsError: there is none of that name, or it does not load.
+        """
+        if name not in self._created:
+            self._created[name] = _load(name, self._settings)
+        return self._created[name]
+
+    async def aclose(self) -> None:
+        """Close every backend that was created; one that fails does not keep the others open."""
+        failures = []
+        while self._created:
+            name, backend = self._created.popitem()
+            try:
+                with anyio.move_on_after(5, shield=True):
+                    await backend.aclose()
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; all must be closed
+                failures.append(f"{name}: {error}")
+        if failures:
+            raise BackendError(f"closing failed: {'; '.join(failures)}")
+
+
+def installed() -> dict[str, EntryPoint]:
+    """List the installed backends, plug-ins included, by name."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _load(name: str, settings: Settings) -> Backend:
+    known = installed()
+    if name not in known:
+        hint = '; the local models come with a later version' if name == "local" else ""
+        raise SettingsError(
+            f"DINOX_MCP_BACKEND: there is no backend {name!r}{hint}; choose auto or one of {', '.join(sorted(known))}"
+        )
+    try:
+        create: Callable[[Settings], Any] = known[name].load()
+        backend: Backend = create(settings)
+    except DinoxError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        raise SettingsError(
+            f"the backend {name!r} ({known[name].value}) does not load: {error!r}; reinstall it or choose another"
+        ) from error
+    return backend

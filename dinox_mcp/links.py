@@ -1,0 +1,52 @@
+"""The resource URIs of a result: written into replies, served as resources, accepted wherever an image is."""
+
+import re
+from typing import NamedTuple
+
+from dinox_mcp.errors import InputError
+
+SCHEME = "dinox://"
+RESULT = "dinox://results/{result_id}"
+PICTURE = RESULT + "/image.jpg"
+ANNOTATED_JPEG = RESULT + "/annotated.jpg"
+ANNOTATED_PNG = RESULT + "/annotated.png"
+COCO = RESULT + "/coco.json"
+CROP = RESULT + "/objects/{number}/crop.jpg"
+MASK = RESULT + "/objects/{number}/mask.png"
+
+_URI = re.compile(
+    r"dinox://results/(?P<result_id>[^/?#]+)"
+    r"(?:/(?:(?P<view>image\.jpg|annotated\.jpg|annotated\.png)|objects/(?P<number>\d{1,6})/(?P<part>crop\.jpg|mask\.png)))?/?",
+    re.IGNORECASE,
+)
+
+
+class Target(NamedTuple):
+    """What a URI names: a picture of a result, or of one object in it."""
+
+    result_id: str
+    view: str
+    number: int | None = None
+
+
+def parse_image_uri(uri: str) -> Target:
+    """Read a URI that names a picture; a result by itself stands for the picture that was looked at.
+
+    Raises:
+        InputError: it names no picture of ours.
+    """
+    match = _URI.fullmatch(uri.strip())
+    if not match:
+        raise InputError(
+            f"{uri.strip()[:80]!r} is no picture of a result; use {RESULT}, {ANNOTATED_JPEG} or {CROP} with the "
+            "result_id of an answer"
+        )
+    number = match["number"]
+    view = match["view"] or match["part"] or "image.jpg"
+    return Target(match["result_id"], view.lower(), int(number) if number else None)
+
+
+def bare_id(result: str) -> str:
+    """Accept a result's URI, or one below it, wherever its id is expected."""
+    text = result.strip()
+    return text.removeprefix("dinox://results/").split("/")[0] if text.lower().startswith(SCHEME) else text

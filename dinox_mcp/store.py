@@ -1,0 +1,92 @@
+"""Results and their pictures by unguessable id: bounded in count and bytes, apart for each tenant."""
+
+import secrets
+from collections import Counter, OrderedDict
+from typing import NamedTuple
+
+from dinox_mcp.errors import NotFoundError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import DetectionResult
+
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_BYTES_PER_OBJECT = 500
+"""What a detection without its mask takes in memory, about."""
+
+
+def new_result_id() -> str:
+    """Make an id of 80 random bits that a model copies without mistakes: no upper case, no look-alikes."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+
+class Stored(NamedTuple):
+    """A result with the picture that it was made from."""
+
+    result: DetectionResult
+    picture: Picture
+
+
+class Store:
+    """Keeps results for later calls; the least recently used leave first.
+
+    A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key
+    over HTTP. A picture that several results share is kept, and counted, once.
+    """
+
+    def __init__(self, max_results: int, max_bytes: int) -> None:
+        self._max_results = max_results
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[tuple[str, str], Stored] = OrderedDict()
+        self._pictures: dict[str, Picture] = {}
+        self._uses: Counter[str] = Counter()
+        self._bytes = 0
+
+    def put(self, result: DetectionResult, picture: Picture, tenant: str = "") -> DetectionResult:
+        """Keep a result, letting the oldest leave until everything fits; the newest always stays."""
+        digest = picture.digest
+        if digest not in self._pictures:
+            self._pictures[digest] = picture
+            self._bytes += len(picture.data)
+        self._uses[digest] += 1
+        self._entries[tenant, result.result_id] = Stored(result, self._pictures[digest])
+        self._bytes += _size(result)
+        while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
+            self._drop_oldest()
+        return result
+
+    def get(self, result_id: str, tenant: str = "") -> Stored:
+        """Fetch a result and its picture.
+
+        Raises:
+            NotFoundError: it was never made, made by another tenant, or has left to make room.
+        """
+        try:
+            self._entries.move_to_end((tenant, result_id))
+        except KeyError:
+            raise NotFoundError(
+                f"there is no result {result_id[:40]!r} (results are kept for a while, until newer ones take their "
+                "place); call detect_objects or detect_prompt_free again and use the result_id of its answer"
+            ) from None
+        return self._entries[tenant, result_id]
+
+    def recent(self, tenant: str = "") -> list[Stored]:
+        """List a tenant's results, the latest used first."""
+        return [stored for (owner, _), stored in reversed(self._entries.items()) if owner == tenant]
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory that the kept results and pictures take, about."""
+        return self._bytes
+
+    def _drop_oldest(self) -> None:
+        _, stored = self._entries.popitem(last=False)
+        self._bytes -= _size(stored.result)
+        digest = stored.picture.digest
+        self._uses[digest] -= 1
+        if not self._uses[digest]:
+            del self._uses[digest]
+            self._bytes -= len(self._pictures.pop(digest).data)
+
+
+def _size(result: DetectionResult) -> int:
+    masks = sum(len(found.mask.counts) for found in result.objects if found.mask)
+    return masks + _BYTES_PER_OBJECT * (1 + len(result.objects))
