@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dinox_mcp import links, views
 from dinox_mcp.backends.base import Backend, Call, Progress, silent
-from dinox_mcp.backends.registry import Backends, installed
+from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
 from dinox_mcp.images.loader import ImageLoader
@@ -44,11 +44,13 @@ class Detector:
     Example:
         async with Detector() as detector:
             result = await detector.detect("photo.jpg", ["person", "red car"])
+
+    `backends` are ready-made ones of your own, which come before the installed ones.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, backends: Iterable[Backend] = ()) -> None:
         self.settings = settings or Settings.load()
-        self.backends = Backends(self.settings)
+        self.backends = Backends(self.settings, backends)
         self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
         self._loader = ImageLoader(self.settings)
         self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
@@ -96,16 +98,18 @@ class Detector:
         name = self.backends.choose(caller_has_key=caller.api_key is not None)
         backend = self.backends.get(name)
         self._check(backend, request)
-        picture = image if isinstance(image, Picture) else await self.load(image, caller)
-        question = (caller.tenant, name, picture.digest, request)
+        if not isinstance(image, Picture):
+            await progress(0, "reading the picture")
+            image = await self.load(image, caller)
+        question = (caller.tenant, name, image.digest, request)
         found = self._answers.get(question)
         cached = found is not None
         if found is None:
-            found = await backend.detect(picture, request, Call(progress, caller.api_key))
+            found = await backend.detect(image, request, Call(progress, caller.api_key))
             if _size(found) <= ANSWERS_BYTES:
                 self._answers[question] = found
-        result = _number(found, name, picture, request, max_objects, cached=cached)
-        return self.store.put(result, picture, caller.tenant)
+        result = _number(found, name, image, request, max_objects, cached=cached)
+        return self.store.put(result, image, caller.tenant)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load a picture from wherever `image` points.
@@ -127,6 +131,14 @@ class Detector:
         """
         return self.store.get(links.bare_id(result_id), caller.tenant)
 
+    def known_labels(self, *, recent: bool = True) -> list[str]:
+        """List labels worth suggesting: a closed vocabulary's, and those of recent results."""
+        labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities.labels or ())
+        if recent:
+            for stored in self.store.recent():
+                labels.update(dict.fromkeys(stored.result.counts))
+        return list(labels)
+
     async def draw[T](self, work: Callable[[], T]) -> T:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory."""
         return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._drawing)
@@ -141,7 +153,7 @@ class Detector:
             self._refuse(backend, "text prompts", lambda other: other.capabilities.text_prompts)
 
     def _refuse(self, backend: Backend, what: str, able: Callable[[Backend], bool]) -> NoReturn:
-        others = [name for name in installed() if name != backend.name and self._can(name, able)]
+        others = [name for name in self.backends.names() if name != backend.name and self._can(name, able)]
         remedy = f"the backend {' or '.join(sorted(others))} can" if others else "no installed backend can"
         if "dinox" in others and not self.settings.api_key:
             remedy += " (dinox needs DINOX_API_KEY, see https://deepdataspace.com)"

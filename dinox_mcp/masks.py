@@ -37,6 +37,22 @@ def decode(mask: Mask) -> Bits:
     return np.repeat(values, runs).reshape((height, width), order="F")
 
 
+def window(mask: Mask) -> tuple[int, int, Bits]:
+    """Decode only the smallest upright window that holds the foreground: its left, its top, and its pixels.
+
+    Raises:
+        ValueError: the string is not a mask of the size that it claims.
+    """
+    column, top, bottom = _segments(_runs(mask), mask.size[0])
+    if not column.size:
+        return 0, 0, np.zeros((0, 0), dtype=np.bool_)
+    x, y = int(column[0]), int(top.min())
+    width, height = int(column[-1]) + 1 - x, int(bottom.max()) - y
+    base = (column - x) * height - y
+    runs = _join(base + top, base + bottom, width * height)
+    return x, y, np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape((height, width), order="F")
+
+
 def area(mask: Mask) -> int:
     """Count the foreground pixels.
 
@@ -97,8 +113,8 @@ def _join(start: Runs, stop: Runs, size: int) -> Runs:
 def _runs(mask: Mask) -> Runs:
     """Read the string and check that it fills the mask's size exactly."""
     height, width = mask.size
-    codes = np.frombuffer(mask.counts.encode("latin-1", "replace"), dtype=np.uint8).astype(np.int64) - 48
-    if height <= 0 or width <= 0 or not codes.size or codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
+    codes = np.frombuffer(mask.counts.encode("ascii", "ignore"), dtype=np.uint8).astype(np.int64) - 48
+    if height <= 0 or width <= 0 or codes.size != max(1, len(mask.counts)) or codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
         raise ValueError(f"not a COCO RLE of {width}x{height} pixels")
     starts = np.concatenate(([0], np.flatnonzero(codes & 0x20 == 0)[:-1] + 1))
     place = np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size)))
@@ -112,7 +128,7 @@ def _runs(mask: Mask) -> Runs:
     runs[1::2] = np.cumsum(values[1::2])
     if values.size > 2:  # noqa: PLR2004 - the first, second and third runs are written as they are
         runs[2::2] = np.cumsum(values[2::2])
-    if runs.min() < 0 or runs.sum() != height * width:
+    if runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
         raise ValueError(f"not a COCO RLE of {width}x{height} pixels")
     return runs
 

@@ -1,21 +1,32 @@
-"""Pictures made of a picture and its objects. Slow functions on values: call them in a thread."""
+"""Pictures made of a picture and its objects. Slow functions on values: call them in a thread.
 
-from collections.abc import Collection, Sequence
+Drawing is imported when it is used: with NumPy it takes as long as a tenth of the server's start.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dinox_mcp import masks
+from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError, NotFoundError
 from dinox_mcp.geometry import Box, area, clip
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.links import Target
 from dinox_mcp.schema import DetectedObject
 from dinox_mcp.store import Stored
 
-FULL_JPEG_QUALITY = 92
+if TYPE_CHECKING:
+    from PIL import Image
+
+JPEG = "image/jpeg"
+PNG = "image/png"
+FULL_QUALITY = 92
+_MARGIN = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An encoded picture: its size in pixels and the `frame` of the original that it shows."""
+    """An encoded picture: its size in pixels, and the `frame` of the original that it shows."""
 
     data: bytes
     mime_type: str
@@ -25,38 +36,137 @@ class View:
 
 
 def select(
-    stored: Stored, numbers: Collection[int] = (), labels: Collection[str] = (), min_score: float = 0.0
+    objects: Sequence[DetectedObject],
+    numbers: Collection[int] = (),
+    labels: Iterable[str] = (),
+    min_score: float = 0.0,
 ) -> list[DetectedObject]:
-    """Choose objects of a result by number, label (any case) and score; no choice means all.
+    """Choose objects by number, label (any case) and score; no choice means all.
 
     Raises:
-        NotFoundError: a number or label is not in the result.
+        NotFoundError: there is no object of a number or label.
     """
     for number in numbers:
-        get_object(stored, number)
-    wanted = {label.casefold() for label in labels}
-    if unknown := wanted - {label.casefold() for label in stored.result.counts}:
+        get_object(objects, number)
+    known = {found.label.casefold(): found.label for found in objects}
+    wanted = {label.strip().casefold() for label in labels}
+    if unknown := sorted(wanted - known.keys()):
         raise NotFoundError(
-            f"result {stored.result.result_id} has no label {sorted(unknown)[0][:60]!r}; its labels are "
-            f"{', '.join(stored.result.counts) or '(none: nothing was found)'}"
+            f"there is no object labelled {unknown[0][:60]!r}; the labels are "
+            f"{', '.join(known.values()) or 'none, as nothing was found'}"
         )
     return [
         found
-        for found in stored.result.objects
+        for found in objects
         if (not numbers or found.id in numbers)
         and (not wanted or found.label.casefold() in wanted)
         and (found.score is None or found.score >= min_score)
     ]
 
 
-def get_object(stored: Stored, number: int) -> DetectedObject:
-    """Give an object of a result by its number.
+def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject:
+    """Give an object by its number.
 
     Raises:
-        NotFoundError: the result has no such number.
+        NotFoundError: there is none.
     """
-    objects = stored.result.objects
-    if not 1 <= number <= len(objects):
-        known = f"numbers 1 to {len(objects)}" if objects else "no objects"
-        raise NotFoundError(f"result {stored.result.result_id} has no object {number}, it has {known}")
-    return objects[number - 1]
+    for found in objects:
+        if found.id == number:
+            return found
+    known = f"the numbers are 1 to {len(objects)}" if objects else "there are no objects"
+    raise NotFoundError(f"there is no object {number}; {known}")
+
+
+def annotated(
+    picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int
+) -> View:
+    """Draw objects on a picture, small enough for a reply: JPEG within `max_side` pixels and `max_bytes`."""
+    from dinox_mcp.drawing.encode import fit_bytes
+
+    data, mime_type, size = fit_bytes(_drawn(picture, objects, style, max_side), max_bytes)
+    return View(data, mime_type, *size, (0, 0, picture.width, picture.height))
+
+
+def annotated_file(
+    picture: Picture, objects: Sequence[DetectedObject], style: Style, mime_type: str = JPEG
+) -> bytes:
+    """Draw objects on a picture at its full size and encode it as JPEG or PNG."""
+    from dinox_mcp.drawing.encode import encode_jpeg, encode_png
+
+    image = _drawn(picture, objects, style, None)
+    return encode_png(image) if mime_type == PNG else encode_jpeg(image, FULL_QUALITY)
+
+
+def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: int, max_bytes: int) -> View:
+    """Cut a region out of a picture at full resolution, enlarged when small, shrunk to fit a reply.
+
+    `padding` is the margin on each side as a part of the region's size.
+
+    Raises:
+        InputError: the region is empty, or none of it is in the picture.
+    """
+    from dinox_mcp.drawing.crops import crop
+    from dinox_mcp.drawing.encode import fit_bytes
+
+    if area(clip(bbox, picture.width, picture.height)) <= 0:
+        raise InputError(
+            f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} picture; "
+            "pass [x_min, y_min, x_max, y_max] in pixels of the original"
+        )
+    cut = crop(picture.rgb(), bbox, padding)
+    data, mime_type, size = fit_bytes(cut.image, max_bytes, max_side)
+    return View(data, mime_type, *size, cut.frame)
+
+
+def crop_file(stored: Stored, number: int) -> bytes:
+    """Cut one object out of its picture at full resolution, as JPEG.
+
+    Raises:
+        NotFoundError: there is no such object.
+    """
+    from dinox_mcp.drawing.crops import crop
+    from dinox_mcp.drawing.encode import encode_jpeg
+
+    found = get_object(stored.result.objects, number)
+    return encode_jpeg(crop(stored.picture.rgb(), found.bbox, _MARGIN).image, FULL_QUALITY)
+
+
+def mask_file(stored: Stored, number: int) -> bytes:
+    """Make the mask of one object a PNG of the picture's size, white on black.
+
+    Raises:
+        NotFoundError: there is no such object, or it has no mask.
+    """
+    from dinox_mcp.drawing.encode import mask_png
+
+    found = get_object(stored.result.objects, number)
+    if found.mask is None:
+        raise NotFoundError(f'object {number} has no mask; detect again with include=["masks"]')
+    return mask_png(found.mask)
+
+
+def picture_of(stored: Stored, target: Target) -> Picture:
+    """Give the picture that a URI names, so that it can be looked at again.
+
+    Raises:
+        NotFoundError: there is no such object or mask.
+    """
+    number = target.number or 0
+    match target.view:
+        case "crop.jpg":
+            data = crop_file(stored, number)
+        case "mask.png":
+            data = mask_file(stored, number)
+        case "annotated.jpg" | "annotated.png":
+            data = annotated_file(stored.picture, stored.result.objects, Style(), PNG)
+        case _:
+            return stored.picture
+    return Picture.from_bytes(data, f"{target.view} of {stored.result.result_id}")
+
+
+def _drawn(
+    picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int | None
+) -> "Image.Image":
+    from dinox_mcp.drawing.annotate import annotate
+
+    return annotate(picture.rgb(max_side), objects, original_size=(picture.width, picture.height), style=style)

@@ -1,6 +1,6 @@
 """Which backends there are, which one answers, and their lives: created on first use, closed together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -14,11 +14,15 @@ GROUP = "dinox_mcp.backends"
 
 
 class Backends:
-    """The backends of one detector, by name."""
+    """The backends of one detector, by name: those given ready-made, and the installed ones on first use."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, given: Iterable[Backend] = ()) -> None:
         self._settings = settings
-        self._created: dict[str, Backend] = {}
+        self._created: dict[str, Backend] = {backend.name: backend for backend in given}
+
+    def names(self) -> list[str]:
+        """List the names of all backends, in alphabetical order."""
+        return sorted({*installed(), *self._created})
 
     def choose(self, *, caller_has_key: bool = False) -> str:
         """Name the backend that settings ask for; `auto` is the cloud where there is a key, else embedded."""
@@ -35,6 +39,24 @@ class Backends:
         if name not in self._created:
             self._created[name] = _load(name, self._settings)
         return self._created[name]
+
+    def describe(self) -> list[dict[str, object]]:
+        """List the installed backends with what each can do, or why it does not load."""
+        return [self._describe(name) for name in self.names()]
+
+    def _describe(self, name: str) -> dict[str, object]:
+        try:
+            able = self.get(name).capabilities
+        except DinoxError as error:
+            return {"name": name, "error": str(error)}
+        return {
+            "name": name,
+            "chosen": name == self.choose(),
+            "text_prompts": able.text_prompts,
+            "prompt_free": able.prompt_free,
+            "outputs": sorted(able.outputs),
+            "labels": list(able.labels) if able.labels is not None else "any noun",
+        }
 
     async def aclose(self) -> None:
         """Close every backend that was created; one that fails does not keep the others open."""

@@ -1,0 +1,35 @@
+"""The MCP server over a detector: everything registered, nothing running yet."""
+
+from mcp.server import MCPServer
+from mcp.types import Icon
+
+from dinox_mcp import __version__
+from dinox_mcp.detector import Detector
+from dinox_mcp.server import prompts, resources, tools
+from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
+
+# An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be.
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath fill='%2306c' "
+    "d='M0 4q4-6 8 0q-4 6-8 0'/%3E%3Ccircle cx='4' cy='4' r='1.5' fill='%23fff'/%3E%3C/svg%3E"
+)
+
+
+def build_server(detector: Detector) -> MCPServer:
+    """Make the server; the caller runs it and closes the detector."""
+    settings = detector.settings
+    mcp = MCPServer(
+        "dinox-mcp",
+        title="DINO-X: eyes for exact questions",
+        description="Finds, counts, reads and shows objects in pictures.",
+        instructions=INSTRUCTIONS if settings.transport == "stdio" else INSTRUCTIONS + REMOTE,
+        icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
+        version=__version__,
+        log_level=settings.log_level.upper(),
+    )
+    tools.register_detection(mcp, detector)
+    tools.register_pictures(mcp, detector)
+    resources.register_data(mcp, detector)
+    resources.register_pictures(mcp, detector)
+    prompts.register(mcp, detector)
+    return mcp

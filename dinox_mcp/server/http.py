@@ -1,0 +1,85 @@
+"""The server as an ASGI application: streamable HTTP or SSE, behind a token, with a health check."""
+
+import hmac
+
+from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dinox_mcp import __version__
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.settings import MiB, Settings
+
+LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
+HEALTH = "/health"
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to serve a network without a token, unless told to.
+
+    Raises:
+        SettingsError: the host is not this machine, and neither a token nor no_auth is set.
+    """
+    if settings.host not in LOCAL_HOSTS and not settings.token and not settings.no_auth:
+        raise SettingsError(
+            f"--host {settings.host} would let anyone on the network use this server; set DINOX_MCP_TOKEN to a secret "
+            "that clients send as 'Authorization: Bearer …', or pass --no-auth if something in front checks who calls"
+        )
+
+
+def build_app(mcp: MCPServer, settings: Settings) -> ASGIApp:
+    """Make the application for the transport of the settings: `/mcp` for http, `/sse` for sse, and `/health`."""
+
+    @mcp.custom_route(HEALTH, methods=["GET"])
+    async def health(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    # A data: URI is base64, four bytes for three, inside JSON that has some more to say.
+    body = settings.max_image_bytes * 4 // 3 + MiB
+    security = _security(settings)
+    if settings.transport == "sse":
+        app = mcp.sse_app(host=settings.host, transport_security=security, max_request_body_size=body)
+    else:
+        app = mcp.streamable_http_app(
+            host=settings.host, transport_security=security, max_request_body_size=body, stateless_http=True
+        )
+    return BearerToken(app, settings.token.get_secret_value()) if settings.token else app
+
+
+class BearerToken:
+    """Lets a request through only with the right token; the health check needs none."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = b"bearer " + token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 to whoever does not have the token."""
+        if scope["type"] != "http" or scope["path"] == HEALTH or self._is_right(dict(scope["headers"])):
+            await self._app(scope, receive, send)
+            return
+        response = JSONResponse(
+            {"error": "send the server's token as 'Authorization: Bearer <token>'"},
+            status_code=401,
+            headers={"WWW-Authenticate": 'Bearer realm="dinox-mcp"'},
+        )
+        await response(scope, receive, send)
+
+    def _is_right(self, headers: dict[bytes, bytes]) -> bool:
+        given = headers.get(b"authorization", b"")
+        scheme, _, token = given.partition(b" ")
+        return hmac.compare_digest(scheme.lower() + b" " + token.strip(), self._expected)
+
+
+def _security(settings: Settings) -> TransportSecuritySettings | None:
+    """Check Host and Origin headers, against DNS rebinding: always on this machine, elsewhere as configured."""
+    if not settings.allowed_hosts and not settings.allowed_origins:
+        return None
+    local = [f"{host}:*" for host in ("127.0.0.1", "localhost", "[::1]")] if settings.host in LOCAL_HOSTS else []
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[*settings.allowed_hosts, *local],
+        allowed_origins=[*settings.allowed_origins, *(f"http://{host}" for host in local)],
+    )

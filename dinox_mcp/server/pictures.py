@@ -1,0 +1,144 @@
+"""What visualize and zoom do: find the picture and its objects, make the view, say what it shows."""
+
+import base64
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+
+from dinox_mcp import links, views
+from dinox_mcp.caller import Caller
+from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.errors import InputError
+from dinox_mcp.geometry import Box
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.output import save_annotated
+from dinox_mcp.schema import DetectedObject
+from dinox_mcp.server.parameters import DrawnObject, Part
+from dinox_mcp.server.replies import count, line
+from dinox_mcp.views import View
+
+_MAX_PADDING = 10
+
+
+class Selection(NamedTuple):
+    """Which objects to show: of a result, or given with an image."""
+
+    result: str | None
+    numbers: int | Sequence[int] | None
+    image: str | None
+    objects: Sequence[DrawnObject]
+    labels: Sequence[str]
+    min_score: float
+
+
+class Region(NamedTuple):
+    """Which region to show: an object of a result, or a box in a picture."""
+
+    result: str | None
+    number: int | None
+    image: str | None
+    bbox: Box | None
+    padding: float
+
+
+async def show_objects(
+    detector: Detector, selection: Selection, show: Sequence[Part], opacity: float, caller: Caller
+) -> CallToolResult:
+    """Draw the selected objects on their picture, and save the full size where a folder is set.
+
+    Raises:
+        InputError: there is no such result, object, label or picture.
+    """
+    if not 0 <= opacity <= 1:
+        raise InputError(f"opacity is {opacity:g}; choose 0 (invisible) to 1 (solid)")
+    style = Style(
+        boxes="boxes" in show, masks="masks" in show, labels="labels" in show, numbers="numbers" in show, opacity=opacity
+    )
+    picture, objects = await _find(detector, selection, caller)
+    numbers = [selection.numbers] if isinstance(selection.numbers, int) else selection.numbers or ()
+    chosen = views.select(objects, numbers, selection.labels, selection.min_score)
+    limits = detector.settings
+    view = await detector.draw(
+        partial(views.annotated, picture, chosen, style, limits.preview_max_side, limits.preview_max_bytes)
+    )
+    lines = [_what_is_drawn(selection, picture, objects, chosen), _scale(view)]
+    if selection.result is not None:
+        result_id = links.bare_id(selection.result)
+        lines.append(f"Full size: {links.ANNOTATED_PNG.replace('{result_id}', result_id)}")
+    if limits.output_folder and limits.transport == "stdio":
+        path = await detector.draw(partial(save_annotated, limits.output_folder, picture, chosen, style))
+        lines.append(f"Saved at full size: {path}")
+    return _reply(lines, view)
+
+
+async def show_region(detector: Detector, region: Region, caller: Caller) -> CallToolResult:
+    """Cut a region out of its picture.
+
+    Raises:
+        InputError: there is no such result, object or picture, or the region is not in it.
+    """
+    if not 0 <= region.padding <= _MAX_PADDING:
+        raise InputError(f"padding is {region.padding:g}; choose 0 to {_MAX_PADDING}, a part of the region's size")
+    picture, bbox, what = await _locate(detector, region, caller)
+    limits = detector.settings
+    view = await detector.draw(
+        partial(views.zoomed, picture, bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
+    )
+    frame = ", ".join(f"{edge:.0f}" for edge in view.frame)
+    return _reply([f"{what}: the region [{frame}] of the {picture.width}x{picture.height} original.", _scale(view)], view)
+
+
+async def _find(
+    detector: Detector, selection: Selection, caller: Caller
+) -> tuple[Picture, Sequence[DetectedObject]]:
+    if selection.result is not None:
+        if selection.objects:
+            raise InputError("pass objects with image, or numbers of a result with object, not objects with result")
+        stored = detector.result(selection.result, caller)
+        return stored.picture, stored.result.objects
+    if selection.image is None:
+        raise InputError("pass result (the result_id of an answer) or image (a path or URL) to visualize")
+    picture = await detector.load(selection.image, caller)
+    return picture, [
+        DetectedObject(id=number, **dict(drawn)) for number, drawn in enumerate(selection.objects, start=1)
+    ]
+
+
+async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[Picture, Box, str]:
+    if region.result is not None:
+        stored = detector.result(region.result, caller)
+        if region.number is not None:
+            found = views.get_object(stored.result.objects, region.number)
+            return stored.picture, found.bbox, f"Object {line(found)}"
+        picture = stored.picture
+    elif region.image is not None:
+        picture = await detector.load(region.image, caller)
+    else:
+        raise InputError("pass result and object, or image and bbox, to zoom")
+    if region.bbox is None:
+        raise InputError("pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom")
+    return picture, region.bbox, "Region"
+
+
+def _what_is_drawn(
+    selection: Selection, picture: Picture, objects: Sequence[DetectedObject], chosen: Sequence[DetectedObject]
+) -> str:
+    whose = f" of result {links.bare_id(selection.result)}" if selection.result is not None else ""
+    some = f"{len(chosen)} of {count(len(objects))}" if len(chosen) < len(objects) else count(len(objects))
+    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image; the tags are object numbers."
+
+
+def _scale(view: View) -> str:
+    factor = (view.frame[2] - view.frame[0]) / view.width
+    if abs(factor - 1) < 0.001:  # noqa: PLR2004 - a rounding error is no scale
+        return f"Shown at {view.width}x{view.height}, pixel for pixel."
+    return f"Shown at {view.width}x{view.height}: one pixel here is {factor:.3g} of the original."
+
+
+def _reply(lines: Sequence[str], view: View) -> CallToolResult:
+    picture = ImageContent(data=base64.b64encode(view.data).decode("ascii"), mime_type=view.mime_type)
+    content: list[ContentBlock] = [TextContent(text="\n".join(lines)), picture]
+    return CallToolResult(content=content)

@@ -1,0 +1,94 @@
+"""Recipes that a person picks in the host (MCP prompts), and completions for what they fill in."""
+
+from mcp.server import MCPServer
+from mcp.types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+
+from dinox_mcp.detector import Detector
+
+_MAX_COMPLETIONS = 100
+_LABEL_ARGUMENTS = {"what", "items"}
+
+
+def register(mcp: MCPServer, detector: Detector) -> None:
+    """Add the prompts and their completions to a server."""
+    _register_prompts(mcp)
+    _register_completions(mcp, detector)
+
+
+def _register_prompts(mcp: MCPServer) -> None:
+    @mcp.prompt(title="Count objects")
+    def count_objects(image: str, what: str) -> str:
+        """Count things in a picture, with evidence."""
+        return (
+            f"Count {what} in {image}. Call detect_objects with prompts for {what}, then visualize the result and check "
+            "it by eye: look for missed ones, doubles and wrong ones, and zoom where you doubt. If it is wrong, ask again "
+            "with another min_score or better words. Answer with the number per label, how sure you are, and the "
+            "numbers of the objects that you doubt."
+        )
+
+    @mcp.prompt(title="Describe a scene")
+    def describe_scene(image: str) -> str:
+        """Describe a picture by what is detected in it and where."""
+        return (
+            f"Describe {image}. Call detect_prompt_free, then visualize the result. Say what there is, how many of each, "
+            "where things are in the picture (left, right, front, back) and how they stand to each other; quote text that "
+            "is readable. Keep to what was detected or can be seen, and say what is uncertain."
+        )
+
+    @mcp.prompt(title="Compare two pictures")
+    def compare_pictures(before: str, after: str, what: str = "") -> str:
+        """Find what changed between two pictures."""
+        tool = f"detect_objects with prompts for {what}" if what else "detect_prompt_free"
+        return (
+            f"Compare {before} (before) with {after} (after). Call {tool} on both with the same parameters, and visualize "
+            "both results. List what was added, what is gone and what moved, by label and place, with the counts before "
+            "and after in a table. The camera may have moved: compare places relative to fixed things, not pixels."
+        )
+
+    @mcp.prompt(title="Check a safety list")
+    def check_safety(image: str, items: str = "hard hat, safety vest, fire extinguisher, exit sign") -> str:
+        """Check a picture against a list of things that must be there."""
+        return (
+            f"Check {image} against this list: {items}. Call detect_objects with the listed things and person as prompts, "
+            "then visualize the result; zoom on each person to see whether what they must wear is on them. Answer with a "
+            "table: item, found or missing, how many, object numbers, remark. Not detected is not the same as not there: "
+            "say where the view is blocked or the score is low."
+        )
+
+
+def _register_completions(mcp: MCPServer, detector: Detector) -> None:
+    @mcp.completion()
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,  # noqa: ARG001 - the SDK passes it
+    ) -> Completion | None:
+        # The SDK tells this handler nothing of who asks, so over HTTP, where results have owners, no ids are offered.
+        local = detector.settings.transport == "stdio"
+        if isinstance(ref, ResourceTemplateReference):
+            return _starting(argument.value, [stored.result.result_id for stored in detector.store.recent()], local)
+        if argument.name in {"image", "before", "after"}:
+            uris = [f"dinox://results/{stored.result.result_id}" for stored in detector.store.recent()]
+            return _starting(argument.value, uris, local)
+        if argument.name in _LABEL_ARGUMENTS:
+            return _last_label(argument.value, detector.known_labels(recent=local))
+        return None
+
+
+def _starting(typed: str, values: list[str], allowed: bool) -> Completion | None:
+    fitting = [value for value in values if value.startswith(typed)] if allowed else []
+    return Completion(values=fitting[:_MAX_COMPLETIONS], total=len(fitting), has_more=len(fitting) > _MAX_COMPLETIONS)
+
+
+def _last_label(typed: str, labels: list[str]) -> Completion:
+    """Complete the last label of a list that is being typed."""
+    head, comma, last = typed.rpartition(",")
+    done = f"{head}{comma} " if comma else ""
+    fitting = [done + label for label in labels if label.casefold().startswith(last.strip().casefold())]
+    return Completion(values=fitting[:_MAX_COMPLETIONS], total=len(fitting), has_more=len(fitting) > _MAX_COMPLETIONS)

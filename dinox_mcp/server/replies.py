@@ -1,0 +1,167 @@
+"""What a model reads: structured data and text, each complete on its own, because hosts show one or the other."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, Field
+
+from dinox_mcp import links
+from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Score
+
+MAX_TEXT_LENGTH = 300
+"""Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
+
+
+class ObjectReply(BaseModel):
+    """One object."""
+
+    id: int = Field(description="number in this result, drawn on the picture; pass it as `object`")
+    label: str
+    score: Score | None = Field(None, description="the model's confidence; absent where it gives none")
+    bbox: BBox
+    text: str | None = Field(None, description="transcript, or decoded content of a code")
+    mask_area: int | None = Field(None, description="pixels that the mask covers")
+
+
+class ImageReply(BaseModel):
+    """The picture, in whose pixels every bbox is."""
+
+    width: int
+    height: int
+
+
+class DetectionReply(BaseModel):
+    """Objects found in a picture."""
+
+    result_id: str = Field(description="pass it as `result` to visualize and zoom")
+    objects: list[ObjectReply]
+    counts: dict[str, int] = Field(description="objects found per label, the omitted ones too")
+    omitted: int = Field(0, description="objects beyond max_objects, left out here")
+    image: ImageReply
+    backend: str
+    model: str
+    prompts: list[str] | None = Field(None, description="absent when prompt-free")
+    min_score: float
+    iou_threshold: float
+    cached: bool = Field(False, description="answered from memory, at no cost")
+    notes: list[str] = Field(default_factory=list)
+    links: dict[str, str] = Field(description="resources of this result")
+
+
+def detection_reply(result: DetectionResult) -> CallToolResult:
+    """Say a result twice: as structured content, and as text."""
+    return CallToolResult(
+        content=[TextContent(text=describe(result))],
+        structured_content=structure(result).model_dump(mode="json", exclude_none=True),
+    )
+
+
+def structure(result: DetectionResult) -> DetectionReply:
+    """Shape a result for programs: boxes to a tenth of a pixel, masks as links."""
+    request = result.request
+    return DetectionReply(
+        result_id=result.result_id,
+        objects=[_object(found) for found in result.objects],
+        counts=result.counts,
+        omitted=result.omitted,
+        image=ImageReply(width=result.image.width, height=result.image.height),
+        backend=result.backend,
+        model=result.model,
+        prompts=list(request.prompts) if request.prompts is not None else None,
+        min_score=request.min_score,
+        iou_threshold=request.iou_threshold,
+        cached=result.cached,
+        notes=list(result.notes),
+        links=result_links(result),
+    )
+
+
+def result_links(result: DetectionResult) -> dict[str, str]:
+    """Name the resources of a result; those of an object have `{number}` to fill in."""
+    templates = {"result": links.RESULT, "annotated": links.ANNOTATED_JPEG, "coco": links.COCO}
+    if result.objects:
+        templates["crop"] = links.CROP
+    if any(found.mask for found in result.objects):
+        templates["mask"] = links.MASK
+    return {name: template.replace("{result_id}", result.result_id) for name, template in templates.items()}
+
+
+def describe(result: DetectionResult) -> str:
+    """Write a result for a reader: a line an object, then what there is to know and to do."""
+    image = result.image
+    found = sum(result.counts.values())
+    asked = f" of {', '.join(result.request.prompts)}" if result.request.prompts and not found else ""
+    lines = [f"Found {count(found)}{asked} in the {image.width}x{image.height} image{_per_label(result.counts)}"]
+    if result.objects:
+        lines.append("number label score [x_min,y_min,x_max,y_max] in pixels of the original image:")
+        lines.extend(line(found) for found in result.objects)
+    if result.omitted:
+        lines.append(
+            f"{result.omitted} more left out: ask again with max_objects={min(1000, found)} (at no further cost) or a "
+            "higher min_score"
+        )
+    lines.extend(f"Note: {note}" for note in result.notes)
+    lines.append(_provenance(result))
+    lines.append(_next_steps(result))
+    return "\n".join(lines)
+
+
+def line(found: DetectedObject) -> str:
+    """Write one object in a line."""
+    score = "" if found.score is None else f" {found.score:.2f}"
+    box = ",".join(f"{edge:.0f}" for edge in found.bbox)
+    return f"{found.id} {found.label}{score} [{box}]{quote(found.text)}"
+
+
+def quote(text: str | None) -> str:
+    """Quote what stands in a picture, so that it cannot pass for the server's own words."""
+    if text is None:
+        return ""
+    if len(text) > MAX_TEXT_LENGTH:
+        return f" {json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)}… ({len(text)} characters)"
+    return f" {json.dumps(text, ensure_ascii=False)}"
+
+
+def count(number: int) -> str:
+    """Say a number of objects."""
+    return "nothing" if number == 0 else "1 object" if number == 1 else f"{number} objects"
+
+
+def _object(found: DetectedObject) -> ObjectReply:
+    from dinox_mcp import masks
+
+    return ObjectReply(
+        id=found.id,
+        label=found.label,
+        score=None if found.score is None else round(found.score, 3),
+        bbox=tuple(round(edge, 1) for edge in found.bbox),
+        text=found.text,
+        mask_area=masks.area(found.mask) if found.mask else None,
+    )
+
+
+def _per_label(counts: Mapping[str, int]) -> str:
+    return f": {', '.join(f'{number} {label}' for label, number in counts.items())}" if counts else ""
+
+
+def _provenance(result: DetectionResult) -> str:
+    request = result.request
+    return (
+        f"By backend {result.backend}, model {result.model}, min_score {request.min_score:g}, iou_threshold "
+        f"{request.iou_threshold:g}{', from memory at no cost' if result.cached else ''}. Result id: {result.result_id}"
+    )
+
+
+def _next_steps(result: DetectionResult) -> str:
+    if not result.objects:
+        return "Try a lower min_score, other words, or detect_prompt_free; look at the picture with visualize."
+    urls = result_links(result)
+    masks_too = f"; masks: {urls['mask']}" if "mask" in urls else ""
+    return (
+        f'See it with visualize(result="{result.result_id}"), closer with zoom(result="{result.result_id}", object=1); '
+        f"as files: {urls['annotated']}, {urls['coco']}{masks_too}"
+    )
+
+

@@ -1,0 +1,80 @@
+"""The resources: a result as JSON and COCO, its pictures, and what backends there are."""
+
+import json
+from functools import partial
+
+from mcp.server import MCPServer
+from mcp.types import Annotations
+
+from dinox_mcp import links, views
+from dinox_mcp.coco import to_coco
+from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
+
+_JSON = "application/json"
+_FOR_USERS = Annotations(audience=["user"])
+
+
+def register_data(mcp: MCPServer, detector: Detector) -> None:
+    """Add the resources that are JSON."""
+
+    @mcp.resource(links.RESULT, title="Detection result", mime_type=_JSON)
+    async def result(result_id: str, ctx: RequestContext) -> str:
+        """Give all objects of a result, masks as COCO RLE included."""
+        with resource_errors():
+            return detector.result(result_id, caller_of(ctx)).result.model_dump_json(exclude_none=True)
+
+    @mcp.resource(links.COCO, title="COCO annotations", mime_type=_JSON)
+    async def coco(result_id: str, ctx: RequestContext) -> str:
+        """Give a result in the COCO format, which annotation tools and pycocotools read."""
+        with resource_errors():
+            return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
+
+    @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
+    async def backends() -> str:
+        """List the backends and what each can do."""
+        with resource_errors():
+            return json.dumps(detector.backends.describe(), ensure_ascii=False)
+
+
+def register_pictures(mcp: MCPServer, detector: Detector) -> None:
+    """Add the resources that are pictures, at the original's full size."""
+
+    @mcp.resource(links.PICTURE, title="The picture itself", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def picture(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the picture that was looked at, upright, as JPEG."""
+        with resource_errors():
+            stored = detector.result(result_id, caller_of(ctx))
+            return await detector.draw(partial(views.annotated_file, stored.picture, (), Style()))
+
+    @mcp.resource(links.ANNOTATED_JPEG, title="Annotated picture", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the picture with its objects drawn, as JPEG."""
+        return await _annotated(detector, result_id, ctx, views.JPEG)
+
+    @mcp.resource(links.ANNOTATED_PNG, title="Annotated picture, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
+    async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the picture with its objects drawn, as PNG."""
+        return await _annotated(detector, result_id, ctx, views.PNG)
+
+    @mcp.resource(links.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
+        """Give one object, cut out of the picture at full resolution."""
+        with resource_errors():
+            stored = detector.result(result_id, caller_of(ctx))
+            return await detector.draw(partial(views.crop_file, stored, number))
+
+    @mcp.resource(links.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
+    async def mask(result_id: str, number: int, ctx: RequestContext) -> bytes:
+        """Give the mask of one object, white on black at the original's size."""
+        with resource_errors():
+            stored = detector.result(result_id, caller_of(ctx))
+            return await detector.draw(partial(views.mask_file, stored, number))
+
+
+async def _annotated(detector: Detector, result_id: str, ctx: RequestContext, mime_type: str) -> bytes:
+    with resource_errors():
+        stored = detector.result(result_id, caller_of(ctx))
+        work = partial(views.annotated_file, stored.picture, stored.result.objects, Style(), mime_type)
+        return await detector.draw(work)

@@ -1,0 +1,100 @@
+"""Running the server on a transport, until its client leaves or a signal says stop."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import anyio
+import uvicorn
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.server.app import build_server
+from dinox_mcp.server.http import build_app, check_exposure
+from dinox_mcp.settings import Settings
+
+_GRACE_S = 5
+"""Seconds that running calls may take to end after a signal."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until the client closes stdin (stdio) or a signal comes.
+
+    Raises:
+        SettingsError: the host, port or token of the settings do not allow it.
+    """
+    if settings.transport == "stdio":
+        anyio.run(_serve_stdio, settings)
+    else:
+        check_exposure(settings)
+        with _listening(settings) as listener:
+            anyio.run(_serve_http, settings, listener)
+
+
+async def _serve_stdio(settings: Settings) -> None:
+    async with Detector(settings) as detector:
+
+        async def leave() -> None:
+            # A thread sits in a read of stdin that nothing can interrupt, so an ordinary return would wait for it.
+            with anyio.move_on_after(1):
+                await detector.aclose()
+            sys.stderr.flush()
+            os._exit(0)
+
+        leaving: list[asyncio.Task[None]] = []
+        _on_stop_signal(lambda: leaving.append(asyncio.create_task(leave())))
+        await build_server(detector).run_stdio_async()
+
+
+async def _serve_http(settings: Settings, listener: socket.socket) -> None:
+    async with Detector(settings) as detector:
+        app = build_app(build_server(detector), settings)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, lifespan="on"
+        )
+        server = _Server(config)
+        _on_stop_signal(lambda: setattr(server, "should_exit", True))
+        host, port = listener.getsockname()[:2]
+        path = "/sse" if settings.transport == "sse" else "/mcp"
+        where = f"[{host}]" if ":" in host else host
+        sys.stderr.write(f"dinox-mcp serves http://{where}:{port}{path}\n")
+        sys.stderr.flush()
+        await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn whose signals are ours: its own handler raises them again at the end, before we could clean up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another --host or --port "
+            "(0 takes a free one)"
+        ) from None
+    with listener:
+        yield listener
+
+
+def _on_stop_signal(stop: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def wake(_number: int, _frame: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, wake)

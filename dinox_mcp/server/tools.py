@@ -1,0 +1,114 @@
+"""The tools: two that answer data, two that answer pictures."""
+
+from typing import Annotated
+
+from mcp.server import MCPServer
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.server import parameters as p
+from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
+from dinox_mcp.server.pictures import Region, Selection, show_objects, show_region
+from dinox_mcp.server.replies import DetectionReply, detection_reply
+
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+_LARGE = {"anthropic/maxResultSizeChars": 200_000}
+
+
+def register_detection(mcp: MCPServer, detector: Detector) -> None:
+    """Add the tools that answer data: structured content with a schema, and the same as text."""
+
+    @mcp.tool(title="Detect objects", annotations=_READS, meta=_LARGE)
+    async def detect_objects(
+        image: p.Image,
+        prompts: p.Prompts,
+        ctx: RequestContext,
+        min_score: p.MinScore = 0.25,
+        iou_threshold: p.IouThreshold = 0.8,
+        max_objects: p.MaxObjects = 100,
+        include: p.Include = (),
+    ) -> Annotated[CallToolResult, DetectionReply]:
+        """Find, locate and count named things in a picture: exact boxes, scores, counts per label.
+
+        Use it for "how many", "where is", "is there a". Each object gets a number for visualize and zoom.
+        """
+        with tool_errors():
+            result = await detector.detect(
+                image,
+                prompts,
+                min_score=min_score,
+                iou_threshold=iou_threshold,
+                max_objects=max_objects,
+                include=include,
+                caller=caller_of(ctx),
+                progress=progress_of(ctx),
+            )
+            return detection_reply(result)
+
+    @mcp.tool(title="Detect everything", annotations=_READS, meta=_LARGE)
+    async def detect_prompt_free(
+        image: p.Image,
+        ctx: RequestContext,
+        min_score: p.MinScore = 0.25,
+        iou_threshold: p.IouThreshold = 0.8,
+        max_objects: p.MaxObjects = 100,
+        include: p.Include = (),
+    ) -> Annotated[CallToolResult, DetectionReply]:
+        """Find everything that the backend knows in a picture, without saying what: an inventory with boxes and counts.
+
+        Use it for "what is in this picture", or to read all text and codes in it. When you know what to look for,
+        detect_objects is better.
+        """
+        with tool_errors():
+            result = await detector.detect(
+                image,
+                min_score=min_score,
+                iou_threshold=iou_threshold,
+                max_objects=max_objects,
+                include=include,
+                caller=caller_of(ctx),
+                progress=progress_of(ctx),
+            )
+            return detection_reply(result)
+
+
+def register_pictures(mcp: MCPServer, detector: Detector) -> None:
+    """Add the tools that answer pictures: without a schema, as hosts then show the picture to the model."""
+
+    @mcp.tool(title="Show objects on the picture", annotations=_READS, structured_output=False)
+    async def visualize(
+        ctx: RequestContext,
+        result: p.Result = None,
+        object: p.Numbers = None,  # noqa: A002 - the name is part of the contract
+        image: p.OptionalImage = None,
+        objects: p.DrawnObjects = None,
+        labels: p.Labels = (),
+        min_score: p.DrawnScore = 0.0,
+        show: p.Show = ("boxes", "masks", "labels", "numbers"),
+        opacity: p.Opacity = 0.4,
+    ) -> CallToolResult:
+        """Draw an earlier result on its picture and look at it: boxes, masks, numbered labels with scores.
+
+        Use it to check a detection by eye and to show it to the user; it asks no backend and costs nothing. An image
+        without objects is shown as it is.
+        """
+        with tool_errors():
+            selection = Selection(result, object, image, tuple(objects or ()), labels, min_score)
+            return await show_objects(detector, selection, show, opacity, caller_of(ctx))
+
+    @mcp.tool(title="Look closer", annotations=_READS, structured_output=False)
+    async def zoom(
+        ctx: RequestContext,
+        result: p.Result = None,
+        object: p.Number = None,  # noqa: A002 - the name is part of the contract
+        image: p.OptionalImage = None,
+        bbox: p.Region = None,
+        padding: p.Padding = 0.15,
+    ) -> CallToolResult:
+        """Cut one object or region out of the original picture at full resolution, enlarged when small.
+
+        Use it to read small text, to tell similar things apart, or to check one detection.
+        """
+        with tool_errors():
+            return await show_region(detector, Region(result, object, image, bbox, padding), caller_of(ctx))

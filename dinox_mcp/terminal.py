@@ -1,0 +1,160 @@
+"""`dinox-mcp detect`: pictures and prompts from words, tables for people, JSON lines for programs."""
+
+import argparse
+import glob
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.output import write_annotated
+from dinox_mcp.schema import DetectionResult
+from dinox_mcp.settings import Settings
+
+_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+_SCHEMES = ("https://", "http://", "file://", "data:")
+
+
+def detect(settings: Settings, options: argparse.Namespace) -> bool:
+    """Detect in every picture of the command line; False when one could not be answered.
+
+    Raises:
+        SettingsError: no word is a picture, or --out does not fit.
+    """
+    pictures, prompts = split_words(options.words)
+    if not pictures:
+        raise SettingsError(f"none of {' '.join(options.words)!r:.80} is a picture; name a file or a URL first")
+    return anyio.run(partial(_detect_all, settings, options, pictures, prompts))
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell pictures from prompts; patterns become the files that they match, sorted."""
+    pictures: list[str] = []
+    prompts: list[str] = []
+    for word in words:
+        matches = sorted(glob.glob(os.path.expanduser(word), recursive=True)) if glob.has_magic(word) else []
+        if matches:
+            pictures.extend(matches)
+        elif _is_picture(word):
+            pictures.append(word)
+        else:
+            prompts.append(word)
+    return pictures, prompts
+
+
+def _is_picture(word: str) -> bool:
+    if word.lower().startswith(_SCHEMES) or Path(word).suffix.lower() in _ENDINGS:
+        return True
+    return os.sep in word and Path(word).expanduser().exists()
+
+
+async def _detect_all(
+    settings: Settings, options: argparse.Namespace, pictures: Sequence[str], prompts: Sequence[str]
+) -> bool:
+    targets = output_paths(options.out, pictures)
+    errors = Console(stderr=True)
+    complete = True
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=errors, transient=True, disable=len(pictures) == 1) as bar:
+        task = bar.add_task("detecting", total=len(pictures))
+        async with Detector(settings) as detector:
+            for picture, target in zip(pictures, targets, strict=True):
+                bar.update(task, description=Path(picture).name[:40])
+                try:
+                    await _detect_one(detector, options, picture, prompts, target)
+                except SettingsError:
+                    raise
+                except DinoxError as error:
+                    complete = False
+                    _report_error(errors, options, picture, error)
+                bar.advance(task)
+    return complete
+
+
+def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
+    """Say where each annotated picture goes: a file for one, a folder for several.
+
+    Raises:
+        SettingsError: several pictures would go into one file.
+    """
+    if out is None:
+        return [None] * len(pictures)
+    path = Path(out).expanduser()
+    if path.suffix.lower() in _ENDINGS and not path.is_dir():
+        if len(pictures) > 1:
+            raise SettingsError(f"--out {out} is one file for {len(pictures)} pictures; name a folder")
+        return [path]
+    taken: dict[Path, None] = {}
+    for number, picture in enumerate(pictures, start=1):
+        stem = "picture" if picture.startswith("data:") else Path(picture.split("?")[0]).stem or "picture"
+        name = path / f"{stem}-annotated.jpg"
+        taken[path / f"{stem}-{number}-annotated.jpg" if name in taken else name] = None
+    return list(taken)
+
+
+async def _detect_one(
+    detector: Detector, options: argparse.Namespace, source: str, prompts: Sequence[str], target: Path | None
+) -> None:
+    result = await detector.detect(
+        source,
+        prompts or None,
+        min_score=options.min_score,
+        iou_threshold=options.iou_threshold,
+        max_objects=options.max_objects,
+        include=("masks",) if options.masks else (),
+    )
+    if target:
+        picture = detector.result(result.result_id).picture
+        await detector.draw(partial(write_annotated, target, picture, result.objects, Style()))
+    if options.json:
+        sys.stdout.write(result.model_dump_json(exclude_none=True) + "\n")
+    else:
+        _print_table(Console(), source, result, target)
+
+
+def _print_table(console: Console, source: str, result: DetectionResult, target: Path | None) -> None:
+    table = Table(title=Text(_shorten(source)), title_justify="left", title_style="bold")
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("label", style="cyan")
+    table.add_column("score", justify="right")
+    table.add_column("box (x, y, x, y)", justify="right", no_wrap=True)
+    if with_text := any(found.text is not None for found in result.objects):
+        table.add_column("text")
+    for found in result.objects:
+        score = "" if found.score is None else f"{found.score:.2f}"
+        box = ", ".join(f"{edge:.0f}" for edge in found.bbox)
+        cells = [str(found.id), Text(found.label), score, box]
+        table.add_row(*cells, *([Text(found.text or "")] if with_text else []))
+    if result.objects:
+        console.print(table)
+    else:
+        console.print(Text(f"{_shorten(source)}: nothing found", style="bold"))
+    counts = ", ".join(f"{number} {label}" for label, number in result.counts.items())
+    facts = [counts, f"{result.omitted} more left out (--max-objects)" if result.omitted else ""]
+    size = f"{result.image.width}x{result.image.height} pixels"
+    facts.append(f"{size}, backend {result.backend}, model {result.model}, min score {result.request.min_score:g}")
+    facts.extend(f"note: {note}" for note in result.notes)
+    facts.append(f"annotated: {target}" if target else "")
+    console.print(Text("\n".join(fact for fact in facts if fact), style="dim"), soft_wrap=True)
+
+
+def _report_error(console: Console, options: argparse.Namespace, source: str, error: DinoxError) -> None:
+    if options.json:
+        sys.stdout.write(json.dumps({"source": _shorten(source), "error": str(error)}, ensure_ascii=False) + "\n")
+    else:
+        console.print(Text(f"{_shorten(source)}: {error}", style="red"), soft_wrap=True)
+
+
+def _shorten(source: str) -> str:
+    return source if len(source) <= 100 else f"{source[:60]}…"  # noqa: PLR2004 - a data: URI has no end
