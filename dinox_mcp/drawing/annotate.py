@@ -1,0 +1,132 @@
+"""Objects on a picture: masks below, then boxes, then tags on top."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from dinox_mcp import geometry, masks
+from dinox_mcp.drawing.colors import Color, color_of
+from dinox_mcp.drawing.layout import place_tags
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.tags import draw_tag
+from dinox_mcp.schema import DetectedObject, Mask
+
+PixelBox = tuple[int, int, int, int]
+
+_HALO = 130  # opacity of the dark rim of a line, of 255: seen on white, no second frame on dark
+
+
+class _Shape(NamedTuple):
+    """An object in pixels of the view: the box half-open, at least one pixel large and in the picture."""
+
+    found: DetectedObject
+    box: PixelBox
+    color: Color
+
+
+def annotate(
+    image: Image.Image,
+    objects: Sequence[DetectedObject],
+    *,
+    original_size: tuple[int, int],
+    style: Style = Style(),  # noqa: B008 - frozen
+) -> Image.Image:
+    """Draw objects on a copy of an RGB image.
+
+    The image is the original, of `original_size` (width, height) pixels, at whatever size; boxes and masks are
+    mapped from original pixels. Lines and text follow the size of the image.
+
+    Raises:
+        ValueError: a mask is not a COCO RLE of the size that it claims.
+    """
+    canvas = image.convert("RGB")
+    if canvas is image:
+        canvas = image.copy()
+    shapes = _shapes(objects, canvas.size, original_size)
+    text_size = _text_size(canvas.size)
+    line = max(1, round(text_size / 7))
+    if style.masks:
+        for shape in shapes:
+            if shape.found.mask:
+                _paint_mask(canvas, shape.found.mask, shape.color, style.opacity, line)
+    if style.boxes:
+        _paint_boxes(canvas, shapes, line)
+    if style.numbers or style.labels:
+        _paint_tags(canvas, shapes, style, text_size)
+    return canvas
+
+
+def _shapes(objects: Sequence[DetectedObject], size: tuple[int, int], original: tuple[int, int]) -> list[_Shape]:
+    """Map objects into the view, the largest first, so that small ones stay visible."""
+    factor_x, factor_y = size[0] / original[0], size[1] / original[1]
+    shapes = [
+        _Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), color_of(found.label))
+        for found in objects
+        if not any(map(math.isnan, found.bbox))
+    ]
+    return sorted(shapes, key=lambda shape: -geometry.area(shape.box))
+
+
+def _to_pixels(bbox: geometry.Box, size: tuple[int, int]) -> PixelBox:
+    x1, y1, x2, y2 = (round(edge) for edge in geometry.clip(bbox, *size))
+    x1, y1 = min(x1, size[0] - 1), min(y1, size[1] - 1)
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
+
+
+def _text_size(size: tuple[int, int]) -> int:
+    """Text for the area of the picture, but never too small to read nor too high for a strip."""
+    wanted = 6 + 0.011 * math.sqrt(size[0] * size[1])
+    return round(max(10, min(wanted, min(size) / 6)))
+
+
+def _paint_mask(canvas: Image.Image, mask: Mask, color: Color, opacity: float, line: int) -> None:
+    left, top, bits = masks.window(masks.resize(mask, *canvas.size))
+    alpha = np.where(_rim(bits, line), 255, bits * round(255 * opacity)).astype(np.uint8)
+    canvas.paste(color, (left, top), Image.fromarray(alpha))
+
+
+def _rim(bits: masks.Bits, line: int) -> masks.Bits:
+    """Mark the foreground within `line` pixels of the background; the outside of the window counts as background."""
+    core = np.pad(bits, 1)
+    for _ in range(line):
+        core[1:-1, 1:-1] &= core[:-2, 1:-1] & core[2:, 1:-1] & core[1:-1, :-2] & core[1:-1, 2:]
+    return bits & ~core[1:-1, 1:-1]
+
+
+def _paint_boxes(canvas: Image.Image, shapes: Sequence[_Shape], line: int) -> None:
+    """Frame the boxes in their colours; one layer of dark rims under all lines, so that no rim crosses a line."""
+    rims = Image.new("L", canvas.size)
+    rim, pen = ImageDraw.Draw(rims), ImageDraw.Draw(canvas)
+    for shape in shapes:
+        x1, y1, x2, y2 = shape.box
+        rim.rectangle((x1 - 1, y1 - 1, x2, y2), outline=_HALO, width=_width(shape.box, line) + 2)
+    canvas.paste((0, 0, 0), (0, 0), rims)
+    for shape in shapes:
+        x1, y1, x2, y2 = shape.box
+        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=shape.color, width=_width(shape.box, line))
+
+
+def _width(box: PixelBox, line: int) -> int:
+    """A line that leaves something of a small box to see."""
+    return max(1, min(line, min(box[2] - box[0], box[3] - box[1]) // 6))
+
+
+def _paint_tags(canvas: Image.Image, shapes: Sequence[_Shape], style: Style, size: int) -> None:
+    tagged: list[tuple[_Shape, Image.Image, Image.Image]] = []
+    for shape in sorted(shapes, key=lambda shape: shape.found.id):
+        full = draw_tag(shape.found, shape.color, size, number=style.numbers, label=style.labels)
+        short = draw_tag(shape.found, shape.color, size, number=True, label=False) if style.numbers else full
+        if full and short:
+            tagged.append((shape, full, short))
+    places = place_tags(
+        [shape.box for shape, _, _ in tagged],
+        [full.size for _, full, _ in tagged],
+        [short.size for _, _, short in tagged],
+        canvas.size,
+    )
+    for (_, full, short), place in zip(tagged, places, strict=True):
+        if place:
+            canvas.paste(full if place.full else short, (place.x, place.y))
