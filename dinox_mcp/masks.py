@@ -12,6 +12,8 @@ from dinox_mcp.schema import Mask
 Bits = npt.NDArray[np.bool_]
 Runs = npt.NDArray[np.int64]
 
+_LARGEST_CODE = 0x3F
+
 
 def encode(bits: Bits) -> Mask:
     """Encode a boolean array of shape (height, width)."""
@@ -114,7 +116,14 @@ def _runs(mask: Mask) -> Runs:
     """Read the string and check that it fills the mask's size exactly."""
     height, width = mask.size
     codes = np.frombuffer(mask.counts.encode("ascii", "ignore"), dtype=np.uint8).astype(np.int64) - 48
-    if height <= 0 or width <= 0 or codes.size != max(1, len(mask.counts)) or codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
+    if (
+        height <= 0
+        or width <= 0
+        or codes.size != max(1, len(mask.counts))
+        or codes.min() < 0
+        or codes.max() > _LARGEST_CODE
+        or codes[-1] & 0x20
+    ):
         raise ValueError(f"not a COCO RLE of {width}x{height} pixels")
     starts = np.concatenate(([0], np.flatnonzero(codes & 0x20 == 0)[:-1] + 1))
     place = np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size)))
@@ -124,7 +133,7 @@ def _runs(mask: Mask) -> Runs:
     ends = np.append(starts[1:], codes.size) - 1
     negative = codes[ends] & 0x10 != 0
     values = values - (negative.astype(np.int64) << (5 * (place[ends] + 1)))
-    runs = values.copy()
+    runs: Runs = values.copy()
     runs[1::2] = np.cumsum(values[1::2])
     if values.size > 2:  # noqa: PLR2004 - the first, second and third runs are written as they are
         runs[2::2] = np.cumsum(values[2::2])
