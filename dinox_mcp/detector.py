@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -35,7 +35,8 @@ from dinox_mcp.store import Store, Stored, new_result_id
 MAX_OBJECTS = 1000
 ANSWERS_BYTES = 64 * MiB
 
-type Question = tuple[str, str, str, DetectionRequest]
+Question = tuple[str, str, str, DetectionRequest]
+T = TypeVar("T")
 
 
 class Detector:
@@ -139,7 +140,7 @@ class Detector:
                 labels.update(dict.fromkeys(stored.result.counts))
         return list(labels)
 
-    async def draw[T](self, work: Callable[[], T]) -> T:
+    async def draw(self, work: Callable[[], T]) -> T:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory."""
         return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._drawing)
 

@@ -7,7 +7,7 @@ from dinox_mcp.errors import InputError
 
 MAX_PROMPTS = 300
 MAX_PROMPT_LENGTH = 300
-_SEPARATOR = re.compile(r"[,;\n、，；]+|\s\.+(?=\s|$)|\.+(?=\s|$)|(?<=[^\W\d_])\.(?=[^\W\d_])")
+_SEPARATOR = re.compile(r"[,;\n、\uff0c\uff1b]+|\s\.+(?=\s|$)|\.+(?=\s|$)|(?<=[^\W\d_])\.(?=[^\W\d_])")
 
 
 def parse_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
@@ -25,14 +25,14 @@ def parse_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
                 labels.setdefault(label.casefold(), label)
     if not labels:
         raise InputError(
-            f"prompts is empty (got {prompts!r:.80}); name what to look for, as in [\"person\", \"red car\"], or call "
-            "detect_prompt_free"
+            'prompts is empty; name what to look for, as in ["person", "red car"], or call detect_prompt_free'
         )
     if len(labels) > MAX_PROMPTS:
         raise InputError(f"prompts has {len(labels)} labels, more than {MAX_PROMPTS}; split them over several calls")
     longest = max(labels.values(), key=len)
     if len(longest) > MAX_PROMPT_LENGTH:
         raise InputError(
-            f"the prompt {longest[:40]!r}… has {len(longest)} characters, more than {MAX_PROMPT_LENGTH}; use short nouns"
+            f"the prompt {longest[:40]!r}… has {len(longest)} characters, more than {MAX_PROMPT_LENGTH}; "
+            "use short nouns"
         )
     return tuple(labels.values())

@@ -32,9 +32,7 @@ class Settings(BaseSettings):
 
     # Backends
     backend: str = Field("auto", description="auto, dinox, local, embedded, or a plug-in's name")
-    api_key: SecretStr | None = Field(
-        None, validation_alias="DINOX_API_KEY", description="key of the DINO-X cloud API"
-    )
+    api_key: SecretStr | None = Field(None, validation_alias="DINOX_API_KEY", description="key of the DINO-X cloud API")
     api_base_url: AnyHttpUrl = Field(
         AnyHttpUrl("https://api.deepdataspace.com"),
         validation_alias="DINOX_API_BASE_URL",

@@ -43,7 +43,8 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     pictures: list[str] = []
     prompts: list[str] = []
     for word in words:
-        matches = sorted(glob.glob(os.path.expanduser(word), recursive=True)) if glob.has_magic(word) else []
+        pattern = str(Path(word).expanduser())
+        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(word) else []  # noqa: PTH207 - any root
         if matches:
             pictures.extend(matches)
         elif _is_picture(word):
@@ -134,8 +135,8 @@ def _print_table(console: Console, source: str, result: DetectionResult, target:
     for found in result.objects:
         score = "" if found.score is None else f"{found.score:.2f}"
         box = ", ".join(f"{edge:.0f}" for edge in found.bbox)
-        cells = [str(found.id), Text(found.label), score, box]
-        table.add_row(*cells, *([Text(found.text or "")] if with_text else []))
+        texts = [Text(found.text or "")] if with_text else []
+        table.add_row(str(found.id), Text(found.label), score, box, *texts)
     if result.objects:
         console.print(table)
     else:

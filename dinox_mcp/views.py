@@ -77,9 +77,7 @@ def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject
     raise NotFoundError(f"there is no object {number}; {known}")
 
 
-def annotated(
-    picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int
-) -> View:
+def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int) -> View:
     """Draw objects on a picture, small enough for a reply: JPEG within `max_side` pixels and `max_bytes`."""
     from dinox_mcp.drawing.encode import fit_bytes
 
@@ -87,9 +85,7 @@ def annotated(
     return View(data, mime_type, *size, (0, 0, picture.width, picture.height))
 
 
-def annotated_file(
-    picture: Picture, objects: Sequence[DetectedObject], style: Style, mime_type: str = JPEG
-) -> bytes:
+def annotated_file(picture: Picture, objects: Sequence[DetectedObject], style: Style, mime_type: str = JPEG) -> bytes:
     """Draw objects on a picture at its full size and encode it as JPEG or PNG."""
     from dinox_mcp.drawing.encode import encode_jpeg, encode_png
 
@@ -110,8 +106,8 @@ def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: in
 
     if area(clip(bbox, picture.width, picture.height)) <= 0:
         raise InputError(
-            f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} picture; "
-            "pass [x_min, y_min, x_max, y_max] in pixels of the original"
+            f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} "
+            "picture; pass [x_min, y_min, x_max, y_max] in pixels of the original"
         )
     cut = crop(picture.rgb(), bbox, padding)
     data, mime_type, size = fit_bytes(cut.image, max_bytes, max_side)
@@ -164,9 +160,7 @@ def picture_of(stored: Stored, target: Target) -> Picture:
     return Picture.from_bytes(data, f"{target.view} of {stored.result.result_id}")
 
 
-def _drawn(
-    picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int | None
-) -> "Image.Image":
+def _drawn(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int | None) -> "Image.Image":
     from dinox_mcp.drawing.annotate import annotate
 
     return annotate(picture.rgb(max_side), objects, original_size=(picture.width, picture.height), style=style)

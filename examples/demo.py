@@ -1,6 +1,6 @@
 """The demo: starts the server as an assistant's host would, asks it about a picture, and shows the answer.
 
-    python examples/demo.py [PICTURE [PROMPT ...]]
+python examples/demo.py [PICTURE [PROMPT ...]]
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from mcp import Client, StdioServerParameters
 from mcp.types import ImageContent, TextContent
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 SAMPLE = HERE / "sample.png"
 OUT = HERE.parent / "out"
 
@@ -24,7 +24,7 @@ async def main(picture: Path, prompts: list[str]) -> None:
         tools = await client.list_tools()
         print(f"The server offers {', '.join(tool.name for tool in tools.tools)}.\n")
 
-        image = {"image": str(picture.resolve())}
+        image = {"image": str(picture)}
         if prompts:
             reply = await client.call_tool("detect_objects", image | {"prompts": prompts})
         else:
@@ -49,4 +49,4 @@ def print_text(content: object) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main(Path(arguments[0]) if arguments else SAMPLE, arguments[1:]))
+    asyncio.run(main(Path(arguments[0]).resolve() if arguments else SAMPLE, arguments[1:]))

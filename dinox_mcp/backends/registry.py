@@ -80,16 +80,15 @@ def installed() -> dict[str, EntryPoint]:
 def _load(name: str, settings: Settings) -> Backend:
     known = installed()
     if name not in known:
-        hint = '; the local models come with a later version' if name == "local" else ""
         raise SettingsError(
-            f"DINOX_MCP_BACKEND: there is no backend {name!r}{hint}; choose auto or one of {', '.join(sorted(known))}"
+            f"DINOX_MCP_BACKEND: there is no backend {name!r}; choose auto or one of {', '.join(sorted(known))}"
         )
     try:
         create: Callable[[Settings], Any] = known[name].load()
         backend: Backend = create(settings)
     except DinoxError:
         raise
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+    except Exception as error:
         raise SettingsError(
             f"the backend {name!r} ({known[name].value}) does not load: {error!r}; reinstall it or choose another"
         ) from error

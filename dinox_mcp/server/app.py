@@ -1,5 +1,7 @@
 """The MCP server over a detector: everything registered, nothing running yet."""
 
+from typing import Literal
+
 from mcp.server import MCPServer
 from mcp.types import Icon
 
@@ -13,6 +15,12 @@ _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath fill='%2306c' "
     "d='M0 4q4-6 8 0q-4 6-8 0'/%3E%3Ccircle cx='4' cy='4' r='1.5' fill='%23fff'/%3E%3C/svg%3E"
 )
+_LOG_LEVELS: dict[str, Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+}
 
 
 def build_server(detector: Detector) -> MCPServer:
@@ -25,7 +33,7 @@ def build_server(detector: Detector) -> MCPServer:
         instructions=INSTRUCTIONS if settings.transport == "stdio" else INSTRUCTIONS + REMOTE,
         icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
         version=__version__,
-        log_level=settings.log_level.upper(),
+        log_level=_LOG_LEVELS[settings.log_level],
     )
     tools.register_detection(mcp, detector)
     tools.register_pictures(mcp, detector)

@@ -6,6 +6,7 @@ from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dinox_mcp import __version__
@@ -31,11 +32,6 @@ def check_exposure(settings: Settings) -> None:
 
 def build_app(mcp: MCPServer, settings: Settings) -> ASGIApp:
     """Make the application for the transport of the settings: `/mcp` for http, `/sse` for sse, and `/health`."""
-
-    @mcp.custom_route(HEALTH, methods=["GET"])
-    async def health(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "version": __version__})
-
     # A data: URI is base64, four bytes for three, inside JSON that has some more to say.
     body = settings.max_image_bytes * 4 // 3 + MiB
     security = _security(settings)
@@ -45,7 +41,12 @@ def build_app(mcp: MCPServer, settings: Settings) -> ASGIApp:
         app = mcp.streamable_http_app(
             host=settings.host, transport_security=security, max_request_body_size=body, stateless_http=True
         )
+    app.routes.append(Route(HEALTH, _health))
     return BearerToken(app, settings.token.get_secret_value()) if settings.token else app
+
+
+async def _health(_request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok", "version": __version__})
 
 
 class BearerToken:

@@ -7,7 +7,7 @@ says what to do.
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
-from pydantic.json_schema import JsonDict
+from pydantic.config import JsonDict
 
 from dinox_mcp.detector import MAX_OBJECTS
 from dinox_mcp.schema import BBox, Output, Score
@@ -63,9 +63,7 @@ OptionalImage = Annotated[
     str | None, Field(description="Instead of result: a picture by path, https:// URL, data: URI or dinox:// URI.")
 ]
 Number = Annotated[int | None, Field(description="Number of the object in the result.")]
-Numbers = Annotated[
-    int | list[int] | None, Field(description="Draw only the objects of these numbers; default all.")
-]
+Numbers = Annotated[int | list[int] | None, Field(description="Draw only the objects of these numbers; default all.")]
 Region = Annotated[
     BBox | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")
 ]
@@ -90,8 +88,6 @@ DrawnObjects = Annotated[
     list[DrawnObject] | None, Field(description="With image: what to draw on it, boxes in pixels of the original.")
 ]
 Labels = Annotated[tuple[str, ...], Field(description="Draw only objects of these labels; default all.")]
-DrawnScore = Annotated[
-    float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)
-]
+DrawnScore = Annotated[float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)]
 Show = Annotated[tuple[Part, ...], Field(description="What to draw of each object.")]
 Opacity = Annotated[float, Field(description="Opacity of the masks.", json_schema_extra=_UNIT)]

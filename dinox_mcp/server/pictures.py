@@ -55,7 +55,11 @@ async def show_objects(
     if not 0 <= opacity <= 1:
         raise InputError(f"opacity is {opacity:g}; choose 0 (invisible) to 1 (solid)")
     style = Style(
-        boxes="boxes" in show, masks="masks" in show, labels="labels" in show, numbers="numbers" in show, opacity=opacity
+        boxes="boxes" in show,
+        masks="masks" in show,
+        labels="labels" in show,
+        numbers="numbers" in show,
+        opacity=opacity,
     )
     picture, objects = await _find(detector, selection, caller)
     numbers = [selection.numbers] if isinstance(selection.numbers, int) else selection.numbers or ()
@@ -88,12 +92,12 @@ async def show_region(detector: Detector, region: Region, caller: Caller) -> Cal
         partial(views.zoomed, picture, bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
     )
     frame = ", ".join(f"{edge:.0f}" for edge in view.frame)
-    return _reply([f"{what}: the region [{frame}] of the {picture.width}x{picture.height} original.", _scale(view)], view)
+    return _reply(
+        [f"{what}: the region [{frame}] of the {picture.width}x{picture.height} original.", _scale(view)], view
+    )
 
 
-async def _find(
-    detector: Detector, selection: Selection, caller: Caller
-) -> tuple[Picture, Sequence[DetectedObject]]:
+async def _find(detector: Detector, selection: Selection, caller: Caller) -> tuple[Picture, Sequence[DetectedObject]]:
     if selection.result is not None:
         if selection.objects:
             raise InputError("pass objects with image, or numbers of a result with object, not objects with result")
@@ -119,7 +123,9 @@ async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[P
     else:
         raise InputError("pass result and object, or image and bbox, to zoom")
     if region.bbox is None:
-        raise InputError("pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom")
+        raise InputError(
+            "pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom"
+        )
     return picture, region.bbox, "Region"
 
 

@@ -26,19 +26,19 @@ def _register_prompts(mcp: MCPServer) -> None:
     def count_objects(image: str, what: str) -> str:
         """Count things in a picture, with evidence."""
         return (
-            f"Count {what} in {image}. Call detect_objects with prompts for {what}, then visualize the result and check "
-            "it by eye: look for missed ones, doubles and wrong ones, and zoom where you doubt. If it is wrong, ask again "
-            "with another min_score or better words. Answer with the number per label, how sure you are, and the "
-            "numbers of the objects that you doubt."
+            f"Count {what} in {image}. Call detect_objects with prompts for {what}, then visualize the result and "
+            "check it by eye: look for missed ones, doubles and wrong ones, and zoom where you doubt. If it is wrong, "
+            "ask again with another min_score or better words. Answer with the number per label, how sure you are, "
+            "and the numbers of the objects that you doubt."
         )
 
     @mcp.prompt(title="Describe a scene")
     def describe_scene(image: str) -> str:
         """Describe a picture by what is detected in it and where."""
         return (
-            f"Describe {image}. Call detect_prompt_free, then visualize the result. Say what there is, how many of each, "
-            "where things are in the picture (left, right, front, back) and how they stand to each other; quote text that "
-            "is readable. Keep to what was detected or can be seen, and say what is uncertain."
+            f"Describe {image}. Call detect_prompt_free, then visualize the result. Say what there is, how many of "
+            "each, where things are in the picture (left, right, front, back) and how they stand to each other; quote "
+            "text that is readable. Keep to what was detected or can be seen, and say what is uncertain."
         )
 
     @mcp.prompt(title="Compare two pictures")
@@ -46,24 +46,25 @@ def _register_prompts(mcp: MCPServer) -> None:
         """Find what changed between two pictures."""
         tool = f"detect_objects with prompts for {what}" if what else "detect_prompt_free"
         return (
-            f"Compare {before} (before) with {after} (after). Call {tool} on both with the same parameters, and visualize "
-            "both results. List what was added, what is gone and what moved, by label and place, with the counts before "
-            "and after in a table. The camera may have moved: compare places relative to fixed things, not pixels."
+            f"Compare {before} (before) with {after} (after). Call {tool} on both with the same parameters, and "
+            "visualize both results. List what was added, what is gone and what moved, by label and place, with the "
+            "counts before and after in a table. The camera may have moved: compare places relative to fixed things, "
+            "not pixels."
         )
 
     @mcp.prompt(title="Check a safety list")
     def check_safety(image: str, items: str = "hard hat, safety vest, fire extinguisher, exit sign") -> str:
         """Check a picture against a list of things that must be there."""
         return (
-            f"Check {image} against this list: {items}. Call detect_objects with the listed things and person as prompts, "
-            "then visualize the result; zoom on each person to see whether what they must wear is on them. Answer with a "
-            "table: item, found or missing, how many, object numbers, remark. Not detected is not the same as not there: "
-            "say where the view is blocked or the score is low."
+            f"Check {image} against this list: {items}. Call detect_objects with the listed things and person as "
+            "prompts, then visualize the result; zoom on each person to see whether what they must wear is on them. "
+            "Answer with a table: item, found or missing, how many, object numbers, remark. Not detected is not the "
+            "same as not there: say where the view is blocked or the score is low."
         )
 
 
 def _register_completions(mcp: MCPServer, detector: Detector) -> None:
-    @mcp.completion()
+    @mcp.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK leaves it untyped
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
@@ -163,5 +162,3 @@ def _next_steps(result: DetectionResult) -> str:
         f'See it with visualize(result="{result.result_id}"), closer with zoom(result="{result.result_id}", object=1); '
         f"as files: {urls['annotated']}, {urls['coco']}{masks_too}"
     )
-
-

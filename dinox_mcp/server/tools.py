@@ -4,7 +4,6 @@ from typing import Annotated
 
 from mcp.server import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import Field
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p

@@ -1,0 +1,50 @@
+"""Doubles for tests: a backend that answers what the test says, and pictures made on the spot."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import Detection, DetectionRequest, Detections
+
+DOG = Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
+CAT = Detection(label="cat", bbox=(70.0, 10.0, 95.0, 40.0), score=0.4)
+CODE = Detection(label="QR code", bbox=(5.0, 5.0, 25.0, 25.0), text="https://example.com")
+
+
+@dataclass
+class FakeBackend:
+    """A backend named `fake` that remembers what it was asked."""
+
+    answer: Sequence[Detection] = (DOG, CAT)
+    name: str = "fake"
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    error: Exception | None = None
+    notes: tuple[str, ...] = ()
+    asked: list[tuple[Picture, DetectionRequest, Call]] = field(default_factory=list)
+    closed: bool = False
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        self.asked.append((image, request, call))
+        await call.progress(0.5, "thinking")
+        if self.error:
+            raise self.error
+        return Detections(model="fake-1", objects=tuple(self.answer), notes=self.notes)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def png(width: int = 100, height: int = 100, color: str = "white") -> bytes:
+    """Encode a picture of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def picture(width: int = 100, height: int = 100, color: str = "white") -> Picture:
+    """Make a loaded picture of one colour."""
+    return Picture.from_bytes(png(width, height, color), f"{color}.png")

@@ -1,0 +1,80 @@
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.settings import Settings, environment_name
+
+
+def test_every_option_has_a_default() -> None:
+    assert Settings.load().backend == "auto"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("DINOX_MCP_PORT", "9000", "port", 9000),
+        ("DINOX_MCP_BACKEND", "embedded", "backend", "embedded"),
+        ("IMAGE_STORAGE_DIRECTORY", "/tmp/out", "output_folder", Path("/tmp/out")),  # noqa: S108 - only a value
+        ("DINOX_MCP_PRIVATE_HOSTS", "a.example, b.example:8080", "private_hosts", ("a.example", "b.example:8080")),
+        ("DINOX_MCP_PRIVATE_HOSTS", "", "private_hosts", ()),
+        ("DINOX_MCP_NO_AUTH", "true", "no_auth", True),
+    ],
+)
+def test_options_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, field: str, expected: object
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert getattr(Settings.load(), field) == expected
+    assert environment_name(field) == variable
+
+
+def test_folders_are_split_as_the_system_writes_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DINOX_MCP_ALLOWED_FOLDERS", f"{tmp_path}{os.pathsep}~/pictures")
+    assert Settings.load().allowed_folders == (tmp_path, Path("~/pictures").expanduser())
+
+
+def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DINOX_MCP_PORT", "9000")
+    assert Settings.load(port="7000", host=None).port == 7000
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"port": "many"}, ["DINOX_MCP_PORT", "integer", "'many'"]),
+        ({"port": 70000}, ["DINOX_MCP_PORT", "65535", "70000"]),
+        ({"transport": "pigeon"}, ["DINOX_MCP_TRANSPORT", "'stdio', 'http' or 'sse'", "'pigeon'"]),
+        ({"api_base_url": "nowhere"}, ["DINOX_API_BASE_URL", "'nowhere'"]),
+        ({"colour": "red"}, ["colour", "no such option"]),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(flags: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(**flags)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("key", ["two words", "naïve", "line\nbreak"])
+def test_a_key_that_fits_no_header_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(api_key=key)
+    assert "DINOX_API_KEY" in str(caught.value)
+    assert key not in str(caught.value)
+
+
+def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DINOX_API_KEY", " secret-key ")
+    settings = Settings.load()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "secret-key"
+    assert "secret-key" not in repr(settings)
+
+
+def test_settings_pickle() -> None:
+    settings = Settings.load(api_key="k", port=1)
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
