@@ -1,0 +1,11 @@
+"""The DINO-X cloud API: open vocabulary and prompt-free detection with boxes and masks."""
+
+from dinox_mcp.backends.base import Backend
+from dinox_mcp.settings import Settings
+
+
+def create(settings: Settings) -> Backend:
+    """Create the backend; nothing is imported that is slow, and nothing is connected, before its first call."""
+    from dinox_mcp.backends.dinox.backend import DinoxBackend
+
+    return DinoxBackend(settings)

@@ -1,0 +1,140 @@
+"""Reads what the service replies: data, or a failure with what may be done about it."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import SecretStr
+
+from dinox_mcp.errors import BackendError, BusyError, KeyRejectedError, QuotaError, ServiceError
+
+_ASKS_TO_RETRY = "202001"
+_MAX_QUOTE = 300
+_MAX_PAUSE_S = 86_400.0
+_BAD_KEY = re.compile(
+    r"token\b.*\b(invalid|expired|disabled|exist|found|missing|wrong)|invalid token|unauthori[sz]ed|forbidden"
+)
+_MOMENTARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
+
+
+class Verdict(Enum):
+    """What a failure means for the request and for its task."""
+
+    RETRY = auto()
+    """The same request may succeed in a moment."""
+    UNCLEAR = auto()
+    """Trying again now is no use, but the task may exist or finish yet."""
+    LOST = auto()
+    """The service knows no such task."""
+    FINAL = auto()
+    """The service has answered, and the answer is no."""
+
+
+class Failure(Exception):  # noqa: N818 - none that a caller meets: it carries the error for them
+    """A request that brought no data: the error that its caller should see, and what to do first.
+
+    `after` is the pause in seconds that the service asks for.
+    """
+
+    def __init__(self, verdict: Verdict, error: BackendError, after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.verdict = verdict
+        self.error = error
+        self.after = after
+
+
+def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: SecretStr) -> dict[str, Any]:
+    """Give the `data` of a reply.
+
+    Raises:
+        Failure: there is none; `error` is one of KeyRejectedError, QuotaError, BusyError, ServiceError.
+    """
+    body = _json(content)
+    reply = body if isinstance(body, dict) else {}
+    code, message = str(reply.get("code", 0)), quote(reply.get("msg"), key)
+    said = f"HTTP {status}" + (f", code {code}" if code != "0" else "") + (f": {message}" if message else "")
+    failure = _refusal(status, code, message, said) or _breakdown(status, code, message, said, _pause(headers))
+    if failure:
+        raise failure
+    if status == HTTPStatus.OK and code == "0" and isinstance(reply.get("data"), dict):
+        data: dict[str, Any] = reply["data"]
+        return data
+    if errors := reply.get("errors"):
+        said += f" ({quote(errors, key)})"
+    if status >= HTTPStatus.BAD_REQUEST or code != "0":
+        remedy = "change what it names, or make the prompts or the picture simpler"
+        raise Failure(Verdict.FINAL, ServiceError(f"the DINO-X service refuses the request ({said}); {remedy}"))
+    kind = quote(headers.get("content-type", "no content type"), key)
+    what = "JSON without data" if reply else f"{kind} that is no JSON object"
+    remedy = "check DINOX_API_BASE_URL and whether a proxy answers in its place"
+    raise Failure(Verdict.UNCLEAR, ServiceError(f"the DINO-X service sent {what} (HTTP {status}); {remedy}"))
+
+
+def quote(text: object, key: SecretStr) -> str:
+    """Bring what others said to one line of bounded length that does not have the key in it."""
+    line = " ".join(("" if text is None else str(text)).split())
+    secret = key.get_secret_value()
+    for form in {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]} - {""}:
+        line = re.sub(re.escape(form), "[key]", line, flags=re.IGNORECASE)
+    return line if len(line) <= _MAX_QUOTE else f"{line[:_MAX_QUOTE]}…"
+
+
+def _refusal(status: int, code: str, message: str, said: str) -> Failure | None:
+    """Tell a refusal of the account."""
+    text = message.casefold()
+    if status == HTTPStatus.PAYMENT_REQUIRED or "quota" in text:
+        remedy = "add credit to the account of the key, or use another key"
+        return Failure(Verdict.FINAL, QuotaError(f"the DINO-X key has no quota left ({said}); {remedy}"))
+    named = status == HTTPStatus.OK and code != "0" and _BAD_KEY.search(text)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or named:
+        remedy = "check DINOX_API_KEY or, over HTTP, the header X-DINOX-API-Key, and what the key is allowed"
+        return Failure(Verdict.FINAL, KeyRejectedError(f"the DINO-X service rejects the API key ({said}); {remedy}"))
+    return None
+
+
+def _breakdown(status: int, code: str, message: str, said: str, after: float | None) -> Failure | None:
+    """Tell a failure that is not about this request."""
+    text = message.casefold()
+    if status == HTTPStatus.TOO_MANY_REQUESTS or code == _ASKS_TO_RETRY or "rate limit" in text:
+        remedy = f"wait {after or 5:.0f} s and ask again, with fewer calls at a time"
+        return Failure(Verdict.RETRY, BusyError(f"the DINO-X service is busy ({said}); {remedy}"), after)
+    if status in _MOMENTARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        error = ServiceError(f"the DINO-X service has a problem ({said}); ask again in a minute")
+        return Failure(Verdict.RETRY, error, after)
+    if status == HTTPStatus.NOT_FOUND or "not found" in text:
+        remedy = "ask again for a new task; if it stays, check DINOX_API_BASE_URL"
+        return Failure(Verdict.LOST, ServiceError(f"the DINO-X service knows no such thing ({said}); {remedy}"))
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        remedy = "lower DINOX_MCP_UPLOAD_MAX_SIDE or DINOX_MCP_UPLOAD_QUALITY"
+        return Failure(Verdict.FINAL, ServiceError(f"the picture is too large for the service ({said}); {remedy}"))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        remedy = "set DINOX_API_BASE_URL to the address it moved to; keys are not sent along a redirect"
+        return Failure(Verdict.UNCLEAR, ServiceError(f"the DINO-X service redirects ({said}); {remedy}"))
+    return None
+
+
+def _json(content: bytes) -> object:
+    try:
+        body: object = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return body
+
+
+def _pause(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After, in seconds or as a date."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), _MAX_PAUSE_S) if math.isfinite(seconds) else None

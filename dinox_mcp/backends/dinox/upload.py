@@ -1,0 +1,58 @@
+"""Makes the picture that is sent: small, upright, and without what a camera wrote beside the pixels."""
+
+import base64
+import io
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from dinox_mcp.images.picture import Picture
+
+MAX_BASE64 = 496_000
+"""Characters of the picture in a request, so that the whole of it stays below 500,000 bytes."""
+LOWEST_QUALITY = 60
+_QUALITY_STEP = 6
+_PIXELS_ONLY = {"APP0", "APP14"}
+"""Markers of a JPEG that say how to read the pixels, and nothing of place, time or camera: JFIF and Adobe."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A JPEG as a data: URI, and its size in pixels."""
+
+    uri: str = field(repr=False)
+    width: int
+    height: int
+
+
+def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
+    """Make a JPEG with a long side of at most `max_side`, at a lower quality where that keeps it small.
+
+    Quality falls to 60 at the lowest. A small JPEG goes as it is, if it is upright, carries no metadata and
+    would grow by being encoded again. Slow: call it off the event loop.
+
+    Raises:
+        ImageError: the picture is damaged.
+    """
+    rgb = picture.rgb(max_side)
+    data = _encode(rgb, quality)
+    while len(data) * 4 / 3 > MAX_BASE64 and quality > LOWEST_QUALITY:
+        quality = max(quality - _QUALITY_STEP, LOWEST_QUALITY)
+        data = _encode(rgb, quality)
+    if len(picture.data) < len(data) and rgb.size == (picture.width, picture.height) and _is_plain(picture):
+        data = picture.data
+    return Upload(f"data:image/jpeg;base64,{base64.b64encode(data).decode()}", *rgb.size)
+
+
+def _encode(rgb: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    rgb.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _is_plain(picture: Picture) -> bool:
+    """Tell whether the bytes are an RGB JPEG of pixels alone: no EXIF, so no rotation, no place and no time."""
+    if picture.format != "JPEG":
+        return False
+    with Image.open(io.BytesIO(picture.data), formats=["JPEG"]) as image:
+        return image.mode == "RGB" and {marker for marker, _ in getattr(image, "applist", ())} <= _PIXELS_ONLY
