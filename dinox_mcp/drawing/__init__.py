@@ -1,11 +1,12 @@
 """What goes out: boxes, masks, numbered tags, crops, and the bytes of a picture.
 
-Nothing here knows of backends, files or MCP: pictures and detected objects in, pictures and bytes out.
+    style     what is drawn
+    annotate  objects on a picture
+    tags      the tag of one object, made of ink from `text`, set in one of the `faces` (and `fonts`)
+    layout    where tags go
+    colors    one colour per label
+    crops     a part of a picture
+    encode    pictures as bytes
+
+Nothing here knows of backends, files or MCP. Import the modules: the package itself loads nothing.
 """
-
-from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.crops import Crop, crop, enlarge
-from dinox_mcp.drawing.encode import encode_jpeg, encode_png, fit_bytes, mask_png
-from dinox_mcp.drawing.style import Style
-
-__all__ = ["Crop", "Style", "annotate", "crop", "encode_jpeg", "encode_png", "enlarge", "fit_bytes", "mask_png"]

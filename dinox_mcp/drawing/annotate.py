@@ -17,6 +17,7 @@ from dinox_mcp.schema import DetectedObject, Mask
 PixelBox = tuple[int, int, int, int]
 
 _HALO = 130  # opacity of the dark rim of a line, of 255: seen on white, no second frame on dark
+_CROWD = 50
 
 
 class _Shape(NamedTuple):
@@ -42,11 +43,9 @@ def annotate(
     Raises:
         ValueError: a mask is not a COCO RLE of the size that it claims.
     """
-    canvas = image.convert("RGB")
-    if canvas is image:
-        canvas = image.copy()
+    canvas = image.convert("RGB")  # a copy, of RGB too
     shapes = _shapes(objects, canvas.size, original_size)
-    text_size = _text_size(canvas.size)
+    text_size = _text_size(canvas.size, len(shapes))
     line = max(1, round(text_size / 7))
     if style.masks:
         for shape in shapes:
@@ -76,9 +75,9 @@ def _to_pixels(bbox: geometry.Box, size: tuple[int, int]) -> PixelBox:
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
-def _text_size(size: tuple[int, int]) -> int:
-    """Text for the area of the picture, but never too small to read nor too high for a strip."""
-    wanted = 6 + 0.011 * math.sqrt(size[0] * size[1])
+def _text_size(size: tuple[int, int], count: int) -> int:
+    """Text for the area of the picture, less in a crowd, but never too small to read nor too high for a strip."""
+    wanted = (6 + 0.011 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
     return round(max(10, min(wanted, min(size) / 6)))
 
 

@@ -80,6 +80,7 @@ def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:
 
 def _shared(a: Boxes, b: Boxes) -> Boxes:
     """Areas that each of `a` shares with each of `b`, of shape (len(a), len(b))."""
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared: Boxes = np.maximum(sides, 0).prod(axis=2)
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    shared: Boxes = np.maximum(width, 0) * np.maximum(height, 0)
     return shared

@@ -23,7 +23,8 @@ def ink(text: str, size: int) -> Image.Image | None:
     words = tidy("".join(char for char in text if not _is_symbol(char)))
     for line in (text, words):
         if runs := _runs(line):
-            return _join([face.draw(part, size) for face, part in runs], size)
+            drawn = _join([face.draw(part, size) for face, part in runs], size)
+            return drawn if drawn.getbbox() else None
     return None
 
 

@@ -1,0 +1,98 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dinox_mcp import geometry
+from dinox_mcp.geometry import Box
+from dinox_mcp.schema import Detection
+
+numbers = st.floats(-1000, 1000)
+any_boxes = st.tuples(numbers, numbers, numbers, numbers)
+boxes = any_boxes.map(lambda box: (*map(min, box[:2], box[2:]), *map(max, box[:2], box[2:])))
+
+
+@given(any_boxes, st.floats(1, 500), st.floats(1, 500))
+def test_a_clipped_box_lies_in_the_picture_with_its_corners_in_order(box: Box, width: float, height: float) -> None:
+    x1, y1, x2, y2 = geometry.clip(box, width, height)
+    assert 0 <= x1 <= x2 <= width
+    assert 0 <= y1 <= y2 <= height
+
+
+@given(boxes)
+def test_clipping_twice_changes_nothing(box: Box) -> None:
+    once = geometry.clip(box, 300, 200)
+    assert geometry.clip(once, 300, 200) == once
+
+
+@given(boxes, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_scaling_there_and_back_changes_nothing(box: Box, x: float, y: float) -> None:
+    assert geometry.scale(geometry.scale(box, x, y), 1 / x, 1 / y) == pytest.approx(box)
+
+
+@given(boxes, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_area_scales_with_both_factors(box: Box, x: float, y: float) -> None:
+    assert geometry.area(geometry.scale(box, x, y)) == pytest.approx(geometry.area(box) * x * y, abs=1e-6)
+
+
+@given(boxes, boxes)
+def test_intersection_is_symmetric_and_within_both(a: Box, b: Box) -> None:
+    shared = geometry.intersection(a, b)
+    assert shared == geometry.intersection(b, a)
+    assert 0 <= shared <= min(geometry.area(a), geometry.area(b)) * (1 + 1e-12)
+
+
+@given(boxes, boxes)
+def test_iou_is_between_nothing_and_the_same(a: Box, b: Box) -> None:
+    assert 0 <= geometry.iou(a, b) <= 1 + 1e-9
+    assert geometry.iou(a, a) == pytest.approx(1 if geometry.area(a) > 0 else 0)
+
+
+def test_iou_of_half_overlapping_boxes() -> None:
+    assert geometry.iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert geometry.iou((0, 0, 1, 1), (1, 0, 2, 1)) == 0
+
+
+def test_an_inverted_box_has_no_area() -> None:
+    assert geometry.area((5, 5, 1, 9)) == 0
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1))
+def test_points_lie_in_the_box_around_them(points: list[tuple[float, float]]) -> None:
+    x1, y1, x2, y2 = geometry.around(points)
+    assert all(x1 <= x <= x2 and y1 <= y <= y2 for x, y in points)
+    assert {x1, x2} <= {x for x, _ in points}
+
+
+def found(label: str, bbox: Box, score: float | None = None) -> Detection:
+    return Detection(label=label, bbox=bbox, score=score)
+
+
+def test_suppression_keeps_the_best_of_each_heap() -> None:
+    best, copy, far = (
+        found("cat", (0, 0, 10, 10), 0.9),
+        found("cat", (1, 0, 11, 10), 0.8),
+        found("cat", (50, 0, 60, 10), 0.3),
+    )
+    assert geometry.suppress([far, copy, best], 0.5) == [best, far]
+
+
+def test_suppression_leaves_other_labels_alone() -> None:
+    cat, dog = found("cat", (0, 0, 10, 10), 0.9), found("dog", (0, 0, 10, 10), 0.8)
+    assert geometry.suppress([cat, dog], 0.5) == [cat, dog]
+
+
+def test_an_object_without_a_score_counts_as_certain() -> None:
+    sure, guess = found("text", (0, 0, 10, 10)), found("text", (0, 0, 10, 10), 0.99)
+    assert geometry.suppress([guess, sure], 0.5) == [sure]
+
+
+@given(
+    st.lists(st.builds(found, st.sampled_from(["cat", "dog"]), boxes, st.none() | st.floats(0, 1)), max_size=8),
+    st.floats(0, 1),
+)
+def test_what_is_left_does_not_overlap_and_covers_what_is_gone(objects: list[Detection], limit: float) -> None:
+    kept = geometry.suppress(objects, limit)
+    for index, one in enumerate(kept):
+        assert all(one.label != other.label or geometry.iou(one.bbox, other.bbox) <= limit for other in kept[:index])
+    for gone in (one for one in objects if one not in kept):
+        assert any(gone.label == other.label and geometry.iou(gone.bbox, other.bbox) > limit for other in kept)
