@@ -5,15 +5,13 @@ import glob
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import anyio
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
+from tqdm import tqdm
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
@@ -23,6 +21,7 @@ from dinox_mcp.schema import DetectionResult
 from dinox_mcp.settings import Settings
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+_ALIGNMENT = "><>><"
 _SCHEMES = ("https://", "http://", "file://", "data:")
 
 
@@ -64,22 +63,23 @@ async def _detect_all(
     settings: Settings, options: argparse.Namespace, pictures: Sequence[str], prompts: Sequence[str]
 ) -> bool:
     targets = output_paths(options.out, pictures)
-    errors = Console(stderr=True)
     complete = True
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=errors, transient=True, disable=len(pictures) == 1) as bar:
-        task = bar.add_task("detecting", total=len(pictures))
-        async with Detector(settings) as detector:
-            for picture, target in zip(pictures, targets, strict=True):
-                bar.update(task, description=Path(picture).name[:40])
-                try:
-                    await _detect_one(detector, options, picture, prompts, target)
-                except SettingsError:
-                    raise
-                except DinoxError as error:
-                    complete = False
-                    _report_error(errors, options, picture, error)
-                bar.advance(task)
+    bar = tqdm(
+        zip(pictures, targets, strict=True),
+        total=len(pictures),
+        unit="picture",
+        leave=False,
+        disable=len(pictures) == 1,
+    )
+    async with Detector(settings) as detector:
+        for picture, target in bar:
+            try:
+                await _detect_one(detector, options, picture, prompts, target)
+            except SettingsError:
+                raise
+            except DinoxError as error:
+                complete = False
+                _report_error(options, picture, error)
     return complete
 
 
@@ -121,40 +121,51 @@ async def _detect_one(
     if options.json:
         sys.stdout.write(result.model_dump_json(exclude_none=True) + "\n")
     else:
-        _print_table(Console(), source, result, target)
+        sys.stdout.write(_describe(source, result, target) + "\n")
 
 
-def _print_table(console: Console, source: str, result: DetectionResult, target: Path | None) -> None:
-    table = Table(title=Text(_shorten(source)), title_justify="left", title_style="bold")
-    table.add_column("#", justify="right", style="dim")
-    table.add_column("label", style="cyan")
-    table.add_column("score", justify="right")
-    table.add_column("box (x, y, x, y)", justify="right", no_wrap=True)
-    if with_text := any(found.text is not None for found in result.objects):
-        table.add_column("text")
+def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
+    """Write a result as a title, a table, and what there is to know about it."""
+    rows = [["#", "label", "score", "box (x, y, x, y)", "text"]]
     for found in result.objects:
         score = "" if found.score is None else f"{found.score:.2f}"
         box = ", ".join(f"{edge:.0f}" for edge in found.bbox)
-        texts = [Text(found.text or "")] if with_text else []
-        table.add_row(str(found.id), Text(found.label), score, box, *texts)
-    if result.objects:
-        console.print(table)
-    else:
-        console.print(Text(f"{_shorten(source)}: nothing found", style="bold"))
-    counts = ", ".join(f"{number} {label}" for label, number in result.counts.items())
-    facts = [counts, f"{result.omitted} more left out (--max-objects)" if result.omitted else ""]
-    size = f"{result.image.width}x{result.image.height} pixels"
-    facts.append(f"{size}, backend {result.backend}, model {result.model}, min score {result.request.min_score:g}")
-    facts.extend(f"note: {note}" for note in result.notes)
-    facts.append(f"annotated: {target}" if target else "")
-    console.print(Text("\n".join(fact for fact in facts if fact), style="dim"), soft_wrap=True)
+        rows.append([str(found.id), found.label, score, box, " ".join((found.text or "").split())])
+    if all(not row[-1] for row in rows[1:]):
+        rows = [row[:-1] for row in rows]
+    image, least = result.image, result.request.min_score
+    facts = [
+        ", ".join(f"{number} {label}" for label, number in result.counts.items()),
+        f"{result.omitted} more left out; raise --max-objects" if result.omitted else "",
+        f"{image.width}x{image.height} pixels, backend {result.backend}, model {result.model}, min score {least:g}",
+        *(f"note: {note}" for note in result.notes),
+        f"annotated: {target}" if target else "",
+    ]
+    head = [_shorten(source), *_table(rows)] if result.objects else [f"{_shorten(source)}: nothing found"]
+    return "\n".join([*head, *(fact for fact in facts if fact)]) + "\n"
 
 
-def _report_error(console: Console, options: argparse.Namespace, source: str, error: DinoxError) -> None:
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns: numbers to the right, words to the left, wide (East Asian) characters counted as two."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(_pad(*cell) for cell in zip(row, widths, _ALIGNMENT, strict=False)).rstrip() for row in rows]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def _pad(cell: str, width: int, alignment: str) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if alignment == ">" else cell + space
+
+
+def _width(cell: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)
+
+
+def _report_error(options: argparse.Namespace, source: str, error: DinoxError) -> None:
     if options.json:
         sys.stdout.write(json.dumps({"source": _shorten(source), "error": str(error)}, ensure_ascii=False) + "\n")
     else:
-        console.print(Text(f"{_shorten(source)}: {error}", style="red"), soft_wrap=True)
+        sys.stderr.write(f"{_shorten(source)}: {error}\n")
 
 
 def _shorten(source: str) -> str:

@@ -33,7 +33,7 @@ def test_ids_are_long_and_differ() -> None:
 
 
 def test_an_unknown_result_says_how_to_get_one() -> None:
-    with pytest.raises(NotFoundError, match="'nope'.*detect_objects"):
+    with pytest.raises(NotFoundError, match=r"'nope'.*detect_objects"):
         Store(10, MEGABYTE).get("nope")
 
 

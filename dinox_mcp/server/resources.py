@@ -7,7 +7,6 @@ from mcp.server import MCPServer
 from mcp.types import Annotations
 
 from dinox_mcp import links, views
-from dinox_mcp.coco import to_coco
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
@@ -28,6 +27,8 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(links.COCO, title="COCO annotations", mime_type=_JSON)
     async def coco(result_id: str, ctx: RequestContext) -> str:
         """Give a result in the COCO format, which annotation tools and pycocotools read."""
+        from dinox_mcp.coco import to_coco
+
         with resource_errors():
             return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
 

@@ -57,7 +57,8 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, lifespan="on"
         )
         server = _Server(config)
-        _on_stop_signal(lambda: setattr(server, "should_exit", True))
+        # The SSE library wraps this method to learn that open streams must end.
+        _on_stop_signal(lambda: server.handle_exit(signal.SIGTERM, None))
         host, port = listener.getsockname()[:2]
         path = "/sse" if settings.transport == "sse" else "/mcp"
         where = f"[{host}]" if ":" in host else host

@@ -1,0 +1,148 @@
+"""The real process, spoken to over its pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+from tests.fakes import png
+
+SERVER = [sys.executable, "-m", "dinox_mcp"]
+
+
+class Process:
+    """A server process and the plainest of clients: a line of JSON out, a line of JSON in."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.popen = subprocess.Popen(  # noqa: S603 - our own program
+            [*SERVER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        self.lines: list[bytes] = []
+        self._number = 0
+
+    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its answer."""
+        self._number += 1
+        self.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        while True:
+            assert self.popen.stdout is not None
+            self.lines.append(self.popen.stdout.readline())
+            message: dict[str, Any] = json.loads(self.lines[-1])
+            if message.get("id") == self._number:
+                return message
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(json.dumps(message).encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def initialize(self) -> dict[str, Any]:
+        """Open the session as hosts of the 2025 protocol do."""
+        answer = self.ask(
+            "initialize",
+            {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {},
+                "clientInfo": {"name": "test", "version": "1"},
+            },
+        )
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return answer
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    server = Process()
+    with server.popen:
+        yield server
+        server.popen.kill()
+
+
+def test_stdout_carries_nothing_but_the_protocol(process: Process, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png(200, 200))
+    assert process.initialize()["result"]["serverInfo"]["name"] == "dinox-mcp"
+    process.ask("tools/list", {})
+    reply = process.ask(
+        "tools/call", {"name": "detect_prompt_free", "arguments": {"image": str(tmp_path / "photo.png")}}
+    )
+    assert reply["result"]["structuredContent"]["backend"] == "embedded"
+    process.ask("tools/call", {"name": "detect_prompt_free", "arguments": {"image": "/nowhere.png"}})
+    assert process.popen.stdin is not None
+    assert process.popen.stdout is not None
+    process.popen.stdin.close()
+    rest = process.popen.stdout.read()
+    for line in [*process.lines, *rest.splitlines()]:
+        assert json.loads(line)["jsonrpc"] == "2.0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
+def test_a_signal_ends_an_idle_server_cleanly(process: Process, number: signal.Signals) -> None:
+    process.initialize()
+    process.popen.send_signal(number)
+    started = time.monotonic()
+    assert process.popen.wait(5) == 0
+    assert time.monotonic() - started < 1
+    assert process.popen.stderr is not None
+    assert process.popen.stderr.read() == b""
+
+
+def test_closing_stdin_ends_the_server(process: Process) -> None:
+    process.initialize()
+    assert process.popen.stdin is not None
+    process.popen.stdin.close()
+    assert process.popen.wait(5) == 0
+
+
+def test_a_line_that_is_no_json_does_not_end_the_server(process: Process) -> None:
+    assert process.popen.stdin is not None
+    process.popen.stdin.write(b"hello?\n")
+    assert process.initialize()["result"]["protocolVersion"] == "2025-06-18"
+
+
+def test_wrong_settings_are_one_line_and_status_2() -> None:
+    server = Process("--port", "many")
+    out, err = server.popen.communicate(timeout=10)
+    assert server.popen.returncode == 2
+    assert out == b""
+    assert b"DINOX_MCP_PORT" in err
+    assert err.count(b"\n") == 1
+
+
+def test_starting_and_listing_tools_imports_nothing_heavy() -> None:
+    program = (
+        "import anyio, sys\n"
+        "from mcp import Client\n"
+        "from dinox_mcp.detector import Detector\n"
+        "from dinox_mcp.server.serve import build_server\n"
+        "async def main():\n"
+        "    async with Client(build_server(Detector())) as client:\n"
+        "        await client.list_tools()\n"
+        "anyio.run(main)\n"
+        "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'rapidocr', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.anyio
+async def test_the_sdks_client_detects_through_the_real_process(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png(200, 200))
+    parameters = StdioServerParameters(command=SERVER[0], args=SERVER[1:])
+    async with Client(parameters) as client:
+        reply = await client.call_tool("detect_objects", {"image": str(tmp_path / "photo.png"), "prompts": "QR code"})
+    assert reply.structured_content is not None
+    assert reply.structured_content["image"] == {"width": 200, "height": 200}
