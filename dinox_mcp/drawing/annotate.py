@@ -46,7 +46,7 @@ def annotate(
     canvas = image.convert("RGB")  # a copy, of RGB too
     shapes = _shapes(objects, canvas.size, original_size)
     text_size = _text_size(canvas.size, len(shapes))
-    line = max(1, round(text_size / 7))
+    line = max(1, round(text_size / 6))
     if style.masks:
         for shape in shapes:
             if shape.found.mask:
@@ -77,7 +77,7 @@ def _to_pixels(bbox: geometry.Box, size: tuple[int, int]) -> PixelBox:
 
 def _text_size(size: tuple[int, int], count: int) -> int:
     """Text for the area of the picture, less in a crowd, but never too small to read nor too high for a strip."""
-    wanted = (6 + 0.011 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
+    wanted = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
     return round(max(10, min(wanted, min(size) / 6)))
 
 
