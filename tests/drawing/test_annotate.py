@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -196,3 +198,13 @@ def test_what_no_font_can_write_shows_its_number() -> None:
     assert full == number
     assert draw_tag(found, WHITE, 20, number=False, label=True) is None
     assert draw(found, style=TAGS.model_copy(update={"numbers": False})) == plain()
+
+
+def test_threads_draw_alike() -> None:
+    objects = [
+        DetectedObject(id=number, label=f"人 {number}", bbox=(number * 9, 50, number * 9 + 80, 200))
+        for number in range(1, 20)
+    ]
+    with ThreadPoolExecutor(4) as threads:
+        drawn = list(threads.map(lambda _: draw(*objects), range(8)))
+    assert all(image == drawn[0] for image in drawn)
