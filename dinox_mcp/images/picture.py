@@ -1,19 +1,17 @@
 """A picture as a value: its encoded bytes, its upright size, and its pixels on demand."""
 
 import hashlib
-import io
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
-
-from PIL import Image, ImageOps, UnidentifiedImageError
+from typing import TYPE_CHECKING, Self
 
 from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.formats import open_picture, silence
+from dinox_mcp.images.pixels import SIDEWAYS, flatten, orientation, turn
+from dinox_mcp.images.sources import shorten
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO")
-_TRANSPOSED = {5, 6, 7, 8}
-_ORIENTATION = 0x0112
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,44 +34,60 @@ class Picture:
 
         Raises:
             ImageError: the bytes are not a picture of a known format.
-            ForbiddenError: the picture has more than `max_pixels` pixels.
+            ForbiddenError: the picture has more than `max_pixels` pixels, or is built to keep a decoder busy.
         """
-        with _opened(data, source) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ForbiddenError(
-                    f"{source or 'the image'} has {width}x{height} pixels, more than the {max_pixels:,} allowed; "
-                    "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_PIXELS"
-                )
-            if image.getexif().get(_ORIENTATION) in _TRANSPOSED:
-                width, height = height, width
-            return cls(data, width, height, image.format or "", source)
+        named = shorten(source) or "the image"
+        image = open_picture(data, named)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ForbiddenError(
+                f"{named} has {width}x{height} pixels, more than the {max_pixels:,} allowed; "
+                "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_PIXELS"
+            )
+        if orientation(image) in SIDEWAYS:
+            width, height = height, width
+        return cls(data, width, height, image.format or "", source)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the bytes, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
 
-    def rgb(self, max_side: int | None = None) -> Image.Image:
+    def rgb(self, max_side: int | None = None) -> "Image.Image":
         """Decode the first frame to upright RGB, its long side at most `max_side` (never enlarged).
 
-        Transparent pixels show white, 16-bit samples keep their high byte. Slow: call it off the event loop.
+        Transparent pixels show white, 16-bit samples keep their high byte, samples without a fixed range
+        (32-bit, floating point) are stretched from black to white. No metadata comes along.
+        Slow: call it off the event loop.
 
         Raises:
             ImageError: the bytes are damaged.
         """
-        with _opened(self.data, self.source) as image:
-            size = _fit(self.width, self.height, max_side)
-            try:
-                if max_side is not None:
-                    image.draft("RGB", size if image.size == (self.width, self.height) else size[::-1])
-                upright = ImageOps.exif_transpose(image)
-                rgb = _flatten(upright)
-            except (OSError, ValueError, SyntaxError, IndexError, MemoryError, Image.DecompressionBombError) as error:
-                raise ImageError(
-                    f"{self.source or 'the image'} is damaged and cannot be decoded ({error}); pass an intact file"
-                ) from None
-        return rgb if rgb.size == size else rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        from PIL.Image import Resampling
+
+        named = shorten(self.source) or "the image"
+        image = open_picture(self.data, named)
+        size = _fit(self.width, self.height, max_side)
+        try:
+            with silence:
+                turned = orientation(image)
+                lying = size[::-1] if turned in SIDEWAYS else size
+                drafted = image.draft(None, lying) if max_side is not None else None
+                image.load()
+                _, _, *exact = drafted[1] if drafted else (0, 0, *image.size)
+                factor = max(1, min(image.width // lying[0], image.height // lying[1]) // 2)
+                flat = flatten(image, factor)
+                if flat.size != lying:
+                    box = (0, 0, exact[0] / factor, exact[1] / factor)
+                    flat = flat.resize(lying, Resampling.BICUBIC, box=box)
+                upright = turn(flat, turned).convert("RGB")
+        except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes
+            raise ImageError(
+                f"{named} is damaged and cannot be decoded ({shorten(str(error)) or type(error).__name__}); "
+                "pass an intact file"
+            ) from None
+        upright.info = {}
+        return upright
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Picture) and self.data == other.data
@@ -82,29 +96,6 @@ class Picture:
         return hash(self.digest)
 
 
-def _opened(data: bytes, source: str) -> Image.Image:
-    """Open the header, trying only formats that are pictures and safe to decode."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.registered_extensions().values()])
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{source or 'the input'} is not a picture that can be read; pass a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file"
-        ) from None
-
-
 def _fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
     factor = min(1.0, (max_side or max(width, height)) / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Bring any mode to RGB."""
-    if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")

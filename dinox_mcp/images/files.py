@@ -1,0 +1,161 @@
+"""Pictures on this machine: which folders may be read, and what to say of a path that is wrong."""
+
+import difflib
+import os
+import re
+import stat
+import sys
+import unicodedata
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.sources import NEVER_ARRIVES, shorten
+from dinox_mcp.settings import Settings
+
+_LISTED = 5000
+_CHAT_FOLDERS = ("/mnt/data", "/mnt/user-data")
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO or a device does not wait
+    | getattr(os, "O_NOFOLLOW", 0)  # the path is resolved: a link there now was put there after the check
+)
+
+
+def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
+    """Read a file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
+
+    Raises:
+        ImageError: there is no such file, or it cannot be read; the message says what to pass.
+        ForbiddenError: it lies outside the allowed folders, is too large, or is no regular file.
+    """
+    folders = _allowed_folders(address, settings)
+    path = _absolute(address)
+    real = _allowed(path, folders)
+    for candidate in _candidates(real):
+        named = path if candidate == real else path.with_name(candidate.name)
+        try:
+            return _read(_allowed(candidate, folders), named, settings.max_image_bytes), str(named)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise _missing(path, real, address)
+
+
+def _candidates(real: Path) -> Iterator[Path]:
+    """Name the file, then those beside it whose names look the same.
+
+    macOS writes no-break spaces and decomposed letters into names; nobody sees them, and models retype them.
+    """
+    yield real
+    yield from (real.with_name(name) for name in _pictures_beside(real) if _seen(name) == _seen(real.name))
+
+
+def _allowed_folders(address: str, settings: Settings) -> list[Path] | None:
+    """List the folders that may be read, or None for all."""
+    if settings.allowed_folders is not None:
+        return [folder.absolute().resolve() for folder in settings.allowed_folders]
+    if settings.transport == "stdio":
+        return None
+    raise ForbiddenError(
+        f"'{shorten(address)}' is a local file, and files are not readable over HTTP; "
+        "pass an https:// URL or a data: URI"
+    )
+
+
+def _absolute(address: str) -> Path:
+    if address[:2] in {"//", "\\\\", "/\\", "\\/"}:
+        raise ForbiddenError(
+            f"'{shorten(address)}' is a network or device path, which is not read; "
+            "pass a path on this machine, or map the share to a drive"
+        )
+    if os.name != "nt" and re.match(r"[A-Za-z]:[\\/]", address):
+        mounted = f"/mnt/{address[0].lower()}/{address[3:]}".replace("\\", "/")
+        raise ImageError(
+            f"'{shorten(address)}' is a Windows path, but this server runs on {sys.platform}; "
+            f"under WSL the file is '{shorten(mounted)}'"
+        )
+    try:
+        return Path(address).expanduser().absolute()
+    except RuntimeError:
+        raise ImageError(f"'{shorten(address)}' names a home folder that is unknown; pass a full path") from None
+
+
+def _allowed(path: Path, folders: list[Path] | None) -> Path:
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        raise ImageError(f"'{shorten(str(path))}' cannot be followed; pass the path of the file itself") from None
+    if str(real).startswith("\\\\"):
+        raise ForbiddenError(f"'{shorten(str(path))}' leads to a network share, which is not read")
+    if folders is not None and not any(folder in real.parents for folder in folders):
+        names = ", ".join(map(str, folders[:3])) or "none at all"
+        raise ForbiddenError(
+            f"'{shorten(str(path))}' is outside the folders that may be read ({shorten(names, 160)}); pass a picture "
+            "from there, or add its folder to DINOX_MCP_ALLOWED_FOLDERS"
+        )
+    return real
+
+
+def _read(real: Path, path: Path, max_bytes: int) -> bytes:
+    shown = shorten(str(path))
+    try:
+        descriptor = os.open(real, _FLAGS)
+    except PermissionError:
+        kind = "is a folder" if real.is_dir() else "may not be read by the user that this server runs as"
+        raise ImageError(f"'{shown}' {kind}; pass the path of one picture") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise ImageError(f"'{shown}' cannot be opened ({error.strerror}); pass another picture") from None
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
+            raise ForbiddenError(f"'{shown}' is {kind}, not a picture file; pass the path of one picture")
+        try:
+            data = file.read(max_bytes + 1) or b"" if status.st_size <= max_bytes else None
+        except OSError as error:
+            raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
+    if data is None or len(data) > max_bytes:
+        raise ForbiddenError(
+            f"'{shown}' has {max(status.st_size, max_bytes + 1):,} bytes, more than the {max_bytes:,} allowed; "
+            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+        )
+    return data
+
+
+def _missing(path: Path, real: Path, address: str) -> ImageError:
+    """Explain a path that does not exist."""
+    bare = not re.search(r"[\\/]", address)
+    relative = not Path(address).is_absolute() and not address.startswith("~")
+    where = f" (looked in {shorten(str(Path.cwd()))})" if relative else ""
+    advice = ["check the spelling, or ask for the full path"]
+    if bare or address.startswith(_CHAT_FOLDERS):
+        advice = [NEVER_ARRIVES]
+    elif not real.parent.is_dir():
+        advice.append(f"the folder '{shorten(str(path.parent))}' does not exist either")
+    names = {name.lower(): name for name in _pictures_beside(real)}
+    close = difflib.get_close_matches(real.name.lower(), names, n=3, cutoff=0.6)
+    if close:
+        found = ", ".join(f"'{shorten(str(path.with_name(names[name])), 160)}'" for name in close)
+        advice.insert(0, f"did you mean {found}?")
+    return ImageError(f"there is no file '{shorten(address)}'{where}: {'; '.join(advice)}")
+
+
+def _pictures_beside(path: Path) -> list[str]:
+    """List the pictures of a folder by name, the first few thousand."""
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _LISTED)]
+    except OSError:
+        return []
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)  # noqa: PTH122 - a name
+
+
+def _seen(name: str) -> str:
+    """Reduce a name to what the eye sees."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())

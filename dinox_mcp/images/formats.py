@@ -1,0 +1,131 @@
+"""Which picture formats are read: told apart by their first bytes, opened by their own decoder and no other."""
+
+import io
+import threading
+import warnings
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.structure import check_structure
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".mpo"}
+)
+
+# Decoders are named one by one, so that Pillow never tries EPS, PSD or another format on hostile bytes.
+_DECODERS = {
+    "JPEG": (("PIL.JpegImagePlugin", "JpegImageFile"),),
+    "PNG": (("PIL.PngImagePlugin", "PngImageFile"),),
+    "WEBP": (("PIL.WebPImagePlugin", "WebPImageFile"),),
+    "GIF": (("PIL.GifImagePlugin", "GifImageFile"),),
+    "BMP": (("PIL.BmpImagePlugin", "BmpImageFile"),),
+    "TIFF": (("PIL.TiffImagePlugin", "TiffImageFile"),),
+    "AVIF": (("PIL.AvifImagePlugin", "AvifImageFile"),),
+    "HEIF": (("pi_heif", "HeifImageFile"), ("pillow_heif", "HeifImageFile")),
+}
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+def sniff(data: bytes) -> str | None:
+    """Name the format that the bytes begin like, or None where they are no picture."""
+    for beginning, name in _BEGINNINGS.items():
+        if data.startswith(beginning):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        end = min(int.from_bytes(data[:4]), 256)
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIF"
+    return None
+
+
+def open_picture(data: bytes, source: str) -> "ImageFile":
+    """Read the header of an encoded picture; the pixels wait for `load()`.
+
+    Raises:
+        ImageError: the bytes are not a picture of a format that is read here.
+        ForbiddenError: the bytes are built to keep a decoder busy.
+    """
+    name = sniff(data)
+    if name is None:
+        raise ImageError(f"{source} is not a picture; pass a {READABLE} file")
+    check_structure(data, name, source)
+    decoder = _decoder(name, source)
+    from PIL.Image import DecompressionBombError
+
+    try:
+        with silence:
+            image = decoder(io.BytesIO(data))
+    except DecompressionBombError:
+        raise ForbiddenError(f"{source} has more pixels than any decoder takes; pass a smaller picture") from None
+    except Exception:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes, and quote them
+        raise ImageError(
+            f"{source} begins like a {name} picture but its header is damaged; pass an intact file"
+        ) from None
+    return image
+
+
+def _decoder(name: str, source: str) -> "type[ImageFile]":
+    for module, decoder in _DECODERS[name]:
+        try:
+            found: type[ImageFile] = getattr(import_module(module), decoder)
+        except ImportError:
+            continue
+        return found
+    raise ImageError(
+        f"{source} is a HEIC picture, which needs one more package: pip install pi-heif, or convert the picture to JPEG"
+    )
+
+
+class _Silence:
+    """Keeps Pillow's warnings from the user while any thread decodes.
+
+    `warnings.catch_warnings` alone puts filters back under the feet of threads that still decode, so the first
+    to enter sets the filter and the last to leave removes it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.|pi_heif|pillow_heif")
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+silence = _Silence()

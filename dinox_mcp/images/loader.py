@@ -1,0 +1,62 @@
+"""The one place where an `image` argument becomes a picture."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp.images.addresses import Resolver, system_resolver
+from dinox_mcp.images.data_uri import read_data_uri
+from dinox_mcp.images.files import read_file
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.sources import parse_source
+from dinox_mcp.images.web import WebFetcher
+from dinox_mcp.settings import Settings
+
+T = TypeVar("T")
+_THREADS = 8
+
+
+class ImageLoader:
+    """Loads pictures from files, the web and data: URIs, as far as the settings allow.
+
+    `resolve` looks up host names; a test gives its own. Threads are the loader's own: a disk or a name server
+    that hangs holds up pictures, and nothing else.
+    """
+
+    def __init__(self, settings: Settings, *, resolve: Resolver | None = None) -> None:
+        self._settings = settings
+        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._web = WebFetcher(settings, resolve or system_resolver(anyio.CapacityLimiter(_THREADS)))
+
+    async def load(self, source: str) -> Picture:
+        """Load the picture that an `image` argument points to; its size is known then, its pixels wait.
+
+        Raises:
+            ImageError: there is none, it does not arrive, or it is no picture.
+            ForbiddenError: it may not be read: its folder, address or size.
+        """
+        settings = self._settings
+        found = await self._in_thread(lambda: parse_source(source))
+        match found.kind:
+            case "web":
+                data, name = await self._web.fetch(found.address)
+            case "data":
+                data, name = await self._in_thread(lambda: read_data_uri(found.address, settings.max_image_bytes))
+            case "file":
+                data, name = await self._in_thread(lambda: read_file(found.address, settings))
+        return await self._in_thread(lambda: _picture(data, name, settings.max_image_pixels))
+
+    async def aclose(self) -> None:
+        """Close the connections that are still open."""
+        await self._web.aclose()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+
+
+def _picture(data: bytes, name: str, max_pixels: int) -> Picture:
+    picture = Picture.from_bytes(data, name, max_pixels=max_pixels)
+    _ = picture.digest  # computed here, off the event loop, and kept
+    return picture

@@ -1,0 +1,107 @@
+"""What an `image` argument is: a file, a web address, a data: URI, or a mistake that deserves a good answer."""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+from unicodedata import category
+from urllib.parse import unquote
+
+from dinox_mcp.errors import ForbiddenError, ImageError
+
+REMEDY = "pass a full path on this machine, an https:// URL or a data: URI"
+NEVER_ARRIVES = (
+    "pictures pasted or uploaded into the chat never reach this server; ask the user for the picture's full path "
+    "on this machine or for an https:// URL"
+)
+MAX_ADDRESS = 8192
+SHOWN = 80
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: one is a Windows drive
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CHAT_SCHEMES = {"attachment", "blob", "cid", "content", "sandbox", "upload"}
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
+_BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A", "AAAA")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a picture is: `address` is a path (percent-decoded), a URL, or a whole data: URI."""
+
+    kind: Literal["file", "web", "data"]
+    address: str
+
+
+def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
+    """Tell what an `image` argument points to.
+
+    Raises:
+        ImageError: it points nowhere that a picture can be read from; the message says what to pass.
+        ForbiddenError: it points to a network share.
+    """
+    if text[:64].lstrip(" \t\r\n\"'").lower().startswith("data:"):
+        return Source("data", text)
+    if len(text) > MAX_ADDRESS:
+        raise ImageError(_explain_long(text))
+    address = _unquote(text.strip())
+    if not address:
+        raise ImageError(f"the image argument is empty; {REMEDY}")
+    if _CONTROL.search(address):
+        raise ImageError(f"the image argument '{shorten(address)}' contains control characters; {REMEDY}")
+    scheme = _SCHEME.match(address)
+    match scheme and scheme[1].lower():
+        case "http" | "https":
+            return Source("web", address)
+        case "file":
+            return Source("file", _path_of(address, windows=windows))
+        case None:
+            if len(address) > SHOWN and _is_base64(address):
+                raise ImageError(_explain_long(address))
+            return Source("file", address)
+        case name if name in _CHAT_SCHEMES:
+            raise ImageError(f"'{shorten(address)}' exists only inside the chat: {NEVER_ARRIVES}")
+        case name:
+            raise ImageError(f"{name}: addresses cannot be read ('{shorten(address)}'); {REMEDY}")
+
+
+def shorten(text: str, limit: int = SHOWN) -> str:
+    """Make any text fit for a message: one line, printable, at most `limit` characters, both ends kept."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}…{text[-(limit // 2) + 1 :]}"
+    return "".join(letter if letter.isprintable() or category(letter) == "Zs" else "?" for letter in text)
+
+
+def _unquote(text: str) -> str:
+    """Take off the quotation marks that people and shells put around paths."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`"
+    return text[1:-1].strip() if quoted else text
+
+
+def _is_base64(text: str) -> bool:
+    known = text.startswith(_BASE64_PICTURES) or len(text) > 4 * SHOWN
+    return known and "." not in text and _BASE64.fullmatch(text) is not None
+
+
+def _explain_long(text: str) -> str:
+    if _is_base64(text[:MAX_ADDRESS].strip()):
+        return (
+            f"bare base64 ('{shorten(text[:12])}…') is not a source; put data:image/png;base64, before it, or {REMEDY}"
+        )
+    return f"the image argument is {len(text):,} characters long and no data: URI ('{shorten(text[:24])}…'); {REMEDY}"
+
+
+def _path_of(uri: str, *, windows: bool) -> str:
+    """Turn a file: URI into a path."""
+    rest = uri[len("file:") :]
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host.lower() not in {"", "localhost"}:
+            raise ForbiddenError(
+                f"'{shorten(uri)}' names the host '{shorten(host)}': pictures on network shares are not read; "
+                "pass a path on this machine"
+            )
+        rest = slash + path
+    path = unquote(rest, errors="surrogateescape")
+    if _CONTROL.search(path):
+        raise ImageError(f"'{shorten(uri)}' contains control characters; {REMEDY}")
+    return path[1:] if windows and re.match(r"/[A-Za-z]:", path) else path

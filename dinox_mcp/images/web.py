@@ -1,0 +1,178 @@
+"""Pictures from the web: fetched from the public internet only, at the very address that was checked."""
+
+import ssl
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp import __version__
+from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.addresses import Resolver, is_public, literal
+from dinox_mcp.images.sources import shorten
+from dinox_mcp.images.urls import UrlRules, host_of, port_of, show
+from dinox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx2
+
+MAX_REDIRECTS = 5
+_MAX_ADDRESSES = 4
+_MAX_CONNECTIONS = 16
+_REDIRECTS = {301, 302, 303, 307, 308}
+_OK = 200
+_ADVICE = {
+    401: "it needs a login; pass a URL that everyone can open, or the picture itself",
+    403: "it is not for everyone; pass a URL that everyone can open, or the picture itself",
+    404: "there is nothing; check the URL",
+    410: "it was removed; pass another URL",
+    429: "it is asked too often; try again in a while",
+}
+_WEB_PAGES = {"text/html", "application/xhtml+xml"}
+
+
+class WebFetcher:
+    """Fetches pictures over https:// (and http:// where the settings allow it)."""
+
+    def __init__(self, settings: Settings, resolve: Resolver) -> None:
+        self._settings = settings
+        self._resolve = resolve
+        self._rules = UrlRules(settings)
+        self._opening = anyio.Lock()
+        self._transport: httpx2.AsyncHTTPTransport | None = None
+
+    async def fetch(self, address: str) -> tuple[bytes, str]:
+        """Fetch what is at a URL and name it by the URL without its query.
+
+        Raises:
+            ImageError: it does not answer, not in time, or not with a picture.
+            ForbiddenError: it, or what it redirects to, is not on the public internet, or it is too large.
+        """
+        import httpx2
+
+        url = self._rules.parse(address)
+        shown = show(url)
+        try:
+            with anyio.fail_after(self._settings.fetch_timeout_s):
+                return await self._follow(url), shown
+        except TimeoutError:
+            raise ImageError(
+                f"{shown} did not arrive within {self._settings.fetch_timeout_s:g} s; try again, or pass another URL"
+            ) from None
+        except httpx2.TransportError as error:
+            raise ImageError(f"{shown} {_explain(error)}") from None
+
+    async def aclose(self) -> None:
+        """Close what is still open."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def _follow(self, url: "httpx2.URL") -> bytes:
+        first = url
+        for _ in range(MAX_REDIRECTS + 1):
+            async with aclosing(await self._ask(url)) as response:
+                location = response.headers.get("location")
+                if response.status_code not in _REDIRECTS or not location:
+                    return await self._read(response, show(url))
+            url = self._rules.parse(location, base=url)
+        raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the picture's own URL")
+
+    async def _addresses(self, url: "httpx2.URL") -> Sequence[str]:
+        """Look the host up once and check every address; only these are connected to."""
+        host, port = host_of(url), port_of(url)
+        number = literal(host)
+        try:
+            addresses = [number] if number else await self._resolve(host, port)
+        except (OSError, UnicodeError):
+            addresses = []
+        if not addresses:
+            raise ImageError(f"{show(url)}: the host '{shorten(host)}' is unknown; check the spelling of the URL")
+        if not self._rules.is_private(host, port) and not all(map(is_public, addresses)):
+            raise ForbiddenError(
+                f"{show(url)} is on a private network, where pictures are not fetched from; pass a public URL, "
+                "or add the host to DINOX_MCP_PRIVATE_HOSTS if you trust it"
+            )
+        return addresses[:_MAX_ADDRESSES]
+
+    async def _ask(self, url: "httpx2.URL") -> "httpx2.Response":
+        """Send the request to the first checked address that answers."""
+        import httpx2
+
+        *others, last = await self._addresses(url)
+        timeout = self._settings.fetch_timeout_s / (len(others) + 1)
+        for address in others:
+            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await self._send(url, address, timeout)
+        return await self._send(url, last, timeout)
+
+    async def _send(self, url: "httpx2.URL", address: str, connect_timeout_s: float) -> "httpx2.Response":
+        """Connect to the address, whatever the name resolves to by now; the certificate has to be the name's."""
+        import httpx2
+
+        transport = await self._opened()
+        request = httpx2.Request(
+            "GET",
+            url.copy_with(host=address),
+            headers={
+                "Host": url.netloc.decode("ascii"),
+                "User-Agent": f"dinox-mcp/{__version__}",
+                "Accept": "image/*",
+                "Accept-Encoding": "identity",  # what is compressed could be a bomb
+            },
+            extensions={"sni_hostname": host_of(url), "timeout": {"connect": connect_timeout_s}},
+        )
+        return await transport.handle_async_request(request)
+
+    async def _opened(self) -> "httpx2.AsyncHTTPTransport":
+        """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing, asks no proxy."""
+        import httpx2
+
+        async with self._opening:
+            if self._transport is None:
+                context = await anyio.to_thread.run_sync(httpx2.create_ssl_context)
+                self._transport = httpx2.AsyncHTTPTransport(
+                    verify=context,
+                    trust_env=False,
+                    # A kept connection would be handed to another host at the same address, its certificate unchecked.
+                    limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
+                )
+            return self._transport
+
+    async def _read(self, response: "httpx2.Response", shown: str) -> bytes:
+        limit = self._settings.max_image_bytes
+        if response.status_code != _OK:
+            advice = _ADVICE.get(response.status_code, "try again later, or pass another URL")
+            raise ImageError(f"{shown} answered {response.status_code}: {advice}")
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type in _WEB_PAGES:
+            raise ImageError(f"{shown} is a web page ({media_type}), not a picture: pass the picture's own URL")
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise ImageError(f"{shown} was sent compressed although that was not asked for; pass another URL")
+        length = response.headers.get("content-length", "")
+        data = bytearray()
+        if not length.isdecimal() or int(length) <= limit:
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) > limit:
+                    break
+            else:
+                return bytes(data)
+        raise ForbiddenError(
+            f"{shown} has more than the {limit:,} bytes allowed; "
+            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+        )
+
+
+def _explain(error: "httpx2.TransportError") -> str:
+    import httpx2
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"has no valid certificate ({shorten(cause.verify_message)}); pass another URL"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return "cannot be reached; check the URL, or try again later"
+    return f"broke off ({type(error).__name__}); try again, or pass another URL"
