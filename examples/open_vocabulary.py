@@ -1,0 +1,33 @@
+"""Find anything that you can name, and draw it. Needs a DINO-X key, or another backend that knows the words.
+
+    DINOX_API_KEY=… python examples/open_vocabulary.py photo.jpg person "red car"
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.errors import DinoxError
+from dinox_mcp.output import write_annotated
+
+
+async def main(picture: str, prompts: list[str]) -> None:
+    """Detect, print, draw."""
+    async with Detector() as detector:
+        result = await detector.detect(picture, prompts, include=("masks",))
+        for found in result.objects:
+            print(f"{found.id:3} {found.label:20} {found.score or 0:.2f} {[round(edge) for edge in found.bbox]}")
+        print(result.counts)
+        image = await detector.load(picture)
+        print(write_annotated(Path("out/open-vocabulary.jpg"), image, result.objects, Style(opacity=0.5)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(sys.argv[1], sys.argv[2:]))
+    except DinoxError as error:
+        sys.exit(str(error))

@@ -1,0 +1,29 @@
+"""Find everything that the backend knows, without saying what. Without a key: text, codes and markers.
+
+    python examples/prompt_free.py [photo.jpg]
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import DinoxError
+
+SAMPLE = Path(__file__).resolve().parent / "sample.png"
+
+
+async def main(picture: str) -> None:
+    """Detect and print."""
+    async with Detector() as detector:
+        result = await detector.detect(picture)
+        print(f"{result.backend} found {result.counts}")
+        for found in result.objects:
+            print(f"{found.id:3} {found.label:10} {found.text or ''}")
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else str(SAMPLE)))
+    except DinoxError as error:
+        sys.exit(str(error))
