@@ -42,7 +42,7 @@ class Client:
         self._base_url = base_url.rstrip("/")
         self._patience = patience
         self._limiter = RateLimiter()
-        self._durations = Durations()
+        self._durations = Durations(patience.first_poll_s)
         self._tickets = Tickets(patience.remember_s)
         self._http: httpx2.AsyncClient | None = None
         self._closed = False
@@ -181,25 +181,19 @@ class Client:
         """
         import httpx2
 
-        await self._limiter.wait(job.key)
-        http = self._connections()
-        sent = anyio.current_time()
-        token = {"Token": job.key.get_secret_value()}
+        self._connections()  # made before the turn, which they should not use up
+        headers = {**headers, "Token": job.key.get_secret_value()}
         try:
-            async with http.stream(
-                method, self._base_url + path, content=body, headers={**headers, **token}
-            ) as response:
-                content = bytearray()
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > _MAX_REPLY_BYTES:
-                        error = ServiceError("the DINO-X service sent more than 64 MiB; ask for fewer things")
-                        raise Failure(Verdict.FINAL, error)
+            async with self._limiter.turn(job.key):
+                sent = anyio.current_time()
+                request = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
+                async with request as response:
+                    content = await _content(response)
         except (httpx2.RequestError, httpx2.InvalidURL) as problem:
             hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
             verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
             raise Failure(verdict, self._unreachable(quote(problem, job.key) or type(problem).__name__)) from None
-        return Reply(read_reply(response.status_code, response.headers, bytes(content), job.key), sent)
+        return Reply(read_reply(response.status_code, response.headers, content, job.key), sent)
 
     def _connections(self) -> "httpx2.AsyncClient":
         """Give the pool of connections, made on first use."""
@@ -227,6 +221,16 @@ class Client:
             f"the DINO-X service at {host} cannot be reached ({problem}); "
             "check the network, the proxy settings and DINOX_API_BASE_URL, and ask again"
         )
+
+
+async def _content(response: "httpx2.Response") -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > _MAX_REPLY_BYTES:
+            error = ServiceError("the DINO-X service sent more than 64 MiB; check DINOX_API_BASE_URL, ask for less")
+            raise Failure(Verdict.FINAL, error)
+    return bytes(content)
 
 
 def _result(data: Mapping[str, Any], job: Job) -> dict[str, Any] | None:

@@ -1,59 +1,89 @@
 """When to send: never faster than a key allows, and polls when an answer is due rather than on a tick."""
 
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
 
 
 @dataclass
-class _Lane:
-    """The recent requests of one key, and how many calls of it wait or send now."""
+class _Slot:
+    """One request: when it was sent, and when it was answered or given up."""
 
-    sent: deque[float]
+    start: float
+    end: float | None = None
+
+
+@dataclass
+class _Lane:
+    """The requests of one key that count yet, and how many calls of it wait or send now."""
+
+    slots: list[_Slot] = field(default_factory=list)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
     users: int = 0
+    left: float = 0.0
 
 
 class RateLimiter:
     """At most `limit` requests of one key in any `window_s` seconds, first come first served.
 
-    The vendor allows 10 a second; the window is a little longer, as requests may reach it closer together
-    than they left.
+    That holds at the service too: a request counts until a window after its answer, as it may arrive there at
+    any time before. One that is slow to be sent stops being waited for after `slow_s`, lest large uploads keep
+    small polls from going out.
     """
 
-    def __init__(self, limit: int = 10, window_s: float = 1.05) -> None:
+    def __init__(self, limit: int = 10, window_s: float = 1.02, slow_s: float = 1.0) -> None:
         self._limit = limit
         self._window_s = window_s
-        self._lanes: OrderedDict[Hashable, _Lane] = OrderedDict()
+        self._slow_s = slow_s
+        self._busy: dict[Hashable, _Lane] = {}
+        self._idle: OrderedDict[Hashable, _Lane] = OrderedDict()
 
     def __len__(self) -> int:
         """Count the keys that it remembers."""
-        return len(self._lanes)
+        return len(self._busy) + len(self._idle)
 
-    async def wait(self, key: Hashable) -> None:
-        """Wait for a turn and take it; a call that is cancelled while it waits takes none."""
-        lane = self._lanes.setdefault(key, _Lane(deque(maxlen=self._limit)))
+    @asynccontextmanager
+    async def turn(self, key: Hashable) -> AsyncIterator[None]:
+        """Wait for a turn and take it for the block; a call that is cancelled while it waits takes none."""
+        self._forget()
+        if key not in self._busy:
+            self._busy[key] = self._idle.pop(key, _Lane())
+        lane = self._busy[key]
         lane.users += 1
         try:
             async with lane.turn:
-                if len(lane.sent) == self._limit:
-                    await anyio.sleep_until(lane.sent[0] + self._window_s)
-                lane.sent.append(anyio.current_time())
+                slot = await self._slot(lane)
+            try:
+                yield
+            finally:
+                slot.end = anyio.current_time()
         finally:
             lane.users -= 1
-            self._lanes.move_to_end(key)
-            self._forget()
+            if not lane.users:
+                lane.left = anyio.current_time()
+                self._idle[key] = self._busy.pop(key)
+
+    async def _slot(self, lane: _Lane) -> _Slot:
+        while True:
+            now = anyio.current_time()
+            lane.slots = [slot for slot in lane.slots if self._counts_until(slot, now) > now]
+            if len(lane.slots) < self._limit:
+                lane.slots.append(_Slot(now))
+                return lane.slots[-1]
+            await anyio.sleep_until(min(self._counts_until(slot, now) for slot in lane.slots))
+
+    def _counts_until(self, slot: _Slot, now: float) -> float:
+        """Tell until when a request counts, at the least."""
+        return min(now if slot.end is None else slot.end, slot.start + self._slow_s) + self._window_s
 
     def _forget(self) -> None:
-        """Drop the lanes that are idle and whose requests are all past: a new one would be no different."""
+        """Drop the idle lanes of which no request counts any more: a new one would be no different."""
         past = anyio.current_time() - self._window_s
-        while self._lanes:
-            key, lane = next(iter(self._lanes.items()))
-            if lane.users or (lane.sent and lane.sent[-1] > past):
-                break
-            del self._lanes[key]
+        while self._idle and next(iter(self._idle.values())).left < past:
+            self._idle.popitem(last=False)
 
 
 @dataclass
@@ -83,7 +113,8 @@ class Durations:
     SLOWEST_S = 2.0
     TOLERANCE_S = 0.05
 
-    def __init__(self) -> None:
+    def __init__(self, first_s: float = 0.25) -> None:
+        self._first_s = first_s
         self._known: dict[str, _Estimate] = {}
 
     def expected(self, kind: str) -> float | None:
@@ -95,7 +126,7 @@ class Durations:
         """Give the times to poll, in seconds since the task was created, without end."""
         known = self._known.get(kind)
         if known is None:
-            due, step, end, growth = 0.25, 0.1, 0.0, 1.4
+            due, step, end, growth = self._first_s, self._first_s / 2, 0.0, 1.3
         else:
             step = self._step(known)
             due, end, growth = known.mean - 2 * known.spread + step / 2, known.mean + 2 * known.spread, 1.5
@@ -114,8 +145,8 @@ class Durations:
         if found - due > self.TOLERANCE_S:
             return
         known = self._known.get(kind)
-        if before is None:
-            before = max(0.0, found - self._step(known)) if known else 0.0
+        if before is None:  # it was done at the first poll, perhaps long before
+            before = max(0.0, found - 3 * self._step(known)) if known else 0.0
         middle = (before + found) / 2
         if known:
             known.learn(middle)
@@ -124,5 +155,5 @@ class Durations:
 
     @staticmethod
     def _step(known: _Estimate) -> float:
-        """Space the polls: five over the spread, not finer than anybody would notice."""
-        return max(0.04, 0.03 * known.mean, 0.8 * known.spread)
+        """Space the polls: four or five over the spread, not finer than anybody would notice."""
+        return max(0.04, 0.03 * known.mean, 0.9 * known.spread)

@@ -15,6 +15,7 @@ class Patience:
     attempts: int = 5
     first_s: float = 0.5
     longest_s: float = 8.0
+    first_poll_s: float = 0.25
     connect_s: float = 10.0
     reply_s: float = 30.0
     remember_s: float = 600.0

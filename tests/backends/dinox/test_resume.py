@@ -1,0 +1,257 @@
+"""One question is one paid task, however often it is interrupted or asked at the same time."""
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.dinox.backend import DinoxBackend
+from dinox_mcp.backends.dinox.patience import Patience
+from dinox_mcp.backends.dinox.tickets import Tickets
+from dinox_mcp.errors import BackendError, DeadlineError, QuotaError, ServiceError, UnreachableError
+from dinox_mcp.schema import DetectionRequest, Detections
+from tests.backends.dinox.conftest import QUICK, Connect, plain
+from tests.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+DOG = DetectionRequest(prompts=("dog",))
+
+
+async def ask(backend: DinoxBackend, call: Call | None = None) -> Detections:
+    return await backend.detect(plain(), DOG, call or Call())
+
+
+async def ask_and_cancel(backend: DinoxBackend, after_s: float) -> None:
+    with anyio.move_on_after(after_s) as scope:
+        await ask(backend)
+    assert scope.cancelled_caught
+
+
+async def test_a_cancelled_question_asked_again_is_picked_up(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.model_time = 0.3
+    await ask_and_cancel(dinox, 0.15)
+
+    found = await ask(dinox)
+
+    assert len(found.objects) == 1
+    assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
+
+
+async def test_a_question_past_its_deadline_is_picked_up(connect: Connect, emulator: Emulator) -> None:
+    emulator.model_time = 0.4
+    backend = connect(timeout_s=0.35)
+    with pytest.raises(DeadlineError):
+        await ask(backend)
+
+    found = await ask(backend)
+
+    assert len(found.objects) == 1
+    assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
+
+
+async def test_a_question_that_lost_its_connection_is_picked_up(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.every_poll = "drop"
+    with pytest.raises(UnreachableError):
+        await ask(dinox)
+    emulator.faults.every_poll = ""
+
+    await ask(dinox)
+
+    assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", ["drop-after", "drop", "500", "202001"])
+async def test_a_question_of_uncertain_fate_is_not_paid_twice(
+    dinox: DinoxBackend, emulator: Emulator, fault: str
+) -> None:
+    emulator.faults.every_create = fault
+    with pytest.raises(BackendError):
+        await ask(dinox)
+    emulator.faults.every_create = ""
+
+    await ask(dinox)
+
+    assert emulator.stats().paid == 1
+
+
+async def test_a_question_cancelled_while_it_is_sent_is_not_paid_twice(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.create.extend(["drop-after", "hang"])
+    await ask_and_cancel(dinox, 0.15)
+
+    await ask(dinox)
+
+    assert (emulator.stats().creates, emulator.stats().paid) == (3, 1)
+
+
+async def test_a_task_that_the_service_forgot_is_created_anew(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.model_time = 0.2
+    await ask_and_cancel(dinox, 0.1)
+    emulator.faults.poll.append("lost")
+
+    found = await ask(dinox)
+
+    assert len(found.objects) == 1
+    assert emulator.stats().paid == 2
+
+
+async def test_a_task_that_is_not_known_everywhere_yet_is_asked_for_again(
+    dinox: DinoxBackend, emulator: Emulator
+) -> None:
+    emulator.faults.poll.append("lost")
+
+    await ask(dinox)
+
+    assert (emulator.stats().paid, emulator.stats().polls) == (1, 2)
+
+
+@pytest.mark.parametrize("fault", ["failed", "quota", "400"])
+async def test_after_a_definite_no_the_question_is_a_new_one(
+    dinox: DinoxBackend, emulator: Emulator, fault: str
+) -> None:
+    emulator.faults.create.append(fault)
+    with pytest.raises((ServiceError, QuotaError)):
+        await ask(dinox)
+
+    found = await ask(dinox)
+
+    assert len(found.objects) == 1
+
+
+async def test_another_key_never_picks_up_a_task(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.keys.add("visitor")
+    emulator.model_time = 0.2
+    await ask_and_cancel(dinox, 0.1)
+
+    await ask(dinox, Call(api_key=SecretStr("visitor")))
+
+    assert (emulator.stats().paid, emulator.stats("visitor").paid) == (1, 1)
+
+
+async def test_another_question_is_another_task(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.model_time = 0.2
+    await ask_and_cancel(dinox, 0.1)
+
+    await dinox.detect(plain(), DetectionRequest(prompts=("dog",), min_score=0.5), Call())
+
+    assert emulator.stats().paid == 2
+
+
+async def test_a_task_is_remembered_for_a_while_only(connect: Connect, emulator: Emulator) -> None:
+    emulator.model_time = 0.15
+    backend = connect(patience=Patience(first_poll_s=0.05, remember_s=0.1))
+    await ask_and_cancel(backend, 0.1)
+    await anyio.sleep(0.15)
+
+    await ask(backend)
+
+    assert emulator.stats().paid == 2
+
+
+async def test_the_same_question_at_the_same_time_is_one_task(dinox: DinoxBackend, emulator: Emulator) -> None:
+    answers: list[Detections] = []
+
+    async def one() -> None:
+        answers.append(await ask(dinox))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(one)
+
+    assert len(answers) == 5
+    assert all(answer == answers[0] for answer in answers)
+    assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
+
+
+@pytest.mark.parametrize("leaves", [0, 1], ids=["the first", "the second"])
+async def test_one_of_two_may_leave(dinox: DinoxBackend, emulator: Emulator, leaves: int) -> None:
+    emulator.model_time = 0.3
+    answers: list[int] = []
+
+    async def one(number: int, scope: anyio.CancelScope) -> None:
+        with scope:
+            await ask(dinox)
+            answers.append(number)
+
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
+    async with anyio.create_task_group() as group:
+        for number, scope in enumerate(scopes):
+            group.start_soon(one, number, scope)
+            await anyio.sleep(0.05)
+        scopes[leaves].cancel()
+
+    assert answers == [1 - leaves]
+    assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
+
+
+async def test_when_all_leave_the_polls_end(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.create.append("never")
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, dinox)
+        group.start_soon(ask, dinox)
+        await anyio.sleep(0.15)
+        group.cancel_scope.cancel()
+    polls = emulator.stats().polls
+
+    await anyio.sleep(0.3)
+
+    assert emulator.stats().polls == polls
+
+
+async def test_those_who_ask_at_the_same_time_share_an_error(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.every_create = "500"
+    errors: list[str] = []
+
+    async def one() -> None:
+        with pytest.raises(ServiceError) as caught:
+            await ask(dinox)
+        errors.append(str(caught.value))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(one)
+
+    assert len(errors) == 3
+    assert len(set(errors)) == 1
+    assert emulator.stats().creates == QUICK.attempts
+
+
+async def test_a_second_asker_has_a_deadline_of_its_own(connect: Connect, emulator: Emulator) -> None:
+    emulator.model_time = 0.6
+    backend = connect(timeout_s=0.5)
+    ends: list[str] = []
+
+    async def one(delay_s: float) -> None:
+        await anyio.sleep(delay_s)
+        try:
+            ends.append((await ask(backend)).objects[0].label)
+        except DeadlineError:
+            ends.append("deadline")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, 0)
+        group.start_soon(one, 0.3)
+
+    assert ends == ["deadline", "dog"]
+    assert emulator.stats().paid == 1
+
+
+def test_the_memory_of_unfinished_tasks_is_bounded() -> None:
+    tickets = Tickets(life_s=60, limit=10)
+    for question in range(100):
+        with tickets.use(question) as ticket:
+            ticket.task.uuid = str(question)
+
+    with tickets.use(99) as last, tickets.use(0) as first:
+        assert last.task.uuid == "99"
+        assert first.task.uuid is None
+    assert len(tickets) <= 12
+
+
+def test_a_finished_task_is_not_remembered() -> None:
+    tickets = Tickets(life_s=60)
+
+    with tickets.use("question"):
+        tickets.close("question", finished=True)
+
+    assert len(tickets) == 0
