@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 BBox = Annotated[
-    tuple[float, float, float, float],
+    tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat],
     Field(description="[x_min, y_min, x_max, y_max] in pixels of the original image"),
 ]
 Score = Annotated[float, Field(ge=0, le=1)]

@@ -78,10 +78,12 @@ def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject
 
 
 def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int) -> View:
-    """Draw objects on a picture, small enough for a reply: JPEG within `max_side` pixels and `max_bytes`."""
+    """Draw objects on a picture for a reply: JPEG within `max_side` pixels and `max_bytes`; small ones are enlarged."""
+    from dinox_mcp.drawing.crops import enlarge
     from dinox_mcp.drawing.encode import fit_bytes
 
-    data, mime_type, size = fit_bytes(_drawn(picture, objects, style, max_side), max_bytes)
+    image = _drawn(enlarge(picture.rgb(max_side)), picture, objects, style)
+    data, mime_type, size = fit_bytes(image, max_bytes)
     return View(data, mime_type, *size, (0, 0, picture.width, picture.height))
 
 
@@ -89,7 +91,7 @@ def annotated_file(picture: Picture, objects: Sequence[DetectedObject], style: S
     """Draw objects on a picture at its full size and encode it as JPEG or PNG."""
     from dinox_mcp.drawing.encode import encode_jpeg, encode_png
 
-    image = _drawn(picture, objects, style, None)
+    image = _drawn(picture.rgb(), picture, objects, style)
     return encode_png(image) if mime_type == PNG else encode_jpeg(image, FULL_QUALITY)
 
 
@@ -160,7 +162,7 @@ def picture_of(stored: Stored, target: Target) -> Picture:
     return Picture.from_bytes(data, f"{target.view} of {stored.result.result_id}")
 
 
-def _drawn(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int | None) -> "Image.Image":
+def _drawn(image: "Image.Image", picture: Picture, objects: Sequence[DetectedObject], style: Style) -> "Image.Image":
     from dinox_mcp.drawing.annotate import annotate
 
-    return annotate(picture.rgb(max_side), objects, original_size=(picture.width, picture.height), style=style)
+    return annotate(image, objects, original_size=(picture.width, picture.height), style=style)

@@ -64,7 +64,6 @@ def _shapes(objects: Sequence[DetectedObject], size: tuple[int, int], original: 
     shapes = [
         _Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), color_of(found.label))
         for found in objects
-        if not any(map(math.isnan, found.bbox))
     ]
     return sorted(shapes, key=lambda shape: -geometry.area(shape.box))
 

@@ -152,7 +152,7 @@ def test_any_size_of_picture_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 
 coordinates = st.one_of(
-    st.floats(-50, 150), st.sampled_from([float("inf"), float("-inf"), float("nan"), 1e300, 0.0, 100.0])
+    st.floats(-50, 150), st.sampled_from([-1e300, 1e300, 0.0, 100.0])
 )
 
 

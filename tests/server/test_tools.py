@@ -243,9 +243,10 @@ async def test_visualize_shows_a_result_without_asking_again(
     assert reply.structured_content is None
     assert "Drawn: 2 objects of result" in text_of(reply)
     shown = image_of(reply).convert("RGB")
-    assert shown.size == (100, 100)
-    assert shown.getpixel((10, 50)) != (255, 255, 255)
-    assert shown.getpixel((99, 99))[0] > 245  # type: ignore[index]
+    assert shown.size == (400, 400)  # enlarged, as tags would cover so small a picture
+    assert "one pixel here is 0.25 of the original" in text_of(reply)
+    assert shown.getpixel((40, 250)) != (255, 255, 255)
+    assert min(shown.getpixel((390, 390))) > 245  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ async def test_visualize_draws_given_objects_on_an_image(connect: Connect, backe
         )
     assert not backend.asked
     assert "Drawn: 1 object on the 100x100 image" in text_of(reply)
-    assert image_of(reply).convert("RGB").getpixel((10, 50)) != (255, 255, 255)
+    assert image_of(reply).convert("RGB").getpixel((40, 200)) != (255, 255, 255)
 
 
 async def test_a_large_picture_is_shown_small_with_its_scale(connect: Connect, tmp_path: Path) -> None:
