@@ -4,9 +4,13 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dinox_mcp import __version__
 from dinox_mcp.errors import DinoxError, SettingsError
+
+if TYPE_CHECKING:
+    from dinox_mcp.settings import Settings
 
 _EPILOG = """\
 examples:
@@ -94,7 +98,7 @@ def _add_detect_command(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _add_common_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", help="auto (default), dinox, local, embedded, or a plug-in's name")
+    command.add_argument("--backend", help="auto (default), dinox, embedded, or a plug-in's name")
     command.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr (warning)")
 
 
@@ -102,21 +106,25 @@ def _serve(options: argparse.Namespace) -> None:
     # Half of the start is building the SDK's classes; collecting garbage meanwhile finds none and takes 60 ms.
     gc.disable()
     from dinox_mcp.server.serve import serve
-    from dinox_mcp.settings import Settings
 
     gc.freeze()
     gc.enable()
-    names = ("transport", "host", "port", "no_auth", "backend", "log_level")
-    serve(Settings.load(**{name: getattr(options, name) for name in names}))
+    serve(_settings(options, "transport", "host", "port", "no_auth", "backend", "log_level"))
 
 
 def _detect(options: argparse.Namespace) -> None:
-    from dinox_mcp.settings import Settings
     from dinox_mcp.terminal import detect
 
-    settings = Settings.load(backend=options.backend, log_level=options.log_level)
-    if not detect(settings, options):
+    if not detect(_settings(options, "backend", "log_level"), options):
         sys.exit(1)
+
+
+def _settings(options: argparse.Namespace, *flags: str) -> "Settings":
+    from dinox_mcp.settings import Settings, unknown_variables
+
+    for line in unknown_variables():
+        sys.stderr.write(f"dinox-mcp: {line}\n")
+    return Settings.load(**{flag: getattr(options, flag) for flag in flags})
 
 
 def _complain(error: DinoxError, status: int) -> int:

@@ -1,5 +1,6 @@
 """Every option, its environment name and its default: the one place."""
 
+import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     )
 
     # Backends
-    backend: str = Field("auto", description="auto, dinox, local, embedded, or a plug-in's name")
+    backend: str = Field("auto", description="auto, dinox, embedded, or a plug-in's name")
     api_key: SecretStr | None = Field(None, validation_alias="DINOX_API_KEY", description="key of the DINO-X cloud API")
     api_base_url: AnyHttpUrl = Field(
         AnyHttpUrl("https://api.deepdataspace.com"),
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     # Pictures coming in
     allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         None,
-        description=f"folders that pictures may be read from, joined by '{os.pathsep}'; "
+        description="folders that pictures may be read from, joined by ':' (';' on Windows); "
         "unset: any over stdio, none over HTTP",
     )
     allow_http: bool = Field(False, description="fetch pictures over http:// too, not only https://")
@@ -123,6 +124,17 @@ def environment_name(field: str) -> str:
     """Name the environment variable of an option."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"DINOX_MCP_{field.upper()}"
+
+
+def unknown_variables() -> list[str]:
+    """List lines about environment variables that look like options and are none, which is mostly a typing error."""
+    known = {environment_name(field): field for field in Settings.model_fields}
+    lines = []
+    for name in sorted(os.environ):
+        if name.startswith("DINOX_MCP_") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{name} is no option" + (f"; did you mean {close[0]}?" if close else ""))
+    return lines
 
 
 def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

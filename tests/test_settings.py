@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.settings import Settings, environment_name
+from dinox_mcp.settings import Settings, environment_name, unknown_variables
 
 
 def test_every_option_has_a_default() -> None:
@@ -78,3 +78,9 @@ def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_pickle() -> None:
     settings = Settings.load(api_key="k", port=1)
     assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
+
+
+def test_a_misspelt_variable_is_named_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DINOX_MCP_BAKEND", "embedded")
+    monkeypatch.setenv("DINOX_MCP_PORT", "1")
+    assert unknown_variables() == ["DINOX_MCP_BAKEND is no option; did you mean DINOX_MCP_BACKEND?"]
