@@ -13,13 +13,19 @@ from dinox_mcp.schema import DetectedObject
 _TYPES = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
 
+def stem_of(source: str) -> str:
+    """Make a file name, without ending, of where a picture came from."""
+    stem = "" if source.startswith("data:") else Path(source.split("?")[0]).stem
+    return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
+
+
 def save_annotated(folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style) -> Path:
     """Draw objects at full size into a new file of a folder, named after the picture; nothing is overwritten.
 
     Raises:
         SettingsError: the folder cannot be written.
     """
-    stem = re.sub(r"[^\w-]+", "-", Path(picture.source.split("?")[0]).stem).strip("-")[:60] or "picture"
+    stem = stem_of(picture.source)
     data = views.annotated_file(picture, objects, style)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import DinoxError, SettingsError
-from dinox_mcp.output import write_annotated
+from dinox_mcp.output import stem_of, write_annotated
 from dinox_mcp.schema import DetectionResult
 from dinox_mcp.settings import Settings
 
@@ -98,7 +98,7 @@ def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
         return [path]
     taken: dict[Path, None] = {}
     for number, picture in enumerate(pictures, start=1):
-        stem = "picture" if picture.startswith("data:") else Path(picture.split("?")[0]).stem or "picture"
+        stem = stem_of(picture)
         name = path / f"{stem}-annotated.jpg"
         taken[path / f"{stem}-{number}-annotated.jpg" if name in taken else name] = None
     return list(taken)

@@ -1,0 +1,61 @@
+"""What the documents promise."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.readme import README, with_table
+
+ROOT = README.parent
+HOSTS = ROOT / "examples" / "hosts"
+
+
+def test_the_readme_lists_the_settings_as_they_are() -> None:
+    text = README.read_text()
+    assert text == with_table(text), "run python -m tests.readme"
+
+
+@pytest.mark.parametrize("path", sorted(HOSTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_host_configuration_starts_this_server(path: Path) -> None:
+    configuration = json.loads(path.read_text())
+    server = (configuration.get("mcpServers") or configuration["servers"])["dinox"]
+    assert (server["command"], server["args"]) == ("uvx", ["dinox-mcp"])
+    assert list(server["env"]) == ["DINOX_API_KEY"]
+
+
+def test_the_codex_configuration_starts_this_server() -> None:
+    server = tomllib.loads((HOSTS / "codex.toml").read_text())["mcp_servers"]["dinox"]
+    assert (server["command"], server["args"]) == ("uvx", ["dinox-mcp"])
+
+
+def test_every_local_link_of_the_documents_leads_somewhere() -> None:
+    documents = [README, *ROOT.glob("docs/*.md"), HOSTS / "README.md", ROOT / "benchmarks" / "README.md"]
+    broken = [
+        f"{document.name}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text())
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def run(example: str, *arguments: str) -> str:
+    """Run an example and give what it prints."""
+    command = [sys.executable, str(ROOT / "examples" / example), *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=120).stdout  # noqa: S603
+
+
+def test_the_demo_shows_what_is_in_the_sample() -> None:
+    printed = run("demo.py")
+    assert "detect_objects, detect_prompt_free, visualize, zoom" in printed
+    assert "EXIT" in printed
+    assert Path(printed.partition("Saved at full size: ")[2].splitlines()[0]).is_file()
+
+
+def test_the_prompt_free_example_runs() -> None:
+    assert "embedded found" in run("prompt_free.py")
