@@ -15,7 +15,7 @@ _TYPES = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
 def stem_of(source: str) -> str:
     """Make a file name, without ending, of where a picture came from."""
-    stem = "" if source.startswith("data:") else Path(source.split("?")[0]).stem
+    stem = "" if source.startswith("data:") else Path(source.split("?", maxsplit=1)[0]).stem
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
 
 

@@ -3,12 +3,9 @@
 import base64
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 
 import anyio
 import anyio.to_thread
@@ -21,53 +18,11 @@ from mcp.types import TextContent
 from PIL import Image
 
 from tests.fakes import png
+from tests.server.conftest import Start
 
 DATA_URI = f"data:image/png;base64,{base64.b64encode(png(200, 200)).decode()}"
 TOKEN = "let-me-in"
 pytestmark = pytest.mark.anyio
-
-
-class Server:
-    """A server process on a free port."""
-
-    def __init__(self, transport: str, **environment: str) -> None:
-        self.popen = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "dinox_mcp", "serve", "--transport", transport, "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | environment,
-        )
-        assert self.popen.stderr is not None
-        line = self.popen.stderr.readline().decode()
-        match = re.search(r"http://\S+", line)
-        assert match, line + self.popen.stderr.read().decode()
-        self.url = match[0]
-        self.root = self.url.rpartition("/")[0]
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Send a signal; give the seconds until the process ended."""
-        started = time.monotonic()
-        self.popen.send_signal(number)
-        self.popen.wait(10)
-        return time.monotonic() - started
-
-
-Start = Callable[..., Server]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Give a function that starts servers, which end with the test."""
-    servers: list[Server] = []
-
-    def starting(transport: str = "http", **environment: str) -> Server:
-        servers.append(Server(transport, **environment))
-        return servers[-1]
-
-    yield starting
-    for server in servers:
-        with server.popen:
-            server.popen.kill()
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
