@@ -27,7 +27,7 @@ _DECODERS = {
     "BMP": (("PIL.BmpImagePlugin", "BmpImageFile"),),
     "TIFF": (("PIL.TiffImagePlugin", "TiffImageFile"),),
     "AVIF": (("PIL.AvifImagePlugin", "AvifImageFile"),),
-    "HEIF": (("pi_heif", "HeifImageFile"), ("pillow_heif", "HeifImageFile")),
+    "HEIF": (("pillow_heif", "HeifImageFile"), ("pi_heif", "HeifImageFile")),
 }
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",

@@ -44,8 +44,9 @@ class Picture:
                 f"{named} has {width}x{height} pixels, more than the {max_pixels:,} allowed; "
                 "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_PIXELS"
             )
-        if orientation(image) in SIDEWAYS:
-            width, height = height, width
+        with silence:
+            if orientation(image) in SIDEWAYS:
+                width, height = height, width
         return cls(data, width, height, image.format or "", source)
 
     @cached_property

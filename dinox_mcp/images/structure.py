@@ -1,4 +1,4 @@
-"""Pictures built to keep a decoder busy for hours: refused by counting their parts before any decoder runs."""
+"""Pictures built to crash a decoder or to keep it busy for hours: refused by their parts, before any decoder runs."""
 
 import re
 
@@ -12,20 +12,21 @@ MAX_CHUNKS = 100_000
 
 # Stuffed and fill bytes and the markers without a length (TEM, RSTn, SOI) are skipped over.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+_ITEM = re.compile(rb"infe")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
 def check_structure(data: bytes, name: str, source: str) -> None:
-    """Refuse a JPEG or a PNG of absurdly many parts.
+    """Refuse a JPEG or a PNG of absurdly many parts, and a HEIC of parts without a proper name.
 
     Raises:
-        ForbiddenError: the picture has more parts than any honest encoder writes.
+        ForbiddenError: the picture has parts that no honest encoder writes.
     """
-    too_many = {"JPEG": _too_many_segments, "PNG": _too_many_chunks}.get(name)
-    reason = too_many and too_many(data)
+    check = {"JPEG": _too_many_segments, "PNG": _too_many_chunks, "HEIF": _unnamed_items}.get(name)
+    reason = check and check(data)
     if reason:
         raise ForbiddenError(
-            f"{source} is built to keep a decoder busy ({reason}); pass a picture saved by an ordinary program"
+            f"{source} is built to break a decoder ({reason}); pass a picture saved by an ordinary program"
         )
 
 
@@ -52,3 +53,14 @@ def _too_many_chunks(data: bytes) -> str | None:
             return None
         position += int.from_bytes(data[position : position + 4]) + 12
     return f"more than {MAX_CHUNKS:,} chunks"
+
+
+def _unnamed_items(data: bytes) -> str | None:
+    """Find an item whose type is no ASCII: pi-heif 1.4 crashes on it, and takes the whole process along."""
+    for item in _ITEM.finditer(data):
+        start, end = item.span()
+        size = int.from_bytes(data[start - 4 : start])
+        entry = data[end : min(end + 64, start + max(size, 24))]
+        if size <= len(data) and not entry.isascii():
+            return "an item without a proper name"
+    return None

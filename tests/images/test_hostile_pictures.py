@@ -1,0 +1,276 @@
+"""Bytes made to crash, stall, flood or mislead a decoder."""
+
+import io
+import struct
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.formats import silence
+from dinox_mcp.images.picture import Picture
+from tests.images.samples import HEIC, encode, exif, field, png_chunk, raw_png
+
+KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
+SECRET = b"root:x:0:0:hunter2"
+
+
+def noise(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(SECRET, id="text"),
+        pytest.param(b"<html><img src='a.png'>" + SECRET, id="web page"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>" + SECRET, id="SVG"),
+        pytest.param(b"%PDF-1.7\n" + SECRET, id="PDF"),
+        pytest.param(b"\x7fELF" + SECRET, id="program"),
+        pytest.param(b"\0\0\0\x18ftypisom" + SECRET, id="video"),
+        pytest.param(b"RIFF\0\0\0\0WAVE" + SECRET, id="sound"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n" + SECRET, id="EPS"),
+        pytest.param(b"8BPS\0\1" + SECRET, id="PSD"),
+        pytest.param(b"P6 1 1 255 abc", id="PPM, which Pillow reads"),
+        pytest.param(encode(field(), "TGA"), id="TGA, which Pillow reads"),
+        pytest.param(encode(field(), "ICO"), id="ICO, which Pillow reads"),
+        pytest.param(encode(field(), "JPEG2000"), id="JPEG 2000, which Pillow reads"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_not_quoted(data: bytes) -> None:
+    with pytest.raises(ImageError, match=r"^passwd is not a picture; pass a JPEG, PNG, .* file$") as error:
+        Picture.from_bytes(data, "passwd")
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"RIFF\0\0\0\0WEBP"]
+)
+def test_what_only_begins_like_a_picture_is_refused_and_not_quoted(beginning: bytes) -> None:
+    with pytest.raises(ImageError, match="header is damaged; pass an intact file") as error:
+        Picture.from_bytes(beginning + SECRET, "passwd")
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_picture_is_an_error_not_half_a_picture(kind: str, share: float) -> None:
+    data = encode(noise(), kind)
+
+    def show() -> None:
+        Picture.from_bytes(data[: int(len(data) * share)], "cut.bin").rgb()
+
+    with pytest.raises(ImageError, match=r"cut\.bin .* pass an intact file$"):
+        show()
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: each costs a pass over all pixels."""
+    data = encode(field(), "JPEG", progressive=True)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + last * (count - data.count(b"\xff\xda")) + data[-2:]
+
+
+def with_segments(count: int) -> bytes:
+    data = encode(field(), "JPEG")
+    return data[:2] + b"\xff\xfe\0\2" * count + data[2:]
+
+
+def with_exif(tiff: bytes) -> bytes:
+    data = encode(field())
+    return data[:33] + png_chunk(b"eXIf", tiff) + data[33:]
+
+
+def with_chunks(count: int) -> bytes:
+    data = encode(field())
+    return data[:33] + png_chunk(b"abCd") * count + data[33:]
+
+
+@pytest.mark.parametrize(
+    ("make", "honest", "hostile", "reason"),
+    [
+        pytest.param(with_scans, 100, 101, "more than 100 scans", id="JPEG scans"),
+        pytest.param(with_segments, 3900, 4001, "more than 4,000 segments", id="JPEG segments"),
+        pytest.param(with_chunks, 90_000, 100_001, "more than 100,000 chunks", id="PNG chunks"),
+    ],
+)
+def test_a_picture_of_absurdly_many_parts_is_refused(
+    make: Callable[[int], bytes], honest: int, hostile: int, reason: str
+) -> None:
+    assert Picture.from_bytes(make(honest)).width == 64
+    with pytest.raises(ForbiddenError, match=f"is built to break a decoder \\({reason}\\)"):
+        Picture.from_bytes(make(hostile), "bomb")
+
+
+def test_a_heic_that_crashes_pi_heif_is_refused() -> None:
+    with pytest.raises(ForbiddenError, match=r"is built to break a decoder \(an item without a proper name\)"):
+        Picture.from_bytes(HEIC.replace(b"Exif", b"\xffxif", 1))
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        pytest.param(b"\xff" * 1_000_000, id="fill bytes"),
+        pytest.param(b"\xff\xd0" * 500_000, id="restart markers"),
+        pytest.param(b"\xff\x00" * 500_000, id="stuffed bytes"),
+        pytest.param(b"\xff\xda\0\2" * 1_000_000, id="empty scans"),
+    ],
+)
+def test_counting_the_parts_of_a_jpeg_is_quick_itself(filler: bytes) -> None:
+    data = encode(field(), "JPEG")
+    at = data.rfind(b"\xff\xda")
+    start = time.perf_counter()
+    with suppress(ImageError):
+        Picture.from_bytes(data[:at] + filler + data[at:])
+    assert time.perf_counter() - start < 3
+
+
+def test_a_film_after_a_photograph_is_no_part_of_it() -> None:
+    data = encode(field(), "JPEG") + b"\xff\xda\0\2" * 1000  # as motion photos carry
+    assert Picture.from_bytes(data).rgb().size == (64, 48)
+
+
+def huge(kind: str) -> bytes:
+    """A few bytes that claim billions of pixels."""
+    if kind == "PNG":
+        return raw_png(100_000, 100_000, 1, 0, b"\0")
+    if kind == "BMP":
+        data = bytearray(encode(field(), "BMP"))
+        data[18:26] = struct.pack("<ii", 100_000, 100_000)
+        return bytes(data)
+    if kind == "GIF":
+        data = bytearray(encode(field(), "GIF"))
+        data[6:10] = struct.pack("<HH", 60_000, 60_000)
+        return bytes(data)
+    return bytes(encode(field(), "JPEG")).replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 60_000, 60_000), 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG"])
+def test_a_bomb_is_refused_by_its_header(kind: str) -> None:
+    with pytest.raises(ForbiddenError, match=r"tiny has (60000x60000|100000x100000) pixels, more than the 100,000,000"):
+        Picture.from_bytes(huge(kind), "tiny")
+
+
+def test_a_frame_larger_than_its_screen_is_refused_too() -> None:
+    data = bytearray(encode(field(), "GIF"))
+    at = data.rfind(b",\0\0\0\0" + struct.pack("<HH", 64, 48))
+    data[at + 5 : at + 9] = struct.pack("<HH", 60_000, 60_000)
+    with pytest.raises(ForbiddenError, match="more pixels than any decoder takes"):
+        Picture.from_bytes(bytes(data))
+
+
+def test_a_tile_larger_than_its_picture_takes_no_memory() -> None:
+    tags = [
+        (256, 64),
+        (257, 48),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, 60_000),
+        (323, 60_000),
+        (324, 200),
+        (325, 99),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(600)
+    picture = Picture.from_bytes(data)
+    with pytest.raises(ImageError, match="is damaged and cannot be decoded"):
+        picture.rgb()
+
+
+def test_tags_that_share_their_bytes_take_no_memory() -> None:
+    """3000 tags, each of the same megabyte: 3 GB in Pillow before 13."""
+    count, size = 3000, 1_000_000
+    entries = b"".join(struct.pack("<HHII", 0x9000 + n, 1, size, 12 * count + 14) for n in range(count))
+    tiff = struct.pack("<2sHIH", b"II", 42, 8, count) + entries + bytes(4 + size)
+    start = time.perf_counter()
+    assert Picture.from_bytes(with_exif(tiff)).width == 64
+    assert time.perf_counter() - start < 2
+
+
+def test_text_that_unpacks_to_gigabytes_is_refused() -> None:
+    data = encode(field())
+    bomb = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))
+    with pytest.raises(ImageError, match="header is damaged"):
+        Picture.from_bytes(data[:33] + bomb + data[33:])
+
+
+def warn_like_pillow() -> None:
+    warnings.warn_explicit("Truncated File Read", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
+
+
+def test_warnings_of_decoders_do_not_reach_the_user() -> None:
+    a_tag_cut_off = struct.pack("<HHII", 0x010F, 2, 9999, 9999)
+    turned = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    data = with_exif(struct.pack("<2sHIH", b"II", 42, 8, 2) + a_tag_cut_off + turned + bytes(4))
+    with pytest.warns(UserWarning, match="Tag data larger than file"):
+        Image.open(io.BytesIO(data)).getexif()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert Picture.from_bytes(data).rgb().size == (48, 64)
+    assert not seen
+
+
+def test_a_thread_that_is_done_does_not_wake_the_warnings_of_another() -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        before = warnings.filters[:]
+        with silence:
+            other = threading.Thread(target=lambda: silence.__enter__() or silence.__exit__(None, None, None))
+            other.start()
+            other.join()
+            warn_like_pillow()
+        assert not seen
+        assert warnings.filters[:] == before
+        warn_like_pillow()
+        assert len(seen) == 1
+
+
+SEEDS = {
+    "JPEG": encode(noise(), "JPEG", exif=exif(6)),
+    "progressive JPEG": encode(noise("L"), "JPEG", progressive=True),
+    "PNG": encode(field(mode="P"), "PNG", transparency=b"\x00\x80", exif=exif(3)),
+    "WEBP": encode(noise("RGBA"), "WEBP", exif=exif(5)),
+    "GIF": encode(field(), "GIF", save_all=True, append_images=[noise()]),
+    "BMP": encode(field(mode="P"), "BMP"),
+    "TIFF": encode(field(), "TIFF", compression="tiff_lzw", exif=exif(8)),
+    "raw TIFF": encode(field(mode="L"), "TIFF"),
+    "AVIF": encode(field(), "AVIF", exif=exif(7)),
+    "HEIC": HEIC,
+}
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=0, max_size=4)), min_size=1, max_size=6
+)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+@given(edits=EDITS, keep=st.floats(0.5, 1))
+@settings(max_examples=60, deadline=None)
+def test_odd_bytes_make_a_picture_or_an_image_error(kind: str, edits: list[tuple[float, bytes]], keep: float) -> None:
+    data = bytearray(SEEDS[kind])
+    for place, replacement in edits:
+        at = int(place * len(data))
+        data[at : at + max(1, len(replacement))] = replacement
+    with suppress(ImageError):
+        picture = Picture.from_bytes(bytes(data[: max(1, int(keep * len(data)))]), max_pixels=1_000_000)
+        image = picture.rgb(40)
+        assert max(image.size) <= 40
+        assert image.mode == "RGB"
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_make_a_picture_or_an_image_error(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        Picture.from_bytes(data).rgb(40)
