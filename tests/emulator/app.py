@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -63,7 +64,8 @@ class Emulator:
     """The service's state; configure it by its attributes at any time, also while it runs.
 
     `model_time` is seconds a task takes, or a range to draw from; `rate_limit` requests a second for each
-    key, None for no limit; `strict` insists on an Idempotency-Key, which not every client of the service sends.
+    key, None for no limit; `strict` insists on an Idempotency-Key, which not every client of the service sends;
+    `scene` answers a request's body with what is found, `{"objects": […]}`.
 
     Faults, by name: "500", "503:0.2" (an HTTP status, with a Retry-After), "400", "202001", "rate" and "quota"
     (in a 200), "bad-key", "html", "truncated", "hang", "drop" (before anything happened); and for create only,
@@ -82,6 +84,7 @@ class Emulator:
         self.model_time: float | tuple[float, float] = 0.0
         self.rate_limit: int | None = 10
         self.strict = True
+        self.scene: Callable[[dict[str, Any]], dict[str, Any]] = detect
         self.faults = Faults()
         self.last: dict[str, Any] = {}
         self._stats: defaultdict[str, Stats] = defaultdict(Stats)
@@ -144,7 +147,7 @@ class Emulator:
             self.model_time if isinstance(self.model_time, tuple) else (self.model_time, self.model_time)
         )
         takes = float("inf") if fault == "never" else random.uniform(low, high)  # noqa: S311 - no secret
-        return Task(time.monotonic() + takes, fault, asyncio.ensure_future(asyncio.to_thread(detect, body)))
+        return Task(time.monotonic() + takes, fault, asyncio.ensure_future(asyncio.to_thread(self.scene, body)))
 
     async def _refuse(self, request: Request, key: str, books: Stats, fault: str) -> Response | None:
         """Answer what keeps a request from its work, or None."""
