@@ -16,9 +16,7 @@ def main() -> None:
     parser.add_argument("--key", action="append", help="a key to accept; may be repeated (emulator-key)")
     parser.add_argument("--model-time", type=float, default=0.4, help="seconds that a task takes (0.4)")
     parser.add_argument("--jitter", type=float, default=0.0, help="seconds that it may take longer (0)")
-    parser.add_argument(
-        "--rate-limit", type=int, default=10, help="requests a second of a key; 0 for any (10)"
-    )
+    parser.add_argument("--rate-limit", type=int, default=10, help="requests a second of a key; 0 for any (10)")
     parser.add_argument("--tls-cert", help="PEM file, to serve HTTPS")
     parser.add_argument("--tls-key", help="PEM file")
     options = parser.parse_args()

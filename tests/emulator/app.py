@@ -31,9 +31,7 @@ class Stats:
 
     def busiest_second(self) -> int:
         """Count the requests in the fullest second."""
-        return max(
-            (sum(start <= other < start + 1 for other in self.times) for start in self.times), default=0
-        )
+        return max((sum(start <= other < start + 1 for other in self.times) for start in self.times), default=0)
 
 
 @dataclass
@@ -70,7 +68,7 @@ class Emulator:
     Faults, by name: "500", "503:0.2" (an HTTP status, with a Retry-After), "400", "202001", "rate" and "quota"
     (in a 200), "bad-key", "html", "truncated", "hang", "drop" (before anything happened); and for create only,
     "drop-after" (the task exists, the reply is lost), "failed", "never", "malformed", "empty" (how the task
-    ends), "instant" (the create reply has the result already); for poll, "lost" (no such task).
+    ends), "instant" (the create reply has the result already), "bad-uuid"; for poll, "lost" (no such task).
     """
 
     def __init__(self) -> None:
@@ -95,6 +93,11 @@ class Emulator:
         """Show the books of a key, by default of `self.key`."""
         return self._stats[key or self.key]
 
+    def finish(self) -> None:
+        """Let every task be done now, whatever it should have taken."""
+        for task in list(self._tasks.values()):
+            task.done_at = 0.0
+
     def app(self) -> Starlette:
         """Make the ASGI application."""
         create = Route("/v2/task/{family}/{action}", self._create, methods=["POST"])
@@ -114,15 +117,15 @@ class Emulator:
         idempotency_key = request.headers.get("idempotency-key", "" if self.strict else uuid4().hex)
         missing = [name for name in ("model", "image", "prompt", "targets") if not body.get(name)]
         if missing or not idempotency_key:
-            return JSONResponse(
-                {"code": 400, "msg": "bad request", "errors": missing or ["Idempotency-Key"]}, 400
-            )
+            return JSONResponse({"code": 400, "msg": "bad request", "errors": missing or ["Idempotency-Key"]}, 400)
         uuid = self._ids.setdefault((key, idempotency_key), str(uuid4()))
         if (key, uuid) not in self._tasks:
             books.paid += 1
             self._tasks[key, uuid] = self._start(body, fault)
         if fault == "drop-after":
             return _Dropped()
+        if fault == "bad-uuid":
+            return _ok({"task_uuid": "../../elsewhere"})
         if fault == "instant":
             return _ok({"task_uuid": uuid, "status": "success", "result": await self._tasks[key, uuid].work})
         return _ok({"task_uuid": uuid})
@@ -143,9 +146,7 @@ class Emulator:
         return _ok(reply)
 
     def _start(self, body: dict[str, Any], fault: str) -> Task:
-        low, high = (
-            self.model_time if isinstance(self.model_time, tuple) else (self.model_time, self.model_time)
-        )
+        low, high = self.model_time if isinstance(self.model_time, tuple) else (self.model_time, self.model_time)
         takes = float("inf") if fault == "never" else random.uniform(low, high)  # noqa: S311 - no secret
         return Task(time.monotonic() + takes, fault, asyncio.ensure_future(asyncio.to_thread(self.scene, body)))
 

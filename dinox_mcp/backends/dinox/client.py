@@ -1,8 +1,8 @@
 """The way of one question to the service: create a task, poll until it is done, try again, pick up again."""
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,6 +19,7 @@ from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, Unreacha
 if TYPE_CHECKING:
     import httpx2
 
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _RETRY = frozenset({Verdict.RETRY})
 
@@ -121,11 +122,10 @@ class Client:
         if data.get("result") and (result := _result(data, job)) is not None:
             return result
         uuid = data.get("task_uuid")
-        if not isinstance(uuid, str) or not uuid.replace("-", "").replace("_", "").isalnum() or not uuid.isascii():
-            raise Failure(
-                Verdict.UNCLEAR,
-                ServiceError(f"the DINO-X service sent no usable task_uuid (got {quote(uuid, job.key)!r}); ask again"),
-            )
+        if not isinstance(uuid, str) or not _TASK_ID.fullmatch(uuid):
+            got = quote(uuid, job.key)
+            error = ServiceError(f"the DINO-X service sent no usable task_uuid (got {got!r}); ask again")
+            raise Failure(Verdict.UNCLEAR, error)
         task.uuid, task.created = uuid, anyio.current_time()
         return None
 
@@ -197,6 +197,8 @@ class Client:
 
     def _connections(self) -> "httpx2.AsyncClient":
         """Give the pool of connections, made on first use."""
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx2
 
         if self._closed:

@@ -62,7 +62,7 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
     failure = _refusal(status, code, message, said) or _breakdown(status, code, message, said, _pause(headers))
     if failure:
         raise failure
-    if status == HTTPStatus.OK and code == "0" and isinstance(reply.get("data"), dict):
+    if status < HTTPStatus.MULTIPLE_CHOICES and code == "0" and isinstance(reply.get("data"), dict):
         data: dict[str, Any] = reply["data"]
         return data
     if errors := reply.get("errors"):
@@ -88,10 +88,12 @@ def quote(text: object, key: SecretStr) -> str:
 def _refusal(status: int, code: str, message: str, said: str) -> Failure | None:
     """Tell a refusal of the account."""
     text = message.casefold()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None
     if status == HTTPStatus.PAYMENT_REQUIRED or "quota" in text:
         remedy = "add credit to the account of the key, or use another key"
         return Failure(Verdict.FINAL, QuotaError(f"the DINO-X key has no quota left ({said}); {remedy}"))
-    named = status == HTTPStatus.OK and code != "0" and _BAD_KEY.search(text)
+    named = status < HTTPStatus.MULTIPLE_CHOICES and code != "0" and _BAD_KEY.search(text)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or named:
         remedy = "check DINOX_API_KEY or, over HTTP, the header X-DINOX-API-Key, and what the key is allowed"
         return Failure(Verdict.FINAL, KeyRejectedError(f"the DINO-X service rejects the API key ({said}); {remedy}"))

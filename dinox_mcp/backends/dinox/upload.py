@@ -3,10 +3,12 @@
 import base64
 import io
 from dataclasses import dataclass, field
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from dinox_mcp.images.picture import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_BASE64 = 496_000
 """Characters of the picture in a request, so that the whole of it stays below 500,000 bytes."""
@@ -44,7 +46,7 @@ def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
     return Upload(f"data:image/jpeg;base64,{base64.b64encode(data).decode()}", *rgb.size)
 
 
-def _encode(rgb: Image.Image, quality: int) -> bytes:
+def _encode(rgb: "Image.Image", quality: int) -> bytes:
     buffer = io.BytesIO()
     rgb.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
@@ -54,5 +56,7 @@ def _is_plain(picture: Picture) -> bool:
     """Tell whether the bytes are an RGB JPEG of pixels alone: no EXIF, so no rotation, no place and no time."""
     if picture.format != "JPEG":
         return False
+    from PIL import Image
+
     with Image.open(io.BytesIO(picture.data), formats=["JPEG"]) as image:
         return image.mode == "RGB" and {marker for marker, _ in getattr(image, "applist", ())} <= _PIXELS_ONLY

@@ -13,7 +13,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from tests.emulator import Emulator
 
-QUICK = Patience(first_s=0.01, longest_s=0.02, first_poll_s=0.04, heartbeat_s=0.05)
+QUICK = Patience(attempts=3, first_s=0.01, longest_s=0.02, first_poll_s=0.03, heartbeat_s=0.05)
 
 Connect = Callable[..., DinoxBackend]
 

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,19 @@ def test_it_does_boxes_and_masks_of_anything() -> None:
     assert backend.capabilities.outputs == {"masks"}
 
 
-@pytest.mark.parametrize("size", [(60, 40), (1999, 1001), (700, 1500), (3000, 7)])
+def test_creating_it_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from dinox_mcp.backends.dinox import create; from dinox_mcp.settings import Settings; "
+        "create(Settings()).capabilities; print(sorted({'PIL.Image', 'numpy', 'httpx2', 'cv2'} & set(sys.modules)))"
+    )
+
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)  # noqa: S603 - our own program
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("size", [(60, 40), (1999, 1001), (1500, 7)])
 async def test_boxes_are_in_pixels_of_the_original(connect: Connect, size: tuple[int, int]) -> None:
     backend = connect(upload_max_side=640)
 
