@@ -64,13 +64,9 @@ async def _detect_all(
 ) -> bool:
     targets = output_paths(options.out, pictures)
     complete = True
-    bar = tqdm(
-        zip(pictures, targets, strict=True),
-        total=len(pictures),
-        unit="picture",
-        leave=False,
-        disable=len(pictures) == 1,
-    )
+    quiet = len(pictures) == 1 or not sys.stderr.isatty()
+    pairs = zip(pictures, targets, strict=True)
+    bar = tqdm(pairs, total=len(pictures), unit="picture", leave=False, disable=quiet)
     async with Detector(settings) as detector:
         for picture, target in bar:
             try:

@@ -53,7 +53,8 @@ def test_the_annotated_picture_is_written(capsys: pytest.CaptureFixture[str]) ->
     status, out, _ = run(capsys, "detect", "one.png", "QR code", "--out", "new/annotated.png")
     assert status == 0
     assert "annotated: new/annotated.png" in out
-    assert Image.open("new/annotated.png").size == (200, 200)
+    with Image.open("new/annotated.png") as image:
+        assert image.size == (200, 200)
 
 
 def test_several_annotated_pictures_go_into_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
