@@ -107,6 +107,7 @@ class Detector:
         cached = found is not None
         if found is None:
             found = await backend.detect(image, request, Call(progress, caller.api_key))
+            found = _with_limits(found, backend, request)
             if _size(found) <= ANSWERS_BYTES:
                 self._answers[question] = found
         result = _number(found, name, image, request, max_objects, cached=cached)
@@ -207,6 +208,15 @@ def _number(
         cached=cached,
         notes=found.notes,
     )
+
+
+def _with_limits(found: Detections, backend: Backend, request: DetectionRequest) -> Detections:
+    """Tell a prompt-free caller what a closed vocabulary holds, lest what it lacks be taken for absent."""
+    labels = backend.capabilities.labels
+    if request.prompts is not None or labels is None:
+        return found
+    note = f"the backend {backend.name} looks for {', '.join(labels)} and nothing else"
+    return found.model_copy(update={"notes": (*found.notes, note)})
 
 
 def _certainty(found: Detection) -> float:

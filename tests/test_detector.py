@@ -39,6 +39,13 @@ async def test_without_prompts_everything_is_asked_for() -> None:
     assert backend.asked[0][1].prompts is None
 
 
+async def test_a_closed_vocabulary_is_told_to_a_prompt_free_caller() -> None:
+    backend = FakeBackend(capabilities=Capabilities(labels=("door", "window")))
+    result = await detector_with(backend).detect(picture())
+    assert result.notes == ("the backend fake looks for door, window and nothing else",)
+    assert (await detector_with(backend).detect(picture(), "door")).notes == ()
+
+
 async def test_too_many_objects_keep_the_surest_in_order_and_count_all() -> None:
     unsure = Detection(label="dog", bbox=(0, 0, 5, 5), score=0.26)
     result = await detector_with(FakeBackend([unsure, CAT, DOG, CODE])).detect(picture(), max_objects=2)

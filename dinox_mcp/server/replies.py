@@ -159,7 +159,10 @@ def _provenance(result: DetectionResult) -> str:
 
 def _next_steps(result: DetectionResult) -> str:
     if not result.objects:
-        return "Try a lower min_score, other words, or detect_prompt_free; look at the picture with visualize."
+        other = (
+            "name things with detect_objects" if result.request.prompts is None else "other words, detect_prompt_free"
+        )
+        return f"Try a lower min_score, {other}, or look at the picture with visualize(image=…)."
     urls = result_links(result)
     masks_too = f"; masks: {urls['mask']}" if "mask" in urls else ""
     return (
