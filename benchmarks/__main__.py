@@ -2,7 +2,9 @@
 
 import argparse
 import importlib
+import os
 import platform
+import signal
 import sys
 import traceback
 from importlib.metadata import version
@@ -41,6 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in QUESTIONS]:
         parser.error(f"no such question: {', '.join(unknown)}; choose from {', '.join(QUESTIONS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up, /etc/hosts above all
     with bench(options.photo, quick=options.quick, with_vendor=not options.no_vendor) as setup:
         print(_machine(setup))
         failed = [name for name in options.names or QUESTIONS if not _measure(name, setup)]
@@ -64,13 +67,11 @@ def _machine(setup: Bench) -> str:
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     )
     vendor = f"; Node {node_version()}, {PACKAGE} {VERSION}" if setup.vendor else ""
-    return f"{python}, {os_cpus()} CPU cores; {packages}{vendor}"
+    return f"{python}, {_cores()} CPU cores; {packages}{vendor}"
 
 
-def os_cpus() -> int:
+def _cores() -> int:
     """Count the CPU cores that this process may use."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

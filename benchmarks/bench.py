@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -30,28 +30,16 @@ class Bench:
 @contextmanager
 def bench(photo: Path | None, *, quick: bool, with_vendor: bool) -> Iterator[Bench]:
     """Set up a run, and clean up after it."""
-    with tempfile.TemporaryDirectory(prefix="dinox-mcp-benchmarks-") as name, Cloud() as cloud:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dinox-mcp-benchmarks-")))
         picture = photo.resolve() if photo else pictures.write(pictures.photo(), folder / "photo.jpg")
-        with _vendor(folder, wanted=with_vendor) as vendor:
-            yield Bench(cloud, vendor, picture, folder, quick)
-
-
-@contextmanager
-def _vendor(folder: Path, *, wanted: bool) -> Iterator[VendorSetup | None]:
-    setup = vendor_setup(folder)
-    try:
-        vendor = setup.__enter__() if wanted else None
-    except UnavailableError as error:
-        print(f"The vendor's server is left out: {error}.\n")
         vendor = None
-    if vendor is None:
-        yield None
-        return
-    try:
-        yield vendor
-    finally:
-        setup.__exit__(None, None, None)
+        if with_vendor:
+            try:
+                vendor = stack.enter_context(vendor_setup(folder))
+            except UnavailableError as error:
+                print(f"The vendor's server is left out: {error}.\n")
+        yield Bench(stack.enter_context(Cloud()), vendor, picture, folder, quick)
 
 
 def milliseconds(seconds: Sequence[float]) -> str:

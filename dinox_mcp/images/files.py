@@ -111,15 +111,17 @@ def _read(real: Path, path: Path, max_bytes: int) -> bytes:
         raise
     except OSError as error:
         raise ImageError(f"'{shown}' cannot be opened ({error.strerror}); pass another picture") from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
             raise ForbiddenError(f"'{shown}' is {kind}, not a picture file; pass the path of one picture")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
             data = file.read(max_bytes + 1) or b"" if status.st_size <= max_bytes else None
-        except OSError as error:
-            raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
+    except OSError as error:
+        raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
+    finally:
+        os.close(descriptor)
     if data is None or len(data) > max_bytes:
         raise ForbiddenError(
             f"'{shown}' has {max(status.st_size, max_bytes + 1):,} bytes, more than the {max_bytes:,} allowed; "

@@ -78,8 +78,8 @@ def _unquote(text: str) -> str:
 
 
 def _is_base64(text: str) -> bool:
-    known = text.startswith(_BASE64_PICTURES) or len(text) > 4 * SHOWN
-    return known and "." not in text and _BASE64.fullmatch(text) is not None
+    likely = text.startswith(_BASE64_PICTURES) or (len(text) > 4 * SHOWN and text[0] not in "/~")
+    return likely and "." not in text and _BASE64.fullmatch(text) is not None
 
 
 def _explain_long(text: str) -> str:

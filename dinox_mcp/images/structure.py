@@ -60,7 +60,7 @@ def _unnamed_items(data: bytes) -> str | None:
     for item in _ITEM.finditer(data):
         start, end = item.span()
         size = int.from_bytes(data[start - 4 : start])
-        entry = data[end : min(end + 64, start + max(size, 24))]
+        entry = data[end : min(end + 64, start - 4 + max(size, 20))]
         if size <= len(data) and not entry.isascii():
             return "an item without a proper name"
     return None

@@ -1,6 +1,8 @@
 """The tools: two that answer data, two that answer pictures."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
@@ -11,6 +13,7 @@ from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool
 from dinox_mcp.server.pictures import Region, Selection, show_objects, show_region
 from dinox_mcp.server.replies import DetectionReply, detection_reply
 
+T = TypeVar("T", bound=Callable[..., Any])
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 _LARGE = {"anthropic/maxResultSizeChars": 200_000}
 
@@ -18,7 +21,7 @@ _LARGE = {"anthropic/maxResultSizeChars": 200_000}
 def register_detection(mcp: MCPServer, detector: Detector) -> None:
     """Add the tools that answer data: structured content with a schema, and the same as text."""
 
-    @mcp.tool(title="Detect objects", annotations=_READS, meta=_LARGE)
+    @_tool(mcp, "Detect objects", meta=_LARGE)
     async def detect_objects(
         image: p.Image,
         prompts: p.Prompts,
@@ -45,7 +48,7 @@ def register_detection(mcp: MCPServer, detector: Detector) -> None:
             )
             return detection_reply(result)
 
-    @mcp.tool(title="Detect everything", annotations=_READS, meta=_LARGE)
+    @_tool(mcp, "Detect everything", meta=_LARGE)
     async def detect_prompt_free(
         image: p.Image,
         ctx: RequestContext,
@@ -75,7 +78,7 @@ def register_detection(mcp: MCPServer, detector: Detector) -> None:
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
     """Add the tools that answer pictures: without a schema, as hosts then show the picture to the model."""
 
-    @mcp.tool(title="Show objects on the picture", annotations=_READS, structured_output=False)
+    @_tool(mcp, "Show objects on the picture", structured_output=False)
     async def visualize(
         ctx: RequestContext,
         result: p.Result = None,
@@ -96,7 +99,7 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
             selection = Selection(result, object, image, tuple(objects or ()), labels, min_score)
             return await show_objects(detector, selection, show, opacity, caller_of(ctx))
 
-    @mcp.tool(title="Look closer", annotations=_READS, structured_output=False)
+    @_tool(mcp, "Look closer", structured_output=False)
     async def zoom(
         ctx: RequestContext,
         result: p.Result = None,
@@ -111,3 +114,20 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         """
         with tool_errors():
             return await show_region(detector, Region(result, object, image, bbox, padding), caller_of(ctx))
+
+
+def _tool(
+    mcp: MCPServer, title: str, *, meta: dict[str, Any] | None = None, structured_output: bool | None = None
+) -> Callable[[T], T]:
+    """Add a tool that only reads, described by its docstring without the indentation of its source."""
+
+    def add(function: T) -> T:
+        return mcp.tool(
+            title=title,
+            description=inspect.getdoc(function),
+            annotations=_READS,
+            meta=meta,
+            structured_output=structured_output,
+        )(function)
+
+    return add

@@ -4,9 +4,8 @@ import asyncio
 import random
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from starlette.applications import Starlette
@@ -16,6 +15,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tests.emulator.scene import detect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass

@@ -18,6 +18,7 @@ from PIL import Image
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.formats import silence
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.structure import check_structure
 from tests.images.samples import HEIC, encode, exif, field, png_chunk, raw_png
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
@@ -115,6 +116,13 @@ def test_a_picture_of_absurdly_many_parts_is_refused(
 def test_a_heic_that_crashes_pi_heif_is_refused() -> None:
     with pytest.raises(ForbiddenError, match=r"is built to break a decoder \(an item without a proper name\)"):
         Picture.from_bytes(HEIC.replace(b"Exif", b"\xffxif", 1))
+
+
+def test_what_follows_the_items_of_a_heic_may_be_anything() -> None:
+    item = b"\0\0\0\x15infe\x02\0\0\0\0\x01\0\0hvc1\0"
+    check_structure(item + b"\xff\xff\xff\xf0iprp" + bytes(64), "HEIF", "IMG_1.heic")
+    with pytest.raises(ForbiddenError):
+        check_structure(item.replace(b"hvc1", b"hvc\xb1"), "HEIF", "IMG_1.heic")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ async def test_each_tool_and_parameter_is_described_for_a_model(connect: Connect
     for tool in tools:
         assert tool.title
         assert tool.description
+        assert "\n  " not in tool.description
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint is True
         assert tool.annotations.destructive_hint is False

@@ -221,7 +221,7 @@ class Client:
         host = self._base_url.rpartition("@")[2].removeprefix("https://")
         return UnreachableError(
             f"the DINO-X service at {host} cannot be reached ({problem}); "
-            "check the network, the proxy settings and DINOX_API_BASE_URL, and ask again"
+            "check the network, HTTPS_PROXY, SSL_CERT_FILE and DINOX_API_BASE_URL, and ask again"
         )
 
 

@@ -17,7 +17,7 @@ class Patience:
     longest_s: float = 8.0
     first_poll_s: float = 0.25
     connect_s: float = 10.0
-    reply_s: float = 30.0
+    reply_s: float = 20.0
     remember_s: float = 600.0
     heartbeat_s: float = 1.0
 
