@@ -116,7 +116,7 @@ def _read(real: Path, path: Path, max_bytes: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
             raise ForbiddenError(f"'{shown}' is {kind}, not a picture file; pass the path of one picture")
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1) or b"" if status.st_size <= max_bytes else None
     except OSError as error:
         raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None

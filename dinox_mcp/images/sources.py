@@ -102,6 +102,8 @@ def _path_of(uri: str, *, windows: bool) -> str:
             )
         rest = slash + path
     path = unquote(rest, errors="surrogateescape")
+    if not path:
+        raise ImageError(f"'{shorten(uri)}' names no file; {REMEDY}")
     if _CONTROL.search(path):
         raise ImageError(f"'{shorten(uri)}' contains control characters; {REMEDY}")
     return path[1:] if windows and re.match(r"/[A-Za-z]:", path) else path

@@ -31,15 +31,15 @@ class UrlRules:
         """
         import httpx2
 
-        origin = f"{show(base)} redirects to " if base is not None else ""
         try:
             url = base.join(address) if base is not None else httpx2.URL(address)
         except (httpx2.InvalidURL, ValueError):
             safe = re.split(r"[?#]", address, maxsplit=1)[0].rpartition("@")[2]  # no query, no password
+            origin = f"{show(base)} redirects to " if base is not None else ""
             raise ImageError(
                 f"{origin}'{shorten(safe)}' is not a valid URL; pass one such as https://example.com/photo.jpg"
             ) from None
-        self._check(url, origin + show(url))
+        self._check(url, show(url, base))
         return url
 
     def _check(self, url: "httpx2.URL", shown: str) -> None:
@@ -77,7 +77,8 @@ def port_of(url: "httpx2.URL") -> int:
     return url.port if url.port is not None else _PORTS[url.scheme]
 
 
-def show(url: "httpx2.URL") -> str:
-    """Show a URL without its query, which may hold a secret."""
+def show(url: "httpx2.URL", base: "httpx2.URL | None" = None) -> str:
+    """Show a URL, and what redirected to it, without their queries, which may hold a secret."""
     path = url.raw_path.partition(b"?")[0].decode("ascii")
-    return shorten(f"{url.scheme}://{url.netloc.decode('ascii')}{path}")
+    shown = shorten(f"{url.scheme}://{url.netloc.decode('ascii')}{path}")
+    return f"{show(base)} redirects to {shown}, which" if base is not None else shown

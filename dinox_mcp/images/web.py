@@ -50,8 +50,6 @@ class WebFetcher:
             ImageError: it does not answer, not in time, or not with a picture.
             ForbiddenError: it, or what it redirects to, is not on the public internet, or it is too large.
         """
-        import httpx2
-
         url = self._rules.parse(address)
         shown = show(url)
         try:
@@ -61,8 +59,6 @@ class WebFetcher:
             raise ImageError(
                 f"{shown} did not arrive within {self._settings.fetch_timeout_s:g} s; try again, or pass another URL"
             ) from None
-        except httpx2.TransportError as error:
-            raise ImageError(f"{shown} {_explain(error)}") from None
 
     async def aclose(self) -> None:
         """Close what is still open."""
@@ -70,16 +66,22 @@ class WebFetcher:
             await self._transport.aclose()
 
     async def _follow(self, url: "httpx2.URL") -> bytes:
-        first = url
+        import httpx2
+
+        first, shown = url, show(url)
         for _ in range(MAX_REDIRECTS + 1):
-            async with aclosing(await self._ask(url)) as response:
-                location = response.headers.get("location")
-                if response.status_code not in _REDIRECTS or not location:
-                    return await self._read(response, show(url))
-            url = self._rules.parse(location, base=url)
+            try:
+                async with aclosing(await self._ask(url, shown)) as response:
+                    location = response.headers.get("location")
+                    if response.status_code not in _REDIRECTS or not location:
+                        return await self._read(response, shown)
+            except httpx2.TransportError as error:
+                raise ImageError(f"{shown} {_explain(error)}") from None
+            base, url = url, self._rules.parse(location, base=url)
+            shown = show(url, base)
         raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the picture's own URL")
 
-    async def _addresses(self, url: "httpx2.URL") -> Sequence[str]:
+    async def _addresses(self, url: "httpx2.URL", shown: str) -> Sequence[str]:
         """Look the host up once and check every address; only these are connected to."""
         host, port = host_of(url), port_of(url)
         number = literal(host)
@@ -88,19 +90,19 @@ class WebFetcher:
         except (OSError, UnicodeError):
             addresses = []
         if not addresses:
-            raise ImageError(f"{show(url)}: the host '{shorten(host)}' is unknown; check the spelling of the URL")
+            raise ImageError(f"{shown} is on an unknown host, '{shorten(host)}'; check the spelling of the URL")
         if not self._rules.is_private(host, port) and not all(map(is_public, addresses)):
             raise ForbiddenError(
-                f"{show(url)} is on a private network, where pictures are not fetched from; pass a public URL, "
+                f"{shown} is on a private network, where pictures are not fetched from; pass a public URL, "
                 "or add the host to DINOX_MCP_PRIVATE_HOSTS if you trust it"
             )
         return addresses[:_MAX_ADDRESSES]
 
-    async def _ask(self, url: "httpx2.URL") -> "httpx2.Response":
+    async def _ask(self, url: "httpx2.URL", shown: str) -> "httpx2.Response":
         """Send the request to the first checked address that answers."""
         import httpx2
 
-        *others, last = await self._addresses(url)
+        *others, last = await self._addresses(url, shown)
         timeout = self._settings.fetch_timeout_s / (len(others) + 1)
         for address in others:
             with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
