@@ -142,8 +142,11 @@ class Detector:
         return list(labels)
 
     async def draw(self, work: Callable[[], T]) -> T:
-        """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory."""
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._drawing)
+        """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory.
+
+        A cancelled call waits for its thread: left behind, threads would add up beyond the few.
+        """
+        return await anyio.to_thread.run_sync(work, limiter=self._drawing)
 
     def _check(self, backend: Backend, request: DetectionRequest) -> None:
         able = backend.capabilities

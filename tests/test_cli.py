@@ -117,6 +117,15 @@ def test_words_are_pictures_or_prompts(words: list[str], pictures: list[str], pr
     assert split_words(words) == (pictures, prompts)
 
 
+def test_origins_without_hosts_would_let_nobody_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DINOX_MCP_ALLOWED_ORIGINS", "https://example.com")
+    status, _, err = run(capsys, "serve", "--transport", "http", "--host", "0.0.0.0", "--no-auth")
+    assert status == 2
+    assert "DINOX_MCP_ALLOWED_HOSTS" in err
+
+
 def test_pictures_of_one_name_do_not_overwrite_each_other() -> None:
     paths = output_paths("out", ["a/photo.jpg", "b/photo.jpg"])
     assert paths == [Path("out/photo-annotated.jpg"), Path("out/photo-2-annotated.jpg")]

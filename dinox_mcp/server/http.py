@@ -18,15 +18,21 @@ HEALTH = "/health"
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to serve a network without a token, unless told to.
+    """Refuse to serve a network without a token unless told to, or so that nobody would get through.
 
     Raises:
-        SettingsError: the host is not this machine, and neither a token nor no_auth is set.
+        SettingsError: the host is not this machine, and neither a token nor no_auth is set; or origins are allowed
+            and no hosts.
     """
     if settings.host not in LOCAL_HOSTS and not settings.token and not settings.no_auth:
         raise SettingsError(
             f"--host {settings.host} would let anyone on the network use this server; set DINOX_MCP_TOKEN to a secret "
             "that clients send as 'Authorization: Bearer …', or pass --no-auth if something in front checks who calls"
+        )
+    if settings.allowed_origins and not settings.allowed_hosts and settings.host not in LOCAL_HOSTS:
+        raise SettingsError(
+            "DINOX_MCP_ALLOWED_ORIGINS turns the check of Host headers on, and none would pass; name the server's own "
+            "in DINOX_MCP_ALLOWED_HOSTS, as in 'mcp.example.com:*'"
         )
 
 

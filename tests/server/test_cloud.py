@@ -92,6 +92,16 @@ async def test_a_wrong_key_is_answered_with_the_remedy_and_never_shown(emulator:
     assert "secret-4711" not in str(reply)
 
 
+async def test_the_key_is_in_no_log(emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "photo.png").write_bytes(png(300, 200))
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url, log_level="debug")
+    with caplog.at_level("DEBUG"):
+        async with Detector(settings) as detector, Client(build_server(detector)) as client:
+            data_of(await client.call_tool("detect_objects", {"image": str(tmp_path / "photo.png"), "prompts": "dog"}))
+    assert "httpcore2" in caplog.text
+    assert emulator.key not in caplog.text
+
+
 async def test_clients_over_http_bring_their_own_keys_at_the_same_time(emulator: Emulator, start: Start) -> None:
     emulator.keys = {f"key-{number}" for number in range(4)}
     server = start(DINOX_API_BASE_URL=emulator.url)

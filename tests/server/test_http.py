@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
@@ -23,6 +25,20 @@ from tests.server.conftest import Start
 DATA_URI = f"data:image/png;base64,{base64.b64encode(png(200, 200)).decode()}"
 TOKEN = "let-me-in"
 pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def connected(url: str, headers: dict[str, str]) -> AsyncIterator[Client]:
+    """Connect a client that sends headers, over the transport that the URL says."""
+    if url.endswith("/sse"):
+        async with Client(sse_client(url, headers=headers)) as client:
+            yield client
+    else:
+        async with (
+            httpx2.AsyncClient(headers=headers) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+        ):
+            yield client
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -60,28 +76,30 @@ async def test_health_needs_no_token_and_everything_else_does(start: Start) -> N
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 async def test_the_right_token_opens(start: Start, scheme: str) -> None:
-    server = start(DINOX_MCP_TOKEN=TOKEN)
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"{scheme} {TOKEN}"}) as http,
-        Client(streamable_http_client(server.url, http_client=http)) as client,
-    ):
+    async with connected(start(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
         assert len((await client.list_tools()).tools) == 4
 
 
-async def test_results_of_one_key_cannot_be_read_with_another(start: Start) -> None:
-    server = start(DINOX_MCP_BACKEND="embedded")
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_results_of_one_key_cannot_be_read_with_another(start: Start, transport: str) -> None:
+    server = start(transport, DINOX_MCP_BACKEND="embedded")
     result_id = ""
     seen = {}
     for key in ("alice", "bob", "alice"):
-        async with (
-            httpx2.AsyncClient(headers={"X-DINOX-API-Key": key}) as http,
-            Client(streamable_http_client(server.url, http_client=http)) as client,
-        ):
+        async with connected(server.url, {"X-DINOX-API-Key": key}) as client:
             if not result_id:
                 reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
                 result_id = (reply.structured_content or {})["result_id"]
             seen[key] = not (await client.call_tool("visualize", {"result": result_id})).is_error
     assert seen == {"alice": True, "bob": False}
+
+
+async def test_a_header_that_is_no_key_is_refused_without_repeating_it(start: Start) -> None:
+    async with connected(start().url, {"X-DINOX-API-Key": "two words"}) as client:
+        reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
+    assert reply.is_error
+    assert "X-DINOX-API-Key is no key" in str(reply.content)
+    assert "two words" not in str(reply.content)
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
