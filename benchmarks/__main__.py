@@ -47,6 +47,7 @@ def main() -> int:
     with bench(options.photo, quick=options.quick, with_vendor=not options.no_vendor) as setup:
         print(_machine(setup))
         failed = [name for name in options.names or QUESTIONS if not _measure(name, setup)]
+        print(f"\n{_busy()}")
     if failed:
         print(f"Failed to run: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -67,7 +68,12 @@ def _machine(setup: Bench) -> str:
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     )
     vendor = f"; Node {node_version()}, {PACKAGE} {VERSION}" if setup.vendor else ""
-    return f"{python}, {_cores()} CPU cores; {packages}{vendor}"
+    return f"{python}, {_cores()} CPU cores; {packages}{vendor}\n{_busy()}"
+
+
+def _busy() -> str:
+    """Tell how busy the machine is, with others' work too: figures of a busy one are too high."""
+    return f"Load average of the last minute: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
 def _cores() -> int:
