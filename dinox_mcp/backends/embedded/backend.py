@@ -1,0 +1,74 @@
+"""The backend: loads what is heavy on first use, and works off the event loop."""
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.embedded import vocabulary
+from dinox_mcp.backends.embedded.worker import Steps, Worker
+from dinox_mcp.errors import DeadlineError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import DetectionRequest, Detections
+from dinox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.embedded.search import Searcher
+
+QUEUE = 16
+_CAPABILITIES = Capabilities(labels=vocabulary.LABELS)
+
+
+class EmbeddedBackend:
+    """Finds text, QR codes, barcodes and markers on this machine, and reads them.
+
+    One picture is searched at a time; up to `QUEUE` more wait for their turn.
+    """
+
+    name = "embedded"
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout_s = settings.timeout_s
+        self._worker = Worker(QUEUE)
+        self._searcher: Searcher | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A few labels, everything of these, boxes only."""
+        return _CAPABILITIES
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        """Find what the prompts ask for, or everything; `text` is what was read.
+
+        Raises:
+            UnsupportedError: none of the prompts is anything that this backend finds.
+            ImageError: the picture is damaged.
+            BusyError: too many pictures are waiting.
+            DeadlineError: the settings' time is over.
+            BackendError: a model is missing or damaged.
+        """
+        wanted = vocabulary.understand(request.prompts)
+
+        def work(steps: Steps) -> Detections:
+            return self._ready(steps).search(image, request, wanted, steps)
+
+        try:
+            with anyio.fail_after(self._timeout_s):
+                return await self._worker.run(work, call.progress)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the picture took longer than {self._timeout_s:g} s; pass a smaller one, ask for fewer labels, "
+                "or raise DINOX_MCP_TIMEOUT_S"
+            ) from None
+
+    def _ready(self, steps: Steps) -> "Searcher":
+        if self._searcher is None:
+            steps.say(0.0, "loading")
+            from dinox_mcp.backends.embedded.search import Searcher
+
+            self._searcher = Searcher()
+        return self._searcher
+
+    async def aclose(self) -> None:
+        """Forget the models; a later call loads them again."""
+        self._searcher = None

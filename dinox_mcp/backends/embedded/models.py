@@ -1,0 +1,64 @@
+"""The text models: files inside the wheel of RapidOCR, run on ONNX Runtime, never fetched from anywhere."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dinox_mcp.errors import BackendError
+
+Floats = npt.NDArray[np.float32]
+
+FAMILY = "PP-OCRv6 small"
+LINES = "PP-OCRv6_det_small.onnx"
+LETTERS = "PP-OCRv6_rec_small.onnx"
+TURNS = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
+_THREADS = 8
+_REMEDY = "reinstall it: pip install --force-reinstall 'rapidocr>=3.10,<4'"
+
+
+class Model:
+    """A network that takes one array of shape (batch, 3, height, width) and gives one array."""
+
+    def __init__(self, name: str) -> None:
+        """Load a model.
+
+        Raises:
+            BackendError: its file is missing or damaged.
+        """
+        import onnxruntime
+
+        path = _folder() / name
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # ONNX Runtime logs to stderr, past Python
+        options.enable_cpu_mem_arena = False  # give the memory of a large picture back
+        options.intra_op_num_threads = min(_THREADS, os.cpu_count() or 1)
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+        if not path.is_file():
+            raise BackendError(f"the text model {path} is missing; {_REMEDY}")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise BackendError(f"the text model {path} does not load ({type(error).__name__}); {_REMEDY}") from error
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: Floats) -> Floats:
+        """Run the network."""
+        answer: Floats = self._session.run(None, {self._input: batch})[0]
+        return answer
+
+    def characters(self) -> list[str]:
+        """List what the classes of a recognizer stand for; the first is the blank between letters."""
+        listed = self._session.get_modelmeta().custom_metadata_map["character"].splitlines()
+        return ["", *listed, " "]
+
+
+def _folder() -> Path:
+    """Find the wheel's folder of models without importing RapidOCR, which is slow and can download."""
+    spec = importlib.util.find_spec("rapidocr")
+    if spec is None or not spec.submodule_search_locations:
+        raise BackendError(f"the package rapidocr with the text models is missing; {_REMEDY}")
+    return Path(spec.submodule_search_locations[0]) / "models"

@@ -1,0 +1,69 @@
+"""Parts of a picture to look at, and how their pixels lie in the whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dinox_mcp.backends.embedded.findings import Pixels, Quad, quad
+
+TILE = 1600
+_OVERLAP = 400
+_SMALL = 1_500_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A part of a picture: `pixels` show it enlarged by `factor`, its upper left corner at (`x`, `y`)."""
+
+    pixels: Pixels
+    x: int = 0
+    y: int = 0
+    factor: float = 1.0
+
+    def whole(self, points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
+        """Map corners found in this view to the whole picture."""
+        return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
+
+
+def zoomed(pixels: Pixels, factor: float) -> View:
+    """Show the whole picture at another size."""
+    if factor == 1:
+        return View(pixels)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return View(np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how), np.uint8), factor=factor)
+
+
+def around(pixels: Pixels, shape: Quad, margin: float, side: int) -> View:
+    """Show the surroundings of a shape, `margin` times its size wider on each side, `side` pixels high."""
+    height, width = pixels.shape[:2]
+    size = shape.max(axis=0) - shape.min(axis=0)
+    x1, y1 = np.maximum(shape.min(axis=0) - margin * size - 8, 0).astype(int).tolist()
+    x2, y2 = np.minimum(shape.max(axis=0) + margin * size + 8, (width, height)).astype(int).tolist()
+    part = pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    view = zoomed(part, side / part.shape[0])
+    return View(view.pixels, x1, y1, view.factor)
+
+
+def views(pixels: Pixels, *, enlarged: bool = False) -> list[View]:
+    """Choose how to look at a picture so that neither the large nor the small things in it are missed.
+
+    Small pictures are looked at as they are, and at double size where `enlarged`; large ones reduced as a
+    whole, then in overlapping tiles at full size.
+    """
+    height, width = pixels.shape[:2]
+    if height * width <= _SMALL:
+        return [View(pixels), zoomed(pixels, 2)] if enlarged else [View(pixels)]
+    if max(height, width) <= TILE:
+        return [View(pixels)]
+    tiles = [View(pixels[y : y + TILE, x : x + TILE], x, y) for y in _starts(height) for x in _starts(width)]
+    return [zoomed(pixels, TILE / max(height, width)), *tiles]
+
+
+def _starts(length: int) -> Iterator[int]:
+    """Place as few tiles as overlap enough, evenly."""
+    count = max(1, -(-(length - _OVERLAP) // (TILE - _OVERLAP)))
+    for index in range(count):
+        yield round(index * max(0, length - TILE) / max(1, count - 1))

@@ -1,0 +1,118 @@
+"""One picture searched for what is wanted: codes, then markers, then text."""
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from dinox_mcp.backends.embedded import models
+from dinox_mcp.backends.embedded.codes import CodeReader
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
+from dinox_mcp.backends.embedded.markers import MarkerReader
+from dinox_mcp.backends.embedded.text import MAX_LINES, TextReader
+from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind, Wanted
+from dinox_mcp.backends.embedded.worker import Steps
+from dinox_mcp.geometry import around, clip, scale, suppress
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import Detection, DetectionRequest, Detections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MAX_PIXELS = 20_000_000
+_INSIDE_CODE = 0.7
+
+
+class Searcher:
+    """Finds things in pictures; each part loads what it needs when it is first wanted."""
+
+    def __init__(self) -> None:
+        self._text: TextReader | None = None
+        self._codes: CodeReader | None = None
+
+    def search(self, picture: Picture, request: DetectionRequest, wanted: Wanted, steps: Steps) -> Detections:
+        """Find what is wanted, in original pixels: codes and markers, then text, each in reading order.
+
+        Raises:
+            ImageError: the picture is damaged.
+            BackendError: a model is missing or damaged.
+            AbandonedError: nobody waits for the answer any more.
+        """
+        kinds = frozenset(wanted.labels)
+        steps.say(0.0, "decoding the picture")
+        bgr, notes = _pixels(picture)
+        found: list[Finding] = []
+        if kinds & (ALL_CODES | ALL_MARKERS):
+            gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+            found = reading_order(self._codes_and_markers(gray, kinds, steps))
+        if Kind.TEXT in kinds:
+            steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
+            self._text = self._text or TextReader()
+            lines, more = self._text.read(bgr, _part(steps, 0.5, 1.0, "reading text"))
+            notes += [f"only the first {MAX_LINES} lines of text were read; zoom in for the others"] if more else []
+            found += reading_order(line for line in lines if not _in_a_code(line, found))
+        return Detections(
+            model=_model(kinds),
+            objects=tuple(_detections(found, picture, bgr.shape[1], request, wanted)),
+            notes=(*wanted.notes, *notes),
+        )
+
+    def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Finding]:
+        self._codes = self._codes or CodeReader()
+        found: list[Finding] = []
+        if Kind.QR in kinds:
+            found += self._codes.qr_codes(gray, _part(steps, 0.1, 0.25, "looking for QR codes"))
+        if Kind.BARCODE in kinds:
+            found += self._codes.barcodes(gray, _part(steps, 0.25, 0.35, "looking for barcodes"))
+        if markers := kinds & ALL_MARKERS:
+            tell = _part(steps, 0.35, 0.5, "looking for markers")
+            found += [mark for mark in MarkerReader(markers).read(gray, tell) if not _in_a_code(mark, found)]
+        return found
+
+
+def _pixels(picture: Picture) -> tuple[Pixels, list[str]]:
+    """Decode to BGR, a very large picture reduced."""
+    size = picture.width * picture.height
+    if size <= MAX_PIXELS:
+        rgb, notes = picture.rgb(), []
+    else:
+        side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
+        rgb = picture.rgb(side)
+        notes = [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
+    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8), notes
+
+
+def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[float], None]":
+    """Give a part of the work its share of the whole."""
+    return lambda done: steps.say(start + (end - start) * done, message)
+
+
+def _in_a_code(thing: Finding, codes: "Iterable[Finding]") -> bool:
+    """Tell what was seen into the pattern of a code from what stands beside it, as digits do below a barcode."""
+    return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in codes)
+
+
+def _detections(
+    found: "Iterable[Finding]", picture: Picture, width: int, request: DetectionRequest, wanted: Wanted
+) -> list[Detection]:
+    """Label, map back and filter; the order stays."""
+    factor = picture.width / width
+    objects = []
+    for item in found:
+        left, top, right, bottom = clip(
+            scale(around(item.quad.tolist()), factor, factor), picture.width, picture.height
+        )
+        if right > left and bottom > top and (item.score is None or item.score >= request.min_score):
+            bbox = (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1))
+            score = None if item.score is None else round(item.score, 4)
+            objects.append(Detection(label=wanted.labels[item.kind], bbox=bbox, score=score, text=item.text))
+    kept = {id(item) for item in suppress(objects, request.iou_threshold)}
+    return [item for item in objects if id(item) in kept]
+
+
+def _model(kinds: frozenset[Kind]) -> str:
+    used = [models.FAMILY] if Kind.TEXT in kinds else []
+    if kinds - {Kind.TEXT}:
+        used.append(f"OpenCV {cv2.__version__}")
+    return " + ".join(used)

@@ -1,0 +1,103 @@
+"""One picture at a time, off the event loop, with a bounded queue."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp.backends.base import Progress
+from dinox_mcp.errors import BusyError
+
+T = TypeVar("T")
+_TELL_EVERY_S = 0.1
+
+
+class AbandonedError(Exception):
+    """Nobody waits for this work any more."""
+
+
+class Steps:
+    """Where work says how far it is, from 0 to 1, and learns that nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self.now = (0.0, "waiting for its turn")
+
+    def say(self, fraction: float, message: str) -> None:
+        """Go on to the next step.
+
+        Raises:
+            AbandonedError: the call was cancelled.
+        """
+        if self._stop.is_set():
+            raise AbandonedError
+        self.now = (fraction, message)
+
+    def stop(self) -> None:
+        """Let the work end at its next step."""
+        self._stop.set()
+
+
+class Worker:
+    """Does one piece of work at a time in a thread, whatever event loop asks; at most `queue` others wait.
+
+    A thread cannot be killed: a cancelled call returns at once, and its work ends at its next step. The next
+    piece of work begins only then, so memory and cores are never shared out twice.
+    """
+
+    def __init__(self, queue: int) -> None:
+        self._queue = queue
+        self._calls = 0
+        self._turn = threading.Lock()
+
+    async def run(self, work: Callable[[Steps], T], progress: Progress) -> T:
+        """Do the work when its turn comes.
+
+        Raises:
+            BusyError: too many others are waiting.
+        """
+        if self._calls > self._queue:
+            raise BusyError(f"{self._queue} pictures are waiting already; try again in a few seconds")
+        steps = Steps()
+        self._calls += 1
+        try:
+            async with _telling(steps, progress):
+                return await anyio.to_thread.run_sync(
+                    self._work, work, steps, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+                )
+        finally:
+            self._calls -= 1
+            steps.stop()
+
+    def _work(self, work: Callable[[Steps], T], steps: Steps) -> T:
+        with self._turn:
+            steps.say(*steps.now)
+            return work(steps)
+
+
+@asynccontextmanager
+async def _telling(steps: Steps, progress: Progress) -> AsyncIterator[None]:
+    """Pass on what the thread says; it never waits for the event loop, which may be gone by then."""
+    problem = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_tell, steps, progress)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
+            problem = error
+        finally:
+            group.cancel_scope.cancel()
+    if problem:
+        raise problem
+
+
+async def _tell(steps: Steps, progress: Progress) -> None:
+    told = None
+    while True:
+        if steps.now != told:
+            told = steps.now
+            await progress(*told)
+        await anyio.sleep(_TELL_EVERY_S)
