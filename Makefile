@@ -29,6 +29,7 @@ clean:
 
 .venv/demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dinox-mcp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "setting up .venv: about a minute the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@

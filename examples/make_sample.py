@@ -31,9 +31,9 @@ RED: Color = (200, 40, 44)
 GREEN: Color = (18, 130, 84)
 
 # How EAN-13 writes digits: seven modules each, odd parity; even parity is the complement read backwards.
-_ODD = "0001101 0011001 0010011 0111101 0100011 0110001 0101111 0111011 0110111 0001011".split()
+_ODD = ["0001101", "0011001", "0010011", "0111101", "0100011", "0110001", "0101111", "0111011", "0110111", "0001011"]
 # The parity of the six digits on the left tells the first digit, which has no bars of its own.
-_PARITY = "OOOOOO OOEOEE OOEEOE OOEEEO OEOOEE OEEOOE OEEEOO OEOEOE OEOEEO OEEOEO".split()
+_PARITY = ["OOOOOO", "OOEOEE", "OOEEOE", "OOEEEO", "OEOOEE", "OEEOOE", "OEEEOO", "OEOEOE", "OEOEEO", "OEEOEO"]
 
 
 class Canvas:

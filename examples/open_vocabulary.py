@@ -1,6 +1,6 @@
 """Find anything that you can name, and draw it. Needs a DINO-X key, or another backend that knows the words.
 
-    DINOX_API_KEY=… python examples/open_vocabulary.py photo.jpg person "red car"
+DINOX_API_KEY=… python examples/open_vocabulary.py photo.jpg person "red car"
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Find everything that the backend knows, without saying what. Without a key: text, codes and markers.
 
-    python examples/prompt_free.py [photo.jpg]
+python examples/prompt_free.py [photo.jpg]
 """
 
 import asyncio
