@@ -117,14 +117,14 @@ def _read(real: Path, path: Path, max_bytes: int) -> bytes:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
             raise ForbiddenError(f"'{shown}' is {kind}, not a picture file; pass the path of one picture")
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1) or b"" if status.st_size <= max_bytes else None
+            data = file.read(max_bytes + 1) or b""
     except OSError as error:
         raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
     finally:
         os.close(descriptor)
-    if data is None or len(data) > max_bytes:
+    if len(data) > max_bytes:
         raise ForbiddenError(
-            f"'{shown}' has {max(status.st_size, max_bytes + 1):,} bytes, more than the {max_bytes:,} allowed; "
+            f"'{shown}' has {max(status.st_size, len(data)):,} bytes, more than the {max_bytes:,} allowed; "
             "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
         )
     return data

@@ -128,7 +128,10 @@ class WebFetcher:
         return await transport.handle_async_request(request)
 
     async def _opened(self) -> "httpx2.AsyncHTTPTransport":
-        """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing, asks no proxy."""
+        """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing, asks no proxy.
+
+        Authorities are the system's, or those of SSL_CERT_FILE.
+        """
         import httpx2
 
         async with self._opening:
@@ -136,7 +139,6 @@ class WebFetcher:
                 context = await anyio.to_thread.run_sync(httpx2.create_ssl_context)
                 self._transport = httpx2.AsyncHTTPTransport(
                     verify=context,
-                    trust_env=False,
                     # A kept connection would be handed to another host at the same address, its certificate unchecked.
                     limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
                 )
@@ -152,19 +154,27 @@ class WebFetcher:
             raise ImageError(f"{shown} is a web page ({media_type}), not a picture: pass the picture's own URL")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise ImageError(f"{shown} was sent compressed although that was not asked for; pass another URL")
-        length = response.headers.get("content-length", "")
-        data = bytearray()
-        if not length.isdecimal() or int(length) <= limit:
-            async for chunk in response.aiter_raw():
-                data += chunk
-                if len(data) > limit:
-                    break
-            else:
-                return bytes(data)
-        raise ForbiddenError(
-            f"{shown} has more than the {limit:,} bytes allowed; "
-            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
-        )
+        data = await _body(response, limit)
+        if data is None:
+            raise ForbiddenError(
+                f"{shown} has more than the {limit:,} bytes allowed; "
+                "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+            )
+        return data
+
+
+async def _body(response: "httpx2.Response", limit: int) -> bytes | None:
+    """Read the bytes as they were sent, or None where they are or will be too many."""
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        return None
+    data = bytearray()
+    async with aclosing(response.aiter_raw()) as chunks:
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > limit:
+                return None
+    return bytes(data)
 
 
 def _explain(error: "httpx2.TransportError") -> str:

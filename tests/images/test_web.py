@@ -211,12 +211,16 @@ async def test_other_ports_are_refused(port: int) -> None:
     ],
 )
 async def test_hosts_that_the_settings_vouch_for(url: str, trusted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: object, **__: object) -> None:
+    asked = []
+
+    async def refuse(remote_host: str, **_: object) -> None:
+        asked.append(remote_host)
         raise ConnectionRefusedError
 
     monkeypatch.setattr("anyio.connect_tcp", refuse)
     with pytest.raises(ImageError, match="cannot be reached"):  # and not: is on a private network
-        await load(url, Names(nas_test=[["10.0.0.1"]]), private_hosts=(trusted,))
+        await load(url, Names(nas_test=[["10.0.0.1", "fd00::1"]]), private_hosts=(trusted,))
+    assert asked in (["10.0.0.1", "fd00::1"], ["127.0.0.1"], ["::1"])
 
 
 @pytest.mark.parametrize(
