@@ -18,6 +18,7 @@ from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.memory import footprint
 from dinox_mcp.prompts import parse_prompts
 from dinox_mcp.schema import (
     DetectedObject,
@@ -36,6 +37,7 @@ MAX_OBJECTS = 1000
 ANSWERS_BYTES = 64 * MiB
 
 Question = tuple[str, str, str, DetectionRequest]
+Answer = tuple[DetectionRequest, Detections]
 T = TypeVar("T")
 
 
@@ -55,9 +57,7 @@ class Detector:
         self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
         self._loader = ImageLoader(self.settings)
         self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
-        self._answers: TTLCache[Question, Detections] = TTLCache(
-            ANSWERS_BYTES, self.settings.cache_ttl_s, getsizeof=_size
-        )
+        self._answers: TTLCache[Question, Answer] = TTLCache(ANSWERS_BYTES, self.settings.cache_ttl_s, getsizeof=_size)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,13 +103,13 @@ class Detector:
             await progress(0, "reading the picture")
             image = await self.load(image, caller)
         question = (caller.tenant, name, image.digest, request)
-        found = self._answers.get(question)
+        _, found = self._answers.get(question, (request, None))
         cached = found is not None
         if found is None:
             found = await backend.detect(image, request, Call(progress, caller.api_key))
             found = _with_limits(found, backend, request)
-            if _size(found) <= ANSWERS_BYTES:
-                self._answers[question] = found
+            if _size((request, found)) <= ANSWERS_BYTES:
+                self._answers[question] = request, found
         result = _number(found, name, image, request, max_objects, cached=cached)
         return self.store.put(result, image, caller.tenant)
 
@@ -227,6 +227,6 @@ def _certainty(found: Detection) -> float:
     return 1.0 if found.score is None else found.score
 
 
-def _size(found: Detections) -> int:
-    """Estimate the memory of an answer in bytes."""
-    return 500 * (1 + len(found.objects)) + sum(len(thing.mask.counts) for thing in found.objects if thing.mask)
+def _size(answer: Answer) -> int:
+    request, found = answer
+    return footprint(request, found.objects, found.notes)
