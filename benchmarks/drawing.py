@@ -34,7 +34,10 @@ def measure(bench: Bench) -> Table:
             vendor.draw(bench.photo, things)
             vendors.append(f"{_median(lambda: vendor.draw(bench.photo, things), rounds):.2f} s")
         written = max(path.stat().st_size for path in bench.vendor.folder.glob("*.png"))
-        size = f" The vendor's server writes the full size as PNG ({written / 1e6:.0f} MB) and answers its path."
+        size = (
+            f" The vendor's server writes the full size as PNG ({written / 1e6:.0f} MB) and answers its path; how "
+            "long it seeks a palette for it depends on the colors."
+        )
 
     table = Table(f"Drawing {len(things)} boxes on a 12-megapixel photo (drawing)", ["ours", "vendor"])
     table.add("`visualize` to the reply", f"{preview:.2f} s", *vendors, goal=f"under {GOAL_S} s", met=preview < GOAL_S)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
+from statistics import mean
 
 import httpx2
 
@@ -23,7 +24,8 @@ from benchmarks.tables import Table
 KEYS = 8
 CALLS_OF_A_KEY = 8
 LEVEL = 0.05
-"""Part by which memory may differ between the middle and the end of the long run."""
+"""Part by which the memory of the last quarter of the long run may be above that of the second."""
+_SAMPLES = 20
 
 _TENANTS = 100  # of the long run: at 10 requests a second for each key, fewer would mostly wait
 _AT_ONCE = 16
@@ -138,7 +140,8 @@ async def _tenants(table: Table, cloud: Cloud, client: Client, uris: Sequence[st
 
 async def _long_run(table: Table, bench: Bench, pid: int, client: Client, uris: Sequence[str]) -> None:
     """Ask again and again, half of it what was asked before, and watch the memory."""
-    calls, step = bench.times(5000, 600), bench.times(500, 100)
+    calls = bench.times(5000, 600)
+    step = calls // _SAMPLES
     keys = [f"tenant-{number}" for number in range(_TENANTS)]
     bench.cloud.configure(keys=set(keys), model_time=0.0)
     chance = random.Random(3)
@@ -165,17 +168,19 @@ async def _long_run(table: Table, bench: Bench, pid: int, client: Client, uris: 
 
     await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
     took = time.perf_counter() - started
-    growth = curve[-1] / curve[len(curve) // 2] - 1
+    second, last = mean(curve[_SAMPLES // 4 : _SAMPLES // 2]), mean(curve[-_SAMPLES // 4 :])
+    growth = last / second - 1
     table.add(
-        f"memory (RSS) after {calls // 2:,} and {calls:,} calls",
-        f"{curve[len(curve) // 2]:.0f}, {curve[-1]:.0f} MiB",
+        f"memory (RSS) in the 2nd and 4th quarter of {calls:,} calls",
+        f"{second:.0f}, {last:.0f} MiB",
         goal=f"level ({growth:+.1%})",
-        met=growth <= LEVEL,
+        met=None if bench.quick else growth <= LEVEL,  # a short run does not fill the store
     )
     table.add(f"calls a second, {_AT_ONCE} at once", f"{calls / took:.0f}")
     table.remarks.append(
         f"Memory in MiB at the start and after every {step} of {calls:,} calls ({cached:,} answered from memory): "
-        f"{', '.join(f'{mib:.0f}' for mib in curve)}."
+        f"{', '.join(f'{mib:.0f}' for mib in curve)}. Up to 500 results are kept with their pictures, and "
+        "answers for an hour, within 64 MiB: that is what still grows."
     )
 
 
