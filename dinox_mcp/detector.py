@@ -135,7 +135,10 @@ class Detector:
 
     def known_labels(self, *, recent: bool = True) -> list[str]:
         """List labels worth suggesting: a closed vocabulary's, and those of recent results."""
-        labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities.labels or ())
+        try:
+            labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities.labels or ())
+        except DinoxError:
+            labels = {}  # suggestions are no place for complaints
         if recent:
             for stored in self.store.recent():
                 labels.update(dict.fromkeys(stored.result.counts))
@@ -206,7 +209,7 @@ def _number(
         image=ImageInfo(width=picture.width, height=picture.height, source=picture.source),
         request=request,
         objects=tuple(DetectedObject(id=i, **dict(thing)) for i, thing in enumerate(kept, start=1)),
-        counts=count_labels(found.objects),
+        counts=count_labels(found.objects, [label for label in request.prompts or () if label not in found.unsearched]),
         omitted=len(found.objects) - len(kept),
         cached=cached,
         notes=found.notes,

@@ -48,5 +48,5 @@ def parse_image_uri(uri: str) -> Target:
 
 def bare_id(result: str) -> str:
     """Accept a result's URI, or one below it, wherever its id is expected."""
-    text = result.strip()
-    return text.removeprefix("dinox://results/").split("/")[0] if text.lower().startswith(SCHEME) else text
+    match = re.match(r"dinox://results/([^/?#]+)", result.strip(), re.IGNORECASE)
+    return match[1] if match else result.strip()

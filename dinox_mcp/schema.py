@@ -64,11 +64,15 @@ class DetectionRequest(Value):
 
 
 class Detections(Value):
-    """What a backend answers, best guesses unfiltered by count; `notes` tell what the caller must know."""
+    """What a backend answers, best guesses unfiltered by count; `notes` tell what the caller must know.
+
+    `unsearched` names the prompts that it did not look for, which so must not count as absent.
+    """
 
     model: str
     objects: tuple[Detection, ...]
     notes: tuple[str, ...] = ()
+    unsearched: tuple[str, ...] = ()
 
 
 class ImageInfo(Value):
@@ -82,7 +86,8 @@ class ImageInfo(Value):
 class DetectionResult(Value):
     """The answer to one call: numbered objects, and everything that says how they were made.
 
-    `counts` counts every object found, the `omitted` ones beyond `max_objects` too.
+    `counts` counts every object found, the `omitted` ones beyond `max_objects` too, and says 0 for each prompt that
+    found nothing.
     """
 
     result_id: str
@@ -97,6 +102,7 @@ class DetectionResult(Value):
     notes: tuple[str, ...] = ()
 
 
-def count_labels(objects: Iterable[Detection]) -> dict[str, int]:
-    """Count objects per label, most frequent first."""
-    return dict(Counter(found.label for found in objects).most_common())
+def count_labels(objects: Iterable[Detection], asked: Iterable[str] = ()) -> dict[str, int]:
+    """Count objects per label, most frequent first, and 0 for what was asked for and not found."""
+    counts = dict(Counter(found.label for found in objects).most_common())
+    return counts | {label: 0 for label in asked if label not in counts}

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     """Options of the server, the command line and the Python API.
 
     Each is read from the environment variable `DINOX_MCP_<NAME>`, or from the name that the vendor's own
-    server uses where it has one. Settings are values: they compare, hash by identity and pickle.
+    server uses where it has one. Settings are values: they compare and pickle.
     """
 
     model_config = SettingsConfigDict(

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.memory import footprint
 from dinox_mcp.schema import DetectionResult
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-_BYTES_PER_OBJECT = 500
-"""What a detection without its mask takes in memory, about."""
 
 
 def new_result_id() -> str:
@@ -26,31 +25,34 @@ class Stored(NamedTuple):
 
 
 class Store:
-    """Keeps results for later calls; the least recently used leave first.
+    """Keeps results for later calls; where room is short, the least recently used of the busiest tenant leaves.
 
     A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key
-    over HTTP. A picture that several results share is kept, and counted, once.
+    over HTTP. The bytes of a picture that several results share are kept, and counted, once.
     """
 
     def __init__(self, max_results: int, max_bytes: int) -> None:
         self._max_results = max_results
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[str, str], Stored] = OrderedDict()
-        self._pictures: dict[str, Picture] = {}
+        self._data: dict[str, bytes] = {}
         self._uses: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._bytes = 0
 
     def put(self, result: DetectionResult, picture: Picture, tenant: str = "") -> DetectionResult:
-        """Keep a result, letting the oldest leave until everything fits; the newest always stays."""
+        """Keep a result, letting others leave until everything fits; the newest always stays."""
         digest = picture.digest
-        if digest not in self._pictures:
-            self._pictures[digest] = picture
+        if digest not in self._data:
+            self._data[digest] = picture.data
             self._bytes += len(picture.data)
         self._uses[digest] += 1
-        self._entries[tenant, result.result_id] = Stored(result, self._pictures[digest])
+        # Bytes are shared, the rest is not: where a picture came from is its tenant's affair.
+        self._entries[tenant, result.result_id] = Stored(result, picture.sharing(self._data[digest]))
+        self._held[tenant] += 1
         self._bytes += _size(result)
         while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
-            self._drop_oldest()
+            self._drop(self._next_to_leave(spared=(tenant, result.result_id)))
         return result
 
     def get(self, result_id: str, tenant: str = "") -> Stored:
@@ -77,16 +79,24 @@ class Store:
         """Memory that the kept results and pictures take, about."""
         return self._bytes
 
-    def _drop_oldest(self) -> None:
-        _, stored = self._entries.popitem(last=False)
+    def _next_to_leave(self, spared: tuple[str, str]) -> tuple[str, str]:
+        """Name the least recently used result of whoever holds most, so that nobody crowds the others out."""
+        (busiest, _), *_ = self._held.most_common(1)
+        keys = [key for key in self._entries if key != spared]
+        return next((key for key in keys if key[0] == busiest), keys[0])
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        stored = self._entries.pop(key)
         self._bytes -= _size(stored.result)
+        self._held[key[0]] -= 1
+        if not self._held[key[0]]:
+            del self._held[key[0]]
         digest = stored.picture.digest
         self._uses[digest] -= 1
         if not self._uses[digest]:
             del self._uses[digest]
-            self._bytes -= len(self._pictures.pop(digest).data)
+            self._bytes -= len(self._data.pop(digest))
 
 
 def _size(result: DetectionResult) -> int:
-    masks = sum(len(found.mask.counts) for found in result.objects if found.mask)
-    return masks + _BYTES_PER_OBJECT * (1 + len(result.objects))
+    return footprint(result.request, result.objects, result.notes)

@@ -24,6 +24,7 @@ class FakeBackend:
     capabilities: Capabilities = field(default_factory=Capabilities)
     error: Exception | None = None
     notes: tuple[str, ...] = ()
+    unsearched: tuple[str, ...] = ()
     asked: list[tuple[Picture, DetectionRequest, Call]] = field(default_factory=list)
     closed: bool = False
 
@@ -32,7 +33,7 @@ class FakeBackend:
         await call.progress(0.5, "thinking")
         if self.error:
             raise self.error
-        return Detections(model="fake-1", objects=tuple(self.answer), notes=self.notes)
+        return Detections(model="fake-1", objects=tuple(self.answer), notes=self.notes, unsearched=self.unsearched)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -31,6 +31,8 @@ def test_other_uris_are_refused_with_those_that_work(uri: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("written", ["abc", " abc ", "dinox://results/abc", "dinox://results/abc/annotated.jpg"])
+@pytest.mark.parametrize(
+    "written", ["abc", " abc ", "dinox://results/abc", "dinox://results/abc/annotated.jpg", "DINOX://results/abc"]
+)
 def test_a_result_may_be_written_as_id_or_uri(written: str) -> None:
     assert links.bare_id(written) == "abc"

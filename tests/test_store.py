@@ -1,9 +1,10 @@
 import pytest
 
 from dinox_mcp.errors import NotFoundError
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectedObject, DetectionRequest, DetectionResult, ImageInfo, Mask
 from dinox_mcp.store import Store, new_result_id
-from tests.fakes import picture
+from tests.fakes import picture, png
 
 MEGABYTE = 1_000_000
 
@@ -53,6 +54,24 @@ def test_the_least_recently_used_leaves_first() -> None:
     store.get("one")
     store.put(result("three"), picture())
     assert [stored.result.result_id for stored in store.recent()] == ["three", "one"]
+
+
+def test_where_a_picture_came_from_is_its_tenants_affair() -> None:
+    store = Store(10, MEGABYTE)
+    store.put(result("one"), Picture.from_bytes(png(), "https://alice.example/secret/path.png"), "alice")
+    store.put(result("two"), Picture.from_bytes(png(), "data:image/png…"), "bob")
+    alice, bob = store.get("one", "alice").picture, store.get("two", "bob").picture
+    assert bob.source == "data:image/png…"
+    assert alice.data is bob.data
+
+
+def test_whoever_keeps_much_does_not_crowd_out_the_others() -> None:
+    store = Store(4, MEGABYTE)
+    store.put(result("mine"), picture(), "alice")
+    for number in range(10):
+        store.put(result(str(number)), picture(), "bob")
+    assert store.get("mine", "alice").result.result_id == "mine"
+    assert [stored.result.result_id for stored in store.recent("bob")] == ["9", "8", "7"]
 
 
 def test_memory_is_bounded_by_bytes_of_pictures_and_masks() -> None:

@@ -77,19 +77,29 @@ def installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def _load(name: str, settings: Settings) -> Backend:
+def find(name: str) -> EntryPoint:
+    """Find an installed backend without loading it.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
     known = installed()
     if name not in known:
         raise SettingsError(
             f"DINOX_MCP_BACKEND: there is no backend {name!r}; choose auto or one of {', '.join(sorted(known))}"
         )
+    return known[name]
+
+
+def _load(name: str, settings: Settings) -> Backend:
+    entry = find(name)
     try:
-        create: Callable[[Settings], Any] = known[name].load()
+        create: Callable[[Settings], Any] = entry.load()
         backend: Backend = create(settings)
     except DinoxError:
         raise
     except Exception as error:
         raise SettingsError(
-            f"the backend {name!r} ({known[name].value}) does not load: {error!r}; reinstall it or choose another"
+            f"the backend {name!r} ({entry.value}) does not load: {error!r}; reinstall it or choose another"
         ) from error
     return backend

@@ -1,7 +1,7 @@
 """A picture as a value: its encoded bytes, its upright size, and its pixels on demand."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -53,6 +53,12 @@ class Picture:
     def digest(self) -> str:
         """SHA-256 of the bytes, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
+
+    def sharing(self, data: bytes) -> Self:
+        """Be the same picture over equal bytes that are in memory already."""
+        same = replace(self, data=data)
+        same.__dict__["digest"] = self.digest
+        return same
 
     def rgb(self, max_side: int | None = None) -> "Image.Image":
         """Decode the first frame to upright RGB, its long side at most `max_side` (never enlarged).

@@ -8,6 +8,7 @@ from mcp.types import Icon
 from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import prompts, resources, tools
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
 
 # An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be.
@@ -26,7 +27,7 @@ _LOG_LEVELS: dict[str, Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = {
 def build_server(detector: Detector) -> MCPServer:
     """Make the server; the caller runs it and closes the detector."""
     settings = detector.settings
-    mcp = MCPServer(
+    mcp = PlainSpokenServer(
         "dinox-mcp",
         title="DINO-X: eyes for exact questions",
         description="Finds, counts, reads and shows objects in pictures.",

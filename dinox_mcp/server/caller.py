@@ -36,8 +36,9 @@ def progress_of(context: RequestContext) -> Progress:
 
     async def report(fraction: float, message: str) -> None:
         nonlocal highest
-        highest = max(highest + 0.01, min(100.0, 100 * fraction))
-        await context.report_progress(highest, 100, message)
+        # The protocol wants each value above the last, also where a step only changes the words.
+        highest = max(highest + 0.01, min(99.0, 100 * fraction))
+        await context.report_progress(min(highest, 100.0), 100, message)
 
     return report
 

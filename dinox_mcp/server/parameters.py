@@ -6,7 +6,7 @@ says what to do.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic.config import JsonDict
 
 from dinox_mcp.detector import MAX_OBJECTS
@@ -14,6 +14,12 @@ from dinox_mcp.schema import BBox, Output, Score
 
 Part = Literal["boxes", "masks", "labels", "numbers"]
 _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
+
+
+def _listed(value: object) -> object:
+    """Take a single thing for a list of one, and null for an empty one, as models write them."""
+    return () if value is None else (value,) if isinstance(value, str | int) else value
+
 
 Image = Annotated[
     str,
@@ -55,6 +61,7 @@ MaxObjects = Annotated[
 ]
 Include = Annotated[
     tuple[Output, ...],
+    BeforeValidator(_listed),
     Field(description='Extra outputs: ["masks"] for the exact shape of each object, where the backend can (dinox).'),
 ]
 
@@ -63,7 +70,11 @@ OptionalImage = Annotated[
     str | None, Field(description="Instead of result: a picture by path, https:// URL, data: URI or dinox:// URI.")
 ]
 Number = Annotated[int | None, Field(description="Number of the object in the result.")]
-Numbers = Annotated[int | list[int] | None, Field(description="Draw only the objects of these numbers; default all.")]
+Numbers = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    Field(description="Draw only the objects of these numbers; default all."),
+]
 Region = Annotated[
     BBox | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")
 ]
@@ -77,17 +88,20 @@ Padding = Annotated[
 
 
 class DrawnObject(BaseModel):
-    """An object to draw that no result knows."""
+    """An object to draw that no result knows; without an `id`, its place in the list is its number."""
 
+    id: int | None = Field(None, ge=1)
     label: str = "object"
     bbox: BBox
     score: Score | None = None
 
 
 DrawnObjects = Annotated[
-    list[DrawnObject] | None, Field(description="With image: what to draw on it, boxes in pixels of the original.")
+    tuple[DrawnObject, ...], Field(description="With image: what to draw on it, boxes in pixels of the original.")
 ]
-Labels = Annotated[tuple[str, ...], Field(description="Draw only objects of these labels; default all.")]
+Labels = Annotated[
+    tuple[str, ...], BeforeValidator(_listed), Field(description="Draw only objects of these labels; default all.")
+]
 DrawnScore = Annotated[float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)]
-Show = Annotated[tuple[Part, ...], Field(description="What to draw of each object.")]
+Show = Annotated[tuple[Part, ...], BeforeValidator(_listed), Field(description="What to draw of each object.")]
 Opacity = Annotated[float, Field(description="Opacity of the masks.", json_schema_extra=_UNIT)]

@@ -1,22 +1,25 @@
 """What visualize and zoom do: find the picture and its objects, make the view, say what it shows."""
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from dinox_mcp import links, views
+from dinox_mcp.backends.base import Progress
 from dinox_mcp.caller import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.errors import InputError
+from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.output import save_annotated
 from dinox_mcp.schema import DetectedObject
-from dinox_mcp.server.parameters import DrawnObject, Part
+from dinox_mcp.server.parameters import DrawnObject
 from dinox_mcp.server.replies import count, line
 from dinox_mcp.views import View
 
@@ -27,7 +30,7 @@ class Selection(NamedTuple):
     """Which objects to show: of a result, or given with an image."""
 
     result: str | None
-    numbers: int | Sequence[int] | None
+    numbers: Sequence[int]
     image: str | None
     objects: Sequence[DrawnObject]
     labels: Sequence[str]
@@ -44,41 +47,39 @@ class Region(NamedTuple):
     padding: float
 
 
-async def show_objects(
-    detector: Detector, selection: Selection, show: Sequence[Part], opacity: float, caller: Caller
-) -> CallToolResult:
+class Audience(NamedTuple):
+    """For whom a picture is made, and who hears of its progress."""
+
+    caller: Caller
+    progress: Progress
+
+
+async def show_objects(detector: Detector, selection: Selection, style: Style, audience: Audience) -> CallToolResult:
     """Draw the selected objects on their picture, and save the full size where a folder is set.
 
     Raises:
         InputError: there is no such result, object, label or picture.
     """
-    if not 0 <= opacity <= 1:
-        raise InputError(f"opacity is {opacity:g}; choose 0 (invisible) to 1 (solid)")
-    style = Style(
-        boxes="boxes" in show,
-        masks="masks" in show,
-        labels="labels" in show,
-        numbers="numbers" in show,
-        opacity=opacity,
-    )
-    picture, objects = await _find(detector, selection, caller)
-    numbers = [selection.numbers] if isinstance(selection.numbers, int) else selection.numbers or ()
-    chosen = views.select(objects, numbers, selection.labels, selection.min_score)
+    if not 0 <= selection.min_score <= 1:
+        raise InputError(f"min_score is {selection.min_score:g}; choose 0 to 1")
+    await audience.progress(0.0, "reading the picture")
+    picture, objects = await _find(detector, selection, audience.caller)
+    chosen = views.select(objects, selection.numbers, selection.labels, selection.min_score)
+    await audience.progress(0.3, "drawing")
     limits = detector.settings
     view = await detector.draw(
         partial(views.annotated, picture, chosen, style, limits.preview_max_side, limits.preview_max_bytes)
     )
     lines = [_what_is_drawn(selection, picture, objects, chosen), _scale(view)]
-    if selection.result is not None:
-        result_id = links.bare_id(selection.result)
-        lines.append(f"Full size: {links.ANNOTATED_PNG.replace('{result_id}', result_id)}")
+    if selection.result is not None and len(chosen) == len(objects) and style == Style():
+        lines.append(f"Full size: {links.ANNOTATED_PNG.replace('{result_id}', links.bare_id(selection.result))}")
     if limits.output_folder and limits.transport == "stdio":
-        path = await detector.draw(partial(save_annotated, limits.output_folder, picture, chosen, style))
-        lines.append(f"Saved at full size: {path}")
+        await audience.progress(0.7, "saving the full size")
+        lines.append(await _save(detector, limits.output_folder, picture, chosen, style))
     return _reply(lines, view)
 
 
-async def show_region(detector: Detector, region: Region, caller: Caller) -> CallToolResult:
+async def show_region(detector: Detector, region: Region, audience: Audience) -> CallToolResult:
     """Cut a region out of its picture.
 
     Raises:
@@ -86,7 +87,9 @@ async def show_region(detector: Detector, region: Region, caller: Caller) -> Cal
     """
     if not 0 <= region.padding <= _MAX_PADDING:
         raise InputError(f"padding is {region.padding:g}; choose 0 to {_MAX_PADDING}, a part of the region's size")
-    picture, bbox, what = await _locate(detector, region, caller)
+    await audience.progress(0.0, "reading the picture")
+    picture, bbox, what = await _locate(detector, region, audience.caller)
+    await audience.progress(0.3, "cutting out")
     limits = detector.settings
     view = await detector.draw(
         partial(views.zoomed, picture, bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
@@ -99,19 +102,26 @@ async def show_region(detector: Detector, region: Region, caller: Caller) -> Cal
 
 async def _find(detector: Detector, selection: Selection, caller: Caller) -> tuple[Picture, Sequence[DetectedObject]]:
     if selection.result is not None:
-        if selection.objects:
-            raise InputError("pass objects with image, or numbers of a result with object, not objects with result")
+        if selection.image is not None or selection.objects:
+            raise InputError(
+                "pass result (with object, labels or min_score to choose), or image with objects, not both"
+            )
         stored = detector.result(selection.result, caller)
         return stored.picture, stored.result.objects
     if selection.image is None:
         raise InputError("pass result (the result_id of an answer) or image (a path or URL) to visualize")
     picture = await detector.load(selection.image, caller)
     return picture, [
-        DetectedObject(id=number, **dict(drawn)) for number, drawn in enumerate(selection.objects, start=1)
+        DetectedObject(id=drawn.id or place, label=drawn.label, bbox=drawn.bbox, score=drawn.score)
+        for place, drawn in enumerate(selection.objects, start=1)
     ]
 
 
 async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[Picture, Box, str]:
+    if region.result is not None and region.image is not None:
+        raise InputError("pass result or image, not both, to zoom")
+    if region.number is not None and region.bbox is not None:
+        raise InputError("pass object or bbox, not both, to zoom")
     if region.result is not None:
         stored = detector.result(region.result, caller)
         if region.number is not None:
@@ -127,6 +137,19 @@ async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[P
             "pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom"
         )
     return picture, region.bbox, "Region"
+
+
+async def _save(
+    detector: Detector, folder: Path, picture: Picture, chosen: Sequence[DetectedObject], style: Style
+) -> str:
+    """Save the full size and say where; a folder that cannot be written costs the file, not the reply."""
+    drawn = repr((picture.digest, chosen, style))
+    tag = hashlib.blake2s(drawn.encode(), digest_size=4).hexdigest()
+    try:
+        path = await detector.draw(partial(save_annotated, folder, picture, chosen, style, tag))
+    except SettingsError as error:
+        return f"Not saved: {error}"
+    return f"Saved at full size: {path}"
 
 
 def _what_is_drawn(

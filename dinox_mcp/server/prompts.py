@@ -68,10 +68,14 @@ def _register_completions(mcp: MCPServer, detector: Detector) -> None:
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,
-        context: CompletionContext | None,  # noqa: ARG001 - the SDK passes it
+        context: CompletionContext | None,
     ) -> Completion | None:
         # The SDK tells this handler nothing of who asks, so over HTTP, where results have owners, no ids are offered.
         local = detector.settings.transport == "stdio"
+        if isinstance(ref, ResourceTemplateReference) and argument.name == "number":
+            chosen = (context.arguments or {}).get("result_id") if context else None
+            results = [stored.result for stored in detector.store.recent() if stored.result.result_id == chosen]
+            return _starting(argument.value, [str(found.id) for result in results for found in result.objects], local)
         if isinstance(ref, ResourceTemplateReference):
             return _starting(argument.value, [stored.result.result_id for stored in detector.store.recent()], local)
         if argument.name in {"image", "before", "after"}:

@@ -7,6 +7,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
 from dinox_mcp import links
+from dinox_mcp.detector import MAX_OBJECTS
 from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Mask, Score
 
 MAX_TEXT_LENGTH = 300
@@ -36,7 +37,7 @@ class DetectionReply(BaseModel):
 
     result_id: str = Field(description="pass it as `result` to visualize and zoom")
     objects: list[ObjectReply]
-    counts: dict[str, int] = Field(description="objects found per label, the omitted ones too")
+    counts: dict[str, int] = Field(description="objects found per label, the omitted ones too; 0 where none was")
     omitted: int = Field(0, description="objects beyond max_objects, left out here")
     image: ImageReply
     backend: str
@@ -79,7 +80,12 @@ def structure(result: DetectionResult) -> DetectionReply:
 
 def result_links(result: DetectionResult) -> dict[str, str]:
     """Name the resources of a result; those of an object have `{number}` to fill in."""
-    templates = {"result": links.RESULT, "annotated": links.ANNOTATED_JPEG, "coco": links.COCO}
+    templates = {
+        "result": links.RESULT,
+        "annotated": links.ANNOTATED_JPEG,
+        "annotated_png": links.ANNOTATED_PNG,
+        "coco": links.COCO,
+    }
     if result.objects:
         templates["crop"] = links.CROP
     if any(found.mask for found in result.objects):
@@ -91,16 +97,13 @@ def describe(result: DetectionResult) -> str:
     """Write a result for a reader: a line an object, then what there is to know and to do."""
     image = result.image
     found = sum(result.counts.values())
-    asked = f" of {', '.join(result.request.prompts)}" if result.request.prompts and not found else ""
-    lines = [f"Found {count(found)}{asked} in the {image.width}x{image.height} image{_per_label(result.counts)}"]
+    lines = [f"Found {count(found)} in the {image.width}x{image.height} image{_per_label(result.counts)}"]
     if result.objects:
         lines.append("number label score [x_min,y_min,x_max,y_max] in pixels of the original image:")
         lines.extend(line(found) for found in result.objects)
     if result.omitted:
-        lines.append(
-            f"{result.omitted} more left out: ask again with max_objects={min(1000, found)} (at no further cost) or a "
-            "higher min_score"
-        )
+        more = f"max_objects={min(MAX_OBJECTS, found)} or " if len(result.objects) < MAX_OBJECTS else ""
+        lines.append(f"{result.omitted} more left out, the least sure: ask again with {more}a higher min_score")
     lines.extend(f"Note: {note}" for note in result.notes)
     lines.append(_provenance(result))
     lines.append(_next_steps(result))
@@ -118,9 +121,10 @@ def quote(text: str | None) -> str:
     """Quote what stands in a picture, so that it cannot pass for the server's own words."""
     if text is None:
         return ""
-    if len(text) > MAX_TEXT_LENGTH:
-        return f" {json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)}… ({len(text)} characters)"
-    return f" {json.dumps(text, ensure_ascii=False)}"
+    quoted = json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)
+    # What json leaves as it is may still break lines (U+2028, C1) or turn text around (bidi controls).
+    quoted = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in quoted)
+    return f" {quoted}… ({len(text)} characters)" if len(text) > MAX_TEXT_LENGTH else f" {quoted}"
 
 
 def count(number: int) -> str:
@@ -164,8 +168,8 @@ def _next_steps(result: DetectionResult) -> str:
         )
         return f"Try a lower min_score, {other}, or look at the picture with visualize(image=…)."
     urls = result_links(result)
-    masks_too = f"; masks: {urls['mask']}" if "mask" in urls else ""
+    below = [f"/{urls[name].removeprefix(urls['result'])[1:]}" for name in urls if name != "result"]
     return (
-        f'See it with visualize(result="{result.result_id}"), closer with zoom(result="{result.result_id}", object=1); '
-        f"as files: {urls['annotated']}, {urls['coco']}{masks_too}"
+        f'See it with visualize(result="{result.result_id}"), closer with zoom(result="{result.result_id}", object=1). '
+        f"Resources: {urls['result']}, and below it {', '.join(below)}"
     )

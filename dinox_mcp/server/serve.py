@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import anyio
 import uvicorn
 
+from dinox_mcp.backends.registry import find
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.server.app import build_server
@@ -25,8 +26,10 @@ def serve(settings: Settings) -> None:
     """Serve until the client closes stdin (stdio) or a signal comes.
 
     Raises:
-        SettingsError: the host, port or token of the settings do not allow it.
+        SettingsError: the backend, host, port or token of the settings do not allow it.
     """
+    if settings.backend != "auto":
+        find(settings.backend)
     if settings.transport == "stdio":
         anyio.run(_serve_stdio, settings)
     else:

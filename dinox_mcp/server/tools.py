@@ -1,20 +1,21 @@
 """The tools: two that answer data, two that answer pictures."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
 from mcp.types import CallToolResult, ToolAnnotations
 
 from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.errors import InputError
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.pictures import Region, Selection, show_objects, show_region
+from dinox_mcp.server.pictures import Audience, Region, Selection, show_objects, show_region
 from dinox_mcp.server.replies import DetectionReply, detection_reply
 
 T = TypeVar("T", bound=Callable[..., Any])
-_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 _LARGE = {"anthropic/maxResultSizeChars": 200_000}
 
 
@@ -77,14 +78,15 @@ def register_detection(mcp: MCPServer, detector: Detector) -> None:
 
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
     """Add the tools that answer pictures: without a schema, as hosts then show the picture to the model."""
+    saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
 
-    @_tool(mcp, "Show objects on the picture", structured_output=False)
+    @_tool(mcp, "Show objects on the picture", structured_output=False, read_only=not saves)
     async def visualize(
         ctx: RequestContext,
         result: p.Result = None,
-        object: p.Numbers = None,  # noqa: A002 - the name is part of the contract
+        object: p.Numbers = (),  # noqa: A002 - the name is part of the contract
         image: p.OptionalImage = None,
-        objects: p.DrawnObjects = None,
+        objects: p.DrawnObjects = (),
         labels: p.Labels = (),
         min_score: p.DrawnScore = 0.0,
         show: p.Show = ("boxes", "masks", "labels", "numbers"),
@@ -96,8 +98,9 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         without objects is shown as it is.
         """
         with tool_errors():
-            selection = Selection(result, object, image, tuple(objects or ()), labels, min_score)
-            return await show_objects(detector, selection, show, opacity, caller_of(ctx))
+            selection = Selection(result, object, image, objects, labels, min_score)
+            audience = Audience(caller_of(ctx), progress_of(ctx))
+            return await show_objects(detector, selection, _style(show, opacity), audience)
 
     @_tool(mcp, "Look closer", structured_output=False)
     async def zoom(
@@ -113,19 +116,39 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         Use it to read small text, to tell similar things apart, or to check one detection.
         """
         with tool_errors():
-            return await show_region(detector, Region(result, object, image, bbox, padding), caller_of(ctx))
+            region = Region(result, object, image, bbox, padding)
+            return await show_region(detector, region, Audience(caller_of(ctx), progress_of(ctx)))
+
+
+def _style(show: Sequence[p.Part], opacity: float) -> Style:
+    if not 0 <= opacity <= 1:
+        raise InputError(f"opacity is {opacity:g}; choose 0 (invisible) to 1 (solid)")
+    return Style(
+        boxes="boxes" in show,
+        masks="masks" in show,
+        labels="labels" in show,
+        numbers="numbers" in show,
+        opacity=opacity,
+    )
 
 
 def _tool(
-    mcp: MCPServer, title: str, *, meta: dict[str, Any] | None = None, structured_output: bool | None = None
+    mcp: MCPServer,
+    title: str,
+    *,
+    meta: dict[str, Any] | None = None,
+    structured_output: bool | None = None,
+    read_only: bool = True,
 ) -> Callable[[T], T]:
-    """Add a tool that only reads, described by its docstring without the indentation of its source."""
+    """Add a tool that harms nothing, described by its docstring without the indentation of its source."""
 
     def add(function: T) -> T:
         return mcp.tool(
             title=title,
             description=inspect.getdoc(function),
-            annotations=_READS,
+            annotations=ToolAnnotations(
+                read_only_hint=read_only, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+            ),
             meta=meta,
             structured_output=structured_output,
         )(function)

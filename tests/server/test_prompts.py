@@ -66,9 +66,12 @@ async def test_result_ids_are_completed(connect: Connect, tmp_path: Path) -> Non
         result_id = (reply.structured_content or {})["result_id"]
         ids = await client.complete(template, {"name": "result_id", "value": result_id[:3]})
         images = await client.complete(PromptReference(name="describe_scene"), {"name": "image", "value": "dinox"})
+        crop = ResourceTemplateReference(uri="dinox://results/{result_id}/objects/{number}/crop.jpg")
+        numbers = await client.complete(crop, {"name": "number", "value": ""}, {"result_id": result_id})
         nothing = await client.complete(template, {"name": "result_id", "value": "-"})
     assert ids.completion.values == [result_id]
     assert images.completion.values == [f"dinox://results/{result_id}"]
+    assert numbers.completion.values == ["1", "2"]
     assert nothing.completion.values == []
 
 

@@ -113,12 +113,13 @@ def test_a_line_that_is_no_json_does_not_end_the_server(process: Process) -> Non
     assert process.initialize()["result"]["protocolVersion"] == "2025-06-18"
 
 
-def test_wrong_settings_are_one_line_and_status_2() -> None:
-    server = Process("--port", "many")
+@pytest.mark.parametrize("name", ["IMAGINARY", "imaginary"])
+def test_a_backend_that_does_not_exist_stops_the_server_at_once(name: str) -> None:
+    server = Process("--backend", name)
     out, err = server.popen.communicate(timeout=10)
     assert server.popen.returncode == 2
     assert out == b""
-    assert b"DINOX_MCP_PORT" in err
+    assert f"there is no backend '{name}'" in err.decode()
     assert err.count(b"\n") == 1
 
 

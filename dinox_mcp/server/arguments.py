@@ -1,0 +1,45 @@
+"""A server that answers wrong arguments in one line: what is wrong, the value, and what there is."""
+
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, InputRequiredResult
+from pydantic import ValidationError
+
+
+class PlainSpokenServer(MCPServer):
+    """Refuses arguments that no tool has, and says what is wrong with others in one line instead of a report."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool.
+
+        Raises:
+            ToolError: the arguments or the call are wrong.
+        """
+        schema = self._tool_input_schema(name)
+        known = list(schema["properties"]) if schema else []
+        if schema and (unknown := sorted(arguments.keys() - set(known))):
+            raise ToolError(f"{name} has no argument {unknown[0][:60]!r}; its arguments are {', '.join(known)}")
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(explain(name, error.__cause__)) from error.__cause__
+            raise
+
+
+def explain(tool: str, error: ValidationError) -> str:
+    """Say the first thing that is wrong; of a union's several complaints, all that it would have taken."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    argument = str(first["loc"][0])
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return f"{tool} needs the argument {argument!r}, which is missing"
+    same = [problem for problem in problems if problem["loc"][0] == argument]
+    wanted = " or ".join(dict.fromkeys(problem["msg"][0].lower() + problem["msg"][1:] for problem in same))
+    where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
+    return f"{tool}: {argument}{where}: {wanted} (got {first['input']!r:.80})"
