@@ -15,6 +15,8 @@ from dinox_mcp.settings import MiB, Settings
 
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 HEALTH = "/health"
+_BODIES = 8
+"""Bodies of the largest size that may be in memory at once."""
 
 
 def check_exposure(settings: Settings) -> None:
@@ -48,11 +50,45 @@ def build_app(mcp: MCPServer, settings: Settings) -> ASGIApp:
             host=settings.host, transport_security=security, max_request_body_size=body, stateless_http=True
         )
     app.routes.append(Route(HEALTH, _health))
-    return BearerToken(app, settings.token.get_secret_value()) if settings.token else app
+    bounded = BodyBudget(app, largest=body, total=_BODIES * body)
+    return BearerToken(bounded, settings.token.get_secret_value()) if settings.token else bounded
 
 
 async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "version": __version__})
+
+
+class BodyBudget:
+    """Keeps the bodies of all requests together within `total` bytes: a body is in memory until it is answered."""
+
+    def __init__(self, app: ASGIApp, largest: int, total: int) -> None:
+        self._app = app
+        self._largest = largest
+        self._total = total
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 503 to whoever comes when there is no room."""
+        size = self._announced(dict(scope["headers"])) if scope["type"] == "http" else 0
+        if self._held and self._held + size > self._total:
+            response = JSONResponse(
+                {"error": "too many large requests at once; try again in a few seconds"},
+                status_code=503,
+                headers={"Retry-After": "2"},
+            )
+            await response(scope, receive, send)
+            return
+        self._held += size
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._held -= size
+
+    def _announced(self, headers: dict[bytes, bytes]) -> int:
+        length = headers.get(b"content-length", b"")
+        if length.isdigit():
+            return min(int(length), self._largest)
+        return self._largest if b"transfer-encoding" in headers else 0
 
 
 class BearerToken:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -18,7 +19,10 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 from PIL import Image
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
+from dinox_mcp.server.http import BodyBudget
 from tests.fakes import png
 from tests.server.conftest import Start
 
@@ -117,6 +121,30 @@ async def test_a_picture_of_several_megabytes_fits_into_a_call(start: Start) -> 
         reply = await client.call_tool("detect_objects", {"image": large, "prompts": "QR code"})
     assert len(large) > 7_000_000
     assert (reply.structured_content or {})["image"] == {"width": 1600, "height": 1200}
+
+
+@pytest.mark.parametrize("headers", [{"content-length": "60"}, {"transfer-encoding": "chunked"}])
+async def test_large_bodies_are_turned_away_while_there_is_no_room(headers: dict[str, str]) -> None:
+    release = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            await release.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    transport = httpx2.ASGITransport(BodyBudget(app, largest=60, total=100))
+    async with (
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as http,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(partial(http.post, "/slow", content=b"x" * 60))
+        await anyio.wait_all_tasks_blocked()
+        turned_away = await http.post("/", headers=headers)
+        small = await http.post("/", content=b"x" * 10)
+        release.set()
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
+        afterwards = await http.post("/", content=b"x" * 60)
+    assert (turned_away.status_code, small.status_code, afterwards.status_code) == (503, 200, 200)
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
