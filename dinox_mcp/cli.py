@@ -3,10 +3,10 @@
 import argparse
 import gc
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
-from dinox_mcp import __version__
+from dinox_mcp import __version__, streams
 from dinox_mcp.errors import DinoxError, SettingsError
 
 if TYPE_CHECKING:
@@ -22,20 +22,32 @@ examples:
 environment:
   DINOX_API_KEY             key of the DINO-X cloud (https://deepdataspace.com); without one, text, codes and
                             markers are found on this machine
-  IMAGE_STORAGE_DIRECTORY   folder where visualize saves pictures at full size
+  IMAGE_STORAGE_DIRECTORY   folder where visualize, and detect without --out, save pictures at full size
   DINOX_MCP_TOKEN           bearer token that HTTP clients must send
   DINOX_MCP_*               every other option; the README lists them
 """
 _DETECT_EPILOG = """\
-A word is a picture if it is a URL, ends like one (.jpg .png .webp …) or is an existing path or a pattern that matches
-files; every other word is a prompt. Without prompts, everything that the backend knows is detected.
+A word is a picture if it is a URL, ends like one (.jpg .png .webp …), is an existing path with a slash in it (./photo)
+or a pattern that matches files; every other word is a prompt. Without prompts, everything that the backend knows is
+detected.
 
-exit status: 0 all pictures answered, 1 some could not be, 2 wrong usage or settings
+exit status: 0 all pictures answered, 1 some could not be, or the answers not written, 2 wrong usage or settings
 """
+_READER_LEFT = 141  # as a shell counts a program that SIGPIPE ended
+_SERVING = ("transport", "host", "port", "no_auth")
+_COMMON = ("backend", "log_level")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, as all of this program's are."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_complain(f"{message.removeprefix('argument ')} (see {self.prog} --help)", 2))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (a detection failed) or 2 (wrong usage or settings)."""
+    """Run the command line; exits with 0, 1 (a detection failed), 2 (wrong usage or settings), 130 or 141 (stopped)."""
+    streams.prepare()
     options = parser().parse_args(arguments)
     try:
         options.run(options)
@@ -45,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_complain(error, 1))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        streams.mute()
+        sys.exit(_READER_LEFT)
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="dinox-mcp",
         description="Eyes for AI assistants: an MCP server that finds objects in pictures, exactly.",
         epilog=_EPILOG,
@@ -58,25 +73,34 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dinox-mcp {__version__}")
     top.set_defaults(run=_serve)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (top, commands.add_parser("serve", help="serve an assistant (the default)")):
-        _add_serve_options(command)
+    _add_serve_options(top, None)
+    # A command's defaults would replace what was given before the command.
+    _add_serve_options(commands.add_parser("serve", help="serve an assistant (the default)"), argparse.SUPPRESS)
     _add_detect_command(commands)
     return top
 
 
-def _add_serve_options(command: argparse.ArgumentParser) -> None:
+def _add_serve_options(command: argparse.ArgumentParser, default: str | None) -> None:
     command.set_defaults(run=_serve)
-    options = command.add_argument_group("serving")
-    options.add_argument("--transport", choices=("stdio", "http", "sse"), help="stdio (default), http or sse")
-    options.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    options.add_argument("--port", help="port to listen on, 0 for a free one (default 8000)")
-    options.add_argument(
-        "--no-auth", action="store_true", default=None, help="serve a network without a token (DINOX_MCP_TOKEN)"
+    group = command.add_argument_group("serving")
+    group.add_argument(
+        "--transport", choices=("stdio", "http", "sse"), default=default, help="stdio (default), http or sse"
     )
-    _add_common_options(command)
+    group.add_argument("--host", default=default, help="address to listen on (default 127.0.0.1)")
+    group.add_argument(
+        "--port",
+        type=_number(int, 0, 65535),
+        default=default,
+        metavar="PORT",
+        help="port to listen on, 0 for a free one (default 8000)",
+    )
+    group.add_argument(
+        "--no-auth", action="store_true", default=default, help="serve a network without a token (DINOX_MCP_TOKEN)"
+    )
+    _add_common_options(command, default)
 
 
-def _add_detect_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
     detect = commands.add_parser(
         "detect",
         help="detect objects in pictures and print or draw them",
@@ -85,21 +109,57 @@ def _add_detect_command(commands: "argparse._SubParsersAction[argparse.ArgumentP
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     detect.set_defaults(run=_detect)
-    detect.add_argument("words", nargs="+", metavar="PICTURE_OR_PROMPT", help="pictures, and what to look for in them")
-    detect.add_argument("--out", metavar="PATH", help="write the annotated picture here: a .jpg or .png, or a folder")
-    detect.add_argument("--json", action="store_true", help="print one JSON document a line for each picture")
-    detect.add_argument("--min-score", type=float, default=0.25, metavar="S", help="lowest score, 0 to 1 (0.25)")
     detect.add_argument(
-        "--iou-threshold", type=float, default=0.8, metavar="T", help="overlap above which boxes are one (0.8)"
+        "words", nargs="+", type=_word, metavar="PICTURE_OR_PROMPT", help="pictures, and what to look for in them"
     )
-    detect.add_argument("--max-objects", type=int, default=100, metavar="N", help="objects to list at most (100)")
+    detect.add_argument("--out", metavar="PATH", help="write the annotated picture here: a .jpg, a .png, or a folder")
+    detect.add_argument("--json", action="store_true", help="print one JSON document a line for each picture")
+    part = _number(float, 0, 1)
+    detect.add_argument("--min-score", type=part, default=0.25, metavar="S", help="lowest score, 0 to 1 (0.25)")
+    detect.add_argument(
+        "--iou-threshold", type=part, default=0.8, metavar="T", help="overlap above which boxes are one (0.8)"
+    )
+    detect.add_argument("--max-objects", type=_limit, default=100, metavar="N", help="objects to list at most (100)")
     detect.add_argument("--masks", action="store_true", help="ask for masks, where the backend can")
-    _add_common_options(detect)
+    _add_common_options(detect, argparse.SUPPRESS)
 
 
-def _add_common_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", help="auto (default), dinox, embedded, or a plug-in's name")
-    command.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr (warning)")
+def _add_common_options(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument("--backend", default=default, help="auto (default), dinox, embedded, or a plug-in's name")
+    command.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=default,
+        help="log to stderr (warning)",
+    )
+
+
+def _word(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a word is empty; name a picture or what to look for")
+    return text
+
+
+def _number(kind: type[int] | type[float], least: int, most: int) -> Callable[[str], float]:
+    """Make a reader of numbers within limits."""
+
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = kind(least - 1)
+        if not least <= number <= most:  # NaN is not
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r:.80} is not {what} from {least} to {most}")
+        return number
+
+    return read
+
+
+def _limit(text: str) -> float:
+    from dinox_mcp.detector import MAX_OBJECTS
+
+    return _number(int, 1, MAX_OBJECTS)(text)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -109,24 +169,32 @@ def _serve(options: argparse.Namespace) -> None:
 
     gc.freeze()
     gc.enable()
-    serve(_settings(options, "transport", "host", "port", "no_auth", "backend", "log_level"))
+    serve(_settings(**_flags(options, *_SERVING, *_COMMON)))
 
 
 def _detect(options: argparse.Namespace) -> None:
+    for flag, value in _flags(options, *_SERVING).items():
+        if value is not None:
+            raise SettingsError(f"--{flag.replace('_', '-')} is an option of serve, not of detect; leave it out")
     from dinox_mcp.terminal import detect
 
-    if not detect(_settings(options, "backend", "log_level"), options):
+    # Whatever is set for serving: a person at the command line may read files.
+    if not detect(_settings(transport="stdio", **_flags(options, *_COMMON)), options):
         sys.exit(1)
 
 
-def _settings(options: argparse.Namespace, *flags: str) -> "Settings":
+def _flags(options: argparse.Namespace, *names: str) -> dict[str, object]:
+    return {name: getattr(options, name) for name in names}
+
+
+def _settings(**flags: object) -> "Settings":
     from dinox_mcp.settings import Settings, unknown_variables
 
     for line in unknown_variables():
-        sys.stderr.write(f"dinox-mcp: {line}\n")
-    return Settings.load(**{flag: getattr(options, flag) for flag in flags})
+        sys.stderr.write(f"dinox-mcp: {streams.printable(line)}\n")
+    return Settings.load(**flags)
 
 
-def _complain(error: DinoxError, status: int) -> int:
-    sys.stderr.write(f"dinox-mcp: {error}\n")
+def _complain(problem: DinoxError | str, status: int) -> int:
+    sys.stderr.write(f"dinox-mcp: {streams.printable(str(problem))}\n")
     return status

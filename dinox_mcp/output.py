@@ -1,6 +1,8 @@
 """Files written for the user: annotated pictures in the folder that the settings name, or where the command says."""
 
+import hashlib
 import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectedObject
 
-_TYPES = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
+WRITABLE = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
 
 def stem_of(source: str) -> str:
@@ -19,43 +21,57 @@ def stem_of(source: str) -> str:
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
 
 
-def save_annotated(folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style) -> Path:
-    """Draw objects at full size into a new file of a folder, named after the picture; nothing is overwritten.
+def tag_of(picture: Picture, objects: Sequence[DetectedObject], style: Style) -> str:
+    """Name a drawing: the same objects drawn the same way on the same picture have the same tag."""
+    drawn = [picture.digest, repr(style), *(found.model_dump_json() for found in objects)]
+    return hashlib.sha256("\n".join(drawn).encode()).hexdigest()[:12]
+
+
+def save_annotated(
+    folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style, tag: str = "annotated"
+) -> Path:
+    """Draw objects at full size into a file of a folder, named after the picture and `tag`.
+
+    A drawing of that name is replaced: the tag tells apart what must be kept apart.
 
     Raises:
         SettingsError: the folder cannot be written.
     """
-    stem = stem_of(picture.source)
+    path = folder / f"{stem_of(picture.source)}-{tag}.jpg"
     data = views.annotated_file(picture, objects, style)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 10_000):
-            path = folder / f"{stem}-annotated{'' if number == 1 else f'-{number}'}.jpg"
-            try:
-                with path.open("xb") as file:
-                    file.write(data)
-            except FileExistsError:
-                continue
-            return path.resolve()
+        _write(path, data)
     except OSError as error:
         raise SettingsError(
             f"IMAGE_STORAGE_DIRECTORY: cannot write into {folder} ({error.strerror}); choose another folder"
         ) from None
-    raise SettingsError(f"IMAGE_STORAGE_DIRECTORY: {folder} is full of pictures named {stem}; tidy it up")
+    return path.resolve()
 
 
 def write_annotated(path: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style) -> Path:
-    """Draw objects at full size into a file, as JPEG or PNG by its ending.
+    """Draw objects at full size into a file, as JPEG or PNG by its ending; what was there is replaced.
 
     Raises:
         InputError: the ending is neither, or the file cannot be written.
     """
-    mime_type = _TYPES.get(path.suffix.lower())
+    mime_type = WRITABLE.get(path.suffix.lower())
     if mime_type is None:
         raise InputError(f"cannot write {path.name!r}: name it .jpg or .png")
+    data = views.annotated_file(picture, objects, style, mime_type)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(views.annotated_file(picture, objects, style, mime_type))
+        _write(path, data)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}); choose another place") from None
     return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file or none: a full disk leaves what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

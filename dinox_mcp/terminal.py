@@ -1,9 +1,7 @@
 """`dinox-mcp detect`: pictures and prompts from words, tables for people, JSON lines for programs."""
 
 import argparse
-import glob
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -13,111 +11,113 @@ from pathlib import Path
 import anyio
 from tqdm import tqdm
 
+from dinox_mcp import streams
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.errors import DinoxError, SettingsError
-from dinox_mcp.output import stem_of, write_annotated
-from dinox_mcp.schema import DetectionResult
+from dinox_mcp.errors import DinoxError, InputError, SettingsError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.output import save_annotated, tag_of, write_annotated
+from dinox_mcp.prompts import parse_prompts
+from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
+from dinox_mcp.words import address_of, output_paths, split_words
 
-_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 _ALIGNMENT = "><>><"
-_SCHEMES = ("https://", "http://", "file://", "data:")
 
 
 def detect(settings: Settings, options: argparse.Namespace) -> bool:
     """Detect in every picture of the command line; False when one could not be answered.
 
     Raises:
-        SettingsError: no word is a picture, or --out does not fit.
+        SettingsError: no word is a picture, a prompt is none, or --out does not fit.
+        DinoxError: stdout cannot be written.
     """
+    streams.write("")  # what cannot be told need not be asked, nor paid
     pictures, prompts = split_words(options.words)
     if not pictures:
         raise SettingsError(f"none of {' '.join(options.words)!r:.80} is a picture; name a file or a URL first")
-    return anyio.run(partial(_detect_all, settings, options, pictures, prompts))
+    _check_prompts(prompts)
+    targets = output_paths(options.out, pictures)
+    return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets))
 
 
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell pictures from prompts; patterns become the files that they match, sorted."""
-    pictures: list[str] = []
-    prompts: list[str] = []
-    for word in words:
-        pattern = str(Path(word).expanduser())
-        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(word) else []  # noqa: PTH207 - any root
-        if matches:
-            pictures.extend(matches)
-        elif _is_picture(word):
-            pictures.append(word)
-        else:
-            prompts.append(word)
-    return pictures, prompts
-
-
-def _is_picture(word: str) -> bool:
-    if word.lower().startswith(_SCHEMES) or Path(word).suffix.lower() in _ENDINGS:
-        return True
-    return os.sep in word and Path(word).expanduser().exists()
+def _check_prompts(prompts: Sequence[str]) -> None:
+    """Refuse before any picture what each would be refused for."""
+    if prompts:
+        try:
+            parse_prompts(prompts)
+        except InputError as error:
+            raise SettingsError(str(error)) from None
 
 
 async def _detect_all(
-    settings: Settings, options: argparse.Namespace, pictures: Sequence[str], prompts: Sequence[str]
+    settings: Settings,
+    options: argparse.Namespace,
+    pictures: Sequence[str],
+    prompts: Sequence[str],
+    targets: Sequence[Path | None],
 ) -> bool:
-    targets = output_paths(options.out, pictures)
     complete = True
     quiet = len(pictures) == 1 or not sys.stderr.isatty()
     pairs = zip(pictures, targets, strict=True)
     bar = tqdm(pairs, total=len(pictures), unit="picture", leave=False, disable=quiet)
-    async with Detector(settings) as detector:
-        for picture, target in bar:
-            try:
-                await _detect_one(detector, options, picture, prompts, target)
-            except SettingsError:
-                raise
-            except DinoxError as error:
-                complete = False
-                _report_error(options, picture, error)
+    with bar:
+        async with Detector(settings) as detector:
+            for picture, target in bar:
+                try:
+                    result, drawn = await _detect_one(detector, options, picture, prompts, target)
+                except SettingsError:
+                    raise
+                except DinoxError as error:
+                    complete = False
+                    _report_error(options, picture, error)
+                else:
+                    _report(options, picture, result, drawn)
     return complete
-
-
-def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
-    """Say where each annotated picture goes: a file for one, a folder for several.
-
-    Raises:
-        SettingsError: several pictures would go into one file.
-    """
-    if out is None:
-        return [None] * len(pictures)
-    path = Path(out).expanduser()
-    if path.suffix.lower() in _ENDINGS and not path.is_dir():
-        if len(pictures) > 1:
-            raise SettingsError(f"--out {out} is one file for {len(pictures)} pictures; name a folder")
-        return [path]
-    taken: dict[Path, None] = {}
-    for number, picture in enumerate(pictures, start=1):
-        stem = stem_of(picture)
-        name = path / f"{stem}-annotated.jpg"
-        taken[path / f"{stem}-{number}-annotated.jpg" if name in taken else name] = None
-    return list(taken)
 
 
 async def _detect_one(
     detector: Detector, options: argparse.Namespace, source: str, prompts: Sequence[str], target: Path | None
-) -> None:
+) -> tuple[DetectionResult, Path | None]:
     result = await detector.detect(
-        source,
+        address_of(source),
         prompts or None,
         min_score=options.min_score,
         iou_threshold=options.iou_threshold,
         max_objects=options.max_objects,
         include=("masks",) if options.masks else (),
     )
-    if target:
-        picture = detector.result(result.result_id).picture
-        await detector.draw(partial(write_annotated, target, picture, result.objects, Style()))
+    folder = detector.settings.output_folder
+    if target is None and folder is None:
+        return result, None
+    picture = detector.result(result.result_id).picture
+    return result, await detector.draw(partial(_draw, target, folder, picture, result.objects))
+
+
+def _draw(target: Path | None, folder: Path | None, picture: Picture, objects: Sequence[DetectedObject]) -> Path | None:
+    """Write the annotated picture where --out says, else into the folder of the settings, if there is one."""
+    style = Style()
+    if target is not None:
+        return write_annotated(target, picture, objects, style)
+    return folder and save_annotated(folder, picture, objects, style, tag_of(picture, objects, style))
+
+
+def _report(options: argparse.Namespace, source: str, result: DetectionResult, drawn: Path | None) -> None:
     if options.json:
-        sys.stdout.write(result.model_dump_json(exclude_none=True) + "\n")
+        # ASCII, so that it neither depends on stdout's encoding nor holds anything that a terminal obeys.
+        text = result.model_dump_json(exclude_none=True, ensure_ascii=True)
     else:
-        sys.stdout.write(_describe(source, result, target) + "\n")
+        text = _describe(source, result, drawn)
+    with tqdm.external_write_mode():
+        streams.write(text + "\n")
+
+
+def _report_error(options: argparse.Namespace, source: str, error: DinoxError) -> None:
+    with tqdm.external_write_mode():
+        if options.json:
+            streams.write(json.dumps({"source": _shorten(source), "error": str(error)}) + "\n")
+        else:
+            sys.stderr.write(streams.printable(f"{_shorten(source)}: {error}") + "\n")
 
 
 def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
@@ -138,7 +138,7 @@ def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
         f"annotated: {target}" if target else "",
     ]
     head = [_shorten(source), *_table(rows)] if result.objects else [f"{_shorten(source)}: nothing found"]
-    return "\n".join([*head, *(fact for fact in facts if fact)]) + "\n"
+    return "\n".join(streams.printable(line) for line in [*head, *facts] if line) + "\n"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -155,13 +155,6 @@ def _pad(cell: str, width: int, alignment: str) -> str:
 
 def _width(cell: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)
-
-
-def _report_error(options: argparse.Namespace, source: str, error: DinoxError) -> None:
-    if options.json:
-        sys.stdout.write(json.dumps({"source": _shorten(source), "error": str(error)}, ensure_ascii=False) + "\n")
-    else:
-        sys.stderr.write(f"{_shorten(source)}: {error}\n")
 
 
 def _shorten(source: str) -> str:

@@ -1,0 +1,119 @@
+"""The words of `dinox-mcp detect`: which are pictures and which prompts, and which files come of --out."""
+
+import glob
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from dinox_mcp.errors import ImageError, SettingsError
+from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.sources import parse_source
+from dinox_mcp.output import WRITABLE, stem_of
+
+# ruff: noqa: PTH110, PTH111, PTH112, PTH207
+# os.path answers where pathlib raises: a name too long, a folder that may not be entered, a home that is unknown.
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell pictures from prompts; patterns become the files that they match, sorted."""
+    pictures: list[str] = []
+    prompts: list[str] = []
+    for word in words:
+        if _is_picture(word):
+            pictures.append(word)
+        elif matches := _matches(word):
+            pictures.extend(matches)
+        elif _ends_like_a_picture(word):
+            pictures.append(word)
+        else:
+            prompts.append(word)
+    return pictures, prompts
+
+
+def address_of(picture: str) -> str:
+    """Give the URL as it is, and a file by its full path: what a person names is named from where the person is."""
+    return picture if _is_url(picture) else os.path.abspath(os.path.expanduser(picture))  # noqa: PTH100 - as above
+
+
+def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
+    """Say where each annotated picture goes: into a file for one, a folder for several, never over a source.
+
+    Raises:
+        SettingsError: it is no .jpg, .png or folder, a source, or one file for several pictures.
+    """
+    if out is None:
+        return [None] * len(pictures)
+    if not out.strip():
+        raise SettingsError("--out is empty; name a .jpg, a .png or a folder")
+    path = Path(os.path.expanduser(out))
+    if os.path.isdir(path) or out.endswith(("/", os.sep)) or not path.suffix:
+        return [*_paths_in(path, pictures)]
+    if path.suffix.lower() not in WRITABLE:
+        raise SettingsError(f"--out {out} is neither .jpg nor .png; end the name with / where it is a folder")
+    if len(pictures) > 1:
+        raise SettingsError(f"--out {out} is one file for {len(pictures)} pictures; name a folder")
+    if _is_one_of(_files(pictures), path):
+        raise SettingsError(f"--out {out} is the picture itself, which is not overwritten; choose another name")
+    return [path]
+
+
+def _paths_in(folder: Path, pictures: Sequence[str]) -> list[Path]:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise SettingsError(f"--out {folder} is a file that is no .jpg or .png; choose another name")
+    sources = _files(pictures)
+    paths: list[Path] = []
+    taken: set[str] = set()  # in one case, as some disks know no other
+    for picture in pictures:
+        stem = stem_of(picture)
+        for number in count(1):
+            path = folder / f"{stem}{'' if number == 1 else f'-{number}'}-annotated.jpg"
+            if path.name.casefold() not in taken and not _is_one_of(sources, path):
+                break
+        paths.append(path)
+        taken.add(path.name.casefold())
+    return paths
+
+
+def _is_picture(word: str) -> bool:
+    """Tell whether a word is certainly one, taken literally: a file name may look like a pattern."""
+    if _is_url(word):
+        return True
+    named_as_path = os.sep in word or bool(os.altsep and os.altsep in word)
+    return (named_as_path or _ends_like_a_picture(word)) and os.path.exists(os.path.expanduser(word))
+
+
+def _matches(word: str) -> list[str]:
+    return sorted(glob.glob(os.path.expanduser(word), recursive=True)) if glob.has_magic(word) else []
+
+
+def _ends_like_a_picture(word: str) -> bool:
+    return Path(word).suffix.lower() in SUFFIXES
+
+
+def _is_url(word: str) -> bool:
+    return "://" in word or word.lower().startswith(("data:", "file:"))
+
+
+def _files(pictures: Sequence[str]) -> set[tuple[int, int]]:
+    """Identify the files among the pictures, by whatever names and links."""
+    found = set()
+    for picture in pictures:
+        with suppress(ImageError, OSError):
+            source = parse_source(address_of(picture))
+            if source.kind == "file":
+                found.add(_identity(source.address))
+    return found
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - as above
+    return status.st_dev, status.st_ino
+
+
+def _is_one_of(files: set[tuple[int, int]], path: Path) -> bool:
+    try:
+        return _identity(path) in files
+    except OSError:
+        return False
