@@ -151,9 +151,7 @@ def test_any_size_of_picture_can_be_drawn_on(size: tuple[int, int]) -> None:
     assert drawn != plain(*size)
 
 
-coordinates = st.one_of(
-    st.floats(-50, 150), st.sampled_from([-1e300, 1e300, 0.0, 100.0])
-)
+coordinates = st.one_of(st.floats(-50, 150), st.sampled_from([-1e300, 1e300, 0.0, 100.0]))
 
 
 @given(st.lists(st.tuples(*[coordinates] * 4), min_size=1, max_size=5))

@@ -5,15 +5,16 @@ from typing import Any
 
 import cv2
 
-from dinox_mcp.backends.embedded import ean
+from dinox_mcp.backends.embedded import bars
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad
-from dinox_mcp.backends.embedded.pixels import View, around, views
+from dinox_mcp.backends.embedded.pixels import View, around, tiles, views
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
 Told = Callable[[float], None]
 
 _QR_SIDE = 500  # a code is read best when enlarged or reduced to about this height
 _BAR_SIDES = (400, 800)
+_LEAST_TILE = 500
 
 
 class CodeReader:
@@ -36,15 +37,19 @@ class CodeReader:
         )
 
     def barcodes(self, gray: Pixels, tell: Told) -> list[Finding]:
-        """Find barcodes in a picture (height, width); EAN-13, EAN-8 and UPC-A are read, others only found."""
-        looks = views(gray)
+        """Find barcodes in a picture (height, width); EAN-13, EAN-8 and UPC-A are read, others only found.
+
+        OpenCV looks for codes of a certain share of the picture, so smaller ones are looked for in tiles.
+        """
+        side = max(_LEAST_TILE, max(gray.shape) // 5)
+        looks = [View(gray), *tiles(gray, side, side // 2)]
         found: list[Finding] = []
         for done, view in enumerate(looks):
             tell(done / len(looks))
-            found += self._bars_in(view)
+            found += self._bars_in(view, gray)
         for item in [item for item in once(found) if not item.text]:
             for height in _BAR_SIDES:
-                found += self._bars_in(around(gray, item.quad, 0.3, height))
+                found += self._bars_in(around(gray, item.quad, 0.3, height), gray)
         return once(found)
 
     def _qr_in(self, view: View) -> Iterator[tuple[Quad, str | None]]:
@@ -66,14 +71,17 @@ class CodeReader:
                 return _decode(content)
         return None
 
-    def _bars_in(self, view: View) -> Iterator[Finding]:
+    def _bars_in(self, view: View, gray: Pixels) -> Iterator[Finding]:
         try:
             _, contents, _, shapes = self._bars.detectAndDecodeWithType(view.pixels)
         except cv2.error:
             return
-        for content, shape in zip(contents, shapes if shapes is not None else (), strict=True):
-            read = content if content and ean.shows(view.pixels, quad(shape), content) else None
-            yield Finding(Kind.BARCODE, view.whole(shape), read)
+        for content, corners in zip(contents, shapes if shapes is not None else (), strict=True):
+            shape = quad(corners)
+            if content and bars.say(view.pixels, shape, content):
+                yield Finding(Kind.BARCODE, view.whole(shape), content)
+            elif not view.cuts(shape, gray) and bars.are_bars(view.pixels, shape):
+                yield Finding(Kind.BARCODE, view.whole(shape))
 
 
 def _decode(content: bytes) -> str | None:

@@ -30,9 +30,9 @@ def quad(points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of Op
     return np.asarray(points, np.float32).reshape(4, 2)
 
 
-def side(shape: Quad) -> float:
-    """Length of the longest side in pixels."""
-    return float(_sides(shape).max())
+def sides(shape: Quad) -> npt.NDArray[np.float32]:
+    """Measure the four sides in pixels."""
+    return np.asarray(np.linalg.norm(shape - np.roll(shape, 1, axis=0), axis=1), np.float32)
 
 
 def share_inside(inner: Quad, outer: Quad) -> float:
@@ -85,13 +85,9 @@ class _Placed:
 
 def _place(found: Finding) -> _Placed:
     x, y = found.quad.mean(axis=0).tolist()
-    return _Placed(found, x, y, float(_sides(found.quad).min()))
+    return _Placed(found, x, y, float(sides(found.quad).min()))
 
 
 def _on_line(placed: _Placed, row: Sequence[_Placed]) -> bool:
     nearest = min(row, key=lambda other: abs(other.x - placed.x))
     return abs(nearest.y - placed.y) < min(nearest.thickness, placed.thickness) / 2
-
-
-def _sides(shape: Quad) -> npt.NDArray[np.float32]:
-    return np.asarray(np.linalg.norm(shape - np.roll(shape, 1, axis=0), axis=1), np.float32)

@@ -4,7 +4,8 @@ OpenCV finds the dark squares. It would also identify them, at ten times the cos
 a time; so each square is read here, and looked up in all dictionaries at once.
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, sides
 from dinox_mcp.backends.embedded.pixels import View, views
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
@@ -33,8 +34,10 @@ _DICTIONARIES = (
     "DICT_APRILTAG_36h10",
     "DICT_APRILTAG_36h11",
 )
+_LOOKALIKES = {"DICT_ARUCO_ORIGINAL": (0, 1023)}  # a bar in a dark frame, as windows and buttons are
 _SIZES = (50, 100, 250, 1000)
 _CORRECTED = 0.6  # share of the bits that a dictionary could correct, as in OpenCV
+_MOST_BITS = 7
 _CELL = 8  # pixels of a cell when a square is laid level, of which the inner 4 are looked at
 
 # With these, nothing was found in 200 megapixels of photographs without markers.
@@ -42,6 +45,7 @@ _LEAST_SCORE = 0.9
 _LEAST_CONTRAST = 10
 _LEAST_PAPER = 0.3
 _MOST_LIGHT_BORDER = 0.1
+_LEAST_ASPECT = 0.35  # seen from the side, short against long edge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +61,12 @@ class _Book:
 class MarkerReader:
     """Finds markers of some kinds; `score` is the share of a marker's area that is as it should be."""
 
-    def __init__(self, kinds: Set[Kind]) -> None:
+    def __init__(self, kinds: AbstractSet[Kind]) -> None:
         self._books = _books(kinds)
         settings = cv2.aruco.DetectorParameters()
         settings.adaptiveThreshWinSizeMax = 13  # of 3, 13 and 23 the last finds nothing more
         settings.minMarkerDistanceRate = settings.minGroupDistance = 0.0  # the paper's edge is no better square
-        self._squares: Any = cv2.aruco.ArucoDetector(
-            cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50), settings
-        )
+        self._squares: Any = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50), settings)
 
     def read(self, gray: Pixels, tell: Told) -> list[Finding]:
         """Find markers in a picture (height, width)."""
@@ -78,6 +80,8 @@ class MarkerReader:
     def _in(self, view: View) -> Iterator[Finding]:
         known, _, others = self._squares.detectMarkers(view.pixels)
         for shape in map(quad, (*known, *others)):
+            if sides(shape).min() < _LEAST_ASPECT * sides(shape).max() or not _on_paper(view.pixels, shape):
+                continue
             readings = [_identify(view.pixels, shape, bits, book) for bits, book in self._books.items()]
             score, kind, text = max(readings, key=lambda reading: reading[0])
             if score >= _LEAST_SCORE:
@@ -87,11 +91,13 @@ class MarkerReader:
 def _identify(gray: Pixels, shape: Quad, bits: int, book: _Book) -> tuple[float, Kind, str]:
     """Read a square as a marker of so many bits a side; the score is 0 where it is none."""
     nothing = 0.0, Kind.ARUCO, ""
-    means, dark = _cells(gray, shape, bits)
-    border = _depth(bits + 2) == 0
-    if not _on_paper(means) or (dark[border] < 0.5).mean() > _MOST_LIGHT_BORDER:  # noqa: PLR2004 - half of a cell
+    inner = _cells(gray, shape, bits)[1:-1, 1:-1]
+    threshold, _ = cv2.threshold(inner.ravel(), 0, 255, cv2.THRESH_OTSU)
+    dark = (inner <= threshold).mean(axis=(2, 3))
+    light = dark < 0.5  # noqa: PLR2004 - half of a cell
+    if light[_depth(bits + 2) == 0].mean() > _MOST_LIGHT_BORDER:
         return nothing
-    code = _code(dark[1:-1, 1:-1] < 0.5)  # noqa: PLR2004 - half of a cell
+    code = _code(light[1:-1, 1:-1])
     wrong = np.bitwise_count(book.codes ^ code).astype(np.int64)
     fits = np.flatnonzero(wrong <= book.corrects)
     if not fits.size:
@@ -105,8 +111,8 @@ def _identify(gray: Pixels, shape: Quad, bits: int, book: _Book) -> tuple[float,
     return score, _kind(_DICTIONARIES[book.owners[best[0]]]), " or ".join(names)
 
 
-def _cells(gray: Pixels, shape: Quad, bits: int) -> tuple[Cells, Cells]:
-    """Lay a square level: the brightness of its cells with a ring of paper, and how dark each is from 0 to 1."""
+def _cells(gray: Pixels, shape: Quad, bits: int) -> Pixels:
+    """Lay a square level with a ring of its surroundings: the inner pixels of each cell (row, column, y, x)."""
     cells = bits + 4
     corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _CELL
     level = cv2.warpPerspective(
@@ -116,13 +122,12 @@ def _cells(gray: Pixels, shape: Quad, bits: int) -> tuple[Cells, Cells]:
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    threshold, _ = cv2.threshold(level[_CELL:-_CELL, _CELL:-_CELL], 0, 255, cv2.THRESH_OTSU)
-    inner = level.reshape(cells, _CELL, cells, _CELL)[:, 2:-2, :, 2:-2]
-    return inner.mean(axis=(1, 3)), (inner <= threshold).mean(axis=(1, 3))[1:-1, 1:-1]
+    return np.asarray(level.reshape(cells, _CELL, cells, _CELL)[:, 2:-2, :, 2:-2].swapaxes(1, 2), np.uint8)
 
 
-def _on_paper(means: Cells) -> bool:
-    """Tell whether what surrounds the black border is light, as paper is and dark texture is not."""
+def _on_paper(gray: Pixels, shape: Quad) -> bool:
+    """Tell whether the surroundings are light against the black border, as paper is and dark texture is not."""
+    means = _cells(gray, shape, _MOST_BITS).mean(axis=(2, 3))
     depth = _depth(len(means))
     paper, border, white = means[depth == 0].mean(), means[depth == 1].mean(), np.percentile(means[depth > 1], 90)
     return bool(paper - border >= max(_LEAST_CONTRAST, _LEAST_PAPER * (white - border)))
@@ -134,15 +139,15 @@ def _depth(cells: int) -> Numbers:
     return np.asarray(np.minimum.outer(edge, edge), np.int64)
 
 
-def _books(kinds: Set[Kind]) -> dict[int, _Book]:
+def _books(kinds: AbstractSet[Kind]) -> dict[int, _Book]:
     """Gather the dictionaries of some kinds by the bits on a side."""
     rows: dict[int, list[tuple[npt.NDArray[np.uint64], int, Numbers, int]]] = {}
     for owner, name in enumerate(_DICTIONARIES):
         if _kind(name) in kinds:
             known = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
-            codes = _codes(known.bytesList, known.markerSize)
-            ids = np.repeat(np.arange(len(codes)), 4)
-            row = codes.ravel(), owner, ids, int(known.maxCorrectionBits * _CORRECTED)
+            codes = _codes(np.asarray(known.bytesList, np.uint8), known.markerSize)
+            known_ids = np.setdiff1d(np.arange(len(codes)), _LOOKALIKES.get(name, ()))
+            row = codes[known_ids].ravel(), owner, np.repeat(known_ids, 4), int(known.maxCorrectionBits * _CORRECTED)
             rows.setdefault(known.markerSize, []).append(row)
     return {
         bits: _Book(

@@ -1,7 +1,7 @@
 """Parts of a picture to look at, and how their pixels lie in the whole."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import cv2
@@ -9,8 +9,7 @@ import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Pixels, Quad, quad
 
-TILE = 1600
-_OVERLAP = 400
+_TILE, _OVERLAP = 1600, 400
 _SMALL = 1_500_000
 
 
@@ -22,6 +21,18 @@ class View:
     x: int = 0
     y: int = 0
     factor: float = 1.0
+
+    def cuts(self, points: Any, whole: Pixels) -> bool:  # noqa: ANN401 - as below
+        """Tell whether a shape reaches an edge of this view that is no edge of the whole picture."""
+        shape = quad(points)
+        (left, top), (right, bottom) = shape.min(axis=0), shape.max(axis=0)
+        height, width = self.pixels.shape[:2]
+        return bool(
+            (left <= 0 < self.x)
+            or (top <= 0 < self.y)
+            or (right >= width and self.x + width / self.factor < whole.shape[1])
+            or (bottom >= height and self.y + height / self.factor < whole.shape[0])
+        )
 
     def whole(self, points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
         """Map corners found in this view to the whole picture."""
@@ -56,14 +67,19 @@ def views(pixels: Pixels, *, enlarged: bool = False) -> list[View]:
     height, width = pixels.shape[:2]
     if height * width <= _SMALL:
         return [View(pixels), zoomed(pixels, 2)] if enlarged else [View(pixels)]
-    if max(height, width) <= TILE:
+    if max(height, width) <= _TILE:
         return [View(pixels)]
-    tiles = [View(pixels[y : y + TILE, x : x + TILE], x, y) for y in _starts(height) for x in _starts(width)]
-    return [zoomed(pixels, TILE / max(height, width)), *tiles]
+    return [zoomed(pixels, _TILE / max(height, width)), *tiles(pixels, _TILE, _OVERLAP)]
 
 
-def _starts(length: int) -> Iterator[int]:
+def tiles(pixels: Pixels, side: int, overlap: int) -> list[View]:
+    """Cut a picture into overlapping squares at full size."""
+    height, width = pixels.shape[:2]
+    corners = product(_starts(height, side, overlap), _starts(width, side, overlap))
+    return [View(pixels[y : y + side, x : x + side], x, y) for y, x in corners]
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
     """Place as few tiles as overlap enough, evenly."""
-    count = max(1, -(-(length - _OVERLAP) // (TILE - _OVERLAP)))
-    for index in range(count):
-        yield round(index * max(0, length - TILE) / max(1, count - 1))
+    count = max(1, -(-(length - overlap) // (side - overlap)))
+    return [round(index * max(0, length - side) / max(1, count - 1)) for index in range(count)]

@@ -10,7 +10,7 @@ from dinox_mcp.backends.embedded import models
 from dinox_mcp.backends.embedded.codes import CodeReader
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
-from dinox_mcp.backends.embedded.text import MAX_LINES, TextReader
+from dinox_mcp.backends.embedded.text import TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind, Wanted
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.geometry import around, clip, scale, suppress
@@ -46,16 +46,19 @@ class Searcher:
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
+            if unread := sum(code.text is None for code in found):
+                notes.append(f"codes found but not read: {unread} (too small, damaged, or of a kind such as Code 128)")
         if Kind.TEXT in kinds:
             steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
-            lines, more = self._text.read(bgr, _part(steps, 0.5, 1.0, "reading text"))
-            notes += [f"only the first {MAX_LINES} lines of text were read; zoom in for the others"] if more else []
+            lines, left_out = self._text.read(bgr, _part(steps, 0.5, 1.0, "reading text"))
+            notes += [f"{left_out} more lines of text were not read; zoom in for them"] if left_out else []
             found += reading_order(line for line in lines if not _in_a_code(line, found))
         return Detections(
             model=_model(kinds),
             objects=tuple(_detections(found, picture, bgr.shape[1], request, wanted)),
             notes=(*wanted.notes, *notes),
+            unsearched=tuple(prompt for prompt in request.prompts or () if prompt not in wanted.labels.values()),
         )
 
     def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Finding]:

@@ -19,13 +19,13 @@ from dinox_mcp.backends.embedded.vocabulary import Kind
 Told = Callable[[float], None]
 
 MAX_LINES = 1000
-LEAST_SCORE = 0.6  # below it, what was read is texture: measured on photographs without text
+LEAST_SCORE = 0.7  # below it, what was read is texture: measured on photographs without text
 LEAST_SCORE_ALONE = 0.95  # wheels and eyes read as "0": a letter on its own must be clear
 
-# Where lines are looked for: small pictures enlarged, large ones reduced, to so many pixels.
-_LEAST_AREA, _MOST_AREA = 1_200_000, 2_000_000
-_LEAST_FACTOR, _MOST_FACTOR = 0.4, 3.0
-_STRIDE = 32
+# Where lines are looked for, in pixels: small pictures are enlarged, large ones reduced. Letters may be 4 pixels
+# high there; they are read at full size. Of a long page or screenshot the narrow side must stay legible.
+_LEAST_AREA, _MOST_AREA, _MOST_AREA_OF_LONG = 1_200_000, 2_000_000, 3_200_000
+_LEAST_SIDE, _MOST_FACTOR, _STRIDE = 736, 3.0, 32
 
 # As RapidOCR has them: what counts as a line, and how much wider it is than its kernel.
 _PIXEL_THRESHOLD, _LINE_THRESHOLD, _WIDER = 0.3, 0.5, 1.6
@@ -51,8 +51,8 @@ class TextReader:
         self._letters = Model(models.LETTERS)
         self._characters = self._letters.characters()
 
-    def read(self, bgr: Pixels, tell: Told) -> tuple[list[Finding], bool]:
-        """Find lines (height, width, BGR) and read them; the flag says that there were more than MAX_LINES."""
+    def read(self, bgr: Pixels, tell: Told) -> tuple[list[Finding], int]:
+        """Find lines (height, width, BGR) and read them; the number is of those past MAX_LINES, left unread."""
         tell(0.0)
         shapes = self._find(bgr)
         strips = [_cut(bgr, shape) for shape in shapes[:MAX_LINES]]
@@ -60,7 +60,7 @@ class TextReader:
         for index, text, score in self._read([self._turn(strip) for strip in strips], tell):
             if _is_text(text, score):
                 findings.append(Finding(Kind.TEXT, shapes[index], text.strip(), score))
-        return once(findings), len(shapes) > MAX_LINES
+        return once(findings), max(0, len(shapes) - MAX_LINES)
 
     def _find(self, bgr: Pixels) -> list[Quad]:
         height, width = bgr.shape[:2]
@@ -93,8 +93,10 @@ def _search_size(width: int, height: int) -> tuple[int, int]:
     """Choose the size (width, height) at which lines are looked for, in whole strides."""
     area = width * height
     factor = math.sqrt(min(max(area, _LEAST_AREA), _MOST_AREA) / area)
-    factor = min(max(factor, _LEAST_FACTOR), _MOST_FACTOR)
-    return tuple(max(1, round(length * factor / _STRIDE)) * _STRIDE for length in (width, height))  # type: ignore[return-value]
+    legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / area))
+    factor = min(max(factor, legible), _MOST_FACTOR)
+    columns, rows = (max(1, round(length * factor / _STRIDE)) for length in (width, height))
+    return columns * _STRIDE, rows * _STRIDE
 
 
 def _lines_of(heat: Floats) -> Iterator[Quad]:
@@ -105,7 +107,8 @@ def _lines_of(heat: Floats) -> Iterator[Quad]:
         center, (long, wide), angle = cv2.minAreaRect(contour)
         if parent >= 0 or min(long, wide) < _LEAST_THICKNESS:
             continue
-        if _mean_inside(heat, cv2.boxPoints((center, (long, wide), angle))) >= _LINE_THRESHOLD:
+        kernel = np.asarray(cv2.boxPoints((center, (long, wide), angle)), np.float32)
+        if _mean_inside(heat, kernel) >= _LINE_THRESHOLD:
             grown = _WIDER * long * wide / (long + wide)
             yield np.asarray(cv2.boxPoints((center, (long + grown, wide + grown), angle)), np.float32)
 
@@ -144,7 +147,8 @@ def _clockwise(shape: Quad) -> Quad:
 
 def _width(strip: Pixels) -> int:
     """Width in pixels that the recognizer sees a strip at."""
-    return min(max(math.ceil(_HEIGHT * strip.shape[1] / strip.shape[0]), _LEAST_WIDTH), _MOST_WIDTH)
+    height, width = strip.shape[:2]
+    return int(min(max(math.ceil(_HEIGHT * width / height), _LEAST_WIDTH), _MOST_WIDTH))
 
 
 def _batches(widths: Sequence[int]) -> Iterator[list[int]]:

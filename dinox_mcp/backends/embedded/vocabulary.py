@@ -79,7 +79,9 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
         for kind in kinds:
             labels.setdefault(kind, prompt)
     notes = [_shadowed(prompt, kinds, labels) for prompt, kinds in known.items() if prompt not in labels.values()]
-    notes += [_narrower(prompt, known[prompt]) for prompt in known if prompt in labels.values() and _is_narrower(prompt)]
+    notes += [
+        _narrower(prompt, known[prompt]) for prompt in known if prompt in labels.values() and _is_narrower(prompt)
+    ]
     return Wanted(labels, tuple(notes + ([_cannot(unknown)] if unknown else [])))
 
 
