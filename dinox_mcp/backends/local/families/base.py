@@ -1,6 +1,6 @@
 """The seam between the backend and the model families: prepare a picture, look at it once, ask it many things."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -94,7 +94,11 @@ class Adapter(Protocol):
         ...
 
     def find(
-        self, state: Any, labels: Sequence[str], embeddings: "torch.Tensor | None", min_score: float
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        labels: Sequence[str],
+        embeddings: "torch.Tensor | None",
+        min_score: float,
     ) -> list[Found]:
         """Find the labels of one chunk in a picture, best first, overlapping boxes included.
 
@@ -114,7 +118,7 @@ class Family(Protocol):
         """
         ...
 
-    def adapt(self, model: Any, folder: Path) -> Adapter:
+    def adapt(self, model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
         """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder."""
         ...
 
@@ -144,7 +148,14 @@ def check() -> None:
         raise Interrupted
 
 
-def watch(layers: Sequence["torch.nn.Module"]) -> None:
-    """Have each layer check, before it runs, that its call is still wanted."""
+def watch(layers: Iterable["torch.nn.Module"]) -> None:
+    """Have each layer, and each linear map in it, check before it runs that its call is still wanted.
+
+    A layer of a large model takes over a second on a CPU, one linear map a tenth of that.
+    """
+    from torch.nn import Linear
+
     for layer in layers:
-        layer.register_forward_pre_hook(lambda _layer, _inputs: check())
+        for module in layer.modules():
+            if module is layer or isinstance(module, Linear):
+                module.register_forward_pre_hook(lambda _module, _inputs: check())

@@ -1,0 +1,25 @@
+"""What the tests of the local backend share."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+if find_spec("torch") is None or find_spec("transformers") is None:  # the extra is not installed
+    collect_ignore = ["test_owl.py", "test_grounding_dino.py", "test_omdet.py", "test_sam3.py", "test_preprocess.py"]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the folder of a tiny random checkpoint by its family, as in `checkpoint("owlv2")`."""
+    from tests.backends.local.checkpoints import build
+
+    built: dict[str, Path] = {}
+
+    def get(family: str) -> Path:
+        if family not in built:
+            built[family] = build(family, tmp_path_factory.mktemp(family))
+        return built[family]
+
+    return get
