@@ -106,7 +106,7 @@ class Detector:
         found = self._answers.get(question)
         cached = found is not None
         if found is None:
-            found = await backend.detect(image, request, Call(progress, caller.api_key))
+            found = await backend.detect(image, request, Call(progress, caller.api_key, caller.tenant))
             if _size(found) <= ANSWERS_BYTES:
                 self._answers[question] = found
         result = _number(found, name, image, request, max_objects, cached=cached)
