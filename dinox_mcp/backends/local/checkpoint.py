@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dinox_mcp.backends.local import device as devices
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.errors import BackendError, UnsupportedError
+from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.device import Device
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _CONFIG = "config.json"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
@@ -44,10 +46,8 @@ def load(folder: Path, device: "Device") -> "Adapter":
     weight_files(folder)
     with devices.memory_explained(device), _loading:
         model = _load_model(folder, kind, device)
-        try:
+        with _faults_explained(folder):
             return kind.adapt(model, folder)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _broken(folder, error) from error
 
 
 def has_weights(folder: Path) -> bool:
@@ -98,6 +98,10 @@ def require_files(subject: str, names: Iterable[str]) -> None:
             f"{subject} has no config.json, so it is no transformers model; choose a preset, a repository or a folder "
             "that has one"
         )
+    if not any(vocabulary <= names for vocabulary in _VOCABULARIES):
+        raise UnsupportedError(
+            f"{subject} has no vocabulary (tokenizer.json), so it is no model that finds what is named; choose another"
+        )
     if names & {_WEIGHTS, _INDEX}:
         return
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
@@ -110,13 +114,12 @@ def require_files(subject: str, names: Iterable[str]) -> None:
 
 
 def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
-    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     architecture = kind.architecture(_read(folder / _CONFIG))
-    try:
+    with _faults_explained(folder):
         model, report = architecture.from_pretrained(
             folder,
             dtype=device.dtype,
@@ -126,8 +129,6 @@ def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa:
             ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
             output_loading_info=True,
         )
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise _broken(folder, error) from error
     _refuse_gaps(folder, model, report)
     return model.eval().requires_grad_(requires_grad=False).to(device.name)
 
@@ -154,9 +155,20 @@ def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # n
         )
 
 
-def _broken(folder: Path, error: Exception) -> BackendError:
-    line = " ".join(str(error).split())[:300] or type(error).__name__
-    return BackendError(f"the model in {folder} does not load: {line}; delete the folder and fetch the model again")
+@contextmanager
+def _faults_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except DinoxError:
+        raise
+    except Exception as error:
+        if devices.is_about_memory(error):
+            raise
+        # Anything at all: a broken file surfaces in whichever line of transformers first trips over it.
+        line = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BackendError(
+            f"the model in {folder} does not load: {line}; delete the folder and fetch the model again"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -110,12 +110,10 @@ def memory_explained(device: Device) -> Iterator[None]:
     Raises:
         BackendError: memory ran out.
     """
-    import torch
-
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not _sounds_like_memory(error):
+        if not is_about_memory(error):
             raise
         trim()
         remedies = "choose a smaller model (DINOX_MCP_MODEL=fast) or free some memory"
@@ -124,8 +122,12 @@ def memory_explained(device: Device) -> Iterator[None]:
         raise BackendError(f"out of memory on {device.name}; {remedies}") from error
 
 
-def _sounds_like_memory(error: RuntimeError) -> bool:
-    return any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
+def is_about_memory(error: BaseException) -> bool:
+    """Tell running out of memory, of the machine or of the GPU, from other errors."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(one in str(error) for one in words)
 
 
 @cache

@@ -96,6 +96,7 @@ def test_shards_are_fetched_by_their_index(hub: Hub, fake: FakeHub) -> None:
         "org/sharded",
         {
             "config.json": FILES["config.json"],
+            "tokenizer.json": b"{}",
             "model.safetensors.index.json": json.dumps(index).encode(),
             "model-1-of-2.safetensors": b"1" * 1000,
             "model-2-of-2.safetensors": b"2" * 1000,
@@ -214,13 +215,11 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
     ("files", "message"),
     [
         ({"model.safetensors": b""}, "org/odd has no config.json, so it is no transformers model"),
-        ({"config.json": b"{}"}, r"org/odd has no weights \(model.safetensors\)"),
-        (
-            {"config.json": b"{}", "pytorch_model.bin": b""},
-            "weights only as pytorch_model.bin; such files can run code",
-        ),
-        ({"config.json": b"{}", "model.safetensors": b""}, "cannot run models of type 'None'"),
-        ({"config.json": b"{", "model.safetensors": b""}, "config.json cannot be read"),
+        ({"config.json": b"{}", "vocab.json": b""}, "org/odd has no vocabulary"),
+        ({"config.json": b"{}", "vocab.txt": b""}, r"org/odd has no weights \(model.safetensors\)"),
+        ({"config.json": b"{}", "vocab.txt": b"", "pytorch_model.bin": b""}, "weights only as pytorch_model.bin; such"),
+        ({"config.json": b"{}", "vocab.txt": b"", "model.safetensors": b""}, "cannot run models of type 'None'"),
+        ({"config.json": b"{", "vocab.txt": b"", "model.safetensors": b""}, "config.json cannot be read"),
     ],
 )
 def test_repositories_that_are_no_models(hub: Hub, fake: FakeHub, files: dict[str, bytes], message: str) -> None:
