@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.backends.local.families.base import ImageState
 
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 20_000
 """Labels kept per model, in memory and on disk: at most 60 MB of 768 numbers each."""
 BATCH = 64
+PATIENCE_S = 2.0
+"""How long to wait for another process that writes."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS rows (label BLOB PRIMARY KEY, used REAL, crc INTEGER, vector BLOB) WITHOUT ROWID"
 
 
@@ -87,12 +89,13 @@ class LabelStates:
     def rows(
         self,
         labels: Sequence[str],
-        embed: Callable[[Sequence[str]], "Rows"],
+        embed: Callable[[Sequence[str]], Any],
         tell: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> "Rows":
         """Give one row for each label; those that are nowhere kept are embedded, some at a time.
 
-        `tell` hears how many of how many are done. Whatever `embed` raises passes; the batches before are kept.
+        `embed` gives a row for each label, as an array or a tensor on the CPU. `tell` hears how many of how many are
+        done. Whatever `embed` raises passes; the batches before are kept.
         """
         import numpy as np
 
@@ -154,7 +157,7 @@ class LabelStates:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=2)) as database, database:
+            with contextlib.closing(sqlite3.connect(self._path, timeout=PATIENCE_S)) as database, database:
                 database.execute(_SCHEMA)
                 work(database)
         except (sqlite3.OperationalError, OSError) as error:  # locked, read-only, full: no reason to fail

@@ -56,13 +56,18 @@ class Host:
         self._closed = False
 
     @property
+    def ready(self) -> bool:
+        """Whether the model is loaded, so that only others' questions are in the way."""
+        return self._loaded is not None
+
+    @property
     def in_memory(self) -> bool:
         """Whether the model takes memory."""
         return self._in_memory
 
     async def ask(
         self,
-        work: Callable[[Loaded, ImageState | None], T],
+        work: Callable[[Loaded, Any], T],
         *,
         progress: Progress,
         picture: Picture | None = None,
@@ -70,9 +75,10 @@ class Host:
         quick: bool = False,
         client: str = "",
     ) -> T:
-        """Do a piece of work with the loaded model and, if there is a picture, with the model's view of it.
+        """Do a piece of work with the loaded model and with its view of the picture (None if there is no picture).
 
-        A `state` that is known already saves looking; `quick` says that the work takes milliseconds.
+        A `state` that is known already saves looking. `quick` says that the work takes milliseconds if the model's
+        family reuses text.
 
         Raises:
             BusyError: too many wait already.
@@ -230,7 +236,7 @@ class Host:
         with self._changed:
             if loaded.batch > 1 and not any(question.at_once for question in self._line):
                 self._changed.wait_for(lambda: len(self._line) >= loaded.batch or self._closed, WINDOW_S)
-            return self._line.take(loaded.batch)
+            return self._line.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
 
     def _look(self, loaded: Loaded, questions: list[Question]) -> None:
         """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""

@@ -9,8 +9,8 @@ from typing import Any
 from dinox_mcp.backends.local.families.base import ImageState
 from dinox_mcp.images.picture import Picture
 
-Work = Callable[[Any, ImageState | None], Any]
-"""What to do with the loaded model and with its view of the question's picture."""
+Work = Callable[[Any, Any], Any]
+"""What to do with the loaded model and with its view of the question's picture, if there is one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,12 +67,13 @@ class Line:
             del self._clients[question.client]
         return True
 
-    def take(self, passes: int = 1) -> list[Question]:
+    def take(self, passes: int = 1, *, quick_first: bool = True) -> list[Question]:
         """Take the next question; if it needs a vision pass, up to `passes` that do, of different pictures.
 
         What can be answered at once goes first. A client that was served goes to the end.
         """
-        first = next((question for question in self if question.at_once), None) or next(self._heads(), None)
+        at_once = next((question for question in self if question.at_once), None) if quick_first else None
+        first = at_once or next(self._heads(), None)
         if first is None:
             return []
         self._serve(first)
