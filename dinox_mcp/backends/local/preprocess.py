@@ -26,14 +26,15 @@ BILINEAR = 2
 class Preprocessor:
     """How a checkpoint wants its pictures: `height` and `width` in pixels, or both edges of a range.
 
-    With `shortest` and `longest` the picture keeps its aspect ratio; with `square` it does too and black fills the
-    lower right. Else it is stretched.
+    With `shortest` and `longest` the picture keeps its aspect ratio, unless a side would fall below `least`; with
+    `square` it does too and black fills the lower right. Else it is stretched.
     """
 
     height: int = 0
     width: int = 0
     shortest: int = 0
     longest: int = 0
+    least: int = 1
     square: bool = False
     resample: int = BILINEAR
     factor: float = 1 / 255
@@ -41,7 +42,7 @@ class Preprocessor:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     @classmethod
-    def from_folder(cls, folder: Path, *, square: bool = False) -> Self:
+    def from_folder(cls, folder: Path, *, square: bool = False, least: int = 1) -> Self:
         """Read `preprocessor_config.json`, or the part of `processor_config.json` that newer checkpoints have.
 
         Raises:
@@ -52,6 +53,7 @@ class Preprocessor:
         return cls(
             **_sizes(config.get("size"), folder),
             square=square,
+            least=least,
             resample=config.get("resample", BILINEAR),
             factor=config.get("rescale_factor", 1 / 255) if rescale else 1.0,
             mean=_channels(config.get("image_mean"), folder) if normalise else cls.mean,
@@ -83,9 +85,9 @@ class Preprocessor:
         if self.longest and long / short * edge > self.longest:
             edge = self.longest * short / long
         narrow, wide = round(edge), int(edge * long / short)
-        if short == narrow:
+        if short == narrow >= self.least:
             return width, height
-        narrow = max(1, narrow)
+        narrow = max(self.least, narrow)
         return (narrow, wide) if width < height else (wide, narrow)
 
     def _in_square(self, image: "Image.Image") -> "Image.Image":

@@ -40,6 +40,31 @@ def owl(kind: str) -> Callable[[Path], None]:
     return write
 
 
+def grounding_dino(kind: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        sizes = {"num_attention_heads": 2, "intermediate_size": 37, "num_hidden_layers": 1}
+        config = getattr(hf, f"{kind}Config")(
+            backbone_config=swin(["stage2", "stage3", "stage4"]),
+            text_config=hf.BertConfig(vocab_size=1100, hidden_size=32, max_position_embeddings=256, **sizes),
+            **{f"{part}_attention_heads": 4 for part in ("encoder", "decoder")},
+            **{f"{part}_ffn_dim": 32 for part in ("encoder", "decoder")},
+            **{f"{part}_layers": 2 for part in ("encoder", "decoder")},
+            d_model=32,
+            num_queries=50,
+        )
+        shaken(getattr(hf, f"{kind}ForObjectDetection")(config)).save_pretrained(folder)
+        images = hf.GroundingDinoImageProcessorPil(size={"shortest_edge": 128, "longest_edge": 213})
+        hf.GroundingDinoProcessor(image_processor=images, tokenizer=bert_tokenizer()).save_pretrained(folder)
+
+    return write
+
+
+def swin(stages: list[str]) -> hf.SwinConfig:
+    return hf.SwinConfig(
+        image_size=224, embed_dim=16, depths=[1] * 4, num_heads=[1, 2, 4, 8], window_size=7, out_features=stages
+    )
+
+
 def shaken(model: Any) -> Any:  # noqa: ANN401 - any model of transformers
     """Make a random model opinionated: freshly initialised ones score everything alike and centre every box."""
     generator = torch.Generator().manual_seed(0)
@@ -83,4 +108,9 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content), "utf-8")
 
 
-BUILDERS: dict[str, Callable[[Path], None]] = {"owlvit": owl("OwlViT"), "owlv2": owl("Owlv2")}
+BUILDERS: dict[str, Callable[[Path], None]] = {
+    "owlvit": owl("OwlViT"),
+    "owlv2": owl("Owlv2"),
+    "grounding-dino": grounding_dino("GroundingDino"),
+    "mm-grounding-dino": grounding_dino("MMGroundingDino"),
+}

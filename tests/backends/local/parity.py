@@ -1,8 +1,10 @@
 """How the tests compare an adapter with the calls that transformers documents, on the same weights and pixels."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Adapter, Found
+from dinox_mcp.backends.local.families.base import Adapter, Found, interruptible
 
 LABELS = ("person", "red car", "dog", "a cat", "baseball bat", "tree", "wheel", "glove")
 
@@ -32,6 +34,15 @@ def ask(adapter: Adapter, image: Image.Image, labels: Sequence[str], min_score: 
     (state,) = adapter.encode([adapter.prepare(image)])
     embeddings = adapter.embed(labels) if adapter.reuses_text else None
     return adapter.find(state, labels, embeddings, min_score)
+
+
+@contextmanager
+def cancelled() -> Iterator[None]:
+    """Cancel the running call once it runs."""
+    event = Event()
+    with interruptible(event):
+        event.set()
+        yield
 
 
 def assert_same(found: Sequence[Found], expected: Mapping[str, Any], *, pixels: float, score: float) -> None:

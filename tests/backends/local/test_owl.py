@@ -1,13 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from typing import Any
 
 import pytest
 import torch
 import transformers as hf
 
-from dinox_mcp.backends.local.families.base import Adapter, Interrupted, interruptible
-from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, load_adapter, load_model
+from dinox_mcp.backends.local.families import family_of
+from dinox_mcp.backends.local.families.base import Adapter, Interrupted
+from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
 
 KINDS = ("owlvit", "owlv2")
@@ -23,18 +24,22 @@ def adapter(folder: Path) -> Adapter:
     return load_adapter(folder)
 
 
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> tuple[Any, Any]:
+    return hf.AutoProcessor.from_pretrained(folder), load_model(folder)
+
+
 @pytest.mark.parametrize("size", [(200, 120), (96, 96), (75, 311), (1000, 17)])
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
 def test_equals_the_documented_call(
-    folder: Path, adapter: Adapter, size: tuple[int, int], count: int, threshold: float
+    reference: tuple[Any, Any], adapter: Adapter, size: tuple[int, int], count: int, threshold: float
 ) -> None:
-    image, labels = picture(*size), list(LABELS[:count])
-    processor = hf.AutoProcessor.from_pretrained(folder)
+    (processor, model), image, labels = reference, picture(*size), list(LABELS[:count])
     text = processor.tokenizer(labels, padding="max_length", truncation=True, return_tensors="pt")
     pixels = torch.from_numpy(adapter.prepare(image).pixels)[None]
     with torch.inference_mode():
-        outputs = load_model(folder)(**text, pixel_values=pixels)
+        outputs = model(**text, pixel_values=pixels)
     (expected,) = processor.post_process_grounded_object_detection(
         outputs, threshold=threshold, target_sizes=[image.size[::-1]]
     )
@@ -76,17 +81,14 @@ def test_a_state_knows_its_size(adapter: Adapter) -> None:
 
 @pytest.mark.parametrize("work", ["encode", "embed"])
 def test_stops_when_its_call_is_cancelled(adapter: Adapter, work: str) -> None:
-    prepared, cancelled = adapter.prepare(picture(200, 120)), Event()
-    with interruptible(cancelled), pytest.raises(Interrupted):  # noqa: PT012 - cancelled while it runs
-        cancelled.set()
+    prepared = adapter.prepare(picture(200, 120))
+    with cancelled(), pytest.raises(Interrupted):
         adapter.encode([prepared]) if work == "encode" else adapter.embed(["dog"])
     assert ask(adapter, picture(200, 120), ["dog"])
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
     model = load_model(folder).to(torch.bfloat16)
-    from dinox_mcp.backends.local.families import family_of
-
     half = family_of(model.config.model_type).adapt(model, folder)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)

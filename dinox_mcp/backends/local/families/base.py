@@ -1,6 +1,6 @@
 """The seam between the backend and the model families: prepare a picture, look at it once, ask it many things."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -148,14 +148,13 @@ def check() -> None:
         raise Interrupted
 
 
-def watch(layers: Iterable["torch.nn.Module"]) -> None:
-    """Have each layer, and each linear map in it, check before it runs that its call is still wanted.
+def watch(model: "torch.nn.Module") -> None:
+    """Have each linear map of a model check, before it runs, that its call is still wanted.
 
-    A layer of a large model takes over a second on a CPU, one linear map a tenth of that.
+    Layers would be too coarse: one of a large model takes over a second on a CPU, a linear map a tenth of that.
     """
     from torch.nn import Linear
 
-    for layer in layers:
-        for module in layer.modules():
-            if module is layer or isinstance(module, Linear):
-                module.register_forward_pre_hook(lambda _module, _inputs: check())
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.register_forward_pre_hook(lambda _module, _inputs: check())

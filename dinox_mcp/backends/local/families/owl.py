@@ -72,7 +72,7 @@ class Owl:
         for head in (model.class_head, model.box_head):
             head.float()
         model.box_bias = model.compute_box_bias(model.num_patches_height, model.num_patches_width).to(model.device)
-        watch([*self._tower.vision_model.encoder.layers, *self._tower.text_model.encoder.layers])
+        watch(model)
 
     def prepare(self, image: "Image.Image") -> Prepared:
         """Resize and normalise an RGB picture."""
