@@ -116,8 +116,8 @@ def require_files(subject: str, names: Iterable[str]) -> None:
 def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     architecture = kind.architecture(_read(folder / _CONFIG))
     with _faults_explained(folder):
         model, report = architecture.from_pretrained(

@@ -149,7 +149,7 @@ def _library() -> ModuleType:
     import huggingface_hub.errors
     import huggingface_hub.utils
 
-    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    huggingface_hub.utils.logging.set_verbosity_error()
     return huggingface_hub
 
 
