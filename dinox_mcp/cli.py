@@ -98,7 +98,7 @@ def _add_detect_command(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _add_common_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", help="auto (default), dinox, embedded, or a plug-in's name")
+    command.add_argument("--backend", help="auto (default), dinox, local, embedded, or a plug-in's name")
     command.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr (warning)")
 
 

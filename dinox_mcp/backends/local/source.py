@@ -42,7 +42,6 @@ class Checkpoint:
             SettingsError: there is no such model or device.
             BackendError: it cannot be had; the message says why.
         """
-        from dinox_mcp.backends.local.checkpoint import weight_files
         from dinox_mcp.backends.local.hub import Hub, Stopped
 
         stop = Event()
@@ -57,7 +56,7 @@ class Checkpoint:
             self._folder = (self._hub or Hub)().fetch(self._source, report, stop)
         except Stopped:
             raise Interrupted from None
-        return sum((self._folder / file).stat().st_size for file in weight_files(self._folder))
+        return sum(file.stat().st_size for file in self._folder.glob("*.safetensors"))
 
     def load(self) -> Loaded:
         """Load into memory what was fetched.

@@ -35,7 +35,7 @@ class FakeAdapter:
     find_s: float = 0.0
     reuses_text: bool = True
     masks: bool = False
-    window: int = 1000
+    window: int = 5000
     family: str = "fake"
     batches: list[list[tuple[int, int, int]]] = field(default_factory=list)
     embedded: list[str] = field(default_factory=list)

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - options and doubles are whatever a test makes them
 import gc
 import itertools
 import time
@@ -39,7 +40,7 @@ async def look(host: Host, image: Picture, client: str = "", quick: bool = True)
 
 async def until(condition: Any, seconds: float = 2) -> None:
     with anyio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a thread changes it, without telling
             await anyio.sleep(0.005)
 
 
