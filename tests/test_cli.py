@@ -27,6 +27,7 @@ def qr_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with two pictures of a QR code, one blank picture and one file that is no picture."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("DINOX_MCP_BACKEND", "embedded")
     for name in ("one", "two"):
         code = cv2.copyMakeBorder(cv2.QRCodeEncoder.create().encode(f"parcel {name}"), 4, 4, 4, 4, 0, value=255)
         Image.fromarray(code).resize((200, 200), Image.Resampling.NEAREST).save(f"{name}.png")
