@@ -59,6 +59,76 @@ def grounding_dino(kind: str) -> Callable[[Path], None]:
     return write
 
 
+def omdet(folder: Path) -> None:
+    tokenizer, vocabulary = clip_tokenizer(77)
+    config = hf.OmDetTurboConfig(
+        backbone_config=swin(["stage2", "stage3", "stage4"]),
+        text_config=clip_text(vocabulary, 77, hidden_size=16),
+        **{f"{part}_hidden_dim": 32 for part in ("task_encoder", "encoder", "decoder")},
+        **{f"{part}_dim_feedforward": 32 for part in ("encoder", "decoder")},
+        **dict.fromkeys(("text_projection_in_dim", "text_projection_out_dim", "class_embed_dim"), 16),
+        apply_layernorm_after_vision_backbone=False,
+        use_timm_backbone=False,
+        image_size=224,
+        num_queries=50,
+        decoder_num_layers=2,
+        decoder_num_heads=4,
+        encoder_attention_heads=4,
+        encoder_in_channels=[32, 64, 128],
+        vision_features_channels=[32, 32, 32],
+    )
+    shaken(hf.OmDetTurboForObjectDetection(config)).save_pretrained(folder)
+    hf.DetrImageProcessorPil(size={"height": 224, "width": 224}, do_pad=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def sam3(folder: Path) -> None:
+    tokenizer, vocabulary = clip_tokenizer(32)
+    sizes = {"hidden_size": 32, "num_attention_heads": 4}
+    layers = sizes | {"intermediate_size": 64}
+    vit = hf.Sam3ViTConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=112,
+        patch_size=14,
+        window_size=4,
+        global_attn_indexes=[1],
+        pretrain_image_size=56,
+    )
+    config = hf.Sam3Config(
+        vision_config=hf.Sam3VisionConfig(
+            backbone_config=vit, fpn_hidden_size=32, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
+        ),
+        text_config=clip_text(vocabulary, 32, hidden_size=32),
+        geometry_encoder_config=layers | {"num_layers": 1},
+        detr_encoder_config=layers | {"num_layers": 1},
+        detr_decoder_config=layers | {"num_layers": 2, "num_queries": 20},
+        mask_decoder_config=sizes,
+    )
+    from transformers.models.sam3.modeling_sam3 import Sam3Model
+
+    shaken(Sam3Model(config)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    images = {"size": {"height": 112, "width": 112}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
+    write_json(folder / "processor_config.json", {"image_processor": images})
+
+
+def clip_text(vocabulary: int, window: int, hidden_size: int) -> hf.CLIPTextConfig:
+    return hf.CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden_size,
+        intermediate_size=37,
+        projection_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=window,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+    )
+
+
 def swin(stages: list[str]) -> hf.SwinConfig:
     return hf.SwinConfig(
         image_size=224, embed_dim=16, depths=[1] * 4, num_heads=[1, 2, 4, 8], window_size=7, out_features=stages
@@ -113,4 +183,6 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "owlv2": owl("Owlv2"),
     "grounding-dino": grounding_dino("GroundingDino"),
     "mm-grounding-dino": grounding_dino("MMGroundingDino"),
+    "omdet-turbo": omdet,
+    "sam3": sam3,
 }

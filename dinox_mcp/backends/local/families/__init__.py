@@ -15,6 +15,7 @@ FAMILIES = {
     "mm-grounding-dino": "grounding_dino",
     "omdet-turbo": "omdet",
     "sam3": "sam3",
+    "sam3_video": "sam3",  # the published checkpoint: this detector, and a tracker that is left out
 }
 
 

@@ -116,8 +116,9 @@ class Owl:
         return ranked(best.sigmoid(), label, corners(state.boxes), state.frame, min_score)
 
     def _embed(self, labels: Sequence[str]) -> torch.Tensor:
+        # A text model that reads from left to right does not mind how much padding follows.
         tokens = self._tokenizer(
-            list(labels), padding="max_length", max_length=self._window, truncation=True, return_tensors="pt"
+            list(labels), padding="longest", max_length=self._window, truncation=True, return_tensors="pt"
         )
         pooled = self._tower.text_model(**tokens.to(self._model.device)).pooler_output
         rows: torch.Tensor = self._tower.text_projection(pooled)
