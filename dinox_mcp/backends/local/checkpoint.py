@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.local.families.base import Adapter, Family
 
 _CONFIG = "config.json"
+_REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
@@ -83,10 +84,10 @@ def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str
         index = _read(folder / _INDEX).get("weight_map")
         shards = set(map(str, index.values())) if isinstance(index, dict) else set()
         if not shards or any(Path(shard).name != shard for shard in shards):
-            raise BackendError(f"{folder / _INDEX} lists no weights; delete the folder and fetch the model again")
+            raise BackendError(f"{folder / _INDEX} lists no weights; {_REMEDY}")
     missing = sorted(shards - set(present))
     if missing:
-        raise BackendError(f"{folder} lacks {_few(missing)}; delete the folder and fetch the model again")
+        raise BackendError(f"{folder} lacks {_few(missing)}; {_REMEDY}")
     return sorted(shards)
 
 
@@ -166,9 +167,7 @@ def _faults_explained(folder: Path) -> Iterator[None]:
             raise
         # Anything at all: a broken file surfaces in whichever line of transformers first trips over it.
         line = " ".join(str(error).split())[:300] or type(error).__name__
-        raise BackendError(
-            f"the model in {folder} does not load: {line}; delete the folder and fetch the model again"
-        ) from error
+        raise BackendError(f"the model in {folder} does not load: {line}; {_REMEDY}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -177,9 +176,9 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UnsupportedError(f"{path.parent} has no {path.name}, so it is no transformers model") from None
     except (OSError, ValueError) as error:
-        raise BackendError(f"{path} cannot be read ({error}); delete the folder and fetch the model again") from error
+        raise BackendError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     if not isinstance(content, dict):
-        raise BackendError(f"{path} holds no JSON object; delete the folder and fetch the model again")
+        raise BackendError(f"{path} holds no JSON object; {_REMEDY}")
     return content
 
 

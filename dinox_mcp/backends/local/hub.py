@@ -53,8 +53,8 @@ class Hub:
     ) -> Path:
         """Give the folder of a model, downloading what is missing; runs in a worker thread.
 
-        A model that is here is used as it is: no network is asked, unless for an `update`. A download that was
-        interrupted, or cancelled by the event `stop`, goes on where it was.
+        A model that is here is used as it is: no network is asked, unless for an `update`, which also repairs what
+        is damaged. A download that was interrupted, or cancelled by the event `stop`, goes on where it was.
 
         Raises:
             BackendError: in one line, what is wrong and what to do.
@@ -65,13 +65,13 @@ class Hub:
             return found
         try:
             with hub_faults.explained(source, self._cache()):
-                return self._download(source, report, stop or Event())
+                return self._download(source, report, stop or Event(), renew=update)
         except UnreachableError:
             if found:
                 return found
             raise
 
-    def _download(self, source: ModelSource, report: Progress, stop: Event) -> Path:
+    def _download(self, source: ModelSource, report: Progress, stop: Event, *, renew: bool) -> Path:
         library = _library()
         if self.offline:
             raise library.errors.OfflineModeIsEnabled
@@ -81,7 +81,7 @@ class Hub:
         info = api.model_info(subject, revision=source.revision, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
         checkpoint.require_files(subject, sizes)
-        folder = Path(self._snapshot(library, source))
+        folder = Path(self._snapshot(library, source, force_download=renew))
         checkpoint.family(folder)  # a model that cannot run is refused before its gigabytes are fetched
         weights = checkpoint.weight_files(folder, sizes)
         self._download_weights(library, subject, str(info.sha), {name: sizes[name] for name in weights}, report, stop)

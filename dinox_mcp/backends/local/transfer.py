@@ -80,7 +80,7 @@ def fetch(session: httpx2.Client, remote: RemoteFile, target: Path, lock: Path, 
     part = target.with_name(f"{target.name}.incomplete")
     part.parent.mkdir(parents=True, exist_ok=True)
     with _alone(lock, stop):
-        if target.exists():
+        if target.exists() and _intact(target, remote):
             meter.add(remote.size, arrived=False)
             return
         _complete(session, remote, part, meter, stop)

@@ -130,7 +130,7 @@ def test_code_of_the_checkpoint_never_runs(folder: Path, tmp_path: Path) -> None
 def test_truncated_weights_are_a_clear_error(folder: Path, size: int) -> None:
     content = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(content[:size])
-    with pytest.raises(BackendError, match=r"does not load: .*; delete the folder and fetch the model again"):
+    with pytest.raises(BackendError, match=r"does not load: .*; get it anew .*'dinox-mcp pull'"):
         checkpoints.load(folder, CPU)
 
 
