@@ -1,7 +1,7 @@
 """The backend: labels and a picture go in, detections come out of a model that runs in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +96,7 @@ class LocalBackend:
             SettingsError: there is no such model, device or vocabulary.
             ImageError: the picture is damaged.
         """
+        call = replace(call, progress=_rising(call.progress))
         host = self._host(model or self._settings.model)
         everything = await self._vocabulary() if request.prompts is None else None
         labels = everything.nouns if everything else request.prompts or ()
@@ -205,6 +206,18 @@ class LocalBackend:
         from platformdirs import user_cache_path
 
         return self._labels_folder or user_cache_path("dinox-mcp") / "labels"
+
+
+def _rising(progress: Progress) -> Progress:
+    """Let progress never go back, which clients may not take, whatever the turns with the model report."""
+    highest = 0.0
+
+    async def report(fraction: float, message: str) -> None:
+        nonlocal highest
+        highest = max(highest, fraction)
+        await progress(highest, message)
+
+    return report
 
 
 def _tidy(

@@ -76,6 +76,21 @@ async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Ben
     await backend.aclose()
 
 
+async def test_progress_never_goes_back(bench: Bench) -> None:
+    bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.6, pass_s=0.6), load_s=0.6)
+    backend = bench.backend()
+    fractions: list[float] = []
+
+    async def hear(fraction: float, _message: str) -> None:
+        fractions.append(fraction)
+
+    await backend.detect(RED, ask("a", "b"), Call(hear))
+    assert len(set(fractions)) >= 3
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+    await backend.aclose()
+
+
 async def test_others_come_in_between_the_parts_of_a_long_question(bench: Bench) -> None:
     bench.model.adapter = FakeAdapter(window=1, reuses_text=False, find_s=0.05)
     backend = bench.backend()
