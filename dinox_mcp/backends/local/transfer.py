@@ -18,7 +18,7 @@ Progress = Callable[[int, int, str], None]
 
 _ATTEMPTS = 5
 PATIENCE_S = 1.0  # before the second attempt; each later one waits longer by as much
-_OK, _RANGE_NOT_SATISFIABLE = 200, 416
+_OK, _RANGE_NOT_SATISFIABLE, _SERVER_ERROR = 200, 416, 500
 _TIMEOUT = httpx2.Timeout(10)
 
 
@@ -103,6 +103,7 @@ def _complete(session: httpx2.Client, remote: RemoteFile, part: Path, meter: Met
                 failures = failures + 1 if file.tell() == before else 1
                 if failures >= _ATTEMPTS:
                     raise
+                meter.add(0)  # whoever listens may want to cancel
                 stop.wait(failures * PATIENCE_S)
 
 
@@ -118,6 +119,8 @@ def _receive(session: httpx2.Client, remote: RemoteFile, file: BinaryIO, meter: 
             _empty(file)
             if response.status_code == _RANGE_NOT_SATISFIABLE:
                 return
+        if response.status_code >= _SERVER_ERROR:
+            raise httpx2.RemoteProtocolError(f"the hub answered {response.status_code}")
         hf_raise_for_status(response)
         for chunk in response.iter_bytes():
             _check(stop)

@@ -34,6 +34,7 @@ class FakeHub:
     gated: set[str] = field(default_factory=set)
     cuts: list[int] = field(default_factory=list)  # bytes after which the next answers of large files break off
     status: int | None = None  # answered to everything
+    stumbles: list[int] = field(default_factory=list)  # statuses that the next requests of large files get
     ignores_ranges: bool = False
     damages: bool = False
     seconds_a_chunk: float = 0
@@ -137,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _send_large(self, content: bytes) -> None:
+        if self.fake.stumbles:
+            self._send(self.fake.stumbles.pop(0))
+            return
         if self.fake.damages:
             content = bytes(len(content))
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])

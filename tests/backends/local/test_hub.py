@@ -153,6 +153,38 @@ def test_a_server_that_cannot_go_on_sends_all_again(hub: Hub, fake: FakeHub) -> 
     assert reports[-1][0] == len(WEIGHTS)
 
 
+@pytest.mark.parametrize("stumbles", [[500, 503], [416]], ids=["the server fails", "the range is refused"])
+def test_a_server_that_stumbles_is_asked_again(hub: Hub, fake: FakeHub, stumbles: list[int]) -> None:
+    fake.cuts = [300_000, 0, 0, 0, 0]
+    with pytest.raises(UnreachableError):
+        hub.fetch(MODEL)
+    fake.stumbles = stumbles
+    assert (hub.fetch(MODEL) / "model.safetensors").read_bytes() == WEIGHTS
+    assert fake.stumbles == []
+
+
+def test_a_longer_file_of_that_name_is_no_part_of_ours(hub: Hub, fake: FakeHub) -> None:
+    fake.cuts = [300_000, 0, 0, 0, 0]
+    with pytest.raises(UnreachableError):
+        hub.fetch(MODEL)
+    (part,) = (hub.cache or Path()).rglob("*.incomplete")
+    part.write_bytes(b"x" * (len(WEIGHTS) + 1))
+    assert (hub.fetch(MODEL) / "model.safetensors").read_bytes() == WEIGHTS
+    assert fake.downloads(".safetensors")[-1].range == "bytes=0-"
+
+
+def test_a_stalled_download_can_be_cancelled_from_its_progress(hub: Hub, fake: FakeHub) -> None:
+    fake.stumbles = [500] * 4
+    stop = Event()
+
+    def report(_done: int, total: int, _message: str) -> None:
+        if total:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        hub.fetch(MODEL, report, stop)
+
+
 def test_damaged_weights_are_thrown_away(hub: Hub, fake: FakeHub) -> None:
     fake.damages = True
     with pytest.raises(BackendError, match=r"arrived damaged .* try again"):
