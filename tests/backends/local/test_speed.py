@@ -10,7 +10,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     MultiScaleDeformableAttention,
 )
 
-from dinox_mcp.backends.local.speed import speed_up
+from dinox_mcp.backends.local.speed import attend_in_chunks, speed_up
+from dinox_mcp.backends.local.speed.chunked import _attend as attend
 from dinox_mcp.backends.local.speed.deformable import BagAttention
 from dinox_mcp.backends.local.speed.fusion import TextSideAttention
 from tests.backends.local.parity import load_model
@@ -87,3 +88,24 @@ def test_leaves_a_layer_that_computes_otherwise(kind: type[torch.nn.Module], cap
 def test_leaves_models_on_other_devices() -> None:
     model = torch.nn.ModuleDict({"attn": MultiScaleDeformableAttention(), "linear": torch.nn.Linear(2, 2)})
     assert isinstance(speed_up(model.to("meta"))["attn"], MultiScaleDeformableAttention)
+
+
+@pytest.mark.parametrize("tokens", [1, 512, 700])
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_attention_in_chunks_equals_attention(tokens: int, scaling: float | None) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 3, tokens, 8)
+    chunked, _ = attend(torch.nn.Identity(), query, key, value, None, scaling=scaling, dropout=0.0)
+    whole = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=scaling)
+    torch.testing.assert_close(chunked, whole.transpose(1, 2), atol=1e-5, rtol=0)
+
+
+def test_a_tower_in_chunks_equals_the_tower(checkpoint: Callable[[str], Path]) -> None:
+    tower = load_model(checkpoint("owlv2")).owlv2.vision_model
+    pixels = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        stock = tower(pixels).last_hidden_state
+        attend_in_chunks(tower)
+        chunked = tower(pixels).last_hidden_state
+    assert tower.config._attn_implementation == "dinox_chunked"
+    torch.testing.assert_close(chunked, stock, atol=1e-5, rtol=0)

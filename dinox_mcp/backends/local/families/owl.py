@@ -13,6 +13,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.preprocess import Preprocessor
+from dinox_mcp.backends.local.speed import attend_in_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,6 +69,8 @@ class Owl:
         self._tokenizer = tokenizer
         self._preprocess = preprocess
         self._window = model.config.text_config.max_position_embeddings
+        if model.device.type == "cpu" and model.dtype is torch.bfloat16:
+            attend_in_chunks(self._tower.vision_model)
         # The heads decide where a box ends and what scores how much; they are small, so they stay exact.
         for head in (model.class_head, model.box_head):
             head.float()
