@@ -64,6 +64,12 @@ def test_equals_the_documented_call(call: Call, adapter: Adapter, size: tuple[in
     assert_same(ask(adapter, image, labels), by_span(outputs, text, image), pixels=0.05, score=2e-5)
 
 
+def test_reads_letters_that_it_does_not_know_as_the_reference_does(call: Call, adapter: Adapter) -> None:
+    image, labels = picture(200, 120), ["🙂 dog", "Žid", "犬"]
+    outputs, text = call(image, labels)
+    assert_same(ask(adapter, image, labels), by_span(outputs, text, image), pixels=0.05, score=2e-5)
+
+
 def test_keeps_what_transformers_post_processing_keeps(folder: Path, call: Call, adapter: Adapter) -> None:
     image, labels = picture(200, 120), ["dog", "tree"]
     everything = ask(adapter, image, labels)

@@ -81,7 +81,7 @@ class Adapter(Protocol):
         """Resize and normalise an RGB picture; needs the CPU only and may run in any thread."""
         ...
 
-    def encode(self, batch: Sequence[Prepared]) -> list[ImageState]:
+    def encode(self, batch: Sequence[Prepared]) -> Sequence[ImageState]:
         """Look at pictures of one `size_key`: the costly pass."""
         ...
 

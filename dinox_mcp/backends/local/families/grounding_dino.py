@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Found, Prepared, watch
+from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
@@ -32,7 +32,7 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return MMGroundingDinoForObjectDetection if multi else GroundingDinoForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> "GroundingDino":  # noqa: ANN401 - a model of its `architecture`
+def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
@@ -67,7 +67,8 @@ class GroundingDino:
         self._tokenizer = tokenizer
         self._preprocess = preprocess
         self._window: int = model.config.max_text_len
-        self._separators = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids([".", "?"])}
+        phrase_ends = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids([".", "?"])}
+        self._separators = phrase_ends - {tokenizer.unk_token_id}
         self._backbone = Remembering(model.model.backbone.conv_encoder)
         model.model.backbone.conv_encoder = self._backbone
         watch(model)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Found, Prepared, watch
+from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
@@ -44,7 +44,7 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return OmDetTurboForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> "OmDet":  # noqa: ANN401 - a model of its `architecture`
+def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Found, Prepared, watch
+from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import attend_in_chunks
@@ -28,7 +28,7 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return Owlv2ForObjectDetection if config["model_type"] == "owlv2" else OwlViTForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> "Owl":  # noqa: ANN401 - a model of its `architecture`
+def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
@@ -69,7 +69,8 @@ class Owl:
         self._tokenizer = tokenizer
         self._preprocess = preprocess
         self._window = model.config.text_config.max_position_embeddings
-        if model.device.type == "cpu" and model.dtype is torch.bfloat16:
+        self._dtype = model.dtype
+        if model.device.type == "cpu" and self._dtype is torch.bfloat16:
             attend_in_chunks(self._tower.vision_model)
         # The heads decide where a box ends and what scores how much; they are small, so they stay exact.
         for head in (model.class_head, model.box_head):
@@ -85,7 +86,7 @@ class Owl:
     def encode(self, batch: Sequence[Prepared]) -> list[OwlState]:
         """Look at pictures, all at once."""
         pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch])
-        grid, _ = self._model.image_embedder(pixels.to(self._model.device, self._model.dtype))
+        grid, _ = self._model.image_embedder(pixels.to(self._model.device, self._dtype))
         patches = grid.flatten(1, 2).float()
         head = self._model.class_head
         classes = head.dense0(patches)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Found, Prepared, check, watch
+from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, check, watch
 from dinox_mcp.backends.local.families.boxes import rank, ranked
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
@@ -29,7 +29,7 @@ def architecture(_config: Mapping[str, Any]) -> type[Any]:
     return Sam3Model
 
 
-def adapt(model: Any, folder: Path) -> "Sam3":  # noqa: ANN401 - a model of its `architecture`
+def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
