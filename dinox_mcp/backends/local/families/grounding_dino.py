@@ -71,6 +71,8 @@ class GroundingDino:
         self._separators = phrase_ends - {tokenizer.unk_token_id}
         self._backbone = Remembering(model.model.backbone.conv_encoder)
         model.model.backbone.conv_encoder = self._backbone
+        for projection in model.model.input_proj_vision:  # where boxes lie is computed in the precision of its output
+            projection.register_forward_hook(lambda _layer, _inputs, maps: maps.float())
         watch(model)
 
     def prepare(self, image: "Image.Image") -> Prepared:

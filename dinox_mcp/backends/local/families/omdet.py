@@ -118,7 +118,9 @@ class OmDet:
         mask = task["attention_mask"]
         with self._precision.running():
             sentence, mask = self._model.language_backbone(task["input_ids"], mask=mask, encode_type="task")
-            outputs = self._model.decoder(state.features, classes[:, None], sentence, mask)
+        # The decoder takes the precision of its boxes from the feature maps.
+        features = [level.float() for level in state.features]
+        outputs = self._model.decoder(features, classes[:, None], sentence.float(), mask)
         scores = outputs.decoder_classes[-1][0].float().sigmoid()
         boxes = corners(outputs.decoder_coords[-1][0].float())
         best = torch.sort(scores.flatten(), descending=True, stable=True).indices[: len(boxes)]
