@@ -39,7 +39,7 @@ class _Start:
     """
 
     model: str
-    notes: tuple[str, ...]
+    notes: list[str]
     masks: bool
     state: ImageState
     parts: list[list[int]]
@@ -155,8 +155,11 @@ class LocalBackend:
 
         def begin(loaded: Loaded, state: ImageState) -> _Start:
             parts = loaded.adapter.chunks(labels)
+            notes = [*loaded.notes]
+            if cut := [labels[place] for place in loaded.adapter.overlong(labels)]:
+                notes.append(f"the model reads only the beginning of {_few(cut)}; shorter labels are read whole")
             found = find(loaded, state, parts[0])
-            return _Start(loaded.name, loaded.notes, loaded.adapter.masks, state, parts, found)
+            return _Start(loaded.name, notes, loaded.adapter.masks, state, parts, found)
 
         start = await host.ask(
             begin, picture=image, quick=len(labels) <= _QUICK, client=call.client, progress=call.progress
@@ -247,3 +250,8 @@ def _notes(everything: Vocabulary | None, parts: int, merged: int) -> list[str]:
     if merged:
         notes.append(f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for a thing and left out")
     return notes
+
+
+def _few(labels: Sequence[str]) -> str:
+    quoted = ", ".join(repr(f"{label[:40]}…" if len(label) > 41 else label) for label in labels[:3])  # noqa: PLR2004
+    return f"{quoted} and {len(labels) - 3} more" if len(labels) > 3 else quoted  # noqa: PLR2004 - as many as quoted

@@ -69,6 +69,9 @@ class FakeAdapter:
         places = list(range(len(labels)))
         return [places[start : start + self.window] for start in places[:: self.window]]
 
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        return [place for place, label in enumerate(labels) if len(label) > 20]
+
     def find(self, state: FakeState, labels: Sequence[str], embeddings: Any, min_score: float) -> list[Found]:  # noqa: ANN401
         self._compute(self.find_s)
         self.asked.append(tuple(labels))

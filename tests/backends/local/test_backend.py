@@ -76,6 +76,14 @@ async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Ben
     await backend.aclose()
 
 
+async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("dog", "an old man with a grey beard", *(f"{n}" * 50 for n in "abc")), PLAIN)
+    quoted = f"'an old man with a grey beard', '{'a' * 40}…', '{'b' * 40}…' and 1 more"
+    assert found.notes == (f"the model reads only the beginning of {quoted}; shorter labels are read whole",)
+    await backend.aclose()
+
+
 async def test_progress_never_goes_back(bench: Bench) -> None:
     bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.6, pass_s=0.6), load_s=0.6)
     backend = bench.backend()

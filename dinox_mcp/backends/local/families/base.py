@@ -93,6 +93,10 @@ class Adapter(Protocol):
         """Pack labels, by their index, into as few questions as the model's text window allows."""
         ...
 
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels, by their index, of which the model reads only the beginning."""
+        ...
+
     def find(
         self,
         state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave

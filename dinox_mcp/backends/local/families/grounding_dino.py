@@ -15,6 +15,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 
@@ -106,6 +107,10 @@ class GroundingDino:
             windows[-1].append(index)
             room -= len(tokens) + 1
         return windows
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels of which a text window holds only the beginning."""
+        return overlong(self._tokenizer, labels, self._window - 1)  # a full stop must fit as well
 
     @torch.inference_mode()
     def find(

@@ -16,6 +16,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 from dinox_mcp.errors import UnsupportedError
@@ -107,6 +108,10 @@ class OmDet:
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Ask for all labels at once: each has a text window of its own."""
         return [list(range(len(labels)))]
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels of which a text window holds only the beginning."""
+        return overlong(self._tokenizer, labels, self._window)
 
     @torch.inference_mode()
     def find(

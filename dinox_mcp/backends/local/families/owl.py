@@ -12,6 +12,7 @@ import torch
 
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
+from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import attend_in_chunks
 
@@ -107,6 +108,10 @@ class Owl:
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Ask for all labels at once: each has a text window of its own."""
         return [list(range(len(labels)))]
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels of which a text window holds only the beginning."""
+        return overlong(self._tokenizer, labels, self._window)
 
     @torch.inference_mode()
     def find(

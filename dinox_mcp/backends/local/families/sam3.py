@@ -13,6 +13,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, check, watch
 from dinox_mcp.backends.local.families.boxes import rank, ranked
 from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Sam3:
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Ask for one label at a time."""
         return [[index] for index in range(len(labels))]
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels of which a text window holds only the beginning."""
+        return overlong(self._tokenizer, labels, self._window)
 
     @torch.inference_mode()
     def find(
