@@ -107,8 +107,9 @@ class LocalBackend:
             start, found = await self._find(host, image, labels, least, call)
         if limit.cancelled_caught:
             raise DeadlineError(
-                f"the model gave no answer within {self._settings.timeout_s:g} s; ask for fewer labels, choose a "
-                "faster model (DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
+                f"the model gave no answer within {self._settings.timeout_s:g} s; ask again (what it saw of the "
+                "picture and most labels is kept), ask for fewer labels, choose a faster model "
+                "(DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
             )
         masks = "masks" in request.include
         if masks and not start.masks:

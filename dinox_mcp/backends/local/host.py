@@ -122,7 +122,7 @@ class Host:
         """Stop what runs, fail what waits, and leave memory."""
         with self._changed:
             self._closed = True
-            self._fail_all(_closed())
+            self._fail(list(self._line), _closed())
             self._stop.set()
             self._changed.notify_all()
             thread = self._thread
@@ -167,27 +167,31 @@ class Host:
             ahead = self._line.ahead_of(question) + len(self._current)
         return 0.3, f"waiting for the model, {ahead} {'question' if ahead == 1 else 'questions'} ahead"
 
-    def _fail_all(self, error: DinoxError) -> None:
-        for question in list(self._line):
+    def _fail(self, questions: Sequence[Question], error: DinoxError) -> None:
+        for question in questions:
             self._line.remove(question)
-            question.outcome.set_exception(error)
+            if not question.outcome.done():
+                question.outcome.set_exception(error)
 
     # What follows runs in the worker thread, which lives from the first question to the end of the model's stay.
 
     def _serve(self) -> None:
         while self._wait_for_questions():
-            try:
-                loaded = self._load()
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                with self._changed:
-                    self._fail_all(self._explained(error))
-                continue
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        turn: list[Question] = []
+        try:
+            loaded = self._load()
             turn = self._take(loaded)
             self._look(loaded, [question for question in turn if question.looks])
             for question in turn:
                 self._work(loaded, question)
             self._room.used(self)
-            loaded = turn = None  # type: ignore[assignment] # nothing of the model may stay while this waits
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            explained = self._explained(error)
+            with self._changed:
+                self._fail(turn or list(self._line), explained)
 
     def _wait_for_questions(self) -> bool:
         """Wait until there is one; False when the thread should end. The model leaves memory when its time is up."""
@@ -249,10 +253,11 @@ class Host:
                 views = look(loaded.adapter, pictures)
         except Interrupted:
             views = [_closed()] * len(pictures)  # nobody hears it, unless the host was closed
+        answers = [self._explained(view) if isinstance(view, Exception) else view for view in views]
         with self._changed:
-            for question, picture, view in zip(questions, pictures, views, strict=True):
-                if isinstance(view, Exception):
-                    question.outcome.set_exception(self._explained(view))
+            for question, picture, view in zip(questions, pictures, answers, strict=True):
+                if isinstance(view, DinoxError):
+                    self._fail([question], view)
                     continue
                 self._states.put(self._model.key, picture.digest, view)
                 for other in (question, *self._line):
