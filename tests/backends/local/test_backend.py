@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
@@ -14,6 +15,7 @@ from dinox_mcp.backends.local.families.base import Found
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DeadlineError, SettingsError, UnsupportedError
 from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakes import FakeAdapter, FakeModel, FakeState
 from tests.fakes import picture
@@ -273,6 +275,19 @@ async def test_without_the_extra_the_backend_says_how_to_install_it(
     backend = bench.backend()
     with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
         await backend.detect(RED, ask("dog"), PLAIN)
+
+
+async def test_an_assistant_that_cancels_frees_the_model(bench: Bench, tmp_path: Path) -> None:
+    bench.model.adapter = FakeAdapter(pass_s=20)
+    path = tmp_path / "red.png"
+    path.write_bytes(RED.data)
+    detector = Detector(Settings.load(backend="local"), [bench.backend()])
+    async with detector, Client(build_server(detector)) as client:
+        with anyio.move_on_after(0.5):
+            await client.call_tool("detect_objects", {"image": str(path), "prompts": ["dog"]})
+        with anyio.fail_after(2):
+            while not bench.model.adapter.interrupted:  # noqa: ASYNC110 - a thread changes it, without telling
+                await anyio.sleep(0.01)
 
 
 async def test_callers_of_a_detector_share_the_model_fairly(bench: Bench) -> None:
