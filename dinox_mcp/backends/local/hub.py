@@ -1,6 +1,5 @@
 """Fetches models from the hub, weights as safetensors only, and finds those that are on this machine already."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -143,7 +142,6 @@ def title(source: ModelSource, folder: Path) -> str:
 def _library() -> ModuleType:
     """Import huggingface_hub, which tells nobody about this machine and writes nothing on the terminal."""
     extra.require()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
     import huggingface_hub.constants
     import huggingface_hub.errors

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 
 from dinox_mcp.backends.local.presets import ModelSource
+from dinox_mcp.backends.local.transfer import Stopped
 from dinox_mcp.errors import BackendError, DinoxError, KeyRejectedError, UnreachableError, UnsupportedError
 
 _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
@@ -22,9 +23,9 @@ def explained(source: ModelSource, cache: Path) -> Iterator[None]:
     """
     try:
         yield
-    except DinoxError:
+    except (DinoxError, Stopped):
         raise
-    except (OSError, ValueError, httpx2.HTTPError) as error:
+    except Exception as error:  # a mirror that answers nonsense can make the library raise anything
         raise _explain(error, source, cache) from error
 
 
@@ -63,8 +64,8 @@ def _of_the_hub(error: BaseException, source: ModelSource, _cache: Path) -> Back
             )
         case errors.RevisionNotFoundError():
             found = UnsupportedError(
-                f"{repo} has no revision {source.revision!r}; name a commit, tag or branch that it has, or leave "
-                "out the part after @"
+                f"{repo} has no revision {source.revision!r}; name a tag, a branch or a whole commit (40 digits), or "
+                "leave out the part after @"
             )
         case errors.RepositoryNotFoundError():
             found = UnsupportedError(

@@ -41,6 +41,8 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
             raise
     size = _inspect(folder)
     sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
+    if source.repo and not source.revision:
+        sys.stdout.write(f"to stay with exactly this one, set DINOX_MCP_MODEL={source.repo}@{folder.name}\n")
     if name is not None and name != settings.model:
         sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MODEL={name}\n")
 
@@ -76,7 +78,7 @@ def _inspect(folder: Path) -> int:
         try:
             with safe_open(path, framework="numpy"):
                 pass
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise BackendError(
                 f"{path} is broken as its authors published it ({error}); choose another model"
             ) from error

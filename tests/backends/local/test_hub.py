@@ -294,6 +294,13 @@ def test_a_hub_that_refuses(hub: Hub, fake: FakeHub, status: int, kind: type[Bac
         hub.fetch(MODEL)
 
 
+def test_a_mirror_that_answers_nonsense(hub: Hub, fake: FakeHub) -> None:
+    fake.status = 200
+    with pytest.raises(BackendError, match=r"org/model could not be downloaded: .*; try again") as caught:
+        hub.fetch(MODEL)
+    assert "\n" not in str(caught.value)
+
+
 def test_offline_without_the_model_says_how_to_get_it(fake: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match=r"HF_HUB_OFFLINE forbids .*'dinox-mcp pull org/model'"):
         Hub(endpoint=fake.url, cache=tmp_path, offline=True).fetch(MODEL)

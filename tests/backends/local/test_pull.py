@@ -8,7 +8,7 @@ from dinox_mcp.backends.local.hub import Hub
 from dinox_mcp.cli import main
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
-from tests.backends.local.fakehub import FakeHub, serve
+from tests.backends.local.fakehub import COMMIT, FakeHub, serve
 
 
 @pytest.fixture
@@ -26,9 +26,10 @@ def hub(fake: FakeHub, tmp_path: Path) -> Hub:
 
 def test_a_model_is_pulled_and_named(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     pull.pull(Settings(), "fast", hub)
-    first, folder, hint = capsys.readouterr().out.splitlines()
+    first, folder, pin, hint = capsys.readouterr().out.splitlines()
     assert first == "google/owlvit-base-patch32@c0ffee0: 0 MB, Apache-2.0"
     assert (Path(folder) / "model.safetensors").is_file()
+    assert pin.endswith(f"DINOX_MCP_MODEL=google/owlvit-base-patch32@{COMMIT}")
     assert hint == "to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MODEL=fast"
 
 
