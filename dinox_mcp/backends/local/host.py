@@ -1,7 +1,6 @@
 """The life of one model: loaded on the first question, one piece of work at a time, unloaded when nobody asks."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -229,7 +228,6 @@ class Host:
         if self._in_memory:
             self._loaded = None
             self._states.forget(self._model.key)
-            gc.collect()
             self._model.trim()
             self._room.left(self)
         with self._changed:

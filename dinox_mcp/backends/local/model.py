@@ -47,7 +47,7 @@ class Model(Protocol):
         ...
 
     def trim(self) -> None:
-        """Give memory that was freed back to the system."""
+        """Collect what nothing refers to any more, and give its memory back to the system."""
         ...
 
     def explain(self, error: Exception) -> BackendError:

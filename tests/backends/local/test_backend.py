@@ -86,8 +86,9 @@ async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:
     await backend.aclose()
 
 
-async def test_progress_never_goes_back(bench: Bench) -> None:
-    bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.6, pass_s=0.6), load_s=0.6)
+async def test_progress_never_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.host.HEARTBEAT_S", 0.05)
+    bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.2, pass_s=0.2), load_s=0.2)
     backend = bench.backend()
     fractions: list[float] = []
 

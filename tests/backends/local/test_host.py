@@ -215,8 +215,9 @@ async def test_a_full_line_refuses_more() -> None:
     await host.aclose()
 
 
-async def test_progress_says_what_is_going_on() -> None:
-    model = FakeModel(adapter=FakeAdapter(pass_s=0.9), load_s=0.7)
+async def test_progress_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.host.HEARTBEAT_S", 0.05)
+    model = FakeModel(adapter=FakeAdapter(pass_s=0.3), load_s=0.2)
     host = host_of(model)
     heard: list[str] = []
 
@@ -225,7 +226,7 @@ async def test_progress_says_what_is_going_on() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(partial(host.ask, color_of, picture=RED, progress=hear))
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.02)
         group.start_soon(partial(host.ask, color_of, picture=BLUE, client="b", progress=hear))
     assert heard[0] == "loading the model fake"
     assert "looking at the picture" in heard
