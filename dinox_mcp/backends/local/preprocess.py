@@ -92,8 +92,10 @@ class Preprocessor:
 
     def _in_square(self, image: "Image.Image") -> "Image.Image":
         # The picture may end within a pixel of the square: it is resized with some black beyond its edge.
-        scale = max(image.size) / self.width
-        size = ceil(image.width / scale), ceil(image.height / scale)
+        side = max(image.size)
+        scale = side / self.width
+        # Whole numbers, rounded up: in floating point, 612 of 612 pixels make 960.0000000000001 of 960.
+        size = -(-image.width * self.width // side), -(-image.height * self.width // side)
         seen = size[0] * scale, size[1] * scale
         canvas = image.crop((0, 0, ceil(seen[0]), ceil(seen[1])))
         return canvas if canvas.size == size else canvas.resize(size, self._filter, (0, 0, *seen))

@@ -80,6 +80,14 @@ def test_a_square_frame_keeps_what_is_where() -> None:
     assert np.abs(half - whole.reshape(3, 40, 2, 60, 2).mean((2, 4))).mean() < 0.01
 
 
+@pytest.mark.parametrize("side", [960, 1008, 768])
+def test_a_square_frame_fits_pictures_of_any_width(side: int) -> None:
+    preprocess = Preprocessor(height=side, width=side, square=True)
+    for width in range(side // 2, 2 * side, 7):  # in floating point, 612 / (612 / 960) is more than 960
+        assert preprocess(Image.new("RGB", (width, 2))).shape == (3, side, side)
+    assert preprocess(Image.new("RGB", (612, 408))).shape == (3, side, side)
+
+
 def test_the_thinnest_picture_keeps_a_row() -> None:
     assert Preprocessor(shortest=800, longest=1333)(picture(5000, 1)).shape == (3, 1, 1333)
 
