@@ -101,7 +101,7 @@ def _apart(boxes: "Boxes", places: Sequence[int], iou_threshold: float) -> list[
     """Greedy non-maximum suppression among boxes given best first."""
     import numpy as np
 
-    mine = boxes[np.asarray(places)]
+    mine = np.asfortranarray(boxes[np.asarray(places)])
     left = np.ones(len(places), dtype=bool)
     kept = []
     for place in range(len(places)):
@@ -112,11 +112,12 @@ def _apart(boxes: "Boxes", places: Sequence[int], iou_threshold: float) -> list[
 
 
 def _overlaps(box: "npt.NDArray[np.float64]", boxes: "Boxes") -> "npt.NDArray[np.float64]":
-    """Intersection over union of one box with many."""
+    """Intersection over union of one box with many. Column by column, which is what takes numpy least."""
     import numpy as np
 
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-    overlaps: npt.NDArray[np.float64] = shared / union
+    (x1, y1, x2, y2), (left, top, right, bottom) = box, boxes.T
+    width = np.minimum(right, x2) - np.maximum(left, x1)
+    height = np.minimum(bottom, y2) - np.maximum(top, y1)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    overlaps: npt.NDArray[np.float64] = shared / ((x2 - x1) * (y2 - y1) + (right - left) * (bottom - top) - shared)
     return overlaps
