@@ -18,6 +18,7 @@ examples:
   dinox-mcp serve --transport http --port 8000    serve http://127.0.0.1:8000/mcp
   dinox-mcp detect photo.jpg person "red car" --out annotated.jpg
   dinox-mcp detect 'shelf/*.jpg' box --out annotated/ --json
+  dinox-mcp pull fast                             download a model for the local backend
 
 environment:
   DINOX_API_KEY             key of the DINO-X cloud (https://deepdataspace.com); without one, text, codes and
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     # A command's defaults would replace what was given before the command.
     _add_serve_options(commands.add_parser("serve", help="serve an assistant (the default)"), argparse.SUPPRESS)
     _add_detect_command(commands)
+    _add_pull_command(commands)
     return top
 
 
@@ -124,8 +126,26 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
     _add_common_options(detect, argparse.SUPPRESS)
 
 
+def _add_pull_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pull = commands.add_parser(
+        "pull",
+        help="download a model for the local backend",
+        description="Download a model for the local backend, or what is missing or new of it.",
+    )
+    pull.set_defaults(run=_pull)
+    pull.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a preset, owner/name or owner/name@revision of the hub (default: DINOX_MCP_MODEL, or the device's)",
+    )
+    pull.add_argument("--list", action="store_true", help="list the presets and whether each is here")
+
+
 def _add_common_options(command: argparse.ArgumentParser, default: str | None) -> None:
-    command.add_argument("--backend", default=default, help="auto (default), dinox, embedded, or a plug-in's name")
+    command.add_argument(
+        "--backend", default=default, help="auto (default), dinox, local, embedded, or a plug-in's name"
+    )
     command.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -181,6 +201,15 @@ def _detect(options: argparse.Namespace) -> None:
     # Whatever is set for serving: a person at the command line may read files.
     if not detect(_settings(transport="stdio", **_flags(options, *_COMMON)), options):
         sys.exit(1)
+
+
+def _pull(options: argparse.Namespace) -> None:
+    from dinox_mcp.backends.local.pull import list_presets, pull
+
+    if options.list:
+        list_presets()
+    else:
+        pull(_settings(), options.model)
 
 
 def _flags(options: argparse.Namespace, *names: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dinox_mcp import links, views
 from dinox_mcp.backends.base import Backend, Call, Progress, silent
+from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
@@ -106,7 +107,7 @@ class Detector:
         _, found = self._answers.get(question, (request, None))
         cached = found is not None
         if found is None:
-            found = await backend.detect(image, request, Call(progress, caller.api_key))
+            found = await backend.detect(image, request, Call(progress, caller.api_key, caller.tenant))
             found = _with_limits(found, backend, request)
             if _size((request, found)) <= ANSWERS_BYTES:
                 self._answers[question] = request, found
@@ -165,6 +166,8 @@ class Detector:
         remedy = f"the backend {' or '.join(sorted(others))} can" if others else "no installed backend can"
         if "dinox" in others and not self.settings.api_key:
             remedy += " (dinox needs DINOX_API_KEY, see https://deepdataspace.com)"
+        if "local" in others and not extra.installed():
+            remedy += " (local needs pip install 'dinox-mcp[local]')"
         raise UnsupportedError(f"the backend {backend.name} cannot do {what}; {remedy}; otherwise ask without it")
 
     def _can(self, name: str, able: Callable[[Backend], bool]) -> bool:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     )
 
     # Backends
-    backend: str = Field("auto", description="auto, dinox, embedded, or a plug-in's name")
+    backend: str = Field("auto", description="auto, dinox, local, embedded, or a plug-in's name")
     api_key: SecretStr | None = Field(None, validation_alias="DINOX_API_KEY", description="key of the DINO-X cloud API")
     api_base_url: AnyHttpUrl = Field(
         AnyHttpUrl("https://api.deepdataspace.com"),
@@ -43,6 +43,24 @@ class Settings(BaseSettings):
     upload_max_side: int = Field(1536, ge=64, description="long side of the picture uploaded to the cloud")
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the picture uploaded")
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is kept for the same question")
+
+    # The local backend
+    model: str | None = Field(
+        None,
+        description="a preset (balanced, fast, accurate, sam3, ...), a hub repository as owner/name or "
+        "owner/name@revision, or a folder; unset: by device",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the model's numbers")
+    vocabulary: Path | None = Field(
+        None, description="file of nouns to look for where no prompts are given, instead of the built-in ones"
+    )
+    features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for how the model sees recent pictures")
+    models_max_bytes: int = Field(8192 * MiB, gt=0, description="memory that several models may share")
+    idle_unload_s: float = Field(
+        600, ge=0, description="seconds without a question until a model leaves memory; 0 keeps it"
+    )
+    queue_max: int = Field(64, ge=1, description="questions that may wait for a model")
 
     # Pictures coming in
     allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
@@ -104,7 +122,7 @@ class Settings(BaseSettings):
             return folders
         return tuple(Path(folder).expanduser() for folder in folders if str(folder))
 
-    @field_validator("output_folder")
+    @field_validator("output_folder", "vocabulary")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()

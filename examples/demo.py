@@ -19,6 +19,8 @@ OUT = HERE.parent / "out"
 async def main(picture: Path, prompts: list[str]) -> None:
     """Detect, print the reply that a model would read, and write the picture that it would see."""
     environment = os.environ | {"IMAGE_STORAGE_DIRECTORY": str(OUT)}
+    if picture == SAMPLE:  # it shows what needs neither a key nor a model to download
+        environment.setdefault("DINOX_MCP_BACKEND", "embedded")
     server = StdioServerParameters(command=sys.executable, args=["-m", "dinox_mcp"], env=environment)
     async with Client(server) as client:
         tools = await client.list_tools()

@@ -37,6 +37,7 @@ def qr_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with two pictures of a QR code, one blank picture and one file that is no picture."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("DINOX_MCP_BACKEND", "embedded")
     for name in ("one", "two"):
         save_code(f"parcel {name}", f"{name}.png")
     Path("blank.png").write_bytes(png())

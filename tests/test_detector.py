@@ -131,8 +131,12 @@ async def test_a_wrong_argument_is_named_before_anything_is_asked(arguments: dic
     ("able", "arguments", "message"),
     [
         (Capabilities(), {"include": ["masks"]}, "fake cannot do masks; the backend dinox can"),
-        (Capabilities(prompt_free=False), {}, "fake cannot do prompt-free detection; .*embedded"),
-        (Capabilities(text_prompts=False), {"prompts": "dog"}, "fake cannot do text prompts; .*dinox or embedded"),
+        (Capabilities(prompt_free=False), {}, "fake cannot do prompt-free detection; .*embedded or local"),
+        (
+            Capabilities(text_prompts=False),
+            {"prompts": "dog"},
+            "fake cannot do text prompts; .*embedded or local",
+        ),
     ],
 )
 async def test_what_a_backend_cannot_do_names_one_that_can(

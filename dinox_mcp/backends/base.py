@@ -19,10 +19,14 @@ async def silent(_fraction: float, _message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What comes with one call besides the question: who hears of its progress, and a caller's own key."""
+    """What comes with one call besides the question: who hears of its progress, and a caller's own key.
+
+    `client` is the same for calls of one caller, so that a backend can be fair between several.
+    """
 
     progress: Progress = silent
     api_key: SecretStr | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

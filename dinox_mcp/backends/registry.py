@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 
 from dinox_mcp.backends.base import Backend
+from dinox_mcp.backends.local import extra
 from dinox_mcp.errors import BackendError, DinoxError, SettingsError
 from dinox_mcp.settings import Settings
 
@@ -25,10 +26,15 @@ class Backends:
         return sorted({*installed(), *self._created})
 
     def choose(self, *, caller_has_key: bool = False) -> str:
-        """Name the backend that settings ask for; `auto` is the cloud where there is a key, else embedded."""
+        """Name the backend that settings ask for.
+
+        `auto` is the cloud where there is a key, else the local one where its extra is installed, else embedded.
+        """
         if self._settings.backend != "auto":
             return self._settings.backend
-        return "dinox" if caller_has_key or self._settings.api_key else "embedded"
+        if caller_has_key or self._settings.api_key:
+            return "dinox"
+        return "local" if extra.installed() else "embedded"
 
     def get(self, name: str) -> Backend:
         """Give the backend of a name, created on first use.

@@ -34,8 +34,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def test_auto_is_the_cloud_with_a_key_and_embedded_without() -> None:
-    assert Backends(Settings.load()).choose() == "embedded"
+@pytest.mark.parametrize(("extra", "without_key"), [(True, "local"), (False, "embedded")])
+def test_auto_is_the_cloud_with_a_key_else_local_where_it_is_installed_else_embedded(
+    monkeypatch: pytest.MonkeyPatch, extra: bool, without_key: str
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: extra)
+    assert Backends(Settings.load()).choose() == without_key
     assert Backends(Settings.load()).choose(caller_has_key=True) == "dinox"
     assert Backends(Settings.load(api_key="k")).choose() == "dinox"
     assert Backends(Settings.load(api_key="k", backend="embedded")).choose() == "embedded"
@@ -73,12 +77,14 @@ def test_a_plug_in_that_does_not_load_says_so(plugin: Path) -> None:
     assert "does not load" in str(next(each for each in backends.describe() if each["name"] == "color")["error"])
 
 
-def test_backends_are_described() -> None:
+def test_backends_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: False)
     described = {each["name"]: each for each in Backends(Settings.load()).describe()}
     assert described["dinox"]["outputs"] == ["masks"]
     assert described["dinox"]["labels"] == "any noun"
     assert described["embedded"]["chosen"] is True
-    assert set(installed()) >= {"dinox", "embedded"}
+    assert described["local"]["labels"] == "any noun"
+    assert set(installed()) >= {"dinox", "local", "embedded"}
 
 
 async def test_one_backend_that_fails_to_close_keeps_no_other_open() -> None:

@@ -47,7 +47,7 @@ async def connected(url: str, headers: dict[str, str]) -> AsyncIterator[Client]:
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_a_client_detects_through_a_port(start: Start, transport: str) -> None:
-    server = start(transport)
+    server = start(transport, DINOX_MCP_BACKEND="embedded")
     target = sse_client(server.url) if transport == "sse" else server.url
     async with Client(target) as client:
         reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
@@ -117,7 +117,7 @@ async def test_a_picture_of_several_megabytes_fits_into_a_call(start: Start) -> 
     bitmap = io.BytesIO()
     Image.new("RGB", (1600, 1200)).save(bitmap, "BMP")
     large = f"data:image/bmp;base64,{base64.b64encode(bitmap.getvalue()).decode()}"
-    async with Client(start().url) as client:
+    async with Client(start(DINOX_MCP_BACKEND="embedded").url) as client:
         reply = await client.call_tool("detect_objects", {"image": large, "prompts": "QR code"})
     assert len(large) > 7_000_000
     assert (reply.structured_content or {})["image"] == {"width": 1600, "height": 1200}

@@ -27,7 +27,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "DINOX_MCP_BACKEND": "embedded"},
         )
         self.lines: list[bytes] = []
         self._number = 0
@@ -142,7 +142,7 @@ def test_starting_and_listing_tools_imports_nothing_heavy() -> None:
 @pytest.mark.anyio
 async def test_the_sdks_client_detects_through_the_real_process(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(png(200, 200))
-    parameters = StdioServerParameters(command=SERVER[0], args=SERVER[1:])
+    parameters = StdioServerParameters(command=SERVER[0], args=SERVER[1:], env={"DINOX_MCP_BACKEND": "embedded"})
     async with Client(parameters) as client:
         reply = await client.call_tool("detect_objects", {"image": str(tmp_path / "photo.png"), "prompts": "QR code"})
     assert reply.structured_content is not None

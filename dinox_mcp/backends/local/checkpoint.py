@@ -1,0 +1,187 @@
+"""Loads a model from its folder, whole or not at all."""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from dinox_mcp.backends.local import device as devices
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.families import family_of
+from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.device import Device
+    from dinox_mcp.backends.local.families.base import Adapter, Family
+
+_CONFIG = "config.json"
+_REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+
+# Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
+_COMPUTED = re.compile(r"(^|\.)(position_ids|relative_position_index|num_batches_tracked)$")
+
+# transformers sets torch's default precision while it builds a model: two at once would disturb each other.
+_loading = Lock()
+
+
+def load(folder: Path, device: "Device") -> "Adapter":
+    """Load the model in a folder onto a device and wrap it with its family's adapter; takes seconds.
+
+    Only safetensors are read and no code of the checkpoint runs. Every weight of the model comes from the
+    checkpoint, or there is no model.
+
+    Raises:
+        UnsupportedError: the model's architecture or file format is none of ours.
+        BackendError: files are missing or broken, or memory ran out.
+    """
+    extra.require()
+    kind = family(folder)
+    require_files(str(folder), {path.name for path in folder.iterdir()})
+    weight_files(folder)
+    with devices.memory_explained(device), _loading:
+        model = _load_model(folder, kind, device)
+        with _faults_explained(folder):
+            return kind.adapt(model, folder)
+
+
+def has_weights(folder: Path) -> bool:
+    """Tell whether a folder holds a configuration and all weights; a link to nowhere counts as missing."""
+    try:
+        return (folder / _CONFIG).is_file() and all((folder / name).is_file() for name in weight_files(folder))
+    except BackendError:
+        return False
+
+
+def family(folder: Path) -> "Family":
+    """Find the family of the model in a folder; imports neither torch nor transformers.
+
+    Raises:
+        UnsupportedError: there is none for it.
+        BackendError: the folder has no readable configuration.
+    """
+    return family_of(str(_read(folder / _CONFIG).get("model_type")))
+
+
+def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str]:
+    """Name the files that hold a model's weights: one, or the shards that its index lists.
+
+    `names` are the files that the repository has; without them the folder is asked.
+
+    Raises:
+        BackendError: the index is broken, or one of them is missing.
+    """
+    present = {path.name for path in folder.iterdir() if path.is_file()} if names is None else names
+    if _WEIGHTS in present or _INDEX not in present:
+        shards = {_WEIGHTS}
+    else:
+        index = _read(folder / _INDEX).get("weight_map")
+        shards = set(map(str, index.values())) if isinstance(index, dict) else set()
+        if not shards or any(Path(shard).name != shard for shard in shards):
+            raise BackendError(f"{folder / _INDEX} lists no weights; {_REMEDY}")
+    missing = sorted(shards - set(present))
+    if missing:
+        raise BackendError(f"{folder} lacks {_few(missing)}; {_REMEDY}")
+    return sorted(shards)
+
+
+def require_files(subject: str, names: Iterable[str]) -> None:
+    """Raise UnsupportedError unless these files, by name, are a transformers model with safetensors."""
+    names = set(names)
+    if _CONFIG not in names:
+        raise UnsupportedError(
+            f"{subject} has no config.json, so it is no transformers model; choose a preset, a repository or a folder "
+            "that has one"
+        )
+    if not any(vocabulary <= names for vocabulary in _VOCABULARIES):
+        raise UnsupportedError(
+            f"{subject} has no vocabulary (tokenizer.json), so it is no model that finds what is named; choose another"
+        )
+    if names & {_WEIGHTS, _INDEX}:
+        return
+    pickles = sorted(name for name in names if name.endswith(_PICKLES))
+    if pickles:
+        raise UnsupportedError(
+            f"{subject} has its weights only as {_few(pickles)}; such files can run code and are not loaded: choose a "
+            "model with model.safetensors, or convert it (save_pretrained of transformers)"
+        )
+    raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
+
+
+def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    architecture = kind.architecture(_read(folder / _CONFIG))
+    with _faults_explained(folder):
+        model, report = architecture.from_pretrained(
+            folder,
+            dtype=device.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
+            output_loading_info=True,
+        )
+    _refuse_gaps(folder, model, report)
+    return model.eval().requires_grad_(requires_grad=False).to(device.name)
+
+
+def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
+    """Refuse a model that would be random in part: a renamed weight is both missing and left over."""
+    computed = {name for name, _ in model.named_buffers()} - set(model.state_dict())
+    missing = {name for name in report["missing_keys"] if not _COMPUTED.search(name)}
+    left_over = {name for name in report["unexpected_keys"] if name not in computed and not _COMPUTED.search(name)}
+    problems = [
+        f"{what}: {_few(sorted(names))}"
+        for what, names in (
+            ("missing", missing),
+            ("of another shape", {str(entry[0]) for entry in report["mismatched_keys"]}),
+            ("without a place in the model", left_over),
+            ("unreadable", set(map(str, report["error_msgs"]))),
+        )
+        if names
+    ]
+    if problems:
+        raise BackendError(
+            f"the weights in {folder} do not fit its config.json ({'; '.join(problems)}); fetch the model again, "
+            "name another revision of it (owner/name@revision), or choose another"
+        )
+
+
+@contextmanager
+def _faults_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except DinoxError:
+        raise
+    except Exception as error:
+        if devices.is_about_memory(error):
+            raise
+        # Anything at all: a broken file surfaces in whichever line of transformers first trips over it.
+        line = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BackendError(f"the model in {folder} does not load: {line}; {_REMEDY}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnsupportedError(f"{path.parent} has no {path.name}, so it is no transformers model") from None
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    if not isinstance(content, dict):
+        raise BackendError(f"{path} holds no JSON object; {_REMEDY}")
+    return content
+
+
+def _few(names: Collection[str]) -> str:
+    listed = ", ".join(list(names)[:3])
+    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed  # noqa: PLR2004 - as many as listed

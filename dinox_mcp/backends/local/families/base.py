@@ -1,0 +1,164 @@
+"""The seam between the backend and the model families: prepare a picture, look at it once, ask it many things."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dinox_mcp.geometry import Box
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing found: `label` counts into the labels that were asked for, `score` goes from 0 to 1.
+
+    `bbox` is in pixels of the original picture and may reach over its edge; `mask` (height, width) is at the
+    picture's size, where the family has masks.
+    """
+
+    label: int
+    score: float
+    bbox: Box
+    mask: "npt.NDArray[np.bool_] | None" = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture as a model sees it: `pixels` is float32 (3, height, width), normalised; `size` is the original's.
+
+    Pictures whose `pixels` have the same shape can be looked at in one batch.
+    """
+
+    pixels: "npt.NDArray[np.float32]"
+    size: tuple[int, int]
+
+    @property
+    def size_key(self) -> tuple[int, ...]:
+        """What must be equal for pictures to share a batch."""
+        return self.pixels.shape
+
+
+class ImageState(Protocol):
+    """What a model keeps of one picture, on its own device."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, in bytes."""
+        ...
+
+
+class Adapter(Protocol):
+    """One loaded model. It keeps nothing between calls and is called by one thread at a time.
+
+    Every method may raise `Interrupted` where it runs inside `interruptible`.
+    """
+
+    @property
+    def family(self) -> str:
+        """The name of the architecture, as in the checkpoint's `model_type`."""
+        ...
+
+    @property
+    def reuses_text(self) -> bool:
+        """Whether a label's embedding depends on that label alone, so that it can be kept."""
+        ...
+
+    @property
+    def masks(self) -> bool:
+        """Whether what it finds comes with masks."""
+        ...
+
+    def prepare(self, image: "Image.Image") -> Prepared:
+        """Resize and normalise an RGB picture; needs the CPU only and may run in any thread."""
+        ...
+
+    def encode(self, batch: Sequence[Prepared]) -> Sequence[ImageState]:
+        """Look at pictures of one `size_key`: the costly pass."""
+        ...
+
+    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
+        """Embed labels, one row each (float32, on the CPU); only where `reuses_text`."""
+        ...
+
+    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
+        """Pack labels, by their index, into as few questions as the model's text window allows."""
+        ...
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Name the labels, by their index, of which the model reads only the beginning."""
+        ...
+
+    def find(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        labels: Sequence[str],
+        embeddings: "torch.Tensor | None",
+        min_score: float,
+    ) -> list[Found]:
+        """Find the labels of one chunk in a picture, best first, overlapping boxes included.
+
+        `embeddings` are the rows of `embed` for these labels where `reuses_text`, else None.
+        """
+        ...
+
+
+class Family(Protocol):
+    """What each module of this package offers: the class of a checkpoint, and the adapter around a loaded model."""
+
+    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
+        """Name the transformers class that loads a checkpoint with this `config.json`.
+
+        Raises:
+            UnsupportedError: the checkpoint needs a package that is not installed.
+        """
+        ...
+
+    def adapt(self, model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
+        """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder."""
+        ...
+
+
+class Interrupted(Exception):  # noqa: N818 - it reports a wish, not a fault
+    """The running call was cancelled; raised between two layers of a model."""
+
+
+_running: ContextVar[Event | None] = ContextVar("running", default=None)
+
+
+@contextmanager
+def interruptible(event: Event) -> Iterator[None]:
+    """Let model work of this thread stop, with `Interrupted`, soon after the event is set."""
+    token = _running.set(event)
+    try:
+        check()
+        yield
+    finally:
+        _running.reset(token)
+
+
+def check() -> None:
+    """Raise `Interrupted` if the running call was cancelled."""
+    event = _running.get()
+    if event is not None and event.is_set():
+        raise Interrupted
+
+
+def watch(model: "torch.nn.Module") -> None:
+    """Have each linear map of a model check, before it runs, that its call is still wanted.
+
+    Layers would be too coarse: one of a large model takes over a second on a CPU, a linear map a tenth of that.
+    """
+    from torch.nn import Linear
+
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.register_forward_pre_hook(lambda _module, _inputs: check())

@@ -1,0 +1,314 @@
+"""The life of one model: loaded on the first question, one piece of work at a time, unloaded when nobody asks."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from threading import Condition, Event, Thread
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.local.caches import ImageStates
+from dinox_mcp.backends.local.families.base import ImageState, Interrupted, interruptible
+from dinox_mcp.backends.local.line import Line, Question
+from dinox_mcp.backends.local.model import Loaded, Model
+from dinox_mcp.backends.local.passes import look
+from dinox_mcp.backends.local.room import Room
+from dinox_mcp.errors import BackendError, BusyError, DinoxError
+from dinox_mcp.images.picture import Picture
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+WINDOW_S = 0.003
+"""How long a pass waits for others to share its batch, where batches pay."""
+HEARTBEAT_S = 0.5
+
+
+class Host:
+    """Answers questions to one model in a thread of its own, so that the event loop never waits for a tensor.
+
+    Each picture is looked at once, however many ask about it at the same time. A question whose asker is
+    cancelled leaves the line, or stops the model between two layers, unless others wait for the same picture.
+    Needs asyncio.
+    """
+
+    def __init__(self, model: Model, room: Room, states: ImageStates, *, queue_max: int, idle_s: float) -> None:
+        self._model = model
+        self._room = room
+        self._states = states
+        self._queue_max = queue_max
+        self._idle_s = idle_s
+        self._changed = Condition()  # guards everything below
+        self._line = Line()
+        self._current: Sequence[Question] = ()
+        self._stop = Event()
+        self._stage = (0.0, "loading the model")
+        self._thread: Thread | None = None
+        self._loaded: Loaded | None = None
+        self._in_memory = False
+        self._leaving = False
+        self._closed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded, so that only others' questions are in the way."""
+        return self._loaded is not None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the model takes memory."""
+        return self._in_memory
+
+    async def ask(
+        self,
+        work: Callable[[Loaded, Any], T],
+        *,
+        progress: Progress,
+        picture: Picture | None = None,
+        state: ImageState | None = None,
+        quick: bool = False,
+        client: str = "",
+    ) -> T:
+        """Do a piece of work with the loaded model and with its view of the picture (None if there is no picture).
+
+        A `state` that is known already saves looking. `quick` says that the work takes milliseconds if the model's
+        family reuses text.
+
+        Raises:
+            BusyError: too many wait already.
+            BackendError: the model does not load, or fails.
+        """
+        question = Question(client, work, picture, state, quick)
+        ready = anyio.Event()
+        loop = asyncio.get_running_loop()
+        question.outcome.add_done_callback(lambda _: _wake(loop, ready))
+        self._put(question)
+        try:
+            while not ready.is_set():
+                with anyio.move_on_after(HEARTBEAT_S):
+                    await ready.wait()
+                if not ready.is_set():
+                    await progress(*self._describe(question))
+            answer: T = _result(question.outcome)
+            return answer
+        finally:
+            self._abandon(question)
+
+    def tell(self, fraction: float, message: str) -> None:
+        """Let those who wait for the work in hand know how far it is; called by that work.
+
+        Raises:
+            Interrupted: the host was closed, so the work should stop.
+        """
+        if self._closed:
+            raise Interrupted
+        self._stage = fraction, message
+
+    def leave(self) -> None:
+        """Leave memory after the piece of work in hand, and return when that is done. Not for the event loop."""
+        with self._changed:
+            self._leaving = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._in_memory)
+            self._leaving = False
+
+    async def aclose(self) -> None:
+        """Stop what runs, fail what waits, and leave memory."""
+        with self._changed:
+            self._closed = True
+            self._fail(list(self._line), _closed())
+            self._stop.set()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread:
+            await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True)
+
+    def _put(self, question: Question) -> None:
+        known = self._states.get(self._model.key, question.picture.digest) if question.picture else None
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if len(self._line) >= self._queue_max and question.state is None:
+                raise BusyError(
+                    f"{len(self._line)} questions wait for the model {self._model.key} already; "
+                    "ask again later, or raise DINOX_MCP_QUEUE_MAX"
+                )
+            question.state = question.state or known
+            self._line.put(question)
+            if self._thread is None:
+                self._thread = Thread(target=self._serve, name=f"dinox-mcp {self._model.key}", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _abandon(self, question: Question) -> None:
+        """Do without a question; stop what runs if nobody wants it any more."""
+        with self._changed:
+            question.wanted = False
+            self._line.remove(question)
+            if question in self._current and not self._is_awaited():
+                self._stop.set()
+
+    def _is_awaited(self) -> bool:
+        """Whether anybody waits for what runs: those who asked, or others in line with the same picture."""
+        pictures = {question.picture for question in self._current if question.looks}
+        alike = (question for question in self._line if question.looks and question.picture in pictures)
+        return any(question.wanted for question in self._current) or any(alike)
+
+    def _describe(self, question: Question) -> tuple[float, str]:
+        with self._changed:
+            if self._loaded is None or question not in self._line:
+                return self._stage
+            ahead = self._line.ahead_of(question) + len(self._current)
+        return 0.3, f"waiting for the model, {ahead} {'question' if ahead == 1 else 'questions'} ahead"
+
+    def _fail(self, questions: Sequence[Question], error: DinoxError) -> None:
+        for question in questions:
+            self._line.remove(question)
+            if not question.outcome.done():
+                question.outcome.set_exception(error)
+
+    # What follows runs in the worker thread, which lives from the first question to the end of the model's stay.
+
+    def _serve(self) -> None:
+        while self._wait_for_questions():
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        turn: list[Question] = []
+        try:
+            loaded = self._load()
+            turn = self._take(loaded)
+            self._look(loaded, [question for question in turn if question.looks])
+            for question in turn:
+                self._work(loaded, question)
+            self._room.used(self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            explained = self._explained(error)
+            with self._changed:
+                self._fail(turn or list(self._line), explained)
+
+    def _wait_for_questions(self) -> bool:
+        """Wait until there is one; False when the thread should end. The model leaves memory when its time is up."""
+        while True:
+            with self._changed:
+                waited_in_vain = not self._changed.wait_for(self._has_news, timeout=self._idle_s or None)
+                leaves = self._leaving and self._in_memory
+                if self._line and not self._closed and not leaves:
+                    return True
+            self._unload()
+            with self._changed:
+                if self._closed or (waited_in_vain and not self._line):
+                    self._thread = None
+                    return False
+
+    def _has_news(self) -> bool:
+        return bool(self._line) or self._closed or (self._leaving and self._in_memory)
+
+    def _load(self) -> Loaded:
+        if self._loaded is None:
+            self._stage = 0.0, f"loading the model {self._model.key}"
+            nbytes = self._model.fetch(self.tell)
+            with self._room.entering(self, nbytes):
+                self.tell(0.2, f"loading the model {self._model.key}")
+                self._in_memory = True
+                try:
+                    self._loaded = self._model.load()
+                except BaseException:
+                    self._unload()
+                    raise
+        return self._loaded
+
+    def _unload(self) -> None:
+        """Drop the model and all that it saw, and say so when the memory is free."""
+        if self._in_memory:
+            self._loaded = None
+            self._states.forget(self._model.key)
+            self._model.trim()
+            self._room.left(self)
+        with self._changed:
+            self._in_memory = False
+            self._changed.notify_all()
+
+    def _take(self, loaded: Loaded) -> list[Question]:
+        with self._changed:
+            if loaded.batch > 1 and not any(question.at_once for question in self._line):
+                self._changed.wait_for(lambda: len(self._line) >= loaded.batch or self._closed, WINDOW_S)
+            return self._line.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
+
+    def _look(self, loaded: Loaded, questions: list[Question]) -> None:
+        """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""
+        pictures = [question.picture for question in questions if question.picture]
+        if not pictures:
+            return
+        self._stage = 0.4, "looking at the picture"
+        try:
+            with self._running(questions):
+                views = look(loaded.adapter, pictures)
+        except Interrupted:
+            views = [_closed()] * len(pictures)  # nobody hears it, unless the host was closed
+        answers = [self._explained(view) if isinstance(view, Exception) else view for view in views]
+        with self._changed:
+            for question, picture, view in zip(questions, pictures, answers, strict=True):
+                if isinstance(view, DinoxError):
+                    self._fail([question], view)
+                    continue
+                self._states.put(self._model.key, picture.digest, view)
+                for other in (question, *self._line):
+                    if other.looks and other.picture == picture:
+                        other.state = view
+
+    def _work(self, loaded: Loaded, question: Question) -> None:
+        if question.outcome.done():
+            return
+        self._stage = 0.6, "finding objects"
+        try:
+            with self._running([question]):
+                answer = question.work(loaded, question.state)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
+            question.outcome.set_exception(self._explained(error))
+        else:
+            question.outcome.set_result(answer)
+
+    @contextmanager
+    def _running(self, questions: Sequence[Question]) -> Iterator[None]:
+        """Let the block be stopped, with `Interrupted`, as soon as nobody waits for what it does."""
+        with self._changed:
+            self._current, self._stop = questions, Event()
+            if self._closed or not self._is_awaited():
+                self._stop.set()
+        try:
+            with interruptible(self._stop):
+                yield
+        finally:
+            with self._changed:
+                self._current = ()
+
+    def _explained(self, error: Exception) -> DinoxError:
+        if isinstance(error, Interrupted):
+            return _closed()
+        if isinstance(error, DinoxError):
+            return error
+        logger.warning("the model %s failed", self._model.key, exc_info=error)
+        return self._model.explain(error)
+
+
+def _closed() -> BackendError:
+    return BackendError("the local backend was closed; start it again and ask again")
+
+
+def _wake(loop: asyncio.AbstractEventLoop, ready: anyio.Event) -> None:
+    with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        loop.call_soon_threadsafe(ready.set)
+
+
+def _result(outcome: Future[Any]) -> Any:  # noqa: ANN401 - whatever the work gives
+    """Give what came of a question; errors are made anew, since several may share one."""
+    error = outcome.exception()
+    if error is None:
+        return outcome.result()
+    raise type(error)(str(error))

@@ -1,0 +1,67 @@
+"""How the tests compare an adapter with the calls that transformers documents, on the same weights and pixels."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dinox_mcp.backends.local.families import family_of
+from dinox_mcp.backends.local.families.base import Adapter, Found, interruptible
+
+LABELS = ("person", "red car", "dog", "a cat", "baseball bat", "tree", "wheel", "glove")
+
+
+def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
+    """Load the model alone, as transformers has it."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return family_of(config["model_type"]).architecture(config).from_pretrained(folder, local_files_only=True).eval()
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """Load the model and wrap it."""
+    model = load_model(folder)
+    return family_of(model.config.model_type).adapt(model, folder)
+
+
+def ask(adapter: Adapter, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[Found]:
+    """Ask one question about one picture, in one chunk."""
+    (state,) = adapter.encode([adapter.prepare(image)])
+    embeddings = adapter.embed(labels) if adapter.reuses_text else None
+    return adapter.find(state, labels, embeddings, min_score)
+
+
+@contextmanager
+def cancelled() -> Iterator[None]:
+    """Cancel the running call once it runs."""
+    event = Event()
+    with interruptible(event):
+        event.set()
+        yield
+
+
+def assert_same(found: Sequence[Found], expected: Mapping[str, Any], *, pixels: float, score: float) -> None:
+    """Compare with {scores, labels, boxes}: as many, best first, and each with its label, box and score."""
+    scores, labels, boxes = (torch.as_tensor(expected[key]).numpy() for key in ("scores", "labels", "boxes"))
+    assert len(found) == len(scores)
+    assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+    distance = np.abs(np.array([item.bbox for item in found])[:, None] - boxes[None]).max(-1)
+    distance[np.array([item.label for item in found])[:, None] != labels[None]] = np.inf
+    partners = distance.argmin(1)
+    assert sorted(partners) == list(range(len(scores)))
+    assert distance.min(1).max() <= pixels
+    assert np.abs(np.array([item.score for item in found]) - scores[partners]).max() <= score
+
+
+def as_expected(found: Sequence[Found]) -> dict[str, Any]:
+    """Turn what an adapter found into what `assert_same` compares with."""
+    return {
+        "scores": [item.score for item in found],
+        "labels": [item.label for item in found],
+        "boxes": [item.bbox for item in found],
+    }

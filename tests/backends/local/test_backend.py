@@ -1,0 +1,330 @@
+"""The local backend over models that only pretend, so that all that is not a tensor is tested without waiting."""
+
+# ruff: noqa: ANN401 - options and doubles are whatever a test makes them
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local.families.base import Found
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import DeadlineError, SettingsError, UnsupportedError
+from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.server.app import build_server
+from dinox_mcp.settings import Settings
+from tests.backends.local.fakes import FakeAdapter, FakeModel, FakeState
+from tests.fakes import picture
+
+pytestmark = pytest.mark.anyio
+RED = picture(color="red")
+PLAIN = Call()
+
+
+@dataclass
+class Bench:
+    """A backend over one fake model, closed after the test."""
+
+    folder: Path
+    model: FakeModel = field(default_factory=FakeModel)
+    named: list[str | None] = field(default_factory=list)
+
+    def backend(self, **settings: Any) -> LocalBackend:
+        def models(name: str | None) -> FakeModel:
+            self.named.append(name)
+            return self.model
+
+        return LocalBackend(Settings.load(**settings), models, self.folder)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "labels")
+
+
+def ask(*prompts: str, **options: Any) -> DetectionRequest:
+    return DetectionRequest(prompts=prompts or None, **options)
+
+
+async def test_labels_come_back_as_the_caller_wrote_them(bench: Bench) -> None:
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("Red Car", "DOG"), PLAIN)
+    assert [(one.label, one.score, one.bbox) for one in found.objects] == [
+        ("Red Car", 0.9, (0, 0, 50, 8)),
+        ("DOG", 0.8, (0, 8, 50, 16)),
+    ]
+    assert (found.model, found.notes) == ("fake@1234567", ())
+    await backend.aclose()
+
+
+async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Bench) -> None:
+    bench.model.adapter = FakeAdapter(window=2, reuses_text=False)
+    backend = bench.backend()
+    heard: list[tuple[float, str]] = []
+
+    async def hear(fraction: float, message: str) -> None:
+        heard.append((fraction, message))
+
+    found = await backend.detect(RED, ask("a", "b", "c", "d", "e"), Call(hear))
+    assert bench.model.adapter.asked == [("a", "b"), ("c", "d"), ("e",)]
+    assert sorted(one.label for one in found.objects) == ["a", "b", "c", "d", "e"]
+    assert found.notes == ("the labels were asked for in 3 parts, as the model reads so many at a time",)
+    assert [message for _, message in heard] == ["part 2 of 3", "part 3 of 3"]
+    assert len(bench.model.adapter.batches) == 1
+    await backend.aclose()
+
+
+async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("dog", "an old man with a grey beard", *(f"{n}" * 50 for n in "abc")), PLAIN)
+    quoted = f"'an old man with a grey beard', '{'a' * 40}…', '{'b' * 40}…' and 1 more"
+    assert found.notes == (f"the model reads only the beginning of {quoted}; shorter labels are read whole",)
+    await backend.aclose()
+
+
+async def test_progress_never_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.host.HEARTBEAT_S", 0.05)
+    bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.2, pass_s=0.2), load_s=0.2)
+    backend = bench.backend()
+    fractions: list[float] = []
+
+    async def hear(fraction: float, _message: str) -> None:
+        fractions.append(fraction)
+
+    await backend.detect(RED, ask("a", "b"), Call(hear))
+    assert len(set(fractions)) >= 3
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+    await backend.aclose()
+
+
+async def test_others_come_in_between_the_parts_of_a_long_question(bench: Bench) -> None:
+    bench.model.adapter = FakeAdapter(window=1, reuses_text=False, find_s=0.05)
+    backend = bench.backend()
+    await backend.load()
+    order: list[str] = []
+
+    async def question(client: str, *labels: str) -> None:
+        await backend.detect(RED, ask(*labels), Call(client=client))
+        order.append(client)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(question, "long", *"abcdefgh")
+        await anyio.sleep(0.07)
+        group.start_soon(question, "short", "z")
+    assert order == ["short", "long"]
+    await backend.aclose()
+
+
+async def test_a_cancelled_question_asks_for_no_more_parts(bench: Bench) -> None:
+    bench.model.adapter = FakeAdapter(window=1, reuses_text=False, find_s=0.1)
+    backend = bench.backend()
+    with anyio.move_on_after(0.25):
+        await backend.detect(RED, ask(*"abcdefgh"), PLAIN)
+    asked = len(bench.model.adapter.asked)
+    await anyio.sleep(0.2)
+    assert len(bench.model.adapter.asked) == asked < 4
+    await backend.aclose()
+
+
+async def test_label_embeddings_survive_a_restart(bench: Bench) -> None:
+    for _ in range(2):
+        backend = bench.backend()
+        await backend.detect(RED, ask("dog", "cat"), PLAIN)
+        await backend.aclose()
+    assert bench.model.adapter.embedded == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kept"),
+    [
+        ([("dog", 0.9, (0, 0, 10, 10)), ("dog", 0.8, (0, 0, 10, 9))], ["dog"]),
+        ([("dog", 0.9, (0, 0, 10, 10)), ("dog", 0.8, (0, 0, 10, 7))], ["dog", "dog"]),
+        ([("dog", 0.9, (0, 0, 10, 10)), ("cat", 0.8, (0, 0, 10, 10))], ["dog", "cat"]),
+        ([("dog", 0.9, (5, 5, 5, 50)), ("cat", 0.8, (-50, 0, -1, 10))], []),
+        ([("dog", 0.2, (0, 0, 10, 10)), ("cat", 0.9, (0, 0, 10, 10))], ["cat"]),
+    ],
+    ids=["overlapping", "apart enough", "another label", "empty or outside", "below the score"],
+)
+async def test_each_thing_comes_once_per_label(bench: Bench, boxes: list[Any], kept: list[str]) -> None:
+    bench.model.adapter = Fixed(boxes)
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("dog", "cat"), PLAIN)
+    assert [one.label for one in found.objects] == kept
+    await backend.aclose()
+
+
+async def test_boxes_are_clipped_to_the_picture(bench: Bench) -> None:
+    bench.model.adapter = Fixed([("dog", 0.9, (-5.0, 50.0, 50.0, 140.0))])
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("dog"), PLAIN)
+    assert found.objects[0].bbox == (0, 50, 50, 100)
+    await backend.aclose()
+
+
+async def test_each_label_may_have_its_own_threshold(bench: Bench) -> None:
+    bench.model.adapter = Fixed([(label, score, (0, 0, 9, 9)) for label, score in (("dog", 0.2), ("cat", 0.4))])
+    backend = bench.backend()
+    found = await backend.detect(RED, ask("dog", "cat"), PLAIN, thresholds={"dog": 0.1, "cat": 0.5})
+    assert [one.label for one in found.objects] == ["dog"]
+    await backend.aclose()
+
+
+async def test_a_python_user_may_ask_another_model(bench: Bench) -> None:
+    backend = bench.backend(model="balanced")
+    await backend.detect(RED, ask("dog"), PLAIN)
+    await backend.detect(RED, ask("dog"), PLAIN, model="accurate")
+    assert bench.named == ["balanced", "accurate"]
+    await backend.aclose()
+
+
+async def test_without_prompts_the_vocabulary_is_looked_for(bench: Bench) -> None:
+    backend = bench.backend()
+    found = await backend.detect(RED, ask(), PLAIN)
+    asked = set(bench.model.adapter.asked[0])
+    assert {"person", "car", "automobile", "pizza"} <= asked
+    assert set(bench.model.adapter.embedded) == asked
+    assert found.notes[0] == f"looked for {len(asked)} nouns; what is not among them needs a prompt"
+    await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "named"),
+    [
+        ([("animal", 0.9, (0, 0, 50, 50)), ("dog", 0.6, (0, 0, 50, 49))], [("dog", 0.6)]),
+        ([("animal", 0.9, (0, 0, 50, 50)), ("dog", 0.6, (0, 0, 50, 35))], [("dog", 0.6)]),
+        ([("animal", 0.9, (0, 0, 50, 50)), ("dog", 0.3, (0, 0, 50, 49))], [("animal", 0.9)]),
+        ([("dog", 0.9, (0, 0, 50, 50)), ("animal", 0.8, (0, 0, 50, 40))], [("dog", 0.9)]),
+        (
+            [("puppy", 0.5, (0, 0, 50, 50)), ("animal", 0.9, (0, 0, 50, 49)), ("dog", 0.7, (0, 0, 50, 49))],
+            [("puppy", 0.5)],
+        ),
+        ([("sofa", 0.9, (0, 0, 50, 50)), ("couch", 0.8, (0, 0, 50, 50))], [("sofa", 0.9)]),
+        ([("couch", 0.9, (0, 0, 50, 50))], [("sofa", 0.9)]),
+        ([("tree", 0.9, (0, 0, 50, 50)), ("dog", 0.8, (0, 0, 50, 49))], [("tree", 0.9)]),
+        ([("tree", 0.9, (0, 0, 50, 50)), ("dog", 0.8, (0, 0, 50, 40))], [("tree", 0.9), ("dog", 0.8)]),
+        ([("dog", 0.9, (0, 0, 50, 50)), ("dog", 0.8, (50, 0, 99, 50))], [("dog", 0.9), ("dog", 0.8)]),
+    ],
+    ids=[
+        "the specific name",
+        "also on a similar box",
+        "unless it is unlikely",
+        "the broad one adds nothing",
+        "the most specific of a chain",
+        "synonyms",
+        "the name of a synonym",
+        "one box, two unrelated names",
+        "two boxes, two names",
+        "two of a kind",
+    ],
+)
+async def test_without_prompts_each_thing_has_one_name(bench: Bench, boxes: list[Any], named: list[Any]) -> None:
+    bench.folder.parent.joinpath("nouns.txt").write_text("animal\n  dog\n    puppy\nsofa = couch, tree\n")
+    bench.model.adapter = Fixed(boxes)
+    backend = bench.backend(vocabulary=bench.folder.parent / "nouns.txt")
+    found = await backend.detect(RED, ask(), PLAIN)
+    assert [(one.label, one.score) for one in found.objects] == named
+    await backend.aclose()
+
+
+async def test_a_vocabulary_that_cannot_be_read_is_named(bench: Bench) -> None:
+    backend = bench.backend(vocabulary="/nowhere/nouns.txt")
+    with pytest.raises(SettingsError, match=r"DINOX_MCP_VOCABULARY: /nowhere/nouns.txt cannot be read"):
+        await backend.detect(RED, ask(), PLAIN)
+    await backend.aclose()
+
+
+async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
+    bench.model.adapter = Fixed([("dog", 0.9, (0, 0, 10, 10))], masks=True)
+    backend = bench.backend(model="sam3")
+    assert backend.capabilities.outputs == {"masks"}
+    with_mask = await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
+    without = await backend.detect(RED, ask("dog"), PLAIN)
+    assert with_mask.objects[0].mask is not None
+    assert with_mask.objects[0].mask.size == (100, 100)
+    assert without.objects[0].mask is None
+    await backend.aclose()
+
+
+async def test_other_models_say_which_one_has_masks(bench: Bench) -> None:
+    backend = bench.backend()
+    assert backend.capabilities.outputs == frozenset()
+    with pytest.raises(UnsupportedError, match=r"fake@1234567 has no masks.*DINOX_MCP_MODEL=sam3"):
+        await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
+    await backend.aclose()
+
+
+async def test_the_deadline_frees_the_model_and_says_what_to_do(bench: Bench) -> None:
+    bench.model.adapter = FakeAdapter(pass_s=5)
+    bench.model.load_s = 0.3
+    backend = bench.backend(timeout_s=0.2)
+    with pytest.raises(DeadlineError, match=r"no answer within 0.2 s.*DINOX_MCP_TIMEOUT_S"):
+        await backend.detect(RED, ask("dog"), PLAIN)
+    await anyio.sleep(0.6)
+    assert bench.model.adapter.interrupted == 1
+    await backend.aclose()
+
+
+async def test_without_the_extra_the_backend_says_how_to_install_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.extra.find_spec", lambda _name: None)
+    backend = bench.backend()
+    with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
+        await backend.detect(RED, ask("dog"), PLAIN)
+
+
+async def test_an_assistant_that_cancels_frees_the_model(bench: Bench, tmp_path: Path) -> None:
+    bench.model.adapter = FakeAdapter(pass_s=20)
+    path = tmp_path / "red.png"
+    path.write_bytes(RED.data)
+    detector = Detector(Settings.load(backend="local"), [bench.backend()])
+    async with detector, Client(build_server(detector)) as client:
+        with anyio.move_on_after(0.5):
+            await client.call_tool("detect_objects", {"image": str(path), "prompts": ["dog"]})
+        with anyio.fail_after(2):
+            while not bench.model.adapter.interrupted:  # noqa: ASYNC110 - a thread changes it, without telling
+                await anyio.sleep(0.01)
+
+
+async def test_callers_of_a_detector_share_the_model_fairly(bench: Bench) -> None:
+    backend = bench.backend(backend="local")
+    seen: list[str] = []
+    detect = backend.detect
+
+    async def spy(image: Any, request: Any, call: Call) -> Any:
+        seen.append(call.client)
+        return await detect(image, request, call)
+
+    backend.detect = spy  # type: ignore[method-assign,assignment]
+    from dinox_mcp.caller import Caller
+
+    async with Detector(Settings.load(backend="local"), [backend]) as detector:
+        result = await detector.detect(RED, "dog", caller=Caller(tenant="somebody"))
+    assert result.backend == "local"
+    assert seen == ["somebody"]
+
+
+@dataclass
+class Fixed(FakeAdapter):
+    """Finds given boxes, of those labels that are asked for."""
+
+    boxes: list[tuple[str, float, tuple[float, float, float, float]]] = field(default_factory=list)
+
+    def __init__(self, boxes: list[Any], *, masks: bool = False) -> None:
+        super().__init__(masks=masks)
+        self.boxes = boxes
+
+    def find(self, state: FakeState, labels: Any, embeddings: Any, min_score: float) -> list[Found]:  # noqa: ARG002 - the seam
+        import numpy as np
+
+        mask = np.ones(state.size[::-1], dtype=bool) if self.masks else None
+        return [
+            Found(list(labels).index(label), score, bbox, mask)
+            for label, score, bbox in self.boxes
+            if score >= min_score and label in labels
+        ]

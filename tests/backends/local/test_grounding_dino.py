@@ -1,0 +1,166 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from PIL import Image
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_transforms import center_to_corners_format
+from transformers.utils import ModelOutput
+
+from dinox_mcp.backends.local.families import family_of
+from dinox_mcp.backends.local.families.base import Adapter, Interrupted
+from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
+from tests.backends.local.pictures import picture
+
+Call = Callable[[Image.Image, Sequence[str]], tuple[ModelOutput, BatchFeature]]
+KINDS = ("grounding-dino", "mm-grounding-dino")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) -> Path:
+    return checkpoint(request.param)
+
+
+@pytest.fixture(scope="module")
+def adapter(folder: Path) -> Adapter:
+    return load_adapter(folder)
+
+
+@pytest.fixture(scope="module")
+def call(folder: Path, adapter: Adapter) -> Call:
+    """Ask transformers as it documents it, with the adapter's pixels; give its outputs and its text."""
+    processor, model = hf.AutoProcessor.from_pretrained(folder), load_model(folder)
+
+    def ask_model(image: Image.Image, labels: Sequence[str]) -> tuple[ModelOutput, BatchFeature]:
+        text = processor(text=[list(labels)], return_tensors="pt")
+        with torch.inference_mode():
+            return model(pixel_values=torch.from_numpy(adapter.prepare(image).pixels)[None], **text), text
+
+    return ask_model
+
+
+def by_span(outputs: ModelOutput, text: BatchFeature, image: Image.Image) -> dict[str, Any]:
+    """Score labels over their own tokens, which lie between the stops."""
+    ids = text["input_ids"][0].tolist()
+    stops = [0] + [index for index, token in enumerate(ids) if token == 1012]
+    tokens = outputs.logits[0].sigmoid()
+    scores = torch.stack([tokens[:, a + 1 : b].mean(-1) for a, b in pairwise(stops)], -1)
+    best, labels = scores.max(-1)
+    width, height = image.size
+    boxes = center_to_corners_format(outputs.pred_boxes[0]) * torch.tensor([width, height, width, height])
+    return {"scores": best, "labels": labels, "boxes": boxes}
+
+
+@pytest.mark.parametrize("size", [(200, 120), (128, 128), (75, 311), (640, 427)])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_equals_the_documented_call(call: Call, adapter: Adapter, size: tuple[int, int], count: int) -> None:
+    image, labels = picture(*size), LABELS[:count]
+    outputs, text = call(image, labels)
+    assert_same(ask(adapter, image, labels), by_span(outputs, text, image), pixels=0.05, score=2e-5)
+
+
+def test_reads_letters_that_it_does_not_know_as_the_reference_does(call: Call, adapter: Adapter) -> None:
+    image, labels = picture(200, 120), ["🙂 dog", "Žid", "犬"]
+    outputs, text = call(image, labels)
+    assert_same(ask(adapter, image, labels), by_span(outputs, text, image), pixels=0.05, score=2e-5)
+
+
+def test_keeps_what_transformers_post_processing_keeps(folder: Path, call: Call, adapter: Adapter) -> None:
+    image, labels = picture(200, 120), ["dog", "tree"]
+    everything = ask(adapter, image, labels)
+    threshold = (everything[9].score + everything[10].score) / 2
+    outputs, text = call(image, labels)
+    separators = torch.tensor([0, 2, 4, 5])  # a trained model says nothing at them, this one is random
+    outputs.logits = outputs.logits.index_fill(-1, separators, -torch.inf)
+    expected = hf.AutoProcessor.from_pretrained(folder).post_process_grounded_object_detection(
+        outputs, text["input_ids"], threshold=threshold, text_threshold=threshold, target_sizes=[image.size[::-1]]
+    )[0]
+    found = ask(adapter, image, labels, threshold)
+    assert len(found) == 10
+    names = [replace(item, label=0) for item in found]  # the processor names boxes by decoding tokens, and merges
+    assert_same(names, {**expected, "labels": [0] * 10}, pixels=0.05, score=2e-5)
+    assert {labels[item.label] for item in found} <= set(" ".join(expected["text_labels"]).split())
+
+
+def test_asks_again_without_looking_again(adapter: Adapter) -> None:
+    (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
+    first = adapter.find(state, LABELS[:2], None, 0.0)
+    adapter.find(state, LABELS[2:], None, 0.0)
+    assert adapter.find(state, LABELS[:2], None, 0.0) == first
+    assert first == ask(adapter, picture(200, 120), LABELS[:2])
+
+
+def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:
+    images = [picture(200, 120), picture(200, 120, seed=1)]
+    states = adapter.encode([adapter.prepare(image) for image in images])
+    for image, state in zip(images, states, strict=True):
+        found = adapter.find(state, LABELS, None, 0.0)
+        assert_same(found, as_expected(ask(adapter, image, LABELS)), pixels=0.05, score=2e-5)
+
+
+def test_a_label_answers_to_its_own_tokens_only(adapter: Adapter) -> None:
+    ids, spans = adapter._sentence(["dog", "baseball bat", "tree"])  # type: ignore[attr-defined]
+    words = adapter._tokenizer.convert_ids_to_tokens(ids)  # type: ignore[attr-defined]
+    assert words == ["[CLS]", "dog", ".", "baseball", "bat", ".", "tree", ".", "[SEP]"]
+    assert [words[span] for span in spans] == [["dog"], ["baseball", "bat"], ["tree"]]
+
+
+@pytest.mark.parametrize("label", ["st. dog", "dog? cat", "a [SEP] cat", "...", "🙂", "dog " * 300])
+def test_a_label_stays_one_phrase_whatever_is_in_it(adapter: Adapter, label: str) -> None:
+    assert adapter.chunks([label, "dog"]) in ([[0, 1]], [[0], [1]])
+    ids, (span, _) = adapter._sentence([label, "dog"])  # type: ignore[attr-defined]
+    assert not {101, 102, 1012, 1029}.intersection(ids[span])
+    assert ask(adapter, picture(60, 40), [label])
+
+
+def test_fills_text_windows_in_order_and_loses_no_label(adapter: Adapter) -> None:
+    labels = [f"red dog {index}" for index in range(200)]
+    chunks = adapter.chunks(labels)
+    assert [index for chunk in chunks for index in chunk] == list(range(200))
+    lengths = [len(adapter._sentence([labels[i] for i in chunk])[0]) for chunk in chunks]  # type: ignore[attr-defined]
+    assert max(lengths) <= 256
+    assert min(lengths[:-1]) > 256 - 8
+
+
+def test_a_full_window_reaches_the_model_whole(call: Call, adapter: Adapter) -> None:
+    labels = [f"red dog {index}" for index in range(60)]
+    labels = [labels[index] for index in adapter.chunks(labels)[0]]
+    image = picture(200, 120)
+    outputs, text = call(image, labels)
+    assert_same(ask(adapter, image, labels), by_span(outputs, text, image), pixels=0.05, score=2e-5)
+
+
+def test_the_thinnest_picture_is_looked_at(adapter: Adapter) -> None:
+    assert len(ask(adapter, picture(4000, 2), ["dog"])) == 50
+
+
+def test_is_deterministic(adapter: Adapter) -> None:
+    assert ask(adapter, picture(200, 120), LABELS) == ask(adapter, picture(200, 120), LABELS)
+
+
+def test_a_state_knows_its_size(adapter: Adapter) -> None:
+    (state,) = adapter.encode([adapter.prepare(picture(128, 128))])
+    assert state.nbytes == 4 * (32 * 16 * 16 + 64 * 8 * 8 + 128 * 4 * 4)
+
+
+def test_stops_when_its_call_is_cancelled(adapter: Adapter) -> None:
+    prepared = adapter.prepare(picture(200, 120))
+    (state,) = adapter.encode([prepared])
+    with cancelled(), pytest.raises(Interrupted):
+        adapter.encode([prepared])
+    with cancelled(), pytest.raises(Interrupted):
+        adapter.find(state, ["dog"], None, 0.0)
+    assert adapter.find(state, ["dog"], None, 0.0) == ask(adapter, picture(200, 120), ["dog"])
+
+
+def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
+    model = load_model(folder).to(torch.bfloat16)
+    half = family_of(model.config.model_type).adapt(model, folder)
+    assert half.encode([half.prepare(picture(128, 128))])[0].nbytes == 2 * (32 * 256 + 64 * 64 + 128 * 16)
+    best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
+    assert best.score == pytest.approx(exact.score, abs=0.05)

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from dinox_mcp.backends.local.vocabulary import built_in, parse, read
+from dinox_mcp.errors import SettingsError
+
+
+def test_the_built_in_vocabulary_has_about_1200_nouns_each_once() -> None:
+    vocabulary = built_in()
+    assert 1150 <= len(vocabulary.nouns) <= 1300
+    assert len({noun.casefold() for noun in vocabulary.nouns}) == len(vocabulary.nouns)
+    assert set(vocabulary.names) <= set(vocabulary.nouns)
+
+
+def test_its_nouns_are_lower_case_short_and_without_punctuation() -> None:
+    for noun in built_in().nouns:
+        assert noun == noun.lower()
+        assert len(noun.split()) <= 3
+        assert noun.replace(" ", "").replace("-", "").replace("'", "").isalnum(), noun
+
+
+@pytest.mark.parametrize("noun", ["person", "dog", "pizza", "car", "chair", "hammer", "laptop", "tree", "forklift"])
+def test_everyday_things_are_in_it(noun: str) -> None:
+    assert noun in built_in().nouns
+
+
+@pytest.mark.parametrize(
+    ("narrow", "broad"),
+    [("taxi", "car"), ("taxi", "vehicle"), ("kitten", "cat"), ("kitten", "animal"), ("oven", "kitchen appliance")],
+)
+def test_it_knows_which_names_are_kinds_of_others(narrow: str, broad: str) -> None:
+    assert built_in().is_kind_of(narrow, broad)
+    assert not built_in().is_kind_of(broad, narrow)
+
+
+def test_the_format() -> None:
+    vocabulary = parse(
+        """
+        # a comment
+        vehicle
+          car = automobile   # and another
+            taxi = cab, limousine
+          bus
+        dog, cat
+        """,
+        "test",
+    )
+    assert vocabulary.nouns == ("vehicle", "car", "automobile", "taxi", "cab", "limousine", "bus", "dog", "cat")
+    assert vocabulary.names == ("vehicle", "car", "car", "taxi", "taxi", "limousine", "bus", "dog", "cat")
+    assert vocabulary.is_kind_of("limousine", "vehicle")
+    assert vocabulary.is_kind_of("bus", "vehicle")
+    assert not vocabulary.is_kind_of("bus", "car")
+    assert not vocabulary.is_kind_of("dog", "vehicle")
+
+
+def test_a_list_of_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "nouns.txt"
+    path.write_text("\ufeffAmp Meter\r\n  spare part,valve\r\n", "utf-8")
+    assert read(path).nouns == ("Amp Meter", "spare part", "valve")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "has 0 nouns, not 1 to 5000"),
+        (b"dog\ncat\ndog\n", "line 3: 'dog' stands there twice"),
+        (b"dog, cat\n  puppy\n", "line 2 is indented below several nouns"),
+        (b"\xff\xfe\x00\xd8", "it is no UTF-8 text"),
+        ("\n".join(map(str, range(5001))).encode(), "has 5001 nouns"),
+    ],
+)
+def test_a_file_that_is_no_vocabulary_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "nouns.txt"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith("DINOX_MCP_VOCABULARY: ")
+    assert words in message
+    assert "one noun a line" in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"missing\.txt cannot be read \(No such file"):
+        read(tmp_path / "missing.txt")
