@@ -1,6 +1,7 @@
 """What the documents promise."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -45,9 +46,11 @@ def test_every_local_link_of_the_documents_leads_somewhere() -> None:
 
 
 def run(example: str, *arguments: str) -> str:
-    """Run an example and give what it prints."""
+    """Run an example on the backend that needs nothing and give what it prints."""
     command = [sys.executable, str(ROOT / "examples" / example), *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=120).stdout  # noqa: S603
+    environment = os.environ | {"DINOX_MCP_BACKEND": "embedded"}
+    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=120, env=environment)  # noqa: S603
+    return done.stdout
 
 
 def test_the_demo_shows_what_is_in_the_sample() -> None:
