@@ -59,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        streams.mute()
         sys.exit(_READER_LEFT)
 
 

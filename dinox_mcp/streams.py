@@ -37,14 +37,14 @@ def write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        mute()
+        _mute()
+        if isinstance(error, BrokenPipeError):
+            raise
         raise DinoxError(f"cannot write the results to stdout ({error.strerror}); send them elsewhere") from None
 
 
-def mute() -> None:
+def _mute() -> None:
     """Send what is still buffered nowhere, lest Python complain of it when it ends."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

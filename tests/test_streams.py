@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -52,4 +53,13 @@ def test_a_full_disk_is_one_line_and_nothing_is_left_to_write(monkeypatch: pytes
     with FULL.open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(DinoxError, match="No space left"):
+            streams.write("result")
+
+
+def test_a_reader_that_left_is_told_and_nothing_is_left_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError):
             streams.write("result")
