@@ -125,7 +125,7 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
     _add_common_options(detect, argparse.SUPPRESS)
 
 
-def _add_pull_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_pull_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
     pull = commands.add_parser(
         "pull",
         help="download a model for the local backend",
@@ -192,9 +192,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _detect(options: argparse.Namespace) -> None:
-    for flag, value in _flags(options, *_SERVING).items():
-        if value is not None:
-            raise SettingsError(f"--{flag.replace('_', '-')} is an option of serve, not of detect; leave it out")
+    _refuse(options, "detect", *_SERVING)
     from dinox_mcp.terminal import detect
 
     # Whatever is set for serving: a person at the command line may read files.
@@ -203,12 +201,20 @@ def _detect(options: argparse.Namespace) -> None:
 
 
 def _pull(options: argparse.Namespace) -> None:
+    _refuse(options, "pull", *_SERVING, *_COMMON)
     from dinox_mcp.backends.local.pull import list_presets, pull
 
     if options.list:
         list_presets()
     else:
         pull(_settings(), options.model)
+
+
+def _refuse(options: argparse.Namespace, command: str, *names: str) -> None:
+    """Refuse options given before a command that has no use for them."""
+    for flag, value in _flags(options, *names).items():
+        if value is not None:
+            raise SettingsError(f"--{flag.replace('_', '-')} is no option of {command}; leave it out")
 
 
 def _flags(options: argparse.Namespace, *names: str) -> dict[str, object]:
