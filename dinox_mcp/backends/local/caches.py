@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 MAX_ROWS = 20_000
 """Labels kept per model, in memory and on disk: at most 60 MB of 768 numbers each."""
 BATCH = 64
+MAX_FILES = 16
+"""Models whose label embeddings stay on disk; of more, those that were used longest ago go."""
 PATIENCE_S = 2.0
 """How long to wait for another process that writes."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS rows (label BLOB PRIMARY KEY, used REAL, crc INTEGER, vector BLOB) WITHOUT ROWID"
@@ -157,6 +159,8 @@ class LabelStates:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists():
+                _forget_oldest(self._path.parent)
             with contextlib.closing(sqlite3.connect(self._path, timeout=PATIENCE_S)) as database, database:
                 database.execute(_SCHEMA)
                 work(database)
@@ -166,6 +170,13 @@ class LabelStates:
             logger.warning("the cache of label embeddings %s is damaged and made anew: %s", self._path, error)
             with contextlib.suppress(OSError):
                 self._path.unlink()
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Make room for one more model, whose label embeddings are going to be kept."""
+    files = sorted(folder.glob("*.sqlite"), key=lambda file: file.stat().st_mtime)
+    for file in files[: max(0, len(files) + 1 - MAX_FILES)]:
+        file.unlink()
 
 
 def _digest(label: str) -> bytes:

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -179,3 +180,12 @@ def test_memory_and_disk_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with sqlite3.connect(tmp_path / "fp.sqlite") as database:
         assert database.execute("SELECT count(*) FROM rows").fetchone() == (10,)
     database.close()
+
+
+def test_models_that_were_used_long_ago_leave_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caches, "MAX_FILES", 3)
+    for age, name in enumerate(("newest", "newer", "old", "oldest")):
+        LabelStates(tmp_path, name).rows(["dog"], Embedder())
+        os.utime(tmp_path / f"{name}.sqlite", (1e9 - age, 1e9 - age))
+    LabelStates(tmp_path, "fresh").rows(["dog"], Embedder())
+    assert {path.stem for path in tmp_path.iterdir()} == {"newest", "newer", "fresh"}
