@@ -1,7 +1,6 @@
 """What visualize and zoom do: find the picture and its objects, make the view, say what it shows."""
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.output import save_annotated
+from dinox_mcp.output import save_annotated, tag_of
 from dinox_mcp.schema import DetectedObject
 from dinox_mcp.server.parameters import DrawnObject
 from dinox_mcp.server.replies import count, line
@@ -143,8 +142,7 @@ async def _save(
     detector: Detector, folder: Path, picture: Picture, chosen: Sequence[DetectedObject], style: Style
 ) -> str:
     """Save the full size and say where; a folder that cannot be written costs the file, not the reply."""
-    drawn = repr((picture.digest, chosen, style))
-    tag = hashlib.blake2s(drawn.encode(), digest_size=4).hexdigest()
+    tag = tag_of(picture, chosen, style)
     try:
         path = await detector.draw(partial(save_annotated, folder, picture, chosen, style, tag))
     except SettingsError as error:
