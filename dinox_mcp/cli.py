@@ -35,7 +35,7 @@ detected.
 exit status: 0 all pictures answered, 1 some could not be, or the answers not written, 2 wrong usage or settings
 """
 _READER_LEFT = 141  # as a shell counts a program that SIGPIPE ended
-_SERVING = ("transport", "host", "port", "no_auth")
+_SERVING = ("transport", "host", "port", "no_auth", "warm_up")
 _COMMON = ("backend", "log_level")
 
 
@@ -97,6 +97,9 @@ def _add_serve_options(command: argparse.ArgumentParser, default: str | None) ->
     )
     group.add_argument(
         "--no-auth", action="store_true", default=default, help="serve a network without a token (DINOX_MCP_TOKEN)"
+    )
+    group.add_argument(
+        "--warm-up", action="store_true", default=default, help="load the local model now, not at the first question"
     )
     _add_common_options(command, default)
 

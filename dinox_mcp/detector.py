@@ -12,7 +12,7 @@ from cachetools import TTLCache
 from pydantic import ValidationError
 
 from dinox_mcp import links, views
-from dinox_mcp.backends.base import Backend, Call, Progress, silent
+from dinox_mcp.backends.base import Backend, Call, Loadable, Progress, silent
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
@@ -67,6 +67,15 @@ class Detector:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def warm_up(self) -> str:
+        """Load the chosen backend's model before the first question needs it; gives its name, or nothing.
+
+        Raises:
+            DinoxError: it cannot be had, or does not load.
+        """
+        backend = self.backends.get(self.backends.choose())
+        return await backend.load() if isinstance(backend, Loadable) else ""
 
     async def aclose(self) -> None:
         """Close connections, models and threads."""

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     idle_unload_s: float = Field(
         600, ge=0, description="seconds without a question until a model leaves memory; 0 keeps it"
     )
+    warm_up: bool = Field(False, description="load the model when the server starts, not at the first question")
     queue_max: int = Field(64, ge=1, description="questions that may wait for a model")
 
     # Pictures coming in

@@ -181,6 +181,15 @@ async def test_an_unknown_backend_names_those_that_exist() -> None:
         await Detector(Settings.load(backend="imaginary")).detect(picture())
 
 
+async def test_what_can_be_loaded_ahead_is() -> None:
+    class Loading(FakeBackend):
+        async def load(self) -> str:
+            return "fake-1"
+
+    assert await detector_with(Loading()).warm_up() == "fake-1"
+    assert await detector_with(FakeBackend()).warm_up() == ""
+
+
 async def test_closing_closes_the_backends() -> None:
     backend = FakeBackend()
     async with detector_with(backend):

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -70,4 +70,17 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Free connections, models and threads."""
+        ...
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """A backend that can load what is heavy before the first question needs it."""
+
+    async def load(self) -> str:
+        """Load, and give the name of what is loaded.
+
+        Raises:
+            BackendError: it cannot be had, or does not load.
+        """
         ...

@@ -5,15 +5,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
 import uvicorn
 
 from dinox_mcp.backends.registry import find
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import SettingsError
+from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.server.app import build_server
 from dinox_mcp.server.http import build_app, check_exposure
 from dinox_mcp.settings import Settings
@@ -50,7 +50,8 @@ async def _serve_stdio(settings: Settings) -> None:
 
         leaving: list[asyncio.Task[None]] = []
         _on_stop_signal(lambda: leaving.append(asyncio.create_task(leave())))
-        await build_server(detector).run_stdio_async()
+        async with _warming_up(detector):
+            await build_server(detector).run_stdio_async()
 
 
 async def _serve_http(settings: Settings, listener: socket.socket) -> None:
@@ -67,7 +68,26 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
         where = f"[{host}]" if ":" in host else host
         sys.stderr.write(f"dinox-mcp serves http://{where}:{port}{path}\n")
         sys.stderr.flush()
-        await server.serve(sockets=[listener])
+        async with _warming_up(detector):
+            await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def _warming_up(detector: Detector) -> AsyncIterator[None]:
+    """Load the model while the server already answers, where the settings ask for it."""
+
+    async def load() -> None:
+        try:
+            await detector.warm_up()
+        except DinoxError as error:
+            sys.stderr.write(f"dinox-mcp: warming up failed: {error}\n")
+            sys.stderr.flush()
+
+    async with anyio.create_task_group() as group:
+        if detector.settings.warm_up:
+            group.start_soon(load)
+        yield
+        group.cancel_scope.cancel()
 
 
 class _Server(uvicorn.Server):

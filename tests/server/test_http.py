@@ -168,6 +168,15 @@ async def test_a_signal_ends_a_server_with_open_streams(start: Start) -> None:
     assert server.popen.returncode == 0
 
 
+async def test_a_model_that_cannot_be_loaded_ahead_is_told_and_the_server_serves_on(start: Start) -> None:
+    server = start(DINOX_MCP_WARM_UP="1", DINOX_MCP_BACKEND="local", DINOX_MCP_MODEL="/nowhere/at-all")
+    assert server.popen.stderr is not None
+    line = await anyio.to_thread.run_sync(server.popen.stderr.readline)
+    assert line.startswith(b"dinox-mcp: warming up failed: ")
+    async with Client(server.url) as client:
+        assert len((await client.list_tools()).tools) == 4
+
+
 def test_a_taken_port_is_one_clear_line(start: Start) -> None:
     port = start().root.rpartition(":")[2]
     done = subprocess.run(  # noqa: S603 - our own program
