@@ -1,20 +1,24 @@
 """QR codes and barcodes with their content, by OpenCV."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import cv2
+import numpy as np
 
 from dinox_mcp.backends.embedded import bars
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, same_place
 from dinox_mcp.backends.embedded.pixels import View, around, tiles, views
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
 Told = Callable[[float], None]
 
 _QR_SIDE = 500  # a code is read best when enlarged or reduced to about this height
-_BAR_SIDES = (400, 800)
+_BAR_SIDES, _BAR_MARGINS = (300, 500, 800), (0.3, 1.0)
 _LEAST_TILE = 500
+_PIECE = 0.2  # barcodes that overlap so much are pieces of one, as tiles cut it
+_SOFTENED = 0.5  # bars drawn by a program are found better softened, and read better as they are
 
 
 class CodeReader:
@@ -42,15 +46,19 @@ class CodeReader:
         OpenCV looks for codes of a certain share of the picture, so smaller ones are looked for in tiles.
         """
         side = max(_LEAST_TILE, max(gray.shape) // 5)
-        looks = [View(gray), *tiles(gray, side, side // 2)]
+        soft = np.asarray(cv2.GaussianBlur(gray, (0, 0), _SOFTENED), np.uint8)
+        looks = [view for pixels in (gray, soft) for view in (View(pixels), *tiles(pixels, side, side // 2))]
         found: list[Finding] = []
         for done, view in enumerate(looks):
             tell(done / len(looks))
             found += self._bars_in(view, gray)
-        for item in [item for item in once(found) if not item.text]:
-            for height in _BAR_SIDES:
-                found += self._bars_in(around(gray, item.quad, 0.3, height), gray)
-        return once(found)
+        for item in [item for item in once(found, _PIECE) if not item.text]:
+            for margin, height in product(_BAR_MARGINS, _BAR_SIDES):
+                closer = list(self._bars_in(around(gray, item.quad, margin, height), gray))
+                found += closer
+                if any(same_place(item.quad, other.quad) for other in closer if other.text):
+                    break
+        return once(found, _PIECE)
 
     def _qr_in(self, view: View) -> Iterator[tuple[Quad, str | None]]:
         try:

@@ -44,21 +44,21 @@ def share_inside(inner: Quad, outer: Quad) -> float:
     return float(shared) / size
 
 
-def same_place(a: Quad, b: Quad) -> bool:
-    """Tell whether two shapes are views of one thing: most of the smaller lies in the larger."""
+def same_place(a: Quad, b: Quad, least: float = 0.6) -> bool:
+    """Tell whether two shapes are views of one thing: so much of the smaller lies in the larger."""
     small, large = sorted((a, b), key=cv2.contourArea)
-    return share_inside(small, large) > 0.6  # noqa: PLR2004 - neighbours do not overlap, views of one thing do
+    return share_inside(small, large) > least
 
 
-def once(findings: Iterable[Finding]) -> list[Finding]:
-    """Keep each thing once, as the view that read it best: with text before without, then by score."""
-    ranked = sorted(findings, key=lambda item: (item.text is None, -(item.score or 0.0)))
+def once(findings: Iterable[Finding], least: float = 0.6) -> list[Finding]:
+    """Keep each thing once, as the view that read it best: with text before without, by score, by size."""
+    ranked = sorted(findings, key=lambda item: (item.text is None, -(item.score or 0.0), -cv2.contourArea(item.quad)))
     low = np.array([found.quad.min(axis=0) for found in ranked]).reshape(-1, 2)
     high = np.array([found.quad.max(axis=0) for found in ranked]).reshape(-1, 2)
     kept: list[int] = []
     for index, found in enumerate(ranked):
         meets = (low[kept] < high[index]).all(axis=1) & (high[kept] > low[index]).all(axis=1)
-        if not any(same_place(found.quad, ranked[kept[near]].quad) for near in np.flatnonzero(meets)):
+        if not any(same_place(found.quad, ranked[kept[near]].quad, least) for near in np.flatnonzero(meets)):
             kept.append(index)
     return [ranked[index] for index in kept]
 
