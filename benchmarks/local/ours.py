@@ -1,0 +1,80 @@
+"""The local backend, asked as the server asks it. Run as a process of its own."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from benchmarks.local.child import serve
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.settings import Settings
+
+Labels = list[str] | None
+
+
+class Ours:
+    """One backend; what it knows of labels lies in `cache`, and the model leaves after `idle_s` without questions."""
+
+    def __init__(self, folder: str, min_score: float, cache: Path, idle_s: float) -> None:
+        self._settings = Settings(backend="local", model=folder, device="cpu", idle_unload_s=idle_s)
+        self._backend = LocalBackend(self._settings, cache=cache)
+        self._min_score = min_score
+
+    async def ask(self, picture: str, labels: Labels, client: str = "") -> tuple[float, int]:
+        """Ask a question: seconds from the picture's file to its boxes, and how many."""
+        started = time.perf_counter()
+        image = Picture.from_bytes(await asyncio.to_thread(Path(picture).read_bytes))
+        request = DetectionRequest(prompts=None if labels is None else tuple(labels), min_score=self._min_score)
+        found = await self._backend.detect(image, request, Call(client=client))
+        return time.perf_counter() - started, len(found.objects)
+
+    async def cancel(self, picture: str, labels: list[str], after_s: float) -> float | None:
+        """Cancel a question: seconds until the model takes up another's work, or None if the answer came before."""
+        question = asyncio.create_task(self.ask(picture, labels, "impatient"))
+        await asyncio.sleep(after_s)
+        if question.done():
+            return None
+        started = time.perf_counter()
+        question.cancel()
+        await self._backend.load()
+        return time.perf_counter() - started
+
+    async def one_client(self, pictures: list[str], labels: list[str]) -> float:
+        """Ask about one picture after the other; the seconds for all."""
+        started = time.perf_counter()
+        for picture in pictures:
+            await self.ask(picture, labels)
+        return time.perf_counter() - started
+
+    async def clients(self, pictures: list[str], labels: list[str]) -> float:
+        """Have as many clients as pictures ask at once; the seconds for all."""
+        started = time.perf_counter()
+        await asyncio.gather(*(self.ask(picture, labels, picture) for picture in pictures))
+        return time.perf_counter() - started
+
+
+def imports() -> None:
+    """Import what a model needs, and no more."""
+    import torch  # noqa: F401
+    from transformers import AutoTokenizer, Owlv2ForObjectDetection  # noqa: F401 - imported for their size
+
+
+def main(folder: str, min_score: str, cache: str, idle_s: str) -> None:
+    """Answer questions, all in one event loop."""
+    ours = Ours(folder, float(min_score), Path(cache), float(idle_s))
+    with asyncio.Runner() as runner:
+
+        def waiting(work: Callable[..., Coroutine[Any, Any, object]]) -> Callable[..., object]:
+            return lambda **arguments: runner.run(work(**arguments))
+
+        asked = {work.__name__: waiting(work) for work in (ours.ask, ours.cancel, ours.one_client, ours.clients)}
+        serve({**asked, "imports": imports, "ready": lambda: None})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
