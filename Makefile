@@ -45,8 +45,8 @@ clean:
 	$(PIP) install --group dev
 	touch $@
 
+# Made only when it works: otherwise the next run tries again.
 .venv/local: .venv/dev constraints.txt
 	rm -f .venv/no-local
-	$(PIP) install --constraint constraints.txt --editable '.[local]' 2> .venv/no-local.log \
+	$(PIP) install --constraint constraints.txt --editable '.[local]' 2> .venv/no-local.log && touch $@ \
 	  || { tail -3 .venv/no-local.log >&2; test '$(LOCAL)' != required && mv .venv/no-local.log .venv/no-local; }
-	touch $@
