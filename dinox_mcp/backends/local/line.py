@@ -36,7 +36,7 @@ class Question:
 
     @property
     def at_once(self) -> bool:
-        """Whether serving it first delays nobody."""
+        """Whether serving it first delays the others only a little."""
         return self.quick and not self.looks
 
 
@@ -45,6 +45,7 @@ class Line:
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, deque[Question]] = OrderedDict()
+        self._overtaken = False
 
     def __len__(self) -> int:
         return sum(map(len, self._clients.values()))
@@ -67,16 +68,26 @@ class Line:
             del self._clients[question.client]
         return True
 
+    def next(self, *, quick_first: bool = True) -> Question | None:
+        """Tell which question `take` would begin with; None if nobody waits."""
+        overtakes = quick_first and not self._overtaken
+        at_once = next((question for question in self if question.at_once), None) if overtakes else None
+        return at_once or self._head()
+
     def take(self, passes: int = 1, *, quick_first: bool = True) -> list[Question]:
         """Take the next question; if it needs a vision pass, up to `passes` that do, of different pictures.
 
-        What can be answered at once goes first. A client that was served goes to the end.
+        What can be answered at once goes first, but only one between two turns: a client that always has such
+        questions must not keep the others waiting. A client whose turn it was goes to the end.
         """
-        at_once = next((question for question in self if question.at_once), None) if quick_first else None
-        first = at_once or next(self._heads(), None)
+        first = self.next(quick_first=quick_first)
         if first is None:
             return []
-        self._serve(first)
+        self._overtaken = first is not self._head()
+        if self._overtaken:
+            self.remove(first)  # the client's own turn is still to come
+        else:
+            self._serve(first)
         taken = [first]
         digests = {first.picture.digest} if first.picture and first.looks else set()
         while first.looks and len(taken) < passes:
@@ -94,6 +105,9 @@ class Line:
         before = sum(min(len(questions), place + 1) for name, questions in self._clients.items())
         later = list(self._clients)[list(self._clients).index(question.client) + 1 :]
         return before - 1 - sum(len(self._clients[name]) > place for name in later)
+
+    def _head(self) -> Question | None:
+        return next(self._heads(), None)
 
     def _heads(self) -> Iterator[Question]:
         for questions in self._clients.values():

@@ -56,6 +56,17 @@ def test_what_can_be_answered_at_once_goes_first() -> None:
     assert line.take(quick_first=False) == [slow]
 
 
+def test_a_client_that_always_has_a_quick_question_does_not_keep_others_waiting() -> None:
+    state = FakeState((0, 0, 255), (1, 1))
+    slow = [question(client, picture=RED) for client in ("modest", "shy", "greedy")]
+    line = line_of(*slow)
+    served = []
+    for _ in range(8):  # each time, the greedy client asks again before the turn
+        line.put(question("greedy", picture=BLUE, state=state, quick=True))
+        served += line.take()
+    assert [served.index(one) for one in slow] == [1, 3, 5]
+
+
 def test_passes_over_different_pictures_are_taken_together() -> None:
     red, again, blue = question("a", picture=RED), question("b", picture=RED), question("c", picture=BLUE)
     assert drain(line_of(red, again, blue), passes=8) == [[red, blue], [again]]
