@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import groupby
 
-from dinox_mcp.backends.local.families.base import Adapter, ImageState, Interrupted, Prepared
+from dinox_mcp.backends.local.families.base import Adapter, ImageState, Interrupted, Prepared, check
 from dinox_mcp.images.picture import Picture
 
 
@@ -34,14 +35,19 @@ def look(adapter: Adapter, pictures: Sequence[Picture]) -> list[ImageState | Exc
 def _prepare_all(adapter: Adapter, pictures: Sequence[Picture]) -> list[Prepared | Exception]:
     def prepare(picture: Picture) -> Prepared | Exception:
         try:
-            return adapter.prepare(picture.rgb())
+            pixels = picture.rgb()
+            check()  # decoding a large picture takes a while, and so does resizing it
+            return adapter.prepare(pixels)
+        except Interrupted:
+            raise
         except Exception as error:  # noqa: BLE001 - a damaged picture is its asker's problem alone
             return error.with_traceback(None)
 
     if len(pictures) == 1:
         return [prepare(pictures[0])]
     with ThreadPoolExecutor(len(pictures)) as threads:
-        return list(threads.map(prepare, pictures))
+        contexts = [copy_context() for _ in pictures]  # without it, `check` in a thread would know of no cancellation
+        return list(threads.map(lambda context, picture: context.run(prepare, picture), contexts, pictures))
 
 
 def _encode_all(adapter: Adapter, batch: Sequence[Prepared]) -> list[ImageState | Exception]:
