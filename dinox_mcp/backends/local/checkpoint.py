@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -26,6 +27,12 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
 _COMPUTED = re.compile(r"(^|\.)(position_ids|relative_position_index|num_batches_tracked)$")
+
+# A configuration describes layers. These would choose code that runs, fetched from the hub even, or other weights.
+_CHOOSES_CODE = re.compile(
+    r"_?(attn|experts)_implementation.*|auto_map|.*kernel_config|use_kernels|fusion_config|transformers_weights"
+)
+_QUANTIZED = ("quantization_config", "compression_config")
 
 # transformers sets torch's default precision while it builds a model: two at once would disturb each other.
 _loading = Lock()
@@ -119,19 +126,51 @@ def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    architecture = kind.architecture(_read(folder / _CONFIG))
+    described = _description(folder)
+    architecture = kind.architecture(described)
     with _faults_explained(folder):
         model, report = architecture.from_pretrained(
             folder,
+            config=_configuration(architecture, described),
             dtype=device.dtype,
             local_files_only=True,
             use_safetensors=True,
             weights_only=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
             output_loading_info=True,
         )
     _refuse_gaps(folder, model, report)
     return model.eval().requires_grad_(requires_grad=False).to(device.name)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """Read a model's configuration without what would choose code; refuse weights that need more than torch."""
+    whole = _read(folder / _CONFIG)
+    if any(part.get(key) for part in _parts(whole) for key in _QUANTIZED):
+        raise UnsupportedError(
+            f"the model in {folder} is quantized (quantization_config in its config.json), which the local backend "
+            "cannot run; choose its original, or another"
+        )
+    for part in _parts(whole):
+        for key in [key for key in part if _CHOOSES_CODE.fullmatch(key)]:
+            del part[key]
+    return whole
+
+
+def _parts(content: object) -> Iterator[dict[str, Any]]:
+    """Walk through all objects of a JSON document."""
+    if isinstance(content, dict):
+        yield content
+    for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _parts(inner)
+
+
+def _configuration(architecture: Any, described: Mapping[str, Any]) -> Any:  # noqa: ANN401 - classes of transformers
+    """Make transformers' own configuration; it finds the part that is meant only when it reads a file."""
+    with tempfile.TemporaryDirectory(prefix="dinox-mcp-") as folder:
+        (Path(folder) / _CONFIG).write_text(json.dumps(described), encoding="utf-8")
+        return architecture.config_class.from_pretrained(folder, local_files_only=True)
 
 
 def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # noqa: ANN401

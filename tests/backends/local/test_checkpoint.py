@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from dinox_mcp.backends.local import checkpoint as checkpoints
 from dinox_mcp.backends.local import extra
@@ -124,6 +125,38 @@ def test_code_of_the_checkpoint_never_runs(folder: Path, tmp_path: Path) -> None
     edit_config(folder, auto_map={"AutoModel": "modeling_evil.Evil", "AutoConfig": "modeling_evil.Evil"})
     assert checkpoints.load(folder, CPU)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_configuration_chooses_no_code(folder: Path, monkeypatch: pytest.MonkeyPatch, key: str, inner: bool) -> None:
+    chosen: list[object] = []
+    check = PreTrainedModel.get_correct_attn_implementation
+
+    def listen(self: PreTrainedModel, wanted: str | None, *arguments: object, **options: object) -> str:
+        chosen.append(wanted)
+        return check(self, wanted, *arguments, **options)
+
+    monkeypatch.setattr(PreTrainedModel, "get_correct_attn_implementation", listen)
+    fetched = {key: "kernels-community/evil"}
+    vision = json.loads((folder / "config.json").read_text())["vision_config"]
+    edit_config(folder, **({"vision_config": {**vision, **fetched}} if inner else fetched))
+    assert checkpoints.load(folder, CPU)
+    assert chosen
+    assert "kernels-community/evil" not in chosen
+
+
+@pytest.mark.parametrize("place", ["quantization_config", "text_config"])
+def test_quantized_weights_are_refused(folder: Path, place: str) -> None:
+    how = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    edit_config(folder, **{place: how if place == "quantization_config" else {"quantization_config": how}})
+    with pytest.raises(UnsupportedError, match=r"is quantized \(quantization_config .*choose its original"):
+        checkpoints.load(folder, CPU)
+
+
+def test_other_weights_than_those_that_were_checked_are_never_read(folder: Path) -> None:
+    edit_config(folder, transformers_weights="adapter_model.bin")
+    assert checkpoints.load(folder, CPU)
 
 
 @pytest.mark.parametrize("size", [0, 7, 1000, -1])

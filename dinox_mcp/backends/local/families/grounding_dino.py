@@ -37,7 +37,7 @@ def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return GroundingDino(model, tokenizer, Preprocessor.from_folder(folder, least=_LEAST_SIDE))
 
 

@@ -33,7 +33,7 @@ def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return Owl(model, tokenizer, Preprocessor.from_folder(folder, square=model.config.model_type == "owlv2"))
 
 
