@@ -106,9 +106,10 @@ class LocalBackend:
         with anyio.move_on_after(self._settings.timeout_s) as limit:
             start, found = await self._find(host, image, labels, least, call)
         if limit.cancelled_caught:
+            kept = "the picture and most labels" if host.keeps_labels else "the picture"
             raise DeadlineError(
-                f"the model gave no answer within {self._settings.timeout_s:g} s; ask again (what it saw of the "
-                "picture and most labels is kept), ask for fewer labels, choose a faster model "
+                f"the model gave no answer within {self._settings.timeout_s:g} s; ask again (what it made of "
+                f"{kept} is kept), ask for fewer labels, choose a faster model "
                 "(DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
             )
         masks = "masks" in request.include

@@ -60,6 +60,12 @@ class Host:
         return self._loaded is not None
 
     @property
+    def keeps_labels(self) -> bool:
+        """Whether what the model makes of a label is kept, as far as is known: only while it is loaded."""
+        loaded = self._loaded
+        return loaded is not None and loaded.adapter.reuses_text
+
+    @property
     def in_memory(self) -> bool:
         """Whether the model takes memory."""
         return self._in_memory
@@ -77,7 +83,7 @@ class Host:
         """Do a piece of work with the loaded model and with its view of the picture (None if there is no picture).
 
         A `state` that is known already saves looking. `quick` says that the work takes milliseconds if the model's
-        family reuses text.
+        family reuses text. Work without picture and state takes no time; it goes first, as soon as the model is loaded.
 
         Raises:
             BusyError: too many wait already.
@@ -133,9 +139,10 @@ class Host:
         with self._changed:
             if self._closed:
                 raise _closed()
-            if len(self._line) >= self._queue_max and question.state is None:
+            waiting = sum(other.light == question.light for other in self._line)
+            if waiting >= self._queue_max and question.state is None:
                 raise BusyError(
-                    f"{len(self._line)} questions wait for the model {self._model.key} already; "
+                    f"{waiting} questions wait for the model {self._model.key} already; "
                     "ask again later, or raise DINOX_MCP_QUEUE_MAX"
                 )
             question.state = question.state or known
@@ -236,9 +243,11 @@ class Host:
 
     def _take(self, loaded: Loaded) -> list[Question]:
         with self._changed:
-            if loaded.batch > 1 and not any(question.at_once for question in self._line):
+            quick_first = loaded.adapter.reuses_text
+            first = self._line.next(quick_first=quick_first)
+            if loaded.batch > 1 and first and first.looks:
                 self._changed.wait_for(lambda: len(self._line) >= loaded.batch or self._closed, WINDOW_S)
-            return self._line.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
+            return self._line.take(loaded.batch, quick_first=quick_first)
 
     def _look(self, loaded: Loaded, questions: list[Question]) -> None:
         """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""

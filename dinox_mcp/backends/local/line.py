@@ -35,6 +35,11 @@ class Question:
         return self.picture is not None and self.state is None
 
     @property
+    def light(self) -> bool:
+        """Whether it is about the model alone, so that it takes no time."""
+        return self.picture is None and self.state is None
+
+    @property
     def at_once(self) -> bool:
         """Whether serving it first delays the others only a little."""
         return self.quick and not self.looks
@@ -70,6 +75,9 @@ class Line:
 
     def next(self, *, quick_first: bool = True) -> Question | None:
         """Tell which question `take` would begin with; None if nobody waits."""
+        light = next((question for question in self if question.light), None)
+        if light:
+            return light
         overtakes = quick_first and not self._overtaken
         at_once = next((question for question in self if question.at_once), None) if overtakes else None
         return at_once or self._head()
@@ -77,12 +85,16 @@ class Line:
     def take(self, passes: int = 1, *, quick_first: bool = True) -> list[Question]:
         """Take the next question; if it needs a vision pass, up to `passes` that do, of different pictures.
 
-        What can be answered at once goes first, but only one between two turns: a client that always has such
-        questions must not keep the others waiting. A client whose turn it was goes to the end.
+        What takes no time goes first. Then comes what can be answered at once, but only one between two turns: a
+        client that always has such questions must not keep the others waiting. A client whose turn it was goes to
+        the end.
         """
         first = self.next(quick_first=quick_first)
         if first is None:
             return []
+        if first.light:
+            self.remove(first)
+            return [first]
         self._overtaken = first is not self._head()
         if self._overtaken:
             self.remove(first)  # the client's own turn is still to come

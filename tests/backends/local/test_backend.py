@@ -269,6 +269,17 @@ async def test_the_deadline_frees_the_model_and_says_what_to_do(bench: Bench) ->
     await backend.aclose()
 
 
+@pytest.mark.parametrize(
+    ("reuses_text", "kept"), [(True, "the picture and most labels is kept"), (False, "of the picture is kept")]
+)
+async def test_the_deadline_promises_only_what_the_family_keeps(bench: Bench, reuses_text: bool, kept: str) -> None:
+    bench.model.adapter = FakeAdapter(pass_s=5, reuses_text=reuses_text)
+    backend = bench.backend(timeout_s=0.1)
+    with pytest.raises(DeadlineError, match=kept):
+        await backend.detect(RED, ask("dog"), PLAIN)
+    await backend.aclose()
+
+
 async def test_without_the_extra_the_backend_says_how_to_install_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

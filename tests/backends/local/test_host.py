@@ -215,6 +215,23 @@ async def test_a_full_line_refuses_more() -> None:
     await host.aclose()
 
 
+async def test_who_waits_for_the_model_alone_takes_no_place_in_line_and_is_answered_first() -> None:
+    model = FakeModel(adapter=FakeAdapter(pass_s=0.2, reuses_text=False), load_s=0.1)
+    host = host_of(model, queue_max=1)
+    answered: list[str] = []
+
+    async def ask(name: str, image: Picture | None) -> None:
+        await host.ask(lambda _loaded, _state: None, picture=image, client=name, progress=silent)
+        answered.append(name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "about a picture", RED)
+        await anyio.sleep(0.02)
+        group.start_soon(ask, "about the model", None)
+    assert answered == ["about the model", "about a picture"]
+    await host.aclose()
+
+
 async def test_progress_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.backends.local.host.HEARTBEAT_S", 0.05)
     model = FakeModel(adapter=FakeAdapter(pass_s=0.3), load_s=0.2)
@@ -313,6 +330,15 @@ async def test_passes_that_arrive_together_are_batched_by_size_where_that_pays()
             group.start_soon(ask, image)
     assert len(answers) == 6
     assert sorted(len(batch) for batch in model.adapter.batches) == [2, 3]
+    await host.aclose()
+
+
+async def test_only_passes_wait_for_others_to_share_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = host_of(FakeModel(adapter=FakeAdapter(reuses_text=False), batch=8))
+    await look(host, RED)
+    monkeypatch.setattr("dinox_mcp.backends.local.host.WINDOW_S", 5)
+    with anyio.fail_after(1):
+        assert await look(host, RED, quick=False) == (255, 0, 0)
     await host.aclose()
 
 

@@ -4,10 +4,11 @@ from dinox_mcp.backends.local.line import Line, Question
 from tests.backends.local.fakes import FakeState
 from tests.fakes import picture
 
-RED, BLUE = picture(color="red"), picture(color="blue")
+RED, BLUE, GREEN = (picture(color=color) for color in ("red", "blue", "lime"))
 
 
 def question(client: str = "", **options: object) -> Question:
+    options = {"picture": GREEN, **options}
     return Question(client, lambda _loaded, state: state, **options)  # type: ignore[arg-type]
 
 
@@ -65,6 +66,15 @@ def test_a_client_that_always_has_a_quick_question_does_not_keep_others_waiting(
         line.put(question("greedy", picture=BLUE, state=state, quick=True))
         served += line.take()
     assert [served.index(one) for one in slow] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("quick_first", [True, False])
+def test_what_is_about_the_model_alone_goes_first_and_costs_nobody_a_turn(quick_first: bool) -> None:
+    state = FakeState((0, 0, 255), (1, 1))
+    slow, quick, light = question("a"), question("b", state=state, quick=True), question("b", picture=None)
+    line = line_of(slow, quick, light)
+    assert line.take(quick_first=quick_first) == [light]
+    assert line.take(quick_first=quick_first) == [quick if quick_first else slow]
 
 
 def test_passes_over_different_pictures_are_taken_together() -> None:
