@@ -55,7 +55,7 @@ def load(folder: Path, device: "Device") -> "Adapter":
     with devices.memory_explained(device), _loading:
         model = _load_model(folder, kind, device)
         with _faults_explained(folder):
-            return kind.adapt(model, folder)
+            return kind.adapt(model, folder, device.dtype)
 
 
 def has_weights(folder: Path) -> bool:
@@ -122,6 +122,7 @@ def require_files(subject: str, names: Iterable[str]) -> None:
 
 
 def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+    import torch
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -132,7 +133,7 @@ def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa:
         model, report = architecture.from_pretrained(
             folder,
             config=_configuration(architecture, described),
-            dtype=device.dtype,
+            dtype=torch.float32,  # what was rounded here would stay so; its family shortens what may be shorter
             local_files_only=True,
             use_safetensors=True,
             weights_only=True,

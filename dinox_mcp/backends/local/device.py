@@ -29,7 +29,7 @@ _MiB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model runs: `name` is torch's ("cuda:1"), `precision` is what its weights are kept in."""
+    """Where a model runs: `name` is torch's ("cuda:1"), `precision` is what it computes large products in."""
 
     kind: "DeviceKind"
     name: str

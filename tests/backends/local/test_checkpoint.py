@@ -3,6 +3,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 
 from dinox_mcp.backends.local import checkpoint as checkpoints
 from dinox_mcp.backends.local import extra
-from dinox_mcp.backends.local.device import Device
+from dinox_mcp.backends.local.device import Device, Precision
 from dinox_mcp.errors import BackendError, UnsupportedError
 
 CPU = Device("cpu", "cpu", "float32")
@@ -36,6 +37,11 @@ def edit_config(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def weights_of(folder: Path, precision: Precision) -> dict[str, torch.Tensor]:
+    adapter: Any = checkpoints.load(folder, Device("cpu", "cpu", precision))
+    return dict(adapter._model.named_parameters())
+
+
 def test_a_whole_model_loads_ready_for_questions(folder: Path) -> None:
     adapter = checkpoints.load(folder, CPU)
     assert adapter.family == "owlvit"
@@ -56,7 +62,17 @@ def test_loading_writes_nothing_on_the_terminal(folder: Path, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_precision_is_what_the_weights_are_kept_in(folder: Path) -> None:
+@pytest.mark.parametrize("family", ["owlvit", "owlv2", "grounding-dino", "mm-grounding-dino", "omdet-turbo", "sam3"])
+def test_half_precision_rounds_no_weight_that_decides_on_boxes(checkpoint: Callable[[str], Path], family: str) -> None:
+    half, exact = (weights_of(checkpoint(family), precision) for precision in ("bfloat16", "float32"))
+    assert half.keys() == exact.keys()
+    short = {name for name, weight in half.items() if weight.dtype != torch.float32}
+    assert all(torch.equal(half[name], exact[name]) for name in half.keys() - short)
+    assert all("vision_model." in name or "text_model." in name for name in short)
+    assert bool(short) == family.startswith("owl")
+
+
+def test_half_precision_answers_almost_the_same(folder: Path) -> None:
     adapter = checkpoints.load(folder, Device("cpu", "cpu", "bfloat16"))
     assert adapter.embed(["dog"]).dtype == torch.float32  # as it is kept on the disk
     exact = checkpoints.load(folder, CPU)

@@ -119,7 +119,7 @@ def test_leaves_memory_when_it_is_no_longer_used(folder: Path) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
-    half = family_of("omdet-turbo").adapt(load_model(folder).to(torch.bfloat16), folder)
+    half = family_of("omdet-turbo").adapt(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 

@@ -104,7 +104,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Adapter) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
-    half = family_of("sam3").adapt(load_model(folder).to(torch.bfloat16), folder)
+    half = family_of("sam3").adapt(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 

@@ -122,8 +122,16 @@ class Family(Protocol):
         """
         ...
 
-    def adapt(self, model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
-        """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder."""
+    def adapt(
+        self,
+        model: Any,  # noqa: ANN401 - a model of its `architecture`
+        folder: Path,
+        dtype: "torch.dtype" = ...,
+    ) -> Adapter:
+        """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder.
+
+        The model is in float32; `dtype` is what its large matrix products are computed in.
+        """
         ...
 
 

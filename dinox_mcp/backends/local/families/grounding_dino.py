@@ -33,12 +33,16 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return MMGroundingDinoForObjectDetection if multi else GroundingDinoForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
+def adapt(
+    model: Any,  # noqa: ANN401 - a model of its `architecture`
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> Adapter:
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return GroundingDino(model, tokenizer, Preprocessor.from_folder(folder, least=_LEAST_SIDE))
+    return GroundingDino(model, tokenizer, Preprocessor.from_folder(folder, least=_LEAST_SIDE), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,15 @@ class GroundingDino:
     reuses_text = False
     masks = False
 
-    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocessor) -> None:  # noqa: ANN401 - of transformers
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers
+        tokenizer: Any,  # noqa: ANN401 - of transformers
+        preprocess: Preprocessor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.family: str = model.config.model_type
-        self._precision = Precision.of(model)
+        self._precision = Precision.of(model, dtype)
         self._model = speed_up(model)
         self._tokenizer = tokenizer
         self._preprocess = preprocess

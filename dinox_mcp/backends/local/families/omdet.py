@@ -45,12 +45,16 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return OmDetTurboForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
+def adapt(
+    model: Any,  # noqa: ANN401 - a model of its `architecture`
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> Adapter:
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return OmDet(model, tokenizer, Preprocessor.from_folder(folder))
+    return OmDet(model, tokenizer, Preprocessor.from_folder(folder), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,14 @@ class OmDet:
     reuses_text = True
     masks = False
 
-    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocessor) -> None:  # noqa: ANN401 - of transformers
-        self._precision = Precision.of(model)
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers
+        tokenizer: Any,  # noqa: ANN401 - of transformers
+        preprocess: Preprocessor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._precision = Precision.of(model, dtype)
         self._model = speed_up(model)
         self._tokenizer = tokenizer
         self._preprocess = preprocess

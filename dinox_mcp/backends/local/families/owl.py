@@ -29,12 +29,17 @@ def architecture(config: Mapping[str, Any]) -> type[Any]:
     return Owlv2ForObjectDetection if config["model_type"] == "owlv2" else OwlViTForObjectDetection
 
 
-def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
+def adapt(
+    model: Any,  # noqa: ANN401 - a model of its `architecture`
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> Adapter:
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Owl(model, tokenizer, Preprocessor.from_folder(folder, square=model.config.model_type == "owlv2"))
+    preprocess = Preprocessor.from_folder(folder, square=model.config.model_type == "owlv2")
+    return Owl(model, tokenizer, preprocess, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +68,26 @@ class Owl:
     reuses_text = True
     masks = False
 
-    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocessor) -> None:  # noqa: ANN401 - of transformers
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers
+        tokenizer: Any,  # noqa: ANN401 - of transformers
+        preprocess: Preprocessor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.family: str = model.config.model_type
         self._model = model
         self._tower = model.owlv2 if self.family == "owlv2" else model.owlvit
         self._tokenizer = tokenizer
         self._preprocess = preprocess
         self._window = model.config.text_config.max_position_embeddings
-        self._dtype = model.dtype
+        self._dtype = dtype
         if model.device.type == "cpu" and self._dtype is torch.bfloat16:
             attend_in_chunks(self._tower.vision_model)
         # The heads decide where a box ends and what scores how much; they are small, so they stay exact.
-        for head in (model.class_head, model.box_head):
-            head.float()
+        for tower in (self._tower.vision_model, self._tower.text_model):
+            tower.to(dtype)
+        model.layer_norm.register_forward_pre_hook(lambda _layer, inputs: inputs[0].float())
         model.box_bias = model.compute_box_bias(model.num_patches_height, model.num_patches_width).to(model.device)
         watch(model)
 
@@ -130,7 +142,7 @@ class Owl:
             list(labels), padding="longest", max_length=self._window, truncation=True, return_tensors="pt"
         )
         pooled = self._tower.text_model(**tokens.to(self._model.device)).pooler_output
-        rows: torch.Tensor = self._tower.text_projection(pooled)
+        rows: torch.Tensor = self._tower.text_projection(pooled.float())
         rows = rows / torch.linalg.norm(rows, ord=2, dim=-1, keepdim=True)
         return rows.float().cpu()
 

@@ -12,18 +12,16 @@ class Precision:
     """How a model computes: exactly, or with its matrix products in a shorter type.
 
     Detectors that refine boxes layer by layer lose pixels when the boxes themselves are kept in eight bits of
-    mantissa. Their weights stay in float32, and autocast shortens what is multiplied.
+    mantissa. Their weights are loaded and stay in float32, and autocast shortens what is multiplied.
     """
 
     device: torch.device
     short: torch.dtype | None
 
     @classmethod
-    def of(cls, model: Any) -> Self:  # noqa: ANN401 - any model of transformers
-        """Take the precision that a model was loaded in, and bring its weights to float32."""
-        short = None if model.dtype is torch.float32 else model.dtype
-        model.float()
-        return cls(model.device, short)
+    def of(cls, model: Any, dtype: torch.dtype) -> Self:  # noqa: ANN401 - any model of transformers
+        """Have a model in float32 compute in this type."""
+        return cls(model.device, None if dtype is torch.float32 else dtype)
 
     def running(self) -> AbstractContextManager[Any]:
         """Give the context that model work runs in."""

@@ -30,12 +30,16 @@ def architecture(_config: Mapping[str, Any]) -> type[Any]:
     return Sam3Model
 
 
-def adapt(model: Any, folder: Path) -> Adapter:  # noqa: ANN401 - a model of its `architecture`
+def adapt(
+    model: Any,  # noqa: ANN401 - a model of its `architecture`
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> Adapter:
     """Wrap a loaded model."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Sam3(model, tokenizer, Preprocessor.from_folder(folder))
+    return Sam3(model, tokenizer, Preprocessor.from_folder(folder), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,14 @@ class Sam3:
     reuses_text = False
     masks = True
 
-    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocessor) -> None:  # noqa: ANN401 - of transformers
-        self._precision = Precision.of(model)
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers
+        tokenizer: Any,  # noqa: ANN401 - of transformers
+        preprocess: Preprocessor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._precision = Precision.of(model, dtype)
         self._model = model
         self._tokenizer = tokenizer
         self._preprocess = preprocess
