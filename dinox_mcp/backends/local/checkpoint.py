@@ -23,6 +23,7 @@ _REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name r
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
+_PICTURES = {"preprocessor_config.json", "processor_config.json"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
@@ -58,10 +59,11 @@ def load(folder: Path, device: "Device") -> "Adapter":
             return kind.adapt(model, folder, device.dtype)
 
 
-def has_weights(folder: Path) -> bool:
-    """Tell whether a folder holds a configuration and all weights; a link to nowhere counts as missing."""
+def is_complete(folder: Path) -> bool:
+    """Tell whether a folder holds all that a model needs to load; a link to nowhere counts as missing."""
     try:
-        return (folder / _CONFIG).is_file() and all((folder / name).is_file() for name in weight_files(folder))
+        require_files(str(folder), {path.name for path in folder.iterdir() if path.is_file()})
+        return bool(weight_files(folder))
     except BackendError:
         return False
 
@@ -109,6 +111,10 @@ def require_files(subject: str, names: Iterable[str]) -> None:
     if not any(vocabulary <= names for vocabulary in _VOCABULARIES):
         raise UnsupportedError(
             f"{subject} has no vocabulary (tokenizer.json), so it is no model that finds what is named; choose another"
+        )
+    if not names & _PICTURES:
+        raise UnsupportedError(
+            f"{subject} has no preprocessor_config.json, so nobody knows how it wants its pictures; choose another"
         )
     if names & {_WEIGHTS, _INDEX}:
         return

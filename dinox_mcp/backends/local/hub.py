@@ -45,7 +45,7 @@ class Hub:
                 folder = Path(self._snapshot(library, source, local_files_only=True))
             except library.errors.LocalEntryNotFoundError:
                 return None
-        return folder if checkpoint.has_weights(folder) else None
+        return folder if checkpoint.is_complete(folder) else None
 
     def fetch(
         self, source: ModelSource, report: Progress = silent, stop: Event | None = None, *, update: bool = False

@@ -46,15 +46,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _of_the_hub(error: BaseException, source: ModelSource, _cache: Path) -> BackendError | None:
+def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> BackendError | None:
     from huggingface_hub import errors
 
     repo = source.repo
     found: BackendError | None = None
     match error:
         case errors.OfflineModeIsEnabled():
+            state = "incomplete" if _has_begun(source, cache) else "not"
             found = UnreachableError(
-                f"{source.name} is not on this machine and HF_HUB_OFFLINE forbids fetching it; unset that and run "
+                f"{source.name} is {state} on this machine and HF_HUB_OFFLINE forbids fetching it; unset that and run "
                 f"'dinox-mcp pull {_word(source)}', or set DINOX_MCP_MODEL to a model's folder"
             )
         case errors.GatedRepoError():
@@ -77,6 +78,13 @@ def _of_the_hub(error: BaseException, source: ModelSource, _cache: Path) -> Back
         case errors.HfHubHTTPError():
             found = _of_a_status(error.response.status_code, str(repo))
     return found
+
+
+def _has_begun(source: ModelSource, cache: Path) -> bool:
+    """Tell whether the cache knows a model's revision: its commit, or what a branch or tag stands for."""
+    folder = cache / f"models--{str(source.repo).replace('/', '--')}"
+    revision = source.revision or "main"
+    return (folder / "refs" / revision).is_file() or (folder / "snapshots" / revision).is_dir()
 
 
 def _of_a_status(status: int, repo: str) -> BackendError:

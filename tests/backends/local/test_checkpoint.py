@@ -88,10 +88,10 @@ def test_shards_load_by_their_index(folder: Path) -> None:
         save_file({name: weights[name] for name in part}, folder / shard, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: shard for shard, part in shards.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert checkpoints.has_weights(folder)
+    assert checkpoints.is_complete(folder)
     assert checkpoints.load(folder, CPU).family == "owlvit"
     (folder / "two.safetensors").unlink()
-    assert not checkpoints.has_weights(folder)
+    assert not checkpoints.is_complete(folder)
     with pytest.raises(BackendError, match=r"lacks two.safetensors"):
         checkpoints.load(folder, CPU)
 
@@ -200,7 +200,7 @@ def test_wrong_configurations(folder: Path, content: str, message: str) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    assert not checkpoints.has_weights(tmp_path)
+    assert not checkpoints.is_complete(tmp_path)
     with pytest.raises(UnsupportedError, match=r"has no config.json, so it is no transformers model"):
         checkpoints.load(tmp_path, CPU)
 
@@ -219,7 +219,7 @@ def test_a_missing_part_beside_the_weights_is_a_clear_error(folder: Path, file: 
 def test_an_index_that_leads_nowhere(folder: Path, index: str) -> None:
     (folder / WEIGHTS).unlink()
     (folder / "model.safetensors.index.json").write_text(index)
-    assert not checkpoints.has_weights(folder)
+    assert not checkpoints.is_complete(folder)
     with pytest.raises(BackendError, match=r"lists no weights"):
         checkpoints.load(folder, CPU)
 

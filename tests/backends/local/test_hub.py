@@ -21,12 +21,14 @@ MODEL = ModelSource(repo="org/model")
 WEIGHTS = bytes(range(256)) * 4000
 FILES = {
     "config.json": json.dumps({"model_type": "owlv2"}).encode(),
+    "preprocessor_config.json": b"{}",
     "vocab.txt": b"a\nb\n",
     "README.md": b"# Model",
     "model.safetensors": WEIGHTS,
     "pytorch_model.bin": b"pickle",
 }
-FOLDERS = ("config.json", "model.safetensors", "vocab.txt")
+READABLE = {"config.json": b"{}", "preprocessor_config.json": b"{}", "vocab.txt": b""}
+FOLDERS = ("config.json", "model.safetensors", "preprocessor_config.json", "vocab.txt")
 
 
 @pytest.fixture
@@ -64,6 +66,22 @@ def test_a_model_that_is_not_here_is_not_found(hub: Hub) -> None:
     assert hub.find(MODEL) is None
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "preprocessor_config.json", "config.json", "model.safetensors"])
+def test_what_is_missing_beside_the_rest_is_fetched(hub: Hub, fake: FakeHub, name: str) -> None:
+    folder = hub.fetch(MODEL)
+    (folder / name).unlink()
+    fake.requests.clear()
+    assert hub.find(MODEL) is None
+    assert (hub.fetch(MODEL) / name).read_bytes() == FILES[name]
+    assert fake.downloads(".safetensors") == []  # its bytes are in the cache still
+
+
+def test_offline_an_incomplete_model_is_not_called_missing(hub: Hub, fake: FakeHub) -> None:
+    (hub.fetch(MODEL) / "vocab.txt").unlink()
+    with pytest.raises(UnreachableError, match=r"is incomplete on this machine .*'dinox-mcp pull org/model'"):
+        Hub(endpoint=fake.url, cache=hub.cache, offline=True).fetch(MODEL)
+
+
 def test_an_update_asks_the_hub_and_fetches_only_what_is_new(hub: Hub, fake: FakeHub) -> None:
     folder = hub.fetch(MODEL)
     fake.requests.clear()
@@ -96,6 +114,7 @@ def test_shards_are_fetched_by_their_index(hub: Hub, fake: FakeHub) -> None:
         "org/sharded",
         {
             "config.json": FILES["config.json"],
+            "preprocessor_config.json": b"{}",
             "tokenizer.json": b"{}",
             "model.safetensors.index.json": json.dumps(index).encode(),
             "model-1-of-2.safetensors": b"1" * 1000,
@@ -248,10 +267,11 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
     [
         ({"model.safetensors": b""}, "org/odd has no config.json, so it is no transformers model"),
         ({"config.json": b"{}", "vocab.json": b""}, "org/odd has no vocabulary"),
-        ({"config.json": b"{}", "vocab.txt": b""}, r"org/odd has no weights \(model.safetensors\)"),
-        ({"config.json": b"{}", "vocab.txt": b"", "pytorch_model.bin": b""}, "weights only as pytorch_model.bin; such"),
-        ({"config.json": b"{}", "vocab.txt": b"", "model.safetensors": b""}, "cannot run models of type 'None'"),
-        ({"config.json": b"{", "vocab.txt": b"", "model.safetensors": b""}, "config.json cannot be read"),
+        ({"config.json": b"{}", "vocab.txt": b""}, "org/odd has no preprocessor_config.json"),
+        (READABLE, r"org/odd has no weights \(model.safetensors\)"),
+        ({**READABLE, "pytorch_model.bin": b""}, "weights only as pytorch_model.bin; such"),
+        ({**READABLE, "model.safetensors": b""}, "cannot run models of type 'None'"),
+        ({**READABLE, "config.json": b"{", "model.safetensors": b""}, "config.json cannot be read"),
     ],
 )
 def test_repositories_that_are_no_models(hub: Hub, fake: FakeHub, files: dict[str, bytes], message: str) -> None:
