@@ -65,7 +65,7 @@ class LocalBackend:
         self._labels_folder = cache
         self._room = Room(settings.models_max_bytes)
         self._states = ImageStates(settings.features_max_bytes)
-        self._labels: dict[tuple[Host, str], LabelStates] = {}
+        self._labels: dict[Host, LabelStates] = {}  # while its model is loaded; the disk has them for longer
         self._hosts: dict[str | None, Host] = {}
         masks = has_masks(settings.model)
         # A model with masks takes seconds for each label, so it is not asked for a thousand.
@@ -177,9 +177,9 @@ class LocalBackend:
     def _embed(self, host: Host, loaded: Loaded, labels: Sequence[str]) -> "torch.Tensor":
         import torch
 
-        states = self._labels.get((host, loaded.fingerprint))
+        states = self._labels.get(host)
         if states is None:
-            states = self._labels[host, loaded.fingerprint] = LabelStates(self._cache, loaded.fingerprint)
+            states = self._labels[host] = LabelStates(self._cache, loaded.fingerprint)
 
         def tell(done: int, total: int) -> None:
             host.tell(0.5, f"reading the labels, {done} of {total}")
@@ -195,6 +195,7 @@ class LocalBackend:
                 self._states,
                 queue_max=self._settings.queue_max,
                 idle_s=self._settings.idle_unload_s,
+                unloaded=lambda host: self._labels.pop(host, None),
             )
         return self._hosts[name]
 

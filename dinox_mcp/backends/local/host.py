@@ -34,15 +34,25 @@ class Host:
 
     Each picture is looked at once, however many ask about it at the same time. A question whose asker is
     cancelled leaves the line, or stops the model between two layers, unless others wait for the same picture.
-    Needs asyncio.
+    `unloaded` hears, in that thread, that the model leaves memory. Needs asyncio.
     """
 
-    def __init__(self, model: Model, room: Room, states: ImageStates, *, queue_max: int, idle_s: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        room: Room,
+        states: ImageStates,
+        *,
+        queue_max: int,
+        idle_s: float,
+        unloaded: Callable[["Host"], object] = lambda _: None,
+    ) -> None:
         self._model = model
         self._room = room
         self._states = states
         self._queue_max = queue_max
         self._idle_s = idle_s
+        self._unloaded = unloaded
         self._changed = Condition()  # guards everything below
         self._line = Line()
         self._current: Sequence[Question] = ()
@@ -235,6 +245,7 @@ class Host:
         if self._in_memory:
             self._loaded = None
             self._states.forget(self._model.key)
+            self._unloaded(self)
             self._model.trim()
             self._room.left(self)
         with self._changed:

@@ -139,6 +139,19 @@ async def test_label_embeddings_survive_a_restart(bench: Bench) -> None:
     assert bench.model.adapter.embedded == ["dog", "cat"]
 
 
+async def test_label_embeddings_leave_memory_with_their_model(bench: Bench) -> None:
+    backend = bench.backend(idle_unload_s=0.05)
+    await backend.detect(RED, ask("dog"), PLAIN)
+    with anyio.fail_after(2):
+        while not bench.model.trims:  # noqa: ASYNC110 - a thread changes it, without telling
+            await anyio.sleep(0.01)
+    for file in bench.folder.iterdir():
+        file.unlink()
+    await backend.detect(RED, ask("dog"), PLAIN)
+    assert bench.model.adapter.embedded == ["dog", "dog"]
+    await backend.aclose()
+
+
 @pytest.mark.parametrize(
     ("boxes", "kept"),
     [

@@ -375,6 +375,15 @@ async def test_a_model_that_nobody_asks_leaves_memory_and_comes_back() -> None:
     assert not host.in_memory
 
 
+async def test_who_keeps_something_with_the_model_hears_that_it_leaves_memory() -> None:
+    left: list[Host] = []
+    host = host_of(FakeModel(), unloaded=left.append)
+    await look(host, RED)
+    assert left == []
+    await host.aclose()
+    assert left == [host]
+
+
 async def test_nothing_keeps_an_unloaded_model_alive() -> None:
     adapters: list[weakref.ref[FakeAdapter]] = []
 
