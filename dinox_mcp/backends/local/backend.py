@@ -1,6 +1,6 @@
 """The backend: labels and a picture go in, detections come out of a model that runs in this process."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -66,7 +66,8 @@ class LocalBackend:
         self._room = Room(settings.models_max_bytes)
         self._states = ImageStates(settings.features_max_bytes)
         self._labels: dict[Host, LabelStates] = {}  # while its model is loaded; the disk has them for longer
-        self._hosts: dict[str | None, Host] = {}
+        self._hosts: dict[Hashable, Host] = {}
+        self._named: dict[str | None, Host] = {}  # several names may mean one model
         masks = has_masks(settings.model)
         # A model with masks takes seconds for each label, so it is not asked for a thousand.
         self._capabilities = Capabilities(prompt_free=not masks, outputs=frozenset({"masks"} if masks else ()))
@@ -97,7 +98,7 @@ class LocalBackend:
             ImageError: the picture is damaged.
         """
         call = replace(call, progress=_rising(call.progress))
-        host = self._host(model or self._settings.model)
+        host = await self._host(model or self._settings.model)
         everything = await self._vocabulary() if request.prompts is None else None
         labels = everything.nouns if everything else request.prompts or ()
         least = min([request.min_score, *(thresholds or {}).values()])
@@ -134,7 +135,7 @@ class LocalBackend:
         Raises:
             BackendError: it cannot be had, or does not load.
         """
-        host = self._host(model or self._settings.model)
+        host = await self._host(model or self._settings.model)
         return await host.ask(lambda loaded, _state: loaded.name, progress=progress)
 
     async def aclose(self) -> None:
@@ -186,18 +187,21 @@ class LocalBackend:
 
         return torch.from_numpy(states.rows(labels, loaded.adapter.embed, tell))
 
-    def _host(self, name: str | None) -> Host:
+    async def _host(self, name: str | None) -> Host:
         extra.require()
-        if name not in self._hosts:
-            self._hosts[name] = Host(
-                self._models(name),
+        if name not in self._named:
+            model = self._models(name)
+            identity = await anyio.to_thread.run_sync(model.identify, abandon_on_cancel=True)  # may import torch
+            host = Host(
+                model,
                 self._room,
                 self._states,
                 queue_max=self._settings.queue_max,
                 idle_s=self._settings.idle_unload_s,
                 unloaded=lambda host: self._labels.pop(host, None),
             )
-        return self._hosts[name]
+            self._named[name] = self._hosts.setdefault(identity, host)
+        return self._named[name]
 
     async def _vocabulary(self) -> Vocabulary:
         path = self._settings.vocabulary

@@ -1,6 +1,6 @@
 """What a host asks of a model: to be fetched, loaded, and explained when it fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,15 @@ class Model(Protocol):
     @property
     def key(self) -> str:
         """What tells this model from others, as a user would write it."""
+        ...
+
+    def identify(self) -> Hashable:
+        """Give what is equal for two names of the same model.
+
+        Raises:
+            SettingsError: there is no such model or device.
+            BackendError: what is missing, and the remedy.
+        """
         ...
 
     def fetch(self, tell: Tell) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.backends.local.model import Loaded, Tell
-from dinox_mcp.errors import BackendError, ServiceError
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,20 @@ class Checkpoint:
         self._settings = settings
         self._hub = hub
         self._folder = Path()
+
+    def identify(self) -> "ModelSource":
+        """Find out where the files come from: None, a preset and its repository may mean the same.
+
+        Raises:
+            SettingsError: there is no such model or device.
+            BackendError: torch does not work here.
+        """
+        try:
+            return self._source
+        except DinoxError:
+            raise
+        except Exception as error:
+            raise self.explain(error) from error
 
     def fetch(self, tell: Tell) -> int:
         """Download what is missing; gives the size of the weights.

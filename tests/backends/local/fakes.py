@@ -107,8 +107,12 @@ class FakeModel:
     load_s: float = 0.0
     batch: int = 1
     failure: Exception | None = None
+    source: str = ""
     loads: int = 0
     trims: int = 0
+
+    def identify(self) -> str:
+        return self.source or self.key
 
     def fetch(self, tell: Tell) -> int:
         tell(0.1, "downloading 5 of 10 MB")

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - options and doubles are whatever a test makes them
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,21 @@ async def test_a_python_user_may_ask_another_model(bench: Bench) -> None:
     await backend.detect(RED, ask("dog"), PLAIN)
     await backend.detect(RED, ask("dog"), PLAIN, model="accurate")
     assert bench.named == ["balanced", "accurate"]
+    await backend.aclose()
+
+
+async def test_several_names_of_one_model_share_its_weights(tmp_path: Path) -> None:
+    made: dict[str | None, FakeModel] = {}
+
+    def models(name: str | None) -> FakeModel:
+        return made.setdefault(name, FakeModel(key=str(name), source="fast" if name == "fast" else "owlv2"))
+
+    backend = LocalBackend(Settings.load(), models, tmp_path)
+    async with anyio.create_task_group() as group:
+        for name in (None, "balanced", "google/owlv2", "fast"):
+            group.start_soon(partial(backend.detect, RED, ask("dog"), PLAIN, model=name))
+    assert sum(model.loads for model in made.values()) == 2
+    assert made["fast"].loads == 1
     await backend.aclose()
 
 

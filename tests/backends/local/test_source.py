@@ -11,7 +11,7 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.hub import Hub
 from dinox_mcp.backends.local.source import Checkpoint, has_masks
-from dinox_mcp.errors import BackendError, ServiceError
+from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakehub import FakeHub, serve
@@ -37,6 +37,28 @@ def backend(fake: FakeHub, tmp_path: Path) -> LocalBackend:
     settings = Settings.load(model="org/model")
     hub = partial(Hub, endpoint=fake.url, cache=tmp_path / "hub")
     return LocalBackend(settings, partial(Checkpoint, settings=settings, hub=hub), tmp_path / "labels")
+
+
+def test_several_names_of_one_model_are_seen_as_such() -> None:
+    settings = Settings.load(device="cpu")
+    names = (None, "balanced", "google/owlv2-base-patch16-ensemble", "fast", "accurate")
+    default, preset, repository, *others = (Checkpoint(name, settings).identify() for name in names)
+    assert default == preset == repository
+    assert len({default, *others}) == 3
+
+
+def test_a_name_that_is_no_model_cannot_be_identified() -> None:
+    with pytest.raises(SettingsError, match=r"'blanced' is no model; did you mean balanced"):
+        Checkpoint("blanced", Settings.load(device="cpu")).identify()
+
+
+def test_a_torch_that_does_not_work_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr("dinox_mcp.backends.local.device.choose", broken)
+    with pytest.raises(ServiceError, match=r"the model fast failed \(OSError: libcudart"):
+        Checkpoint("fast", Settings.load()).identify()
 
 
 async def test_the_first_question_fetches_the_model_and_tells_how_far_it_is(backend: LocalBackend) -> None:
