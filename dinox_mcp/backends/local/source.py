@@ -8,9 +8,10 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.families import FAMILIES
 from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.backends.local.model import Loaded, Tell
-from dinox_mcp.errors import BackendError, DinoxError, ServiceError
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError, SettingsError
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,8 +143,11 @@ def _fingerprint(folder: Path, precision: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def has_masks(name: str | None) -> bool:
-    """Tell whether a model finds masks, from its name or its folder's configuration; imports nothing heavy."""
+def has_masks(name: str | None, cache: Path | None = None) -> bool:
+    """Tell whether a model finds masks, by its name or by its configuration where that is on this machine.
+
+    Imports neither torch nor transformers. `cache` is the hub's; None is the usual one.
+    """
     from dinox_mcp.backends.local.presets import PRESETS
 
     if name is None:
@@ -152,7 +156,26 @@ def has_masks(name: str | None) -> bool:
     if known:
         return known.masks
     try:
-        config = json.loads((Path(name).expanduser() / "config.json").read_text(encoding="utf-8"))
+        path = _configuration(name, cache)
+        config = json.loads(path.read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and config.get("model_type") == "sam3"
+    return isinstance(config, dict) and FAMILIES.get(str(config.get("model_type"))) == "sam3"
+
+
+def _configuration(name: str, cache: Path | None) -> Path | None:
+    """Find the configuration of a model that is no preset, in its folder or in the hub's cache."""
+    from dinox_mcp.backends.local.presets import resolve
+
+    try:
+        source = resolve(name, "cpu")
+    except SettingsError:  # whoever asks the model hears of it
+        return None
+    if source.folder is not None:
+        return source.folder / "config.json"
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:  # the extra is not installed
+        return None
+    found = try_to_load_from_cache(str(source.repo), "config.json", cache_dir=cache, revision=source.revision)
+    return Path(found) if isinstance(found, str) else None

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from dinox_mcp.backends.local.families import family_of
 from dinox_mcp.backends.local.families.base import Adapter, Interrupted
+from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
 
@@ -74,6 +75,12 @@ def test_asks_for_one_label_at_a_time(adapter: Adapter) -> None:
         assert [(item.score, item.bbox) for item in together if item.label == index] == [
             (item.score, item.bbox) for item in alone
         ]
+
+
+def test_a_vocabulary_is_refused_with_a_remedy(adapter: Adapter) -> None:
+    assert len(adapter.chunks(["dog"] * 300)) == 300
+    with pytest.raises(UnsupportedError, match=r"not for everything \(301 labels\); name some"):
+        adapter.chunks(["dog"] * 301)
 
 
 def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:

@@ -1,5 +1,8 @@
 """Models by name, from a hub on loopback, through the backend."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.hub import Hub
+from dinox_mcp.backends.local.presets import ModelSource
 from dinox_mcp.backends.local.source import Checkpoint, has_masks
 from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.schema import DetectionRequest
@@ -123,11 +127,42 @@ def test_masks_are_known_from_the_name(name: str | None, masks: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "masks"), [('{"model_type": "sam3"}', True), ('{"model_type": "owlv2"}', False), ("[", False)]
+    ("config", "masks"),
+    [
+        ('{"model_type": "sam3"}', True),
+        ('{"model_type": "sam3_video"}', True),
+        ('{"model_type": "owlv2"}', False),
+        ("[]", False),
+        ("[", False),
+    ],
 )
 def test_masks_are_known_from_a_folder(tmp_path: Path, config: str, masks: bool) -> None:
     (tmp_path / "config.json").write_text(config)
     assert has_masks(str(tmp_path)) is masks
+
+
+@pytest.mark.parametrize(("kind", "masks"), [("sam3_video", True), ("owlv2", False)])
+def test_masks_are_known_from_the_cache(fake: FakeHub, tmp_path: Path, kind: str, masks: bool) -> None:
+    files = {"config.json": json.dumps({"model_type": kind}).encode(), "vocab.txt": b"", "model.safetensors": b"0"}
+    fake.add("org/segmenter", {**files, "preprocessor_config.json": b"{}"})
+    assert not has_masks("org/segmenter", tmp_path)
+    folder = Hub(endpoint=fake.url, cache=tmp_path).fetch(ModelSource(repo="org/segmenter"))
+    assert has_masks("org/segmenter", tmp_path) is masks
+    assert has_masks(f"org/segmenter@{folder.name}", tmp_path) is masks
+    assert not has_masks("org/segmenter@v9", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no such model", "a--b/c..d", ""])
+def test_names_that_mean_nothing_have_no_masks(name: str) -> None:
+    assert not has_masks(name)
+
+
+def test_whether_there_are_masks_is_known_without_torch() -> None:
+    code = (
+        "import sys; from dinox_mcp.backends.local.source import has_masks; has_masks('org/model');"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own code
 
 
 def _parts_of_files(folder: Path) -> list[Path]:

@@ -15,6 +15,8 @@ from dinox_mcp.backends.local.families.boxes import rank, ranked
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.prompts import MAX_PROMPTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +105,16 @@ class Sam3:
         raise NotImplementedError(f"sam3 reads labels together with the picture, {len(labels)} of them too")
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for one label at a time."""
+        """Ask for one label at a time.
+
+        Raises:
+            UnsupportedError: there are more than a caller may name, so they are a vocabulary.
+        """
+        if len(labels) > MAX_PROMPTS:
+            raise UnsupportedError(
+                f"sam3 looks for one label at a time, not for everything ({len(labels)} labels); name some, "
+                "or choose DINOX_MCP_MODEL=balanced"
+            )
         return [[index] for index in range(len(labels))]
 
     def overlong(self, labels: Sequence[str]) -> list[int]:
