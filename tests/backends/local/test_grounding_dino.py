@@ -87,6 +87,21 @@ def test_keeps_what_transformers_post_processing_keeps(folder: Path, call: Call,
     assert {labels[item.label] for item in found} <= set(" ".join(expected["text_labels"]).split())
 
 
+@pytest.mark.parametrize("labels", [["dog"], ["dog", "tree", "wheel"]])
+def test_scores_of_single_words_are_those_of_transformers_post_processing(
+    folder: Path, call: Call, adapter: Adapter, labels: list[str]
+) -> None:
+    image = picture(200, 120)
+    outputs, text = call(image, labels)
+    words = torch.arange(1, 2 * len(labels), 2)  # in a trained model what stands between them says nothing
+    outputs.logits = torch.full_like(outputs.logits, -torch.inf).index_copy(-1, words, outputs.logits[..., words])
+    (expected,) = hf.AutoProcessor.from_pretrained(folder).post_process_grounded_object_detection(
+        outputs, text["input_ids"], threshold=0.0, target_sizes=[image.size[::-1]]
+    )
+    found = [replace(item, label=0) for item in ask(adapter, image, labels)]
+    assert_same(found, {**expected, "labels": [0] * 50}, pixels=0.05, score=2e-5)
+
+
 def test_asks_again_without_looking_again(adapter: Adapter) -> None:
     (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
     first = adapter.find(state, LABELS[:2], None, 0.0)
