@@ -64,10 +64,10 @@ def marker(dictionary: int, number: int, side: int = 60) -> Gray:
     return np.pad(code, side // 6, constant_values=255)
 
 
-def barcode(modules: str, module: int = 2, height: int = 80) -> Gray:
+def barcode(modules: str, module: int = 2) -> Gray:
     """Print the modules of a barcode, 1 for black, on paper."""
     row = np.array([255 * (bit == "0") for bit in f"{'0' * 10}{modules}{'0' * 10}"], np.uint8)
-    return np.pad(np.tile(np.repeat(row, module), (height, 1)), 8, constant_values=255)
+    return np.pad(np.tile(np.repeat(row, module), (50 * module, 1)), 8, constant_values=255)
 
 
 def enlarge(code: Gray, factor: int) -> Gray:

@@ -56,6 +56,11 @@ class Model:
         return ["", *listed, " "]
 
 
+def normalize(bgr: npt.NDArray[np.uint8]) -> Floats:
+    """Bring pixels (height, width, 3) to the networks' (3, height, width) from -1 to 1."""
+    return np.ascontiguousarray(bgr.transpose(2, 0, 1), np.float32) / np.float32(127.5) - np.float32(1)
+
+
 def _folder() -> Path:
     """Find the wheel's folder of models without importing RapidOCR, which is slow and can download."""
     spec = importlib.util.find_spec("rapidocr")

@@ -1,0 +1,82 @@
+"""Where there are lines of text."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dinox_mcp.backends.embedded import models
+from dinox_mcp.backends.embedded.findings import Pixels, Quad
+from dinox_mcp.backends.embedded.models import Floats, Model
+
+# Where lines are looked for, in pixels: small pictures are enlarged, large ones reduced. Letters may be 4 pixels
+# high there; they are read at full size. Of a long page or screenshot the narrow side must stay legible.
+_LEAST_AREA, _MOST_AREA, _MOST_AREA_OF_LONG = 1_200_000, 2_000_000, 3_200_000
+_LEAST_SIDE, _MOST_FACTOR, _STRIDE = 736, 3.0, 32
+
+# As RapidOCR has them: what counts as a line, and how much wider it is than its kernel.
+_PIXEL_THRESHOLD, _LINE_THRESHOLD, _WIDER = 0.3, 0.5, 1.6
+_LESS_WIDE = 1.0
+_LEAST_THICKNESS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A line of text; `tight` may cut its edges, and holds less of what is around a line on a small sign."""
+
+    shape: Quad
+    tight: Quad
+
+
+class LineFinder:
+    """Finds lines of text at any angle."""
+
+    def __init__(self) -> None:
+        self._model = Model(models.LINES)
+
+    def find(self, bgr: Pixels) -> list[Line]:
+        """Find lines in a picture (height, width, BGR), from top to bottom."""
+        height, width = bgr.shape[:2]
+        size = search_size(width, height)
+        how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+        heat = self._model(models.normalize(np.asarray(cv2.resize(bgr, size, interpolation=how), np.uint8))[None])
+        stretch = np.array([width / size[0], height / size[1]], np.float32)
+        lines = [Line(shape * stretch, tight * stretch) for shape, tight in _outline(heat[0, 0])]
+        return sorted(lines, key=lambda line: float(line.shape[:, 1].mean()))
+
+
+def search_size(width: int, height: int) -> tuple[int, int]:
+    """Choose the size (width, height) at which lines are looked for, in whole strides."""
+    area = width * height
+    factor = math.sqrt(min(max(area, _LEAST_AREA), _MOST_AREA) / area)
+    legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / area))
+    factor = min(max(factor, legible), _MOST_FACTOR)
+    columns, rows = (max(1, round(length * factor / _STRIDE)) for length in (width, height))
+    return columns * _STRIDE, rows * _STRIDE
+
+
+def _outline(heat: Floats) -> Iterator[tuple[Quad, Quad]]:
+    """Outline what the network marked as the kernels of lines, each widened to its line."""
+    marked = cv2.dilate((heat > _PIXEL_THRESHOLD).astype(np.uint8), np.ones((2, 2), np.uint8))
+    contours, tree = cv2.findContours(marked, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    for contour, (_, _, _, parent) in zip(contours, tree[0] if tree is not None else (), strict=True):
+        center, (long, wide), angle = cv2.minAreaRect(contour)
+        if parent >= 0 or min(long, wide) < _LEAST_THICKNESS:
+            continue
+        kernel, tight, shape = (
+            np.asarray(cv2.boxPoints((center, (long + grown, wide + grown), angle)), np.float32)
+            for grown in (wider * long * wide / (long + wide) for wider in (0, _LESS_WIDE, _WIDER))
+        )
+        if _mean_inside(heat, kernel) >= _LINE_THRESHOLD:
+            yield shape, tight
+
+
+def _mean_inside(heat: Floats, shape: Quad) -> float:
+    height, width = heat.shape
+    x1, y1 = np.maximum(np.floor(shape.min(axis=0)), 0).astype(int).tolist()
+    x2, y2 = np.minimum(np.ceil(shape.max(axis=0)) + 1, (width, height)).astype(int).tolist()
+    mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    cv2.fillPoly(mask, [(shape - (x1, y1)).astype(np.int32)], 1)
+    return float(cv2.mean(heat[y1:y2, x1:x2], mask)[0])
