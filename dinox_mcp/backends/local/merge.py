@@ -43,8 +43,6 @@ def detections(
     """
     import numpy as np
 
-    from dinox_mcp.masks import encode
-
     things = []
     for one in sorted(found, key=lambda one: -one.score):
         bbox = geometry.clip(one.bbox, *size)
@@ -62,7 +60,7 @@ def detections(
             label=label,
             bbox=bbox,
             score=min(1.0, max(0.0, one.score)),
-            mask=encode(one.mask) if masks and one.mask is not None else None,
+            mask=one.mask if masks else None,
         )
         for label, bbox, one in (things[place] for place in sorted(kept))
     ]

@@ -15,6 +15,7 @@ from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.families.base import Found
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DeadlineError, SettingsError, UnsupportedError
+from dinox_mcp.masks import encode
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
@@ -362,7 +363,7 @@ class Fixed(FakeAdapter):
     def find(self, state: FakeState, labels: Any, embeddings: Any, min_score: float) -> list[Found]:  # noqa: ARG002 - the seam
         import numpy as np
 
-        mask = np.ones(state.size[::-1], dtype=bool) if self.masks else None
+        mask = encode(np.ones(state.size[::-1], dtype=bool)) if self.masks else None
         return [
             Found(list(labels).index(label), score, bbox, mask)
             for label, score, bbox in self.boxes

@@ -9,6 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dinox_mcp.geometry import Box
+from dinox_mcp.schema import Mask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 class Found:
     """One thing found: `label` counts into the labels that were asked for, `score` goes from 0 to 1.
 
-    `bbox` is in pixels of the original picture and may reach over its edge; `mask` (height, width) is at the
-    picture's size, where the family has masks.
+    `bbox` is in pixels of the original picture and may reach over its edge; `mask` is at the picture's size and
+    encoded, as hundreds of them are kept until the end, where the family has masks.
     """
 
     label: int
     score: float
     bbox: Box
-    mask: "npt.NDArray[np.bool_] | None" = field(default=None, compare=False)
+    mask: Mask | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.masks import encode
 from dinox_mcp.prompts import MAX_PROMPTS
+from dinox_mcp.schema import Mask
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from PIL import Image
 
 
@@ -157,10 +157,9 @@ class Sam3:
             for item, mask in zip(found, masks, strict=True)
         ]
 
-    def _mask(self, logits: torch.Tensor, size: tuple[int, int]) -> "npt.NDArray[np.bool_]":
-        """Enlarge one mask to the picture; all at once would take gigabytes for a large photo."""
+    def _mask(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
+        """Enlarge one mask to the picture and encode it; all at once would take gigabytes for a large photo."""
         check()
         shares = logits.float().sigmoid()[None, None]
         large = torch.nn.functional.interpolate(shares, size=size[::-1], mode="bilinear", align_corners=False)
-        mask: npt.NDArray[np.bool_] = (large[0, 0] > 0.5).cpu().numpy()  # noqa: PLR2004 - as likely as not
-        return mask
+        return encode((large[0, 0] > 0.5).cpu().numpy())  # noqa: PLR2004 - as likely as not
