@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 
 from dinox_mcp.backends.local.families import family_of
 from dinox_mcp.backends.local.families.base import Adapter, Interrupted
+from dinox_mcp.errors import InputError
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
 
@@ -125,12 +126,19 @@ def test_a_label_answers_to_its_own_tokens_only(adapter: Adapter) -> None:
     assert [words[span] for span in spans] == [["dog"], ["baseball", "bat"], ["tree"]]
 
 
-@pytest.mark.parametrize("label", ["st. dog", "dog? cat", "a [SEP] cat", "...", "🙂", "dog " * 300])
+@pytest.mark.parametrize("label", ["st. dog", "dog? cat", "a [SEP] cat", "🙂", "dog " * 300])
 def test_a_label_stays_one_phrase_whatever_is_in_it(adapter: Adapter, label: str) -> None:
     assert adapter.chunks([label, "dog"]) in ([[0, 1]], [[0], [1]])
     ids, (span, _) = adapter._sentence([label, "dog"])  # type: ignore[attr-defined]
     assert not {101, 102, 1012, 1029}.intersection(ids[span])
     assert ask(adapter, picture(60, 40), [label])
+
+
+@pytest.mark.parametrize("label", ["?", "..."])
+def test_a_label_that_says_nothing_is_refused(adapter: Adapter, label: str) -> None:
+    with pytest.raises(InputError, match=r"says nothing to the model.*name the thing in words") as caught:
+        adapter.chunks(["dog", label])
+    assert repr(label) in str(caught.value)
 
 
 def test_fills_text_windows_in_order_and_loses_no_label(adapter: Adapter) -> None:

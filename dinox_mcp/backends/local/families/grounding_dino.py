@@ -18,6 +18,7 @@ from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.families.text import overlong
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
+from dinox_mcp.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,7 +108,11 @@ class GroundingDino:
         raise NotImplementedError(f"{self.family} reads labels together with the picture, {len(labels)} of them too")
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Fill text windows with labels, in their order."""
+        """Fill text windows with labels, in their order.
+
+        Raises:
+            InputError: a label is of separators only, so that nothing is left to look for.
+        """
         windows: list[list[int]] = []
         room = 0
         for index, tokens in enumerate(self._tokens(labels)):
@@ -157,7 +162,12 @@ class GroundingDino:
         lower = [label.lower() for label in labels]
         rows = cast("list[list[int]]", self._tokenizer(lower, add_special_tokens=False)["input_ids"])
         kept = [[token for token in row if token not in self._separators] for row in rows]
-        return [row[: self._window - 3] or [self._tokenizer.unk_token_id] for row in kept]
+        if silent := [label for label, row in zip(labels, kept, strict=True) if not row]:
+            raise InputError(
+                f"the label {silent[0][:40]!r} says nothing to the model, which reads . and ? as the end of a label; "
+                "name the thing in words"
+            )
+        return [row[: self._window - 3] for row in kept]
 
 
 class Remembering(torch.nn.Module):
