@@ -107,9 +107,9 @@ def test_lines_come_in_reading_order_also_on_a_slanted_page(backend: Backend) ->
 
 
 def test_a_long_page_stays_legible(backend: Backend) -> None:
-    page = wall(700, 6000, 235)
+    page = wall(500, 4000, 235)
     for row in range(5):
-        hang(page, sign(f"chapter {row} begins here", 15), (200 + 60 * row, 400 + 1300 * row))
+        hang(page, sign(f"chapter {row} begins here", 15), (150 + 40 * row, 300 + 850 * row))
     assert [item.text for item in find(backend, page, "text").objects] == [
         f"chapter {row} begins here" for row in range(5)
     ]
@@ -129,8 +129,9 @@ def test_letters_seen_into_a_code_are_not_text(backend: Backend) -> None:
     scene = wall()
     hang(scene, qr_code("A QR code with much in it. " * 8, 8), (500, 350))
     hang(scene, sign("below"), (500, 660))
-    assert {label for label, _ in read(find(backend, scene))} == {"QR code", "text"}
-    assert [item.text for item in find(backend, scene).objects if item.label == "text"] == ["below"]
+    (_, content), line = read(find(backend, scene))
+    assert str(content).startswith("A QR code")
+    assert line == ("text", "below")
 
 
 # QR codes

@@ -76,7 +76,7 @@ def test_a_prompt_that_is_unknown_among_known_ones_is_named_in_a_note() -> None:
 
 @pytest.mark.parametrize("prompt", ["forklift", "license plate", "data matrix", "bar", "texture", "", "人"])
 def test_what_cannot_be_found_is_an_error_with_a_remedy(prompt: str) -> None:
-    with pytest.raises(UnsupportedError, match="finds only text, QR code, .* set DINOX_API_KEY") as caught:
+    with pytest.raises(UnsupportedError, match=r"finds only text, QR code, .* set DINOX_API_KEY") as caught:
         understand((prompt,))
     assert "\n" not in str(caught.value)
     assert f"'{prompt}'" in str(caught.value)

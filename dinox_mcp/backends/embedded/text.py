@@ -29,7 +29,7 @@ _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _BATCH_WIDTH = 48, 160, 4800, 1920
 _TURN_WIDTH, _TURN_THRESHOLD = 192, 0.9
 _UPRIGHT_RATIO = 1.5
 
-_SURE = 0.9  # what reads worse is read again from closer around the letters
+_SURE = 0.9  # what reads worse is read again, cut closer around the letters and both ways up
 
 
 class _Reading(NamedTuple):
@@ -56,31 +56,34 @@ class TextReader:
         tell(0.0)
         found = self._lines.find(bgr)
         lines = found[:MAX_LINES]
-        readings = self._read([_cut(bgr, line.shape) for line in lines], lambda done: tell(0.4 + 0.5 * done))
+        strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
+        readings = self._read(strips, lambda done: tell(0.4 + 0.4 * done))
         weak = [index for index, reading in enumerate(readings) if reading.score < _SURE]
-        again = self._read([_cut(bgr, lines[index].tight) for index in weak], lambda done: tell(0.9 + 0.1 * done))
-        for index, reading in zip(weak, again, strict=True):
-            readings[index] = max(readings[index], reading, key=lambda one: one.score)
+        closer = [_cut(bgr, lines[index].tight) for index in weak]
+        again = self._read([*closer, *map(_turned, closer)], lambda done: tell(0.8 + 0.2 * done))
+        shapes = [line.shape for line in lines]
+        for index, reading in zip(weak * 2, again, strict=True):
+            if reading.score > readings[index].score:
+                readings[index], shapes[index] = reading, lines[index].tight
         findings = [
-            Finding(Kind.TEXT, line.shape, reading.text.strip(), reading.score)
-            for line, reading in zip(lines, readings, strict=True)
+            Finding(Kind.TEXT, shape, reading.text.strip(), reading.score)
+            for shape, reading in zip(shapes, readings, strict=True)
             if _is_text(reading)
         ]
         return once(findings), len(found) - len(lines)
 
     def _read(self, strips: Sequence[Pixels], tell: Told) -> list[_Reading]:
-        upright = [self._turn(strip) for strip in strips]
         readings: dict[int, _Reading] = {}
-        for batch in _batches([_width(strip) for strip in upright]):
+        for batch in _batches([_width(strip) for strip in strips]):
             tell(len(readings) / len(strips))
-            width = max(_width(upright[index]) for index in batch)
-            odds = self._letters(np.stack([_pad(upright[index], width) for index in batch]))
+            width = max(_width(strips[index]) for index in batch)
+            odds = self._letters(np.stack([_pad(strips[index], width) for index in batch]))
             readings |= zip(batch, map(self._spell, odds), strict=True)
         return [readings[index] for index in range(len(strips))]
 
-    def _turn(self, strip: Pixels) -> Pixels:
+    def _upright(self, strip: Pixels) -> Pixels:
         odds = self._turns(_pad(strip, _TURN_WIDTH)[None])[0]
-        return np.ascontiguousarray(strip[::-1, ::-1]) if odds[1] > _TURN_THRESHOLD else strip
+        return _turned(strip) if odds[1] > _TURN_THRESHOLD else strip
 
     def _spell(self, odds: Floats) -> _Reading:
         """Join the likeliest letter of each column: repeats are one letter, blanks stand between letters."""
@@ -104,6 +107,10 @@ def _cut(bgr: Pixels, shape: Quad) -> Pixels:
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(np.rot90(strip) if height >= _UPRIGHT_RATIO * width else strip, np.uint8)
+
+
+def _turned(strip: Pixels) -> Pixels:
+    return np.ascontiguousarray(strip[::-1, ::-1])
 
 
 def _clockwise(shape: Quad) -> Quad:
