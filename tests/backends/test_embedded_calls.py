@@ -176,6 +176,14 @@ async def test_a_waiting_call_leaves_at_once_and_never_works() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_listener_that_has_gone_does_not_lose_the_answer() -> None:
+    async def gone(_fraction: float, _message: str) -> None:
+        raise anyio.ClosedResourceError
+
+    assert await Worker(queue=1).run(lambda _steps: time.sleep(0.05) or "answer", gone) == "answer"
+
+
+@pytest.mark.anyio
 async def test_a_full_queue_is_an_error() -> None:
     worker, slow = Worker(queue=1), Slow()
     async with anyio.create_task_group() as group:

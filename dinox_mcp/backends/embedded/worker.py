@@ -99,5 +99,8 @@ async def _tell(steps: Steps, progress: Progress) -> None:
     while True:
         if steps.now != told:
             told = steps.now
-            await progress(*told)
+            try:
+                await progress(*told)
+            except Exception:  # noqa: BLE001 - a listener that has gone loses the progress, not the answer
+                return
         await anyio.sleep(_TELL_EVERY_S)
