@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
+from dinox_mcp.backends.alongside import alongside
 from dinox_mcp.backends.base import Progress
 
 
@@ -33,14 +35,5 @@ class Stage:
 async def telling(progress: Progress, every_s: float) -> AsyncIterator[Stage]:
     """Keep a caller told while the block runs."""
     stage = Stage(progress)
-    problem = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(stage.repeat, every_s)
-        try:
-            yield stage
-        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
-            problem = error
-        finally:
-            group.cancel_scope.cancel()
-    if problem:
-        raise problem
+    async with alongside(partial(stage.repeat, every_s)):
+        yield stage

@@ -1,13 +1,14 @@
 """One picture at a time, off the event loop, with a bounded queue."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
+from dinox_mcp.backends.alongside import alongside
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.errors import BusyError
 
@@ -64,7 +65,7 @@ class Worker:
         steps = Steps()
         self._calls += 1
         try:
-            async with _telling(steps, progress):
+            async with alongside(partial(_tell, steps, progress)):
                 return await anyio.to_thread.run_sync(
                     self._work, work, steps, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
                 )
@@ -78,23 +79,8 @@ class Worker:
             return work(steps)
 
 
-@asynccontextmanager
-async def _telling(steps: Steps, progress: Progress) -> AsyncIterator[None]:
-    """Pass on what the thread says; it never waits for the event loop, which may be gone by then."""
-    problem = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(_tell, steps, progress)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
-            problem = error
-        finally:
-            group.cancel_scope.cancel()
-    if problem:
-        raise problem
-
-
 async def _tell(steps: Steps, progress: Progress) -> None:
+    """Pass on what the thread says; it never waits for the event loop, which may be gone by then."""
     told = None
     while True:
         if steps.now != told:
