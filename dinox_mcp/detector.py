@@ -146,7 +146,7 @@ class Detector:
     def known_labels(self, *, recent: bool = True) -> list[str]:
         """List labels worth suggesting: a closed vocabulary's, and those of recent results."""
         try:
-            labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities.labels or ())
+            labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities().labels or ())
         except DinoxError:
             labels = {}  # suggestions are no place for complaints
         if recent:
@@ -162,13 +162,11 @@ class Detector:
         return await anyio.to_thread.run_sync(work, limiter=self._drawing)
 
     def _check(self, backend: Backend, request: DetectionRequest) -> None:
-        able = backend.capabilities
+        able = backend.capabilities(request.model)
         if missing := sorted(request.include - able.outputs):
-            self._refuse(backend, " and ".join(missing), lambda other: request.include <= other.capabilities.outputs)
-        if request.prompts is None and not able.prompt_free:
-            self._refuse(backend, "prompt-free detection", lambda other: other.capabilities.prompt_free)
-        if request.prompts is not None and not able.text_prompts:
-            self._refuse(backend, "text prompts", lambda other: other.capabilities.text_prompts)
+            self._refuse(backend, " and ".join(missing), lambda other: request.include <= other.capabilities().outputs)
+        if unmet := sorted(request.needs - able.answers):
+            self._refuse(backend, " and ".join(unmet), lambda other: request.needs <= other.capabilities().answers)
 
     def _refuse(self, backend: Backend, what: str, able: Callable[[Backend], bool]) -> NoReturn:
         others = [name for name in self.backends.names() if name != backend.name and self._can(name, able)]
@@ -230,7 +228,7 @@ def _number(
 
 def _with_limits(found: Detections, backend: Backend, request: DetectionRequest) -> Detections:
     """Tell a prompt-free caller what a closed vocabulary holds, lest what it lacks be taken for absent."""
-    labels = backend.capabilities.labels
+    labels = backend.capabilities(request.model).labels
     if request.prompts is not None or labels is None:
         return found
     note = f"the backend {backend.name} looks for {', '.join(labels)} and nothing else"

@@ -5,17 +5,30 @@ right, y down, origin in the upper left corner, pixel edges at whole numbers.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 BBox = Annotated[
     tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat],
     Field(description="[x_min, y_min, x_max, y_max] in pixels of the original image"),
 ]
+Point = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="[x, y] in pixels of the original image")]
 Score = Annotated[float, Field(ge=0, le=1)]
-Output = Literal["masks"]
+Output = Literal["masks", "pose", "hands", "caption", "category", "text"]
+"""What there may be of an object besides its label, score and box: `pose` and `hands` are keypoints."""
+Need = Literal[
+    "text prompts",
+    "prompt-free detection",
+    "descriptions",
+    "examples",
+    "points as examples",
+    "negative examples",
+    "examples in other pictures",
+    "saved prompts",
+]
+"""What a question takes, and what a backend may be able to do."""
 
 
 class Value(BaseModel):
@@ -35,16 +48,33 @@ class Mask(Value):
     counts: str
 
 
+class Keypoint(Value):
+    """A named point of a body or hand (see `keypoints`), in pixels of the original image.
+
+    `visibility` is 0 (not there), 1 (hidden) or 2 (seen), `score` the model's confidence; each only where it is given.
+    """
+
+    name: str
+    x: FiniteFloat
+    y: FiniteFloat
+    visibility: int | None = Field(default=None, ge=0, le=2)
+    score: Score | None = None
+
+
 class Detection(Value):
     """One thing that a backend found: `bbox` in original pixels, `score` only where the model gives one.
 
-    `text` is a transcript (text in the picture) or the decoded content (codes, markers).
+    `text` is a transcript (text in the picture) or the decoded content (codes, markers); `caption` and `category`
+    are a model's words about the region.
     """
 
     label: str
     bbox: BBox
     score: Score | None = None
     mask: Mask | None = None
+    keypoints: tuple[Keypoint, ...] = ()
+    caption: str | None = None
+    category: str | None = None
     text: str | None = None
 
 
@@ -54,13 +84,65 @@ class DetectedObject(Detection):
     id: int = Field(ge=1)
 
 
+class Embedding(Value):
+    """What a model made of examples, to be asked again: only `model` of `backend` understands `data` (base64)."""
+
+    backend: str
+    model: str
+    data: str = Field(repr=False)
+
+
+class Example(Value):
+    """A visual prompt: a `bbox` or a `point` in a picture, or an `embedding`; exactly one of them.
+
+    `image` is the digest of the picture that it is in, empty for the picture that is searched. Where `negative`, what
+    looks like it is not meant.
+    """
+
+    label: str = "object"
+    bbox: BBox | None = None
+    point: Point | None = None
+    embedding: Embedding | None = None
+    image: str = ""
+    negative: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        given = [part for part in (self.bbox, self.point, self.embedding) if part is not None]
+        if len(given) != 1:
+            raise ValueError("an example is a bbox, a point or a saved prompt, and only one of them")
+        return self
+
+
 class DetectionRequest(Value):
-    """What is asked of a backend; `prompts` is None for "everything that you can find"."""
+    """What is asked of a backend: one of `prompts`, `examples` and `description`, or none for everything it can find.
+
+    `caption` is a sentence that the prompts are phrases of: a backend that reads sentences looks for each in its
+    context. `description` tells one thing from others like it, as in "the man in red left of the car". `model` is None
+    for the backend's default. `tiles` is how many parts the long side is cut into; the backend is asked part by part
+    and need not mind it.
+    """
 
     prompts: tuple[str, ...] | None = None
+    caption: str | None = None
+    examples: tuple[Example, ...] = ()
+    description: str | None = None
+    model: str | None = None
+    tiles: int = Field(default=1, ge=1)
     min_score: float = Field(default=0.25, ge=0, le=1)
     iou_threshold: float = Field(default=0.8, ge=0, le=1)
     include: frozenset[Output] = frozenset()
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Name what a backend must be able to do to answer."""
+        if self.description is not None:
+            return frozenset({"descriptions"})
+        if self.prompts is not None:
+            return frozenset({"text prompts"})
+        if not self.examples:
+            return frozenset({"prompt-free detection"})
+        return frozenset(need for example in self.examples for need in _needs(example))
 
 
 class Detections(Value):
@@ -100,6 +182,18 @@ class DetectionResult(Value):
     omitted: int = 0
     cached: bool = False
     notes: tuple[str, ...] = ()
+
+
+def _needs(example: Example) -> Iterator[Need]:
+    yield "examples"
+    if example.point is not None:
+        yield "points as examples"
+    if example.embedding is not None:
+        yield "saved prompts"
+    if example.image:
+        yield "examples in other pictures"
+    if example.negative:
+        yield "negative examples"
 
 
 def count_labels(objects: Iterable[Detection], asked: Iterable[str] = ()) -> dict[str, int]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.base import Call, Capabilities, Model
+from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections
 
@@ -21,12 +22,20 @@ class FakeBackend:
 
     answer: Sequence[Detection] = (DOG, CAT)
     name: str = "fake"
-    capabilities: Capabilities = field(default_factory=Capabilities)
+    able: Capabilities = field(default_factory=Capabilities)
     error: Exception | None = None
     notes: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
     asked: list[tuple[Picture, DetectionRequest, Call]] = field(default_factory=list)
     closed: bool = False
+
+    def capabilities(self, model: str | None = None) -> Capabilities:
+        if model not in (None, "fake-1"):
+            raise InputError(f"the backend fake has no model {model!r}; choose fake-1")
+        return self.able
+
+    def models(self) -> list[Model]:
+        return [Model("fake-1", self.able, "a double")]
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         self.asked.append((image, request, call))

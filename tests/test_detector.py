@@ -40,7 +40,7 @@ async def test_without_prompts_everything_is_asked_for() -> None:
 
 
 async def test_a_closed_vocabulary_is_told_to_a_prompt_free_caller() -> None:
-    backend = FakeBackend(capabilities=Capabilities(labels=("door", "window")))
+    backend = FakeBackend(able=Capabilities(labels=("door", "window")))
     result = await detector_with(backend).detect(picture())
     assert result.notes == ("the backend fake looks for door, window and nothing else",)
     assert (await detector_with(backend).detect(picture(), "door")).notes == ()
@@ -131,9 +131,13 @@ async def test_a_wrong_argument_is_named_before_anything_is_asked(arguments: dic
     ("able", "arguments", "message"),
     [
         (Capabilities(), {"include": ["masks"]}, "fake cannot do masks; the backend dinox can"),
-        (Capabilities(prompt_free=False), {}, "fake cannot do prompt-free detection; .*embedded or local"),
         (
-            Capabilities(text_prompts=False),
+            Capabilities(answers=frozenset({"text prompts"})),
+            {},
+            "fake cannot do prompt-free detection; .*embedded or local",
+        ),
+        (
+            Capabilities(answers=frozenset({"prompt-free detection"})),
             {"prompts": "dog"},
             "fake cannot do text prompts; .*embedded or local",
         ),
@@ -142,7 +146,7 @@ async def test_a_wrong_argument_is_named_before_anything_is_asked(arguments: dic
 async def test_what_a_backend_cannot_do_names_one_that_can(
     able: Capabilities, arguments: dict[str, object], message: str
 ) -> None:
-    backend = FakeBackend(capabilities=able)
+    backend = FakeBackend(able=able)
     with pytest.raises(UnsupportedError, match=message):
         await detector_with(backend).detect(picture(), **arguments)  # type: ignore[arg-type]
     assert not backend.asked

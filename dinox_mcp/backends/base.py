@@ -1,13 +1,13 @@
 """What a backend is: it gets a picture and a request, and answers detections in original pixels."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections, Output
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Reports work done as a fraction from 0 to 1 and says in a few words what is going on."""
@@ -21,25 +21,38 @@ async def silent(_fraction: float, _message: str) -> None:
 class Call:
     """What comes with one call besides the question: who hears of its progress, and a caller's own key.
 
-    `client` is the same for calls of one caller, so that a backend can be fair between several.
+    `client` is the same for calls of one caller, so that a backend can be fair between several. `pictures` are those
+    that the request's examples are in, by their digests.
     """
 
     progress: Progress = silent
     api_key: SecretStr | None = None
     client: str = ""
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do.
+    """What a backend can do with one of its models.
 
-    `labels` lists a closed vocabulary; None means that any noun may be asked for.
+    `outputs` come with what it finds; `describes` are those that it can give of any boxes (see `Describer`). `labels`
+    lists a closed vocabulary; None means that any noun may be asked for.
     """
 
-    text_prompts: bool = True
-    prompt_free: bool = True
-    outputs: frozenset[Output] = field(default_factory=frozenset)
+    answers: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
+    outputs: frozenset[Output] = frozenset()
+    describes: frozenset[Output] = frozenset()
     labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a backend offers: the name that users write, what it can do, and in a few words what it is."""
+
+    name: str
+    capabilities: Capabilities
+    about: str = ""
+    loaded: bool = False
 
 
 class Backend(Protocol):
@@ -55,9 +68,16 @@ class Backend(Protocol):
         """The name that users write in settings and see in results."""
         ...
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do; asked before every call, so it must cost nothing."""
+    def capabilities(self, model: str | None = None) -> Capabilities:
+        """Say what it can do with a model, by default its own choice; asked before every call, so it must cost nothing.
+
+        Raises:
+            InputError: it has no such model; the message names those that it has.
+        """
+        ...
+
+    def models(self) -> Sequence[Model]:
+        """List the models that a caller may choose from, the default first."""
         ...
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
@@ -82,5 +102,36 @@ class Loadable(Protocol):
 
         Raises:
             BackendError: it cannot be had, or does not load.
+        """
+        ...
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """A backend that can tell more about boxes, whoever found them."""
+
+    async def describe(
+        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    ) -> Detections:
+        """Give the same objects in the same order with more known of each; what has no such output stays as it is.
+
+        `include` holds only what its capabilities say it `describes`. The answer's `model` names the model or models
+        that did it.
+
+        Raises:
+            BackendError: with what was wrong and what to do, in one line.
+        """
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A backend that can keep examples as an embedding, to be asked again in a request's examples."""
+
+    async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
+        """Make one embedding of all examples of a request, whose label they share.
+
+        Raises:
+            BackendError: with what was wrong and what to do, in one line.
         """
         ...

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from dinox_mcp.backends.base import Backend
+from dinox_mcp.backends.base import Backend, Model
 from dinox_mcp.backends.local import extra
 from dinox_mcp.errors import BackendError, DinoxError, SettingsError
 from dinox_mcp.settings import Settings
@@ -52,17 +52,10 @@ class Backends:
 
     def _describe(self, name: str) -> dict[str, object]:
         try:
-            able = self.get(name).capabilities
+            models = self.get(name).models()
         except DinoxError as error:
             return {"name": name, "error": str(error)}
-        return {
-            "name": name,
-            "chosen": name == self.choose(),
-            "text_prompts": able.text_prompts,
-            "prompt_free": able.prompt_free,
-            "outputs": sorted(able.outputs),
-            "labels": list(able.labels) if able.labels is not None else "any noun",
-        }
+        return {"name": name, "chosen": name == self.choose(), "models": [_model(model) for model in models]}
 
     async def aclose(self) -> None:
         """Close every backend that was created; one that fails does not keep the others open."""
@@ -76,6 +69,18 @@ class Backends:
                 failures.append(f"{name}: {error}")
         if failures:
             raise BackendError(f"closing failed: {'; '.join(failures)}")
+
+
+def _model(model: Model) -> dict[str, object]:
+    able = model.capabilities
+    return {
+        "name": model.name,
+        "about": model.about,
+        "loaded": model.loaded,
+        "answers": sorted(able.answers),
+        "outputs": sorted(able.outputs | able.describes),
+        "labels": list(able.labels) if able.labels is not None else "any noun",
+    }
 
 
 def installed() -> dict[str, EntryPoint]:

@@ -4,7 +4,7 @@ import anyio.to_thread
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections
@@ -15,7 +15,12 @@ HUES = {"red": 0, "yellow": 30, "green": 60, "blue": 120}  # as OpenCV counts th
 
 class ColorBackend:
     name = "color"
-    capabilities = Capabilities(labels=tuple(HUES))
+
+    def capabilities(self, _model: str | None = None) -> Capabilities:
+        return Capabilities(labels=tuple(HUES))
+
+    def models(self) -> list[Model]:
+        return [Model("hue", self.capabilities(), "four colours", loaded=True)]
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         if unknown := set(request.prompts or ()) - HUES.keys():

@@ -47,7 +47,7 @@ async def test_every_recipe_has_a_title_and_a_description(connect: Connect) -> N
 async def test_labels_are_completed_from_the_vocabulary_and_recent_results(
     connect: Connect, backend: FakeBackend, tmp_path: Path
 ) -> None:
-    backend.capabilities = Capabilities(labels=("door", "window"))
+    backend.able = Capabilities(labels=("door", "window"))
     (tmp_path / "photo.png").write_bytes(png())
     reference = PromptReference(name="count_objects")
     async with connect() as client:

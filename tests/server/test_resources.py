@@ -87,7 +87,7 @@ async def test_a_picture_of_a_result_is_read(
 async def test_a_mask_is_read_in_the_pixels_of_the_original(connect: Connect, backend: FakeBackend, photo: str) -> None:
     bits = np.zeros((100, 100), dtype=bool)
     bits[20:80, 10:60] = True
-    backend.capabilities = Capabilities(outputs=frozenset({"masks"}))
+    backend.able = Capabilities(outputs=frozenset({"masks"}))
     backend.answer = [DOG.model_copy(update={"mask": masks.encode(bits)})]
     async with connect() as client:
         image = Image.open(io.BytesIO(await read(client, await detect(client, photo) + "/objects/1/mask.png")))

@@ -197,7 +197,7 @@ async def test_replies_are_short(connect: Connect, backend: FakeBackend, photo: 
 async def test_masks_are_links_and_areas(connect: Connect, backend: FakeBackend, photo: str) -> None:
     bits = np.zeros((100, 100), dtype=bool)
     bits[20:80, 10:60] = True
-    backend.capabilities = Capabilities(outputs=frozenset({"masks"}))
+    backend.able = Capabilities(outputs=frozenset({"masks"}))
     backend.answer = [DOG.model_copy(update={"mask": masks.encode(bits)})]
     async with connect() as client:
         reply = await client.call_tool("detect_objects", {"image": photo, "prompts": "dog", "include": ["masks"]})
@@ -324,7 +324,7 @@ async def test_visualize_names_what_there_is_when_the_choice_is_not(
 
 
 async def test_a_single_thing_may_stand_for_a_list_of_one(connect: Connect, backend: FakeBackend, photo: str) -> None:
-    backend.capabilities = Capabilities(outputs=frozenset({"masks"}))
+    backend.able = Capabilities(outputs=frozenset({"masks"}))
     async with connect() as client:
         found = data_of(await client.call_tool("detect_prompt_free", {"image": photo, "include": "masks"}))
         arguments = {"result": found["result_id"], "labels": "dog", "show": "boxes", "object": 1}

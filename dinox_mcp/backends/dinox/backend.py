@@ -8,12 +8,12 @@ import anyio
 import anyio.to_thread
 from pydantic import SecretStr
 
-from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.backends.dinox import wire
 from dinox_mcp.backends.dinox.client import Client
 from dinox_mcp.backends.dinox.patience import Patience
 from dinox_mcp.backends.dinox.stage import telling
-from dinox_mcp.errors import KeyRejectedError
+from dinox_mcp.errors import InputError, KeyRejectedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionRequest, Detections
 from dinox_mcp.settings import Settings
@@ -37,10 +37,19 @@ class DinoxBackend:
         self._client = Client(str(settings.api_base_url), self._patience)
         self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """Any noun, everything, boxes and masks."""
+    def capabilities(self, model: str | None = None) -> Capabilities:
+        """Any noun, everything, boxes and masks.
+
+        Raises:
+            InputError: it has no such model.
+        """
+        if model not in (None, wire.MODEL):
+            raise InputError(f"the backend dinox has no model {model!r:.80}; choose {wire.MODEL}")
         return _CAPABILITIES
+
+    def models(self) -> tuple[Model, ...]:
+        """The models of the cloud."""
+        return (Model(wire.MODEL, _CAPABILITIES, "any noun; https://deepdataspace.com", loaded=True),)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find objects.

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.backends.embedded.worker import Steps, Worker
-from dinox_mcp.errors import DeadlineError
+from dinox_mcp.errors import DeadlineError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionRequest, Detections
 from dinox_mcp.settings import Settings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.embedded.search import Searcher
 
 QUEUE = 16
+MODEL = "embedded"
 _CAPABILITIES = Capabilities(labels=vocabulary.LABELS)
 
 
@@ -32,10 +33,20 @@ class EmbeddedBackend:
         self._worker = Worker(QUEUE)
         self._searcher: Searcher | None = None
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """A few labels, everything of these, boxes only."""
+    def capabilities(self, model: str | None = None) -> Capabilities:
+        """A few labels, everything of these, boxes only.
+
+        Raises:
+            InputError: it has no such model.
+        """
+        if model not in (None, MODEL):
+            raise InputError(f"the backend embedded has no model {model!r:.80}; it has {MODEL}, leave model out")
         return _CAPABILITIES
+
+    def models(self) -> tuple[Model, ...]:
+        """The one that comes with the package."""
+        about = "text, codes and markers; comes with the package, needs no key and no GPU"
+        return (Model(MODEL, _CAPABILITIES, about, loaded=self._searcher is not None),)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find what the prompts ask for, or everything; `text` is what was read.

@@ -10,7 +10,8 @@ import anyio
 import anyio.to_thread
 
 from dinox_mcp.backends.base import Call, Capabilities, Progress, silent
-from dinox_mcp.backends.local import extra, merge
+from dinox_mcp.backends.base import Model as Offer
+from dinox_mcp.backends.local import extra, merge, presets
 from dinox_mcp.backends.local import vocabulary as vocabularies
 from dinox_mcp.backends.local.caches import ImageStates, LabelStates
 from dinox_mcp.backends.local.families.base import Found, ImageState
@@ -68,14 +69,16 @@ class LocalBackend:
         self._labels: dict[Host, LabelStates] = {}  # while its model is loaded; the disk has them for longer
         self._hosts: dict[Hashable, Host] = {}
         self._named: dict[str | None, Host] = {}  # several names may mean one model
-        masks = has_masks(settings.model)
-        # A model with masks takes seconds for each label, so it is not asked for a thousand.
-        self._capabilities = Capabilities(prompt_free=not masks, outputs=frozenset({"masks"} if masks else ()))
 
-    @property
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, model: str | None = None) -> Capabilities:
         """Any noun, and everything; masks where the model has them."""
-        return self._capabilities
+        return _able(self._settings.model if model is None else model)
+
+    def models(self) -> tuple[Offer, ...]:
+        """The model of the settings, and the presets."""
+        names = dict.fromkeys((self._settings.model or "balanced", *presets.PRESETS))
+        loaded = {host for host in self._hosts.values() if host.ready}
+        return tuple(Offer(name, _able(name), _about(name), self._named.get(name) in loaded) for name in names)
 
     async def detect(
         self,
@@ -83,13 +86,11 @@ class LocalBackend:
         request: DetectionRequest,
         call: Call,
         *,
-        model: str | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> Detections:
         """Find the prompted objects, or those of the vocabulary.
 
-        Python users may name another `model` than the settings do, and give `thresholds`: the lowest score by
-        label, where it is another than the request's.
+        Python users may give `thresholds`: the lowest score by label, where it is another than the request's.
 
         Raises:
             UnsupportedError: the extra is not installed, or the model has no masks.
@@ -98,7 +99,7 @@ class LocalBackend:
             ImageError: the picture is damaged.
         """
         call = replace(call, progress=_rising(call.progress))
-        host = await self._host(model or self._settings.model)
+        host = await self._host(request.model or self._settings.model)
         everything = await self._vocabulary() if request.prompts is None else None
         labels = everything.nouns if everything else request.prompts or ()
         least = min([request.min_score, *(thresholds or {}).values()])
@@ -216,6 +217,18 @@ class LocalBackend:
         from platformdirs import user_cache_path
 
         return self._labels_folder or user_cache_path("dinox-mcp") / "labels"
+
+
+def _able(model: str | None) -> Capabilities:
+    """A model with masks takes seconds for each label, so it is not asked for a thousand."""
+    if has_masks(model):
+        return Capabilities(answers=frozenset({"text prompts"}), outputs=frozenset({"masks"}))
+    return Capabilities()
+
+
+def _about(model: str) -> str:
+    preset = presets.PRESETS.get(model)
+    return f"{preset.repo}, {preset.licence}; {preset.good_for}" if preset else ""
 
 
 def _rising(progress: Progress) -> Progress:

@@ -274,7 +274,7 @@ def refuse(*arguments, **options):
 from dinox_mcp.backends.embedded import create
 from dinox_mcp.settings import Settings
 backend = create(Settings.load())
-assert backend.capabilities.labels
+assert backend.capabilities().labels
 assert not {"cv2", "numpy", "onnxruntime", "rapidocr"} & set(sys.modules), sorted(sys.modules)
 import anyio
 from dinox_mcp.backends.base import Call

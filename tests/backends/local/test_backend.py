@@ -192,7 +192,7 @@ async def test_each_label_may_have_its_own_threshold(bench: Bench) -> None:
 async def test_a_python_user_may_ask_another_model(bench: Bench) -> None:
     backend = bench.backend(model="balanced")
     await backend.detect(RED, ask("dog"), PLAIN)
-    await backend.detect(RED, ask("dog"), PLAIN, model="accurate")
+    await backend.detect(RED, ask("dog", model="accurate"), PLAIN)
     assert bench.named == ["balanced", "accurate"]
     await backend.aclose()
 
@@ -206,7 +206,7 @@ async def test_several_names_of_one_model_share_its_weights(tmp_path: Path) -> N
     backend = LocalBackend(Settings.load(), models, tmp_path)
     async with anyio.create_task_group() as group:
         for name in (None, "balanced", "google/owlv2", "fast"):
-            group.start_soon(partial(backend.detect, RED, ask("dog"), PLAIN, model=name))
+            group.start_soon(partial(backend.detect, RED, ask("dog", model=name), PLAIN))
     assert sum(model.loads for model in made.values()) == 2
     assert made["fast"].loads == 1
     await backend.aclose()
@@ -271,7 +271,7 @@ async def test_a_vocabulary_that_cannot_be_read_is_named(bench: Bench) -> None:
 async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
     bench.model.adapter = Fixed([("dog", 0.9, (0, 0, 10, 10))], masks=True)
     backend = bench.backend(model="sam3")
-    assert backend.capabilities.outputs == {"masks"}
+    assert backend.capabilities().outputs == {"masks"}
     with_mask = await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
     without = await backend.detect(RED, ask("dog"), PLAIN)
     assert with_mask.objects[0].mask is not None
@@ -282,7 +282,7 @@ async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
 
 async def test_other_models_say_which_one_has_masks(bench: Bench) -> None:
     backend = bench.backend()
-    assert backend.capabilities.outputs == frozenset()
+    assert backend.capabilities().outputs == frozenset()
     with pytest.raises(UnsupportedError, match=r"fake@1234567 has no masks.*DINOX_MCP_MODEL=sam3"):
         await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
     await backend.aclose()
