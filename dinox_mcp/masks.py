@@ -87,6 +87,38 @@ def resize(mask: Mask, width: int, height: int) -> Mask:
     return Mask(size=(height, width), counts=_write(_join(base + top[index], base + bottom[index], width * height)))
 
 
+def place(mask: Mask, left: int, top: int, width: int, height: int) -> Mask:
+    """Put the mask of a part of a picture into the whole, its upper left corner at (left, top).
+
+    The part must lie within the `width` x `height` pixels of the whole.
+
+    Raises:
+        ValueError: the string is not a mask of the size that it claims.
+    """
+    column, first, last = _segments(_runs(mask), mask.size[0])
+    base = (column + left) * height + top
+    return Mask(size=(height, width), counts=_write(_join(base + first, base + last, width * height)))
+
+
+def union(a: Mask, b: Mask) -> Mask:
+    """Give what is foreground in one of two masks of equal size, or in both.
+
+    Raises:
+        ValueError: a string is not a mask of the size that it claims, or the sizes differ.
+    """
+    if a.size != b.size:
+        raise ValueError(f"masks of {a.size} and {b.size} pixels (height, width) have no union")
+    ends = [np.cumsum(_runs(mask)) for mask in (a, b)]
+    stop = np.concatenate([end[1::2] for end in ends])
+    start = np.concatenate([end[0:-1:2][: end[1::2].size] for end in ends])
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate(stop[order])
+    apart = start[1:] > reach[:-1]
+    first, last = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
+    start, stop = (start[first], reach[last]) if start.size else (start, reach)
+    return Mask(size=a.size, counts=_write(_join(start, stop, a.size[0] * a.size[1])))
+
+
 def _segments(runs: Runs, height: int) -> tuple[Runs, Runs, Runs]:
     """Cut the foreground runs at the ends of columns: column, first row, row after the last, in order."""
     ends = np.cumsum(runs)

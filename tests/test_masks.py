@@ -119,3 +119,20 @@ def test_any_string_is_a_mask_of_its_size_or_refused(counts: str) -> None:
         assert str(error) == "not a COCO RLE of 4x8 pixels"  # noqa: PT017 - either outcome is right
     else:
         assert bits.shape == (8, 4)
+
+
+@given(bits=arrays(np.bool_, (5, 7)), left=st.integers(0, 4), top=st.integers(0, 3))
+def test_a_part_of_a_picture_is_placed_in_the_whole(bits: Bits, left: int, top: int) -> None:
+    whole = np.zeros((8, 11), np.bool_)
+    whole[top : top + 5, left : left + 7] = bits
+    assert masks.place(masks.encode(bits), left, top, 11, 8) == masks.encode(whole)
+
+
+@given(a=arrays(np.bool_, (5, 7)), b=arrays(np.bool_, (5, 7)))
+def test_a_union_is_what_is_in_either_mask(a: Bits, b: masks.Bits) -> None:
+    assert masks.union(masks.encode(a), masks.encode(b)) == masks.encode(a | b)
+
+
+def test_masks_of_different_sizes_have_no_union() -> None:
+    with pytest.raises(ValueError, match="no union"):
+        masks.union(masks.encode(np.ones((2, 3), np.bool_)), masks.encode(np.ones((3, 2), np.bool_)))
