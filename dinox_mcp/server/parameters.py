@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 from dinox_mcp.detector import MAX_OBJECTS
 from dinox_mcp.schema import BBox, Output, Score
 
-Part = Literal["boxes", "masks", "labels", "numbers"]
+Part = Literal["boxes", "masks", "labels", "numbers", "keypoints", "captions"]
 _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
 
 

@@ -89,7 +89,7 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         objects: p.DrawnObjects = (),
         labels: p.Labels = (),
         min_score: p.DrawnScore = 0.0,
-        show: p.Show = ("boxes", "masks", "labels", "numbers"),
+        show: p.Show = ("boxes", "masks", "labels", "numbers", "keypoints", "captions"),
         opacity: p.Opacity = 0.4,
     ) -> CallToolResult:
         """Draw an earlier result on its picture and look at it: boxes, masks, numbered labels with scores.
@@ -128,6 +128,8 @@ def _style(show: Sequence[p.Part], opacity: float) -> Style:
         masks="masks" in show,
         labels="labels" in show,
         numbers="numbers" in show,
+        keypoints="keypoints" in show,
+        captions="captions" in show,
         opacity=opacity,
     )
 
