@@ -3,20 +3,30 @@
 from typing import Any
 
 from dinox_mcp import geometry, masks
-from dinox_mcp.schema import DetectedObject, DetectionResult, Mask
+from dinox_mcp.keypoints import BODY, BODY_BONES, visibility
+from dinox_mcp.schema import DetectedObject, DetectionResult, Keypoint, Mask
+
+_SKELETON = [[BODY.index(a) + 1, BODY.index(b) + 1] for a, b in BODY_BONES]
 
 
 def to_coco(result: DetectionResult) -> dict[str, Any]:
     """Write a result as a COCO dataset of one image: its objects are the annotations, under their own numbers.
 
     `bbox` is [x, y, width, height] in original pixels and `area` counts the mask's pixels, or the box's where
-    there is no mask; `score` and `text` are present where the object has them. Ready for `json.dumps`.
+    there is no mask. Bodies of all 17 points are `keypoints` and `num_keypoints`, and their categories tell the points
+    and the skeleton (https://cocodataset.org/#format-data): of a point that is not there, x, y and v are 0.
+
+    Where the object has them, these keys beyond the format are there too, which its readers pass over: `score`,
+    `caption`, `category` (a model's word, unlike the one of `category_id`), `text`, and `points`: every keypoint that
+    there is, of hands as well, as an object of `name`, `x`, `y` and, if known, `visibility` and `score`.
+    Ready for `json.dumps`.
 
     Raises:
         ValueError: a mask is not a COCO RLE of the size that it claims.
     """
     labels = list(dict.fromkeys(found.label for found in result.objects))
     categories = {label: number for number, label in enumerate(labels, start=1)}
+    posed = {found.label for found in result.objects if _body(found)}
     return {
         "info": {"description": f"Result {result.result_id} of {result.backend} ({result.model}) by dinox-mcp"},
         "licenses": [],
@@ -28,12 +38,19 @@ def to_coco(result: DetectionResult) -> dict[str, Any]:
                 "height": result.image.height,
             }
         ],
-        "categories": [{"id": number, "name": label} for label, number in categories.items()],
-        "annotations": [_annotation(found, categories[found.label]) for found in result.objects],
+        "categories": [_category(number, label, posed=label in posed) for label, number in categories.items()],
+        "annotations": [
+            _annotation(found, categories[found.label], posed=found.label in posed) for found in result.objects
+        ],
     }
 
 
-def _annotation(found: DetectedObject, category: int) -> dict[str, Any]:
+def _category(number: int, label: str, *, posed: bool) -> dict[str, Any]:
+    category: dict[str, Any] = {"id": number, "name": label}
+    return category | {"keypoints": list(BODY), "skeleton": _SKELETON} if posed else category
+
+
+def _annotation(found: DetectedObject, category: int, *, posed: bool) -> dict[str, Any]:
     x1, y1, x2, y2 = found.bbox
     annotation: dict[str, Any] = {
         "id": found.id,
@@ -47,9 +64,29 @@ def _annotation(found: DetectedObject, category: int) -> dict[str, Any]:
         annotation["segmentation"] = _segmentation(found.mask)
     if found.score is not None:
         annotation["score"] = found.score
-    if found.text is not None:
-        annotation["text"] = found.text
+    if posed:
+        annotation |= _pose(found)
+    for key in ("caption", "category", "text"):
+        if (words := getattr(found, key)) is not None:
+            annotation[key] = words
+    if found.keypoints:
+        annotation["points"] = [point.model_dump(exclude_none=True) for point in found.keypoints]
     return annotation
+
+
+def _body(found: DetectedObject) -> list[Keypoint]:
+    """Give the points of a body in COCO's order, or none where one is missing."""
+    points = {point.name: point for point in found.keypoints}
+    return [points[name] for name in BODY] if points.keys() >= set(BODY) else []
+
+
+def _pose(found: DetectedObject) -> dict[str, Any]:
+    """Write the pose of an object whose category has one: of an object without, no point is there."""
+    flat: list[float] = []
+    for point in _body(found):
+        seen = visibility(point)
+        flat += [point.x, point.y, seen] if seen else [0, 0, 0]
+    return {"keypoints": flat or [0] * 3 * len(BODY), "num_keypoints": sum(1 for seen in flat[2::3] if seen)}
 
 
 def _segmentation(mask: Mask) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Bodies follow COCO (17 points, https://cocodataset.org/#keypoints-2020), hands M
 are the person's own.
 """
 
+from dinox_mcp.schema import Keypoint
+
 BODY = (
     "nose",
     "left_eye",
@@ -50,3 +52,16 @@ HAND_BONES = (
     *(("wrist", HAND[1 + 4 * finger]) for finger in range(5)),
     *((HAND[place], HAND[place + 1]) for place in range(1, 20) if place % 4),
 )
+
+LEAST_SCORE = 0.3
+"""Below this confidence a point is a guess about what is not in the picture."""
+
+
+def visibility(point: Keypoint) -> int:
+    """Tell whether a point is not there (0), hidden (1) or seen (2), as COCO counts.
+
+    A point of less than `LEAST_SCORE` is not there, whatever its visibility; one without either is seen.
+    """
+    if point.score is not None and point.score < LEAST_SCORE:
+        return 0
+    return 2 if point.visibility is None else point.visibility

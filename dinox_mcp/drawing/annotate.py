@@ -1,4 +1,4 @@
-"""Objects on a picture: masks below, then boxes, then tags on top."""
+"""Objects on a picture: masks below, then boxes and skeletons, then tags on top."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from dinox_mcp import geometry, masks
 from dinox_mcp.drawing.colors import Color, color_of
 from dinox_mcp.drawing.layout import place_tags
+from dinox_mcp.drawing.skeletons import draw_skeletons
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.drawing.tags import draw_tag
 from dinox_mcp.schema import DetectedObject, Mask
@@ -53,6 +54,9 @@ def annotate(
                 _paint_mask(canvas, shape.found.mask, shape.color, style.opacity, line)
     if style.boxes:
         _paint_boxes(canvas, shapes, line)
+    if style.keypoints and any(found.keypoints for found in objects):
+        skeletons = (shape.found.keypoints for shape in shapes)
+        canvas = draw_skeletons(canvas, skeletons, original_size=original_size, line=line)
     if style.numbers or style.labels:
         _paint_tags(canvas, shapes, style, text_size)
     return canvas
