@@ -2,10 +2,13 @@
 
     style     what is drawn
     annotate  objects on a picture
+    skeletons bodies and hands
     tags      the tag of one object, made of ink from `text`, set in one of the `faces` (and `fonts`)
     layout    where tags go
     colors    one colour per label
     crops     a part of a picture
+    sheet     frames side by side
+    trails    where tracked objects came from
     encode    pictures as bytes
 
 Nothing here knows of backends, files or MCP. Import the modules: the package itself loads nothing.

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dinox_mcp import geometry, masks
-from dinox_mcp.drawing.colors import Color, color_of
+from dinox_mcp.drawing.colors import Color
 from dinox_mcp.drawing.layout import place_tags
 from dinox_mcp.drawing.skeletons import draw_skeletons
 from dinox_mcp.drawing.style import Style
@@ -45,7 +45,7 @@ def annotate(
         ValueError: a mask is not a COCO RLE of the size that it claims.
     """
     canvas = image.convert("RGB")  # a copy, of RGB too
-    shapes = _shapes(objects, canvas.size, original_size)
+    shapes = _shapes(objects, canvas.size, original_size, style)
     text_size = _text_size(canvas.size, len(shapes))
     line = max(1, round(text_size / 6))
     if style.masks:
@@ -62,11 +62,13 @@ def annotate(
     return canvas
 
 
-def _shapes(objects: Sequence[DetectedObject], size: tuple[int, int], original: tuple[int, int]) -> list[_Shape]:
+def _shapes(
+    objects: Sequence[DetectedObject], size: tuple[int, int], original: tuple[int, int], style: Style
+) -> list[_Shape]:
     """Map objects into the view, the largest first, so that small ones stay visible."""
     factor_x, factor_y = size[0] / original[0], size[1] / original[1]
     shapes = [
-        _Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), color_of(found.label))
+        _Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), style.color_of(found))
         for found in objects
     ]
     return sorted(shapes, key=lambda shape: -geometry.area(shape.box))

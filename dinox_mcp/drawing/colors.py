@@ -1,4 +1,4 @@
-"""One colour per label, the same in every picture, process and release."""
+"""One colour per label or number, the same in every picture, process and release."""
 
 import math
 import unicodedata
@@ -13,6 +13,7 @@ WHITE: Color = (255, 255, 255)
 _LIGHTNESS = (0.80, 0.71, 0.63)  # never dark, so that a dark halo and dark text always stand out
 _CHROMA = 0.19
 _HUES = 36
+_STEP = 13  # no divisor of 36, and near enough to a third of it
 _SALT = b"\x9d\x12"  # of 60,000, the one that sets labels often asked for together furthest apart
 
 
@@ -21,6 +22,11 @@ def color_of(label: str) -> Color:
     name = unicodedata.normalize("NFC", label.strip().casefold())
     digest = blake2s(name.encode("utf-8", "replace"), digest_size=4, salt=_SALT).digest()
     return palette()[int.from_bytes(digest) % _HUES]
+
+
+def color_of_number(number: int) -> Color:
+    """Pick the colour of an object or track: those of numbers close by are far apart."""
+    return palette()[_STEP * number % _HUES]
 
 
 @cache
