@@ -11,7 +11,7 @@ from typing import Any, Self
 import uvicorn
 
 from tests.emulator.app import Emulator, Stats
-from tests.emulator.scene import picture_size
+from tests.emulator.pixels import picture_size
 from tests.emulator.server import config
 
 KEY = "emulator-key"

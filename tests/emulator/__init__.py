@@ -7,7 +7,7 @@ From the command line: `python -m tests.emulator --port 8080 --model-time 0.4`.
 """
 
 from tests.emulator.app import Emulator, Stats
-from tests.emulator.scene import FRACTIONS, UNIVERSAL
+from tests.emulator.scene import FRACTIONS, POINTS, UNIVERSAL, place_of
 from tests.emulator.server import serve
 
-__all__ = ["FRACTIONS", "UNIVERSAL", "Emulator", "Stats", "serve"]
+__all__ = ["FRACTIONS", "POINTS", "UNIVERSAL", "Emulator", "Stats", "place_of", "serve"]

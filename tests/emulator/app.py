@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tests.emulator.scene import detect
+from tests.emulator.contract import faults_of
+from tests.emulator.scene import describe, detect, match
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +65,9 @@ class Emulator:
     """The service's state; configure it by its attributes at any time, also while it runs.
 
     `model_time` is seconds a task takes, or a range to draw from; `rate_limit` requests a second for each
-    key, None for no limit; `strict` insists on an Idempotency-Key, which not every client of the service sends;
-    `scene` answers a request's body with what is found, `{"objects": […]}`.
+    key, None for no limit; `strict` insists on a body by the contract and on an Idempotency-Key, which not every
+    client of the service sends; `scene` answers a detection's body with what is found, `{"objects": […]}`.
+    `asked` lists the endpoints of the tasks that were paid, and `last` is the body of the last request.
 
     Faults, by name: "500", "503:0.2" (an HTTP status, with a Retry-After), "400", "202001", "rate" and "quota"
     (in a 200), "bad-key", "html", "truncated", "hang", "drop" (before anything happened); and for create only,
@@ -87,6 +89,7 @@ class Emulator:
         self.scene: Callable[[dict[str, Any]], dict[str, Any]] = detect
         self.faults = Faults()
         self.last: dict[str, Any] = {}
+        self.asked: list[str] = []
         self._stats: defaultdict[str, Stats] = defaultdict(Stats)
         self._tasks: dict[tuple[str, str], Task] = {}
         self._ids: dict[tuple[str, str], str] = {}
@@ -117,13 +120,17 @@ class Emulator:
         body = await request.json()
         self.last = body
         idempotency_key = request.headers.get("idempotency-key", "" if self.strict else uuid4().hex)
-        missing = [name for name in ("model", "image", "prompt", "targets") if not body.get(name)]
-        if missing or not idempotency_key:
-            return JSONResponse({"code": 400, "msg": "bad request", "errors": missing or ["Idempotency-Key"]}, 400)
+        endpoint = "{family}/{action}".format(**request.path_params)
+        wrong = [name for name in ("model", "image", "targets") if not body.get(name)]
+        if self.strict and not wrong:
+            wrong = await asyncio.to_thread(faults_of, endpoint, body)
+        if wrong or not idempotency_key:
+            return JSONResponse({"code": 400, "msg": "bad request", "errors": wrong or ["Idempotency-Key"]}, 400)
         uuid = self._ids.setdefault((key, idempotency_key), str(uuid4()))
         if (key, uuid) not in self._tasks:
             books.paid += 1
-            self._tasks[key, uuid] = self._start(body, fault)
+            self.asked.append(endpoint)
+            self._tasks[key, uuid] = self._start(endpoint, body, fault)
         if fault == "drop-after":
             return _Dropped()
         if fault == "bad-uuid":
@@ -147,10 +154,11 @@ class Emulator:
             reply |= await _outcome(task)
         return _ok(reply)
 
-    def _start(self, body: dict[str, Any], fault: str) -> Task:
+    def _start(self, endpoint: str, body: dict[str, Any], fault: str) -> Task:
+        scene = {"dinox/region_vl": describe, "trex/detection": match}.get(endpoint, self.scene)
         low, high = self.model_time if isinstance(self.model_time, tuple) else (self.model_time, self.model_time)
         takes = float("inf") if fault == "never" else random.uniform(low, high)  # noqa: S311 - no secret
-        return Task(time.monotonic() + takes, fault, asyncio.ensure_future(asyncio.to_thread(self.scene, body)))
+        return Task(time.monotonic() + takes, fault, asyncio.ensure_future(asyncio.to_thread(scene, body)))
 
     async def _refuse(self, request: Request, key: str, books: Stats, fault: str) -> Response | None:
         """Answer what keeps a request from its work, or None."""
@@ -192,7 +200,7 @@ async def _outcome(task: Task) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         return {"status": "failed", "error": str(error)}
     if task.fault == "malformed":
-        result = {"objects": [*result["objects"], *_MALFORMED]}
+        result = {**result, "objects": [*result["objects"], *_MALFORMED]}
     return {"status": "success", "result": None if task.fault == "empty" else result}
 
 

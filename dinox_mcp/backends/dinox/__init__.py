@@ -1,4 +1,4 @@
-"""The DINO-X cloud API: open vocabulary and prompt-free detection with boxes and masks."""
+"""The DINO-X cloud API: detection by text, example and description, and what can be told of regions."""
 
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.settings import Settings

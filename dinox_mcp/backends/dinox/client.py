@@ -13,7 +13,7 @@ from dinox_mcp.backends.dinox.patience import Patience
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
 from dinox_mcp.backends.dinox.stage import Stage
 from dinox_mcp.backends.dinox.tickets import Task, Ticket, Tickets
-from dinox_mcp.backends.dinox.wire import Job
+from dinox_mcp.backends.dinox.wire.question import Job
 from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, UnreachableError
 
 if TYPE_CHECKING:

@@ -2,10 +2,14 @@
 
 import base64
 import io
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import MiB
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +29,30 @@ class Upload:
     uri: str = field(repr=False)
     width: int
     height: int
+
+
+class Uploads:
+    """Uploads of the last pictures, of `max_bytes` together, so that each is shrunk and encoded once.
+
+    The service cannot refer to a picture that it was sent before: every task carries its pictures anew, so that all
+    that can be saved between a detection and the description of what it found is this work.
+    """
+
+    def __init__(self, max_bytes: int = 8 * MiB) -> None:
+        self._kept: LRUCache[tuple[str, int, int], Upload] = LRUCache(max_bytes, getsizeof=lambda one: len(one.uri))
+        self._lock = threading.Lock()
+
+    def get(self, picture: Picture, max_side: int, quality: int) -> Upload:
+        """Give the upload of a picture, see `shrink`. Slow: call it off the event loop."""
+        question = picture.digest, max_side, quality
+        with self._lock:
+            upload = self._kept.get(question)
+        if upload is None:
+            upload = shrink(picture, max_side, quality)
+            with self._lock:
+                if len(upload.uri) <= self._kept.maxsize:
+                    self._kept[question] = upload
+        return upload
 
 
 def shrink(picture: Picture, max_side: int, quality: int) -> Upload:

@@ -8,8 +8,11 @@ import pytest
 
 from dinox_mcp import masks
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.dinox import create, wire
+from dinox_mcp.backends.dinox import create, models
 from dinox_mcp.backends.dinox.backend import DinoxBackend
+from dinox_mcp.backends.dinox.wire import objects, text
+from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import ImageError, InputError, ServiceError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionRequest
@@ -20,7 +23,8 @@ from tests.emulator import FRACTIONS, UNIVERSAL, Emulator
 pytestmark = pytest.mark.anyio
 
 DOG = DetectionRequest(prompts=("dog",))
-QUESTION = wire.Question(body=b"", labels={"dog": "Dog"}, sent=(50, 25), size=(100, 50), masks=True)
+FRAMES = Frames(size=(100, 50), sent=(50, 25))
+QUESTION = Question(models.DINO_X, b"", FRAMES, text.spelled({"dog": "Dog"}), ("bbox", "mask"))
 MASK = {"counts": masks.encode(np.ones((25, 50), dtype=bool)).counts, "size": [25, 50], "format": "coco_rle"}
 
 
@@ -175,11 +179,11 @@ async def test_a_result_that_comes_at_once_needs_no_poll(dinox: DinoxBackend, em
 def test_the_best_come_first() -> None:
     things = [thing(score=score) for score in (0.3, 0.9, 0.6)]
 
-    assert [one.score for one in wire.read({"objects": things}, QUESTION).objects] == [0.9, 0.6, 0.3]
+    assert [one.score for one in objects.read({"objects": things}, QUESTION).objects] == [0.9, 0.6, 0.3]
 
 
 def test_a_category_that_nobody_asked_for_comes_as_it_is() -> None:
-    found = wire.read({"objects": [thing(category="Sea Lion"), thing(category=" DOG ")]}, QUESTION)
+    found = objects.read({"objects": [thing(category="Sea Lion"), thing(category=" DOG ")]}, QUESTION)
 
     assert [one.label for one in found.objects] == ["Sea Lion", "Dog"]
 
@@ -188,7 +192,7 @@ def test_a_category_that_nobody_asked_for_comes_as_it_is() -> None:
     ("sent", "score"), [(0.5, 0.5), ("0.5", 0.5), (None, None), (1.0000001, 1.0), (-0.0000001, 0.0)]
 )
 def test_a_score_is_the_models_own_or_absent(sent: object, score: float | None) -> None:
-    found = wire.read({"objects": [thing(score=sent)]}, QUESTION)
+    found = objects.read({"objects": [thing(score=sent)]}, QUESTION)
 
     assert [one.score for one in found.objects] == [score]
 
@@ -213,14 +217,14 @@ def test_a_score_is_the_models_own_or_absent(sent: object, score: float | None) 
     ids=str,
 )
 def test_an_object_that_is_not_understood_is_left_out(changes: dict[str, object]) -> None:
-    found = wire.read({"objects": [thing(**changes), thing()]}, QUESTION)
+    found = objects.read({"objects": [thing(**changes), thing()]}, QUESTION)
 
     assert len(found.objects) == 1
     assert found.notes == ("1 object of the reply was malformed and left out",)
 
 
 def test_boxes_are_clipped_to_the_picture_with_their_corners_in_order() -> None:
-    found = wire.read({"objects": [thing(bbox=[40, 20, -3, 300])]}, QUESTION)
+    found = objects.read({"objects": [thing(bbox=[40, 20, -3, 300])]}, QUESTION)
 
     assert found.objects[0].bbox == (0, 40, 80, 50)
 
@@ -243,7 +247,7 @@ def test_boxes_are_clipped_to_the_picture_with_their_corners_in_order() -> None:
     ids=str,
 )
 def test_a_mask_that_cannot_be_read_costs_only_the_mask(mask: object) -> None:
-    found = wire.read({"objects": [thing(mask=mask), thing()]}, QUESTION)
+    found = objects.read({"objects": [thing(mask=mask), thing()]}, QUESTION)
 
     assert [one.mask is None for one in found.objects] == [True, False]
     assert found.notes == ("1 object came without a mask that can be read",)
@@ -252,4 +256,4 @@ def test_a_mask_that_cannot_be_read_costs_only_the_mask(mask: object) -> None:
 @pytest.mark.parametrize("result", [{}, {"objects": None}, {"objects": {"a": 1}}, {"objects": "none"}], ids=str)
 def test_a_result_without_objects_is_an_error(result: dict[str, object]) -> None:
     with pytest.raises(ServiceError, match="without a list of objects"):
-        wire.read(result, QUESTION)
+        objects.read(result, QUESTION)

@@ -1,0 +1,136 @@
+"""The models of the cloud: what each can do, where it is asked, and how users spell it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dinox_mcp.backends.base import Capabilities, Model
+from dinox_mcp.errors import InputError, UnsupportedError
+from dinox_mcp.schema import DetectionRequest, Need, Output
+
+DESCRIBES: frozenset[Output] = frozenset({"caption", "category", "text"})
+"""What DINO-X tells of given boxes, whichever model found them."""
+_EXAMPLES: frozenset[Need] = frozenset(
+    {"examples", "points as examples", "examples in other pictures", "saved prompts"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudModel:
+    """A model of the service: its name there, its endpoint, and the long side in pixels to which it shrinks pictures.
+
+    `spellings` are names besides its own that are meant for it, without case, hyphens, dots and spaces.
+    """
+
+    name: str
+    endpoint: str
+    about: str
+    spellings: tuple[str, ...]
+    answers: frozenset[Need] = frozenset({"text prompts"})
+    outputs: frozenset[Output] = frozenset()
+    max_side: int = 1536
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Say what it can do."""
+        return Capabilities(self.answers, self.outputs, DESCRIBES)
+
+    @property
+    def listed(self) -> Model:
+        """Show it as a caller may choose it."""
+        return Model(self.name, self.capabilities, self.about, loaded=True)
+
+
+DINO_X = CloudModel(
+    "DINO-X-1.0",
+    "dinox/detection",
+    "any noun, or everything without a prompt; masks, body poses and hands",
+    ("dinox", "dinox1"),
+    answers=frozenset({"text prompts", "prompt-free detection"}),
+    outputs=frozenset({"masks", "pose", "hands"}),
+)
+T_REX = CloudModel(
+    "T-Rex-2.0",
+    "trex/detection",
+    "more like these: boxes, points and saved prompts as examples, also from other pictures",
+    ("trex", "trex2"),
+    answers=_EXAMPLES,
+    max_side=1333,
+)
+XSEEK = CloudModel(
+    "DINO-XSeek-1.0",
+    "dino_xseek/detection",
+    "what a sentence describes, told from others like it",
+    ("xseek", "xseek1", "xseek10", "dinoxseek", "dinoxseek1"),
+    answers=frozenset({"descriptions"}),
+)
+
+
+def _grounding_dino(version: str, size: str, about: str, *more: str) -> CloudModel:
+    short = f"{version.replace('.', '')}{size.lower()}"
+    return CloudModel(
+        f"GroundingDino-{version}-{size}", "grounding_dino/detection", about, (f"gdino{short}", f"gd{short}", *more)
+    )
+
+
+MODELS = (
+    DINO_X,
+    _grounding_dino("1.6", "Pro", "any noun, boxes only", "groundingdino", "groundingdino16"),
+    _grounding_dino("1.6", "Edge", "any noun, boxes only; smaller and faster"),
+    _grounding_dino("1.5", "Pro", "any noun, boxes only; before 1.6", "groundingdino15"),
+    _grounding_dino("1.5", "Edge", "any noun, boxes only; smaller and faster, before 1.6"),
+    T_REX,
+    XSEEK,
+)
+"""All of them, the default first."""
+_BY_SPELLING = {
+    spelling: model for model in MODELS for spelling in (re.sub(r"[^a-z0-9]", "", model.name.lower()), *model.spellings)
+}
+
+
+def find(name: str) -> CloudModel:
+    """Find the model that a user means, in any case and with or without hyphens and dots.
+
+    Raises:
+        InputError: there is none; the message names all.
+    """
+    model = _BY_SPELLING.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+    if model is None:
+        choices = ", ".join(known.name for known in MODELS)
+        raise InputError(f"the backend dinox has no model {name!r:.80}; choose {choices}")
+    return model
+
+
+def choose(request: DetectionRequest) -> CloudModel:
+    """Choose the model that answers a request: the named one, or else the first that can.
+
+    Raises:
+        InputError: there is no model of that name.
+        UnsupportedError: it cannot answer this, or not with these outputs.
+    """
+    able = [model for model in MODELS if request.needs <= model.answers]
+    model = find(request.model) if request.model is not None else next(iter(able), None)
+    if model is None or model not in able:
+        what, who = _list(request.needs - (model.answers if model else union().answers)), model.name if model else "it"
+        remedy = f"ask with the model {_list(one.name for one in able)}" if able else "ask without it"
+        raise UnsupportedError(f"the backend dinox: {who} cannot do {what}; {remedy}")
+    if missing := request.include - model.outputs - DESCRIBES:
+        able = [other for other in MODELS if missing <= other.outputs]
+        others = "; ".join(f"{other.name} does for {_list(other.answers)}" for other in able)
+        raise UnsupportedError(
+            f"the backend dinox: {model.name} gives no {_list(missing)} ({others}); ask without, or in such a way"
+        )
+    return model
+
+
+def union() -> Capabilities:
+    """Say what can be done where no model is named, and the request decides which one answers."""
+    return Capabilities(
+        answers=frozenset().union(*(model.answers for model in MODELS)),
+        outputs=frozenset().union(*(model.outputs for model in MODELS)),
+        describes=DESCRIBES,
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    return " or ".join(sorted(names))
