@@ -4,41 +4,28 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NoReturn, Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
-from cachetools import TTLCache
-from pydantic import ValidationError
 
-from dinox_mcp import links, views
-from dinox_mcp.backends.base import Backend, Call, Loadable, Progress, silent
-from dinox_mcp.backends.local import extra
+from dinox_mcp import counting, links, phrases, refusals, requests, results, views
+from dinox_mcp.asking import Answer, Asker
+from dinox_mcp.backends.base import Backend, Embedder, Loadable
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
-from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
+from dinox_mcp.counting import Count
+from dinox_mcp.errors import DinoxError, InputError
+from dinox_mcp.examples import Pointer, follow
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.memory import footprint
-from dinox_mcp.prompts import parse_prompts
-from dinox_mcp.schema import (
-    DetectedObject,
-    Detection,
-    DetectionRequest,
-    DetectionResult,
-    Detections,
-    ImageInfo,
-    Output,
-    count_labels,
-)
-from dinox_mcp.settings import MiB, Settings
-from dinox_mcp.store import Store, Stored, new_result_id
+from dinox_mcp.requests import MAX_OBJECTS, Options, Who
+from dinox_mcp.saved import SavedPrompt, SavedPrompts
+from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
+from dinox_mcp.settings import Settings
+from dinox_mcp.store import Store, Stored
 
-MAX_OBJECTS = 1000
-ANSWERS_BYTES = 64 * MiB
-
-Question = tuple[str, str, str, DetectionRequest]
-Answer = tuple[DetectionRequest, Detections]
+__all__ = ["MAX_OBJECTS", "Detector", "Options"]
 T = TypeVar("T")
 
 
@@ -49,16 +36,21 @@ class Detector:
         async with Detector() as detector:
             result = await detector.detect("photo.jpg", ["person", "red car"])
 
-    `backends` are ready-made ones of your own, which come before the installed ones.
+    `backends` are ready-made ones of your own, which come before the installed ones. Wherever an `image` is taken, it
+    is a path, a URL, a data: URI, a `dinox://` URI of an earlier result, or a loaded picture; `requests.Options` says
+    what else there is to choose. Each method raises InputError where an argument or the picture is wrong, and
+    BackendError where the backend cannot answer. The same question about the same picture is answered from memory
+    while `cache_ttl_s` lasts.
     """
 
     def __init__(self, settings: Settings | None = None, backends: Iterable[Backend] = ()) -> None:
         self.settings = settings or Settings.load()
         self.backends = Backends(self.settings, backends)
         self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
+        self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
+        self._asker = Asker(self.settings, self.backends)
         self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
-        self._answers: TTLCache[Question, Answer] = TTLCache(ANSWERS_BYTES, self.settings.cache_ttl_s, getsizeof=_size)
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,45 +75,127 @@ class Detector:
         await self.backends.aclose()
 
     async def detect(
+        self, image: str | Picture, prompts: str | Sequence[str] | None = None, **options: Unpack[Options]
+    ) -> DetectionResult:
+        """Find the prompted objects in a picture, or everything where `prompts` is None."""
+        return await self._answer(image, requests.request(prompts, options), options)
+
+    async def detect_by_example(
+        self, image: str | Picture, examples: Sequence[Pointer], **options: Unpack[Options]
+    ) -> DetectionResult:
+        """Find what looks like examples: boxes or points in pictures, objects of results, saved prompts."""
+        requests.request(None, options)  # a wrong option need not wait for the pictures
+        picture = await self._picture(image, options)
+        seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
+        return await self._answer(picture, requests.request(None, options, examples=seen), options, pictures)
+
+    async def find_by_description(
+        self, image: str | Picture, description: str, **options: Unpack[Options]
+    ) -> DetectionResult:
+        """Find what one sentence tells from others like it, as in "the man in red left of the car"."""
+        sentence = phrases.parse_sentence(description, "description")
+        return await self._answer(image, requests.request(None, options, description=sentence), options)
+
+    async def ground_phrases(
+        self, image: str | Picture, caption: str, prompts: Sequence[str] = (), **options: Unpack[Options]
+    ) -> DetectionResult:
+        """Find what each noun phrase of a caption means in the picture; `prompts` says which, else they are guessed."""
+        sentence = phrases.parse_sentence(caption, "caption")
+        asked = requests.request(prompts or phrases.noun_phrases(sentence), options, caption=sentence)
+        return await self._answer(image, asked, options)
+
+    async def count_objects(
         self,
         image: str | Picture,
         prompts: str | Sequence[str] | None = None,
-        *,
-        min_score: float = 0.25,
-        iou_threshold: float = 0.8,
-        max_objects: int = 100,
-        include: Iterable[Output] = (),
-        caller: Caller = OWNER,
-        progress: Progress = silent,
-    ) -> DetectionResult:
-        """Find the prompted objects in a picture, or everything where `prompts` is None.
+        examples: Sequence[Pointer] = (),
+        **options: Unpack[Options],
+    ) -> Count:
+        """Count things, with how the counts would change at other thresholds.
 
-        `image` is a path, a URL, a data: URI, a `dinox://` URI of an earlier result, or a loaded picture.
-        The same question about the same picture is answered from memory while `cache_ttl_s` lasts.
-
-        Raises:
-            InputError: an argument or the picture is wrong.
-            BackendError: the backend cannot answer.
+        Where `tiles` is left out, a large picture is looked at in parts if a first look finds small things or none.
         """
-        if not 1 <= max_objects <= MAX_OBJECTS:
-            raise InputError(f"max_objects is {max_objects}; choose 1 to {MAX_OBJECTS}")
-        request = _request(prompts, min_score, iou_threshold, include)
-        name = self.backends.choose(caller_has_key=caller.api_key is not None)
-        backend = self.backends.get(name)
-        self._check(backend, request)
-        if not isinstance(image, Picture):
-            await progress(0, "reading the picture")
-            image = await self.load(image, caller)
-        question = (caller.tenant, name, image.digest, request)
-        _, found = self._answers.get(question, (request, None))
-        cached = found is not None
-        if found is None:
-            found = await backend.detect(image, request, Call(progress, caller.api_key, caller.tenant))
-            found = _with_limits(found, backend, request)
-            if _size((request, found)) <= ANSWERS_BYTES:
-                self._answers[question] = request, found
-        result = _number(found, name, image, request, max_objects, cached=cached)
-        return self.store.put(result, image, caller.tenant)
+        if (prompts is None) == (not examples):
+            raise InputError("pass prompts (what to count) or examples (what it looks like), and only one of them")
+        request = requests.request(prompts, options)
+        picture = await self._picture(image, options)
+        call = requests.call(options)
+        if examples:
+            seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
+            request, call = requests.request(None, options, examples=seen), requests.call(options, pictures)
+        name = self._choose(request, options)
+        request = request.model_copy(update={"include": frozenset()})
+        low = request.model_copy(update={"min_score": min(request.min_score, counting.FLOOR)})
+        answer = await self._asker.ask(name, picture, low, call)
+        parts = counting.worthwhile_tiles((picture.width, picture.height), answer.found.objects)
+        if "tiles" not in options and parts > 1:
+            request, low = (one.model_copy(update={"tiles": parts}) for one in (request, low))
+            answer = await self._asker.ask(name, picture, low, call)
+        levels = counting.levels(answer.found.objects, requests.labels_of(request), request.min_score)
+        sure = counting.surer(answer, request.min_score)
+        result = results.number(sure, name, picture, request, options.get("max_objects", MAX_OBJECTS))
+        return Count(result=self._keep(result, picture, options), levels=levels)
+
+    async def describe_regions(
+        self,
+        image: str | Picture | None = None,
+        boxes: Sequence[BBox] = (),
+        *,
+        result: str | None = None,
+        objects: Sequence[int] = (),
+        include: Iterable[Output] = (),
+        **who: Unpack[Who],
+    ) -> DetectionResult:
+        """Tell more of objects of a result (all, or those of the numbers in `objects`), or of boxes in a picture.
+
+        `include` defaults to the caption, category and text of each, as far as the backend can. Objects keep their
+        numbers; the answer is a result of its own.
+        """
+        name = self.backends.choose(caller_has_key=requests.caller_of(who).api_key is not None)
+        wanted = frozenset(include) or self._asker.usual_descriptions(name)
+        if result is not None and image is None and not boxes:
+            stored = self.result(result, requests.caller_of(who))
+            picture, request, known = stored.picture, stored.result.request, stored.result.objects
+            chosen = [views.get_object(known, number) for number in objects or [one.id for one in known]]
+        elif result is None and image is not None and boxes and not objects:
+            picture, request = await self._picture(image, who), DetectionRequest(min_score=0)
+            chosen = results.regions(boxes, picture)
+        else:
+            raise InputError("pass result (with objects to choose some of it), or image with boxes")
+        told = await self._asker.tell_more(name, picture, chosen, wanted, requests.call(who))
+        request = request.model_copy(update={"include": request.include | wanted})
+        return self._keep(results.described(told, name, picture, request, chosen), picture, who)
+
+    async def save_prompt(
+        self,
+        name: str,
+        image: str | Picture,
+        examples: Sequence[Pointer],
+        *,
+        label: str | None = None,
+        model: str | None = None,
+        **who: Unpack[Who],
+    ) -> SavedPrompt:
+        """Keep what a model makes of examples under a name, for later calls to search by.
+
+        What is found by it is called `label`, by default the name.
+        """
+        self.saved.check(name)
+        picture = await self._picture(image, who)
+        named = [one.model_copy(update={"label": label or name}) for one in examples]
+        seen, pictures = await follow(named, picture, self, requests.caller_of(who))
+        request = DetectionRequest(examples=seen, model=model)
+        backend = self.backends.get(self._choose(request, who))
+        needs: frozenset[Need] = request.needs | frozenset[Need]({"saved prompts"})
+        refusals.check(request, backend, self.backends, self.settings, needs)
+        if not isinstance(backend, Embedder):
+            raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
+        embedding = await backend.embed(picture, request, requests.call(who, pictures))
+        return self.saved.put(name, label or name, len(seen), embedding, requests.caller_of(who).tenant)
+
+    async def ask(self, picture: Picture, request: DetectionRequest, **who: Unpack[Who]) -> Answer:
+        """Ask the backend, or memory, without keeping a result: for programs with many pictures, as of a video."""
+        return await self._asker.ask(self._choose(request, who), picture, request, requests.call(who))
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load a picture from wherever `image` points.
@@ -161,85 +235,35 @@ class Detector:
         """
         return await anyio.to_thread.run_sync(work, limiter=self._drawing)
 
-    def _check(self, backend: Backend, request: DetectionRequest) -> None:
-        able = backend.capabilities(request.model)
-        if missing := sorted(request.include - able.outputs):
-            self._refuse(backend, " and ".join(missing), lambda other: request.include <= other.capabilities().outputs)
-        if unmet := sorted(request.needs - able.answers):
-            self._refuse(backend, " and ".join(unmet), lambda other: request.needs <= other.capabilities().answers)
+    async def _answer(
+        self,
+        image: str | Picture,
+        request: DetectionRequest,
+        options: Options,
+        pictures: dict[str, Picture] | None = None,
+    ) -> DetectionResult:
+        """Ask, number, tell more of what is kept, and keep it."""
+        name = self._choose(request, options)
+        backend = self.backends.get(name)
+        refusals.check(request, backend, self.backends, self.settings, request.needs)
+        picture = await self._picture(image, options)
+        call = requests.call(options, pictures)
+        answer = await self._asker.ask(name, picture, request, call)
+        result = results.number(answer, name, picture, request, requests.max_objects(options))
+        more: frozenset[Output] = request.include - backend.capabilities(request.model).outputs
+        if more and result.objects:
+            result = results.tell(result, await self._asker.tell_more(name, picture, result.objects, more, call))
+        return self._keep(result, picture, options)
 
-    def _refuse(self, backend: Backend, what: str, able: Callable[[Backend], bool]) -> NoReturn:
-        others = [name for name in self.backends.names() if name != backend.name and self._can(name, able)]
-        remedy = f"the backend {' or '.join(sorted(others))} can" if others else "no installed backend can"
-        if "dinox" in others and not self.settings.api_key:
-            remedy += " (dinox needs DINOX_API_KEY, see https://deepdataspace.com)"
-        if "local" in others and not extra.installed():
-            remedy += " (local needs pip install 'dinox-mcp[local]')"
-        raise UnsupportedError(f"the backend {backend.name} cannot do {what}; {remedy}; otherwise ask without it")
+    def _choose(self, request: DetectionRequest, who: Who) -> str:
+        return self.backends.choose(caller_has_key=requests.caller_of(who).api_key is not None, model=request.model)
 
-    def _can(self, name: str, able: Callable[[Backend], bool]) -> bool:
-        try:
-            return able(self.backends.get(name))
-        except DinoxError:
-            return False
+    async def _picture(self, image: str | Picture, who: Who) -> Picture:
+        if isinstance(image, Picture):
+            return image
+        if "progress" in who:
+            await who["progress"](0, "reading the picture")
+        return await self.load(image, requests.caller_of(who))
 
-
-def _request(
-    prompts: str | Sequence[str] | None, min_score: float, iou_threshold: float, include: Iterable[Output]
-) -> DetectionRequest:
-    try:
-        return DetectionRequest(
-            prompts=None if prompts is None else parse_prompts(prompts),
-            min_score=min_score,
-            iou_threshold=iou_threshold,
-            include=frozenset(include),
-        )
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = problem["loc"][0]
-        raise InputError(f"{name}: {problem['msg'].lower()} (got {problem['input']!r:.80})") from None
-
-
-def _number(
-    found: Detections,
-    backend: str,
-    picture: Picture,
-    request: DetectionRequest,
-    max_objects: int,
-    *,
-    cached: bool,
-) -> DetectionResult:
-    """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
-    surest = sorted(range(len(found.objects)), key=lambda i: -_certainty(found.objects[i]))[:max_objects]
-    kept = [found.objects[i] for i in sorted(surest)]
-    return DetectionResult(
-        result_id=new_result_id(),
-        backend=backend,
-        model=found.model,
-        image=ImageInfo(width=picture.width, height=picture.height, source=picture.source),
-        request=request,
-        objects=tuple(DetectedObject(id=i, **dict(thing)) for i, thing in enumerate(kept, start=1)),
-        counts=count_labels(found.objects, [label for label in request.prompts or () if label not in found.unsearched]),
-        omitted=len(found.objects) - len(kept),
-        cached=cached,
-        notes=found.notes,
-    )
-
-
-def _with_limits(found: Detections, backend: Backend, request: DetectionRequest) -> Detections:
-    """Tell a prompt-free caller what a closed vocabulary holds, lest what it lacks be taken for absent."""
-    labels = backend.capabilities(request.model).labels
-    if request.prompts is not None or labels is None:
-        return found
-    note = f"the backend {backend.name} looks for {', '.join(labels)} and nothing else"
-    return found.model_copy(update={"notes": (*found.notes, note)})
-
-
-def _certainty(found: Detection) -> float:
-    """Rank by score; what comes without one, such as a decoded code, is certain."""
-    return 1.0 if found.score is None else found.score
-
-
-def _size(answer: Answer) -> int:
-    request, found = answer
-    return footprint(request, found.objects, found.notes)
+    def _keep(self, result: DetectionResult, picture: Picture, who: Who) -> DetectionResult:
+        return self.store.put(result, picture, requests.caller_of(who).tenant)

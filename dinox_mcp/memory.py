@@ -7,14 +7,18 @@ from dinox_mcp.schema import Detection, DetectionRequest
 
 _BASE = 1300
 _OBJECT = 750
-"""Bytes of an answer with its question, and of each object, without their strings: measured with tracemalloc."""
+_KEYPOINT = 1070
+"""Bytes of an answer with its question, of each object and keypoint, without strings: measured with tracemalloc."""
 
 
 def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: Iterable[str] = ()) -> int:
     """Estimate the bytes that an answer takes with its question, and `strings` that come with it."""
-    total = _BASE + sum(map(sys.getsizeof, (*(request.prompts or ()), *strings)))
+    saved = (example.embedding.data for example in request.examples if example.embedding)
+    total = _BASE + sum(map(sys.getsizeof, (*(request.prompts or ()), *saved, *strings)))
+    total += _OBJECT * len(request.examples)
     for found in objects:
         total += _OBJECT
-        total += sys.getsizeof(found.text) if found.text else 0
+        total += sum(sys.getsizeof(words) for words in (found.text, found.caption, found.category) if words)
         total += sys.getsizeof(found.mask.counts) if found.mask else 0
+        total += _KEYPOINT * len(found.keypoints)
     return total

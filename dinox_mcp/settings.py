@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     timeout_s: float = Field(120, gt=0, description="seconds that one detection may take")
     upload_max_side: int = Field(1536, ge=64, description="long side of the picture uploaded to the cloud")
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the picture uploaded")
+    max_calls: int = Field(64, ge=1, description="calls to a backend that one question may take, as with tiles")
+    prompts_folder: Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is kept for the same question")
 
     # The local backend
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
     idle_unload_s: float = Field(
         600, ge=0, description="seconds without a question until a model leaves memory; 0 keeps it"
     )
+    model_process: Literal["own", "same"] = Field(
+        "own", description="where models live: a process of their own, or the same as everything else"
+    )
     warm_up: bool = Field(False, description="load the model when the server starts, not at the first question")
     queue_max: int = Field(64, ge=1, description="questions that may wait for a model")
 
@@ -76,6 +81,12 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(20, gt=0, description="seconds that fetching a picture may take")
     max_image_bytes: int = Field(50 * MiB, gt=0, description="largest picture file")
     max_image_pixels: int = Field(100_000_000, gt=0, description="largest picture in pixels")
+
+    # Videos coming in
+    video_max_calls: int = Field(60, ge=1, description="questions to the backend that one video may take")
+    video_max_s: float = Field(600, gt=0, description="seconds of a video that are looked at in one call")
+    video_max_frames: int = Field(40_000, ge=1, description="frames of a video that are looked at in one call")
+    video_max_bytes: int = Field(2048 * MiB, gt=0, description="largest video file")
 
     # Pictures and results going out
     output_folder: Path | None = Field(

@@ -130,7 +130,7 @@ async def test_a_wrong_argument_is_named_before_anything_is_asked(arguments: dic
 @pytest.mark.parametrize(
     ("able", "arguments", "message"),
     [
-        (Capabilities(), {"include": ["masks"]}, "fake cannot do masks; the backend dinox can"),
+        (Capabilities(), {"include": ["masks"]}, "fake cannot do masks; the backend dinox"),
         (
             Capabilities(answers=frozenset({"text prompts"})),
             {},

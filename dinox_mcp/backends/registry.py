@@ -25,16 +25,27 @@ class Backends:
         """List the names of all backends, in alphabetical order."""
         return sorted({*installed(), *self._created})
 
-    def choose(self, *, caller_has_key: bool = False) -> str:
+    def choose(self, *, caller_has_key: bool = False, model: str | None = None) -> str:
         """Name the backend that settings ask for.
 
-        `auto` is the cloud where there is a key, else the local one where its extra is installed, else embedded.
+        `auto` is the cloud where there is a key, else the local one where its extra is installed, else embedded; or,
+        where that one does not list the `model`, another one that does.
         """
         if self._settings.backend != "auto":
             return self._settings.backend
         if caller_has_key or self._settings.api_key:
-            return "dinox"
-        return "local" if extra.installed() else "embedded"
+            usual = "dinox"
+        else:
+            usual = "local" if extra.installed() else "embedded"
+        if model is None:
+            return usual
+        return next((name for name in (usual, *self.names()) if self._offers(name, model)), usual)
+
+    def _offers(self, name: str, model: str) -> bool:
+        try:
+            return model.casefold() in {offer.name.casefold() for offer in self.get(name).models()}
+        except DinoxError:
+            return False
 
     def get(self, name: str) -> Backend:
         """Give the backend of a name, created on first use.

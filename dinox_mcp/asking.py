@@ -1,0 +1,222 @@
+"""One question and its answer: checked, put to the backend (in tiles, if asked to), told more of, remembered."""
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import anyio
+import anyio.to_thread
+from cachetools import TTLCache
+
+from dinox_mcp import refusals, tiling
+from dinox_mcp.backends.base import Backend, Call, Describer, silent
+from dinox_mcp.backends.registry import Backends
+from dinox_mcp.errors import BackendError, InputError, UnsupportedError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.memory import footprint
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Example, Output
+from dinox_mcp.settings import MiB, Settings
+
+ANSWERS_BYTES = 64 * MiB
+READER = "embedded"
+"""The backend that reads text for all others: free, and on this machine."""
+_AT_A_TIME = 4
+T = TypeVar("T")
+_FIELDS: Mapping[Output, str] = {
+    "masks": "mask",
+    "pose": "keypoints",
+    "hands": "keypoints",
+    "caption": "caption",
+    "category": "category",
+    "text": "text",
+}
+Kept = tuple[DetectionRequest, Detections]
+Look = Callable[[], Awaitable[Detections]]
+
+
+class Answer(NamedTuple):
+    """What a backend found, all of it, and whether memory knew it."""
+
+    found: Detections
+    cached: bool
+
+
+class Asker:
+    """Puts questions to backends, and remembers the answers while `cache_ttl_s` lasts."""
+
+    def __init__(self, settings: Settings, backends: Backends) -> None:
+        self._settings = settings
+        self._backends = backends
+        self._answers: TTLCache[Hashable, Kept] = TTLCache(ANSWERS_BYTES, settings.cache_ttl_s, getsizeof=_size)
+        self._cutting = anyio.CapacityLimiter(1)
+
+    async def ask(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Answer:
+        """Find what a request asks for; outputs that take a second look are not in it: see `tell_more`.
+
+        Raises:
+            InputError: more tiles than one call may have.
+            BackendError: the backend cannot answer.
+        """
+        backend = self._backends.get(name)
+        refusals.check(request, backend, self._backends, self._settings, request.needs)
+        able = backend.capabilities(request.model)
+        direct = request.model_copy(update={"include": request.include & able.outputs})
+        question = (call.client, name, image.digest, direct)
+
+        async def look() -> Detections:
+            ask = self._in_tiles if direct.tiles > 1 else _at_once
+            return _with_limits(await ask(backend, image, direct, call), able.labels, name, direct)
+
+        return await self._remembered(question, direct, look)
+
+    async def tell_more(
+        self, name: str, image: Picture, objects: Sequence[Detection], include: Iterable[Output], call: Call
+    ) -> Answer:
+        """Tell more about boxes: what `include` asks for, and detection has not given.
+
+        Text alone is read by the embedded backend, which is free and private, as is text that the backend has no way
+        to read; the answer's notes say who did what.
+
+        Raises:
+            UnsupportedError: the backend cannot, and who can.
+            BackendError: it could, and failed.
+        """
+        backend = self._backends.get(name)
+        wanted = frozenset(include)
+        own = wanted & backend.capabilities().describes
+        if own == {"text"} or (wanted - own) == {"text"}:
+            own -= {"text"}
+        shares = {name: own, READER: wanted - own} if name != READER else {name: wanted}
+        notes: list[str] = []
+        cached = True
+        for who, share in shares.items():
+            if not share or not objects:
+                continue
+            question = (call.client, who, image.digest, share, tuple((one.label, one.bbox) for one in objects))
+            look = partial(self._described, self._backends.get(who), image, objects, share, call)
+            answer = await self._remembered(question, DetectionRequest(include=share), look)
+            objects = [_with(known, told, share) for known, told in zip(objects, answer.found.objects, strict=True)]
+            cached = cached and answer.cached
+            notes += [f"{' and '.join(sorted(share))} by the backend {who}, {answer.found.model}", *answer.found.notes]
+        return Answer(Detections(model="", objects=tuple(objects), notes=tuple(notes)), cached)
+
+    def usual_descriptions(self, name: str) -> frozenset[Output]:
+        """Name what there is to tell of a box where nobody says what: words, as far as the backend has them."""
+        words = frozenset[Output]({"caption", "category"})
+        return (words & self._backends.get(name).capabilities().describes) | {"text"}
+
+    async def _described(
+        self, backend: Backend, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    ) -> Detections:
+        able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
+        if not isinstance(backend, Describer) or not include <= able:
+            what = " and ".join(sorted(include - able))
+            raise UnsupportedError(
+                f"the backend {backend.name} cannot do {what} of given boxes; it can do "
+                f"{' and '.join(sorted(able)) or 'none'}: leave the rest out, or choose another backend"
+            )
+        told = await backend.describe(image, objects, include, call)
+        if len(told.objects) != len(objects):
+            raise BackendError(
+                f"the backend {backend.name} told of {len(told.objects)} of {len(objects)} objects; report it"
+            )
+        return told
+
+    async def _in_tiles(self, backend: Backend, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        """Ask about the picture as a whole and about each of its tiles, a few at a time."""
+        calls = len(tiling.frames(image.width, image.height, request.tiles)) + 1
+        if calls > self._settings.max_calls:
+            raise InputError(
+                f"tiles is {request.tiles}, which takes {calls} calls to the backend, more than the "
+                f"{self._settings.max_calls} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
+            )
+        await call.progress(0.0, f"cutting the picture; {calls} calls to the backend")
+        tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
+        done = 0
+
+        async def look(picture: Picture, asked: DetectionRequest) -> Detections:
+            nonlocal done
+            pictures = {**call.pictures, image.digest: image}
+            found = await backend.detect(picture, asked, replace(call, progress=silent, pictures=pictures))
+            done += 1
+            await call.progress(done / calls, f"part {done} of {calls}")
+            return found
+
+        for_whole = request.model_copy(update={"tiles": 1})
+        for_tile = for_whole.model_copy(update={"examples": tuple(_elsewhere(one, image) for one in request.examples)})
+        refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
+        whole, *parts = await _gather(
+            [partial(look, image, for_whole), *(partial(look, tile.picture, for_tile) for tile in tiles)]
+        )
+        pairs = [(tile, part.objects) for tile, part in zip(tiles, parts, strict=True)]
+        size = image.width, image.height
+        objects = await anyio.to_thread.run_sync(
+            partial(tiling.merge, whole.objects, pairs, size, request.iou_threshold), limiter=self._cutting
+        )
+        notes = dict.fromkeys(note for found in (whole, *parts) for note in found.notes)
+        looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {calls} calls"
+        return whole.model_copy(update={"objects": tuple(objects), "notes": (looked, *notes)})
+
+    async def _remembered(self, question: Hashable, request: DetectionRequest, look: Look) -> Answer:
+        _, known = self._answers.get(question, (request, None))
+        if known is not None:
+            return Answer(known, cached=True)
+        kept = request, await look()
+        if _size(kept) <= ANSWERS_BYTES:
+            self._answers[question] = kept
+        return Answer(kept[1], cached=False)
+
+
+async def _at_once(backend: Backend, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+    return await backend.detect(image, request, call)
+
+
+async def _gather(works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do a few works at a time; the first error stops the others and comes out as it is."""
+    answers: dict[int, T] = {}
+    problems: list[Exception] = []
+    limiter = anyio.CapacityLimiter(_AT_A_TIME)
+
+    async def do(place: int, work: Callable[[], Awaitable[T]]) -> None:
+        async with limiter:
+            try:
+                answers[place] = await work()
+            except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
+                problems.append(error)
+                group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for place, work in enumerate(works):
+            group.start_soon(do, place, work)
+    if problems:
+        raise problems[0]
+    return [answers[place] for place in range(len(works))]
+
+
+def _elsewhere(example: Example, image: Picture) -> Example:
+    """Say of an example in the searched picture which picture that is, as a tile is another."""
+    inside = example.embedding is None and not example.image
+    return example.model_copy(update={"image": image.digest}) if inside else example
+
+
+def _with(known: Detection, told: Detection, outputs: Iterable[Output]) -> Detection:
+    """Add to an object what was told of it; what it has already stays where nothing was."""
+    fields = {_FIELDS[output] for output in outputs}
+    update = {field: getattr(told, field) or getattr(known, field) for field in fields}
+    return known.model_copy(update=update)
+
+
+def _with_limits(
+    found: Detections, labels: Sequence[str] | None, backend: str, request: DetectionRequest
+) -> Detections:
+    """Tell a prompt-free caller what a closed vocabulary holds, lest what it lacks be taken for absent."""
+    if labels is None or "prompt-free detection" not in request.needs:
+        return found
+    note = f"the backend {backend} looks for {', '.join(labels)} and nothing else"
+    return found.model_copy(update={"notes": (*found.notes, note)})
+
+
+def _size(kept: Kept) -> int:
+    request, found = kept
+    return footprint(request, found.objects, found.notes)

@@ -1,0 +1,71 @@
+"""What a backend cannot do is refused before it is asked, with the name of what can."""
+
+from collections.abc import Callable, Iterator
+
+from dinox_mcp.backends.base import Backend, Capabilities
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.registry import Backends
+from dinox_mcp.errors import DinoxError, UnsupportedError
+from dinox_mcp.schema import DetectionRequest, Need
+from dinox_mcp.settings import Settings
+
+
+def check(
+    request: DetectionRequest, backend: Backend, backends: Backends, settings: Settings, needs: frozenset[Need]
+) -> None:
+    """Refuse a request that the backend, or the model that is named, cannot answer; `needs` are those of the request.
+
+    Raises:
+        UnsupportedError: it cannot; the message says which model or backend can.
+        InputError: it has no such model.
+    """
+    able = backend.capabilities(request.model)
+    if unmet := sorted(needs - able.answers):
+        _refuse(" and ".join(unmet), lambda other: needs <= other.answers, request, backend, backends, settings)
+    include = request.include - {"text"}  # which the embedded backend does for all of them
+    if missing := sorted(include - able.outputs - able.describes):
+        _refuse(
+            " and ".join(missing),
+            lambda other: needs <= other.answers and include <= other.outputs | other.describes,
+            request,
+            backend,
+            backends,
+            settings,
+        )
+
+
+def _refuse(
+    what: str,
+    able: Callable[[Capabilities], bool],
+    request: DetectionRequest,
+    backend: Backend,
+    backends: Backends,
+    settings: Settings,
+) -> None:
+    who = f"the backend {backend.name}" + (f" with the model {request.model!r:.80}" if request.model else "")
+    if models := [model.name for model in backend.models() if able(model.capabilities)]:
+        remedy = f"ask with model {' or '.join(map(repr, models[:3]))}"
+    elif others := sorted(_others(able, backend, backends)):
+        remedy = f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings))
+    else:
+        remedy = "no installed backend can"
+    raise UnsupportedError(f"{who} cannot do {what}; {remedy}; otherwise ask without it")
+
+
+def _others(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> Iterator[str]:
+    for name in backends.names():
+        if name == backend.name:
+            continue
+        try:
+            models = backends.get(name).models()
+        except DinoxError:
+            continue
+        if any(able(model.capabilities) for model in models):
+            yield name
+
+
+def _how_to_have(names: list[str], settings: Settings) -> Iterator[str]:
+    if "dinox" in names and not settings.api_key:
+        yield " (dinox needs DINOX_API_KEY, see https://deepdataspace.com)"
+    if "local" in names and not extra.installed():
+        yield " (local needs pip install 'dinox-mcp[local]')"

@@ -1,0 +1,93 @@
+"""From a backend's detections to the result that callers and the store hold."""
+
+from collections.abc import Iterable, Sequence
+
+from dinox_mcp import geometry, requests
+from dinox_mcp.asking import Answer
+from dinox_mcp.errors import InputError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import BBox, DetectedObject, Detection, DetectionRequest, DetectionResult, ImageInfo, count_labels
+from dinox_mcp.store import new_result_id
+
+
+def number(
+    answer: Answer, backend: str, picture: Picture, request: DetectionRequest, max_objects: int
+) -> DetectionResult:
+    """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
+    found = answer.found
+    surest = sorted(range(len(found.objects)), key=lambda i: -certainty(found.objects[i]))[:max_objects]
+    kept = [found.objects[i] for i in sorted(surest)]
+    asked = [label for label in requests.labels_of(request) if label not in found.unsearched]
+    return DetectionResult(
+        result_id=new_result_id(),
+        backend=backend,
+        model=found.model,
+        image=_info(picture),
+        request=request,
+        objects=tuple(DetectedObject(id=i, **dict(thing)) for i, thing in enumerate(kept, start=1)),
+        counts=count_labels(found.objects, asked),
+        omitted=len(found.objects) - len(kept),
+        cached=answer.cached,
+        notes=found.notes,
+    )
+
+
+def tell(result: DetectionResult, told: Answer) -> DetectionResult:
+    """Add to a result what was told of its objects, in their order."""
+    return result.model_copy(
+        update={
+            "objects": _renumbered(result.objects, told.found.objects),
+            "cached": result.cached and told.cached,
+            "notes": (*result.notes, *told.found.notes),
+        }
+    )
+
+
+def described(
+    told: Answer, backend: str, picture: Picture, request: DetectionRequest, objects: Sequence[DetectedObject]
+) -> DetectionResult:
+    """Make a result of what was told of given objects, under their own numbers."""
+    return DetectionResult(
+        result_id=new_result_id(),
+        backend=backend,
+        model=told.found.model,
+        image=_info(picture),
+        request=request,
+        objects=_renumbered(objects, told.found.objects),
+        counts=count_labels(told.found.objects),
+        cached=told.cached,
+        notes=told.found.notes,
+    )
+
+
+def regions(boxes: Iterable[BBox], picture: Picture) -> list[DetectedObject]:
+    """Make numbered objects of a caller's boxes, clipped to the picture.
+
+    Raises:
+        InputError: a box is empty or outside of it.
+    """
+    objects = []
+    for place, bbox in enumerate(boxes, start=1):
+        clipped = geometry.clip(bbox, picture.width, picture.height)
+        if geometry.area(clipped) <= 0:
+            raise InputError(
+                f"box {place}: {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x"
+                f"{picture.height} picture; pass [x_min, y_min, x_max, y_max] in pixels of the original"
+            )
+        objects.append(DetectedObject(id=place, label="region", bbox=clipped))
+    return objects
+
+
+def certainty(found: Detection) -> float:
+    """Rank by score; what comes without one, such as a decoded code, is certain."""
+    return 1.0 if found.score is None else found.score
+
+
+def _renumbered(known: Sequence[DetectedObject], told: Sequence[Detection]) -> tuple[DetectedObject, ...]:
+    return tuple(
+        DetectedObject.model_validate({**dict(more), "id": one.id}) for one, more in zip(known, told, strict=True)
+    )
+
+
+def _info(picture: Picture) -> ImageInfo:
+    return ImageInfo(width=picture.width, height=picture.height, source=picture.source)

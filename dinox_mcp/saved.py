@@ -1,0 +1,127 @@
+"""Saved prompts: what a model made of examples, under a name, on disk, apart for each tenant."""
+
+import hashlib
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import ValidationError
+
+from dinox_mcp.errors import InputError, NotFoundError, SettingsError
+from dinox_mcp.schema import Embedding, Value
+
+MAX_PROMPTS = 1000
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_OWN = "own"
+
+
+class SavedPrompt(Value):
+    """An embedding of `examples` examples under a `name`, found things being called `label`."""
+
+    name: str
+    label: str
+    examples: int
+    created: datetime
+    embedding: Embedding
+
+
+class SavedPrompts:
+    """The saved prompts in a folder: a file each, in one folder for each tenant."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or user_data_path("dinox-mcp") / "prompts"
+
+    def put(self, name: str, label: str, examples: int, embedding: Embedding, tenant: str = "") -> SavedPrompt:
+        """Save a prompt, in place of one of the same name.
+
+        Raises:
+            InputError: the name is none, or there are too many.
+            SettingsError: the folder cannot be written.
+        """
+        path = self._path(name, tenant)
+        if not path.exists() and len(self.list(tenant)) >= MAX_PROMPTS:
+            raise InputError(f"there are {MAX_PROMPTS} saved prompts already; delete some with delete_prompt")
+        created = datetime.now(UTC).replace(microsecond=0)
+        prompt = SavedPrompt(name=path.stem, label=label, examples=examples, created=created, embedding=embedding)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, prompt.model_dump_json())
+        except OSError as error:
+            raise SettingsError(
+                f"the prompt cannot be saved in {path.parent} ({error.strerror}); set DINOX_MCP_PROMPTS_FOLDER to a "
+                "folder that can be written"
+            ) from None
+        return prompt
+
+    def check(self, name: str) -> None:
+        """Refuse a name that none can be saved under.
+
+        Raises:
+            InputError: it is none.
+        """
+        self._path(name, "")
+
+    def get(self, name: str, tenant: str = "") -> SavedPrompt:
+        """Fetch a prompt by its name.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            InputError: its file is damaged.
+        """
+        path = self._path(name, tenant)
+        try:
+            return SavedPrompt.model_validate_json(path.read_bytes())
+        except OSError:
+            known = ", ".join(self.list(tenant)[:20]) or "none yet; save_prompt makes one"
+            raise NotFoundError(f"there is no saved prompt {path.stem!r}; there are: {known}") from None
+        except ValidationError:
+            raise InputError(f"the saved prompt {path.stem!r} is damaged; save it again with save_prompt") from None
+
+    def list(self, tenant: str = "") -> list[str]:
+        """List the names of a tenant's prompts, in alphabetical order."""
+        try:
+            return sorted(path.stem for path in self._home(tenant).glob("*.json") if _NAME.fullmatch(path.stem))
+        except OSError:
+            return []
+
+    def delete(self, name: str, tenant: str = "") -> None:
+        """Delete a prompt.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        path = self._path(name, tenant)
+        if not path.exists():
+            self.get(name, tenant)  # says which there are
+        path.unlink(missing_ok=True)
+
+    def _path(self, name: str, tenant: str) -> Path:
+        """Name the file of a prompt.
+
+        Raises:
+            InputError: the name is none.
+        """
+        folded = re.sub(r"\s+", "-", name.strip().casefold())
+        if not _NAME.fullmatch(folded):
+            raise InputError(
+                f"the name {name[:80]!r} of a saved prompt may have 1 to 64 letters a to z, digits, - and _"
+            )
+        return self._home(tenant) / f"{folded}.json"
+
+    def _home(self, tenant: str) -> Path:
+        return self._folder / (hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _OWN)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all, for this user's eyes only."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
