@@ -1,4 +1,4 @@
-"""Pictures on this machine: which folders may be read, and what to say of a path that is wrong."""
+"""Pictures (and videos) on this machine: which folders may be read, and what to say of a path that is wrong."""
 
 import difflib
 import os
@@ -6,9 +6,10 @@ import re
 import stat
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.formats import SUFFIXES
@@ -33,25 +34,52 @@ def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
         ImageError: there is no such file, or it cannot be read; the message says what to pass.
         ForbiddenError: it lies outside the allowed folders, is too large, or is no regular file.
     """
+    file, name = open_file(address, settings)
+    shown, limit = shorten(name), settings.max_image_bytes
+    try:
+        with file:
+            data = file.read(limit + 1) or b""
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
+    if len(data) > limit:
+        raise ForbiddenError(
+            f"'{shown}' has {max(size, len(data)):,} bytes, more than the {limit:,} allowed; "
+            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+        )
+    return data, name
+
+
+def open_file(
+    address: str, settings: Settings, what: str = "picture", suffixes: Collection[str] = SUFFIXES
+) -> tuple[BinaryIO, str]:
+    """Open a regular file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
+
+    `what` it should be is said in messages; files of its `suffixes` are proposed where there is none of that name.
+
+    Raises:
+        ImageError: there is no such file, or it cannot be opened; the message says what to pass.
+        ForbiddenError: it lies outside the allowed folders, or is no regular file.
+    """
     folders = _allowed_folders(address, settings)
     path = _absolute(address)
     real = _allowed(path, folders)
-    for candidate in _candidates(real):
+    for candidate in _candidates(real, suffixes):
         named = path if candidate == real else path.with_name(candidate.name)
         try:
-            return _read(_allowed(candidate, folders), named, settings.max_image_bytes), str(named)
+            return _open(_allowed(candidate, folders), named, what), str(named)
         except (FileNotFoundError, NotADirectoryError):
             continue
-    raise _missing(path, real, address)
+    raise _missing(path, real, address, suffixes)
 
 
-def _candidates(real: Path) -> Iterator[Path]:
+def _candidates(real: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """Name the file, then those beside it whose names look the same.
 
     macOS writes no-break spaces and decomposed letters into names; nobody sees them, and models retype them.
     """
     yield real
-    yield from (real.with_name(name) for name in _pictures_beside(real) if _seen(name) == _seen(real.name))
+    yield from (real.with_name(name) for name in _files_beside(real, suffixes) if _seen(name) == _seen(real.name))
 
 
 def _allowed_folders(address: str, settings: Settings) -> list[Path] | None:
@@ -100,37 +128,26 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
     return real
 
 
-def _read(real: Path, path: Path, max_bytes: int) -> bytes:
+def _open(real: Path, path: Path, what: str) -> BinaryIO:
     shown = shorten(str(path))
     try:
         descriptor = os.open(real, _FLAGS)
     except PermissionError:
         kind = "is a folder" if real.is_dir() else "may not be read by the user that this server runs as"
-        raise ImageError(f"'{shown}' {kind}; pass the path of one picture") from None
+        raise ImageError(f"'{shown}' {kind}; pass the path of one {what}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise ImageError(f"'{shown}' cannot be opened ({error.strerror}); pass another picture") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
-            raise ForbiddenError(f"'{shown}' is {kind}, not a picture file; pass the path of one picture")
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1) or b""
-    except OSError as error:
-        raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
-    finally:
-        os.close(descriptor)
-    if len(data) > max_bytes:
-        raise ForbiddenError(
-            f"'{shown}' has {max(status.st_size, len(data)):,} bytes, more than the {max_bytes:,} allowed; "
-            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
-        )
-    return data
+        raise ImageError(f"'{shown}' cannot be opened ({error.strerror}); pass another {what}") from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+    raise ForbiddenError(f"'{shown}' is {kind}, not a {what} file; pass the path of one {what}")
 
 
-def _missing(path: Path, real: Path, address: str) -> ImageError:
+def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) -> ImageError:
     """Explain a path that does not exist."""
     bare = not re.search(r"[\\/]", address)
     relative = not Path(address).is_absolute() and not address.startswith("~")
@@ -140,7 +157,7 @@ def _missing(path: Path, real: Path, address: str) -> ImageError:
         advice = [NEVER_ARRIVES]
     elif not real.parent.is_dir():
         advice.append(f"the folder '{shorten(str(path.parent))}' does not exist either")
-    names = {name.lower(): name for name in _pictures_beside(real)}
+    names = {name.lower(): name for name in _files_beside(real, suffixes)}
     close = difflib.get_close_matches(real.name.lower(), names, n=3, cutoff=0.6)
     if close:
         found = ", ".join(f"'{shorten(str(path.with_name(names[name])), 160)}'" for name in close)
@@ -148,14 +165,14 @@ def _missing(path: Path, real: Path, address: str) -> ImageError:
     return ImageError(f"there is no file '{shorten(address)}'{where}: {'; '.join(advice)}")
 
 
-def _pictures_beside(path: Path) -> list[str]:
-    """List the pictures of a folder by name, the first few thousand."""
+def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
+    """List the files of a folder that end like pictures, by name, the first few thousand."""
     try:
         with os.scandir(path.parent) as entries:
             names = [entry.name for entry in islice(entries, _LISTED)]
     except OSError:
         return []
-    return sorted(name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)  # noqa: PTH122 - a name
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in suffixes)  # noqa: PTH122 - a name
 
 
 def _seen(name: str) -> str:

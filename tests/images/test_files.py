@@ -122,7 +122,7 @@ async def test_a_link_put_there_after_the_check_is_not_followed(folder: Path) ->
     link = folder / "link.png"
     link.symlink_to(folder.parent / "private.png")
     with pytest.raises(ImageError, match="cannot be opened"):
-        files._read(link, link, 1_000_000)  # what is resolved and checked by now
+        files._open(link, link, "picture")  # what is resolved and checked by now
 
 
 async def test_outside_the_allowed_folders_nobody_learns_what_exists(folder: Path) -> None:
