@@ -1,0 +1,365 @@
+"""The backend that asks another process: what it forwards, and what it makes of that process's end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from dinox_mcp import errors
+from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
+from dinox_mcp.backends.local import create, extra
+from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local.process import child as children
+from dinox_mcp.backends.local.process.backend import ProcessBackend
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError
+from dinox_mcp.schema import Detection, DetectionRequest, Example
+from dinox_mcp.settings import Settings
+from tests.backends.local.process.doubles import MASK_BYTES, TOGETHER
+from tests.fakes import picture
+
+pytestmark = pytest.mark.anyio
+Start = Callable[..., ProcessBackend]
+DOUBLES = "tests.backends.local.process.doubles"
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Make backends over a double, and see that no process of theirs outlives the test."""
+    made: list[ProcessBackend] = []
+    seen: set[int] = set()
+
+    def make(factory: str = "Talker", **options: Any) -> ProcessBackend:  # noqa: ANN401 - any setting
+        made.append(ProcessBackend(Settings(**options), f"{DOUBLES}:{factory}"))
+        return made[-1]
+
+    yield make
+    seen.update(filter(None, map(pid_of, made)))
+    for backend in made:
+        await backend.aclose()
+    assert not [pid for pid in seen if is_alive(pid)]
+
+
+def pid_of(backend: ProcessBackend) -> int | None:
+    return backend._child.pid if backend._child else None
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    with anyio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - processes set no events
+            await anyio.sleep(0.01)
+
+
+def asking(*prompts: str, **options: Any) -> DetectionRequest:  # noqa: ANN401
+    return DetectionRequest(prompts=prompts, **options)
+
+
+class Listener:
+    """Remembers the progress that it hears of."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, str]] = []
+
+    async def __call__(self, fraction: float, message: str) -> None:
+        self.heard.append((fraction, message))
+
+    def has(self, word: str) -> bool:
+        return any(word in message for _, message in self.heard)
+
+
+async def test_a_question_travels_whole_and_its_answer_comes_back(start: Start) -> None:
+    other = picture(30, 20)
+    call = Call(client="ann", pictures={other.digest: other})
+    found = await start().detect(picture(100, 50), asking("red car", "dog"), call, thresholds={"dog": 0.5})
+    assert [one.label for one in found.objects] == ["red car", "dog"]
+    assert found.objects[0].bbox == (0, 0, 100, 50)
+    digest = picture(100, 50).digest
+    assert {"client ann", f"picture {digest} white.png", f"other {other.digest} 30", "threshold dog 0.5"} <= {
+        *found.notes
+    }
+
+
+async def test_it_describes_embeds_and_loads_there(start: Start) -> None:
+    backend = start()
+    box = Detection(label="dog", bbox=(1, 2, 3, 4))
+    described = await backend.describe(picture(100, 50), [box], frozenset({"caption"}), Call(client="ann"))
+    assert described.model == "talker at 100"
+    assert described.objects[0].caption == "['caption'] for ann"
+    examples = DetectionRequest(examples=(Example(bbox=(1, 2, 3, 4)),))
+    embedding = await backend.embed(picture(), examples, Call(client="ben"))
+    assert (embedding.model, embedding.data) == ("ben", f"{picture().digest} 1")
+    listener = Listener()
+    assert await backend.load("fast", listener) == "fast"
+    assert listener.heard[-1] == (0.25, "loading")
+    assert await backend.load() == "balanced"
+    assert isinstance(backend, Loadable)
+    assert isinstance(backend, Describer)
+    assert isinstance(backend, Embedder)
+
+
+async def test_what_models_can_do_is_known_without_a_process(start: Start) -> None:
+    backend, local = start(), LocalBackend(Settings())
+    assert backend.capabilities() == local.capabilities()
+    assert backend.capabilities("sam3") == local.capabilities("sam3")
+    assert backend.models() == local.models()
+    assert pid_of(backend) is None
+
+
+async def test_models_say_which_are_in_memory(start: Start) -> None:
+    backend = start()
+    assert not any(model.loaded for model in backend.models())
+    await backend.load("fast")
+    assert [model.name for model in backend.models() if model.loaded] == ["fast"]
+    await backend.aclose()
+    assert not any(model.loaded for model in backend.models())
+
+
+async def test_progress_comes_in_order_and_before_the_answer(start: Start) -> None:
+    listener = Listener()
+    await start().detect(picture(), asking("count"), Call(listener))
+    steps = [entry for entry in listener.heard if entry[1].startswith("step")]
+    assert steps == [(step / 5, f"step {step}") for step in range(5)]
+
+
+async def test_the_caller_hears_that_the_process_starts(start: Start) -> None:
+    listener = Listener()
+    await start("slow").detect(picture(), asking("dog"), Call(listener))
+    assert listener.heard[:2] == [(0.0, "starting the local backend")] * 2
+
+
+def kinds(root: type[DinoxError]) -> list[type[DinoxError]]:
+    return [root, *(kind for one in root.__subclasses__() for kind in kinds(one))]
+
+
+async def test_errors_of_every_class_come_back_as_they_are(start: Start) -> None:
+    backend = start()
+    names = [kind.__name__ for kind in kinds(DinoxError) if kind.__module__ == errors.__name__]
+    assert len(names) > 10
+    for name in names:
+        with pytest.raises(getattr(errors, name)) as caught:
+            await backend.detect(picture(), asking(name), Call())
+        assert type(caught.value) is getattr(errors, name)
+        assert str(caught.value) == f"a {name}; do something"
+
+
+async def test_what_nobody_foresaw_is_one_line_too(start: Start) -> None:
+    with pytest.raises(ServiceError, match=r"^the local backend failed \(RuntimeError: two lines\); ask again"):
+        await start().detect(picture(), asking("break"), Call())
+
+
+async def test_secrets_stay_here(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DINOX_API_KEY", "secret")
+    found = await start(api_key="secret").detect(picture(), asking("dog"), Call(api_key=SecretStr("secret")))
+    assert found.notes[-1] == "secrets None None"
+
+
+async def test_many_questions_are_answered_at_a_time(start: Start) -> None:
+    backend = start()
+    notes = []
+
+    async def ask(number: int) -> None:
+        call = Call(client=str(number))
+        notes.append((await backend.detect(picture(10 + number), asking("together"), call)).notes)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            for number in range(TOGETHER):
+                group.start_soon(ask, number)
+    assert {note[0] for note in notes} == {f"client {number}" for number in range(TOGETHER)}
+    assert len({note[1] for note in notes}) == 1, "one process, started once"
+
+
+async def test_a_cancelled_question_is_cancelled_there(start: Start) -> None:
+    backend, listener = start(), Listener()
+    async with anyio.create_task_group() as group:
+        group.start_soon(backend.detect, picture(), asking("wait"), Call(listener))
+        await until(lambda: listener.has("waiting"))
+        group.cancel_scope.cancel()
+    found = await backend.detect(picture(), asking("dog"), Call())
+    assert "cancelled 1" in found.notes
+
+
+async def test_a_crash_fails_those_who_wait_and_the_next_question_starts_another(start: Start) -> None:
+    backend, failed = start(), []
+    message = r"ended before it answered \(exit status 3\); ask again, which starts another"
+
+    async def ask(word: str) -> None:
+        with pytest.raises(BackendError, match=message):
+            await backend.detect(picture(), asking(word), Call())
+        failed.append(word)
+
+    listener = Listener()
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "wait")
+        group.start_soon(backend.load, None, listener)
+        await until(lambda: listener.has("loading"))
+        group.start_soon(ask, "crash")
+    assert sorted(failed) == ["crash", "wait"]
+    assert (await backend.detect(picture(), asking("dog"), Call())).objects
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+async def test_being_killed_is_told_as_what_it_mostly_is(start: Start) -> None:
+    backend, listener = start(), Listener()
+
+    async def kill() -> None:
+        await until(lambda: listener.has("waiting"))
+        os.kill(pid_of(backend) or 0, signal.SIGKILL)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(kill)
+        with pytest.raises(BackendError, match=r"SIGKILL, as a system does when memory runs out.*DINOX_MCP_MODEL=fast"):
+            await backend.detect(picture(), asking("wait"), Call(listener))
+    assert (await backend.detect(picture(), asking("dog"), Call())).objects
+
+
+async def test_it_ends_when_nobody_asks_and_starts_again(start: Start) -> None:
+    backend = start(idle_unload_s=0.2)
+    first = await backend.detect(picture(), asking("dog"), Call())
+    pid = pid_of(backend)
+    await until(lambda: not is_alive(pid or 0))
+    again = await backend.detect(picture(), asking("dog"), Call())
+    assert first.notes[1] != again.notes[1]
+
+
+async def test_it_does_not_end_while_a_question_takes_long(start: Start) -> None:
+    backend, listener = start(idle_unload_s=0.1), Listener()
+    with anyio.move_on_after(1):
+        await backend.detect(picture(), asking("wait"), Call(listener))
+    assert listener.has(f"waiting in {pid_of(backend)}")
+
+
+async def test_closing_ends_it_and_fails_who_waits(start: Start) -> None:
+    backend, listener = start(), Listener()
+
+    async def ask() -> None:
+        with pytest.raises(BackendError, match="the local backend was closed"):
+            await backend.detect(picture(), asking("wait"), Call(listener))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await until(lambda: listener.has("waiting"))
+        with anyio.fail_after(2):
+            await backend.aclose()
+    assert not is_alive(pid_of(backend) or 0)
+    with pytest.raises(BackendError, match="was closed"):
+        await backend.load()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+async def test_closing_kills_one_that_does_not_listen(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "GRACE_S", 0.2)
+    backend = start()
+    await backend.load()
+    os.kill(pid_of(backend) or 0, signal.SIGSTOP)
+    with anyio.fail_after(2):
+        await backend.aclose()
+    assert not is_alive(pid_of(backend) or 0)
+
+
+async def test_a_process_that_does_not_start_is_explained(start: Start) -> None:
+    with pytest.raises(BackendError, match=r"does not start \(exit status 1.*DINOX_MCP_MODEL_PROCESS=same"):
+        await start("broken").detect(picture(), asking("dog"), Call())
+
+
+async def test_a_python_that_is_not_there_is_explained(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(BackendError, match=r"does not start.*no/such/python"):
+        await start().detect(picture(), asking("dog"), Call())
+
+
+async def test_huge_answers_come_whole(start: Start) -> None:
+    found = await start().detect(picture(), asking("many", *map(str, range(9))), Call())
+    assert [len(one.mask.counts) for one in found.objects if one.mask] == [MASK_BYTES] * 10
+
+
+async def test_a_picture_is_sent_once_until_others_take_its_place(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    dump = children.wire.dump
+    monkeypatch.setattr(children.wire, "dump", lambda message: sent.append(message) or dump(message))
+    first, second = picture(100, 50), picture(60, 40)
+    monkeypatch.setattr(children, "KEPT_BYTES", len(first.data))
+    backend = start()
+    for image in (first, first, second, first):
+        assert (await backend.detect(image, asking("dog"), Call())).objects[0].bbox[2:] == (image.width, image.height)
+    kept = [message.digest for message in sent if isinstance(message, children.wire.Keep)]
+    assert kept == [first.digest, second.digest, first.digest]
+
+
+PROGRAM = f"""
+import asyncio, sys
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local.process.backend import ProcessBackend
+from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.settings import Settings
+from tests.fakes import picture
+
+async def tell(_fraction, message):
+    if "waiting in" in message:
+        print(message.split()[-1], flush=True)
+
+async def main():
+    backend = ProcessBackend(Settings(), "{DOUBLES}:Talker")
+    await backend.detect(picture(), DetectionRequest(prompts=("print",)), Call())
+    await backend.detect(picture(), DetectionRequest(prompts=("wait",)), Call(tell))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+async def test_it_ends_with_its_parent_and_leaves_the_parents_streams_alone() -> None:
+    root = str(Path(__file__).parents[4])
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        env=os.environ | {"PYTHONPATH": root},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert parent.stdout
+    assert parent.stderr
+    pid = int(await parent.stdout.readline())  # had the child printed on stdout, this would be it
+    assert is_alive(pid)
+    parent.kill()
+    await until(lambda: not is_alive(pid))
+    complaints = await parent.stderr.read()
+    assert b"on stdout" in complaints
+    assert b"as C does" in complaints
+    assert b"Traceback" not in complaints
+    await parent.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C goes to process groups there too, by other means")
+async def test_ctrl_c_in_a_terminal_does_not_reach_it(start: Start) -> None:
+    backend = start()
+    await backend.load()
+    assert os.getpgid(pid_of(backend) or 0) != os.getpgid(0)
+    os.kill(pid_of(backend) or 0, signal.SIGINT)
+    assert (await backend.detect(picture(), asking("dog"), Call())).objects
+
+
+@pytest.mark.parametrize(("where", "installed"), [("own", True), ("same", True), ("own", False)])
+async def test_the_setting_says_where_models_live(where: Any, installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    monkeypatch.setattr(extra, "installed", lambda: installed)
+    backend = create(Settings(model_process=where))
+    assert isinstance(backend, ProcessBackend if where == "own" and installed else LocalBackend)

@@ -1,0 +1,140 @@
+"""The other process from within, here in a thread, so that both ends of its pipes can be held."""
+
+import os
+import threading
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import pytest
+
+from dinox_mcp.backends.base import Call, silent
+from dinox_mcp.backends.local.process import wire
+from dinox_mcp.backends.local.process.__main__ import _take_pipes
+from dinox_mcp.backends.local.process.service import serve
+from dinox_mcp.errors import NotFoundError, ServiceError
+from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.settings import Settings
+from tests.fakes import picture
+
+
+class Pipes:
+    """A served backend: `say` something to it, `hear` what it says."""
+
+    def __init__(self) -> None:
+        inward, outward = os.pipe(), os.pipe()
+        self.requests: BinaryIO = os.fdopen(inward[1], "wb")
+        self.answers: BinaryIO = os.fdopen(outward[0], "rb")
+        self.left = threading.Event()
+        ends = os.fdopen(inward[0], "rb"), os.fdopen(outward[1], "wb")
+        self.thread = threading.Thread(target=self._serve, args=ends)
+        self.thread.start()
+        self.say(wire.dump(wire.Start("tests.backends.local.process.doubles:Talker", Settings())))
+        assert self.hear() == wire.Ready()
+
+    def say(self, data: bytes) -> None:
+        self.requests.write(data)
+        self.requests.flush()
+
+    def hear(self) -> Any:  # noqa: ANN401 - any message
+        return wire.load(self.answers)
+
+    def detect(self, number: int, word: str, call: Call | None = None) -> None:
+        arguments = picture(), DetectionRequest(prompts=(word,)), call or Call()
+        request, pictures = wire.dump_ask(wire.Ask(number, "detect", arguments, {}), silent)
+        for digest, sent in pictures.items():
+            self.say(wire.dump(wire.Keep(digest, sent.data)))
+        self.say(request)
+
+    def close(self) -> None:
+        self.requests.close()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+        self.answers.close()
+
+    def _serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
+        with requests, answers:
+            serve(requests, answers, self.left.set)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Pipes]:
+    pipes = Pipes()
+    yield pipes
+    pipes.close()
+    assert pipes.left.is_set()
+
+
+def test_a_call_is_answered_with_what_is_in_memory(pipes: Pipes) -> None:
+    pipes.detect(7, "dog")
+    answer = pipes.hear()
+    assert (answer.number, answer.loaded) == (7, {"balanced"})
+    assert answer.value.objects[0].label == "dog"
+
+
+def test_progress_carries_the_number_of_its_call(pipes: Pipes) -> None:
+    pipes.detect(3, "count")
+    assert [pipes.hear() for _ in range(5)] == [wire.Report(3, step / 5, f"step {step}") for step in range(5)]
+    assert pipes.hear().number == 3
+
+
+@pytest.mark.parametrize(("word", "kind"), [("NotFoundError", NotFoundError), ("break", ServiceError)])
+def test_an_error_is_an_answer(pipes: Pipes, word: str, kind: type[Exception]) -> None:
+    pipes.detect(1, word)
+    failure = pipes.hear()
+    assert (failure.number, failure.kind) == (1, kind)
+
+
+def test_a_cancelled_call_is_not_answered(pipes: Pipes) -> None:
+    pipes.detect(1, "wait")
+    assert pipes.hear() == wire.Report(1, 0.5, f"waiting in {os.getpid()}")
+    pipes.say(wire.dump(wire.Cancel(1)))
+    pipes.say(wire.dump(wire.Cancel(99)))
+    pipes.detect(2, "dog")
+    answer = pipes.hear()
+    assert answer.number == 2
+    assert "cancelled 1" in answer.value.notes
+
+
+def test_a_dropped_picture_is_gone(pipes: Pipes, caplog: pytest.LogCaptureFixture) -> None:
+    pipes.detect(1, "dog")
+    pipes.hear()
+    pipes.say(wire.dump(wire.Drop(picture().digest)))
+    request, _ = wire.dump_ask(wire.Ask(2, "detect", (picture(),), {}), silent)
+    pipes.say(request)
+    assert pipes.left.wait(5)
+    assert "the server cannot be understood" in caplog.text
+
+
+def test_whoever_leaves_with_calls_running_stops_them(pipes: Pipes) -> None:
+    pipes.detect(1, "wait")
+    pipes.hear()
+    pipes.close()
+
+
+def test_pictures_travel_without_their_bytes() -> None:
+    image = picture(300, 200)
+    request, pictures = wire.dump_ask(wire.Ask(1, "detect", (image, image), {}), silent)
+    assert pictures == {image.digest: image}
+    assert image.data not in request
+    kept = {image.digest: image.data}
+    first, _ = wire.load_request(BytesIO(request), kept, lambda _: silent).arguments
+    assert (first, first.source, first.width, first.data is image.data) == (image, "white.png", 300, True)
+
+
+def test_what_is_printed_goes_to_stderr_and_nothing_is_read_from_the_pipe(capfd: pytest.CaptureFixture[str]) -> None:
+    before = os.dup(0), os.dup(1)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdout", None)
+            requests, answers = _take_pipes()
+            os.write(1, b"printed\n")
+            assert os.read(0, 10) == b""
+            requests.close()
+            answers.close()
+    finally:
+        os.dup2(before[0], 0)
+        os.dup2(before[1], 1)
+        for copy in before:
+            os.close(copy)
+    assert capfd.readouterr().err == "printed\n"
