@@ -57,6 +57,17 @@ class Settings(BaseSettings):
     vocabulary: Path | None = Field(
         None, description="file of nouns to look for where no prompts are given, instead of the built-in ones"
     )
+    masks_model: str | None = Field(
+        None, description="what makes masks of boxes: sam2.1-tiny, ..., owner/name or a folder; unset: by device"
+    )
+    pose_model: str | None = Field(
+        None, description="what makes poses of people: vitpose-base, ..., owner/name or a folder; unset: vitpose-base"
+    )
+    caption_model: str | None = Field(
+        None,
+        description="what makes captions, categories and texts of boxes: florence2-base, ..., owner/name or a folder; "
+        "unset: florence2-base",
+    )
     features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for how the model sees recent pictures")
     models_max_bytes: int = Field(8192 * MiB, gt=0, description="memory that several models may share")
     idle_unload_s: float = Field(

@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from dinox_mcp.backends.local import describing, extra
 from dinox_mcp.backends.local import device as devices
-from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.families import family_of
+from dinox_mcp.backends.local.presets import Role
 from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
 if TYPE_CHECKING:
+    from dinox_mcp.backends.local.describing.base import Family as DescribingFamily
     from dinox_mcp.backends.local.device import Device
     from dinox_mcp.backends.local.families.base import Adapter, Family
 
@@ -39,7 +41,15 @@ _QUANTIZED = ("quantization_config", "compression_config")
 _loading = Lock()
 
 
-def load(folder: Path, device: "Device") -> "Adapter":
+@overload
+def load(folder: Path, device: "Device") -> "Adapter": ...
+
+
+@overload
+def load(folder: Path, device: "Device", role: Role) -> Any: ...  # noqa: ANN401 - the adapter of that role
+
+
+def load(folder: Path, device: "Device", role: Role = "objects") -> Any:
     """Load the model in a folder onto a device and wrap it with its family's adapter; takes seconds.
 
     Only safetensors are read and no code of the checkpoint runs. Every weight of the model comes from the
@@ -50,8 +60,8 @@ def load(folder: Path, device: "Device") -> "Adapter":
         BackendError: files are missing or broken, or memory ran out.
     """
     extra.require()
-    kind = family(folder)
-    require_files(str(folder), {path.name for path in folder.iterdir()})
+    kind = family(folder, role)
+    require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=reads_text(folder))
     weight_files(folder)
     with devices.memory_explained(device), _loading:
         model = _load_model(folder, kind, device)
@@ -62,20 +72,33 @@ def load(folder: Path, device: "Device") -> "Adapter":
 def is_complete(folder: Path) -> bool:
     """Tell whether a folder holds all that a model needs to load; a link to nowhere counts as missing."""
     try:
-        require_files(str(folder), {path.name for path in folder.iterdir() if path.is_file()})
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        require_files(str(folder), names, reads_text=reads_text(folder))
         return bool(weight_files(folder))
     except BackendError:
         return False
 
 
-def family(folder: Path) -> "Family":
+def family(folder: Path, role: Role | None = "objects") -> "Family | DescribingFamily":
     """Find the family of the model in a folder; imports neither torch nor transformers.
 
     Raises:
-        UnsupportedError: there is none for it.
+        UnsupportedError: there is none for it, or it is for another role; None is any.
         BackendError: the folder has no readable configuration.
     """
-    return family_of(str(_read(folder / _CONFIG).get("model_type")))
+    model_type = str(_read(folder / _CONFIG).get("model_type"))
+    if role == "objects" or (role is None and model_type not in describing.FAMILIES):
+        describing.refuse_as_detector(model_type)
+        return family_of(model_type)
+    return describing.family_of(model_type, role)
+
+
+def reads_text(folder: Path) -> bool:
+    """Tell whether the model in a folder needs a vocabulary; if in doubt it does."""
+    try:
+        return str(_read(folder / _CONFIG).get("model_type")) not in describing.WITHOUT_TEXT
+    except BackendError:
+        return True
 
 
 def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str]:
@@ -100,17 +123,20 @@ def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str
     return sorted(shards)
 
 
-def require_files(subject: str, names: Iterable[str]) -> None:
-    """Raise UnsupportedError unless these files, by name, are a transformers model with safetensors."""
+def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True) -> None:
+    """Raise UnsupportedError unless these files, by name, are a transformers model with safetensors.
+
+    One that `reads_text` must have a vocabulary.
+    """
     names = set(names)
     if _CONFIG not in names:
         raise UnsupportedError(
             f"{subject} has no config.json, so it is no transformers model; choose a preset, a repository or a folder "
             "that has one"
         )
-    if not any(vocabulary <= names for vocabulary in _VOCABULARIES):
+    if reads_text and not any(vocabulary <= names for vocabulary in _VOCABULARIES):
         raise UnsupportedError(
-            f"{subject} has no vocabulary (tokenizer.json), so it is no model that finds what is named; choose another"
+            f"{subject} has no vocabulary (tokenizer.json), so it is no model that reads or writes; choose another"
         )
     if not names & _PICTURES:
         raise UnsupportedError(
@@ -127,7 +153,7 @@ def require_files(subject: str, names: Iterable[str]) -> None:
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
 
 
-def _load_model(folder: Path, kind: "Family", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+def _load_model(folder: Path, kind: "Family | DescribingFamily", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
     import torch
     from transformers.utils import logging
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from threading import Condition, Event, Thread
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -15,7 +15,7 @@ from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.local.caches import ImageStates
 from dinox_mcp.backends.local.families.base import ImageState, Interrupted, interruptible
 from dinox_mcp.backends.local.line import Line, Question
-from dinox_mcp.backends.local.model import Loaded, Model
+from dinox_mcp.backends.local.model import A_co, Loaded, Model
 from dinox_mcp.backends.local.passes import look
 from dinox_mcp.backends.local.room import Room
 from dinox_mcp.errors import BackendError, BusyError, DinoxError
@@ -29,7 +29,7 @@ WINDOW_S = 0.003
 HEARTBEAT_S = 0.5
 
 
-class Host:
+class Host(Generic[A_co]):
     """Answers questions to one model in a thread of its own, so that the event loop never waits for a tensor.
 
     Each picture is looked at once, however many ask about it at the same time. A question whose asker is
@@ -39,13 +39,13 @@ class Host:
 
     def __init__(
         self,
-        model: Model,
+        model: Model[A_co],
         room: Room,
         states: ImageStates,
         *,
         queue_max: int,
         idle_s: float,
-        unloaded: Callable[["Host"], object] = lambda _: None,
+        unloaded: Callable[["Host[A_co]"], object] = lambda _: None,
     ) -> None:
         self._model = model
         self._room = room
@@ -59,7 +59,7 @@ class Host:
         self._stop = Event()
         self._stage = (0.0, "loading the model")
         self._thread: Thread | None = None
-        self._loaded: Loaded | None = None
+        self._loaded: Loaded[A_co] | None = None
         self._in_memory = False
         self._leaving = False
         self._closed = False
@@ -82,7 +82,7 @@ class Host:
 
     async def ask(
         self,
-        work: Callable[[Loaded, Any], T],
+        work: Callable[[Loaded[A_co], Any], T],
         *,
         progress: Progress,
         picture: Picture | None = None,
@@ -226,7 +226,7 @@ class Host:
     def _has_news(self) -> bool:
         return bool(self._line) or self._closed or (self._leaving and self._in_memory)
 
-    def _load(self) -> Loaded:
+    def _load(self) -> Loaded[A_co]:
         if self._loaded is None:
             self._stage = 0.0, f"loading the model {self._model.key}"
             nbytes = self._model.fetch(self.tell)
@@ -252,7 +252,7 @@ class Host:
             self._in_memory = False
             self._changed.notify_all()
 
-    def _take(self, loaded: Loaded) -> list[Question]:
+    def _take(self, loaded: Loaded[A_co]) -> list[Question]:
         with self._changed:
             quick_first = loaded.adapter.reuses_text
             first = self._line.next(quick_first=quick_first)
@@ -260,7 +260,7 @@ class Host:
                 self._changed.wait_for(lambda: len(self._line) >= loaded.batch or self._closed, WINDOW_S)
             return self._line.take(loaded.batch, quick_first=quick_first)
 
-    def _look(self, loaded: Loaded, questions: list[Question]) -> None:
+    def _look(self, loaded: Loaded[A_co], questions: list[Question]) -> None:
         """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""
         pictures = [question.picture for question in questions if question.picture]
         if not pictures:
@@ -282,7 +282,7 @@ class Host:
                     if other.looks and other.picture == picture:
                         other.state = view
 
-    def _work(self, loaded: Loaded, question: Question) -> None:
+    def _work(self, loaded: Loaded[A_co], question: Question) -> None:
         if question.outcome.done():
             return
         self._stage = 0.6, "finding objects"

@@ -79,9 +79,10 @@ class Hub:
         api = library.HfApi(endpoint=self.endpoint, token=self.token)
         info = api.model_info(subject, revision=source.revision, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
-        checkpoint.require_files(subject, sizes)
+        checkpoint.require_files(subject, sizes, reads_text=False)
         folder = Path(self._snapshot(library, source, force_download=renew))
-        checkpoint.family(folder)  # a model that cannot run is refused before its gigabytes are fetched
+        checkpoint.require_files(subject, sizes, reads_text=checkpoint.reads_text(folder))
+        checkpoint.family(folder, source.role)  # one that cannot run is refused before its gigabytes are fetched
         weights = checkpoint.weight_files(folder, sizes)
         self._download_weights(library, subject, str(info.sha), {name: sizes[name] for name in weights}, report, stop)
         return Path(self._snapshot(library, source, allow_patterns=[*_DESCRIPTIONS, *weights]))

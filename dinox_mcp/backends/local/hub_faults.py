@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from dinox_mcp.backends.local.presets import ModelSource
+from dinox_mcp.backends.local.presets import ModelSource, variable
 from dinox_mcp.backends.local.transfer import Stopped
 from dinox_mcp.errors import BackendError, DinoxError, KeyRejectedError, UnreachableError, UnsupportedError
 
@@ -56,7 +56,7 @@ def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> Backe
             state = "incomplete" if _has_begun(source, cache) else "not"
             found = UnreachableError(
                 f"{source.name} is {state} on this machine and HF_HUB_OFFLINE forbids fetching it; unset that and run "
-                f"'dinox-mcp pull {_word(source)}', or set DINOX_MCP_MODEL to a model's folder"
+                f"'dinox-mcp pull {_word(source)}', or set {variable(source.role)} to a model's folder"
             )
         case errors.GatedRepoError():
             found = KeyRejectedError(
@@ -70,8 +70,8 @@ def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> Backe
             )
         case errors.RepositoryNotFoundError():
             found = UnsupportedError(
-                f"the hub has no repository {repo}, or it is private; check DINOX_MCP_MODEL for typing errors, and "
-                "for a private one set HF_TOKEN to a token that may read it"
+                f"the hub has no repository {repo}, or it is private; check {variable(source.role)} for typing errors, "
+                "and for a private one set HF_TOKEN to a token that may read it"
             )
         case errors.HFValidationError():
             found = UnsupportedError(f"{repo} cannot be the name of a repository ({_line(error)}); write owner/name")

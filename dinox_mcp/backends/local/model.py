@@ -1,28 +1,57 @@
 """What a host asks of a model: to be fetched, loaded, and explained when it fails."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Generic, Protocol
 
-from dinox_mcp.backends.local.families.base import Adapter
+from typing_extensions import TypeVar
+
+from dinox_mcp.backends.local.families.base import Adapter, ImageState, Prepared
 from dinox_mcp.errors import BackendError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Tell = Callable[[float, str], None]
 """Hears, in a worker thread, how far a slow step is (0 to 1) and what it is; may raise to stop the step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory: `name` as results tell it, `fingerprint` of its weights, `batch` pictures per pass."""
+class Viewer(Protocol):
+    """A loaded model as its host knows it, which has it look at pictures; see `Adapter`."""
 
-    adapter: Adapter
+    @property
+    def reuses_text(self) -> bool:
+        """Whether a question about a picture that was looked at may take milliseconds."""
+        ...
+
+    def prepare(self, image: "Image.Image") -> Prepared:
+        """Resize and normalise an RGB picture; needs the CPU only and may run in any thread."""
+        ...
+
+    def encode(self, batch: Sequence[Prepared]) -> Sequence[ImageState]:
+        """Look at pictures of one `size_key`: the costly pass."""
+        ...
+
+
+A_co = TypeVar("A_co", bound=Viewer, covariant=True, default=Adapter)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[A_co]):
+    """A model in memory: `name` as results tell it, `fingerprint` of its weights, `batch` pictures per pass.
+
+    `signature` is the name that what it makes of examples is kept under: it tells whose weights made it.
+    """
+
+    adapter: A_co
     name: str
     fingerprint: str
     batch: int = 1
     notes: tuple[str, ...] = ()
+    signature: str = ""
 
 
-class Model(Protocol):
+class Model(Protocol[A_co]):
     """A model that can be had. All methods are slow: they are called in a worker thread."""
 
     @property
@@ -47,7 +76,7 @@ class Model(Protocol):
         """
         ...
 
-    def load(self) -> Loaded:
+    def load(self) -> Loaded[A_co]:
         """Load into memory what was fetched.
 
         Raises:

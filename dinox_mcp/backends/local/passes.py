@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import groupby
 
-from dinox_mcp.backends.local.families.base import Adapter, ImageState, Interrupted, Prepared, check
+from dinox_mcp.backends.local.families.base import ImageState, Interrupted, Prepared, check
+from dinox_mcp.backends.local.model import Viewer
 from dinox_mcp.images.picture import Picture
 
 
-def look(adapter: Adapter, pictures: Sequence[Picture]) -> list[ImageState | Exception]:
+def look(adapter: Viewer, pictures: Sequence[Picture]) -> list[ImageState | Exception]:
     """Give the model's view of each picture, or why there is none: one that fails does not spoil the others.
 
     Raises:
@@ -32,7 +33,7 @@ def look(adapter: Adapter, pictures: Sequence[Picture]) -> list[ImageState | Exc
     return [views[place] for place in range(len(pictures))]
 
 
-def _prepare_all(adapter: Adapter, pictures: Sequence[Picture]) -> list[Prepared | Exception]:
+def _prepare_all(adapter: Viewer, pictures: Sequence[Picture]) -> list[Prepared | Exception]:
     def prepare(picture: Picture) -> Prepared | Exception:
         try:
             pixels = picture.rgb()
@@ -50,7 +51,7 @@ def _prepare_all(adapter: Adapter, pictures: Sequence[Picture]) -> list[Prepared
         return list(threads.map(lambda context, picture: context.run(prepare, picture), contexts, pictures))
 
 
-def _encode_all(adapter: Adapter, batch: Sequence[Prepared]) -> list[ImageState | Exception]:
+def _encode_all(adapter: Viewer, batch: Sequence[Prepared]) -> list[ImageState | Exception]:
     try:
         return list(adapter.encode(batch))
     except Interrupted:

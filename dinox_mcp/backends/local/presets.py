@@ -9,6 +9,8 @@ from typing import Literal
 from dinox_mcp.errors import SettingsError
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
+Role = Literal["objects", "masks", "pose", "caption"]
+"""What a model is for: it finds objects, or tells something of given boxes (a caption's model gives texts too)."""
 
 _REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -29,15 +31,20 @@ class Preset:
     cost: str
     masks: bool = False
     gated: bool = False
+    role: Role = "objects"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model's files come from: `folder`, or else `repo` at `revision` (None is the newest)."""
+    """Where a model's files come from: `folder`, or else `repo` at `revision` (None is the newest).
+
+    `role` is what it must be able to do, None anything.
+    """
 
     repo: str | None = None
     revision: str | None = None
     folder: Path | None = None
+    role: Role | None = "objects"
 
     @property
     def name(self) -> str:
@@ -101,33 +108,124 @@ PRESETS = {
 }
 
 
-def resolve(name: str | None, device: DeviceKind) -> ModelSource:
-    """Find out what a model's name means on a device; None is the device's default.
+DESCRIBING = {
+    "sam2.1-tiny": Preset(
+        repo="facebook/sam2.1-hiera-tiny",
+        licence="Apache-2.0",
+        megabytes=156,
+        good_for="the default for masks on a CPU and on Apple GPUs",
+        accuracy="SA-V test 76.5 J&F",
+        cost="TODO",
+        role="masks",
+    ),
+    "sam2.1-base-plus": Preset(
+        repo="facebook/sam2.1-hiera-base-plus",
+        licence="Apache-2.0",
+        megabytes=324,
+        good_for="masks with finer edges: the default for masks on an NVIDIA GPU",
+        accuracy="SA-V test 78.2 J&F",
+        cost="not measured",
+        role="masks",
+    ),
+    "sam2.1-large": Preset(
+        repo="facebook/sam2.1-hiera-large",
+        licence="Apache-2.0",
+        megabytes=898,
+        good_for="the finest masks, on a GPU",
+        accuracy="SA-V test 79.5 J&F",
+        cost="not measured",
+        role="masks",
+    ),
+    "vitpose-base": Preset(
+        repo="usyd-community/vitpose-base-simple",
+        licence="Apache-2.0",
+        megabytes=344,
+        good_for="the default for poses",
+        accuracy="COCO keypoints 75.5 AP",
+        cost="TODO",
+        role="pose",
+    ),
+    "vitpose-plus-base": Preset(
+        repo="usyd-community/vitpose-plus-base",
+        licence="Apache-2.0",
+        megabytes=502,
+        good_for="poses, by a model trained on more kinds of pictures",
+        accuracy="COCO keypoints 77.0 AP",
+        cost="not measured",
+        role="pose",
+    ),
+    "florence2-base": Preset(
+        repo="florence-community/Florence-2-base",
+        licence="MIT",
+        megabytes=465,
+        good_for="the default for captions, categories and texts",
+        accuracy="no figure at hand for regions",
+        cost="TODO",
+        role="caption",
+    ),
+    "florence2-large": Preset(
+        repo="florence-community/Florence-2-large",
+        licence="MIT",
+        megabytes=1550,
+        good_for="better captions, on a GPU",
+        accuracy="no figure at hand for regions",
+        cost="not measured",
+        role="caption",
+    ),
+}
+"""Models that tell more of given boxes."""
+
+
+def default(role: Role, device: DeviceKind) -> str:
+    """Name the preset that is used for a role where the user chose none."""
+    if role == "objects":
+        return "accurate" if device == "cuda" else "balanced"
+    if role == "masks":
+        return "sam2.1-base-plus" if device == "cuda" else "sam2.1-tiny"
+    return "vitpose-base" if role == "pose" else "florence2-base"
+
+
+def variable(role: Role | None) -> str:
+    """Name the environment variable that chooses a role's model."""
+    return "DINOX_MCP_MODEL" if role in {None, "objects"} else f"DINOX_MCP_{str(role).upper()}_MODEL"
+
+
+def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects") -> ModelSource:
+    """Find out what a model's name means on a device; None is the device's default for the role.
 
     A name is a preset, an existing folder, or a repository of the hub, which `@` pins to a commit, tag or branch.
 
     Raises:
         SettingsError: it is none of these.
     """
-    name = (name or "").strip() or ("accurate" if device == "cuda" else "balanced")
+    name = (name or "").strip() or default(role or "objects", device)
     preset = preset_of(name, device)
-    if preset is not None:
-        return ModelSource(repo=preset.repo)
+    if preset is not None and role in {None, preset.role}:
+        return ModelSource(repo=preset.repo, role=preset.role)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return ModelSource(folder=folder.resolve())
+        return ModelSource(folder=folder.resolve(), role=role)
     match = _REPOSITORY.fullmatch(name)
     if match:
-        return ModelSource(repo=match["repo"], revision=match["revision"])
-    close = difflib.get_close_matches(name, PRESETS, n=1)
-    raise SettingsError(
-        f"DINOX_MCP_MODEL: {name!r} is no model"
-        + (f"; did you mean {close[0]}?" if close else "")
-        + f"; choose one of {', '.join(PRESETS)}, a repository of the hub as owner/name or owner/name@revision, "
-        "or a folder that exists"
-    )
+        return ModelSource(repo=match["repo"], revision=match["revision"], role=role)
+    raise SettingsError(_unknown(name, role))
 
 
 def preset_of(name: str, device: DeviceKind) -> Preset | None:
     """Give the preset of a name, or None; `accurate` affords a larger model on a GPU."""
-    return PRESETS.get("accurate-base" if name == "accurate" and device == "cuda" else name)
+    if name == "accurate" and device == "cuda":
+        name = "accurate-base"
+    return PRESETS.get(name) or DESCRIBING.get(name)
+
+
+def _unknown(name: str, role: Role | None) -> str:
+    choices = [key for key, preset in (PRESETS | DESCRIBING).items() if role in {None, preset.role}]
+    close = difflib.get_close_matches(name, choices, n=1)
+    other = preset_of(name, "cpu")
+    return (
+        f"{variable(role)}: {name!r} is no model"
+        + (f" for it but one for {variable(other.role)}" if other else "")
+        + (f"; did you mean {close[0]}?" if close else "")
+        + f"; choose one of {', '.join(choices)}, a repository of the hub as owner/name or owner/name@revision, "
+        "or a folder that exists"
+    )

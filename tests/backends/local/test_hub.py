@@ -266,7 +266,10 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
     ("files", "message"),
     [
         ({"model.safetensors": b""}, "org/odd has no config.json, so it is no transformers model"),
-        ({"config.json": b"{}", "vocab.json": b""}, "org/odd has no vocabulary"),
+        (
+            {"config.json": b"{}", "vocab.json": b"", "preprocessor_config.json": b"{}", "model.safetensors": b""},
+            "org/odd has no vocabulary",
+        ),
         ({"config.json": b"{}", "vocab.txt": b""}, "org/odd has no preprocessor_config.json"),
         (READABLE, r"org/odd has no weights \(model.safetensors\)"),
         ({**READABLE, "pytorch_model.bin": b""}, "weights only as pytorch_model.bin; such"),

@@ -1,0 +1,53 @@
+"""The seam between describing boxes and the models that do it: look at a picture once, ask about boxes in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dinox_mcp.backends.local.model import Viewer
+from dinox_mcp.geometry import Box
+from dinox_mcp.schema import Output
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Describer(Viewer, Protocol):
+    """One loaded model. It keeps nothing between calls and is called by one thread at a time.
+
+    Every method may raise `Interrupted` where it runs inside `interruptible`.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """How many boxes to ask about at once: more take too much memory, or too long."""
+        ...
+
+    def describe(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        boxes: Sequence[Box],
+        output: Output,
+    ) -> list[Any]:
+        """Give for each box, in original pixels and with an area, what `Detection` has of it; None for nothing."""
+        ...
+
+
+class Family(Protocol):
+    """What each model's module offers: the class of a checkpoint, and the describer around a loaded model."""
+
+    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
+        """Name the transformers class that loads a checkpoint with this `config.json`."""
+        ...
+
+    def adapt(
+        self,
+        model: Any,  # noqa: ANN401 - a model of its `architecture`
+        folder: Path,
+        dtype: "torch.dtype" = ...,
+    ) -> Describer:
+        """Wrap a model, in evaluation mode and on its device, with the sizes and the tokenizer found in its folder.
+
+        The model is in float32; `dtype` is what its large matrix products are computed in.
+        """
+        ...

@@ -1,0 +1,204 @@
+"""From boxes to more known of each: which model tells what, and the way of a call through them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import anyio
+
+from dinox_mcp import geometry
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.caches import ImageStates
+from dinox_mcp.backends.local.describing.base import Describer
+from dinox_mcp.backends.local.describing.people import is_person
+from dinox_mcp.backends.local.families.base import ImageState
+from dinox_mcp.backends.local.host import Host
+from dinox_mcp.backends.local.model import Loaded, Model
+from dinox_mcp.backends.local.presets import Role
+from dinox_mcp.backends.local.room import Room
+from dinox_mcp.backends.local.source import Checkpoint
+from dinox_mcp.errors import DeadlineError
+from dinox_mcp.geometry import Box
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.keypoints import BODY
+from dinox_mcp.schema import Detection, Detections, Output
+from dinox_mcp.settings import Settings
+
+Make = Callable[[str | None, Role], Model[Describer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An output: the role of the model that gives it, what one and several are called, the field that it goes into."""
+
+    role: Role
+    one: str
+    several: str
+    field: str
+
+
+_KINDS: dict[Output, _Kind] = {
+    "masks": _Kind("masks", "mask", "masks", "mask"),
+    "pose": _Kind("pose", "pose", "poses", "keypoints"),
+    "caption": _Kind("caption", "caption", "captions", "caption"),
+    "category": _Kind("caption", "category", "categories", "category"),
+    "text": _Kind("caption", "text", "texts", "text"),
+}
+_SEEN = 0.4  # of the progress of one output: as far as the host counts, until the model has looked at the picture
+DESCRIBES: frozenset[Output] = frozenset(_KINDS)
+"""What this backend can tell of any boxes."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has become known so far: fields by the object's place, models by what they gave, and notes."""
+
+    fields: dict[int, dict[str, Any]] = field(default_factory=dict)
+    models: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What the first turn with a model gives. It does not hold the model, which may leave memory between two parts."""
+
+    model: str
+    notes: tuple[str, ...]
+    state: ImageState
+    at_once: int
+
+
+class Describing:
+    """Asks models that tell more of given boxes, each in a thread of its own; see `host`.
+
+    They share `room` and `states` with the models that find objects. `models` makes a model of a name, which is None
+    for the default, and a role; tests give their own. Needs asyncio.
+    """
+
+    def __init__(self, settings: Settings, room: Room, states: ImageStates, models: Make | None = None) -> None:
+        self._settings = settings
+        self._room = room
+        self._states = states
+        self._models = models or (lambda name, role: Checkpoint(name, settings, role=role))
+        self._hosts: dict[Role, Host[Describer]] = {}
+
+    async def describe(
+        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    ) -> Detections:
+        """Give the same objects in the same order with more known of each.
+
+        Poses are for objects whose label means a person. An object outside the picture stays as it is. Each output may
+        take `timeout_s`, after its model is loaded; what is known by then is kept, and a note says what is missing.
+
+        Raises:
+            DeadlineError: nothing was known by then.
+            SettingsError: there is no such model or device.
+            BackendError: a model cannot be had, does not load, or fails.
+            ImageError: the picture is damaged.
+        """
+        told = _Told()
+        frame = [geometry.clip(thing.bbox, image.width, image.height) for thing in objects]
+        boxes = {place: box for place, box in enumerate(frame) if geometry.area(box) > 0}
+        if outside := len(objects) - len(boxes):
+            told.notes.append(f"{outside} of {len(objects)} boxes lie outside the picture and were left as they are")
+        outputs = [output for output in _KINDS if output in include]
+        highest = 0.0
+
+        async def report(step: int, fraction: float, message: str) -> None:
+            """Report a fraction of one output as one of the whole, which never goes back."""
+            nonlocal highest
+            highest = max(highest, (step + fraction) / len(outputs))
+            await call.progress(highest, message)
+
+        for step, output in enumerate(outputs):
+            wanted = boxes
+            if output == "pose":
+                wanted = {place: box for place, box in boxes.items() if is_person(objects[place].label)}
+                if boxes and not wanted:
+                    told.notes.append("no object is a person by its label, so there are no poses")
+            await self._tell(image, wanted, output, replace(call, progress=partial(report, step)), told)
+        return Detections(
+            model=" + ".join(told.models),
+            objects=tuple(_with(thing, told.fields.get(place, {})) for place, thing in enumerate(objects)),
+            notes=(*(f"{' and '.join(kinds)} by {model}" for model, kinds in told.models.items()), *told.notes),
+        )
+
+    async def aclose(self) -> None:
+        """Stop what runs, and unload all models."""
+        async with anyio.create_task_group() as group:
+            for host in self._hosts.values():
+                group.start_soon(host.aclose)
+
+    async def _tell(self, image: Picture, boxes: Mapping[int, Box], output: Output, call: Call, told: _Told) -> None:
+        """Ask for one output of all boxes, some at a time; others come in between."""
+        if not boxes:
+            return
+        kind, places = _KINDS[output], list(boxes)
+        host = self._host(kind.role)
+        if not host.ready:
+            await host.ask(lambda _loaded, _state: None, client=call.client, progress=call.progress)
+
+        def begin(loaded: Loaded[Describer], state: ImageState) -> _Start:
+            return _Start(loaded.name, loaded.notes, state, loaded.adapter.at_once)
+
+        def work(loaded: Loaded[Describer], state: ImageState, *, start: int, part: Sequence[int]) -> list[Any]:
+            host.tell(_SEEN + (1 - _SEEN) * start / len(places), _which(kind, start, places))
+            return loaded.adapter.describe(state, [boxes[place] for place in part], output)
+
+        done = 0
+        with anyio.move_on_after(self._settings.timeout_s) as limit:
+            first = await host.ask(begin, picture=image, client=call.client, progress=call.progress)
+            told.models.setdefault(first.model, []).append(kind.several)
+            told.notes.extend(f"{kind.several} were {note}" for note in first.notes)
+            for start in range(0, len(places), first.at_once):
+                part = places[start : start + first.at_once]
+                await call.progress(_SEEN + (1 - _SEEN) * start / len(places), _which(kind, start, places))
+                values = await host.ask(
+                    partial(work, start=start, part=part), state=first.state, client=call.client, progress=call.progress
+                )
+                for place, value in zip(part, values, strict=True):
+                    told.fields.setdefault(place, {})[kind.field] = value
+                done += len(part)
+        if limit.cancelled_caught:
+            self._note_lateness(kind, done, len(places), told)
+
+    def _note_lateness(self, kind: _Kind, done: int, total: int, told: _Told) -> None:
+        missing = (
+            f"within {self._settings.timeout_s:g} s there were {done} of {total} {kind.several}; ask again for fewer "
+            "objects, or raise DINOX_MCP_TIMEOUT_S"
+        )
+        if not told.fields:
+            raise DeadlineError(missing)
+        told.notes.append(missing)
+
+    def _host(self, role: Role) -> Host[Describer]:
+        extra.require()
+        if role not in self._hosts:
+            names: dict[Role, str | None] = {
+                "masks": self._settings.masks_model,
+                "pose": self._settings.pose_model,
+                "caption": self._settings.caption_model,
+            }
+            self._hosts[role] = Host(
+                self._models(names[role], role),
+                self._room,
+                self._states,
+                queue_max=self._settings.queue_max,
+                idle_s=self._settings.idle_unload_s,
+            )
+        return self._hosts[role]
+
+
+def _which(kind: _Kind, start: int, places: Sequence[int]) -> str:
+    return f"{kind.one} {start + 1} of {len(places)}"
+
+
+def _with(thing: Detection, fields: Mapping[str, Any]) -> Detection:
+    """Add what is known to an object; a pose replaces an older one and leaves the hands."""
+    known = {name: value for name, value in fields.items() if value is not None}
+    if "keypoints" in known:
+        hands = tuple(point for point in thing.keypoints if point.name not in BODY)
+        known["keypoints"] = (*known["keypoints"], *hands)
+    return thing.model_copy(update=known)
