@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.dinox.upload import Upload, shrink
+from dinox_mcp.backends.dinox.upload import Upload, Uploads, shrink
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionRequest
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
 from tests.emulator import Emulator
@@ -93,3 +94,27 @@ def test_a_jpeg_of_other_colours_is_sent_as_rgb(mode: str) -> None:
 
 def test_a_picture_that_is_no_jpeg_is_sent_as_one() -> None:
     assert sent_image(shrink(plain(), 1536, 85)).format == "JPEG"
+
+
+def test_a_picture_is_encoded_once_for_each_size_and_quality() -> None:
+    uploads = Uploads()
+    picture = encoded(noisy(200, 100, 20))
+
+    first = uploads.get(picture, 150, 85)
+
+    assert uploads.get(Picture.from_bytes(picture.data), 150, 85) is first
+    assert uploads.get(picture, 100, 85).width == 100
+    assert len(uploads.get(picture, 150, 60).uri) < len(first.uri)
+
+
+@pytest.mark.parametrize("max_bytes", [0, 30_000])
+def test_the_memory_of_uploads_is_bounded(max_bytes: int) -> None:
+    uploads = Uploads(max_bytes)
+    pictures = [encoded(noisy(200 + n, 100, 20)) for n in range(5)]
+
+    first = [uploads.get(picture, 1536, 85) for picture in pictures]
+    again = [uploads.get(picture, 1536, 85) for picture in reversed(pictures)]
+
+    kept = [one for one, other in zip(first, reversed(again), strict=True) if one is other]
+    assert sum(len(one.uri) for one in kept) <= max_bytes
+    assert bool(kept) == bool(max_bytes)

@@ -1,6 +1,5 @@
 """Reading bodies and hands: flat lists of (x, y, visibility, score), a point after the other."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ NAMES: Mapping[str, Sequence[str]] = {"pose": keypoints.BODY, "hand": keypoints.
 """The names of points by the field of an object that they come in."""
 _VALUES = 4
 _VISIBILITIES = (0, 1, 2)
+_FAR = 1e9
+"""No picture is that large; not finite is not less, either."""
 
 
 def read(thing: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint, ...]:
@@ -47,4 +48,4 @@ def _point(name: str, x: float, y: float, visibility: float, score: float) -> Ke
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR

@@ -1,0 +1,236 @@
+import math
+from typing import Any
+
+import anyio
+import pytest
+
+from dinox_mcp.backends.base import Call, Describer
+from dinox_mcp.backends.dinox.backend import DinoxBackend
+from dinox_mcp.backends.dinox.wire import regions
+from dinox_mcp.backends.dinox.wire.regions import RegionQuestion
+from dinox_mcp.errors import DeadlineError, KeyRejectedError, ServiceError, UnsupportedError
+from dinox_mcp.schema import Detection, DetectionRequest, Output
+from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
+from tests.emulator import Emulator
+
+pytestmark = pytest.mark.anyio
+
+ALL: frozenset[Output] = frozenset({"caption", "category", "text"})
+CAPTION: frozenset[Output] = frozenset({"caption"})
+BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (40.0, 20.0, 60.0, 40.0))
+OBJECTS = [Detection(label=f"thing {n}", bbox=bbox, score=0.5) for n, bbox in enumerate(BOXES)]
+QUESTION = RegionQuestion(b"", BOXES, {"caption": "caption", "text": "ocr"})
+
+
+def reply(number: int, **changes: object) -> dict[str, Any]:
+    return {"region": BOXES[number], "caption": f"caption {number}", "ocr": ""} | changes
+
+
+def captions(replies: list[Any]) -> tuple[list[str | None], tuple[str, ...]]:
+    told = regions.read({"objects": replies}, QUESTION, OBJECTS)
+    return [one.caption for one in told.objects], told.notes
+
+
+def grid(count: int, width: int, height: int) -> list[Detection]:
+    return [
+        Detection(label="thing", bbox=(n % 10 * width / 10, n // 10 * height / 10, width, height)) for n in range(count)
+    ]
+
+
+async def test_it_is_a_describer(dinox: DinoxBackend) -> None:
+    assert isinstance(dinox, Describer)
+
+
+async def test_objects_are_told_of_in_their_order_and_keep_what_they_had(
+    dinox: DinoxBackend, emulator: Emulator
+) -> None:
+    told = await dinox.describe(plain(100, 50), OBJECTS, ALL, Call())
+
+    assert told.model == "DINO-X-1.0"
+    assert [(one.label, one.bbox, one.score) for one in told.objects] == [
+        (one.label, one.bbox, one.score) for one in OBJECTS
+    ]
+    assert [one.caption for one in told.objects] == [
+        "a thing from 0% 0% to 10% 20%",
+        "a thing from 20% 0% to 30% 20%",
+        "a thing from 40% 40% to 60% 80%",
+    ]
+    assert [one.category for one in told.objects] == ["thing 0", "thing 1", "thing 2"]
+    assert [one.text for one in told.objects] == [None, "No. 1", "No. 2"]
+    assert emulator.last["targets"] == ["caption", "roc", "ocr"]
+
+
+@pytest.mark.parametrize("count", [1, 50, 300])
+async def test_all_objects_are_told_of_in_one_call(dinox: DinoxBackend, emulator: Emulator, count: int) -> None:
+    told = await dinox.describe(plain(100, 50), grid(count, 100, 500)[:count], CAPTION, Call())
+
+    assert len(told.objects) == count
+    assert emulator.asked == ["dinox/region_vl"]
+
+
+async def test_regions_are_sent_in_pixels_of_the_upload(connect: Connect, emulator: Emulator) -> None:
+    thing = Detection(label="thing", bbox=(1000, 300, 2000, 900))
+
+    told = await connect(upload_max_side=400).describe(plain(4000, 3000), [thing], CAPTION, Call())
+
+    assert emulator.last["regions"] == [[100, 30, 200, 90]]
+    assert told.objects[0].caption == "a thing from 25% 10% to 50% 30%"
+
+
+@pytest.mark.parametrize(
+    ("bbox", "sent"),
+    [
+        ((2000, 1000, 2001, 1001), [199.55, 99.55, 200.55, 100.55]),
+        ((0, 0, 1, 3000), [0, 0, 1, 300]),
+        ((3999, 2999, 4000, 3000), [399, 299, 400, 300]),
+        ((3990, -50, 4100, 50), [399, 0, 400, 5]),
+    ],
+)
+async def test_a_box_that_shrinking_makes_too_thin_is_widened_to_a_pixel(
+    connect: Connect, emulator: Emulator, bbox: tuple[float, float, float, float], sent: list[float]
+) -> None:
+    await connect(upload_max_side=400).describe(plain(4000, 3000), [Detection(label="dot", bbox=bbox)], CAPTION, Call())
+
+    assert emulator.last["regions"][0] == pytest.approx(sent)
+
+
+@pytest.mark.parametrize(("objects", "include"), [([], ALL), (OBJECTS, frozenset())])
+async def test_nothing_to_tell_is_no_call(
+    dinox: DinoxBackend, emulator: Emulator, objects: list[Detection], include: frozenset[Output]
+) -> None:
+    told = await dinox.describe(plain(), objects, include, Call())
+
+    assert list(told.objects) == objects
+    assert emulator.stats().requests == 0
+
+
+async def test_what_it_cannot_tell_of_boxes_is_refused(dinox: DinoxBackend, emulator: Emulator) -> None:
+    with pytest.raises(UnsupportedError, match="masks or pose of given boxes"):
+        await dinox.describe(plain(), OBJECTS, frozenset({"pose", "masks", "caption"}), Call())
+
+    assert emulator.stats().requests == 0
+
+
+async def test_the_picture_is_encoded_once_for_both_calls(dinox: DinoxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    encodings = []
+    photo = encoded(noisy(300, 200, 40))
+    rgb = type(photo).rgb
+    monkeypatch.setattr(type(photo), "rgb", lambda self, side=None: encodings.append(side) or rgb(self, side))
+
+    found = await dinox.detect(photo, DetectionRequest(prompts=("dog",)), Call())
+    await dinox.describe(photo, found.objects, CAPTION, Call())
+
+    assert encodings == [1536]
+
+
+async def test_a_breakdown_is_tried_again_and_paid_once(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.create.extend(["500", "drop-after"])
+    emulator.faults.poll.append("202001")
+
+    told = await dinox.describe(plain(100, 50), OBJECTS, CAPTION, Call())
+
+    assert told.objects[0].caption
+    assert emulator.stats().paid == 1
+
+
+async def test_after_a_deadline_the_same_question_is_not_paid_twice(connect: Connect, emulator: Emulator) -> None:
+    emulator.model_time = math.inf
+    backend = connect(timeout_s=0.3)
+    with pytest.raises(DeadlineError):
+        await backend.describe(plain(100, 50), OBJECTS, CAPTION, Call())
+    emulator.finish()
+
+    await backend.describe(plain(100, 50), OBJECTS, CAPTION, Call())
+
+    assert emulator.stats().paid == 1
+
+
+async def test_a_call_that_is_cancelled_stops(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.model_time = math.inf
+    with anyio.move_on_after(0.2) as scope:
+        await dinox.describe(plain(100, 50), OBJECTS, CAPTION, Call())
+    assert scope.cancelled_caught
+    await anyio.sleep(0.1)
+    polls = emulator.stats().polls
+
+    await anyio.sleep(0.2)
+
+    assert emulator.stats().polls == polls
+
+
+async def test_without_a_key_it_says_how_to_have_one(connect: Connect) -> None:
+    with pytest.raises(KeyRejectedError, match="DINOX_API_KEY"):
+        await connect(api_key=None).describe(plain(), OBJECTS, CAPTION, Call())
+
+
+def test_replies_in_another_order_are_matched_by_their_regions() -> None:
+    told, notes = captions([reply(2), reply(0), reply(1)])
+
+    assert told == ["caption 0", "caption 1", "caption 2"]
+    assert notes == ("the service described 3 of 3 regions, or in another order: matched by region",)
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected", "missing"),
+    [
+        ([reply(2)], [None, None, "caption 2"], 2),
+        ([reply(0), reply(1), reply(2), reply(2)], ["caption 0", "caption 1", "caption 2"], 0),
+        ([reply(1), {"caption": "of nowhere"}], [None, "caption 1", None], 2),
+        ([{"caption": "of nowhere"}], [None, None, None], 3),
+        ([], [None, None, None], 3),
+        ([reply(0), reply(1), reply(2, region=[400, 400, 500, 500])], ["caption 0", "caption 1", None], 1),
+    ],
+)
+def test_replies_in_another_number_are_matched_by_their_regions(
+    replies: list[Any], expected: list[str | None], missing: int
+) -> None:
+    told, notes = captions(replies)
+
+    assert told == expected
+    assert len(notes) == 1
+    assert notes[0].endswith(f"which leaves {missing} without a description" if missing else "matched by region")
+
+
+@pytest.mark.parametrize("region", [None, [0.4, 0, 9, 10], "0,0,10,10", [0, 0, math.nan, 1], {"x": 1}], ids=str)
+def test_regions_that_are_rounded_or_missing_go_by_their_order(region: object) -> None:
+    told, notes = captions([reply(0, region=region), reply(1), reply(2)])
+
+    assert told == ["caption 0", "caption 1", "caption 2"]
+    assert not notes
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("  a dog\non grass ", "a dog on grass"),
+        ("", None),
+        (" ", None),
+        (None, None),
+        (7, None),
+        (["a", "b"], None),
+    ],
+)
+def test_a_caption_is_one_line_or_absent(sent: object, read: str | None) -> None:
+    told, _ = captions([reply(0, caption=sent), reply(1), reply(2)])
+
+    assert told[0] == read
+
+
+@pytest.mark.parametrize("thing", [None, 7, "caption", ["caption"]])
+def test_a_malformed_reply_costs_only_itself(thing: object) -> None:
+    told, _ = captions([thing, reply(1), reply(2)])
+
+    assert told == [None, "caption 1", "caption 2"]
+
+
+def test_what_is_known_stays_where_nothing_is_told() -> None:
+    known = OBJECTS[0].model_copy(update={"text": "ISBN 3"})
+
+    told = regions.read({"objects": [reply(0)]}, RegionQuestion(b"", BOXES[:1], QUESTION.fields), [known])
+
+    assert (told.objects[0].text, told.objects[0].caption) == ("ISBN 3", "caption 0")
+
+
+def test_a_result_without_objects_is_an_error() -> None:
+    with pytest.raises(ServiceError, match="without a list of objects"):
+        regions.read({"objects": None}, QUESTION, OBJECTS)
