@@ -1,0 +1,128 @@
+"""The cloud behind the detector: what takes several of its endpoints, and what comes of it for a caller."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.examples import Pointer
+from dinox_mcp.settings import Settings
+from tests.backends.dinox.conftest import encoded, plain
+from tests.emulator import FRACTIONS, Emulator
+
+pytestmark = pytest.mark.anyio
+
+PHOTO = plain(400, 300)
+
+
+def dots(*places: tuple[int, int]) -> Image.Image:
+    image = Image.new("RGB", (1600, 1200), "white")
+    for x, y in places:
+        ImageDraw.Draw(image).rectangle((x, y, x + 59, y + 59), "red")
+    return image
+
+
+DOTS = encoded(dots((100, 100), (700, 500), (1500, 1100)))
+A_DOT = Pointer(bbox=(105, 105, 150, 150), label="dot")
+
+
+@pytest.fixture
+async def detector(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Detector]:
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url, prompts_folder=tmp_path)
+    async with Detector(settings) as detector:
+        yield detector
+
+
+async def test_captions_of_what_is_found_take_one_more_call(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.detect(PHOTO, "dog, cat", include=["caption", "category", "text", "pose"])
+
+    assert emulator.asked == ["dinox/detection", "dinox/region_vl"]
+    assert [found.caption for found in result.objects] == [
+        "a thing from {}% {}% to {}% {}%".format(*(round(100 * part) for part in place)) for place in FRACTIONS[:2]
+    ]
+    assert [(found.category, found.text) for found in result.objects] == [("thing 0", None), ("thing 1", "No. 1")]
+
+
+async def test_the_same_question_is_paid_once_with_all_its_calls(detector: Detector, emulator: Emulator) -> None:
+    for _ in range(2):
+        await detector.detect(PHOTO, "dog", include=["caption", "masks"])
+
+    assert emulator.stats().paid == 2
+
+
+async def test_where_nothing_is_found_nothing_more_is_asked(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.detect(PHOTO, "dog", min_score=0.95, include=["caption"])
+
+    assert not result.objects
+    assert emulator.asked == ["dinox/detection"]
+
+
+async def test_poses_and_hands_come_with_the_objects(detector: Detector) -> None:
+    result = await detector.detect(PHOTO, "person, dog", include=["pose", "hands"])
+
+    assert [len(found.keypoints) for found in result.objects] == [17 + 21, 0]
+
+
+async def test_what_is_kept_of_an_example_finds_it_again(detector: Detector, emulator: Emulator) -> None:
+    shown = await detector.detect_by_example(DOTS, [A_DOT])
+    await detector.save_prompt("red-dot", DOTS, [A_DOT])
+    found = await detector.detect_by_example(DOTS, [Pointer(saved="red-dot", label="dot")])
+
+    assert emulator.asked == ["trex/detection"] * 3
+    assert found.counts == shown.counts == {"dot": 3}
+    assert found.model == shown.model == "T-Rex-2.0"
+
+
+async def test_an_object_of_one_result_is_looked_for_in_another_picture(detector: Detector) -> None:
+    shelf = encoded(dots((40, 40), (900, 900)))
+    dotted = await detector.detect_by_example(DOTS, [A_DOT])
+
+    result = await detector.detect_by_example(shelf, [Pointer(result=dotted.result_id, object=1)])
+
+    assert result.counts == {"dot": 2}
+    assert sorted(found.bbox for found in result.objects)[1] == pytest.approx((900, 900, 960, 960), abs=2)
+
+
+async def test_examples_are_looked_for_in_every_tile(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.detect_by_example(DOTS, [A_DOT], tiles=2)
+
+    assert len(emulator.asked) > 2
+    assert result.counts == {"dot": 3}
+
+
+async def test_a_description_finds_what_it_describes(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.find_by_description(PHOTO, "the man in red, left of the car")
+
+    assert emulator.asked == ["dino_xseek/detection"]
+    assert result.counts == {"the man in red, left of the car": 1}
+
+
+async def test_a_model_is_chosen_by_name(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.detect(PHOTO, "dog", model="grounding-dino-1.5-edge")
+
+    assert (result.backend, result.model) == ("dinox", "GroundingDino-1.5-Edge")
+    assert emulator.asked == ["grounding_dino/detection"]
+
+
+async def test_outputs_of_another_model_are_refused_before_anything_is_paid(
+    detector: Detector, emulator: Emulator
+) -> None:
+    with pytest.raises(UnsupportedError, match="masks"):
+        await detector.detect(PHOTO, "dog", model="GroundingDino-1.6-Pro", include=["masks"])
+    with pytest.raises(UnsupportedError, match="masks"):
+        await detector.detect_by_example(DOTS, [A_DOT], include=["masks"])
+
+    assert emulator.stats().requests == 0
+
+
+async def test_boxes_of_a_caller_are_told_of_in_one_call(detector: Detector, emulator: Emulator) -> None:
+    result = await detector.describe_regions(PHOTO, [(0, 0, 40, 30), (200, 150, 400, 300)], include=["caption"])
+
+    assert emulator.asked == ["dinox/region_vl"]
+    assert [found.caption for found in result.objects] == [
+        "a thing from 0% 0% to 10% 10%",
+        "a thing from 50% 50% to 100% 100%",
+    ]
