@@ -26,13 +26,22 @@ _MARGIN = 0.15
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An encoded picture: its size in pixels, and the `frame` of the original that it shows."""
+    """An encoded picture: its size in pixels, and the `frame` of the original that it shows.
+
+    Where there is a legend beside it, the frame fills only the upper left `picture_size` (width, height) pixels.
+    """
 
     data: bytes
     mime_type: str
     width: int
     height: int
     frame: Box
+    picture_size: tuple[int, int] | None = None
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the original for one of the view."""
+        return (self.frame[2] - self.frame[0]) / (self.picture_size or (self.width,))[0]
 
 
 def select(
@@ -78,20 +87,26 @@ def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject
 
 
 def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int) -> View:
-    """Draw objects on a picture for a reply: JPEG within `max_side` pixels and `max_bytes`; small ones are enlarged."""
+    """Draw objects on a picture for a reply: JPEG within `max_side` pixels and `max_bytes`; small ones are enlarged.
+
+    What has no room on the picture (`Style.captions`) stands in a legend beside it, within `max_side` too.
+    """
     from dinox_mcp.drawing.crops import enlarge
     from dinox_mcp.drawing.encode import fit_bytes
 
-    image = _drawn(enlarge(picture.rgb(max_side)), picture, objects, style)
-    data, mime_type, size = fit_bytes(image, max_bytes)
-    return View(data, mime_type, *size, (0, 0, picture.width, picture.height))
+    image = enlarge(picture.rgb(max_side))
+    whole, part = _drawn(image, picture, objects, style, max_side)
+    data, mime_type, size = fit_bytes(whole, max_bytes, max_side)
+    shown = (round(part[0] * size[0] / whole.width), round(part[1] * size[1] / whole.height))
+    frame = (0.0, 0.0, float(picture.width), float(picture.height))
+    return View(data, mime_type, *size, frame, shown if shown != size else None)
 
 
 def annotated_file(picture: Picture, objects: Sequence[DetectedObject], style: Style, mime_type: str = JPEG) -> bytes:
-    """Draw objects on a picture at its full size and encode it as JPEG or PNG."""
+    """Draw objects on a picture at its full size, with a legend where it needs one, and encode it as JPEG or PNG."""
     from dinox_mcp.drawing.encode import encode_jpeg, encode_png
 
-    image = _drawn(picture.rgb(), picture, objects, style)
+    image, _ = _drawn(picture.rgb(), picture, objects, style)
     return encode_png(image) if mime_type == PNG else encode_jpeg(image, FULL_QUALITY)
 
 
@@ -162,7 +177,24 @@ def picture_of(stored: Stored, target: Target) -> Picture:
     return Picture.from_bytes(data, f"{target.view} of {stored.result.result_id}")
 
 
-def _drawn(image: "Image.Image", picture: Picture, objects: Sequence[DetectedObject], style: Style) -> "Image.Image":
-    from dinox_mcp.drawing.annotate import annotate
+def _drawn(
+    image: "Image.Image",
+    picture: Picture,
+    objects: Sequence[DetectedObject],
+    style: Style,
+    max_side: int | None = None,
+) -> tuple["Image.Image", tuple[int, int]]:
+    """Draw objects, and the legend that they need; give the size in pixels of the picture without it as well.
 
-    return annotate(image, objects, original_size=(picture.width, picture.height), style=style)
+    Where both together exceed `max_side`, the picture shrinks before anything is drawn, so that text stays sharp.
+    """
+    from dinox_mcp.drawing.annotate import annotate
+    from dinox_mcp.drawing.legend import make_legend
+
+    legend = make_legend(image.size, objects, style)
+    if legend and max_side and (side := max(legend.size_with(image.size))) > max_side:
+        image = image.copy()
+        image.thumbnail((max(1, image.width * max_side // side), max(1, image.height * max_side // side)))
+        legend = make_legend(image.size, objects, style)
+    drawn = annotate(image, objects, original_size=(picture.width, picture.height), style=style)
+    return legend.beside(drawn) if legend else drawn, drawn.size

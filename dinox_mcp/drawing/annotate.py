@@ -1,6 +1,5 @@
 """Objects on a picture: masks below, then boxes and skeletons, then tags on top."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,16 +8,16 @@ from PIL import Image, ImageDraw
 
 from dinox_mcp import geometry, masks
 from dinox_mcp.drawing.colors import Color
-from dinox_mcp.drawing.layout import place_tags
+from dinox_mcp.drawing.layout import place_tags, text_size
 from dinox_mcp.drawing.skeletons import draw_skeletons
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.drawing.tags import draw_tag
+from dinox_mcp.drawing.words import in_legend
 from dinox_mcp.schema import DetectedObject, Mask
 
 PixelBox = tuple[int, int, int, int]
 
 _HALO = 130  # opacity of the dark rim of a line, of 255: seen on white, no second frame on dark
-_CROWD = 50
 
 
 class _Shape(NamedTuple):
@@ -46,8 +45,8 @@ def annotate(
     """
     canvas = image.convert("RGB")  # a copy, of RGB too
     shapes = _shapes(objects, canvas.size, original_size, style)
-    text_size = _text_size(canvas.size, len(shapes))
-    line = max(1, round(text_size / 6))
+    letters = text_size(canvas.size, len(shapes))
+    line = max(1, round(letters / 6))
     if style.masks:
         for shape in shapes:
             if shape.found.mask:
@@ -57,8 +56,8 @@ def annotate(
     if style.keypoints and any(found.keypoints for found in objects):
         skeletons = (shape.found.keypoints for shape in shapes)
         canvas = draw_skeletons(canvas, skeletons, original_size=original_size, line=line)
-    if style.numbers or style.labels:
-        _paint_tags(canvas, shapes, style, text_size)
+    if style.numbers or style.labels or style.captions:
+        _paint_tags(canvas, shapes, style, letters)
     return canvas
 
 
@@ -78,12 +77,6 @@ def _to_pixels(bbox: geometry.Box, size: tuple[int, int]) -> PixelBox:
     x1, y1, x2, y2 = (round(edge) for edge in geometry.clip(bbox, *size))
     x1, y1 = min(x1, size[0] - 1), min(y1, size[1] - 1)
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
-
-
-def _text_size(size: tuple[int, int], count: int) -> int:
-    """Text for the area of the picture, less in a crowd, but never too small to read nor too high for a strip."""
-    wanted = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
-    return round(max(10, min(wanted, min(size) / 6)))
 
 
 def _paint_mask(canvas: Image.Image, mask: Mask, color: Color, opacity: float, line: int) -> None:
@@ -119,10 +112,18 @@ def _width(box: PixelBox, line: int) -> int:
 
 
 def _paint_tags(canvas: Image.Image, shapes: Sequence[_Shape], style: Style, size: int) -> None:
+    told = {found.id for found in in_legend([shape.found for shape in shapes])}
     tagged: list[tuple[_Shape, Image.Image, Image.Image]] = []
     for shape in sorted(shapes, key=lambda shape: shape.found.id):
-        full = draw_tag(shape.found, shape.color, size, number=style.numbers, label=style.labels)
-        short = draw_tag(shape.found, shape.color, size, number=True, label=False) if style.numbers else full
+        full = draw_tag(
+            shape.found,
+            shape.color,
+            size,
+            number=style.numbers,
+            label=style.labels,
+            remark=style.captions and shape.found.id not in told,
+        )
+        short = draw_tag(shape.found, shape.color, size, number=True) if style.numbers else full
         if full and short:
             tagged.append((shape, full, short))
     places = place_tags(

@@ -1,5 +1,6 @@
 """Where tags go: at their boxes, inside the picture, clear of each other and of what they would hide."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ Boxes = npt.NDArray[np.float64]
 _OVERLAP = 100.0  # the cost of a tag that is all over others: worse than anything else
 _DETOUR = 0.05  # the cost of each place over the more natural one before it
 _MOST_HIDDEN = 0.6  # how much of boxes (1 is a whole one) a tag may hide to tell more than its number
+
+
+_CROWD = 50  # objects from which on text gets smaller
 
 
 class Tag(NamedTuple):
@@ -47,6 +51,12 @@ def place_tags(boxes: Sequence[Box], full: Sequence[Size], short: Sequence[Size]
             taken[index] = spot
             tags[index] = Tag(int(spot[0]), int(spot[1]), full=True)
     return tags
+
+
+def text_size(size: Size, count: int = 1) -> int:
+    """Choose text for the area of a picture, less in a crowd, but never too small to read nor too high for a strip."""
+    wanted = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
+    return round(max(10, min(wanted, min(size) / 6)))
 
 
 def fits(size: Size, canvas: Size) -> bool:

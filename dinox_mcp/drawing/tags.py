@@ -2,19 +2,25 @@
 
 from PIL import Image
 
-from dinox_mcp.drawing import text
+from dinox_mcp.drawing import text, words
 from dinox_mcp.drawing.colors import BLACK, Color, ink_on
 from dinox_mcp.drawing.faces import line_height
 from dinox_mcp.schema import DetectedObject
 
-LABEL_LIMIT = 32
-TRANSCRIPT_LIMIT = 24
 
+def draw_tag(
+    found: DetectedObject, color: Color, size: int, *, number: bool = False, label: bool = False, remark: bool = False
+) -> Image.Image | None:
+    """Draw the tag of an object with text of `size` pixels; None where nothing of it can be written.
 
-def draw_tag(found: DetectedObject, color: Color, size: int, *, number: bool, label: bool) -> Image.Image | None:
-    """Draw the tag of an object with text of `size` pixels; None where nothing of it can be written."""
-    words = caption(found) if label else ()
-    body = [ink for word in words if (ink := text.ink(word, size))]
+    `label` is its name and score, `remark` what else there is to say, if it is short.
+    """
+    parts = (
+        words.name(found) if label else "",
+        words.remark(found) if remark else "",
+        words.score(found) if label else "",
+    )
+    body = [ink for part in parts if (ink := text.ink(part, size))]
     head = [ink for ink in (text.ink(str(found.id), size),) if ink and number]
     if not head:
         return _block(body, color, size) if body else None
@@ -25,13 +31,6 @@ def draw_tag(found: DetectedObject, color: Color, size: int, *, number: bool, la
     tag.paste(left, (0, 0))
     tag.paste(right, (left.width, 0))
     return tag
-
-
-def caption(found: DetectedObject) -> tuple[str, ...]:
-    """Name an object in words: of text its transcript, of everything else its label; then the score, if any."""
-    transcript = found.text if found.label.casefold() == "text" else None
-    name = text.shorten(transcript, TRANSCRIPT_LIMIT) if transcript else text.shorten(found.label, LABEL_LIMIT)
-    return (name,) if found.score is None else (name, f"{found.score:.2f}")
 
 
 def _block(inks: list[Image.Image], background: Color, size: int) -> Image.Image:

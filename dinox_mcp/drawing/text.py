@@ -15,17 +15,27 @@ _JOINERS = "\u200c\u200d"  # they print nothing, but shape Arabic and Indic word
 
 @lru_cache(maxsize=2048)
 def ink(text: str, size: int) -> Image.Image | None:
-    """Draw one line as an alpha mask (mode L), `line_height(size)` high and as wide as its ink; do not change it.
+    """Draw one line that is likely to come again; do not change it. As `line_ink`."""
+    return line_ink(text, size)
+
+
+def line_ink(text: str, size: int) -> Image.Image | None:
+    """Draw one line as an alpha mask (mode L), `line_height(size)` high and as wide as its ink.
 
     Symbols that no font has are left out. None where letters are missing or nothing is left to draw.
     """
+    runs = _runs(writable(text))
+    if not runs:
+        return None
+    drawn = _join([face.draw(part, size) for face, part in runs], size)
+    return drawn if drawn.getbbox() else None
+
+
+def writable(text: str) -> str:
+    """Give a line as it would be drawn, without symbols that no font has; empty where letters are missing."""
     text = tidy(text)
     words = tidy("".join(char for char in text if not _is_symbol(char)))
-    for line in (text, words):
-        if runs := _runs(line):
-            drawn = _join([face.draw(part, size) for face, part in runs], size)
-            return drawn if drawn.getbbox() else None
-    return None
+    return next((line for line in (text, words) if _runs(line)), "")
 
 
 def tidy(text: str) -> str:

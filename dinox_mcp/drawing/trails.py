@@ -1,6 +1,7 @@
 """Where tracked objects came from: their last positions as lines that fade."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def _draw(canvas: Image.Image, points: Sequence[Point], color: Color, width: int
     corners = [(round(x - 0.5 - left), round(y - 0.5 - top)) for x, y in points]
     for ink, extra, strength in ((BLACK, 2, _RIM), (color, 0, 1.0)):
         opacity = np.zeros((bottom - top, right - left), np.uint8)
-        for age, (start, stop) in enumerate(zip(corners, corners[1:], strict=False), start=1):
+        for age, (start, stop) in enumerate(pairwise(corners), start=1):
             part = age / (len(corners) - 1)
             shade = round(strength * (_FAINTEST + (255 - _FAINTEST) * part))
             cv2.line(opacity, start, stop, (shade,), max(1, round(width * (0.4 + 0.6 * part))) + extra, cv2.LINE_AA)

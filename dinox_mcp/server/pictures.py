@@ -159,10 +159,11 @@ def _what_is_drawn(
 
 
 def _scale(view: View) -> str:
-    factor = (view.frame[2] - view.frame[0]) / view.width
-    if abs(factor - 1) < 0.001:  # noqa: PLR2004 - a rounding error is no scale
-        return f"Shown at {view.width}x{view.height}, pixel for pixel."
-    return f"Shown at {view.width}x{view.height}: one pixel here is {factor:.3g} of the original."
+    width, height = view.picture_size or (view.width, view.height)
+    exact = abs(view.scale - 1) < 0.001  # noqa: PLR2004 - a rounding error is no scale
+    scale = ", pixel for pixel." if exact else f": one pixel here is {view.scale:.3g} of the original."
+    legend = f" The rest of the {view.width}x{view.height} is a legend, by object number." if view.picture_size else ""
+    return f"Shown at {width}x{height}{scale}{legend}"
 
 
 def _reply(lines: Sequence[str], view: View) -> CallToolResult:

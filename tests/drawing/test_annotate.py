@@ -10,7 +10,7 @@ from dinox_mcp import masks
 from dinox_mcp.drawing.annotate import annotate
 from dinox_mcp.drawing.colors import BLACK, WHITE, color_of
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.tags import caption, draw_tag
+from dinox_mcp.drawing.tags import draw_tag
 from dinox_mcp.schema import BBox, DetectedObject, Mask
 
 GREY = (90, 90, 90)
@@ -163,24 +163,6 @@ def test_no_box_breaks_the_drawing(boxes: list[BBox]) -> None:
 
 def test_a_picture_in_other_modes_becomes_rgb() -> None:
     assert draw(person((10, 10, 50, 50)), image=Image.new("L", (100, 80))).mode == "RGB"
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (DetectedObject(id=1, label="person", bbox=(0, 0, 1, 1), score=0.876), ("person", "0.88")),
-        (DetectedObject(id=1, label="person", bbox=(0, 0, 1, 1)), ("person",)),
-        (DetectedObject(id=1, label="Text", bbox=(0, 0, 1, 1), text="EXIT 24"), ("EXIT 24",)),
-        (
-            DetectedObject(id=1, label="text", bbox=(0, 0, 1, 1), text="No parking at any time here"),
-            ("No parking at any time…",),
-        ),
-        (DetectedObject(id=1, label="QR code", bbox=(0, 0, 1, 1), text="https://example.com"), ("QR code",)),
-        (DetectedObject(id=1, label="a" * 40, bbox=(0, 0, 1, 1)), ("a" * 31 + "…",)),
-    ],
-)
-def test_captions(found: DetectedObject, words: tuple[str, ...]) -> None:
-    assert caption(found) == words
 
 
 def test_a_tag_without_a_number_has_the_colour_of_its_label() -> None:

@@ -1,0 +1,82 @@
+import pytest
+
+from dinox_mcp.drawing import words
+from dinox_mcp.schema import DetectedObject
+
+
+def told(label: str = "person", number: int = 1, **words_of_a_model: str) -> DetectedObject:
+    return DetectedObject(id=number, label=label, bbox=(0, 0, 1, 1), **words_of_a_model)
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (told(), "person"),
+        (told("Text", text="EXIT 24"), "EXIT 24"),
+        (told("text", text="No parking at any time here"), "No parking at any time…"),
+        (told("QR code", text="https://example.com"), "QR code"),
+        (told("a" * 40), "a" * 31 + "…"),
+    ],
+)
+def test_text_is_named_by_its_transcript_and_all_else_by_its_label(found: DetectedObject, name: str) -> None:
+    assert words.name(found) == name
+
+
+@pytest.mark.parametrize(("score", "written"), [(0.876, "0.88"), (None, "")])
+def test_scores_have_two_digits(score: float | None, written: str) -> None:
+    assert words.score(DetectedObject(id=1, label="person", bbox=(0, 0, 1, 1), score=score)) == written
+
+
+@pytest.mark.parametrize(
+    ("found", "remark"),
+    [
+        (told(), ""),
+        (told(category="goalkeeper"), "goalkeeper"),
+        (told(category="Person "), ""),
+        (told(caption="a man"), "a man"),
+        (told(category="goalkeeper", caption="a man"), ""),
+        (told(caption="a man in a red shirt holding a bat"), ""),
+        (told("QR code", text="https://example.com"), "https://example.com"),
+        (told("text", text="EXIT"), ""),
+    ],
+)
+def test_a_single_short_word_goes_on_the_tag(found: DetectedObject, remark: str) -> None:
+    assert words.remark(found) == remark
+
+
+def test_what_the_tags_have_no_room_for_goes_into_the_legend_by_number() -> None:
+    long = "a man in a red shirt holding a bat"
+    objects = [told(number=3, caption=long), told(number=2, category="boy"), told(number=1, caption=long), told()]
+    assert [found.id for found in words.in_legend(objects)] == [1, 3]
+
+
+def test_in_a_crowd_everything_told_goes_into_the_legend() -> None:
+    crowd = [told(number=number, category="boy") for number in range(1, 40)]
+    assert words.in_legend(crowd) == crowd
+    assert not words.in_legend(crowd[:20])
+
+
+@pytest.mark.parametrize(
+    ("found", "entry"),
+    [
+        (told(caption="a man"), "person: a man"),
+        (told(caption="a man", category="pitcher", text="12"), "person · pitcher: a man “12”"),
+        (told(category="pitcher"), "person · pitcher"),
+        (told("text", text="No parking\nat any time"), "“No parking at any time”"),
+        (told("人", caption="戴安全帽的人"), "人: 戴安全帽的人"),
+        (told(caption="\U0010fffd"), "person"),
+        (told("\U0010fffd", caption="a man"), "a man"),
+        (told(caption="ok \U0001f415"), "person: ok"),
+    ],
+)
+def test_an_entry_says_what_there_is_and_can_be_drawn(found: DetectedObject, entry: str) -> None:
+    assert words.entry(found, label=True) == entry
+
+
+def test_an_entry_without_a_label_is_what_was_told() -> None:
+    assert words.entry(told(caption="a man", category="pitcher"), label=False) == "pitcher: a man"
+
+
+def test_entries_are_bounded() -> None:
+    endless = "word " * 1000
+    assert len(words.entry(told(endless, caption=endless, category=endless, text=endless), label=True)) < 420
