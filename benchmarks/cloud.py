@@ -76,6 +76,11 @@ def crowd(body: dict[str, Any]) -> dict[str, Any]:
     return {"objects": objects}
 
 
+def fifty(body: dict[str, Any]) -> dict[str, Any]:
+    """See the first half of the crowd."""
+    return {"objects": crowd(body)["objects"][:50]}
+
+
 def _work(pipe: Connection, tls: tuple[str, str] | None) -> None:
     emulator = Emulator()
     _reset(emulator)

@@ -18,9 +18,10 @@ class Ours(Server):
         cloud = {"DINOX_API_BASE_URL": url, "DINOX_API_KEY": KEY} if url else {}
         super().__init__(OURS, cloud | environment)
 
-    def detect(self, picture: Path, labels: Sequence[str]) -> Json:
-        """Find things of some labels."""
-        return self.call("detect_objects", image=str(picture), prompts=list(labels))
+    def detect(self, picture: Path, labels: Sequence[str], *, captions: bool = False) -> Json:
+        """Find things of some labels, and tell what each is where `captions` are wanted."""
+        more = {"include": ["caption"]} if captions else {}
+        return self.call("detect_objects", image=str(picture), prompts=list(labels), **more)
 
 
 class Bare(Server):
@@ -45,9 +46,9 @@ class Vendor(Server):
         }
         super().__init__(["node", str(program)], environment)
 
-    def detect(self, picture: Path, labels: Sequence[str]) -> Json:
-        """Find things of some labels."""
-        arguments = {"imageFileUri": picture.as_uri(), "textPrompt": ".".join(labels), "includeDescription": False}
+    def detect(self, picture: Path, labels: Sequence[str], *, captions: bool = False) -> Json:
+        """Find things of some labels, and tell what each is where `captions` are wanted."""
+        arguments = {"imageFileUri": picture.as_uri(), "textPrompt": ".".join(labels), "includeDescription": captions}
         return self._checked("detect-objects-by-text", arguments)
 
     def draw(self, picture: Path, things: Sequence[Json]) -> Json:
