@@ -52,6 +52,50 @@ async def test_a_large_picture_is_answered_in_its_own_pixels_with_masks(
     assert data["objects"][0]["mask_area"] == bits.sum()
 
 
+async def test_what_is_found_is_told_of_with_poses_and_captions(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png(4000, 3000))
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url)
+    async with Detector(settings) as detector, Client(build_server(detector)) as client:
+        arguments = {
+            "image": str(tmp_path / "photo.png"),
+            "prompts": ["person", "dog"],
+            "include": ["pose", "caption", "category"],
+        }
+        data = data_of(await client.call_tool("detect_objects", arguments))
+    person, dog = data["objects"]
+    assert person["caption"] == "a thing from 10% 20% to 50% 60%"
+    assert (person["category"], dog["category"]) == ("thing 0", "thing 1")
+    assert emulator.asked == ["dinox/detection", "dinox/region_vl"]
+
+
+async def test_an_example_is_searched_kept_and_asked_again(emulator: Emulator, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (1600, 1200), "white")
+    for place in ((100, 100), (700, 500), (1500, 1100)):
+        picture.paste("red", (*place, place[0] + 60, place[1] + 60))
+    picture.save(tmp_path / "dots.png")
+    (tmp_path / "red.png").write_bytes(png(50, 50, "red"))
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url, prompts_folder=tmp_path)
+    image = {"image": str(tmp_path / "dots.png")}
+    shown = {"image": str(tmp_path / "red.png"), "point": [25, 25], "label": "dot"}
+    async with Detector(settings) as detector, Client(build_server(detector)) as client:
+        data = data_of(await client.call_tool("detect_by_example", image | {"examples": [shown]}))
+        await client.call_tool("save_prompt", image | {"name": "dot", "examples": [shown]})
+        again = data_of(await client.call_tool("detect_by_example", image | {"examples": [{"saved": "dot"}]}))
+    assert data["model"] == again["model"] == "T-Rex-2.0"
+    assert data["counts"] == again["counts"] == {"dot": 3}
+
+
+@pytest.mark.parametrize("model", ["GroundingDino-1.6-Edge", "grounding dino 1.6 edge"])
+async def test_a_model_is_chosen_by_name(emulator: Emulator, tmp_path: Path, model: str) -> None:
+    (tmp_path / "photo.png").write_bytes(png(300, 200))
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url)
+    async with Detector(settings) as detector, Client(build_server(detector)) as client:
+        arguments = {"image": str(tmp_path / "photo.png"), "prompts": ["dog"], "model": model}
+        data = data_of(await client.call_tool("detect_objects", arguments))
+    assert data["model"] == "GroundingDino-1.6-Edge"
+    assert emulator.asked == ["grounding_dino/detection"]
+
+
 async def test_the_same_question_is_paid_once(emulator: Emulator, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(png(300, 200))
     settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url)
