@@ -34,21 +34,24 @@ class ProcessBackend:
         self._settings = settings
         self._start = wire.Start(factory, settings.model_copy(update={"api_key": None, "token": None}))
         self._here = LocalBackend(settings)  # it never loads a model
+        self._learnt: tuple[Model, ...] = ()  # from processes that have ended
         self._child: Child | None = None
         self._closed = False
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Say what it can do with a model, without asking the other process.
+        """Say what it can do with a model: by its name, or as the other process said when it had loaded it.
 
         Raises:
             InputError: it has no such model.
         """
-        return self._here.capabilities(model)
+        known = next((offer for offer in self._known() if model in (None, offer.name)), None)
+        return known.capabilities if known else self._here.capabilities(model)
 
     def models(self) -> tuple[Model, ...]:
-        """List the models; which are in memory is known from the last answer."""
-        loaded = self._child.loaded if self._child else frozenset()
-        return tuple(replace(model, loaded=model.name in loaded) for model in self._here.models())
+        """List the models, as far as is known from the last answer."""
+        known = self._known() or self._here.models()
+        alive = self._child is not None and not self._child.over
+        return tuple(replace(model, loaded=model.loaded and alive) for model in known)
 
     async def detect(
         self,
@@ -97,6 +100,10 @@ class ProcessBackend:
         if self._child:
             await anyio.to_thread.run_sync(self._child.end, abandon_on_cancel=True)
 
+    def _known(self) -> tuple[Model, ...]:
+        """List the models, the default first, as the other process knew them last; nothing before its first answer."""
+        return (self._child and self._child.models) or self._learnt
+
     async def _ask(self, method: str, *arguments: object, call: Call, **options: object) -> object:
         plain = replace(call, api_key=None, pictures=dict(call.pictures))
         return await self._send(method, arguments, {"call": plain, **options}, call.progress)
@@ -131,6 +138,7 @@ class ProcessBackend:
             raise BackendError("the local backend was closed; start it again and ask again")
         question = None
         while self._child is None or (question := self._child.ask(method, arguments, options, progress)) is None:
+            self._learnt = self._known()
             self._child = Child(self._start, self._settings.idle_unload_s)
         return self._child, question
 

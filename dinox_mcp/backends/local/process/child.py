@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, BinaryIO, cast
 
-from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.base import Model, Progress
 from dinox_mcp.backends.local.process import wire
 from dinox_mcp.errors import BackendError
 from dinox_mcp.images.picture import Picture
@@ -52,7 +52,7 @@ class Child:
     """
 
     def __init__(self, start: wire.Start, idle_s: float) -> None:
-        self.loaded: frozenset[str] = frozenset()
+        self.models: tuple[Model, ...] | None = None  # as the backend there listed them last
         self._idle_s = idle_s
         self._numbers = itertools.count()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
@@ -66,6 +66,11 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._buried = Event()
         Thread(target=self._live, name="dinox-mcp models", daemon=True).start()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended or is about to: whatever it had in memory is gone."""
+        return self._over
 
     @property
     def pid(self) -> int | None:
@@ -174,14 +179,13 @@ class Child:
                 question = self._questions.pop(message.number, None)
                 self._outbox.put(_ENDED)
             if isinstance(message, wire.Answer):
-                self.loaded = message.loaded
+                self.models = message.models or self.models
         if question:
             question.tell(message)
 
     def _bury(self, cause: str) -> None:
         with self._lock:
             self._over = True
-            self.loaded = frozenset()
             waiting = [*self._questions.values()]
             self._questions.clear()
         for question in waiting:
@@ -218,6 +222,9 @@ def _how(status: int) -> str:
 def _start() -> "subprocess.Popen[bytes]":
     """Start this Python anew, out of reach of Ctrl-C in the terminal; what it has to say goes to our stderr."""
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a question that
+    # takes 3 ms then takes 30.
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
     environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
     options: dict[str, Any] = {"process_group": 0}
     if sys.platform == "win32":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any, BinaryIO
 
-from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.base import Model, Progress
 from dinox_mcp.backends.local.process import wire
 from dinox_mcp.errors import DinoxError, ServiceError
 
@@ -28,6 +28,7 @@ class _Service:
         self._answers = answers
         self._left = left
         self._backend: Any = None
+        self._models: tuple[Model, ...] = ()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self, start: wire.Start) -> None:
@@ -70,8 +71,7 @@ class _Service:
     async def _answer(self, ask: wire.Ask) -> None:
         try:
             value = await getattr(self._backend, ask.method)(*ask.arguments, **ask.options)
-            loaded = frozenset(model.name for model in self._backend.models() if model.loaded)
-            self._send(wire.Answer(ask.number, value, loaded))
+            self._send(wire.Answer(ask.number, value, self._news_of_models()))
         except DinoxError as error:
             self._send(wire.Failure(ask.number, type(error), str(error)))
         except Exception as error:
@@ -80,6 +80,14 @@ class _Service:
             self._send(wire.Failure(ask.number, ServiceError, " ".join(line.split())))
         finally:
             del self._tasks[ask.number]
+
+    def _news_of_models(self) -> tuple[Model, ...] | None:
+        """List the models, if loading one has changed what is known of them."""
+        models = tuple(self._backend.models())
+        if models == self._models:
+            return None
+        self._models = models
+        return models
 
     def _reporter(self, number: int) -> Progress:
         async def report(fraction: float, message: str) -> None:

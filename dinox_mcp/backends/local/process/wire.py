@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.base import Model, Progress
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -71,11 +71,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call gave, and the models that are in memory now."""
+    """What a call gave, and the list of models where it has changed."""
 
     number: int
     value: Any
-    loaded: frozenset[str] = frozenset()
+    models: tuple[Model, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ class Talker:
         self._models: set[str] = set()
 
     def models(self) -> list[Model]:
-        return [Model(name, Capabilities(), loaded=name in self._models) for name in ("balanced", "fast")]
+        able = Capabilities(outputs=frozenset({"masks"}))
+        return [Model(name, able, loaded=name in self._models) for name in ("balanced", "fast")]
 
     async def detect(
         self,

@@ -120,6 +120,19 @@ async def test_what_models_can_do_is_known_without_a_process(start: Start) -> No
     assert pid_of(backend) is None
 
 
+async def test_what_is_learnt_of_models_is_kept_when_the_process_has_ended(start: Start) -> None:
+    backend = start(idle_unload_s=0.1)
+    assert "masks" not in backend.capabilities().outputs
+    pid = 0
+    for name in ("fast", None):
+        await backend.load(name)
+        pid = pid_of(backend) or 0
+        await until(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
+    assert backend.capabilities().outputs == backend.capabilities("balanced").outputs == {"masks"}
+    assert [model.name for model in backend.models()] == ["balanced", "fast"]
+    assert backend.capabilities("sam3") == LocalBackend(Settings()).capabilities("sam3")
+
+
 async def test_models_say_which_are_in_memory(start: Start) -> None:
     backend = start()
     assert not any(model.loaded for model in backend.models())

@@ -68,8 +68,11 @@ def pipes() -> Iterator[Pipes]:
 def test_a_call_is_answered_with_what_is_in_memory(pipes: Pipes) -> None:
     pipes.detect(7, "dog")
     answer = pipes.hear()
-    assert (answer.number, answer.loaded) == (7, {"balanced"})
+    assert answer.number == 7
     assert answer.value.objects[0].label == "dog"
+    assert [model.name for model in answer.models if model.loaded] == ["balanced"]
+    pipes.detect(8, "dog")
+    assert pipes.hear().models is None, "nothing has changed"
 
 
 def test_progress_carries_the_number_of_its_call(pipes: Pipes) -> None:
