@@ -75,23 +75,43 @@ async def test_points_are_not_given_unasked(connect: Connect) -> None:
     assert found.objects[0].keypoints == ()
 
 
+def body(*starts: list[float]) -> list[float]:
+    """Make a body that starts with points (visibility, score); the others are seen, of different scores."""
+    points = [*starts, *([2, 0.1 + n / 100] for n in range(17 - len(starts)))]
+    return [value for point in points for value in (5, 6, *point)]
+
+
+def first_point(pose: list[float]) -> tuple[float, float, int | None, float | None]:
+    point = objects.read({"objects": [person(pose=pose)]}, QUESTION).objects[0].keypoints[0]
+    return point.x, point.y, point.visibility, point.score
+
+
 @pytest.mark.parametrize(
     ("sent", "visibility", "score"),
     [
-        ([5, 6, 2, 0.5], 2, 0.5),
-        ([5.0, 6.0, 0.0, 1], 0, 1.0),
-        ([5, 6, 1, 17.5], 1, None),
-        ([5, 6, 1, -1], 1, None),
-        ([5, 6, 0.87, 0.5], None, 0.5),
-        ([5, 6, 3, 0], None, 0.0),
+        ([2, 0.5], 2, 0.5),
+        ([0.0, 1], 0, 1.0),
+        ([1, 17.5], 1, None),
+        ([1, -1], 1, None),
+        ([3, 0], None, 0.0),
+        ([0.87, 0.5], None, 0.5),
     ],
 )
 def test_what_visibility_and_score_cannot_be_is_absent(
     sent: list[float], visibility: int | None, score: float | None
 ) -> None:
-    point = objects.read({"objects": [person(pose=sent * 17)]}, QUESTION).objects[0].keypoints[0]
+    assert first_point(body(sent)) == (10, 12, visibility, score)
 
-    assert (point.x, point.y, point.visibility, point.score) == (10, 12, visibility, score)
+
+def test_confidences_in_place_of_visibilities_are_scores() -> None:
+    pose = [value for n in range(17) for value in (5, 6, 1 - n / 20, 0)]
+
+    assert first_point(pose) == (10, 12, None, 1.0)
+
+
+@pytest.mark.parametrize("filler", [0, 1, 0.5])
+def test_a_fourth_value_that_is_always_the_same_is_no_score(filler: float) -> None:
+    assert first_point([5, 6, 2, filler] * 17) == (10, 12, 2, None)
 
 
 @pytest.mark.parametrize(

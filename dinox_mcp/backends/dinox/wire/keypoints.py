@@ -18,7 +18,8 @@ _FAR = 1e9
 def read(thing: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint, ...]:
     """Read the points of one field, in pixels of the picture; none where the object has no such thing.
 
-    What the fourth value means is not documented: it counts as a score where it can be one.
+    The third value is the visibility by the vendor's word and a confidence by the vendor's code: it is taken for what
+    it can be. The fourth is not documented: it counts as a score where it can be one, and differs between the points.
 
     Raises:
         ValueError: what is there is not a list of that many points.
@@ -29,22 +30,25 @@ def read(thing: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint
     names = NAMES[field]
     if not isinstance(values, list) or len(values) != _VALUES * len(names) or not all(map(_is_number, values)):
         raise ValueError(f"not {len(names)} points")
+    xs, ys, thirds, fourths = (values[place::_VALUES] for place in range(_VALUES))
     factor_x, factor_y = frames.factors
-    places = range(0, len(values), _VALUES)
+    sure = not set(thirds) <= set(_VISIBILITIES) and all(map(_is_score, thirds))
+    scores = thirds if sure else fourths
+    told = len(set(scores)) > 1
     return tuple(
-        _point(name, x * factor_x, y * factor_y, visibility, score)
-        for name, (x, y, visibility, score) in zip(names, (values[i : i + _VALUES] for i in places), strict=True)
+        Keypoint(
+            name=name,
+            x=x * factor_x,
+            y=y * factor_y,
+            visibility=int(third) if third in _VISIBILITIES and not sure else None,
+            score=score if told and _is_score(score) else None,
+        )
+        for name, x, y, third, score in zip(names, xs, ys, thirds, scores, strict=True)
     )
 
 
-def _point(name: str, x: float, y: float, visibility: float, score: float) -> Keypoint:
-    return Keypoint(
-        name=name,
-        x=x,
-        y=y,
-        visibility=int(visibility) if visibility in _VISIBILITIES else None,
-        score=score if 0 <= score <= 1 else None,
-    )
+def _is_score(value: float) -> bool:
+    return 0 <= value <= 1
 
 
 def _is_number(value: object) -> bool:
