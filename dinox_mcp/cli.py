@@ -179,7 +179,7 @@ def _number(kind: type[int] | type[float], least: int, most: int) -> Callable[[s
 
 
 def _limit(text: str) -> float:
-    from dinox_mcp.detector import MAX_OBJECTS
+    from dinox_mcp.requests import MAX_OBJECTS
 
     return _number(int, 1, MAX_OBJECTS)(text)
 

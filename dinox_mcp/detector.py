@@ -25,7 +25,6 @@ from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Outp
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import Store, Stored
 
-__all__ = ["MAX_OBJECTS", "Detector", "Options"]
 T = TypeVar("T")
 
 

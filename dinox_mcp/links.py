@@ -12,6 +12,8 @@ ANNOTATED_JPEG = RESULT + "/annotated.jpg"
 ANNOTATED_PNG = RESULT + "/annotated.png"
 COCO = RESULT + "/coco.json"
 CROP = RESULT + "/objects/{number}/crop.jpg"
+PROMPTS = "dinox://prompts"
+PROMPT = "dinox://prompts/{name}"
 MASK = RESULT + "/objects/{number}/mask.png"
 
 _URI = re.compile(

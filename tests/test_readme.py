@@ -55,7 +55,7 @@ def run(example: str, *arguments: str) -> str:
 
 def test_the_demo_shows_what_is_in_the_sample() -> None:
     printed = run("demo.py")
-    assert "detect_objects, detect_prompt_free, visualize, zoom" in printed
+    assert "detect_objects, detect_prompt_free, detect_by_example" in printed
     assert "EXIT" in printed
     assert Path(printed.partition("Saved at full size: ")[2].splitlines()[0]).is_file()
 

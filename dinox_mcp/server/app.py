@@ -7,7 +7,7 @@ from mcp.types import Icon
 
 from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
-from dinox_mcp.server import prompts, resources, tools
+from dinox_mcp.server import prompts, resources, tools, viewer
 from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
 
@@ -35,10 +35,11 @@ def build_server(detector: Detector) -> MCPServer:
         icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
         version=__version__,
         log_level=_LOG_LEVELS[settings.log_level],
+        extensions=[viewer.extension()],
     )
-    tools.register_detection(mcp, detector)
-    tools.register_pictures(mcp, detector)
+    tools.register(mcp, detector)
     resources.register_data(mcp, detector)
     resources.register_pictures(mcp, detector)
+    viewer.register_pictures(mcp, detector)
     prompts.register(mcp, detector)
     return mcp

@@ -4,7 +4,11 @@ INSTRUCTIONS = """\
 Eyes for exact questions about pictures: which objects, how many, where, and what is written.
 
 - Named things ("how many boxes", "where is the exit sign"): detect_objects with short English nouns in `prompts`.
-- "What is in it", or all text and codes: detect_prompt_free.
+- "What is in it", or all text and codes: detect_prompt_free. A number that matters, small or crowded things: \
+count_objects.
+- "More like this one": detect_by_example, with a box, or an object of a result. One thing among others like it ("the \
+man left of the car"): find_by_description. More about what was found (caption, text, shape, pose): describe_regions, \
+or `include` in the detection itself.
 - To check the answer or show it: visualize with the result_id. To read or tell apart something small: zoom.
 - Count from `counts`, never from the picture. Say the score when it is low. Boxes are [x_min, y_min, x_max, y_max] \
 in pixels of the original image, whatever size it is shown at.

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic.config import JsonDict
 
-from dinox_mcp.detector import MAX_OBJECTS
+from dinox_mcp.examples import Pointer
+from dinox_mcp.requests import MAX_OBJECTS
 from dinox_mcp.schema import BBox, Output, Score
 
 Part = Literal["boxes", "masks", "labels", "numbers", "keypoints", "captions"]
@@ -19,6 +20,10 @@ _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
 def _listed(value: object) -> object:
     """Take a single thing for a list of one, and null for an empty one, as models write them."""
     return () if value is None else (value,) if isinstance(value, str | int) else value
+
+
+def _one_listed(value: object) -> object:
+    return (value,) if isinstance(value, dict) else _listed(value)
 
 
 Image = Annotated[
@@ -62,8 +67,62 @@ MaxObjects = Annotated[
 Include = Annotated[
     tuple[Output, ...],
     BeforeValidator(_listed),
-    Field(description='Extra outputs: ["masks"] for the exact shape of each object, where the backend can (dinox).'),
+    Field(
+        description="More of each object, where the backend can: masks (exact shape), pose and hands (keypoints), "
+        "caption, category, text (what is written on it)."
+    ),
 ]
+Tiles = Annotated[
+    int,
+    Field(
+        description="2 or more looks at the picture in that many parts along its long side too, for small things; each "
+        "part is a call to the backend.",
+        json_schema_extra={"minimum": 1, "maximum": 8},
+    ),
+]
+CountTiles = Annotated[
+    int | None,
+    Field(
+        description="Parts along the long side to look at; default: by the size of the picture and of what is in it. "
+        "1 asks once."
+    ),
+]
+Model = Annotated[str | None, Field(description="Model to ask instead of the usual one; dinox://backends lists them.")]
+Examples = Annotated[
+    tuple[Pointer, ...],
+    BeforeValidator(_one_listed),
+    Field(
+        description="What to find more of, each by one of: bbox or point (in image, or in another picture given as "
+        '"image"), object with result, or saved. Several labels and negative ones ("not like this") may be mixed.'
+    ),
+]
+OptionalPrompts = Annotated[
+    list[str] | str | None, Field(description="What to count: short English nouns. Or pass examples.")
+]
+OptionalExamples = Annotated[
+    tuple[Pointer, ...],
+    BeforeValidator(_one_listed),
+    Field(description="Instead of prompts: what it looks like, as in detect_by_example."),
+]
+Description = Annotated[
+    str, Field(description='One English sentence for one thing or several: "the cup nearest to the laptop".')
+]
+Caption = Annotated[str, Field(description="A sentence about the picture, in English.")]
+Phrases = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    Field(description="Which phrases of the caption to find; default: all its noun phrases."),
+]
+Boxes = Annotated[
+    tuple[BBox, ...], Field(description="With image: boxes [x_min, y_min, x_max, y_max] in pixels of the original.")
+]
+DescribeInclude = Annotated[
+    tuple[Output, ...],
+    BeforeValidator(_listed),
+    Field(description="What to tell: caption, category, text, masks, pose, hands; default: the words."),
+]
+PromptName = Annotated[str, Field(description="Name of the saved prompt: letters, digits, - and _.")]
+PromptLabel = Annotated[str | None, Field(description="What to call what is found by it; default: the name.")]
 
 Result = Annotated[str | None, Field(description="result_id of an earlier answer.")]
 OptionalImage = Annotated[
@@ -73,7 +132,7 @@ Number = Annotated[int | None, Field(description="Number of the object in the re
 Numbers = Annotated[
     tuple[int, ...],
     BeforeValidator(_listed, json_schema_input_type=int | list[int]),
-    Field(description="Draw only the objects of these numbers; default all."),
+    Field(description="Only the objects of these numbers; default all."),
 ]
 Region = Annotated[
     BBox | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")

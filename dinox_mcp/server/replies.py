@@ -1,17 +1,23 @@
 """What a model reads: structured data and text, each complete on its own, because hosts show one or the other."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
 from dinox_mcp import links
-from dinox_mcp.detector import MAX_OBJECTS
-from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Mask, Score
+from dinox_mcp.counting import Count
+from dinox_mcp.requests import MAX_OBJECTS
+from dinox_mcp.saved import SavedPrompt
+from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score
 
 MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
+
+
+_SURE_POINT = 0.3
+"""Lowest score of a keypoint in the text of a reply."""
 
 
 class ObjectReply(BaseModel):
@@ -22,6 +28,11 @@ class ObjectReply(BaseModel):
     score: Score | None = Field(None, description="the model's confidence; absent where it gives none")
     bbox: BBox
     text: str | None = Field(None, description="transcript, or decoded content of a code")
+    caption: str | None = Field(None, description="a model's words about it")
+    category: str | None = Field(None, description="what a model calls it")
+    keypoints: dict[str, tuple[float, float, float | None]] | None = Field(
+        None, description="x, y and score (null where the model gives none) by name; points that are not there left out"
+    )
     mask_area: int | None = Field(None, description="pixels that the mask covers")
 
 
@@ -42,12 +53,39 @@ class DetectionReply(BaseModel):
     image: ImageReply
     backend: str
     model: str
-    prompts: list[str] | None = Field(None, description="absent when prompt-free")
+    prompts: list[str] | None = Field(None, description="absent when nothing was named")
+    examples: int | None = Field(None, description="visual prompts that were asked by")
+    description: str | None = None
+    caption: str | None = None
+    tiles: int | None = Field(None, description="parts along the long side that were looked at too")
     min_score: float
     iou_threshold: float
     cached: bool = Field(False, description="answered from memory, at no cost")
     notes: list[str] = Field(default_factory=list)
     links: dict[str, str] = Field(description="resources of this result")
+
+
+class LevelReply(BaseModel):
+    """What would be counted if `min_score` were the threshold."""
+
+    min_score: float
+    counts: dict[str, int]
+
+
+class CountReply(DetectionReply):
+    """Objects counted in a picture."""
+
+    levels: list[LevelReply] = Field(description="counts at other thresholds, from low to high")
+
+
+class SavedPromptReply(BaseModel):
+    """A saved prompt."""
+
+    name: str = Field(description='pass it to detect_by_example as an example {"saved": name}')
+    label: str
+    examples: int
+    backend: str
+    model: str
 
 
 def detection_reply(result: DetectionResult) -> CallToolResult:
@@ -56,6 +94,48 @@ def detection_reply(result: DetectionResult) -> CallToolResult:
         content=[TextContent(text=describe(result))],
         structured_content=structure(result).model_dump(mode="json", exclude_none=True),
     )
+
+
+def description_reply(result: DetectionResult) -> CallToolResult:
+    """Say what was told of given objects."""
+    lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
+    lines += [line(found) for found in result.objects]
+    lines += [f"Note: {note}" for note in result.notes]
+    lines.append(f"By backend {result.backend}. Result id: {result.result_id}")
+    return CallToolResult(
+        content=[TextContent(text="\n".join(lines))],
+        structured_content=structure(result).model_dump(mode="json", exclude_none=True),
+    )
+
+
+def count_reply(counted: Count) -> CallToolResult:
+    """Say counts, and how they would change at other thresholds."""
+    result = counted.result
+    labels = list(counted.levels[0].counts)
+    lines = [describe(result), f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}"]
+    lines += [f"{label}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels]
+    structured = CountReply(
+        **dict(structure(result)),
+        levels=[LevelReply(min_score=level.min_score, counts=level.counts) for level in counted.levels],
+    )
+    return CallToolResult(
+        content=[TextContent(text="\n".join(lines))],
+        structured_content=structured.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def saved_prompt_reply(prompt: SavedPrompt) -> CallToolResult:
+    """Say what was saved, and how to use it."""
+    made_by = prompt.embedding
+    number = "1 example" if prompt.examples == 1 else f"{prompt.examples} examples"
+    text = (
+        f"Saved {prompt.name!r} from {number}, by backend {made_by.backend}, model {made_by.model}. Search by it with "
+        f'detect_by_example(image=…, examples=[{{"saved": "{prompt.name}"}}]); finds are called {prompt.label!r}.'
+    )
+    structured = SavedPromptReply(
+        name=prompt.name, label=prompt.label, examples=prompt.examples, backend=made_by.backend, model=made_by.model
+    )
+    return CallToolResult(content=[TextContent(text=text)], structured_content=structured.model_dump(mode="json"))
 
 
 def structure(result: DetectionResult) -> DetectionReply:
@@ -70,6 +150,10 @@ def structure(result: DetectionResult) -> DetectionReply:
         backend=result.backend,
         model=result.model,
         prompts=list(request.prompts) if request.prompts is not None else None,
+        examples=len(request.examples) or None,
+        description=request.description,
+        caption=request.caption,
+        tiles=request.tiles if request.tiles > 1 else None,
         min_score=request.min_score,
         iou_threshold=request.iou_threshold,
         cached=result.cached,
@@ -114,7 +198,10 @@ def line(found: DetectedObject) -> str:
     """Write one object in a line."""
     score = "" if found.score is None else f" {found.score:.2f}"
     box = ",".join(f"{edge:.0f}" for edge in found.bbox)
-    return f"{found.id} {found.label}{score} [{box}]{quote(found.text)}"
+    words = "".join(
+        f" {name}{quote(text)}" for name, text in (("category", found.category), ("caption", found.caption)) if text
+    )
+    return f"{found.id} {found.label}{score} [{box}]{quote(found.text)}{words}{_points(found)}"
 
 
 def quote(text: str | None) -> str:
@@ -132,6 +219,16 @@ def count(number: int) -> str:
     return "nothing" if number == 0 else "1 object" if number == 1 else f"{number} objects"
 
 
+def _points(found: DetectedObject) -> str:
+    """Write the keypoints that can be seen, to a pixel."""
+    seen = [point for point in found.keypoints if _is_there(point)]
+    return f" keypoints {' '.join(f'{point.name} {point.x:.0f},{point.y:.0f}' for point in seen)}" if seen else ""
+
+
+def _is_there(point: Keypoint) -> bool:
+    return point.visibility != 0 and (point.score is None or point.score >= _SURE_POINT)
+
+
 def _object(found: DetectedObject) -> ObjectReply:
     return ObjectReply(
         id=found.id,
@@ -139,8 +236,19 @@ def _object(found: DetectedObject) -> ObjectReply:
         score=None if found.score is None else round(found.score, 3),
         bbox=tuple(round(edge, 1) for edge in found.bbox),
         text=found.text,
+        caption=found.caption,
+        category=found.category,
+        keypoints=_keypoints(found.keypoints) or None,
         mask_area=_mask_area(found.mask) if found.mask else None,
     )
+
+
+def _keypoints(points: Sequence[Keypoint]) -> dict[str, tuple[float, float, float | None]]:
+    return {
+        point.name: (round(point.x, 1), round(point.y, 1), None if point.score is None else round(point.score, 2))
+        for point in points
+        if point.visibility != 0
+    }
 
 
 def _mask_area(mask: Mask) -> int:
@@ -163,9 +271,8 @@ def _provenance(result: DetectionResult) -> str:
 
 def _next_steps(result: DetectionResult) -> str:
     if not result.objects:
-        other = (
-            "name things with detect_objects" if result.request.prompts is None else "other words, detect_prompt_free"
-        )
+        prompt_free = "prompt-free detection" in result.request.needs
+        other = "name things with detect_objects" if prompt_free else "other words, detect_prompt_free"
         return f"Try a lower min_score, {other}, or look at the picture with visualize(image=…)."
     urls = result_links(result)
     below = [f"/{urls[name].removeprefix(urls['result'])[1:]}" for name in urls if name != "result"]

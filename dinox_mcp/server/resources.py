@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 
 from mcp.server import MCPServer
 from mcp.types import Annotations
@@ -9,6 +10,7 @@ from mcp.types import Annotations
 from dinox_mcp import links, views
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
+from dinox_mcp.saved import SavedPrompt
 from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
 
 _JSON = "application/json"
@@ -37,6 +39,22 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
         """List the backends and what each can do."""
         with resource_errors():
             return json.dumps(detector.backends.describe(), ensure_ascii=False)
+
+    @mcp.resource(links.PROMPT, title="Saved visual prompt", mime_type=_JSON)
+    async def saved_prompt(name: str, ctx: RequestContext) -> str:
+        """Give a prompt that save_prompt has saved: its label, and the model that it works with."""
+        with resource_errors():
+            return json.dumps(_about(detector.saved.get(name, caller_of(ctx).tenant)), ensure_ascii=False)
+
+    if detector.settings.transport != "stdio":
+        return  # a list without a template knows no caller, and callers have prompts of their own
+
+    @mcp.resource(links.PROMPTS, title="Saved visual prompts", mime_type=_JSON)
+    async def saved_prompts() -> str:
+        """List the prompts that save_prompt has saved, with the model that each works with."""
+        with resource_errors():
+            saved = [detector.saved.get(name) for name in detector.saved.list()]
+            return json.dumps([_about(prompt) for prompt in saved], ensure_ascii=False)
 
 
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
@@ -72,6 +90,10 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.mask_file, stored, number))
+
+
+def _about(prompt: SavedPrompt) -> dict[str, Any]:
+    return prompt.model_dump(mode="json", exclude={"embedding": {"data"}})
 
 
 async def _annotated(detector: Detector, result_id: str, ctx: RequestContext, mime_type: str) -> bytes:

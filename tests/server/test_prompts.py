@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("count_objects", {"image": "a.jpg", "what": "boxes"}, ["boxes", "a.jpg", "detect_objects", "visualize"]),
+        ("count_objects", {"image": "a.jpg", "what": "boxes"}, ["boxes", "a.jpg", "count_objects", "visualize"]),
         ("describe_scene", {"image": "a.jpg"}, ["a.jpg", "detect_prompt_free"]),
         ("compare_pictures", {"before": "a.jpg", "after": "b.jpg"}, ["a.jpg", "b.jpg", "detect_prompt_free"]),
         ("compare_pictures", {"before": "a", "after": "b", "what": "cars"}, ["prompts for cars"]),

@@ -47,9 +47,16 @@ async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect)
     async with connect() as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     parameters = {name: set(tool.input_schema["properties"]) for name, tool in tools.items()}
-    detection = {"image", "min_score", "iou_threshold", "max_objects", "include"}
+    detection = {"image", "min_score", "iou_threshold", "max_objects", "include", "model", "tiles"}
     assert parameters["detect_objects"] == detection | {"prompts"}
     assert parameters["detect_prompt_free"] == detection
+    assert parameters["detect_by_example"] == detection | {"examples"}
+    assert parameters["find_by_description"] == detection - {"iou_threshold", "tiles"} | {"description"}
+    assert parameters["ground_phrases"] == detection - {"tiles"} | {"caption", "phrases"}
+    assert parameters["count_objects"] == detection - {"include"} | {"prompts", "examples"}
+    assert parameters["describe_regions"] == {"result", "object", "image", "boxes", "include"}
+    assert parameters["save_prompt"] == {"name", "image", "examples", "label", "model"}
+    assert parameters["delete_prompt"] == {"name"}
     assert {"result", "object", "image", "objects", "labels", "min_score"} <= parameters["visualize"]
     assert parameters["zoom"] == {"result", "object", "image", "bbox", "padding"}
 
@@ -62,8 +69,8 @@ async def test_each_tool_and_parameter_is_described_for_a_model(connect: Connect
         assert tool.description
         assert "\n  " not in tool.description
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is True
-        assert tool.annotations.destructive_hint is False
+        assert tool.annotations.read_only_hint is (tool.name not in {"save_prompt", "delete_prompt"})
+        assert tool.annotations.destructive_hint is (tool.name == "delete_prompt")
         for name, schema in tool.input_schema["properties"].items():
             assert schema.get("description"), f"{tool.name}.{name}"
 

@@ -1,0 +1,14 @@
+"""The tools, by what they do; each module registers its own."""
+
+from mcp.server import MCPServer
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.server.tools import detection, pictures, regions, saved_prompts
+
+
+def register(mcp: MCPServer, detector: Detector) -> None:
+    """Add all tools to a server."""
+    detection.register(mcp, detector)
+    regions.register(mcp, detector)
+    saved_prompts.register(mcp, detector)
+    pictures.register(mcp, detector)
