@@ -4,6 +4,8 @@
     annotate   objects on a picture
     skeletons  bodies and hands
     words      what is written about an object
+    dots       objects to be counted
+    strokes    lines and dots of both
     tags       the tag of one object, made of ink from `text`, set in one of the `faces` (and `fonts`)
     layout     where tags go
     legend     what has no room on tags, beside the picture, in lines from `wrap`

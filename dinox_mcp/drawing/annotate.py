@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from dinox_mcp import geometry, masks
 from dinox_mcp.drawing.colors import Color
+from dinox_mcp.drawing.dots import draw_dots, make_dot
 from dinox_mcp.drawing.layout import place_tags, text_size
 from dinox_mcp.drawing.skeletons import draw_skeletons
 from dinox_mcp.drawing.style import Style
@@ -56,7 +57,10 @@ def annotate(
     if style.keypoints and any(found.keypoints for found in objects):
         skeletons = (shape.found.keypoints for shape in shapes)
         canvas = draw_skeletons(canvas, skeletons, original_size=original_size, line=line)
-    if style.numbers or style.labels or style.captions:
+    if style.dots:
+        dots = [make_dot(shape.found, shape.box, shape.color, letters) for shape in shapes]
+        canvas = draw_dots(canvas, dots, letters)
+    elif style.numbers or style.labels or style.captions:
         _paint_tags(canvas, shapes, style, letters)
     return canvas
 

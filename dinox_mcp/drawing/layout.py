@@ -67,9 +67,9 @@ def fits(size: Size, canvas: Size) -> bool:
 def _best(around: Boxes, index: int, size: Size, canvas: Size, taken: Boxes) -> tuple[Boxes, float, float]:
     """Find the cheapest spot, the share of it that is over other tags, and the share of boxes that it hides."""
     spots = _spots(around[index], size, canvas)
-    overlap = _shared(spots, taken).sum(axis=1) / (size[0] * size[1])
+    overlap = shared(spots, taken).sum(axis=1) / (size[0] * size[1])
     areas = (around[:, 2] - around[:, 0]) * (around[:, 3] - around[:, 1])
-    hidden = (_shared(spots, around) / np.maximum(areas, 1)).sum(axis=1)
+    hidden = (shared(spots, around) / np.maximum(areas, 1)).sum(axis=1)
     best = int((_OVERLAP * overlap + hidden + _DETOUR * np.arange(len(spots))).argmin())
     return spots[best], float(overlap[best]), float(hidden[best])
 
@@ -88,8 +88,8 @@ def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:
     return np.concatenate((corner, corner + size), axis=1)
 
 
-def _shared(a: Boxes, b: Boxes) -> Boxes:
-    """Areas that each of `a` shares with each of `b`, of shape (len(a), len(b))."""
+def shared(a: Boxes, b: Boxes) -> Boxes:
+    """Compute the areas that each of `a` shares with each of `b`, of shape (len(a), len(b))."""
     width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
     height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
     shared: Boxes = np.maximum(width, 0) * np.maximum(height, 0)

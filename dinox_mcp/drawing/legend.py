@@ -70,7 +70,7 @@ def make_legend(picture: Size, objects: Sequence[DetectedObject], style: Style) 
     (or a quarter of its width), 0.6 of its width here; small pictures may get one of 20 ems and 8 lines. Entries are
     in the order of their numbers, of four lines at most; what has no room is counted in the last line.
     """
-    told = words.in_legend(objects) if style.captions else []
+    told = words.in_legend(objects, tags=not style.dots) if style.captions else []
     size = max(_SMALLEST_TEXT, round(0.8 * text_size(picture)))  # a little smaller than that of the tags
     written = [(found, entry) for found in told if (entry := words.entry(found, label=style.labels))]
     if not written:

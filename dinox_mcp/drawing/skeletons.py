@@ -9,13 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp import geometry
 from dinox_mcp.drawing.colors import BLACK, Color
+from dinox_mcp.drawing.strokes import XY, Pixels, disc, stroke
 from dinox_mcp.keypoints import BODY_BONES, FINGERS, HAND_BONES, visibility
 from dinox_mcp.schema import Keypoint
 
@@ -28,11 +27,7 @@ FINGER_COLORS: Mapping[str, Color] = dict(
 
 _BONES = BODY_BONES + HAND_BONES
 _BONE = 0.011  # how thick a bone is, of the size of its body or hand
-_SUBPIXEL = 4  # bits of a coordinate below the pixel
 _RIMLESS = 40  # pixels: what is smaller would be more rim than bone
-
-Pixels = npt.NDArray[np.uint8]
-XY = tuple[float, float]
 
 
 class _Joint(NamedTuple):
@@ -90,27 +85,14 @@ def _draw(pixels: Pixels, joints: Mapping[str, _Joint], line: int) -> None:
     rim = 0 if size < _RIMLESS else max(1, round(2 * thick / 3))  # of both sides together
     bones = [(joints[a].at, joints[b].at, _bone_color(a, b)) for a, b in _BONES if a in joints and b in joints]
     for start, stop, _ in bones if rim else ():
-        _line(pixels, start, stop, BLACK, thick + rim)
+        stroke(pixels, start, stop, BLACK, thick + rim)
     for start, stop, color in bones:
-        _line(pixels, start, stop, color, thick)
+        stroke(pixels, start, stop, color, thick)
     if bones and not rim:
         return  # too small for points
     radius = 1.3 * thick
     for joint in joints.values():
-        _dot(pixels, joint.at, radius + rim / 2, BLACK)
-        _dot(pixels, joint.at, radius, joint.color)
+        disc(pixels, joint.at, radius + rim / 2, BLACK)
+        disc(pixels, joint.at, radius, joint.color)
         if joint.hidden:
-            _dot(pixels, joint.at, 0.5 * radius, BLACK)
-
-
-def _line(pixels: Pixels, start: XY, stop: XY, color: Color, width: int) -> None:
-    cv2.line(pixels, _fixed(start), _fixed(stop), color, width, cv2.LINE_AA, _SUBPIXEL)
-
-
-def _dot(pixels: Pixels, center: XY, radius: float, color: Color) -> None:
-    cv2.circle(pixels, _fixed(center), round(radius * 2**_SUBPIXEL), color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL)
-
-
-def _fixed(point: XY) -> tuple[int, int]:
-    """Give a point as OpenCV wants it: in parts of a pixel, whole numbers at the centres of pixels."""
-    return round((point[0] - 0.5) * 2**_SUBPIXEL), round((point[1] - 0.5) * 2**_SUBPIXEL)
+            disc(pixels, joint.at, 0.5 * radius, BLACK)

@@ -14,6 +14,8 @@ class Style(Value):
     `labels` are label and score, `opacity` fills the masks, `keypoints` are the bones of bodies and hands, and
     `captions` a model's words about the object (caption, category, text). Colours tell labels apart, or single objects
     by their number, as of tracks.
+
+    Numbers without boxes and labels are for counting: each object is a dot, with its number beside it.
     """
 
     boxes: bool = True
@@ -24,6 +26,11 @@ class Style(Value):
     captions: bool = True
     color_by: Literal["label", "number"] = "label"
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.4
+
+    @property
+    def dots(self) -> bool:
+        """Whether objects are dots to be counted."""
+        return self.numbers and not self.boxes and not self.labels
 
     def color_of(self, found: DetectedObject) -> Color:
         """Pick the colour of an object."""

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from dinox_mcp import geometry
 from dinox_mcp.drawing.colors import BLACK, Color, color_of_number
+from dinox_mcp.drawing.strokes import stroke
 from dinox_mcp.schema import Point
 
 _FAINTEST = 40  # opacity of the oldest part, of 255
@@ -46,11 +46,11 @@ def _draw(canvas: Image.Image, points: Sequence[Point], color: Color, width: int
     )
     if left >= right or top >= bottom:
         return
-    corners = [(round(x - 0.5 - left), round(y - 0.5 - top)) for x, y in points]
+    corners = [(x - left, y - top) for x, y in points]
     for ink, extra, strength in ((BLACK, 2, _RIM), (color, 0, 1.0)):
         opacity = np.zeros((bottom - top, right - left), np.uint8)
         for age, (start, stop) in enumerate(pairwise(corners), start=1):
             part = age / (len(corners) - 1)
             shade = round(strength * (_FAINTEST + (255 - _FAINTEST) * part))
-            cv2.line(opacity, start, stop, (shade,), max(1, round(width * (0.4 + 0.6 * part))) + extra, cv2.LINE_AA)
+            stroke(opacity, start, stop, (shade,), max(1, round(width * (0.4 + 0.6 * part))) + extra)
         canvas.paste(ink, (left, top), Image.fromarray(opacity))
