@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from dinox_mcp.backends.local.vocabulary import Vocabulary
+
     Boxes = npt.NDArray[np.float64]
 
 SAME = 0.85
@@ -34,8 +36,6 @@ def detections(
     labels: Sequence[str],
     size: tuple[int, int],
     iou_threshold: float,
-    *,
-    masks: bool = False,
 ) -> list[Detection]:
     """Name, clip to a picture of `size` (width, height), and drop each box that a better one of its label covers.
 
@@ -60,10 +60,28 @@ def detections(
             label=label,
             bbox=bbox,
             score=min(1.0, max(0.0, one.score)),
-            mask=one.mask if masks else None,
+            mask=one.mask,
         )
         for label, bbox, one in (things[place] for place in sorted(kept))
     ]
+
+
+def tidy(
+    found: Sequence[Found],
+    labels: Sequence[str],
+    everything: "Vocabulary | None",
+    size: tuple[int, int],
+    iou_threshold: float,
+) -> tuple[list[Detection], list[str]]:
+    """Make detections of findings, with one name for each thing if a vocabulary was looked for; say what was done."""
+    if everything is None:
+        return detections(found, labels, size, iou_threshold), []
+    objects = detections(found, everything.names, size, iou_threshold)
+    notes = [f"looked for {len(everything.nouns)} nouns; what is not among them needs a prompt"]
+    once = name_once(objects, everything)
+    if merged := len(objects) - len(once):
+        notes.append(f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for a thing and left out")
+    return once, notes
 
 
 def name_once(objects: Sequence[Detection], kinds: Kinds) -> list[Detection]:

@@ -1,17 +1,18 @@
 """The models that users name: found in presets, on the hub or in a folder, and loaded from a folder."""
 
 import hashlib
-import json
+from collections.abc import Hashable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.backends.local import extra
-from dinox_mcp.backends.local.families import FAMILIES
 from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.backends.local.model import Loaded, Tell
-from dinox_mcp.errors import BackendError, DinoxError, ServiceError, SettingsError
+from dinox_mcp.backends.local.presets import Role, resolve, variable
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,24 +28,36 @@ _CACHE_FORMAT = b"1"
 
 
 class Checkpoint:
-    """A model by the name that a user gave it; None is the default of the device."""
+    """A model by the name that a user gave it; None is the default of the device for its role."""
 
-    def __init__(self, name: str | None, settings: Settings, hub: "Callable[[], Hub] | None" = None) -> None:
-        self.key = name or "default"
+    def __init__(
+        self,
+        name: str | None,
+        settings: Settings,
+        hub: "Callable[[], Hub] | None" = None,
+        role: Role = "objects",
+    ) -> None:
+        self.key = name or ("default" if role == "objects" else f"for {role}")
+        self._role = role
         self._name = name
         self._settings = settings
         self._hub = hub
         self._folder = Path()
 
-    def identify(self) -> "ModelSource":
-        """Find out where the files come from: None, a preset and its repository may mean the same.
+    def identify(self) -> Hashable:
+        """Find out where the files come from: None, a preset, its repository and a commit may mean the same.
+
+        What is on this machine is known by its folder, which is its commit's.
 
         Raises:
             SettingsError: there is no such model or device.
             BackendError: torch does not work here.
         """
+        from dinox_mcp.backends.local.hub import Hub
+
         try:
-            return self._source
+            source = self._source
+            return self._role, (self._hub or Hub)().find(source) or replace(source, revision=source.revision or "main")
         except DinoxError:
             raise
         except Exception as error:
@@ -73,7 +86,7 @@ class Checkpoint:
             raise Interrupted from None
         return sum(file.stat().st_size for file in self._folder.glob("*.safetensors"))
 
-    def load(self) -> Loaded:
+    def load(self) -> Loaded[Any]:
         """Load into memory what was fetched.
 
         Raises:
@@ -84,15 +97,17 @@ class Checkpoint:
 
         if self._device.kind == "cpu":
             device.tune_cpu()
-        adapter = checkpoint.load(self._folder, self._device)
+        adapter = checkpoint.load(self._folder, self._device, self._role)
         usual = "float32" if self._device.kind != "cuda" else "bfloat16"
         notes = () if self._device.precision == usual else (f"computed in {self._device.precision}",)
+        name = title(self._source, self._folder)
         return Loaded(
             adapter=adapter,
-            name=title(self._source, self._folder),
+            name=name,
             fingerprint=_fingerprint(self._folder, self._device.precision),
             batch=_CUDA_BATCH if self._device.kind == "cuda" else 1,
             notes=notes,
+            signature=name if self._source.repo else f"{name}#{_fingerprint(self._folder, '')[:8]}",
         )
 
     def trim(self) -> None:
@@ -114,7 +129,7 @@ class Checkpoint:
             line = " ".join(str(error).split())[:300]
             return ServiceError(
                 f"the model {self.key} failed ({type(error).__name__}: {line}); ask again, or choose another with "
-                "DINOX_MCP_MODEL"
+                f"{variable(self._role)}"
             )
 
     @cached_property
@@ -126,9 +141,7 @@ class Checkpoint:
 
     @cached_property
     def _source(self) -> "ModelSource":
-        from dinox_mcp.backends.local.presets import resolve
-
-        return resolve(self._name, self._device.kind)
+        return resolve(self._name, self._device.kind, self._role)
 
 
 def _fingerprint(folder: Path, precision: str) -> str:
@@ -141,41 +154,3 @@ def _fingerprint(folder: Path, precision: str) -> str:
             status = path.stat()
             digest.update(f"{path.name} {path.resolve().name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
-
-
-def has_masks(name: str | None, cache: Path | None = None) -> bool:
-    """Tell whether a model finds masks, by its name or by its configuration where that is on this machine.
-
-    Imports neither torch nor transformers. `cache` is the hub's; None is the usual one.
-    """
-    from dinox_mcp.backends.local.presets import PRESETS
-
-    if name is None:
-        return False
-    known = next((preset for key, preset in PRESETS.items() if name.partition("@")[0] in {key, preset.repo}), None)
-    if known:
-        return known.masks
-    try:
-        path = _configuration(name, cache)
-        config = json.loads(path.read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and FAMILIES.get(str(config.get("model_type"))) == "sam3"
-
-
-def _configuration(name: str, cache: Path | None) -> Path | None:
-    """Find the configuration of a model that is no preset, in its folder or in the hub's cache."""
-    from dinox_mcp.backends.local.presets import resolve
-
-    try:
-        source = resolve(name, "cpu")
-    except SettingsError:  # whoever asks the model hears of it
-        return None
-    if source.folder is not None:
-        return source.folder / "config.json"
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:  # the extra is not installed
-        return None
-    found = try_to_load_from_cache(str(source.repo), "config.json", cache_dir=cache, revision=source.revision)
-    return Path(found) if isinstance(found, str) else None

@@ -34,7 +34,6 @@ class FakeAdapter:
     pass_s: float = 0.0
     find_s: float = 0.0
     reuses_text: bool = True
-    masks: bool = False
     window: int = 5000
     family: str = "fake"
     batches: list[list[tuple[int, int, int]]] = field(default_factory=list)
@@ -72,7 +71,15 @@ class FakeAdapter:
     def overlong(self, labels: Sequence[str]) -> list[int]:
         return [place for place, label in enumerate(labels) if len(label) > 20]
 
-    def find(self, state: FakeState, labels: Sequence[str], embeddings: Any, min_score: float) -> list[Found]:  # noqa: ANN401
+    def find(
+        self,
+        state: FakeState,
+        labels: Sequence[str],
+        embeddings: Any,  # noqa: ANN401 - the seam
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - it has none
+    ) -> list[Found]:
         self._compute(self.find_s)
         self.asked.append(tuple(labels))
         if self.reuses_text:
@@ -123,7 +130,9 @@ class FakeModel:
         time.sleep(self.load_s)
         if self.failure:
             raise self.failure
-        return Loaded(self.adapter, f"{self.key}@1234567", f"fp-{self.key}", self.batch)  # type: ignore[arg-type]
+        return Loaded(
+            self.adapter, f"{self.key}@1234567", f"fp-{self.key}", self.batch, signature=f"{self.key}@1234567"
+        )  # type: ignore[arg-type]
 
     def trim(self) -> None:
         self.trims += 1

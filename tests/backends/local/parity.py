@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Adapter, Found, interruptible
+from dinox_mcp.backends.local.families.base import Found, interruptible
 
 LABELS = ("person", "red car", "dog", "a cat", "baseball bat", "tree", "wheel", "glove")
 
@@ -23,17 +23,18 @@ def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
     return family_of(config["model_type"]).architecture(config).from_pretrained(folder, local_files_only=True).eval()
 
 
-def load_adapter(folder: Path) -> Adapter:
+def load_adapter(folder: Path) -> Any:  # noqa: ANN401 - an adapter, with what only its family can do
     """Load the model and wrap it."""
     model = load_model(folder)
     return family_of(model.config.model_type).adapt(model, folder)
 
 
-def ask(adapter: Adapter, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[Found]:
+def ask(adapter: Any, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[Found]:  # noqa: ANN401
     """Ask one question about one picture, in one chunk."""
     (state,) = adapter.encode([adapter.prepare(image)])
     embeddings = adapter.embed(labels) if adapter.reuses_text else None
-    return adapter.find(state, labels, embeddings, min_score)
+    found: list[Found] = adapter.find(state, labels, embeddings, min_score, masks=True)
+    return found
 
 
 @contextmanager

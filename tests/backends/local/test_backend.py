@@ -269,7 +269,7 @@ async def test_a_vocabulary_that_cannot_be_read_is_named(bench: Bench) -> None:
 
 
 async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
-    bench.model.adapter = Fixed([("dog", 0.9, (0, 0, 10, 10))], masks=True)
+    bench.model.adapter = Fixed([("dog", 0.9, (0, 0, 10, 10))], family="sam3")
     backend = bench.backend(model="sam3")
     assert backend.capabilities().outputs == {"masks"}
     with_mask = await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
@@ -283,7 +283,7 @@ async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
 async def test_other_models_say_which_one_has_masks(bench: Bench) -> None:
     backend = bench.backend()
     assert backend.capabilities().outputs == frozenset()
-    with pytest.raises(UnsupportedError, match=r"fake@1234567 has no masks.*DINOX_MCP_MODEL=sam3"):
+    with pytest.raises(UnsupportedError, match=r"fake@1234567 has no masks; ask without .*DINOX_MCP_MODEL=sam3"):
         await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
     await backend.aclose()
 
@@ -356,14 +356,22 @@ class Fixed(FakeAdapter):
 
     boxes: list[tuple[str, float, tuple[float, float, float, float]]] = field(default_factory=list)
 
-    def __init__(self, boxes: list[Any], *, masks: bool = False) -> None:
-        super().__init__(masks=masks)
+    def __init__(self, boxes: list[Any], family: str = "fake") -> None:
+        super().__init__(family=family)
         self.boxes = boxes
 
-    def find(self, state: FakeState, labels: Any, embeddings: Any, min_score: float) -> list[Found]:  # noqa: ARG002 - the seam
+    def find(
+        self,
+        state: FakeState,
+        labels: Any,
+        embeddings: Any,  # noqa: ARG002 - the seam
+        min_score: float,
+        *,
+        masks: bool = False,
+    ) -> list[Found]:
         import numpy as np
 
-        mask = encode(np.ones(state.size[::-1], dtype=bool)) if self.masks else None
+        mask = encode(np.ones(state.size[::-1], dtype=bool)) if masks else None
         return [
             Found(list(labels).index(label), score, bbox, mask)
             for label, score, bbox in self.boxes

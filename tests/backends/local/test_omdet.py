@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - adapters with what only their family can do
 import gc
 import weakref
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from PIL import Image
 from transformers.image_transforms import center_to_corners_format
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Adapter, Interrupted
+from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
@@ -23,12 +24,12 @@ def folder(checkpoint: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(folder: Path) -> Adapter:
+def adapter(folder: Path) -> Any:
     return load_adapter(folder)
 
 
 @pytest.fixture(scope="module")
-def call(folder: Path, adapter: Adapter) -> Callable[[Image.Image, list[str]], dict[str, Any]]:
+def call(folder: Path, adapter: Any) -> Callable[[Image.Image, list[str]], dict[str, Any]]:
     """Ask transformers as its processor does, which needs torchvision and is spelt out here, short of NMS."""
     tokenizer, model = hf.AutoTokenizer.from_pretrained(folder), load_model(folder)
     padding = {"padding": "max_length", "truncation": True, "max_length": 77, "return_tensors": "pt"}
@@ -53,21 +54,21 @@ def call(folder: Path, adapter: Adapter) -> Callable[[Image.Image, list[str]], d
 @pytest.mark.parametrize("size", [(200, 120), (224, 224), (75, 311), (1000, 2)])
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_equals_the_documented_call(
-    call: Callable[[Image.Image, list[str]], dict[str, Any]], adapter: Adapter, size: tuple[int, int], count: int
+    call: Callable[[Image.Image, list[str]], dict[str, Any]], adapter: Any, size: tuple[int, int], count: int
 ) -> None:
     image, labels = picture(*size), list(LABELS[:count])
     assert_same(ask(adapter, image, labels), call(image, labels), pixels=1e-2, score=1e-5)
 
 
 def test_a_task_longer_than_the_text_window_is_cut_as_the_reference_does(
-    call: Callable[[Image.Image, list[str]], dict[str, Any]], adapter: Adapter
+    call: Callable[[Image.Image, list[str]], dict[str, Any]], adapter: Any
 ) -> None:
     image, labels = picture(200, 120), [f"red dog {index}" for index in range(100)]
     assert adapter.chunks(labels) == [list(range(100))]
     assert_same(ask(adapter, image, labels), call(image, labels), pixels=1e-2, score=1e-5)
 
 
-def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:
+def test_finds_the_same_in_a_batch_as_alone(adapter: Any) -> None:
     images = [picture(200, 120), picture(90, 160, seed=1)]
     states = adapter.encode([adapter.prepare(image) for image in images])
     for image, state in zip(images, states, strict=True):
@@ -75,27 +76,27 @@ def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:
         assert_same(found, as_expected(ask(adapter, image, LABELS)), pixels=1e-2, score=1e-5)
 
 
-def test_keeps_what_scores_enough(adapter: Adapter) -> None:
+def test_keeps_what_scores_enough(adapter: Any) -> None:
     everything = ask(adapter, picture(200, 120), LABELS)
     assert ask(adapter, picture(200, 120), LABELS, everything[9].score) == everything[:10]
 
 
-def test_a_label_has_one_embedding_in_any_company(adapter: Adapter) -> None:
+def test_a_label_has_one_embedding_in_any_company(adapter: Any) -> None:
     alone = torch.cat([adapter.embed([label]) for label in LABELS])
     many = adapter.embed([*LABELS] * 20)[-len(LABELS) :]
     torch.testing.assert_close(alone, many, atol=1e-5, rtol=0)
 
 
-def test_is_deterministic(adapter: Adapter) -> None:
+def test_is_deterministic(adapter: Any) -> None:
     assert ask(adapter, picture(200, 120), LABELS) == ask(adapter, picture(200, 120), LABELS)
 
 
-def test_a_state_knows_its_size(adapter: Adapter) -> None:
+def test_a_state_knows_its_size(adapter: Any) -> None:
     (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
     assert state.nbytes == 4 * 32 * (28 * 28 + 14 * 14 + 7 * 7)
 
 
-def test_stops_when_its_call_is_cancelled(adapter: Adapter) -> None:
+def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
     prepared = adapter.prepare(picture(200, 120))
     (state,) = adapter.encode([prepared])
     embeddings = adapter.embed(["dog"])
@@ -118,7 +119,7 @@ def test_leaves_memory_when_it_is_no_longer_used(folder: Path) -> None:
     assert decoder() is None
 
 
-def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
+def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     half = family_of("omdet-turbo").adapt(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)

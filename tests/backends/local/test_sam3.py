@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - adapters with what only their family can do
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Adapter, Interrupted
-from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.masks import decode
 from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
@@ -26,12 +26,12 @@ def folder(checkpoint: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(folder: Path) -> Adapter:
+def adapter(folder: Path) -> Any:
     return load_adapter(folder)
 
 
 @pytest.fixture(scope="module")
-def call(folder: Path, adapter: Adapter) -> Call:
+def call(folder: Path, adapter: Any) -> Call:
     """Ask transformers as its processor does, which needs torchvision and is spelt out here."""
     tokenizer, model = hf.AutoTokenizer.from_pretrained(folder), load_model(folder)
 
@@ -55,7 +55,7 @@ def call(folder: Path, adapter: Adapter) -> Call:
 
 @pytest.mark.parametrize("size", [(200, 120), (112, 112), (75, 311), (900, 3)])
 @pytest.mark.parametrize("label", ["dog", "a red car"])
-def test_equals_the_documented_call(call: Call, adapter: Adapter, size: tuple[int, int], label: str) -> None:
+def test_equals_the_documented_call(call: Call, adapter: Any, size: tuple[int, int], label: str) -> None:
     image = picture(*size)
     found, expected = ask(adapter, image, [label]), call(image, label)
     assert_same(found, expected, pixels=1e-3, score=1e-6)
@@ -66,7 +66,7 @@ def test_equals_the_documented_call(call: Call, adapter: Adapter, size: tuple[in
         assert (decode(item.mask) != expected["masks"][partner]).mean() < 1e-3
 
 
-def test_asks_for_one_label_at_a_time(adapter: Adapter) -> None:
+def test_asks_for_one_label_at_a_time(adapter: Any) -> None:
     labels = ["dog", "red car", "tree"]
     assert adapter.chunks(labels) == [[0], [1], [2]]
     together = ask(adapter, picture(200, 120), labels)
@@ -78,13 +78,7 @@ def test_asks_for_one_label_at_a_time(adapter: Adapter) -> None:
         ]
 
 
-def test_a_vocabulary_is_refused_with_a_remedy(adapter: Adapter) -> None:
-    assert len(adapter.chunks(["dog"] * 300)) == 300
-    with pytest.raises(UnsupportedError, match=r"not for everything \(301 labels\); name some"):
-        adapter.chunks(["dog"] * 301)
-
-
-def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:
+def test_finds_the_same_in_a_batch_as_alone(adapter: Any) -> None:
     images = [picture(200, 120), picture(90, 160, seed=1)]
     states = adapter.encode([adapter.prepare(image) for image in images])
     for image, state in zip(images, states, strict=True):
@@ -92,17 +86,17 @@ def test_finds_the_same_in_a_batch_as_alone(adapter: Adapter) -> None:
         assert_same(found, as_expected(ask(adapter, image, ["dog"])), pixels=1e-2, score=1e-5)
 
 
-def test_keeps_what_scores_enough(adapter: Adapter) -> None:
+def test_keeps_what_scores_enough(adapter: Any) -> None:
     everything = ask(adapter, picture(200, 120), ["dog"])
     assert ask(adapter, picture(200, 120), ["dog"], everything[4].score) == everything[:5]
 
 
-def test_a_state_knows_its_size(adapter: Adapter) -> None:
+def test_a_state_knows_its_size(adapter: Any) -> None:
     (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
     assert state.nbytes == 4 * 32 * (32 * 32 + 16 * 16 + 8 * 8 + 8 * 8)
 
 
-def test_stops_when_its_call_is_cancelled(adapter: Adapter) -> None:
+def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
     prepared = adapter.prepare(picture(200, 120))
     (state,) = adapter.encode([prepared])
     with cancelled(), pytest.raises(Interrupted):
@@ -111,13 +105,13 @@ def test_stops_when_its_call_is_cancelled(adapter: Adapter) -> None:
         adapter.find(state, ["dog"], None, 0.0)
 
 
-def test_half_precision_stays_close(folder: Path, adapter: Adapter) -> None:
+def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     half = family_of("sam3").adapt(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
 
-def test_loads_from_a_checkpoint_that_tracks_too(folder: Path, adapter: Adapter, tmp_path: Path) -> None:
+def test_loads_from_a_checkpoint_that_tracks_too(folder: Path, adapter: Any, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     both = {"model_type": "sam3_video", "detector_config": config}
     weights = {f"detector_model.{name}": weight for name, weight in load_file(folder / "model.safetensors").items()}

@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dinox_mcp.geometry import Box
-from dinox_mcp.schema import Mask
+from dinox_mcp.schema import Example, Mask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,22 +60,18 @@ class ImageState(Protocol):
 class Adapter(Protocol):
     """One loaded model. It keeps nothing between calls and is called by one thread at a time.
 
-    Every method may raise `Interrupted` where it runs inside `interruptible`.
+    Every method may raise `Interrupted` where it runs inside `interruptible`. What a family can be asked besides labels
+    (see `abilities`) is in the protocols below.
     """
 
     @property
     def family(self) -> str:
-        """The name of the architecture, as in the checkpoint's `model_type`."""
+        """The name of the architecture, as in the checkpoint's `model_type`; it says what the model can be asked."""
         ...
 
     @property
     def reuses_text(self) -> bool:
         """Whether a label's embedding depends on that label alone, so that it can be kept."""
-        ...
-
-    @property
-    def masks(self) -> bool:
-        """Whether what it finds comes with masks."""
         ...
 
     def prepare(self, image: "Image.Image") -> Prepared:
@@ -84,10 +80,6 @@ class Adapter(Protocol):
 
     def encode(self, batch: Sequence[Prepared]) -> Sequence[ImageState]:
         """Look at pictures of one `size_key`: the costly pass."""
-        ...
-
-    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
-        """Embed labels, one row each (float32, on the CPU); only where `reuses_text`."""
         ...
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
@@ -104,10 +96,108 @@ class Adapter(Protocol):
         labels: Sequence[str],
         embeddings: "torch.Tensor | None",
         min_score: float,
+        *,
+        masks: bool = False,
     ) -> list[Found]:
         """Find the labels of one chunk in a picture, best first, overlapping boxes included.
 
-        `embeddings` are the rows of `embed` for these labels where `reuses_text`, else None.
+        `embeddings` are the rows of `embed` for these labels where `reuses_text`, else None. `masks` are computed only
+        where they are asked for, by families that have them.
+        """
+        ...
+
+
+class TextReader(Adapter, Protocol):
+    """A model whose labels have embeddings of their own: it `reuses_text`."""
+
+    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
+        """Embed labels at once, one row each (float32, on the CPU)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How examples look to a model: one row each (n, d; float32, on the CPU).
+
+    `fits` says of each how well the model's own box of it agrees with the one that was given (intersection over union).
+    """
+
+    rows: "torch.Tensor"
+    fits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What to look for by examples: `labels`, and for each row of `rows` (n, d) whose example it is.
+
+    `owners` count into the labels; None belongs to all of them. A row that is `negative` looks like what is not meant.
+    """
+
+    labels: tuple[str, ...]
+    rows: "torch.Tensor"
+    owners: tuple[int | None, ...]
+    negative: tuple[bool, ...]
+
+    def of(self, label: int) -> tuple[list[int], list[int]]:
+        """Give the rows, by their index, that speak for a label and those that speak against it."""
+        mine = [row for row, owner in enumerate(self.owners) if owner in (label, None)]
+        return [row for row in mine if not self.negative[row]], [row for row in mine if self.negative[row]]
+
+
+class ExampleReader(Adapter, Protocol):
+    """A model that finds what looks like examples."""
+
+    @property
+    def example_size(self) -> int:
+        """How many numbers say how one example looks."""
+        ...
+
+    def read_examples(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        examples: Sequence[Example],
+    ) -> Looks:
+        """Tell how examples look, each a box or a point in the one picture that `state` is of."""
+        ...
+
+    def find_like(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        wanted: Likeness,
+        min_score: float,
+        *,
+        masks: bool = False,
+    ) -> list[Found]:
+        """Find what looks like the examples and not like the negative ones, best first, overlapping boxes included."""
+        ...
+
+
+class SentenceReader(Adapter, Protocol):
+    """A model that reads whole sentences, and tells which words a box answers to."""
+
+    def find_described(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        sentence: str,
+        min_score: float,
+    ) -> list[Found]:
+        """Find what a sentence describes, best first; each is `label` 0."""
+        ...
+
+    def fits(self, caption: str) -> bool:
+        """Tell whether the text window holds all of a caption."""
+        ...
+
+    def ground(
+        self,
+        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        caption: str,
+        places: Sequence[tuple[int, int]],
+        min_score: float,
+    ) -> list[Found]:
+        """Find phrases of a caption in its context, best first; each `label` counts into `places`.
+
+        `places` are the (start, end) of the phrases in `caption.lower()`. A box may answer to several phrases.
         """
         ...
 

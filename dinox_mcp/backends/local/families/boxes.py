@@ -29,3 +29,16 @@ def rank(scores: torch.Tensor, min_score: float) -> torch.Tensor:
     """Give the indices of the scores (n,) that are high enough, best first, equal ones in their order."""
     order = torch.sort(scores, descending=True, stable=True).indices
     return order[scores[order] >= min_score]
+
+
+def overlaps(box: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tell how much a box (4,) overlaps others (n, 4), all given by corners.
+
+    The second measure, generalised intersection over union (arXiv:1902.09630), also tells which of the boxes that do
+    not overlap it at all is nearest.
+    """
+    shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
+    hull = (torch.maximum(box[2:], boxes[:, 2:]) - torch.minimum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
+    union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared
+    plain = shared / union
+    return plain, plain - (hull - union) / hull

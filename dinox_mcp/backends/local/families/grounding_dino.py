@@ -1,27 +1,26 @@
 """Grounding DINO and its kin (MM-Grounding-DINO, LLMDet): picture and text look at each other in every layer.
 
-Only the backbone's features can be kept for the next question. Labels share a text window of 256 tokens, and each is
-scored over its own tokens: the mean of their probabilities, as in the evaluations that these models are published with.
+Only the backbone's features can be kept for the next question. Text has a window of 256 tokens, and what a box scores
+follows the evaluations that these models are published with (`convert_grounding_to_cls_scores` and `tokens_positive`
+in mmdetection): a label or a phrase of a caption the mean probability of its own tokens, and a sentence that describes
+a thing as a whole the probability of its best token.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.text import overlong
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 from dinox_mcp.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _LEAST_SIDE = 33  # a picture thinner than this after resizing has fewer patches than the model wants candidates
 
@@ -40,10 +39,7 @@ def adapt(
     dtype: torch.dtype = torch.float32,
 ) -> Adapter:
     """Wrap a loaded model."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return GroundingDino(model, tokenizer, Preprocessor.from_folder(folder, least=_LEAST_SIDE), dtype)
+    return GroundingDino(model, tokenizer_in(folder), Preprocessor.from_folder(folder, least=_LEAST_SIDE), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +53,11 @@ class BackboneState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(part.untyped_storage().nbytes() for part in self.features)
+        return nbytes(self.features)
 
 
-class GroundingDino:
+class GroundingDino(AdapterBase):
     """A Grounding DINO, MM-Grounding-DINO or LLMDet model."""
-
-    reuses_text = False
-    masks = False
 
     def __init__(
         self,
@@ -73,23 +66,17 @@ class GroundingDino:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.family: str = model.config.model_type
+        super().__init__(model.config.model_type, tokenizer, preprocess, model.config.max_text_len)
         self._precision = Precision.of(model, dtype)
         self._model = speed_up(model)
-        self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        self._window: int = model.config.max_text_len
-        phrase_ends = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids([".", "?"])}
-        self._separators = phrase_ends - {tokenizer.unk_token_id}
+        self._special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        self._stop: int = tokenizer.convert_tokens_to_ids(".")
+        self._separators = self._special | {self._stop, tokenizer.convert_tokens_to_ids("?")} - {tokenizer.unk_token_id}
         self._backbone = Remembering(model.model.backbone.conv_encoder)
         model.model.backbone.conv_encoder = self._backbone
         for projection in model.model.input_proj_vision:  # where boxes lie is computed in the precision of its output
             projection.register_forward_hook(lambda _layer, _inputs, maps: maps.float())
         watch(model)
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[BackboneState]:
@@ -103,10 +90,6 @@ class GroundingDino:
             for row, picture in enumerate(batch)
         ]
 
-    def embed(self, labels: Sequence[str]) -> torch.Tensor:
-        """Refuse: text is read together with the picture."""
-        raise NotImplementedError(f"{self.family} reads labels together with the picture, {len(labels)} of them too")
-
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Fill text windows with labels, in their order.
 
@@ -115,7 +98,7 @@ class GroundingDino:
         """
         windows: list[list[int]] = []
         room = 0
-        for index, tokens in enumerate(self._tokens(labels)):
+        for index, tokens in enumerate(self._phrases(labels)):
             if not windows or len(tokens) + 1 > room:
                 windows.append([])
                 room = self._window - 2
@@ -125,7 +108,7 @@ class GroundingDino:
 
     def overlong(self, labels: Sequence[str]) -> list[int]:
         """Name the labels of which a text window holds only the beginning."""
-        return overlong(self._tokenizer, labels, self._window - 1)  # a full stop must fit as well
+        return [index for index, tokens in enumerate(self._tokens(labels)) if len(tokens) > self._window - 3]
 
     @torch.inference_mode()
     def find(
@@ -134,40 +117,91 @@ class GroundingDino:
         labels: Sequence[str],
         embeddings: torch.Tensor | None,  # noqa: ARG002 - this family has none
         min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - nor these
     ) -> list[Found]:
         """Find the best label of each candidate, among labels that fit one text window."""
         ids, spans = self._sentence(labels)
+        tokens, boxes = self._look_for(state, ids)
+        scores = torch.stack([tokens[:, span].mean(-1) for span in spans], dim=-1)
+        best, label = scores.max(dim=-1)
+        return ranked(best, label, boxes, state.size, min_score)
+
+    @torch.inference_mode()
+    def find_described(self, state: BackboneState, sentence: str, min_score: float) -> list[Found]:
+        """Find what a sentence describes: each candidate scores as the best of the sentence's tokens does."""
+        ids, (span,) = self._sentence([sentence])
+        tokens, boxes = self._look_for(state, ids)
+        best = tokens[:, span].amax(-1)
+        return ranked(best, torch.zeros_like(best, dtype=torch.long), boxes, state.size, min_score)
+
+    def fits(self, caption: str) -> bool:
+        """Tell whether the text window holds all of a caption."""
+        return len(self._caption(caption)[0]) <= self._window
+
+    @torch.inference_mode()
+    def ground(
+        self, state: BackboneState, caption: str, places: Sequence[tuple[int, int]], min_score: float
+    ) -> list[Found]:
+        """Find phrases of a caption: each candidate scores as the tokens of each phrase do on average."""
+        ids, offsets = self._caption(caption)
+        tokens, boxes = self._look_for(state, ids)
+        spans = [
+            [place for place, (first, last) in offsets.items() if first < end and last > start] for start, end in places
+        ]
+        scores = torch.stack(
+            [tokens[:, span].mean(-1) if span else tokens.new_zeros(len(tokens)) for span in spans], -1
+        )
+        pairs = torch.arange(scores.numel(), device=scores.device)
+        box, phrase = pairs // len(places), pairs % len(places)
+        return ranked(scores.flatten(), phrase, boxes[box], state.size, min_score)
+
+    def _look_for(self, state: BackboneState, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the candidates' probabilities of each token (n, tokens) and their boxes (n, 4) by corners."""
         device = self._precision.device
         pixels = torch.zeros(1, device=device).expand(1, 3, *state.seen)  # only its shape is looked at
         text = torch.tensor([ids], device=device)
         with self._precision.running(), self._backbone.remember(state.features):
             outputs = self._model(pixel_values=pixels, input_ids=text, attention_mask=torch.ones_like(text))
-        probabilities = outputs.logits[0].float().sigmoid()
-        scores = torch.stack([probabilities[:, span].mean(-1) for span in spans], dim=-1)
-        best, label = scores.max(dim=-1)
-        return ranked(best, label, corners(outputs.pred_boxes[0].float()), state.size, min_score)
+        return outputs.logits[0].float().sigmoid(), corners(outputs.pred_boxes[0].float())
 
     def _sentence(self, labels: Sequence[str]) -> tuple[list[int], list[slice]]:
         """Write "[CLS] label . label . [SEP]" as tokens; say which are whose."""
-        stop = self._tokenizer.convert_tokens_to_ids(".")
         ids = [self._tokenizer.cls_token_id]
         spans = []
-        for tokens in self._tokens(labels):
+        for tokens in self._phrases(labels):
             spans.append(slice(len(ids), len(ids) + len(tokens)))
-            ids += [*tokens, stop]
+            ids += [*tokens, self._stop]
         return [*ids, self._tokenizer.sep_token_id], spans
 
-    def _tokens(self, labels: Sequence[str]) -> list[list[int]]:
-        """Read each label as one phrase: what would end it early is left out, what no window holds is cut."""
-        lower = [label.lower() for label in labels]
-        rows = cast("list[list[int]]", self._tokenizer(lower, add_special_tokens=False)["input_ids"])
-        kept = [[token for token in row if token not in self._separators] for row in rows]
-        if silent := [label for label, row in zip(labels, kept, strict=True) if not row]:
+    def _phrases(self, labels: Sequence[str]) -> list[list[int]]:
+        """Read each label as one phrase, and cut what no window holds."""
+        rows = self._tokens(labels)
+        if silent := [label for label, row in zip(labels, rows, strict=True) if not row]:
             raise InputError(
                 f"the label {silent[0][:40]!r} says nothing to the model, which reads . and ? as the end of a label; "
                 "name the thing in words"
             )
-        return [row[: self._window - 3] for row in kept]
+        return [row[: self._window - 3] for row in rows]
+
+    def _tokens(self, labels: Sequence[str]) -> list[list[int]]:
+        """Read labels as tokens, without those that would end a label early."""
+        lower = [label.lower() for label in labels]
+        rows: list[list[int]] = self._tokenizer(lower, add_special_tokens=False)["input_ids"]
+        return [[token for token in row if token not in self._separators] for row in rows]
+
+    def _caption(self, caption: str) -> tuple[list[int], dict[int, tuple[int, int]]]:
+        """Write a caption as tokens; tell at which letters of `caption.lower()` the tokens of its words begin and end.
+
+        Full stops stay in it, as in the captions that these models were trained with.
+        """
+        read = self._tokenizer(caption.lower(), add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(read["input_ids"], read["offset_mapping"], strict=True)
+        kept = [(token, letters) for token, letters in pairs if token not in self._special]
+        ids = [self._tokenizer.cls_token_id, *(token for token, _ in kept)]
+        ids += [self._tokenizer.sep_token_id] if ids[-1] == self._stop else [self._stop, self._tokenizer.sep_token_id]
+        words = enumerate(kept, start=1)
+        return ids, {place: letters for place, (token, letters) in words if token not in self._separators}
 
 
 class Remembering(torch.nn.Module):

@@ -9,22 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.text import overlong
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 from dinox_mcp.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-_TEXT_BATCH = 64
 
 
 def architecture(config: Mapping[str, Any]) -> type[Any]:
@@ -51,10 +46,7 @@ def adapt(
     dtype: torch.dtype = torch.float32,
 ) -> Adapter:
     """Wrap a loaded model."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return OmDet(model, tokenizer, Preprocessor.from_folder(folder), dtype)
+    return OmDet(model, tokenizer_in(folder), Preprocessor.from_folder(folder), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +59,13 @@ class EncoderState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(part.untyped_storage().nbytes() for part in self.features)
+        return nbytes(self.features)
 
 
-class OmDet:
+class OmDet(AdapterBase):
     """An OmDet-Turbo model."""
 
-    family = "omdet-turbo"
     reuses_text = True
-    masks = False
 
     def __init__(
         self,
@@ -84,19 +74,13 @@ class OmDet:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        super().__init__("omdet-turbo", tokenizer, preprocess, model.config.text_config.max_position_embeddings)
         self._precision = Precision.of(model, dtype)
         self._model = speed_up(model)
-        self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        self._window: int = model.config.text_config.max_position_embeddings
         # The stock method is cached per class, which would keep an unloaded model in memory.
         anchors = type(model.decoder).generate_anchors
         model.decoder.generate_anchors = partial(getattr(anchors, "__wrapped__", anchors), model.decoder)
         watch(model)
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[EncoderState]:
@@ -112,27 +96,28 @@ class OmDet:
     @torch.inference_mode()
     def embed(self, labels: Sequence[str]) -> torch.Tensor:
         """Embed labels, one row each; what is beyond the text window of 77 tokens is cut off."""
-        rows = [self._embed(labels[start : start + _TEXT_BATCH]) for start in range(0, len(labels), _TEXT_BATCH)]
-        return torch.cat(rows)
-
-    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for all labels at once: each has a text window of its own."""
-        return [list(range(len(labels)))]
-
-    def overlong(self, labels: Sequence[str]) -> list[int]:
-        """Name the labels of which a text window holds only the beginning."""
-        return overlong(self._tokenizer, labels, self._window)
+        with self._precision.running():
+            rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
+        return rows.float().cpu()
 
     @torch.inference_mode()
     def find(
-        self, state: EncoderState, labels: Sequence[str], embeddings: torch.Tensor | None, min_score: float
+        self,
+        state: EncoderState,
+        labels: Sequence[str],
+        embeddings: torch.Tensor | None,
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - this family has none
     ) -> list[Found]:
         """Find the best pairs of box and label."""
-        classes = (self.embed(labels) if embeddings is None else embeddings).to(self._precision.device)
+        assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
+        classes = embeddings.to(self._precision.device)
         task = self._tokens([f"Detect {', '.join(labels)}."])
-        mask = task["attention_mask"]
         with self._precision.running():
-            sentence, mask = self._model.language_backbone(task["input_ids"], mask=mask, encode_type="task")
+            sentence, mask = self._model.language_backbone(
+                task["input_ids"], mask=task["attention_mask"], encode_type="task"
+            )
         # The decoder takes the precision of its boxes from the feature maps.
         features = [level.float() for level in state.features]
         outputs = self._model.decoder(features, classes[:, None], sentence.float(), mask)
@@ -141,11 +126,6 @@ class OmDet:
         best = torch.sort(scores.flatten(), descending=True, stable=True).indices[: len(boxes)]
         box, label = best // len(labels), best % len(labels)
         return ranked(scores[box, label], label, boxes[box], state.size, min_score)
-
-    def _embed(self, labels: Sequence[str]) -> torch.Tensor:
-        with self._precision.running():
-            rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
-        return rows.float().cpu()
 
     def _tokens(self, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
         # A text model that reads from left to right does not mind how much padding follows.

@@ -1,25 +1,33 @@
 """OWL-ViT and OWLv2: every patch of a picture is a box with an embedding, and a label is a point in the same space.
 
-The picture and the labels meet in one matrix product, so that a picture is looked at once and asked for milliseconds.
+The picture and what is asked meet in one matrix product, so that a picture is looked at once and asked for
+milliseconds. What is asked may be a label or an example: the embedding of the patch that an example is, in this or
+another picture.
+
+Which patch that is, OWL-ViT's authors choose so (`embed_image_query` in scenic's `owl_vit/notebooks/inference.py`, and
+appendix A1.7 of arXiv:2205.06230): of the patches whose boxes overlap the example about as well as the best one does,
+only one was trained to be the thing, and the others to be background; it is the one least like the mean patch. OWLv2
+knows better: its objectness head says which patch is a thing, and its authors advise to use that (scenic issue 989).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
-from dinox_mcp.backends.local.families.boxes import corners, ranked
-from dinox_mcp.backends.local.families.text import overlong
+from dinox_mcp.backends.local.families.base import Adapter, Found, Likeness, Looks, Prepared, watch
+from dinox_mcp.backends.local.families.boxes import corners, overlaps, ranked
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import attend_in_chunks
+from dinox_mcp.schema import Example
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-_TEXT_BATCH = 64
+_ABOUT_AS_WELL = 0.8
+"""Boxes that overlap an example at least this much as well as the best one does may be it."""
+_MIDDLE = 0.5
+"""Whoever points at a thing points at this part of its width and height, around its centre."""
 
 
 def architecture(config: Mapping[str, Any]) -> type[Any]:
@@ -35,11 +43,8 @@ def adapt(
     dtype: torch.dtype = torch.float32,
 ) -> Adapter:
     """Wrap a loaded model."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     preprocess = Preprocessor.from_folder(folder, square=model.config.model_type == "owlv2")
-    return Owl(model, tokenizer, preprocess, dtype)
+    return Owl(model, tokenizer_in(folder), preprocess, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class OwlState:
     """One picture, per patch: a normalised class embedding, what shifts and scales its scores, and its box.
 
     `boxes` are (centre x, centre y, width, height) as fractions of `frame`: the (width, height) of what the model
-    saw, in pixels of the original picture.
+    saw, in pixels of the original picture. `things` is greater for patches that are more likely a thing.
     """
 
     frame: tuple[int, int]
@@ -55,18 +60,18 @@ class OwlState:
     shift: torch.Tensor
     scale: torch.Tensor
     boxes: torch.Tensor
+    things: torch.Tensor
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(part.untyped_storage().nbytes() for part in (self.classes, self.shift, self.scale, self.boxes))
+        return nbytes((self.classes, self.shift, self.scale, self.boxes, self.things))
 
 
-class Owl:
+class Owl(AdapterBase):
     """An OWL-ViT or OWLv2 model. Labels are read as the caller wrote them, without a template around them."""
 
     reuses_text = True
-    masks = False
 
     def __init__(
         self,
@@ -75,12 +80,11 @@ class Owl:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.family: str = model.config.model_type
+        config = model.config
+        super().__init__(config.model_type, tokenizer, preprocess, config.text_config.max_position_embeddings)
         self._model = model
         self._tower = model.owlv2 if self.family == "owlv2" else model.owlvit
-        self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        self._window = model.config.text_config.max_position_embeddings
+        self.example_size: int = model.class_head.dense0.out_features
         self._dtype = dtype
         if model.device.type == "cpu" and self._dtype is torch.bfloat16:
             attend_in_chunks(self._tower.vision_model)
@@ -91,10 +95,6 @@ class Owl:
         model.box_bias = model.compute_box_bias(model.num_patches_height, model.num_patches_width).to(model.device)
         watch(model)
 
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
-
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[OwlState]:
         """Look at pictures, all at once."""
@@ -103,40 +103,18 @@ class Owl:
         patches = grid.flatten(1, 2).float()
         head = self._model.class_head
         classes = head.dense0(patches)
-        classes = classes / (torch.linalg.norm(classes, dim=-1, keepdim=True) + 1e-6)
+        things = self._things(patches, classes)
+        classes = _unit(classes)
         shift, scale = head.logit_shift(patches), head.elu(head.logit_scale(patches)) + 1
         boxes = self._model.box_predictor(patches, grid.float())
         return [
             OwlState(self._frame(picture), *(part.clone() for part in parts))
-            for picture, *parts in zip(batch, classes, shift, scale, boxes, strict=True)
+            for picture, *parts in zip(batch, classes, shift, scale, boxes, things, strict=True)
         ]
 
     @torch.inference_mode()
     def embed(self, labels: Sequence[str]) -> torch.Tensor:
         """Embed labels, one normalised row each; what is beyond the text window of 16 tokens is cut off."""
-        rows = [self._embed(labels[start : start + _TEXT_BATCH]) for start in range(0, len(labels), _TEXT_BATCH)]
-        return torch.cat(rows)
-
-    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for all labels at once: each has a text window of its own."""
-        return [list(range(len(labels)))]
-
-    def overlong(self, labels: Sequence[str]) -> list[int]:
-        """Name the labels of which a text window holds only the beginning."""
-        return overlong(self._tokenizer, labels, self._window)
-
-    @torch.inference_mode()
-    def find(
-        self, state: OwlState, labels: Sequence[str], embeddings: torch.Tensor | None, min_score: float
-    ) -> list[Found]:
-        """Find the best label of each patch."""
-        queries = (self.embed(labels) if embeddings is None else embeddings).to(state.classes)
-        queries = queries / (torch.linalg.norm(queries, dim=-1, keepdim=True) + 1e-6)
-        logits = (torch.einsum("pd,qd->pq", state.classes, queries) + state.shift) * state.scale
-        best, label = logits.max(dim=-1)
-        return ranked(best.sigmoid(), label, corners(state.boxes), state.frame, min_score)
-
-    def _embed(self, labels: Sequence[str]) -> torch.Tensor:
         # A text model that reads from left to right does not mind how much padding follows.
         tokens = self._tokenizer(
             list(labels), padding="longest", max_length=self._window, truncation=True, return_tensors="pt"
@@ -146,5 +124,103 @@ class Owl:
         rows = rows / torch.linalg.norm(rows, ord=2, dim=-1, keepdim=True)
         return rows.float().cpu()
 
+    @torch.inference_mode()
+    def find(
+        self,
+        state: OwlState,
+        labels: Sequence[str],  # noqa: ARG002 - their embeddings say all
+        embeddings: torch.Tensor | None,
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - this family has none
+    ) -> list[Found]:
+        """Find the best label of each patch."""
+        assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
+        best, label = self._logits(state, embeddings).max(dim=-1)
+        return ranked(best.sigmoid(), label, corners(state.boxes), state.frame, min_score)
+
+    @torch.inference_mode()
+    def read_examples(self, state: OwlState, examples: Sequence[Example]) -> Looks:
+        """Tell how examples look: the class embedding of the patch that each is."""
+        boxes = corners(state.boxes) * torch.tensor(state.frame * 2).to(state.boxes)
+        chosen = [
+            _patch_of(example.bbox, boxes, state.things)
+            if example.bbox
+            else (_patch_at(example.point or (0, 0), boxes, state.things), 1.0)
+            for example in examples
+        ]
+        rows = state.classes[[patch for patch, _ in chosen]]
+        return Looks(rows.cpu(), tuple(fit for _, fit in chosen))
+
+    @torch.inference_mode()
+    def find_like(
+        self,
+        state: OwlState,
+        wanted: Likeness,
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - this family has none
+    ) -> list[Found]:
+        """Find patches like the examples.
+
+        Of several examples of a label the one that a patch is most like counts, as `get_scores` of the authors'
+        notebook does for several queries. A patch that is as much like a negative example is left out. Scores are those
+        of the model, as for labels; `post_process_image_guided_detection` of transformers stretches them so that the
+        best box of every picture scores 1, which says nothing about whether it is one.
+        """
+        logits = self._logits(state, wanted.rows)
+        scores = []
+        for label in range(len(wanted.labels)):
+            speaking_for, against = wanted.of(label)
+            score = logits[:, speaking_for].amax(dim=-1)
+            if against:
+                score = score.masked_fill(logits[:, against].amax(dim=-1) >= score, -torch.inf)
+            scores.append(score)
+        best, label_of = torch.stack(scores, dim=-1).max(dim=-1)
+        left = best > -torch.inf
+        boxes = corners(state.boxes[left])
+        return ranked(best[left].sigmoid(), label_of[left], boxes, state.frame, min_score)
+
+    def _logits(self, state: OwlState, queries: torch.Tensor) -> torch.Tensor:
+        """Score each patch against each query (n, d)."""
+        product: torch.Tensor = torch.einsum("pd,qd->pq", state.classes, _unit(queries.to(state.classes)))
+        return (product + state.shift) * state.scale
+
+    def _things(self, patches: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Say how likely each patch is a thing, as (pictures, patches) on a scale of the model's own."""
+        if self.family == "owlv2":
+            objectness: torch.Tensor = self._model.objectness_predictor(patches)
+            return objectness
+        return -torch.einsum("bd,bpd->bp", classes.mean(dim=1), classes)
+
     def _frame(self, picture: Prepared) -> tuple[int, int]:
         return (max(picture.size),) * 2 if self._preprocess.square else picture.size
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    return rows / (torch.linalg.norm(rows, dim=-1, keepdim=True) + 1e-6)
+
+
+def _patch_of(bbox: Sequence[float], boxes: torch.Tensor, things: torch.Tensor) -> tuple[int, float]:
+    """Choose the patch that an example's box is of, and tell how well their boxes agree."""
+    plain, generalised = overlaps(torch.tensor(bbox).to(boxes), boxes)
+    best = float(plain.max())
+    if best <= 0:
+        return int(generalised.argmax()), 0.0
+    patch = _most(things, plain >= _ABOUT_AS_WELL * best)
+    return patch, float(plain[patch])
+
+
+def _patch_at(point: Sequence[float], boxes: torch.Tensor, things: torch.Tensor) -> int:
+    """Choose the patch at a point: a thing that has it in its middle, or else in its box, or else the nearest one."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    away = (torch.tensor(point).to(boxes) - centre).abs()
+    for part in (_MIDDLE, 1.0):
+        around = (away <= half * part).all(dim=-1)
+        if around.any():
+            return _most(things, around)
+    return int(torch.linalg.norm(away, dim=-1).argmin())
+
+
+def _most(values: torch.Tensor, among: torch.Tensor) -> int:
+    return int(values.masked_fill(~among, -torch.inf).argmax())

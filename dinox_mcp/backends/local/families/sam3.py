@@ -1,27 +1,28 @@
-"""SAM 3: one noun phrase a question, answered with boxes and masks.
+"""SAM 3: one noun phrase a question, or examples of one kind, or both; answered with boxes and masks.
 
-The look at the picture is shared by all questions about it. Example boxes need torchvision and are left out.
+The look at the picture is shared by all questions about it. Examples are boxes in the picture that is searched.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, check, watch
-from dinox_mcp.backends.local.families.boxes import rank, ranked
+from dinox_mcp.backends.local.families.base import Adapter, Found, Likeness, Looks, Prepared, check, watch
+from dinox_mcp.backends.local.families.boxes import corners, rank, ranked
+from dinox_mcp.backends.local.families.pooling import pool
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.text import overlong
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
-from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.masks import encode
-from dinox_mcp.prompts import MAX_PROMPTS
-from dinox_mcp.schema import Mask
+from dinox_mcp.schema import Example, Mask
 
-if TYPE_CHECKING:
-    from PIL import Image
+_VISUAL = "visual"
+"""What the model is told where examples have no name, as by its own processor."""
+_UNNAMED = Example.model_fields["label"].default
 
 
 def architecture(_config: Mapping[str, Any]) -> type[Any]:
@@ -38,10 +39,7 @@ def adapt(
     dtype: torch.dtype = torch.float32,
 ) -> Adapter:
     """Wrap a loaded model."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Sam3(model, tokenizer, Preprocessor.from_folder(folder), dtype)
+    return Sam3(model, tokenizer_in(folder), Preprocessor.from_folder(folder), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,13 @@ class PyramidState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(part.untyped_storage().nbytes() for part in (*self.features, self.position))
+        return nbytes((*self.features, self.position))
 
 
-class Sam3:
-    """A SAM 3 model, asked by text."""
+class Sam3(AdapterBase):
+    """A SAM 3 model, asked by text, by examples, or by both."""
 
-    family = "sam3"
-    reuses_text = False
-    masks = True
+    example_size = 4
 
     def __init__(
         self,
@@ -72,16 +68,13 @@ class Sam3:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        super().__init__("sam3", tokenizer, preprocess, model.config.text_config.max_position_embeddings)
         self._precision = Precision.of(model, dtype)
         self._model = model
-        self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        self._window: int = model.config.text_config.max_position_embeddings
+        self._masks = Optional(model.mask_decoder)
+        model.mask_decoder = self._masks
+        model.geometry_encoder._encode_boxes = partial(_encode_boxes, model.geometry_encoder)  # noqa: SLF001 - it needs torchvision
         watch(model)
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[PyramidState]:
@@ -100,26 +93,9 @@ class Sam3:
             for row, picture in enumerate(batch)
         ]
 
-    def embed(self, labels: Sequence[str]) -> torch.Tensor:
-        """Refuse: text is read together with the picture."""
-        raise NotImplementedError(f"sam3 reads labels together with the picture, {len(labels)} of them too")
-
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for one label at a time.
-
-        Raises:
-            UnsupportedError: there are more than a caller may name, so they are a vocabulary.
-        """
-        if len(labels) > MAX_PROMPTS:
-            raise UnsupportedError(
-                f"sam3 looks for one label at a time, not for everything ({len(labels)} labels); name some, "
-                "or choose DINOX_MCP_MODEL=balanced"
-            )
+        """Ask for one label at a time."""
         return [[index] for index in range(len(labels))]
-
-    def overlong(self, labels: Sequence[str]) -> list[int]:
-        """Name the labels of which a text window holds only the beginning."""
-        return overlong(self._tokenizer, labels, self._window)
 
     @torch.inference_mode()
     def find(
@@ -128,38 +104,129 @@ class Sam3:
         labels: Sequence[str],
         embeddings: torch.Tensor | None,  # noqa: ARG002 - this family has none
         min_score: float,
+        *,
+        masks: bool = False,
     ) -> list[Found]:
-        """Find labels one after the other, each with the mask of each thing found."""
-        found = [item for index, label in enumerate(labels) for item in self._find(state, index, label, min_score)]
+        """Find labels one after the other."""
+        found = [
+            item
+            for index, label in enumerate(labels)
+            for item in self._find(state, index, label, {}, min_score, masks=masks)
+        ]
         return sorted(found, key=lambda item: -item.score)
 
-    def _find(self, state: PyramidState, index: int, label: str, min_score: float) -> list[Found]:
+    @torch.inference_mode()
+    def read_examples(self, state: PyramidState, examples: Sequence[Example]) -> Looks:
+        """Give the boxes of examples as (centre x, centre y, width, height) in fractions of their picture.
+
+        The model looks at them when it looks for more, so they mean nothing in another picture.
+        """
+        width, height = state.size
+        start, end = (torch.tensor([example.bbox for example in examples]) / torch.tensor([width, height] * 2)).split(
+            2, -1
+        )
+        rows = torch.cat(((start + end) / 2, end - start), dim=-1)
+        return Looks(rows, (1.0,) * len(examples))
+
+    @torch.inference_mode()
+    def find_like(self, state: PyramidState, wanted: Likeness, min_score: float, *, masks: bool = False) -> list[Found]:
+        """Find what looks like the examples of each label, one label after the other.
+
+        A label that is not the usual "object" is read as well, as the name of the kind.
+        """
+        found = []
+        for index, label in enumerate(wanted.labels):
+            speaking_for, against = wanted.of(index)
+            prompt = {
+                "input_boxes": wanted.rows[[*speaking_for, *against]][None].to(self._precision.device),
+                "input_boxes_labels": torch.tensor(
+                    [[1] * len(speaking_for) + [0] * len(against)], device=self._precision.device
+                ),
+            }
+            text = _VISUAL if label == _UNNAMED else label
+            found += self._find(state, index, text, prompt, min_score, masks=masks)
+        return sorted(found, key=lambda item: -item.score)
+
+    def _find(
+        self,
+        state: PyramidState,
+        index: int,
+        text: str,
+        prompt: Mapping[str, torch.Tensor],
+        min_score: float,
+        *,
+        masks: bool,
+    ) -> list[Found]:
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-        text = self._tokenizer(
-            [label], padding="max_length", truncation=True, max_length=self._window, return_tensors="pt"
+        tokens = self._tokenizer(
+            [text], padding="max_length", truncation=True, max_length=self._window, return_tensors="pt"
         ).to(self._precision.device)
         # The model leaves out the last map of each list.
         seen = Sam3VisionEncoderOutput(
             fpn_hidden_states=(*state.features, state.position),
             fpn_position_encoding=(state.position, state.position),
         )
+        self._masks.wanted = masks
         with self._precision.running():
             outputs = self._model(
-                vision_embeds=seen, input_ids=text["input_ids"], attention_mask=text["attention_mask"]
+                vision_embeds=seen, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **prompt
             )
         scores = (outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid())[0]
-        masks = outputs.pred_masks[0][rank(scores, min_score)]
         labels = torch.full_like(scores, index, dtype=torch.long)
         found = ranked(scores, labels, outputs.pred_boxes[0], state.size, min_score)
+        if not masks:
+            return found
         return [
-            Found(item.label, item.score, item.bbox, self._mask(mask, state.size))
-            for item, mask in zip(found, masks, strict=True)
+            Found(item.label, item.score, item.bbox, _enlarge(mask, state.size))
+            for item, mask in zip(found, outputs.pred_masks[0][rank(scores, min_score)], strict=True)
         ]
 
-    def _mask(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
-        """Enlarge one mask to the picture and encode it; all at once would take gigabytes for a large photo."""
-        check()
-        shares = logits.float().sigmoid()[None, None]
-        large = torch.nn.functional.interpolate(shares, size=size[::-1], mode="bilinear", align_corners=False)
-        return encode((large[0, 0] > 0.5).cpu().numpy())  # noqa: PLR2004 - as likely as not
+
+class Optional(torch.nn.Module):
+    """Stands before a mask decoder, and runs it only while masks are wanted."""
+
+    def __init__(self, stock: torch.nn.Module) -> None:
+        super().__init__()
+        self.stock = stock
+        self.wanted = False
+
+    def forward(self, **inputs: Any) -> Any:  # noqa: ANN401 - of transformers
+        """Decode masks, or give an answer without any."""
+        from transformers.models.sam3.modeling_sam3 import Sam3MaskDecoderOutput
+
+        return self.stock(**inputs) if self.wanted else Sam3MaskDecoderOutput()
+
+
+def _enlarge(logits: torch.Tensor, size: tuple[int, int]) -> Mask:
+    """Enlarge one mask to the picture and encode it; all at once would take gigabytes for a large photo."""
+    check()
+    shares = logits.float().sigmoid()[None, None]
+    large = torch.nn.functional.interpolate(shares, size=size[::-1], mode="bilinear", align_corners=False)
+    return encode((large[0, 0] > 0.5).cpu().numpy())  # noqa: PLR2004 - as likely as not
+
+
+def _encode_boxes(
+    encoder: Any,  # noqa: ANN401 - Sam3GeometryEncoder of transformers
+    boxes: torch.Tensor,
+    boxes_mask: torch.Tensor,
+    boxes_labels: torch.Tensor,
+    vision_features: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what the method of this name does, for one picture and without torchvision.
+
+    An example is the sum of where its box is (centre, width, height), what it shows, and whether more of its kind are
+    wanted.
+    """
+    height, width = vision_features.shape[-2:]
+    (rows,) = boxes
+    scale = torch.tensor([width, height, width, height], device=boxes.device)
+    shown = pool(vision_features.float(), corners(rows) * scale, encoder.roi_size)
+    placed = encoder._encode_box_coordinates(*rows.unbind(-1))  # noqa: SLF001 - part of the method
+    embedded = (
+        encoder.label_embed(boxes_labels)
+        + encoder.boxes_direct_project(boxes)
+        + encoder.boxes_pool_project(shown).flatten(1)[None]
+        + encoder.boxes_pos_enc_project(placed)[None]
+    )
+    return embedded, boxes_mask
