@@ -14,8 +14,10 @@ WORDS = ("a", "an", "the", "person", "wheel", "car", "dog", "cat", "glove", "red
 
 def build(family: str, folder: Path) -> Path:
     """Write a checkpoint of a family, the same one on every call; give its folder."""
+    from tests.backends.local.describing.checkpoints import BUILDERS as DESCRIBERS  # they share what is below
+
     torch.manual_seed(0)
-    BUILDERS[family](folder)
+    (BUILDERS | DESCRIBERS)[family](folder)
     return folder
 
 
@@ -158,8 +160,7 @@ def bert_tokenizer() -> hf.BertTokenizer:
 
 def clip_tokenizer(window: int) -> tuple[hf.CLIPTokenizer, int]:
     """A byte-pair tokenizer of bytes and a few words, with the size of its vocabulary."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(code) for code in printable] + [chr(256 + n) for n in range(256 - len(printable))]
+    letters = byte_letters()
     names = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
     for word in WORDS:
@@ -172,6 +173,12 @@ def clip_tokenizer(window: int) -> tuple[hf.CLIPTokenizer, int]:
     names += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
     return hf.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=window), len(vocabulary)
+
+
+def byte_letters() -> list[str]:
+    """List a letter for each byte, as byte-pair tokenizers write them."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return [chr(code) for code in printable] + [chr(256 + n) for n in range(256 - len(printable))]
 
 
 def write_json(path: Path, content: object) -> None:

@@ -28,7 +28,7 @@ PROMPTS: dict[Output, str] = {
     "text": "What text is in the region {region}?",
 }
 """The tasks REGION_TO_DESCRIPTION, REGION_TO_CATEGORY and REGION_TO_OCR, in the words of its training."""
-_LONGEST: dict[Output, int] = {"caption": 128, "category": 32, "text": 256}
+LONGEST: dict[Output, int] = {"caption": 128, "category": 32, "text": 256}
 """Tokens; what is longer is cut."""
 _BINS = 1000
 _POSITION = re.compile(r"<loc_\d+>")
@@ -110,8 +110,9 @@ class Florence2:
         prompts = [PROMPTS[output].format(region=region(box, state.size)) for box in boxes]
         inputs, mask = self._inputs(prompts, state.features)
         with self._precision.running():
+            read = self._model.get_encoder()(inputs_embeds=inputs, attention_mask=mask)
             tokens = self._model.generate(
-                inputs_embeds=inputs, attention_mask=mask, do_sample=False, max_new_tokens=_LONGEST[output]
+                encoder_outputs=read, attention_mask=mask, do_sample=False, max_new_tokens=LONGEST[output]
             )
         return [_words(text) for text in self._tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 

@@ -134,10 +134,10 @@ def _samples(wanted: npt.NDArray[np.bool_], size: int) -> tuple[npt.NDArray[Any]
 
     Gives the pixels, the samples before and after each, and the weight of the latter.
     """
-    scale = np.float32(wanted.size / size)
-    centre = np.maximum(scale * (np.arange(size, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
+    scale = float(np.float32(wanted.size / size))  # torch rounds this and the result, and not in between
+    centre = np.maximum(scale * (np.arange(size) + 0.5) - 0.5, 0).astype(np.float32)
     before = np.minimum(centre.astype(np.int64), wanted.size - 1)
     after = np.minimum(before + 1, wanted.size - 1)
     first, last = (np.flatnonzero(wanted)[[0, -1]]) if wanted.any() else (size, -1)
     near = np.flatnonzero((after >= first) & (before <= last))
-    return near, before[near], after[near], (centre - before).astype(np.float32)[near]
+    return near, before[near], after[near], (centre - before.astype(np.float32))[near]

@@ -21,14 +21,18 @@ Nouns that are things as often (coach, model, speaker) are left out.
 _PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "babies": "baby", "ladies": "lady"}
 _DEVICES = frozenset(("record", "cd", "dvd", "mp3", "music", "media", "cassette", "video", "audio", "blu-ray", "vinyl"))
 """What before "player" makes it a thing."""
+_THINGS = frozenset(("crossing", "clothing", "building", "swing", "ring", "earring", "wing", "string", "setting"))
+"""Nouns that look as if they said what somebody does."""
 _AFTER = frozenset(("in", "on", "at", "with", "of", "by", "from", "near", "behind", "under", "and", "or", "who", "to"))
 
 
 def is_person(label: str) -> bool:
     """Tell whether a label means one person or each of several: its main noun decides."""
     words = re.findall(r"[\w'-]+", label.casefold().replace("_", " ").partition(",")[0])
+    if not words or words[-1] in _THINGS:
+        return False
     ends = (place for place, word in enumerate(words) if place and (word in _AFTER or word.endswith("ing")))
-    *before, noun = words[: next(ends, len(words))] or [""]
+    *before, noun = words[: next(ends, len(words))]
     if noun.rstrip("s") == "player" and before and before[-1] in _DEVICES:
         return False
     return any(form in PEOPLE for form in _singulars(noun))
