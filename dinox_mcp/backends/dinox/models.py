@@ -110,17 +110,22 @@ def choose(request: DetectionRequest) -> CloudModel:
     """
     able = [model for model in MODELS if request.needs <= model.answers]
     model = find(request.model) if request.model is not None else next(iter(able), None)
-    if model is None or model not in able:
-        what, who = _list(request.needs - (model.answers if model else union().answers)), model.name if model else "it"
-        remedy = f"ask with the model {_list(one.name for one in able)}" if able else "ask without it"
-        raise UnsupportedError(f"the backend dinox: {who} cannot do {what}; {remedy}")
+    if model is None:
+        raise _cannot("the backend dinox", request.needs - union().answers, "ask without it")
+    who = f"{model.name} of the backend dinox"
+    if model not in able:
+        names = ", ".join(other.name for other in able)
+        raise _cannot(who, request.needs - model.answers, f"ask with model {names}" if names else "ask without it")
     if missing := request.include - model.outputs - DESCRIBES:
-        able = [other for other in MODELS if missing <= other.outputs]
-        others = "; ".join(f"{other.name} does for {_list(other.answers)}" for other in able)
-        raise UnsupportedError(
-            f"the backend dinox: {model.name} gives no {_list(missing)} ({others}); ask without, or in such a way"
-        )
+        others = [
+            f"{one.name} can, for {' and '.join(sorted(one.answers))}" for one in MODELS if missing <= one.outputs
+        ]
+        raise _cannot(who, missing, f"{'; '.join(others)}; otherwise ask without it")
     return model
+
+
+def _cannot(who: str, what: Iterable[str], remedy: str) -> UnsupportedError:
+    return UnsupportedError(f"{who} cannot do {' and '.join(sorted(what))}; {remedy}")
 
 
 def union() -> Capabilities:
@@ -130,7 +135,3 @@ def union() -> Capabilities:
         outputs=frozenset().union(*(model.outputs for model in MODELS)),
         describes=DESCRIBES,
     )
-
-
-def _list(names: Iterable[str]) -> str:
-    return " or ".join(sorted(names))

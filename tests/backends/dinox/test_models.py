@@ -135,20 +135,23 @@ async def test_a_description_without_a_word_is_refused(
     [
         (
             DOG.model_copy(update={"model": "trex"}),
-            "T-Rex-2.0 cannot do text prompts; ask with the model DINO-X-1.0 or",
+            "T-Rex-2.0 of the backend dinox cannot do text prompts; ask with model DINO-X-1.0, Gr",
         ),
-        (MAN.model_copy(update={"model": "DINO-X-1.0"}), "cannot do descriptions; ask with the model DINO-XSeek-1.0"),
-        (DetectionRequest(model="gdino-1.6-pro"), "cannot do prompt-free detection; ask with the model DINO-X-1.0"),
+        (MAN.model_copy(update={"model": "DINO-X-1.0"}), "cannot do descriptions; ask with model DINO-XSeek-1.0"),
+        (DetectionRequest(model="gdino-1.6-pro"), "cannot do prompt-free detection; ask with model DINO-X-1.0"),
         (
             DetectionRequest(examples=(Example(point=(1, 1), negative=True),)),
             "cannot do negative examples; ask without it",
         ),
         (
             DOG.model_copy(update={"model": "gdino-1.6-pro", "include": frozenset({"masks"})}),
-            "GroundingDino-1.6-Pro gives no masks .DINO-X-1.0 does for",
+            "cannot do masks; DINO-X-1.0 can, for prompt-free detection and text prompts; otherwise",
         ),
-        (LIKE_THIS.model_copy(update={"include": frozenset({"masks"})}), "T-Rex-2.0 gives no masks"),
-        (MAN.model_copy(update={"include": frozenset({"pose", "hands"})}), "DINO-XSeek-1.0 gives no hands or pose"),
+        (
+            LIKE_THIS.model_copy(update={"include": frozenset({"masks"})}),
+            "T-Rex-2.0 of the backend dinox cannot do masks; DINO-X-1.0 can",
+        ),
+        (MAN.model_copy(update={"include": frozenset({"pose", "hands"})}), "cannot do hands and pose; DINO-X-1.0 can"),
     ],
 )
 async def test_what_a_model_cannot_do_is_refused_before_anything_is_paid(
