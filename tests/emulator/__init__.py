@@ -1,4 +1,4 @@
-"""A DINO-X API v2 that runs as a real HTTP server on loopback, with faults to order.
+"""A DINO-X API v2, all its endpoints, that runs as a real HTTP server on loopback, with faults to order.
 
     with serve(Emulator()) as emulator:
         ...  # ask emulator.url with the key emulator.key, then look at emulator.stats()
