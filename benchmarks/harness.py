@@ -20,8 +20,8 @@ class BenchmarkError(Exception):
     """Something that was to be measured did not run."""
 
 
-class Server:
-    """A server process and the plainest of clients: a line of JSON out, a line of JSON in.
+class Process:
+    """A process that takes lines and answers lines.
 
     The clock starts with the process; `seconds` tells what it says. Nothing of this machine's settings (keys,
     proxies) reaches the process but what is given in `environment`.
@@ -29,7 +29,6 @@ class Server:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._number = 0
         self._started = time.perf_counter()
         self.popen = subprocess.Popen(
             command,
@@ -53,6 +52,34 @@ class Server:
         """Tell the time since the process was started."""
         return time.perf_counter() - self._started
 
+    def errors(self) -> str:
+        """Give what the process has written to stderr."""
+        return os.pread(self._stderr.fileno(), 1_000_000, 0).decode(errors="replace")
+
+    def say(self, message: object) -> None:
+        """Send a message as a line of JSON."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(json.dumps(message).encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def hear(self) -> Any:  # noqa: ANN401 - whatever a process answers
+        """Wait for a line of JSON.
+
+        Raises:
+            BenchmarkError: the process has ended.
+        """
+        assert self.popen.stdout is not None
+        if line := self.popen.stdout.readline():
+            return json.loads(line)
+        self.popen.wait()
+        raise BenchmarkError(f"{self.popen.args!r} ended: {self.errors()[-3000:]}")
+
+
+class Server(Process):
+    """A server process and the plainest of clients."""
+
+    _number = 0
+
     def ask(self, method: str, params: Json | None = None, timeout_s: float = 60) -> Json:
         """Send a request and give its result.
 
@@ -60,7 +87,7 @@ class Server:
             BenchmarkError: the answer is an error, or there is none in time.
         """
         self._number += 1
-        self._send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params or {}})
+        self.say({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params or {}})
         answer = self._receive(self._number, timeout_s)
         if "result" not in answer:
             raise BenchmarkError(f"{method} was answered {answer}")
@@ -71,7 +98,7 @@ class Server:
         """Open the session as hosts of the 2025 protocol do, which all contenders speak."""
         about = {"name": "benchmarks", "version": "1"}
         result = self.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about})
-        self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return result
 
     def call(self, tool: str, **arguments: object) -> Json:
@@ -85,27 +112,16 @@ class Server:
             raise BenchmarkError(f"{tool} failed: {text_of(result)}")
         return result
 
-    def errors(self) -> str:
-        """Give what the process has written to stderr."""
-        return os.pread(self._stderr.fileno(), 1_000_000, 0).decode(errors="replace")
-
-    def _send(self, message: Json) -> None:
-        assert self.popen.stdin is not None
-        self.popen.stdin.write(json.dumps(message).encode() + b"\n")
-        self.popen.stdin.flush()
-
     def _receive(self, number: int, timeout_s: float) -> Json:
-        assert self.popen.stdout is not None
         watchdog = threading.Timer(timeout_s, self.popen.kill)
         watchdog.start()
         try:
-            while line := self.popen.stdout.readline():
-                message: Json = json.loads(line)
+            while True:
+                message: Json = self.hear()
                 if message.get("id") == number:
                     return message
         finally:
             watchdog.cancel()
-        raise BenchmarkError(f"{self.popen.args!r} ended or hung: {self.errors()[-2000:]}")
 
 
 def clean_environment() -> dict[str, str]:
@@ -122,9 +138,21 @@ def text_of(result: Json) -> str:
     return "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
 
 
+def family(pid: int) -> list[int]:
+    """List a process and all that it has started."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for thread in threads for child in thread.read_text().split()]
+    return [pid, *(one for child in children for one in family(child))]
+
+
 def rss_mib(pid: int) -> float:
     """Read the memory that a process holds, in MiB."""
-    return _kib(Path(f"/proc/{pid}/status"), "VmRSS:") / 1024
+    return status_mib(pid, "VmRSS")
+
+
+def status_mib(pid: int, name: str) -> float:
+    """Read a figure of a process's memory as Linux names it, in MiB."""
+    return _kib(Path(f"/proc/{pid}/status"), f"{name}:") / 1024
 
 
 def pss_mib(pid: int) -> float:

@@ -5,6 +5,7 @@ import importlib
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="QUESTION", help="what to measure; default everything")
     parser.add_argument("--quick", action="store_true", help="small models, once: to see that everything runs")
     parser.add_argument("--photo", type=Path, help="a photo of your own, instead of pictures made for the run")
+    parser.add_argument("--device", default="cpu", help="where the models run: cpu (default), cuda, mps")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"where checkpoints are kept (2 GB; {CACHE})")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in QUESTIONS]:
@@ -44,8 +46,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dinox-mcp-benchmarks-") as folder:
-        setup = Setup(options.cache.resolve(), Path(folder), options.photo, options.quick)
-        print(f"{_machine()}\n{_busy()}", flush=True)
+        setup = Setup(options.cache.resolve(), Path(folder), options.photo, options.quick, options.device)
+        print(f"{_machine()}; models on {_device(options.device)}\n{_busy()}", flush=True)
         failed = [name for name in options.names or QUESTIONS if not _measure(name, setup)]
     print(f"\n{_busy()}; the run took {(time.perf_counter() - started) / 60:.1f} minutes")
     if failed:
@@ -67,6 +69,15 @@ def _machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     system = f"CPython {platform.python_version()} on {platform.system()} {platform.machine()}"
     return f"{system}, {THREADS} threads; {versions}"
+
+
+def _device(name: str) -> str:
+    """Name the device; a GPU's own name is asked in a process of its own, as this one is to import no torch."""
+    if not name.startswith("cuda"):
+        return name
+    program = f"import torch; print(torch.cuda.get_device_name({name!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return f"{name} ({done.stdout.strip()})"
 
 
 def _busy() -> str:

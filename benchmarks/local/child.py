@@ -3,42 +3,25 @@
 import contextlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from benchmarks.harness import BenchmarkError, clean_environment
+from benchmarks.harness import Process, clean_environment
 
 THREADS = 2
 _ROOT = Path(__file__).parents[2]
 
 
-class Child:
+class Child(Process):
     """A process that runs one of this package's modules and does what it is asked to."""
 
-    def __init__(self, module: str, *arguments: str, paths: tuple[Path, ...] = ()) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.local.{module}", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment(paths),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    def __init__(
+        self, module: str, *arguments: str, paths: tuple[Path, ...] = (), more: Mapping[str, str] | None = None
     ) -> None:
-        self.popen.kill()
-        self.popen.communicate()
-        self._stderr.close()
+        command = [sys.executable, "-m", f"benchmarks.local.{module}", *arguments]
+        super().__init__(command, {**environment(paths), **(more or {})})
 
     def ask(self, what: str, **arguments: object) -> Any:  # noqa: ANN401 - whatever the contender measured
         """Have something done and give what was measured.
@@ -46,17 +29,9 @@ class Child:
         Raises:
             BenchmarkError: the process failed.
         """
-        assert self.popen.stdin is not None
-        assert self.popen.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            self.popen.stdin.write(json.dumps([what, arguments]).encode() + b"\n")
-            self.popen.stdin.flush()
-        line = self.popen.stdout.readline()
-        if not line:
-            self.popen.wait()
-            self._stderr.seek(0)
-            raise BenchmarkError(f"{what} failed: {self._stderr.read()[-3000:].decode(errors='replace')}")
-        return json.loads(line)
+            self.say([what, arguments])
+        return self.hear()
 
 
 def environment(paths: tuple[Path, ...] = ()) -> Mapping[str, str]:

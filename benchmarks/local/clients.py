@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import BenchmarkError
+from benchmarks.harness import family, status_mib
 from benchmarks.local.child import Child
 from benchmarks.local.labels import FIVE
 from benchmarks.local.setup import Setup, seconds
@@ -48,11 +48,9 @@ def measure(setup: Setup) -> Table:
 
 
 def _forget_peak(child: Child) -> None:
-    Path(f"/proc/{child.popen.pid}/clear_refs").write_text("5", encoding="ascii")
+    for pid in family(child.popen.pid):
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 def _peak_mib(child: Child) -> float:
-    for line in Path(f"/proc/{child.popen.pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise BenchmarkError("this system does not tell the peak memory of a process")
+    return sum(status_mib(pid, "VmHWM") for pid in family(child.popen.pid))

@@ -5,24 +5,27 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.local.child import serve
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local import create
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.backend import LocalBackend
 
 Labels = list[str] | None
 
 
 class Ours:
-    """One backend; what it knows of labels lies in `cache`, and the model leaves after `idle_s` without questions."""
+    """One backend, whose models leave after `idle_s` without questions."""
 
-    def __init__(self, folder: str, min_score: float, cache: Path, idle_s: float) -> None:
-        self._settings = Settings(backend="local", model=folder, device="cpu", idle_unload_s=idle_s)
-        self._backend = LocalBackend(self._settings, cache=cache)
+    def __init__(self, folder: str, min_score: float, device: str, idle_s: float, process: str) -> None:
+        options = {"model": folder, "device": device, "idle_unload_s": idle_s, "model_process": process}
+        self._backend = cast("LocalBackend", create(Settings.load(**options)))
         self._min_score = min_score
 
     async def ask(self, picture: str, labels: Labels, client: str = "") -> tuple[float, int]:
@@ -58,22 +61,16 @@ class Ours:
         return time.perf_counter() - started
 
 
-def imports() -> None:
-    """Import what a model needs, and no more."""
-    import torch  # noqa: F401
-    from transformers import AutoTokenizer, Owlv2ForObjectDetection  # noqa: F401 - imported for their size
-
-
-def main(folder: str, min_score: str, cache: str, idle_s: str) -> None:
+def main(folder: str, min_score: str, device: str, idle_s: str, process: str) -> None:
     """Answer questions, all in one event loop."""
-    ours = Ours(folder, float(min_score), Path(cache), float(idle_s))
+    ours = Ours(folder, float(min_score), device, float(idle_s), process)
     with asyncio.Runner() as runner:
 
         def waiting(work: Callable[..., Coroutine[Any, Any, object]]) -> Callable[..., object]:
             return lambda **arguments: runner.run(work(**arguments))
 
         asked = {work.__name__: waiting(work) for work in (ours.ask, ours.cancel, ours.one_client, ours.clients)}
-        serve({**asked, "imports": imports, "ready": lambda: None})
+        serve({**asked, "ready": lambda: None})
 
 
 if __name__ == "__main__":

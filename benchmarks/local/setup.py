@@ -27,6 +27,7 @@ class Setup:
     folder: Path
     photo: Path | None
     quick: bool
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         self._pictures = self._write()
@@ -61,12 +62,17 @@ class Setup:
         Raises:
             BenchmarkError: SciPy cannot be installed, which it needs.
         """
-        return Child("stock", contender, str(checkpoint.folder), str(checkpoint.min_score), paths=(self._scipy(),))
+        arguments = contender, str(checkpoint.folder), str(checkpoint.min_score), self.device
+        return Child("stock", *arguments, paths=(self._scipy(),))
 
-    def ours(self, checkpoint: Checkpoint, idle_s: float = 0) -> Child:
-        """Start the local backend, which knows no labels; its model stays, or leaves after `idle_s`."""
-        cache = self.folder / f"labels{next(self._caches)}"
-        return Child("ours", str(checkpoint.folder), str(checkpoint.min_score), str(cache), str(idle_s))
+    def ours(self, checkpoint: Checkpoint, idle_s: float = 0, process: str = "own") -> Child:
+        """Start the local backend, which knows no labels; its model stays, or leaves after `idle_s`.
+
+        The model lives in a `process` of its own, or in the same.
+        """
+        cache = {"XDG_CACHE_HOME": str(self.folder / f"cache{next(self._caches)}")}
+        arguments = str(checkpoint.folder), str(checkpoint.min_score), self.device, str(idle_s), process
+        return Child("ours", *arguments, more=cache)
 
     def _scipy(self) -> Path:
         """Give a folder with SciPy, for transformers' OWLv2 alone: ours is measured without, as users have it."""

@@ -14,25 +14,25 @@ from benchmarks.local.child import serve
 Detect = Callable[[Any, list[str]], int]
 
 
-def pipeline(folder: Path, min_score: float) -> Detect:
+def pipeline(folder: Path, min_score: float, device: str) -> Detect:
     """Give the zero-shot pipeline: one forward pass a label."""
     from transformers import pipeline
 
-    pipe = pipeline("zero-shot-object-detection", model=str(folder), device="cpu")
+    pipe = pipeline("zero-shot-object-detection", model=str(folder), device=device)
     return lambda image, labels: len(pipe(image, candidate_labels=labels, threshold=min_score))
 
 
-def direct(folder: Path, min_score: float) -> Detect:
+def direct(folder: Path, min_score: float, device: str) -> Detect:
     """Give processor, model, post-processing: one forward pass for all labels."""
     import torch
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
+    model = AutoModelForZeroShotObjectDetection.from_pretrained(folder).to(device)
     has_spans = model.config.model_type == "grounding-dino"
 
     def detect(image: Any, labels: list[str]) -> int:  # noqa: ANN401 - a picture of PIL
-        inputs = processor(images=image, text=[labels], return_tensors="pt")
+        inputs = processor(images=image, text=[labels], return_tensors="pt").to(device)
         with torch.no_grad():
             outputs = model(**inputs)
         about = {"input_ids": inputs["input_ids"]} if has_spans else {"text_labels": [labels]}
@@ -44,11 +44,11 @@ def direct(folder: Path, min_score: float) -> Detect:
     return detect
 
 
-def main(contender: str, folder: str, min_score: str) -> None:
+def main(contender: str, folder: str, min_score: str, device: str) -> None:
     """Answer questions: seconds from the picture's file to its boxes, and how many."""
     from PIL import Image
 
-    detect = {"pipeline": pipeline, "direct": direct}[contender](Path(folder), float(min_score))
+    detect = {"pipeline": pipeline, "direct": direct}[contender](Path(folder), float(min_score), device)
 
     def ask(picture: str, labels: list[str]) -> tuple[float, int]:
         started = time.perf_counter()

@@ -12,7 +12,9 @@ import pytest
 from mcp import Client
 
 from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local import create
 from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local.process.backend import ProcessBackend
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import SettingsError, UnsupportedError
 from dinox_mcp.schema import DetectionRequest
@@ -42,7 +44,8 @@ def picture(tmp_path: Path) -> str:
 
 
 def settings(folder: Path, **options: Any) -> Settings:
-    return Settings.load(backend="local", model=str(folder), **options)
+    """Ask for a model in this process; starting another takes seconds."""
+    return Settings.load(backend="local", model=str(folder), model_process="same", **options)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -118,10 +121,29 @@ async def test_clients_at_once_get_what_one_gets_alone(checkpoint: Checkpoints) 
         await each.aclose()
 
 
+async def test_models_in_a_process_of_their_own_answer_as_they_do_here(
+    checkpoint: Checkpoints, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    answers = []
+    for where in ("same", "own"):
+        backend = create(Settings.load(model_process=where))
+        assert isinstance(backend, ProcessBackend if where == "own" else LocalBackend)
+        async with Detector(Settings.load(backend="local", cache_ttl_s=0), [backend]) as detector:
+            for family in FAMILIES:
+                model = str(checkpoint(family))
+                result = await detector.detect(picture, ["dog", "wheel"], model=model, min_score=0, max_objects=1000)
+                answers.append((result.model, len(result.objects), max(found.score or 0 for found in result.objects)))
+    here, there = answers[: len(FAMILIES)], answers[len(FAMILIES) :]
+    assert [answer[:2] for answer in here] == [answer[:2] for answer in there]
+    assert [answer[2] for answer in here] == pytest.approx([answer[2] for answer in there], abs=1e-4)
+
+
 async def test_an_assistant_finds_objects_and_everything_with_a_model_on_this_machine(
     checkpoint: Checkpoints, picture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DINOX_MCP_BACKEND", "local")
+    monkeypatch.setenv("DINOX_MCP_MODEL_PROCESS", "same")
     monkeypatch.setenv("DINOX_MCP_MODEL", str(checkpoint("owlv2")))
     async with Detector() as detector, Client(build_server(detector), raise_exceptions=True) as client:
         objects = await client.call_tool("detect_objects", {"image": picture, "prompts": ["dog"], "min_score": 0.01})
@@ -135,7 +157,7 @@ async def test_an_assistant_finds_objects_and_everything_with_a_model_on_this_ma
 
 
 async def test_an_assistant_hears_what_is_wrong_with_a_model(picture: str) -> None:
-    detector = Detector(Settings.load(backend="local", model="ballanced"))
+    detector = Detector(settings(Path("ballanced")))
     async with detector, Client(build_server(detector)) as client:
         reply = await client.call_tool("detect_objects", {"image": picture, "prompts": ["dog"]})
     assert reply.is_error
