@@ -1,6 +1,6 @@
 """The backend: a question and a picture go in, detections come out of a model that runs in this process."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from dinox_mcp.backends.base import Call, Capabilities, Progress, silent
 from dinox_mcp.backends.base import Model as Offer
 from dinox_mcp.backends.local import abilities, merge, presets
 from dinox_mcp.backends.local import vocabulary as vocabularies
+from dinox_mcp.backends.local.describing.describing import DESCRIBES, Describing
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.hosts import Hosts
 from dinox_mcp.backends.local.model import Model
@@ -22,7 +23,7 @@ from dinox_mcp.backends.local.source import Checkpoint
 from dinox_mcp.backends.local.vocabulary import Vocabulary
 from dinox_mcp.errors import DeadlineError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections, Embedding, Need, Output
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
 from dinox_mcp.settings import Settings
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class LocalBackend:
         self._models = models or partial(Checkpoint, settings=settings)
         self._labels = labels.Embeddings(cache)
         self._hosts = Hosts(settings, models or partial(Checkpoint, settings=settings), self._labels.forget)
+        self._describing = Describing(settings, self._hosts.room, self._hosts.states)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
         """Say what a model can be asked, by its name and by what is on this machine; see `abilities`.
@@ -54,7 +56,8 @@ class LocalBackend:
             InputError: it is no model's name.
         """
         known = self._hosts.known(model or self._settings.model)
-        return known.able if known else abilities.of_name(model, self._settings)
+        able = known.able if known else abilities.of_name(model, self._settings)
+        return replace(able, describes=DESCRIBES)
 
     def models(self) -> tuple[Offer, ...]:
         """The model of the settings, and the presets."""
@@ -96,6 +99,18 @@ class LocalBackend:
         objects, notes = await anyio.to_thread.run_sync(tidy)
         return Detections(model=answer.model, objects=tuple(objects), notes=(*answer.notes, *notes))
 
+    async def describe(
+        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    ) -> Detections:
+        """Tell more of given boxes, by models of their own; see `Describing.describe`.
+
+        Raises:
+            BusyError, DeadlineError, BackendError: see each.
+            SettingsError: there is no such model or device.
+            ImageError: the picture is damaged.
+        """
+        return await self._describing.describe(image, objects, include, call)
+
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Keep how the request's examples look to its model.
 
@@ -118,7 +133,9 @@ class LocalBackend:
 
     async def aclose(self) -> None:
         """Stop what runs, and unload all models."""
-        await self._hosts.aclose()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hosts.aclose)
+            group.start_soon(self._describing.aclose)
 
     async def _answer(self, turn: Turn, request: DetectionRequest, everything: Vocabulary | None) -> Answer:
         """Put the question of its kind to the model."""

@@ -34,8 +34,8 @@ class Hosts:
         self._settings = settings
         self._models = models
         self._unloaded = unloaded
-        self._room = Room(settings.models_max_bytes)
-        self._states = ImageStates(settings.features_max_bytes)
+        self.room = Room(settings.models_max_bytes)
+        self.states = ImageStates(settings.features_max_bytes)
         self._hosts: dict[Hashable, tuple[Host, Model]] = {}
         self._named: dict[str | None, Host] = {}
         self._known: dict[Host, Known] = {}
@@ -89,8 +89,8 @@ class Hosts:
     def _host(self, model: Model) -> Host:
         return Host(
             model,
-            self._room,
-            self._states,
+            self.room,
+            self.states,
             queue_max=self._settings.queue_max,
             idle_s=self._settings.idle_unload_s,
             unloaded=self._unloaded,

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from dinox_mcp import geometry
-from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.base import Call, Progress
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.caches import ImageStates
 from dinox_mcp.backends.local.describing.base import Describer
@@ -17,6 +17,7 @@ from dinox_mcp.backends.local.families.base import ImageState
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.model import Loaded, Model
 from dinox_mcp.backends.local.presets import Role
+from dinox_mcp.backends.local.questions.turn import rising
 from dinox_mcp.backends.local.room import Room
 from dinox_mcp.backends.local.source import Checkpoint
 from dinox_mcp.errors import DeadlineError
@@ -98,31 +99,24 @@ class Describing:
             BackendError: a model cannot be had, does not load, or fails.
             ImageError: the picture is damaged.
         """
-        told = _Told()
+        told, call = _Told(), replace(call, progress=rising(call.progress))
         frame = [geometry.clip(thing.bbox, image.width, image.height) for thing in objects]
         boxes = {place: box for place, box in enumerate(frame) if geometry.area(box) > 0}
         if outside := len(objects) - len(boxes):
             told.notes.append(f"{outside} of {len(objects)} boxes lie outside the picture and were left as they are")
         outputs = [output for output in _KINDS if output in include]
-        highest = 0.0
-
-        async def report(step: int, fraction: float, message: str) -> None:
-            """Report a fraction of one output as one of the whole, which never goes back."""
-            nonlocal highest
-            highest = max(highest, (step + fraction) / len(outputs))
-            await call.progress(highest, message)
-
         for step, output in enumerate(outputs):
             wanted = boxes
             if output == "pose":
                 wanted = {place: box for place, box in boxes.items() if is_person(objects[place].label)}
                 if boxes and not wanted:
                     told.notes.append("no object is a person by its label, so there are no poses")
-            await self._tell(image, wanted, output, replace(call, progress=partial(report, step)), told)
+            part = partial(_within, call.progress, step / len(outputs), (step + 1) / len(outputs))
+            await self._tell(image, wanted, output, replace(call, progress=part), told)
         return Detections(
             model=" + ".join(told.models),
             objects=tuple(_with(thing, told.fields.get(place, {})) for place, thing in enumerate(objects)),
-            notes=(*(f"{' and '.join(kinds)} by {model}" for model, kinds in told.models.items()), *told.notes),
+            notes=(*_shares(told.models), *told.notes),
         )
 
     async def aclose(self) -> None:
@@ -189,6 +183,16 @@ class Describing:
                 idle_s=self._settings.idle_unload_s,
             )
         return self._hosts[role]
+
+
+async def _within(progress: Progress, low: float, high: float, fraction: float, message: str) -> None:
+    """Report a fraction of one output as one of the whole."""
+    await progress(low + (high - low) * fraction, message)
+
+
+def _shares(models: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say who did what, where there are several."""
+    return [f"{' and '.join(kinds)} by {model}" for model, kinds in models.items()] if len(models) > 1 else []
 
 
 def _which(kind: _Kind, start: int, places: Sequence[int]) -> str:

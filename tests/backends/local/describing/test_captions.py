@@ -66,7 +66,7 @@ def test_words_are_those_of_transformers(
             tokens = model.generate(**inputs, max_new_tokens=12, do_sample=False)
         (text,) = processor.batch_decode(tokens, skip_special_tokens=True)
         answer = processor.post_process_generation(text=text, task=task, image_size=size)[task]
-        expected.append(" ".join(captions._POSITION.sub(" ", answer).split()) or None)  # noqa: SLF001
+        expected.append(" ".join(captions._POSITION.sub(" ", answer).split()) or None)
     assert any(expected)
     assert ask(florence2, image, BOXES, output) == expected
 
@@ -80,14 +80,14 @@ def test_one_region_at_a_time_gives_the_same_as_all_at_once(florence2: Any) -> N
 def test_a_prompt_is_read_as_the_processor_writes_it(florence2: Any, processor: Any) -> None:  # noqa: ANN401
     for output, task in TASKS.items():
         place = region(BOXES[0], (160, 120))
-        (prompt,) = processor._construct_prompts(task + place)  # noqa: SLF001
+        (prompt,) = processor._construct_prompts(task + place)
         assert PROMPTS[output].format(region=place) == prompt
         inputs = processor(text=task + place, images=picture(160, 120), return_tensors="pt")
         (state,) = florence2.encode([florence2.prepare(picture(160, 120))])
-        embeddings, mask = florence2._inputs([prompt], state.features)  # noqa: SLF001
-        stock = florence2._model.get_input_embeddings()(inputs["input_ids"])  # noqa: SLF001
+        embeddings, mask = florence2._inputs([prompt], state.features)
+        stock = florence2._model.get_input_embeddings()(inputs["input_ids"])
         count = state.features.shape[1]
-        assert (inputs["input_ids"][0, :count] == florence2._model.config.image_token_id).all()  # noqa: SLF001
+        assert (inputs["input_ids"][0, :count] == florence2._model.config.image_token_id).all()
         assert torch.equal(embeddings[:, count:], stock[:, count:])
         assert mask.shape == inputs["attention_mask"].shape
 
@@ -117,7 +117,7 @@ def test_the_region_that_the_model_repeats_is_left_out(
     text: str,
     words: str | None,
 ) -> None:
-    monkeypatch.setattr(florence2._tokenizer, "batch_decode", lambda *_, **__: [text])  # noqa: SLF001
+    monkeypatch.setattr(florence2._tokenizer, "batch_decode", lambda *_, **__: [text])
     assert ask(florence2, picture(160, 120), BOXES[:1], "caption") == [words]
 
 

@@ -62,7 +62,7 @@ def test_poses_are_those_of_transformers(
     model = hf.VitPoseForPoseEstimation.from_pretrained(checkpoint("vitpose"), local_files_only=True).eval()
     others = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes]
     seen = processor(image, boxes=[others], return_tensors="pt")["pixel_values"]
-    ours = torch.stack([vitpose._seen(np.asarray(image), Crop.around(box, 48 / 64)) for box in boxes])  # noqa: SLF001
+    ours = torch.stack([vitpose._seen(np.asarray(image), Crop.around(box, 48 / 64)) for box in boxes])
     assert (ours - seen).abs().max() < 0.02  # one level in 255
     assert (ours - seen).abs().mean() < 1e-4
     with torch.inference_mode():
@@ -112,7 +112,7 @@ def test_a_mixture_of_experts_is_asked_as_for_coco(
             maps.append(model(pixels, dataset_index=torch.full((2,), expert)).heatmaps)
     assert not torch.allclose(maps[0], maps[1])
     heard: list[torch.Tensor] = []
-    hook = ours._model.register_forward_hook(lambda *call: heard.append(call[2]["dataset_index"]), with_kwargs=True)  # noqa: SLF001
+    hook = ours._model.register_forward_hook(lambda *call: heard.append(call[2]["dataset_index"]), with_kwargs=True)
     ask(ours, picture(160, 120), boxes_in(160, 120)[:2])
     hook.remove()
     assert [index.tolist() for index in heard] == [[0, 0]]
