@@ -1,0 +1,79 @@
+"""The page as a file: one HTML document that carries results and their pictures and asks nobody for anything."""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import DetectionResult
+from dinox_mcp.store import Stored
+
+FILE = Path(__file__).with_name("viewer.html")
+"""The page without data, as `viewer/build.mjs` builds it."""
+
+_ALL_BYTES = 24_000_000
+_MOST_BYTES = 10_000_000
+_FEWEST_BYTES = 200_000
+_MAX_SIDE = 8192  # what browsers can still draw
+
+
+def standalone(results: Sequence[Stored]) -> str:
+    """Write a page that shows `results`, the first one first; slow: call it in a thread.
+
+    Pictures go in at their own size as JPEG without metadata, as far as 24 MB hold them all. Of where a picture came
+    from, only the file's name goes in.
+
+    Raises:
+        ImageError: a picture is damaged.
+    """
+    budget = max(_FEWEST_BYTES, min(_MOST_BYTES, _ALL_BYTES // max(1, len(results))))
+    # What stands in a picture may be written to end the script that carries it.
+    data = json.dumps({"results": [_entry(stored, budget) for stored in results]}).replace("<", "\\u003c")
+    script = f'<script type="application/json" id="dinox-data">{data}</script>'
+    page = FILE.read_text(encoding="utf-8")
+    page = page.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">', 1)
+    return page.replace("<script>", f"{script}\n<script>", 1)
+
+
+def _entry(stored: Stored, max_bytes: int) -> dict[str, Any]:
+    from dinox_mcp.drawing.encode import fit_bytes
+
+    data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), max_bytes)
+    return {
+        "result": _result(stored.result, stored.picture),
+        "picture": base64.b64encode(data).decode("ascii"),
+        "type": mime_type,
+    }
+
+
+def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
+    """Give what the page shows of a result; the question stays here, as it may hold others' pictures."""
+    shown = result.model_dump(mode="json", exclude={"request"}, exclude_none=True)
+    shown["image"]["source"] = _name(picture.source)
+    for dumped, found in zip(shown["objects"], result.objects, strict=True):
+        if found.mask:
+            from dinox_mcp import masks
+
+            dumped["mask_area"] = masks.area(found.mask)
+    return shown
+
+
+def _name(source: str) -> str:
+    return "" if source.startswith("data:") else re.split(r"[/\\]", source.split("?", maxsplit=1)[0])[-1]
+
+
+def _policy(page: str) -> str:
+    """Allow the page's own script and style by their hashes, and nothing else: no request can leave."""
+    allowed = {
+        kind: f"'sha256-{base64.b64encode(sha256(match[1].encode()).digest()).decode()}'"
+        for kind in ("script", "style")
+        if (match := re.search(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL))
+    }
+    return (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; "
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,28 @@
+"""Write `src/shared.json`: what the page draws as the Python package does. Run it from the repository's root."""
+
+import json
+from pathlib import Path
+
+from dinox_mcp.drawing import colors, skeletons
+from dinox_mcp.keypoints import BODY, BODY_BONES, HAND_BONES, LEAST_SCORE
+
+FILE = Path(__file__).parent / "src" / "shared.json"
+
+
+def shared() -> dict[str, object]:
+    """Gather colours, bones and names of points."""
+    return {
+        "salt": list(colors._SALT),  # noqa: SLF001 - the page picks the colour of a label in the same way
+        "palette": [list(color) for color in colors.palette()],
+        "bodyPoints": list(BODY),
+        "body": [list(bone) for bone in BODY_BONES],
+        "hand": [list(bone) for bone in HAND_BONES],
+        "leastPointScore": LEAST_SCORE,
+        "left": list(skeletons.LEFT),
+        "right": list(skeletons.RIGHT),
+        "fingers": {name: list(color) for name, color in skeletons.FINGER_COLORS.items()},
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(shared()) + "\n")

@@ -1,0 +1,32 @@
+/** What is around the page: an MCP host that shows it beside a chat, or nothing but a browser. */
+
+import type { Picture } from "./picture";
+import type { FetchPatch } from "./stage";
+import type { Found, Reply } from "./types";
+
+export interface Host {
+  /** Send a message into the chat as the person's own; undefined where there is no chat. */
+  readonly ask?: (text: string) => Promise<void>;
+  /** Let the model know what the person looks at, for when the person next speaks. */
+  readonly tell?: (text: string) => Promise<void>;
+  /** Search the picture for more like an object; gives the new reply. */
+  readonly findSimilar?: (reply: Reply, found: Found) => Promise<unknown>;
+  readonly fetchPatch?: FetchPatch;
+  /** Show the page larger, or as before. */
+  readonly toggleFullscreen?: () => Promise<void>;
+  /** Get the picture that a reply is about, as large as may be. */
+  picture(reply: Reply): Promise<Picture | undefined>;
+  /** Get the stored result, which has the masks. */
+  result(id: string): Promise<unknown>;
+  /** Hand a file to the person; gives what to say about it. */
+  save(name: string, file: Blob): Promise<string>;
+}
+
+/** Save through the browser itself. */
+export function download(name: string, file: Blob): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

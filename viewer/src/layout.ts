@@ -1,0 +1,62 @@
+/** How large the page is: as large as the host gives, or as high as the picture needs. */
+
+import { element } from "./dom";
+import type { Reply } from "./types";
+
+const NARROW = 640;
+const PANEL = 300;
+const HIGHEST = 620;
+const LOWEST = 380;
+
+/** The host's word on the size of the page. */
+export interface Room {
+  /** The page has a window of its own, or a fixed height: it fills it. */
+  fills: boolean;
+  maxHeight: number | undefined;
+}
+
+/** Keep the layout right for the width there is; `resized` hears the height that the page would like. */
+export class Layout {
+  private readonly root = element("viewer");
+  private room: Room = { fills: true, maxHeight: undefined };
+  private reply: Reply | undefined;
+  private height = 0;
+
+  constructor(private readonly resized: (height: number) => void) {
+    new ResizeObserver(() => this.arrange()).observe(document.documentElement);
+    this.arrange();
+  }
+
+  setRoom(room: Room): void {
+    this.room = room;
+    this.arrange();
+  }
+
+  setReply(reply: Reply): void {
+    this.reply = reply;
+    this.arrange();
+  }
+
+  private arrange(): void {
+    const width = document.documentElement.clientWidth;
+    const narrow = width < NARROW;
+    this.root.classList.toggle("narrow", narrow);
+    const shape = this.reply ? this.reply.height / this.reply.width : 0.66;
+    if (this.room.fills) {
+      this.root.style.removeProperty("--height");
+      // A wide picture leaves room for the list below it.
+      const most = 0.5 * document.documentElement.clientHeight;
+      this.root.style.setProperty("--stage", `${Math.max(160, Math.min(most, width * shape))}px`);
+      return;
+    }
+    const stage = narrow ? Math.min(width * shape, 420) : (width - PANEL) * shape;
+    const wanted = narrow ? Math.max(180, stage) + 380 : Math.max(LOWEST, Math.min(HIGHEST, stage + 50));
+    const height = Math.round(Math.min(wanted, this.room.maxHeight ?? Infinity));
+    this.root.style.setProperty("--height", `${height}px`);
+    this.root.style.setProperty("--stage", `${Math.max(140, Math.min(stage, height * 0.5))}px`);
+    if (height !== this.height) {
+      this.height = height;
+      this.resized(height);
+    }
+  }
+}

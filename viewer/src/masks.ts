@@ -1,0 +1,106 @@
+/** Masks from COCO run-length encoding to what a canvas can draw, at the size of the layer that they are drawn on. */
+
+import type { Rle } from "./types";
+
+/** A mask as vertical segments, three numbers each: column, first row, row after the last; in layer pixels. */
+export interface Segments {
+  at: Int32Array;
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+/** Decode the runs of a compressed COCO string; background first, column by column. */
+export function decodeRuns(counts: string): number[] {
+  const runs: number[] = [];
+  for (let place = 0; place < counts.length; ) {
+    let value = 0;
+    let shift = 0;
+    let more = true;
+    while (more && place < counts.length) {
+      const code = counts.charCodeAt(place++) - 48;
+      value |= (code & 0x1f) << shift;
+      more = (code & 0x20) !== 0;
+      shift += 5;
+      if (!more && code & 0x10) value |= -1 << shift;
+    }
+    if (runs.length > 2) value += runs[runs.length - 2]!;
+    runs.push(value);
+  }
+  return runs;
+}
+
+/** Sample a mask at the pixel centres of a layer of `width` x `height`. */
+export function segmentsOf(mask: Rle, width: number, height: number): Segments {
+  const [rows, columns] = mask.size;
+  const found: number[] = [];
+  let left = width, right = 0, top = height, bottom = 0, position = 0;
+  const add = (column: number, from: number, to: number) => {
+    // Layer columns whose centre lies in this source column, and rows likewise.
+    const firstRow = Math.max(0, Math.ceil((from * height) / rows - 0.5));
+    const lastRow = Math.min(height, Math.ceil((to * height) / rows - 0.5));
+    if (firstRow >= lastRow) return;
+    const lastColumn = Math.min(width, Math.ceil(((column + 1) * width) / columns - 0.5));
+    for (let x = Math.max(0, Math.ceil((column * width) / columns - 0.5)); x < lastColumn; x++) {
+      found.push(x, firstRow, lastRow);
+      left = Math.min(left, x);
+      right = Math.max(right, x + 1);
+      top = Math.min(top, firstRow);
+      bottom = Math.max(bottom, lastRow);
+    }
+  };
+  decodeRuns(mask.counts).forEach((run, place) => {
+    const end = Math.min(position + Math.max(0, run), rows * columns);
+    if (place % 2) {
+      for (let start = position; start < end; ) {
+        const column = Math.floor(start / rows);
+        const stop = Math.min(end, (column + 1) * rows);
+        add(column, start - column * rows, stop - column * rows);
+        start = stop;
+      }
+    }
+    position = end;
+  });
+  const empty = left >= right;
+  return {
+    at: Int32Array.from(found),
+    left: empty ? 0 : left,
+    top: empty ? 0 : top,
+    width: empty ? 0 : right - left,
+    height: empty ? 0 : bottom - top,
+  };
+}
+
+/** Blend a mask over the pixels of a layer: its inside at `opacity`, its outline strongly. */
+export function paint(
+  layer: ImageData,
+  { at, left, top, width, height }: Segments,
+  [red, green, blue]: [number, number, number],
+  opacity: number,
+): void {
+  const inside = new Uint8Array((width + 2) * (height + 2));
+  const stride = width + 2;
+  for (let place = 0; place < at.length; place += 3) {
+    const start = (at[place + 1]! - top + 1) * stride + at[place]! - left + 1;
+    const rows = at[place + 2]! - at[place + 1]!;
+    for (let row = 0, cell = start; row < rows; row++, cell += stride) inside[cell] = 1;
+  }
+  const pixels = layer.data;
+  for (let place = 0; place < at.length; place += 3) {
+    const x = at[place]!;
+    for (let y = at[place + 1]!; y < at[place + 2]!; y++) {
+      const cell = (y - top + 1) * stride + x - left + 1;
+      const whole = inside[cell - 1]! & inside[cell + 1]! & inside[cell - stride]! & inside[cell + stride]!;
+      const alpha = whole ? opacity : Math.max(opacity, 0.85);
+      const pixel = 4 * (y * layer.width + x);
+      const below = pixels[pixel + 3]! / 255;
+      const total = alpha + below * (1 - alpha);
+      const share = alpha / total;
+      pixels[pixel] = red * share + pixels[pixel]! * (1 - share);
+      pixels[pixel + 1] = green * share + pixels[pixel + 1]! * (1 - share);
+      pixels[pixel + 2] = blue * share + pixels[pixel + 2]! * (1 - share);
+      pixels[pixel + 3] = 255 * total;
+    }
+  }
+}

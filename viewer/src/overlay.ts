@@ -1,0 +1,170 @@
+/** What is drawn on the picture: masks, boxes, skeletons. */
+
+import { channels, colorOf } from "./colors";
+import { paint, segmentsOf, type Segments } from "./masks";
+import shared from "./shared.json";
+import type { Found, Keypoint, Reply } from "./types";
+
+const LAYER_SIDE = 1600;
+const MOST_WORK = 80_000_000; // pixels of all masks' boxes that may be painted when a filter changes
+const OPACITY = 0.4;
+const MIDDLE = "rgb(245, 245, 245)";
+const BONES = [...shared.body, ...shared.hand] as [string, string][];
+
+/** All visible masks on one canvas, painted when the objects change and only copied when the view moves. */
+export class MaskLayer {
+  private readonly canvas = document.createElement("canvas");
+  private readonly segments = new Map<Found, Segments>();
+  private shown: readonly Found[] | undefined;
+  private reply: Reply | undefined;
+
+  /** Give the canvas with the masks of `objects`, or nothing where there are none. */
+  paint(reply: Reply, objects: readonly Found[]): HTMLCanvasElement | undefined {
+    if (reply !== this.reply) this.start(reply);
+    if (objects !== this.shown) {
+      this.shown = objects;
+      this.canvas.width = this.canvas.width; // clears it
+      const masked = objects.filter((found) => found.mask);
+      if (masked.length) {
+        const context = this.canvas.getContext("2d")!;
+        const pixels = context.createImageData(this.canvas.width, this.canvas.height);
+        // Large ones first, so that small ones lie on top.
+        const order = masked.toSorted((a, b) => area(b) - area(a));
+        for (const found of order) paint(pixels, this.of(found), channels(colorOf(found.label)), OPACITY);
+        context.putImageData(pixels, 0, 0);
+      }
+    }
+    return objects.some((found) => found.mask) ? this.canvas : undefined;
+  }
+
+  private start(reply: Reply): void {
+    this.reply = reply;
+    this.shown = undefined;
+    this.segments.clear();
+    const side = Math.min(LAYER_SIDE, Math.max(reply.width, reply.height));
+    const all = reply.objects.reduce((sum, found) => sum + (found.mask ? area(found) : 0), 0);
+    const fit = side / Math.max(reply.width, reply.height);
+    const scale = Math.min(fit, Math.sqrt(MOST_WORK / Math.max(1, all)));
+    this.canvas.width = Math.max(1, Math.round(reply.width * scale));
+    this.canvas.height = Math.max(1, Math.round(reply.height * scale));
+  }
+
+  private of(found: Found): Segments {
+    let segments = this.segments.get(found);
+    if (!segments) {
+      segments = segmentsOf(found.mask!, this.canvas.width, this.canvas.height);
+      this.segments.set(found, segments);
+    }
+    return segments;
+  }
+}
+
+export function area(found: Found): number {
+  const [x1, y1, x2, y2] = found.bbox;
+  return Math.max(0, x2 - x1) * Math.max(0, y2 - y1);
+}
+
+/** Stroke the boxes of a label at once: a dark halo under the colour, so that they stand out on any picture. */
+export function drawBoxes(
+  context: CanvasRenderingContext2D,
+  objects: readonly Found[],
+  view: { scale: number; x: number; y: number },
+  width: number,
+  height: number,
+  line = 2,
+): void {
+  const byColor = new Map<string, Path2D>();
+  const all = new Path2D();
+  for (const found of objects) {
+    const x1 = found.bbox[0] * view.scale + view.x;
+    const y1 = found.bbox[1] * view.scale + view.y;
+    const x2 = found.bbox[2] * view.scale + view.x;
+    const y2 = found.bbox[3] * view.scale + view.y;
+    if (x1 > width || y1 > height || x2 < 0 || y2 < 0) continue;
+    const color = colorOf(found.label);
+    let path = byColor.get(color);
+    if (!path) byColor.set(color, (path = new Path2D()));
+    path.rect(x1, y1, x2 - x1, y2 - y1);
+    all.rect(x1, y1, x2 - x1, y2 - y1);
+  }
+  context.lineJoin = "round";
+  context.lineWidth = line + 2;
+  context.strokeStyle = "rgba(0, 0, 0, 0.45)";
+  context.stroke(all);
+  context.lineWidth = line;
+  for (const [color, path] of byColor) {
+    context.strokeStyle = color;
+    context.stroke(path);
+  }
+}
+
+/** Draw bones and joints: left and right in different colours, hidden joints hollow, absent ones not at all. */
+export function drawSkeleton(
+  context: CanvasRenderingContext2D,
+  points: readonly Keypoint[],
+  view: { scale: number; x: number; y: number },
+): void {
+  const named = new Map(points.filter((point) => visibility(point) > 0).map((point) => [point.name, point]));
+  const at = (point: Keypoint): [number, number] => [point.x * view.scale + view.x, point.y * view.scale + view.y];
+  const size = thickness([...named.values()], view.scale);
+  const rim = size > 1 ? 1.5 : 0;
+  context.lineCap = "round";
+  for (const [from, to] of BONES) {
+    const a = named.get(from);
+    const b = named.get(to);
+    if (!a || !b) continue;
+    context.beginPath();
+    context.moveTo(...at(a));
+    context.lineTo(...at(b));
+    if (rim) {
+      context.lineWidth = size + rim;
+      context.strokeStyle = "rgba(0, 0, 0, 0.5)";
+      context.stroke();
+    }
+    context.lineWidth = size;
+    context.strokeStyle = boneColor(from, to);
+    context.stroke();
+  }
+  if (!rim) return; // too small for points
+  for (const point of named.values()) {
+    context.beginPath();
+    context.arc(...at(point), 1.2 * size, 0, 2 * Math.PI);
+    context.lineWidth = Math.min(1.5, 0.5 * size);
+    context.fillStyle = visibility(point) === 1 ? "rgba(0, 0, 0, 0.55)" : colorOfPoint(point.name);
+    context.fill();
+    context.strokeStyle = visibility(point) === 1 ? colorOfPoint(point.name) : "rgba(0, 0, 0, 0.7)";
+    context.stroke();
+  }
+}
+
+/** How thick bones are on screen: in proportion to the body, between what can be seen and what would hide it. */
+function thickness(points: readonly Keypoint[], scale: number): number {
+  const xs = points.map((point) => point.x);
+  const ys = points.map((point) => point.y);
+  const size = scale * Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+  return Math.max(1, Math.min(4, 0.013 * size));
+}
+
+/** Judge a point as `dinox_mcp/keypoints.py` does: 0 not there, 1 hidden, 2 seen. */
+export function visibility(point: Keypoint): number {
+  if (point.score !== undefined && point.score < shared.leastPointScore) return 0;
+  return point.visibility ?? 2;
+}
+
+/** The colour of a point: the person's own left and right told apart, and the fingers of a hand. */
+function colorOfPoint(name: string): string {
+  if (name.startsWith("left_")) return css(shared.left);
+  if (name.startsWith("right_")) return css(shared.right);
+  const finger = (shared.fingers as Record<string, number[]>)[name.slice(0, Math.max(0, name.lastIndexOf("_")))];
+  return finger ? css(finger) : MIDDLE;
+}
+
+function boneColor(from: string, to: string): string {
+  const a = colorOfPoint(from);
+  const b = colorOfPoint(to);
+  return a === MIDDLE || a === b ? b : MIDDLE;
+}
+
+function css([red, green, blue]: number[]): string {
+  return `rgb(${red}, ${green}, ${blue})`;
+}
