@@ -75,8 +75,8 @@ class Asker:
     ) -> Answer:
         """Tell more about boxes: what `include` asks for, and detection has not given.
 
-        Text alone is read by the embedded backend, which is free and private, as is text that the backend has no way
-        to read; the answer's notes say who did what.
+        Text is read by the embedded backend, which is free and private, unless captions or categories are asked for
+        too and the backend reads along; the answer's notes say who did what.
 
         Raises:
             UnsupportedError: the backend cannot, and who can.
@@ -84,10 +84,9 @@ class Asker:
         """
         backend = self._backends.get(name)
         wanted = frozenset(include)
-        own = wanted & backend.capabilities().describes
-        if own == {"text"} or (wanted - own) == {"text"}:
-            own -= {"text"}
-        shares = {name: own, READER: wanted - own} if name != READER else {name: wanted}
+        reads = {"caption", "category"} & wanted and "text" in backend.capabilities().describes
+        for_reader = frozenset[Output]() if reads else wanted & {"text"}
+        shares = {name: wanted} if name == READER else {name: wanted - for_reader, READER: for_reader}
         notes: list[str] = []
         cached = True
         for who, share in shares.items():

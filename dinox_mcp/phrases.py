@@ -1,6 +1,7 @@
 """Sentences that callers write, and the noun phrases in them."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from dinox_mcp.errors import InputError
 
@@ -55,9 +56,11 @@ def _chunks(caption: str) -> Iterator[str]:
 
     chunk: list[tuple[str, str]] = []
     opened = False  # by an article or the like, and without a noun so far: "the parked ...", "a stop ..."
-    for word, tag in [*tagged(caption), (".", ".")]:
+    words = [*tagged(caption), (".", ".")]
+    for (word, tag), (_, following) in pairwise([*words, (".", ".")]):
         quantifies = word.casefold() in _QUANTIFIERS
-        if not quantifies and (tag.startswith(_MODIFIERS) or (tag.startswith("VB") and opened)):
+        verb = tag == "NNS" and following in _OPENERS and bool(chunk)  # "a dog chases the cat" has no "dog chases"
+        if not (quantifies or verb) and (tag.startswith(_MODIFIERS) or (tag.startswith("VB") and opened)):
             chunk.append((word, tag))
             opened = opened and not tag.startswith("NN")
         else:

@@ -3,13 +3,14 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from PIL import Image
 
 from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 DOG = Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
 CAT = Detection(label="cat", bbox=(70.0, 10.0, 95.0, 40.0), score=0.4)
@@ -46,6 +47,34 @@ class FakeBackend:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+@dataclass
+class TellingBackend(FakeBackend):
+    """A fake that also tells of boxes, in its own words, and makes embeddings of examples."""
+
+    able: Capabilities = field(
+        default_factory=lambda: Capabilities(
+            answers=frozenset(get_args(Need)), describes=frozenset({"caption", "category", "text"})
+        )
+    )
+    told: list[tuple[Sequence[Detection], frozenset[Output]]] = field(default_factory=list)
+
+    async def describe(
+        self,
+        image: Picture,  # noqa: ARG002 - it never looks
+        objects: Sequence[Detection],
+        include: frozenset[Output],
+        call: Call,
+    ) -> Detections:
+        self.told.append((objects, include))
+        await call.progress(0.5, "writing")
+        more = [one.model_copy(update={name: f"{name} of {one.label}" for name in include}) for one in objects]
+        return Detections(model="teller-1", objects=tuple(more))
+
+    async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
+        self.asked.append((image, request, call))
+        return Embedding(backend=self.name, model="fake-1", data="AAAA")
 
 
 def png(width: int = 100, height: int = 100, color: str = "white") -> bytes:

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from dinox_mcp import masks, tiling
+from dinox_mcp.geometry import Box
+from dinox_mcp.schema import Detection, Keypoint
+from dinox_mcp.tiling import Tile
+from tests.fakes import picture
+
+SIZE = (1000, 600)
+LEFT, RIGHT = (0, 0, 556, 600), (444, 0, 1000, 600)
+
+
+def seen(label: str, bbox: Box, score: float = 0.5) -> Detection:
+    return Detection(label=label, bbox=bbox, score=score)
+
+
+def merged(
+    whole: list[Detection], left: list[Detection], right: list[Detection], iou_threshold: float = 0.8
+) -> list[tuple[str, Box]]:
+    blank = picture(1, 1)
+    parts = [(Tile(blank, LEFT), left), (Tile(blank, RIGHT), right)]
+    return [(found.label, found.bbox) for found in tiling.merge(whole, parts, SIZE, iou_threshold)]
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles", "columns", "rows"),
+    [
+        ((4000, 3000), 2, 2, 2),
+        ((4000, 1000), 3, 3, 1),
+        ((1000, 4000), 4, 1, 4),
+        ((100, 100), 3, 3, 3),
+        ((9, 1), 2, 2, 1),
+    ],
+)
+def test_tiles_are_about_square_and_cover_the_picture(
+    size: tuple[int, int], tiles: int, columns: int, rows: int
+) -> None:
+    frames = tiling.frames(*size, tiles)
+    assert len(frames) == columns * rows
+    covered = np.zeros(size[::-1], np.bool_)
+    for left, top, right, bottom in frames:
+        covered[top:bottom, left:right] = True
+    assert covered.all()
+
+
+def test_neighbouring_tiles_share_a_fifth_of_their_side() -> None:
+    (_, _, right, _), (left, *_) = tiling.frames(1800, 900, 2)
+    assert (right - left) / right == pytest.approx(tiling.OVERLAP, abs=0.01)
+
+
+def test_a_tile_is_a_picture_of_its_part() -> None:
+    tile = tiling.cut(picture(100, 50, "red"), 2)[1]
+    assert (tile.picture.width, tile.picture.height) == (tile.frame[2] - tile.frame[0], 50)
+    assert tile.picture.rgb().getpixel((3, 3)) == (255, 0, 0)
+
+
+def test_what_a_tile_saw_is_told_in_pixels_of_the_picture() -> None:
+    assert merged([], [], [seen("bolt", (100, 10, 130, 40))]) == [("bolt", (544, 10, 574, 40))]
+
+
+def test_a_thing_that_all_looks_saw_is_one() -> None:
+    whole = [seen("bolt", (501, 10, 530, 41))]
+    assert merged(whole, [seen("bolt", (500, 10, 530, 40))], [seen("bolt", (56, 10, 86, 40))]) == [
+        ("bolt", (500, 10, 530, 40))
+    ]
+
+
+def test_a_piece_gives_way_to_the_whole_thing() -> None:
+    piece, whole = seen("plank", (460, 10, 556, 40), 0.9), seen("plank", (16, 10, 256, 40), 0.4)
+    assert merged([], [piece], [whole]) == [("plank", (460, 10, 700, 40))]
+
+
+def test_a_long_thing_that_the_whole_picture_shows_is_one() -> None:
+    pieces = [seen("plank", (100, 10, 556, 40), 0.9)], [seen("plank", (0, 10, 456, 40), 0.9)]
+    assert merged([seen("plank", (100, 10, 900, 40), 0.3)], *pieces) == [("plank", (100, 10, 900, 40))]
+
+
+def test_halves_that_only_tiles_saw_are_joined() -> None:
+    halves = [seen("plank", (100, 10, 556, 40), 0.9)], [seen("plank", (0, 11, 456, 41), 0.8)]
+    assert merged([], *halves) == [("plank", (100, 10, 900, 41))]
+
+
+def test_halves_of_two_things_above_each_other_are_not_joined() -> None:
+    halves = [seen("plank", (100, 10, 556, 40))], [seen("plank", (0, 110, 456, 140))]
+    assert len(merged([], *halves)) == 2
+
+
+def test_what_one_look_told_apart_stays_apart() -> None:
+    twins = [seen("bolt", (10, 10, 40, 40)), seen("bolt", (12, 10, 42, 40))]
+    assert len(merged([], twins, [])) == 2
+    assert len(merged(twins, [], [])) == 2
+
+
+def test_things_of_other_labels_stay_apart() -> None:
+    assert len(merged([seen("bolt", (10, 10, 40, 40))], [seen("nut", (10, 10, 40, 40))], [])) == 2
+
+
+def test_the_best_come_first() -> None:
+    whole, left, right = ([seen(label, (9, 9, 50, 50), score)] for label, score in (("a", 0.3), ("b", 0.8), ("c", 0.5)))
+    assert [label for label, _ in merged(whole, left, right)] == ["b", "c", "a"]
+
+
+def test_masks_and_keypoints_come_along() -> None:
+    bits = np.zeros((600, 556), np.bool_)
+    bits[10:40, 100:130] = True
+    found = seen("man", (100, 10, 130, 40)).model_copy(
+        update={"mask": masks.encode(bits), "keypoints": (Keypoint(name="nose", x=110, y=20),)}
+    )
+    (moved,) = tiling.merge([], [(Tile(picture(1, 1), RIGHT), [found])], SIZE, 0.8)
+    assert moved.keypoints[0].x == 554
+    assert moved.mask is not None
+    assert masks.window(moved.mask)[:2] == (544, 10)
+    assert moved.mask.size == (600, 1000)
+
+
+def test_the_mask_of_two_halves_is_both() -> None:
+    left, right = np.zeros((600, 556), np.bool_), np.zeros((600, 556), np.bool_)
+    left[10:40, 100:], right[10:40, :456] = True, True
+    first, second = seen("plank", (100, 10, 556, 40)), seen("plank", (0, 10, 456, 40))
+    halves = [
+        (Tile(picture(1, 1), LEFT), [first.model_copy(update={"mask": masks.encode(left)})]),
+        (Tile(picture(1, 1), RIGHT), [second.model_copy(update={"mask": masks.encode(right)})]),
+    ]
+    (plank,) = tiling.merge([], halves, SIZE, 0.8)
+    assert plank.mask is not None
+    assert masks.area(plank.mask) == 800 * 30
