@@ -192,7 +192,7 @@ def _probe() -> "tuple[list[torch.Tensor], float]":
     pairs = [[torch.randn(shape, generator=generator) for shape in pair] for pair in shapes]
     with torch.inference_mode():
         products = [one @ two for one, two in pairs]
-        return products, min(_seconds(lambda: [one @ two for one, two in pairs]) for _ in range(3))
+        return products, min(seconds(lambda: [one @ two for one, two in pairs]) for _ in range(3))
 
 
 def _tolerance(product: "torch.Tensor") -> float:
@@ -200,7 +200,8 @@ def _tolerance(product: "torch.Tensor") -> float:
     return 1e-5 * float(product.abs().max())
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """Measure how long something takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Hashable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -92,23 +92,31 @@ class Checkpoint:
         Raises:
             BackendError: it does not load; the message says why.
         """
-        from dinox_mcp.backends.local import checkpoint, device
         from dinox_mcp.backends.local.hub import title
 
-        if self._device.kind == "cpu":
-            device.tune_cpu()
-        adapter = checkpoint.load(self._folder, self._device, self._role)
-        usual = "float32" if self._device.kind != "cuda" else "bfloat16"
-        notes = () if self._device.precision == usual else (f"computed in {self._device.precision}",)
+        adapter, used, notes = self._load()
         name = title(self._source, self._folder)
         return Loaded(
             adapter=adapter,
             name=name,
-            fingerprint=_fingerprint(self._folder, self._device.precision),
-            batch=_CUDA_BATCH if self._device.kind == "cuda" else 1,
+            fingerprint=_fingerprint(self._folder, used.precision),
+            batch=_CUDA_BATCH if used.kind == "cuda" else 1,
             notes=notes,
             signature=name if self._source.repo else f"{name}#{_fingerprint(self._folder, '')[:8]}",
         )
+
+    def _load(self) -> "tuple[Any, Device, tuple[str, ...]]":
+        """Give the adapter, what it computes in, and a note where that is not the usual."""
+        from dinox_mcp.backends.local import checkpoint, device, precision
+
+        wanted = self._device
+        if wanted.kind == "cpu":
+            device.tune_cpu()
+            if wanted.precision != "float32" and self._role == "objects":
+                return precision.load_checked(partial(checkpoint.load, self._folder), wanted)
+        usual = "bfloat16" if wanted.kind == "cuda" else "float32"
+        notes = () if wanted.precision == usual else (f"computed in {wanted.precision}",)
+        return checkpoint.load(self._folder, wanted, self._role), wanted, notes
 
     def trim(self) -> None:
         """Give freed memory back to the system and the GPU."""
