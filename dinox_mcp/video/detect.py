@@ -1,0 +1,130 @@
+"""The way of a video through a call: read, ask about key frames, track, draw, sum up."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Unpack
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp import requests
+from dinox_mcp.errors import InputError, UnsupportedError
+from dinox_mcp.output import stem_of
+from dinox_mcp.requests import Options
+from dinox_mcp.schema import DetectionRequest, Output
+from dinox_mcp.store import new_result_id
+from dinox_mcp.video.sampling import EVERY_S
+from dinox_mcp.video.schema import VideoResult
+
+if TYPE_CHECKING:
+    from dinox_mcp.detector import Detector
+    from dinox_mcp.video.output import Place
+
+_AT_A_TIME = 2
+_KEPT = 10
+_WORDS: frozenset[Output] = frozenset({"caption", "category", "text"})
+
+
+class VideoDetector:
+    """Finds objects in videos with a detector of pictures.
+
+    Without a folder to write to, files lie in a temporary one, those of the last ten calls, until `close`.
+    """
+
+    def __init__(self, detector: "Detector") -> None:
+        self._detector = detector
+        self._turns = anyio.Semaphore(_AT_A_TIME)
+        self._scratch: TemporaryDirectory[str] | None = None
+        self._recent: list[Path] = []
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    async def detect(
+        self,
+        video: str,
+        prompts: str | Sequence[str] | None = None,
+        *,
+        every_s: float = EVERY_S,
+        max_calls: int | None = None,
+        start_s: float = 0,
+        end_s: float | None = None,
+        folder: Path | None = None,
+        stem: str | None = None,
+        save: bool = True,
+        stopped: Callable[[VideoResult], None] = lambda _: None,
+        **options: Unpack[Options],
+    ) -> VideoResult:
+        """Find things in a video, and follow them.
+
+        The backend is asked about key frames `every_s` seconds apart, or further, so that `max_calls` (by default, and
+        at most, `video_max_calls` of the settings) are enough; how many it will be is told as progress before the
+        first. Between them things are followed in the pixels. `video` is the path of a file; `start_s` and `end_s`
+        choose a part of it. With `save`, the annotated video, its objects frame by frame, a contact sheet and the
+        answer are written into `folder`, by default the output folder of the settings, under names that begin with
+        `stem`. Of `include`, words are answered for each track: caption, category, text.
+
+        When the call is cancelled, it stops within a frame, finishes the files, and gives `stopped` the answer so far.
+        When the backend fails after it answered once, the answer so far is returned, and says so.
+
+        Raises:
+            InputError: an argument or the video is wrong.
+            BackendError: the backend cannot answer.
+            SettingsError: the folder cannot be written.
+        """
+        from dinox_mcp.video.run import Run, opened
+
+        request = requests.request(prompts, options)
+        settings = self._detector.settings
+        most = _calls(max_calls, settings.video_max_calls)
+        backend = self._check(request, options)
+        async with self._turns:
+            with await anyio.to_thread.run_sync(partial(opened, video, settings, every_s, most, start_s, end_s)) as job:
+                result_id = new_result_id()
+                place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
+                return await Run(self._detector, job, request, options, backend, result_id, place, stopped).result()
+
+    def _check(self, request: DetectionRequest, options: Options) -> str:
+        """Refuse what no track can hold, and what takes a second call for each key frame."""
+        name = self._detector.backends.choose(
+            caller_has_key=requests.caller_of(options).api_key is not None, model=request.model
+        )
+        if unfit := sorted(request.include - _WORDS):
+            raise InputError(
+                f"include is {', '.join(unfit)}: of a video there are boxes, caption, category and text; "
+                "ask detect_objects about a picture of it for the rest"
+            )
+        able = self._detector.backends.get(name).capabilities(request.model).outputs
+        if missing := sorted(request.include - able):
+            raise UnsupportedError(
+                f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
+                "leave it out, and ask describe_regions about a picture of it"
+            )
+        return name
+
+    def _place(self, folder: Path | None, stem: str) -> "Place":
+        from dinox_mcp.video.output import Place
+
+        folder = folder or self._detector.settings.output_folder
+        if folder is None:
+            self._scratch = self._scratch or TemporaryDirectory(prefix="dinox-mcp-video-", ignore_cleanup_errors=True)
+            folder = Path(self._scratch.name) / stem
+            self._recent.append(folder)
+            for old in self._recent[:-_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+            del self._recent[:-_KEPT]
+        return Place(folder, stem)
+
+
+def _calls(wanted: int | None, allowed: int) -> int:
+    if wanted is None:
+        return allowed
+    if not 1 <= wanted <= allowed:
+        raise InputError(f"max_calls is {wanted}; choose 1 to {allowed}, or raise DINOX_MCP_VIDEO_MAX_CALLS")
+    return wanted

@@ -1,0 +1,356 @@
+"""One call on its way: what is decoded, asked, followed and drawn at the same time, and what is left when it stops."""
+
+import time as clocks
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from anyio import from_thread
+from PIL import Image
+
+from dinox_mcp import requests
+from dinox_mcp.asking import Answer
+from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.drawing.encode import encode_jpeg
+from dinox_mcp.errors import BackendError, ImageError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.sources import shorten
+from dinox_mcp.requests import Options
+from dinox_mcp.schema import Detection, DetectionRequest, count_labels
+from dinox_mcp.settings import Settings
+from dinox_mcp.video import flow, sampling, summary
+from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet, clock
+from dinox_mcp.video.frames import Pixels, Reader
+from dinox_mcp.video.looks import looks
+from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
+from dinox_mcp.video.scan import Limits, Scan, scan
+from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
+from dinox_mcp.video.source import VideoFile, open_video
+from dinox_mcp.video.tracking import SURE, Path, Tracker
+
+if TYPE_CHECKING:
+    from dinox_mcp.detector import Detector
+
+_QUALITY = 90
+T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
+Work = Callable[[], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A video that is open, what it is, and which frames are asked about."""
+
+    video: VideoFile
+    scan: Scan
+    plan: sampling.Plan
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.video.file.close()
+
+
+class KeyFrame(NamedTuple):
+    """A frame to ask about, and the grey frames that lead to it from the one before, that one too."""
+
+    time: float
+    picture: Picture
+    image: Image.Image
+    times: list[float]
+    grays: list[Pixels]
+
+
+def opened(source: str, settings: Settings, every_s: float, most: int, start_s: float, end_s: float | None) -> Job:
+    """Open a video, and plan what is asked of it. Blocks: call it in a thread.
+
+    Raises:
+        InputError: an argument or the video is wrong.
+    """
+    video = open_video(source, settings)
+    try:
+        found = scan(video, Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s), _pause)
+        return Job(video, found, sampling.plan(found.times, every_s, most))
+    except BaseException:
+        video.file.close()
+        raise
+
+
+@dataclass
+class Run:
+    """Carries out one job; `result` may be awaited once."""
+
+    detector: "Detector"
+    job: Job
+    request: DetectionRequest
+    options: Options
+    backend: str
+    result_id: str
+    place: Place | None
+    stopped: Callable[[VideoResult], None]
+    asked: list[float] = field(default_factory=list)
+    made: int = 0
+    model: str = ""
+    notes: dict[str, None] = field(default_factory=dict)
+    unsearched: set[str] = field(default_factory=set)
+    files: VideoFiles = field(default_factory=VideoFiles)
+
+    def __post_init__(self) -> None:
+        plan, found = self.job.plan, self.job.scan
+        self._keys = [found.times[key] for key in plan.keys]
+        self._tracker = Tracker(plan.every_s, single=len(plan.keys) == 1)
+        self._reach = plan.every_s / 2
+        self._sheet = Sheet(found.size)
+        most = min(SHEET_FRAMES, len(self._keys))
+        self._shown = {round(at * (len(self._keys) - 1) / max(1, most - 1)) for at in range(most)}
+        self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
+        self._began = clocks.monotonic()
+        self._output: Output | None = None
+        self._grays: tuple[list[float], list[Pixels]] = [], []
+
+    async def result(self) -> VideoResult:
+        """Do the job.
+
+        Raises:
+            BackendError: the backend cannot answer, not even once.
+            ImageError: no frame can be decoded.
+            SettingsError: the folder cannot be written.
+        """
+        scan_, plan = self.job.scan, self.job.plan
+        await self._tell(
+            0.0,
+            f"{len(plan.keys)} key frames of {scan_.duration_s:.1f} s of video, one every {plan.every_s:.2g} s: "
+            f"{len(plan.keys)} calls to the backend {self.backend} at most",
+        )
+        complete = False
+        try:
+            if self.place is not None:
+                self._output = await self._thread(partial(Output, self.place, self.job.video, scan_, plan.keys))
+            with await self._thread(partial(Reader, self.job.video, scan_)) as reader:
+                complete = await self._ask_all(reader)
+            if complete:
+                await self._draw(len(self._keys) - 1, last=True)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                result = await self._finished(complete=False)
+            if isinstance(error, anyio.get_cancelled_exc_class()) and self.asked:
+                self.stopped(result)
+            raise
+        return await self._finished(complete=complete)
+
+    async def _ask_all(self, reader: Reader) -> bool:
+        """Ask about one key frame after the other, while the frames before are drawn and those after decoded."""
+        frame = await self._thread(partial(self._next, reader, 0))
+        for number in range(len(self._keys)):
+            if frame is None:
+                self._note(f"frames after {clock(self.asked[-1])} cannot be decoded" if self.asked else "")
+                break
+            more = number + 1 < len(self._keys)
+            jobs = _together(
+                partial(self._ask, number, frame),
+                partial(self._follow, frame),
+                partial(self._draw, number - 1 - self._tracker.patience),
+                partial(self._thread, partial(self._next, reader, number + 1)) if more else _nothing,
+            )
+            try:
+                answer, followed, upcoming = await jobs
+            except BackendError as error:
+                if not self.asked:
+                    raise
+                self._note(f"stopped at {clock(frame.time)} by an error of the backend: {error}")
+                return False
+            self._learn(frame, answer, followed)
+            frame = upcoming
+        if not self.asked:
+            raise ImageError(f"'{shorten(self.job.video.name)}' has no frame that can be decoded; pass an intact file")
+        if reader.damaged:
+            self._note(f"{reader.damaged} damaged parts of the file were left out")
+        return True
+
+    async def _ask(self, number: int, frame: KeyFrame) -> Answer:
+        total = len(self._keys)
+        left = ""
+        if number:
+            seconds = (clocks.monotonic() - self._began) / number * (total - number)
+            left = f", about {clock(seconds)} left" if seconds >= 1 else ""
+        where = f"key frame {number + 1} of {total} at {clock(frame.time)}{left}"
+
+        async def progress(part: float, message: str) -> None:
+            await self._tell((number + part) / total, f"{where}: {message}")
+
+        await self._tell(number / total, where)
+        who: Options = {**self.options, "progress": progress}
+        return await self.detector.ask(frame.picture, self.request, caller=requests.caller_of(who), progress=progress)
+
+    async def _follow(self, frame: KeyFrame) -> list[Path | None]:
+        """Follow the tracks that were seen at the key frame before."""
+        boxes = [trail.points[-1][1] if not trail.missed else None for trail in self._tracker.active]
+        if len(frame.grays) < 2 or not any(boxes):  # noqa: PLR2004 - from one to the next
+            return [None] * len(boxes)
+        paths = await self._thread(partial(flow.follow, frame.times, frame.grays, boxes, self.job.scan.size, _pause))
+        return list(paths)
+
+    async def _draw(self, settled: int, *, last: bool = False) -> None:
+        """Draw what is known for certain: up to a key frame after which no track can come back any more."""
+        if settled < 0:
+            return
+        self._tracker.settle(settled)
+        if self._output is None:
+            return
+        time = self.job.scan.times[-1] if last else self._keys[settled]
+        trails = [trail for trail in self._tracker.trails() if trail.id is not None]
+        await self._thread(partial(self._output.draw, time, trails, self._reach, _pause))
+        for trail in trails:
+            trail.forget(time)
+
+    def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
+        found = answer.found
+        surest = sorted(found.objects, key=_certainty, reverse=True)[: requests.max_objects(self.options)]
+        if len(surest) < len(found.objects):
+            self._note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
+        seen = looks(np.asarray(frame.image), [one.bbox for one in surest])
+        self._tracker.step(frame.time, surest, seen, followed)
+        if len(self.asked) in self._shown:
+            self._sheet.keep(frame.time, frame.image)
+        self.asked.append(frame.time)
+        self.made += not answer.cached
+        self.model = found.model
+        self.unsearched.update(found.unsearched)
+        for note in found.notes:
+            self._note(note)
+
+    def _next(self, reader: Reader, number: int) -> KeyFrame | None:
+        """Decode on to a key frame. Blocks."""
+        size, time = self.job.scan.size, self._keys[number]
+        times, grays = self._grays
+        keys = self.job.plan.keys
+        stride = -(-(keys[number] - keys[number - 1] if number else 1) // flow.MOST)
+        small = flow.gray_size(size)
+        frame = None
+        for frame in reader.until(time, _pause):
+            is_key = frame.time >= time - 1e-3
+            if not is_key and number and frame.number % stride == 0:
+                times.append(frame.time)
+                grays.append(frame.gray(small))
+        if frame is None or frame.time < time - 1e-3:
+            return None
+        times.append(frame.time)
+        grays.append(frame.gray(small))
+        self._grays = times[-1:], grays[-1:]
+        image = Image.fromarray(frame.rgb(size))
+        source = f"{self.job.video.name}#t={frame.time:.3f}"
+        return KeyFrame(frame.time, Picture.from_bytes(encode_jpeg(image, _QUALITY), source), image, times, grays)
+
+    async def _finished(self, *, complete: bool) -> VideoResult:
+        return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
+
+    def _finish(self, *, complete: bool) -> VideoResult:
+        """Close the files, draw the sheet, and sum up. Blocks."""
+        self._tracker.settle(len(self._keys))
+        drawn = self._output.drawn if self._output else 0
+        files = self._output.close() if self._output else VideoFiles()
+        trails = [trail for trail in self._tracker.trails() if trail.id is not None]
+        if self._output and self.job.scan.sound:
+            self._note("the annotated video has no sound")
+        if not complete and self.asked:
+            shown = f"; the annotated video has its first {drawn} frames" if self._output else ""
+            self._note(f"stopped after key frame {len(self.asked)} of {len(self._keys)}{shown}")
+        if self._sheet.kept and self.place is not None:
+            settings = self.detector.settings
+            data = self._sheet.draw(trails, self._reach, settings.preview_max_side, settings.preview_max_bytes)
+            files = files.model_copy(update={"sheet": write_sheet(self.place, data)})
+        self.files = files
+        result = self._summed_up(complete=complete)
+        return write_answer(self.place, result) if self.place is not None and self.asked else result
+
+    def _summed_up(self, *, complete: bool) -> VideoResult:
+        scan_, plan, tracker = self.job.scan, self.job.plan, self._tracker
+        until = scan_.times[-1] if complete or not self.asked else self.asked[-1]
+        times = [time for time in scan_.times if time <= until]
+        tracks = summary.tracks(tracker.trails(), times, self._reach, scan_.size)
+        asked = [one for one in requests.labels_of(self.request) if one not in self.unsearched]
+        counts = count_labels((Detection(label=one.label, bbox=one.path.start) for one in tracks), asked)
+        labels = list(counts)
+        moments = summary.timeline(tracker.trails(), self.asked, self._reach, labels)
+        if tracker.dropped:
+            self._note(
+                f"{tracker.dropped} sightings below a score of {SURE} in a single key frame were taken for mistakes"
+            )
+        return VideoResult(
+            result_id=self.result_id,
+            backend=self.backend,
+            model=self.model,
+            video=VideoInfo(
+                source=self.job.video.name,
+                width=scan_.size[0],
+                height=scan_.size[1],
+                duration_s=round(scan_.duration_s, 3),
+                fps=round(scan_.fps, 3),
+                frames=len(scan_.times),
+                rotation=scan_.rotation,
+            ),
+            request=self.request,
+            every_s=round(plan.every_s, 3),
+            tracks=tracks,
+            counts=counts,
+            peaks=summary.peaks(moments, labels),
+            timeline=tuple(moments),
+            calls=Calls(planned=len(plan.keys), made=self.made, memory=len(self.asked) - self.made),
+            complete=complete,
+            files=self.files,
+            notes=(*scan_.notes, *self.notes),
+        )
+
+    def _note(self, text: str) -> None:
+        if text:
+            self.notes[text] = None
+
+    async def _tell(self, part: float, message: str) -> None:
+        progress: Progress = self.options.get("progress", silent)
+        await progress(part, message)
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+def _pause() -> None:
+    """Stop a thread whose call was cancelled."""
+    from_thread.check_cancelled()
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _together(ask: Work[T], follow: Work[U], draw: Work[None], decode: Work[V]) -> tuple[T, U, V]:
+    """Do four things at once; the first error stops the others and comes out as it is."""
+    answers: dict[int, Any] = {}
+    problems: list[Exception] = []
+
+    async def do(place: int, work: Work[object]) -> None:
+        try:
+            answers[place] = await work()
+        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
+            problems.append(error)
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        works: tuple[Work[object], ...] = (ask, follow, decode, draw)
+        for place, work in enumerate(works):
+            group.start_soon(do, place, work)
+    if problems:
+        raise problems[0]
+    return answers[0], answers[1], answers[2]
+
+
+def _certainty(found: Detection) -> float:
+    return 1.0 if found.score is None else found.score
