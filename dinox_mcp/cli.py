@@ -18,6 +18,7 @@ examples:
   dinox-mcp serve --transport http --port 8000    serve http://127.0.0.1:8000/mcp
   dinox-mcp detect photo.jpg person "red car" --out annotated.jpg
   dinox-mcp detect 'shelf/*.jpg' box --out annotated/ --json
+  dinox-mcp detect photo.jpg person --open        look at it in the browser
   dinox-mcp pull fast                             download a model for the local backend
 
 environment:
@@ -117,6 +118,8 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
         "words", nargs="+", type=_word, metavar="PICTURE_OR_PROMPT", help="pictures, and what to look for in them"
     )
     detect.add_argument("--out", metavar="PATH", help="write the annotated picture here: a .jpg, a .png, or a folder")
+    detect.add_argument("--html", metavar="FILE", help="write a page that shows the result in any browser")
+    detect.add_argument("--open", action="store_true", help="show the result in the browser, as such a page")
     detect.add_argument("--json", action="store_true", help="print one JSON document a line for each picture")
     part = _number(float, 0, 1)
     detect.add_argument("--min-score", type=part, default=0.25, metavar="S", help="lowest score, 0 to 1 (0.25)")

@@ -20,6 +20,7 @@ from dinox_mcp.output import save_annotated, tag_of, write_annotated
 from dinox_mcp.prompts import parse_prompts
 from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
+from dinox_mcp.viewer.files import PageFile
 from dinox_mcp.words import address_of, output_paths, split_words
 
 _ALIGNMENT = "><>><"
@@ -29,8 +30,8 @@ def detect(settings: Settings, options: argparse.Namespace) -> bool:
     """Detect in every picture of the command line; False when one could not be answered.
 
     Raises:
-        SettingsError: no word is a picture, a prompt is none, or --out does not fit.
-        DinoxError: stdout cannot be written.
+        SettingsError: no word is a picture, a prompt is none, or --out or --html does not fit.
+        DinoxError: stdout or the page cannot be written.
     """
     streams.write("")  # what cannot be told need not be asked, nor paid
     pictures, prompts = split_words(options.words)
@@ -38,7 +39,15 @@ def detect(settings: Settings, options: argparse.Namespace) -> bool:
         raise SettingsError(f"none of {' '.join(options.words)!r:.80} is a picture; name a file or a URL first")
     _check_prompts(prompts)
     targets = output_paths(options.out, pictures)
-    return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets))
+    page = _page(options, len(pictures))
+    return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets, page))
+
+
+def _page(options: argparse.Namespace, pictures: int) -> PageFile | None:
+    """Begin the page that --html and --open ask for."""
+    if not options.html and not options.open:
+        return None
+    return PageFile(Path(options.html) if options.html else None, pictures, opens=options.open)
 
 
 def _check_prompts(prompts: Sequence[str]) -> None:
@@ -56,6 +65,7 @@ async def _detect_all(
     pictures: Sequence[str],
     prompts: Sequence[str],
     targets: Sequence[Path | None],
+    page: PageFile | None,
 ) -> bool:
     complete = True
     quiet = len(pictures) == 1 or not sys.stderr.isatty()
@@ -66,6 +76,8 @@ async def _detect_all(
             for picture, target in bar:
                 try:
                     result, drawn = await _detect_one(detector, options, picture, prompts, target)
+                    if page:
+                        await page.add(detector, result)
                 except SettingsError:
                     raise
                 except DinoxError as error:
@@ -73,6 +85,8 @@ async def _detect_all(
                     _report_error(options, picture, error)
                 else:
                     _report(options, picture, result, drawn)
+    if page and (where := page.finish()):
+        sys.stderr.write(streams.printable(where) + "\n")
     return complete
 
 

@@ -3,44 +3,70 @@
 import tempfile
 import webbrowser
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from dinox_mcp.errors import InputError
-from dinox_mcp.output import stem_of
-from dinox_mcp.store import Stored
-from dinox_mcp.viewer.page import standalone
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import InputError, SettingsError
+from dinox_mcp.schema import DetectionResult
+from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, standalone
 
 
-def write_page(path: Path, results: Sequence[Stored]) -> Path:
+class PageFile:
+    """A page that is being written: at `path`, or where only this user can read it; `opens` shows it in a browser.
+
+    Raises:
+        SettingsError: the name does not end in .html, or there are too many pictures for a page.
+    """
+
+    def __init__(self, path: Path | None, pictures: int, *, opens: bool) -> None:
+        if path is not None and path.suffix.lower() not in (".html", ".htm"):
+            raise SettingsError(f"--html {path.name!r} is no page; name it .html")
+        if pictures > MAX_PICTURES:
+            raise SettingsError(f"{pictures} pictures are too many for a page; name at most {MAX_PICTURES}")
+        self._path = path
+        self._pictures = pictures
+        self._opens = opens
+        self._carried: list[Carried] = []
+
+    async def add(self, detector: Detector, result: DetectionResult) -> None:
+        """Take a result and its picture along.
+
+        Raises:
+            ImageError: the picture is damaged.
+        """
+        stored = detector.result(result.result_id)
+        self._carried.append(await detector.draw(partial(carry, stored, self._pictures)))
+
+    def finish(self) -> str:
+        """Write the page and open it where that is wanted; says where it is, or nothing where nothing was added.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if not self._carried:
+            return ""
+        try:
+            path = self._path or Path(tempfile.mkdtemp(prefix="dinox-")) / "detection.html"
+        except OSError as error:
+            raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
+        write_page(path, self._carried)
+        if self._opens and not open_page(path):
+            return f"page: {path} (no browser could be started: open it yourself)"
+        return f"page: {path}"
+
+
+def write_page(path: Path, results: Sequence[Carried]) -> None:
     """Write a page that shows `results` into a file; what was there is replaced.
 
     Raises:
-        InputError: the name does not end in .html, or the file cannot be written.
-        ImageError: a picture is damaged.
+        InputError: the file cannot be written.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"cannot write {path.name!r}: name the page .html")
-    page = standalone(results)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        path.write_text(standalone(results), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}); choose another place") from None
-    return path
-
-
-def temporary_page(results: Sequence[Stored]) -> Path:
-    """Write a page that shows `results` where only this user can read it, named after the first picture.
-
-    Raises:
-        InputError: there is no room for it.
-        ImageError: a picture is damaged.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="dinox-"))
-    except OSError as error:
-        raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
-    return write_page(folder / f"{stem_of(results[0].picture.source)}.html", results)
 
 
 def open_page(path: Path) -> bool:

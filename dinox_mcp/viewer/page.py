@@ -15,39 +15,44 @@ from dinox_mcp.store import Stored
 FILE = Path(__file__).with_name("viewer.html")
 """The page without data, as `viewer/build.mjs` builds it."""
 
+MAX_PICTURES = 200
+"""As many as a page shows: each has at least 120 KB, and a browser holds them all."""
+
 _ALL_BYTES = 24_000_000
 _MOST_BYTES = 10_000_000
-_FEWEST_BYTES = 200_000
 _MAX_SIDE = 8192  # what browsers can still draw
 
+Carried = dict[str, Any]
 
-def standalone(results: Sequence[Stored]) -> str:
-    """Write a page that shows `results`, the first one first; slow: call it in a thread.
 
-    Pictures go in at their own size as JPEG without metadata, as far as 24 MB hold them all. Of where a picture came
-    from, only the file's name goes in.
+def carry(stored: Stored, pictures: int = 1) -> Carried:
+    """Make a result and its picture ready for a page of so many pictures; slow: call it in a thread.
+
+    The picture goes in at its own size as JPEG without metadata, as far as 24 MB hold them all. Of where it came from,
+    only the file's name goes in.
 
     Raises:
-        ImageError: a picture is damaged.
+        ImageError: the picture is damaged.
     """
-    budget = max(_FEWEST_BYTES, min(_MOST_BYTES, _ALL_BYTES // max(1, len(results))))
-    # What stands in a picture may be written to end the script that carries it.
-    data = json.dumps({"results": [_entry(stored, budget) for stored in results]}).replace("<", "\\u003c")
-    script = f'<script type="application/json" id="dinox-data">{data}</script>'
-    page = FILE.read_text(encoding="utf-8")
-    page = page.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">', 1)
-    return page.replace("<script>", f"{script}\n<script>", 1)
-
-
-def _entry(stored: Stored, max_bytes: int) -> dict[str, Any]:
     from dinox_mcp.drawing.encode import fit_bytes
 
-    data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), max_bytes)
+    budget = min(_MOST_BYTES, _ALL_BYTES // pictures)
+    data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), budget)
     return {
         "result": _result(stored.result, stored.picture),
         "picture": base64.b64encode(data).decode("ascii"),
         "type": mime_type,
     }
+
+
+def standalone(results: Sequence[Carried]) -> str:
+    """Write a page that shows `results`, the first one first."""
+    # What stands in a picture may be written to end the script that carries it.
+    data = json.dumps({"results": results}).replace("<", "\\u003c")
+    script = f'<script type="application/json" id="dinox-data">{data}</script>'
+    page = FILE.read_text(encoding="utf-8")
+    page = page.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">', 1)
+    return page.replace("<script>", f"{script}\n<script>", 1)
 
 
 def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
