@@ -93,6 +93,12 @@ def family(folder: Path, role: Role | None = "objects") -> "Family | DescribingF
     return describing.family_of(model_type, role)
 
 
+def role_of(folder: Path) -> Role:
+    """Tell what the model in a folder is for: what describes no boxes finds objects."""
+    purpose, _ = describing.FAMILIES.get(str(_read(folder / _CONFIG).get("model_type")), ("objects", ""))
+    return purpose
+
+
 def reads_text(folder: Path) -> bool:
     """Tell whether the model in a folder needs a vocabulary; if in doubt it does."""
     try:

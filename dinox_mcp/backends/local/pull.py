@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from dinox_mcp.backends.local import checkpoint, extra
 from dinox_mcp.backends.local.hub import Hub, title
-from dinox_mcp.backends.local.presets import PRESETS, ModelSource, resolve
+from dinox_mcp.backends.local.presets import DESCRIBING, PRESETS, ModelSource, Role, resolve, variable
 from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
     """
     extra.require()
     name = name or settings.model
-    source = resolve(name, _device_kind(settings, name))
+    source = resolve(name, _device_kind(settings, name), _role(settings, name))
     quiet = not sys.stderr.isatty()
     with tqdm(desc=source.name, unit="B", unit_scale=True, leave=False, disable=quiet) as bar:
 
@@ -41,18 +41,21 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
             raise
     size = _inspect(folder)
     sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
+    role = source.role or checkpoint.role_of(folder)
     if source.repo and not source.revision:
-        sys.stdout.write(f"to stay with exactly this one, set DINOX_MCP_MODEL={source.repo}@{folder.name}\n")
-    if name is not None and name != settings.model:
-        sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MODEL={name}\n")
+        sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
+    if name is not None and name not in _chosen(settings).values():
+        sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and {variable(role)}={name}\n")
 
 
 def list_presets(hub: Hub | None = None) -> None:
     """Print the presets: what each is good for, what it costs, and whether it is here."""
     hub = hub or Hub()
-    for name, preset in PRESETS.items():
+    for name, preset in (PRESETS | DESCRIBING).items():
         here = "here" if extra.installed() and hub.find(ModelSource(repo=preset.repo)) else "not here"
         gated = ", gated" if preset.gated else ""
+        if name == next(iter(DESCRIBING)):
+            sys.stdout.write("what is told of given boxes:\n")
         sys.stdout.write(
             f"{name}: {preset.repo}, {preset.megabytes} MB, {preset.licence}{gated}, {here}\n"
             f"    {preset.good_for}\n    {preset.accuracy} (published); on two CPU cores {preset.cost}\n"
@@ -68,11 +71,28 @@ def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
     return device.choose(settings.device).kind
 
 
+def _chosen(settings: "Settings") -> dict[Role, str | None]:
+    """Give the models that settings name, by their roles."""
+    return {
+        "objects": settings.model,
+        "masks": settings.masks_model,
+        "pose": settings.pose_model,
+        "caption": settings.caption_model,
+    }
+
+
+def _role(settings: "Settings", name: str | None) -> Role | None:
+    """Tell what a model is for, as far as settings and presets know; its own configuration tells the rest."""
+    if name is None or name == settings.model:
+        return "objects"
+    return next((role for role, chosen in _chosen(settings).items() if chosen == name), None)
+
+
 def _inspect(folder: Path) -> int:
     """See that the model is one of ours and its weights are whole; give their size in bytes."""
     from safetensors import SafetensorError, safe_open
 
-    checkpoint.family(folder)
+    checkpoint.family(folder, None)
     weights = [folder / name for name in checkpoint.weight_files(folder)]
     for path in weights:
         try:

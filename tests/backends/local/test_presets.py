@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.local.presets import PRESETS, DeviceKind, ModelSource, resolve
+from dinox_mcp.backends.local.presets import DESCRIBING, PRESETS, DeviceKind, ModelSource, Role, resolve
 from dinox_mcp.errors import SettingsError
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "local.md"
@@ -72,7 +72,54 @@ def test_only_gated_models_have_another_licence() -> None:
 
 
 def test_the_document_tells_of_every_preset_what_the_program_knows() -> None:
-    rows = {row[1]: row[0] for row in re.finditer(r"^\| `([\w-]+)` \|.*$", DOCUMENT.read_text("utf-8"), re.MULTILINE)}
-    for name, preset in PRESETS.items():
+    rows = {row[1]: row[0] for row in re.finditer(r"^\| `([\w.-]+)` \|.*$", DOCUMENT.read_text("utf-8"), re.MULTILINE)}
+    for name, preset in (PRESETS | DESCRIBING).items():
         for fact in (preset.repo, preset.licence, f"{preset.megabytes} MB", preset.accuracy, preset.cost):
             assert fact in rows[name]
+
+
+@pytest.mark.parametrize(
+    ("role", "device", "repo"),
+    [
+        ("masks", "cpu", "facebook/sam2.1-hiera-tiny"),
+        ("masks", "mps", "facebook/sam2.1-hiera-tiny"),
+        ("masks", "cuda", "facebook/sam2.1-hiera-base-plus"),
+        ("pose", "cuda", "usyd-community/vitpose-base-simple"),
+        ("caption", "cpu", "florence-community/Florence-2-base"),
+    ],
+)
+def test_each_role_has_a_default(role: Role, device: DeviceKind, repo: str) -> None:
+    assert resolve(None, device, role) == ModelSource(repo=repo, role=role)
+    assert resolve(repo, device, role) == resolve(None, device, role)
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "message"),
+    [
+        (
+            "fast",
+            "masks",
+            "DINOX_MCP_MASKS_MODEL: 'fast' is no model for it but one for DINOX_MCP_MODEL; choose one of sam",
+        ),
+        (
+            "vitpose-base",
+            "objects",
+            "DINOX_MCP_MODEL: 'vitpose-base' is no model for it but one for DINOX_MCP_POSE_MODEL",
+        ),
+        ("florence-base", "caption", "DINOX_MCP_CAPTION_MODEL: .*; did you mean florence2-base\\?"),
+    ],
+)
+def test_a_preset_of_another_role_is_refused(name: str, role: Role, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        resolve(name, "cpu", role)
+
+
+def test_a_name_without_a_role_may_be_any_preset() -> None:
+    assert resolve("sam2.1-large", "cpu", None) == ModelSource(repo="facebook/sam2.1-hiera-large", role="masks")
+    assert resolve("fast", "cpu", None).role == "objects"
+    assert resolve("org/model", "cpu", None).role is None
+
+
+def test_what_describes_is_free_of_charge_and_of_gates() -> None:
+    assert {preset.licence for preset in DESCRIBING.values()} == {"Apache-2.0", "MIT"}
+    assert not any(preset.gated for preset in DESCRIBING.values())

@@ -47,6 +47,43 @@ def test_the_default_is_the_device_s(hub: Hub, fake: FakeHub, checkpoint: Callab
     assert any("owlv2-base-patch16-ensemble" in request.path for request in fake.requests)
 
 
+def test_what_describes_boxes_is_pulled_by_its_preset_s_name(
+    hub: Hub, fake: FakeHub, checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.add("facebook/sam2.1-hiera-tiny", checkpoint("sam2_video"))
+    pull.pull(Settings(), "sam2.1-tiny", hub)
+    first, _, pin, hint = capsys.readouterr().out.splitlines()
+    assert first == "facebook/sam2.1-hiera-tiny@c0ffee0: 1 MB, Apache-2.0"
+    assert pin.endswith(f"DINOX_MCP_MASKS_MODEL=facebook/sam2.1-hiera-tiny@{COMMIT}")
+    assert hint == "to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MASKS_MODEL=sam2.1-tiny"
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [("vitpose", "DINOX_MCP_POSE_MODEL"), ("florence2", "DINOX_MCP_CAPTION_MODEL"), ("owlvit", "DINOX_MCP_MODEL")],
+)
+def test_what_a_model_is_for_is_known_when_it_is_here(
+    hub: Hub,
+    fake: FakeHub,
+    checkpoint: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    variable: str,
+) -> None:
+    fake.add("org/model", checkpoint(kind))
+    pull.pull(Settings(), "org/model", hub)
+    assert f"to use it, set DINOX_MCP_BACKEND=local and {variable}=org/model" in capsys.readouterr().out
+
+
+def test_a_model_of_another_role_is_refused_before_its_weights_are_fetched(
+    hub: Hub, fake: FakeHub, checkpoint: Callable[[str], Path]
+) -> None:
+    fake.add("org/model", checkpoint("owlvit"))
+    with pytest.raises(UnsupportedError, match=r"'owlvit' cannot be used for masks; choose sam2"):
+        pull.pull(Settings(masks_model="org/model"), "org/model", hub)
+    assert fake.downloads(".safetensors") == []
+
+
 def test_progress_is_drawn_on_a_terminal(
     hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +99,7 @@ def test_presets_are_listed_with_what_is_here(hub: Hub, capsys: pytest.CaptureFi
     lines = capsys.readouterr().out.splitlines()
     assert "fast: google/owlvit-base-patch32, 613 MB, Apache-2.0, here" in lines
     assert "sam3: facebook/sam3, 3400 MB, SAM licence, gated, not here" in lines
+    assert "florence2-base: florence-community/Florence-2-base, 465 MB, MIT, not here" in lines
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])

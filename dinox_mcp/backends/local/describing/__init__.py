@@ -31,7 +31,7 @@ def family_of(model_type: str, role: Role | None) -> "Family":
             return cast("Family", import_module(f"{__name__}.{module}"))
     suited = sorted(known for known, (purpose, _) in FAMILIES.items() if role in {None, purpose})
     raise UnsupportedError(
-        f"models of type {model_type!r} cannot be used for {role}; choose one of {', '.join(suited)} "
+        f"models of type {model_type!r} cannot be used for {role or 'anything'}; choose {' or '.join(suited)} "
         f"for {variable(role)}"
     )
 
