@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
-from dinox_mcp.backends.embedded import codes, create, search, text
+from dinox_mcp.backends.embedded import codes, create, pixels, text
 from dinox_mcp.settings import Settings
 from tests.backends.embedded_scenes import (
     Gray,
@@ -271,7 +271,7 @@ def test_small_things_in_a_12_megapixel_photo(backend: Backend) -> None:
 
 
 def test_a_huge_picture_is_searched_smaller_and_says_so(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MAX_PIXELS", 500_000)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 500_000)
     scene = wall(2000, 1000)
     paper = hang(scene, marker(cv2.aruco.DICT_4X4_50, 7, 180), (1500, 600))
     found = find(backend, scene, "marker")

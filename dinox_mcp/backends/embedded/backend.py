@@ -1,6 +1,7 @@
 """The backend: loads what is heavy on first use, and works off the event loop."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -9,7 +10,7 @@ from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.backends.embedded.worker import Steps, Worker
 from dinox_mcp.errors import DeadlineError, InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections
+from dinox_mcp.schema import DetectionRequest, Detections, Embedding
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
 
 QUEUE = 16
 MODEL = "embedded"
-_CAPABILITIES = Capabilities(labels=vocabulary.LABELS)
+_CAPABILITIES = Capabilities(
+    answers=frozenset(
+        {
+            "text prompts",
+            "prompt-free detection",
+            "examples",
+            "negative examples",
+            "examples in other pictures",
+            "saved prompts",
+        }
+    ),
+    labels=vocabulary.LABELS,
+)
+T = TypeVar("T")
 
 
 class EmbeddedBackend:
-    """Finds text, QR codes, barcodes and markers on this machine, and reads them.
+    """Finds text, codes, markers and what looks like examples on this machine, and reads what can be read.
 
     One picture is searched at a time; up to `QUEUE` more wait for their turn.
     """
@@ -34,7 +48,7 @@ class EmbeddedBackend:
         self._searcher: Searcher | None = None
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """A few labels, everything of these, boxes only.
+        """A few labels, everything of these, and examples; boxes only.
 
         Raises:
             InputError: it has no such model.
@@ -49,20 +63,47 @@ class EmbeddedBackend:
         return (Model(MODEL, _CAPABILITIES, about, loaded=self._searcher is not None),)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
-        """Find what the prompts ask for, or everything; `text` is what was read.
+        """Find what the prompts ask for, what looks like the examples, or everything; `text` is what was read.
 
         Raises:
             UnsupportedError: none of the prompts is anything that this backend finds.
-            ImageError: the picture is damaged.
+            InputError: an example is too small, too plain, or of another backend.
+            ImageError: a picture is damaged.
             BusyError: too many pictures are waiting.
             DeadlineError: the settings' time is over.
             BackendError: a model is missing or damaged.
         """
+        if request.examples:
+
+            def match(steps: Steps) -> Detections:
+                from dinox_mcp.backends.embedded import examples
+
+                return examples.search(image, request, call.pictures, steps)
+
+            return await self._do(match, call)
         wanted = vocabulary.understand(request.prompts)
+        return await self._do(lambda steps: self._ready(steps).search(image, request, wanted, steps), call)
 
-        def work(steps: Steps) -> Detections:
-            return self._ready(steps).search(image, request, wanted, steps)
+    async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
+        """Keep how examples look.
 
+        Raises:
+            InputError: an example is too small, too plain, or a negative.
+            ImageError: a picture is damaged.
+            BusyError: too many pictures are waiting.
+            DeadlineError: the settings' time is over.
+        """
+
+        def work(steps: Steps) -> Embedding:
+            from dinox_mcp.backends.embedded import examples
+
+            return Embedding(
+                backend=self.name, model=MODEL, data=examples.keep(image, request.examples, call.pictures, steps)
+            )
+
+        return await self._do(work, call)
+
+    async def _do(self, work: Callable[[Steps], T], call: Call) -> T:
         try:
             with anyio.fail_after(self._timeout_s):
                 return await self._worker.run(work, call.progress)

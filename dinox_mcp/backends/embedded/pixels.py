@@ -1,5 +1,6 @@
 """Parts of a picture to look at, and how their pixels lie in the whole."""
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -8,7 +9,9 @@ import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Pixels, Quad, quad
+from dinox_mcp.images.picture import Picture
 
+MAX_PIXELS = 20_000_000
 _TILE, _OVERLAP = 1600, 400
 _SMALL = 1_500_000
 
@@ -37,6 +40,22 @@ class View:
     def whole(self, points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
         """Map corners found in this view to the whole picture."""
         return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
+
+
+def decode(picture: Picture) -> tuple[Pixels, list[str]]:
+    """Decode to pixels (height, width, BGR), a very large picture reduced, which the notes say.
+
+    Raises:
+        ImageError: the picture is damaged.
+    """
+    size = picture.width * picture.height
+    if size <= MAX_PIXELS:
+        rgb, notes = picture.rgb(), []
+    else:
+        side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
+        rgb = picture.rgb(side)
+        notes = [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
+    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8), notes
 
 
 def zoomed(pixels: Pixels, factor: float) -> View:

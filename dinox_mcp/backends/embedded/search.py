@@ -1,6 +1,5 @@
 """One picture searched for what is wanted: codes, then markers, then text."""
 
-import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -10,6 +9,7 @@ from dinox_mcp.backends.embedded import models
 from dinox_mcp.backends.embedded.codes import CodeReader
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
+from dinox_mcp.backends.embedded.pixels import decode
 from dinox_mcp.backends.embedded.text import TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind, Wanted
 from dinox_mcp.backends.embedded.worker import Steps
@@ -20,7 +20,6 @@ from dinox_mcp.schema import Detection, DetectionRequest, Detections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-MAX_PIXELS = 20_000_000
 _INSIDE_CODE = 0.7
 
 
@@ -41,7 +40,7 @@ class Searcher:
         """
         kinds = frozenset(wanted.labels)
         steps.say(0.0, "decoding the picture")
-        bgr, notes = _pixels(picture)
+        bgr, notes = decode(picture)
         found: list[Finding] = []
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -72,18 +71,6 @@ class Searcher:
             tell = _part(steps, 0.35, 0.5, "looking for markers")
             found += [mark for mark in MarkerReader(markers).read(gray, tell) if not _in_a_code(mark, found)]
         return found
-
-
-def _pixels(picture: Picture) -> tuple[Pixels, list[str]]:
-    """Decode to BGR, a very large picture reduced."""
-    size = picture.width * picture.height
-    if size <= MAX_PIXELS:
-        rgb, notes = picture.rgb(), []
-    else:
-        side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
-        rgb = picture.rgb(side)
-        notes = [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
-    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8), notes
 
 
 def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[float], None]":
