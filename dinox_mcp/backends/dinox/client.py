@@ -1,7 +1,8 @@
 """The way of one question to the service: create a task, poll until it is done, try again, pick up again."""
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import anyio
 from dinox_mcp import __version__
 from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter
 from dinox_mcp.backends.dinox.patience import Patience
-from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
+from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply, read_status
 from dinox_mcp.backends.dinox.stage import Stage
 from dinox_mcp.backends.dinox.tickets import Task, Ticket, Tickets
 from dinox_mcp.backends.dinox.wire.question import Job
@@ -46,6 +47,7 @@ class Client:
         self._durations = Durations(patience.first_poll_s)
         self._tickets = Tickets(patience.remember_s)
         self._http: httpx2.AsyncClient | None = None
+        self._sending: set[anyio.CancelScope] = set()
         self._closed = False
 
     async def run(self, job: Job, stage: Stage, deadline: float) -> dict[str, Any]:
@@ -68,6 +70,8 @@ class Client:
     async def aclose(self) -> None:
         """Close all connections; calls that still run fail."""
         self._closed = True
+        for request in self._sending:
+            request.cancel()  # one that is only connecting would not end with the connections
         if self._http:
             await self._http.aclose()
 
@@ -119,7 +123,7 @@ class Client:
             return await self._send(job, "POST", f"/v2/task/{job.endpoint}", headers, job.body)
 
         data = (await self._retrying(send, stage, _RETRY)).data
-        if data.get("result") and (result := _result(data, job)) is not None:
+        if data.get("result") and (result := read_status(data, job.key)) is not None:
             return result
         uuid = data.get("task_uuid")
         if not isinstance(uuid, str) or not _TASK_ID.fullmatch(uuid):
@@ -147,7 +151,7 @@ class Client:
             await anyio.sleep_until(task.created + due)
             reply = await self._retrying(poll, stage, retried)
             sent = reply.sent - task.created
-            if (result := _result(reply.data, job)) is not None:
+            if (result := read_status(reply.data, job.key)) is not None:
                 if not resumed:
                     self._durations.learn(job.kind, due, before, sent)
                 return result
@@ -187,13 +191,26 @@ class Client:
             async with self._limiter.turn(job.key):
                 sent = anyio.current_time()
                 request = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
-                async with request as response:
-                    content = await _content(response)
+                with self._until_closed():
+                    async with request as response:
+                        content = await _content(response)
         except (httpx2.RequestError, httpx2.InvalidURL) as problem:
             hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
             verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
             raise Failure(verdict, self._unreachable(quote(problem, job.key) or type(problem).__name__)) from None
         return Reply(read_reply(response.status_code, response.headers, content, job.key), sent)
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        """Give a request up when the client is closed."""
+        with anyio.CancelScope() as scope:
+            self._sending.add(scope)
+            try:
+                yield
+            finally:
+                self._sending.discard(scope)
+        if scope.cancelled_caught:
+            raise Failure(Verdict.UNCLEAR, self._unreachable("this client is closed"))
 
     def _connections(self) -> "httpx2.AsyncClient":
         """Give the pool of connections, made on first use."""
@@ -233,23 +250,3 @@ async def _content(response: "httpx2.Response") -> bytes:
             error = ServiceError("the DINO-X service sent more than 64 MiB; check DINOX_API_BASE_URL, ask for less")
             raise Failure(Verdict.FINAL, error)
     return bytes(content)
-
-
-def _result(data: Mapping[str, Any], job: Job) -> dict[str, Any] | None:
-    """Read a task's status: its result when it succeeded, None while it goes on, whatever that is called.
-
-    Raises:
-        Failure: the task failed, or has no result although it succeeded.
-    """
-    status = data.get("status")
-    if status == "failed":
-        reason = quote(data.get("error"), job.key) or "without a reason"
-        error = ServiceError(f"the DINO-X task failed ({reason}); try again, or with a smaller or simpler picture")
-        raise Failure(Verdict.FINAL, error)
-    if status != "success":
-        return None
-    result = data.get("result")
-    if not isinstance(result, dict):
-        error = ServiceError(f"the DINO-X task succeeded without a result (got {type(result).__name__}); try again")
-        raise Failure(Verdict.FINAL, error)
-    return result

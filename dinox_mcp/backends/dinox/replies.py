@@ -76,6 +76,26 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
     raise Failure(Verdict.UNCLEAR, ServiceError(f"the DINO-X service sent {what} (HTTP {status}); {remedy}"))
 
 
+def read_status(data: Mapping[str, Any], key: SecretStr) -> dict[str, Any] | None:
+    """Read a task's status: its result when it succeeded, None while it goes on, whatever that is called.
+
+    Raises:
+        Failure: the task failed, or has no result although it succeeded.
+    """
+    status = data.get("status")
+    if status == "failed":
+        reason = quote(data.get("error"), key) or "without a reason"
+        error = ServiceError(f"the DINO-X task failed ({reason}); try again, or with a smaller or simpler picture")
+        raise Failure(Verdict.FINAL, error)
+    if status != "success":
+        return None
+    result = data.get("result")
+    if not isinstance(result, dict):
+        error = ServiceError(f"the DINO-X task succeeded without a result (got {type(result).__name__}); try again")
+        raise Failure(Verdict.FINAL, error)
+    return result
+
+
 def quote(text: object, key: SecretStr) -> str:
     """Bring what others said to one line of bounded length that does not have the key in it."""
     line = " ".join(("" if text is None else str(text)).split())
