@@ -37,6 +37,7 @@ _SIGNS = {
     "sam3": ("sam3",),
 }
 """What the names of published models of a family have in them."""
+_DRIVER = Path("/dev/nvidiactl")
 
 
 def of_type(model_type: str) -> Capabilities:
@@ -125,4 +126,4 @@ def _has_gpu() -> bool:
             return False
     except PackageNotFoundError:
         return False
-    return shutil.which("nvidia-smi") is not None or Path("/dev/nvidiactl").exists()
+    return shutil.which("nvidia-smi") is not None or _DRIVER.exists()

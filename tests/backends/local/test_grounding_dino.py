@@ -188,3 +188,73 @@ def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     assert half.encode([half.prepare(picture(128, 128))])[0].nbytes == 2 * (32 * 256 + 64 * 64 + 128 * 16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
+
+
+SENTENCE = "the person in the red car. left of a dog?"
+
+
+def test_a_description_scores_as_the_best_of_its_tokens(call: Call, adapter: Any) -> None:
+    image = picture(200, 120)
+    (state,) = adapter.encode([adapter.prepare(image)])
+    plain = "the person in the red car left of a dog"  # full stops and question marks would end it early
+    outputs, text = call(image, [plain])
+    words = outputs.logits[0, :, 1 : len(text["input_ids"][0]) - 2].sigmoid()
+    boxes = center_to_corners_format(outputs.pred_boxes[0]) * torch.tensor([200, 120, 200, 120])
+    expected = {"scores": words.max(-1).values, "labels": [0] * 50, "boxes": boxes}
+    found = adapter.find_described(state, SENTENCE, 0.0)
+    assert_same(found, expected, pixels=0.05, score=2e-5)
+    assert adapter.find_described(state, SENTENCE, found[6].score) == found[:7]
+
+
+CAPTION = "A Red car. A person with a dog and a red car"
+PHRASES = [(0, 9), (11, 19), (25, 30), (37, 44)]
+
+
+def test_phrases_score_over_their_tokens_in_the_caption(folder: Path, adapter: Any) -> None:
+    image = picture(200, 120)
+    prepared = adapter.prepare(image)
+    (state,) = adapter.encode([prepared])
+    processor, model = hf.AutoProcessor.from_pretrained(folder), load_model(folder)
+    text = processor(text=CAPTION.lower() + ".", return_tensors="pt")
+    with torch.inference_mode():
+        outputs = model(pixel_values=torch.from_numpy(prepared.pixels)[None], **text)
+    read = processor.tokenizer(CAPTION.lower(), return_offsets_mapping=True)
+    spans = [
+        [place for place, (a, b) in enumerate(read["offset_mapping"]) if a < end and b > start]
+        for start, end in PHRASES
+    ]
+    scores = torch.stack([outputs.logits[0].sigmoid()[:, span].mean(-1) for span in spans], -1)
+    boxes = center_to_corners_format(outputs.pred_boxes[0]) * torch.tensor([200, 120, 200, 120])
+    expected = {
+        "scores": scores.flatten(),
+        "labels": torch.arange(4).repeat(50),
+        "boxes": boxes.repeat_interleave(4, dim=0),
+    }
+    found = adapter.ground(state, CAPTION, PHRASES, 0.0)
+    assert_same(found, expected, pixels=0.05, score=2e-5)
+    assert adapter.ground(state, CAPTION, PHRASES, found[10].score) == found[:11]
+
+
+def test_a_caption_is_read_as_transformers_reads_it(folder: Path, adapter: Any) -> None:
+    processor = hf.AutoProcessor.from_pretrained(folder)
+    for caption, read in (("A dog. A cat", "a dog. a cat."), ("a dog.", "a dog."), ("is it a dog?", "is it a dog?.")):
+        ids, offsets = adapter._caption(caption)
+        assert ids == processor(text=read, return_tensors="pt")["input_ids"][0].tolist()
+        words = [caption.lower()[start:end] for start, end in offsets.values()]
+        assert "".join(words) == caption.lower().replace(" ", "").replace(".", "").replace("?", "")
+
+
+def test_what_looks_like_a_special_token_in_a_caption_is_none(adapter: Any) -> None:
+    ids, _ = adapter._caption("a dog [SEP] a cat")
+    assert ids.count(102) == 1
+    assert ids[-1] == 102
+
+
+def test_a_phrase_of_separators_only_scores_nothing(adapter: Any) -> None:
+    (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
+    assert {item.score for item in adapter.ground(state, "dog. cat", [(3, 4)], 0.0)} == {0.0}
+
+
+def test_knows_whether_a_caption_fits_its_window(adapter: Any) -> None:
+    assert adapter.fits("dog " * 253)
+    assert not adapter.fits("dog " * 254)

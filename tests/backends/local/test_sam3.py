@@ -1,7 +1,11 @@
 # ruff: noqa: ANN401 - adapters with what only their family can do
+import itertools
 import json
+import math
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,10 +14,13 @@ import torch
 import transformers as hf
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers.image_transforms import corners_to_center_format
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Interrupted
+from dinox_mcp.backends.local.families.base import Interrupted, Likeness
+from dinox_mcp.backends.local.families.pooling import pool
 from dinox_mcp.masks import decode
+from dinox_mcp.schema import Example
 from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
 
@@ -120,3 +127,107 @@ def test_loads_from_a_checkpoint_that_tracks_too(folder: Path, adapter: Any, tmp
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(both))
     assert ask(load_adapter(tmp_path), picture(200, 120), ["dog"]) == ask(adapter, picture(200, 120), ["dog"])
+
+
+EXAMPLES = [(20.0, 30.0, 90.0, 80.0), (150.0, 5.0, 199.5, 40.0), (3.0, 3.0, 30.0, 119.0)]
+
+
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stock model takes of torchvision, which is not installed."""
+    ops = SimpleNamespace(roi_align=lambda maps, boxes, size: torch.stack([roi_align(maps, b, size) for b in boxes[0]]))
+    sam3 = import_module("transformers.models.sam3.modeling_sam3")
+    monkeypatch.setattr(sam3, "torchvision", SimpleNamespace(ops=ops), raising=False)
+
+
+@pytest.mark.usefixtures("torchvision")
+@pytest.mark.parametrize("size", [(200, 120), (120, 200)])
+@pytest.mark.parametrize("label", ["object", "a red car"])
+@pytest.mark.parametrize("negative", [(False,), (False, True), (True, False, False)])
+def test_examples_equal_the_documented_call(
+    folder: Path, adapter: Any, size: tuple[int, int], label: str, negative: tuple[bool, ...]
+) -> None:
+    image, (width, height) = picture(*size), size
+    frame = torch.tensor([200 / width, 120 / height] * 2)
+    boxes = torch.tensor(EXAMPLES[: len(negative)]) / frame
+    prepared = adapter.prepare(image)
+    (state,) = adapter.encode([prepared])
+    looks = adapter.read_examples(state, [Example(bbox=tuple(box)) for box in boxes.tolist()])
+    found = adapter.find_like(state, Likeness((label,), looks.rows, (0,) * len(negative), negative), 0.0, masks=True)
+    order = sorted(range(len(negative)), key=negative.__getitem__)
+    text = hf.AutoTokenizer.from_pretrained(folder)(
+        ["visual" if label == "object" else label], padding="max_length", max_length=32, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        outputs = load_model(folder)(
+            pixel_values=torch.from_numpy(prepared.pixels)[None],
+            input_boxes=(corners_to_center_format(boxes / torch.tensor([width, height] * 2)))[order][None],
+            input_boxes_labels=torch.tensor([[int(not negative[place]) for place in order]]),
+            **text,
+        )
+    scores = (outputs.pred_logits.sigmoid() * outputs.presence_logits.sigmoid())[0]
+    expected = {
+        "scores": scores,
+        "labels": torch.zeros(20, dtype=torch.long),
+        "boxes": outputs.pred_boxes[0] * torch.tensor([width, height] * 2),
+    }
+    assert_same(found, expected, pixels=2e-2, score=1e-4)
+    assert all(item.mask is not None for item in found)
+
+
+def test_examples_of_several_labels_are_asked_for_one_by_one(adapter: Any) -> None:
+    (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
+    looks = adapter.read_examples(state, [Example(bbox=box) for box in EXAMPLES])
+    both = adapter.find_like(state, Likeness(("cup", "plate"), looks.rows, (0, 1, None), (False, False, True)), 0.0)
+    assert len(both) == 40
+    for label, name in enumerate(("cup", "plate")):
+        rows = looks.rows[[label, 2]]
+        alone = adapter.find_like(state, Likeness((name,), rows, (0, 0), (False, True)), 0.0)
+        assert [(item.score, item.bbox) for item in both if item.label == label] == [
+            (item.score, item.bbox) for item in alone
+        ]
+
+
+def test_masks_are_made_only_where_they_are_wanted(adapter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
+    with_masks = adapter.find(state, ["dog"], None, 0.0, masks=True)
+    monkeypatch.setattr(adapter._model.mask_decoder, "stock", None)
+    without = adapter.find(state, ["dog"], None, 0.0)
+    assert [(item.score, item.bbox, item.mask) for item in without] == [
+        (item.score, item.bbox, None) for item in with_masks
+    ]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(1.0, 2.0, 7.5, 6.25), (0.0, 0.0, 8.0, 8.0), (3.2, 3.1, 3.4, 3.3), (5.9, 0.0, 8.0, 1.0), (0.0, 0.5, 16.0, 12.0)],
+)
+@pytest.mark.parametrize("size", [7, 3])
+def test_pools_as_torchvision_defines_it(box: tuple[float, ...], size: int) -> None:
+    side = 16 if box[2] > 8 else 8
+    features = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    pooled = pool(features, [torch.tensor(box)], size)
+    torch.testing.assert_close(pooled[0], roi_align(features, torch.tensor(box), size), atol=1e-5, rtol=1e-5)
+
+
+def roi_align(maps: torch.Tensor, box: torch.Tensor, size: int) -> torch.Tensor:
+    """Follow torchvision's roi_align_kernel.cpp bin by bin, sample by sample (aligned=False, sampling_ratio=-1)."""
+    (features,) = maps
+    height, width = features.shape[1:]
+    x1, y1, x2, y2 = box.tolist()
+    tall, wide = max(y2 - y1, 1.0), max(x2 - x1, 1.0)
+    down, across = math.ceil(tall / size), math.ceil(wide / size)
+    pooled = torch.zeros(features.shape[0], size, size)
+    for row, column, step_y, step_x in itertools.product(range(size), range(size), range(down), range(across)):
+        y = y1 + (row + (step_y + 0.5) / down) * tall / size
+        x = x1 + (column + (step_x + 0.5) / across) * wide / size
+        if not (-1 <= y <= height and -1 <= x <= width):
+            continue
+        y, x = max(y, 0.0), max(x, 0.0)
+        low_y, low_x = min(int(y), height - 1), min(int(x), width - 1)
+        high_y, high_x = min(low_y + 1, height - 1), min(low_x + 1, width - 1)
+        part_y, part_x = (y - low_y if high_y > low_y else 0), (x - low_x if high_x > low_x else 0)
+        top = features[:, low_y, low_x] * (1 - part_x) + features[:, low_y, high_x] * part_x
+        bottom = features[:, high_y, low_x] * (1 - part_x) + features[:, high_y, high_x] * part_x
+        pooled[:, row, column] += (top * (1 - part_y) + bottom * part_y) / (down * across)
+    return pooled

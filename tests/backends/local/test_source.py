@@ -1,8 +1,5 @@
 """Models by name, from a hub on loopback, through the backend."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +10,7 @@ import pytest
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.hub import Hub
-from dinox_mcp.backends.local.presets import ModelSource
-from dinox_mcp.backends.local.source import Checkpoint, has_masks
+from dinox_mcp.backends.local.source import Checkpoint
 from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
@@ -79,6 +75,14 @@ async def test_the_first_question_fetches_the_model_and_tells_how_far_it_is(back
     await backend.aclose()
 
 
+async def test_names_of_one_commit_share_its_weights(backend: LocalBackend) -> None:
+    names = ("org/model", "org/model@main", "org/model@c0ffee0000000000000000000000000000000000")
+    loaded = [await backend.load(name) for name in names[:2]]
+    hosts = {await backend._hosts.get(name) for name in names}
+    assert (set(loaded), len(hosts)) == ({"org/model@c0ffee0"}, 1)
+    await backend.aclose()
+
+
 async def test_a_download_goes_on_when_the_one_who_asked_gives_up(backend: LocalBackend, fake: FakeHub) -> None:
     with anyio.move_on_after(0.4):
         await backend.detect(RED, DOG, Call())
@@ -116,53 +120,6 @@ def test_what_goes_wrong_in_a_model_is_one_line_with_a_remedy(
     assert "\n" not in str(explained)
     with pytest.raises(kind, match=words):
         raise explained
-
-
-@pytest.mark.parametrize(
-    ("name", "masks"),
-    [(None, False), ("balanced", False), ("sam3", True), ("facebook/sam3", True), ("facebook/sam3@abc", True)],
-)
-def test_masks_are_known_from_the_name(name: str | None, masks: bool) -> None:
-    assert has_masks(name) is masks
-
-
-@pytest.mark.parametrize(
-    ("config", "masks"),
-    [
-        ('{"model_type": "sam3"}', True),
-        ('{"model_type": "sam3_video"}', True),
-        ('{"model_type": "owlv2"}', False),
-        ("[]", False),
-        ("[", False),
-    ],
-)
-def test_masks_are_known_from_a_folder(tmp_path: Path, config: str, masks: bool) -> None:
-    (tmp_path / "config.json").write_text(config)
-    assert has_masks(str(tmp_path)) is masks
-
-
-@pytest.mark.parametrize(("kind", "masks"), [("sam3_video", True), ("owlv2", False)])
-def test_masks_are_known_from_the_cache(fake: FakeHub, tmp_path: Path, kind: str, masks: bool) -> None:
-    files = {"config.json": json.dumps({"model_type": kind}).encode(), "vocab.txt": b"", "model.safetensors": b"0"}
-    fake.add("org/segmenter", {**files, "preprocessor_config.json": b"{}"})
-    assert not has_masks("org/segmenter", tmp_path)
-    folder = Hub(endpoint=fake.url, cache=tmp_path).fetch(ModelSource(repo="org/segmenter"))
-    assert has_masks("org/segmenter", tmp_path) is masks
-    assert has_masks(f"org/segmenter@{folder.name}", tmp_path) is masks
-    assert not has_masks("org/segmenter@v9", tmp_path)
-
-
-@pytest.mark.parametrize("name", ["no such model", "a--b/c..d", ""])
-def test_names_that_mean_nothing_have_no_masks(name: str) -> None:
-    assert not has_masks(name)
-
-
-def test_whether_there_are_masks_is_known_without_torch() -> None:
-    code = (
-        "import sys; from dinox_mcp.backends.local.source import has_masks; has_masks('org/model');"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own code
 
 
 def _parts_of_files(folder: Path) -> list[Path]:

@@ -183,8 +183,9 @@ class Owl(AdapterBase):
 
     def _logits(self, state: OwlState, queries: torch.Tensor) -> torch.Tensor:
         """Score each patch against each query (n, d)."""
-        product: torch.Tensor = torch.einsum("pd,qd->pq", state.classes, _unit(queries.to(state.classes)))
-        return (product + state.shift) * state.scale
+        product = torch.einsum("pd,qd->pq", state.classes, _unit(queries.to(state.classes)))
+        logits: torch.Tensor = (product + state.shift) * state.scale
+        return logits
 
     def _things(self, patches: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """Say how likely each patch is a thing, as (pictures, patches) on a scale of the model's own."""
