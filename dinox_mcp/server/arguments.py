@@ -5,12 +5,26 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.types import CallToolResult, InputRequiredResult, Tool
 from pydantic import ValidationError
+
+from dinox_mcp.server.schemas import slim
 
 
 class PlainSpokenServer(MCPServer):
     """Refuses arguments that no tool has, and says what is wrong with others in one line instead of a report."""
+
+    async def list_tools(self) -> list[Tool]:
+        """List the tools, with schemas as short as they can be."""
+        return [
+            tool.model_copy(
+                update={
+                    "input_schema": slim(tool.input_schema),
+                    "output_schema": tool.output_schema and slim(tool.output_schema),
+                }
+            )
+            for tool in await super().list_tools()
+        ]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
@@ -42,4 +56,6 @@ def explain(tool: str, error: ValidationError) -> str:
     same = [problem for problem in problems if problem["loc"][0] == argument]
     wanted = " or ".join(dict.fromkeys(problem["msg"][0].lower() + problem["msg"][1:] for problem in same))
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
+    if first["type"] in ("missing", "extra_forbidden"):
+        where += f".{first['loc'][-1]}"
     return f"{tool}: {argument}{where}: {wanted} (got {first['input']!r:.80})"

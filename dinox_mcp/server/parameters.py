@@ -34,6 +34,13 @@ Image = Annotated[
         "not reach this server: ask the user for its path or URL, never make one up."
     ),
 ]
+SameImage = Annotated[
+    str,
+    Field(
+        description="Absolute path on this server's machine, https:// URL, data: URI or dinox://results/{result_id}; "
+        "never made up."
+    ),
+]
 Prompts = Annotated[
     list[str] | str,
     Field(

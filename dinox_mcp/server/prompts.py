@@ -28,8 +28,8 @@ def _register_prompts(mcp: MCPServer) -> None:
         return (
             f"Count {what} in {image}. Call count_objects with prompts for {what}, then visualize the result and "
             "check it by eye: look for missed ones, doubles and wrong ones, and zoom where you doubt. If it is wrong, "
-            "ask again with another min_score, better words, or one of them as an example. Answer with the number per label, how sure you are, "
-            "and the numbers of the objects that you doubt."
+            "ask again with another min_score, better words, or one of them as an example. Answer with the "
+            "number per label, how sure you are, and the numbers of the objects that you doubt."
         )
 
     @mcp.prompt(title="Describe a scene")

@@ -45,7 +45,7 @@ def _register_by_words(mcp: MCPServer, detector: Detector) -> None:
 
     @tool(mcp, "Detect everything", meta=LARGE)
     async def detect_prompt_free(
-        image: p.Image,
+        image: p.SameImage,
         ctx: RequestContext,
         min_score: p.MinScore = 0.25,
         iou_threshold: p.IouThreshold = 0.8,
@@ -67,7 +67,7 @@ def _register_by_words(mcp: MCPServer, detector: Detector) -> None:
 def _register_by_example(mcp: MCPServer, detector: Detector) -> None:
     @tool(mcp, "Find more like this", meta=LARGE)
     async def detect_by_example(
-        image: p.Image,
+        image: p.SameImage,
         examples: p.Examples,
         ctx: RequestContext,
         min_score: p.MinScore = 0.25,
@@ -89,7 +89,7 @@ def _register_by_example(mcp: MCPServer, detector: Detector) -> None:
 def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
     @tool(mcp, "Find the one described", meta=LARGE)
     async def find_by_description(
-        image: p.Image,
+        image: p.SameImage,
         description: p.Description,
         ctx: RequestContext,
         min_score: p.MinScore = 0.25,
@@ -104,7 +104,7 @@ def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
 
     @tool(mcp, "Ground a caption's phrases", meta=LARGE)
     async def ground_phrases(
-        image: p.Image,
+        image: p.SameImage,
         caption: p.Caption,
         ctx: RequestContext,
         phrases: p.Phrases = (),
@@ -123,7 +123,7 @@ def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
 def _register_counting(mcp: MCPServer, detector: Detector) -> None:
     @tool(mcp, "Count objects", meta=LARGE)
     async def count_objects(
-        image: p.Image,
+        image: p.SameImage,
         ctx: RequestContext,
         prompts: p.OptionalPrompts = None,
         examples: p.OptionalExamples = (),

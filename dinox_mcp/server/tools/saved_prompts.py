@@ -19,7 +19,7 @@ def register(mcp: MCPServer, detector: Detector) -> None:
     @tool(mcp, "Save a visual prompt", read_only=False)
     async def save_prompt(
         name: p.PromptName,
-        image: p.Image,
+        image: p.SameImage,
         examples: p.Examples,
         ctx: RequestContext,
         label: p.PromptLabel = None,
