@@ -20,6 +20,7 @@ QUESTIONS = {
     "start": "start with and without the extra",
     "first": "a first question, against the direct forward and the pipeline",
     "again": "the next question about the same picture, and one without labels",
+    "describing": "masks, poses and captions of given boxes",
     "memory": "memory before, with and after a model",
     "cancel": "until the model is free after a cancelled question",
     "clients": "8 clients at once",

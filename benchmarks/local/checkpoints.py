@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.local import describers
 from benchmarks.local.labels import COCO
 
 _FORMAT = "2"
@@ -28,7 +29,7 @@ class Checkpoint:
 
 def build(name: str, cache: Path, *, quick: bool) -> Checkpoint:
     """Build a checkpoint, unless an earlier run did. A `quick` one has fewer layers and sees smaller pictures."""
-    title, min_score, write = _MODELS[name]
+    title, min_score, write = (_MODELS | describers.MODELS)[name]
     folder = cache / f"{name}-{'small' if quick else 'full'}-{_FORMAT}"
     if not folder.exists():
         unfinished = folder.with_suffix(".unfinished")

@@ -106,5 +106,5 @@ def _inspect(folder: Path) -> int:
 
 
 def _licence(source: ModelSource) -> str:
-    licences = {preset.repo: preset.licence for preset in PRESETS.values()}
+    licences = {preset.repo: preset.licence for preset in (PRESETS | DESCRIBING).values()}
     return f", {licences[source.repo]}" if source.repo in licences else ""
