@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
 from cachetools import TTLCache
 
 from dinox_mcp import refusals, tiling
+from dinox_mcp.backends.alongside import gather
 from dinox_mcp.backends.base import Backend, Call, Describer, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.errors import BackendError, InputError, UnsupportedError
@@ -22,7 +23,6 @@ ANSWERS_BYTES = 64 * MiB
 READER = "embedded"
 """The backend that reads text for all others: free, and on this machine."""
 _AT_A_TIME = 4
-T = TypeVar("T")
 _FIELDS: Mapping[Output, str] = {
     "masks": "mask",
     "pose": "keypoints",
@@ -145,9 +145,8 @@ class Asker:
         for_whole = request.model_copy(update={"tiles": 1})
         for_tile = for_whole.model_copy(update={"examples": tuple(_elsewhere(one, image) for one in request.examples)})
         refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
-        whole, *parts = await _gather(
-            [partial(look, image, for_whole), *(partial(look, tile.picture, for_tile) for tile in tiles)]
-        )
+        looks = [partial(look, image, for_whole), *(partial(look, tile.picture, for_tile) for tile in tiles)]
+        whole, *parts = await gather(looks, _AT_A_TIME)
         pairs = [(tile, part.objects) for tile, part in zip(tiles, parts, strict=True)]
         size = image.width, image.height
         objects = await anyio.to_thread.run_sync(
@@ -169,28 +168,6 @@ class Asker:
 
 async def _at_once(backend: Backend, image: Picture, request: DetectionRequest, call: Call) -> Detections:
     return await backend.detect(image, request, call)
-
-
-async def _gather(works: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Do a few works at a time; the first error stops the others and comes out as it is."""
-    answers: dict[int, T] = {}
-    problems: list[Exception] = []
-    limiter = anyio.CapacityLimiter(_AT_A_TIME)
-
-    async def do(place: int, work: Callable[[], Awaitable[T]]) -> None:
-        async with limiter:
-            try:
-                answers[place] = await work()
-            except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
-                problems.append(error)
-                group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for place, work in enumerate(works):
-            group.start_soon(do, place, work)
-    if problems:
-        raise problems[0]
-    return [answers[place] for place in range(len(works))]
 
 
 def _elsewhere(example: Example, image: Picture) -> Example:

@@ -10,6 +10,7 @@ from dinox_mcp import __version__, streams
 from dinox_mcp.errors import DinoxError, SettingsError
 
 if TYPE_CHECKING:
+    from dinox_mcp.examples import Pointer
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
@@ -127,8 +128,66 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
         "--iou-threshold", type=part, default=0.8, metavar="T", help="overlap above which boxes are one (0.8)"
     )
     detect.add_argument("--max-objects", type=_limit, default=100, metavar="N", help="objects to list at most (100)")
-    detect.add_argument("--masks", action="store_true", help="ask for masks, where the backend can")
+    _add_asking_options(detect)
     _add_common_options(detect, argparse.SUPPRESS)
+
+
+def _add_asking_options(detect: argparse.ArgumentParser) -> None:
+    """Add what there is to ask besides words."""
+    group = detect.add_argument_group("asking")
+    group.add_argument(
+        "--include",
+        type=_outputs,
+        default=(),
+        metavar="OUTPUT,...",
+        help="more of each object: masks, pose, hands, caption, category, text",
+    )
+    group.add_argument("--masks", action="store_true", help="the same as --include masks")
+    group.add_argument(
+        "--like",
+        type=_example,
+        action="append",
+        metavar="EXAMPLE",
+        help="find what looks like it: X1,Y1,X2,Y2 or X,Y in the picture, X1,Y1,X2,Y2@OTHER.jpg, or the name of a "
+        "saved prompt; LABEL=... says what to call it; may be repeated",
+    )
+    group.add_argument(
+        "--not-like",
+        type=_counterexample,
+        action="append",
+        dest="like",
+        metavar="EXAMPLE",
+        help="... but not like this",
+    )
+    group.add_argument(
+        "--describe", metavar="SENTENCE", help='find what a sentence tells from others: "the man left of the car"'
+    )
+    group.add_argument(
+        "--tiles", type=_number(int, 1, 8), default=1, metavar="N", help="look in N parts along the long side too (1)"
+    )
+    group.add_argument("--model", metavar="NAME", help="model of the backend to ask")
+
+
+def _outputs(text: str) -> tuple[str, ...]:
+    from dinox_mcp.schema import OUTPUTS
+
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := sorted(set(names) - set(OUTPUTS)):
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r:.80} is no output; choose from {', '.join(OUTPUTS)}")
+    return names
+
+
+def _example(text: str, *, negative: bool = False) -> "Pointer":
+    from dinox_mcp.words import pointer_of
+
+    try:
+        return pointer_of(text, negative=negative)
+    except DinoxError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _counterexample(text: str) -> "Pointer":
+    return _example(text, negative=True)
 
 
 def _add_pull_command(commands: "argparse._SubParsersAction[_Parser]") -> None:

@@ -6,7 +6,7 @@ right, y down, origin in the upper left corner, pixel edges at whole numbers.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -17,6 +17,7 @@ BBox = Annotated[
 Point = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="[x, y] in pixels of the original image")]
 Score = Annotated[float, Field(ge=0, le=1)]
 Output = Literal["masks", "pose", "hands", "caption", "category", "text"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 """What there may be of an object besides its label, score and box: `pose` and `hands` are keypoints."""
 Need = Literal[
     "text prompts",

@@ -18,6 +18,7 @@ from dinox_mcp.errors import DinoxError, InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.output import save_annotated, tag_of, write_annotated
 from dinox_mcp.prompts import parse_prompts
+from dinox_mcp.requests import Options
 from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
 from dinox_mcp.viewer.files import PageFile
@@ -38,6 +39,7 @@ def detect(settings: Settings, options: argparse.Namespace) -> bool:
     if not pictures:
         raise SettingsError(f"none of {' '.join(options.words)!r:.80} is a picture; name a file or a URL first")
     _check_prompts(prompts)
+    _check_question(options, prompts)
     targets = output_paths(options.out, pictures)
     page = _page(options, len(pictures))
     return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets, page))
@@ -93,19 +95,41 @@ async def _detect_all(
 async def _detect_one(
     detector: Detector, options: argparse.Namespace, source: str, prompts: Sequence[str], target: Path | None
 ) -> tuple[DetectionResult, Path | None]:
-    result = await detector.detect(
-        address_of(source),
-        prompts or None,
-        min_score=options.min_score,
-        iou_threshold=options.iou_threshold,
-        max_objects=options.max_objects,
-        include=("masks",) if options.masks else (),
-    )
+    result = await _ask(detector, options, address_of(source), prompts)
     folder = detector.settings.output_folder
     if target is None and folder is None:
         return result, None
     picture = detector.result(result.result_id).picture
     return result, await detector.draw(partial(_draw, target, folder, picture, result.objects))
+
+
+async def _ask(detector: Detector, options: argparse.Namespace, image: str, prompts: Sequence[str]) -> DetectionResult:
+    asking = Options(
+        min_score=options.min_score,
+        iou_threshold=options.iou_threshold,
+        max_objects=options.max_objects,
+        include=(*options.include, *(("masks",) if options.masks else ())),
+        model=options.model,
+        tiles=options.tiles,
+    )
+    if options.like:
+        return await detector.detect_by_example(image, options.like, **asking)
+    if options.describe is not None:
+        return await detector.find_by_description(image, options.describe, **asking)
+    return await detector.detect(image, prompts or None, **asking)
+
+
+def _check_question(options: argparse.Namespace, prompts: Sequence[str]) -> None:
+    """Refuse two questions at once.
+
+    Raises:
+        SettingsError: there are two.
+    """
+    asked = [f"the words {' '.join(prompts)!r:.60}"] if prompts else []
+    asked += ["--like"] if options.like else []
+    asked += ["--describe"] if options.describe is not None else []
+    if len(asked) > 1:
+        raise SettingsError(f"{' and '.join(asked)} are different questions; ask them one after the other")
 
 
 def _draw(target: Path | None, folder: Path | None, picture: Picture, objects: Sequence[DetectedObject]) -> Path | None:
@@ -140,7 +164,7 @@ def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
     for found in result.objects:
         score = "" if found.score is None else f"{found.score:.2f}"
         box = ", ".join(f"{edge:.0f}" for edge in found.bbox)
-        rows.append([str(found.id), found.label, score, box, " ".join((found.text or "").split())])
+        rows.append([str(found.id), found.label, score, box, _words(found)])
     if all(not row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     image, least = result.image, result.request.min_score
@@ -153,6 +177,12 @@ def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
     ]
     head = [_shorten(source), *_table(rows)] if result.objects else [f"{_shorten(source)}: nothing found"]
     return "\n".join(streams.printable(line) for line in [*head, *facts] if line) + "\n"
+
+
+def _words(found: DetectedObject) -> str:
+    """Write what is written on an object, and what a model says of it, in one line."""
+    said = (found.text, found.category, found.caption)
+    return " · ".join(" ".join(words.split()) for words in said if words)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

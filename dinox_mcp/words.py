@@ -1,4 +1,4 @@
-"""The words of `dinox-mcp detect`: which are pictures and which prompts, and which files come of --out."""
+"""The words of `dinox-mcp detect`: which are pictures, prompts and examples, and which files come of --out."""
 
 import glob
 import os
@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from dinox_mcp.errors import ImageError, SettingsError
+from dinox_mcp.errors import ImageError, InputError, SettingsError
+from dinox_mcp.examples import Pointer
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source
 from dinox_mcp.output import WRITABLE, stem_of
@@ -57,6 +58,33 @@ def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
     if _is_one_of(_files(pictures), path):
         raise SettingsError(f"--out {out} is the picture itself, which is not overwritten; choose another name")
     return [path]
+
+
+def pointer_of(word: str, *, negative: bool = False) -> Pointer:
+    """Read an example: [LABEL=]X1,Y1,X2,Y2[@PICTURE], [LABEL=]X,Y[@PICTURE], or [LABEL=]NAME of a saved prompt.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    label, equals, rest = word.partition("=")
+    place, _, image = (rest if equals else word).partition("@")
+    named = label.strip() or None if equals else None
+    parts = place.split(",")
+    if len(parts) == 1 and not image:
+        return Pointer(saved=place.strip(), label=named, negative=negative)
+    try:
+        numbers = tuple(float(part) for part in parts)
+        where = address_of(image) if image else None
+        if len(numbers) == 4:  # noqa: PLR2004 - two corners
+            return Pointer(bbox=numbers, label=named, image=where, negative=negative)
+        if len(numbers) == 2:  # noqa: PLR2004 - a point
+            return Pointer(point=numbers, label=named, image=where, negative=negative)
+    except ValueError:
+        pass
+    raise InputError(
+        f"{word!r:.80} is no example; write X1,Y1,X2,Y2 or X,Y in pixels, with @PICTURE for another picture and LABEL= "
+        "before it for a name, or the name of a saved prompt"
+    )
 
 
 def _paths_in(folder: Path, pictures: Sequence[str]) -> list[Path]:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from dinox_mcp.cli import main, parser
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.words import output_paths, split_words
+from dinox_mcp.examples import Pointer
+from dinox_mcp.words import output_paths, pointer_of, split_words
 from tests.fakes import png
 
 
@@ -292,3 +293,56 @@ def test_help_shows_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert "DINOX_API_KEY" in out
     assert "dinox-mcp detect photo.jpg" in out
+
+
+def test_text_is_read_on_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "detect", "one.png", "QR code", "--include", "text")
+    assert status == 0
+    assert "parcel one" in out
+
+
+def test_more_like_a_part_of_the_picture_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    scene = Image.new("RGB", (400, 200), "white")
+    with Image.open("one.png") as code:
+        scene.paste(code.resize((80, 80)), (20, 60))
+        scene.paste(code.resize((80, 80)), (250, 40))
+    scene.save("scene.png")
+    status, out, _ = run(capsys, "detect", "scene.png", "--like", "sticker=20,60,100,140", "--json")
+    found = json.loads(out)["objects"]
+    assert status == 0
+    assert [thing["label"] for thing in found] == ["sticker", "sticker"]
+    assert sorted(round(thing["bbox"][0], -1) for thing in found) == [20, 250]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--like", "1,2,3"], "'1,2,3' is no example; write X1,Y1,X2,Y2"),
+        (["--like", "a,b"], "is no example"),
+        (["--like", "1,1,9,9", "--describe", "the left one"], "--like and --describe are different questions"),
+        (["dog", "--describe", "the left one"], "the words 'dog' and --describe are different"),
+        (["--include", "mask"], "'mask' is no output; choose from masks, pose, hands"),
+        (["--tiles", "0"], "'0' is not a whole number from 1 to 8"),
+    ],
+)
+def test_a_question_that_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    status, _, err = run(capsys, "detect", "one.png", *options)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "pointer"),
+    [
+        ("1,2,3,4", Pointer(bbox=(1, 2, 3, 4))),
+        ("bolt=1.5,2", Pointer(point=(1.5, 2), label="bolt")),
+        ("1,2,3,4@https://x.org/a.png", Pointer(bbox=(1, 2, 3, 4), image="https://x.org/a.png")),
+        ("my-bolt", Pointer(saved="my-bolt")),
+        ("bolt=my-bolt", Pointer(saved="my-bolt", label="bolt")),
+    ],
+)
+def test_examples_are_written_short(word: str, pointer: Pointer) -> None:
+    assert pointer_of(word) == pointer
