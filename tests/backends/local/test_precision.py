@@ -67,9 +67,9 @@ def test_a_model_that_answers_otherwise_is_loaded_again_in_float32(monkeypatch: 
     ("change", "complaint"),
     [
         ({}, None),
-        ({"bbox": (10.5, 10, 50, 50)}, None),
-        ({"bbox": (15, 10, 50, 50)}, r"moves this model's boxes (overlap 0.88"),
-        ({"label": 1}, "(overlap 0.00"),
+        ({"bbox": (10.5, 10, 50, 47)}, None),
+        ({"bbox": (15, 10, 50, 50)}, "moves this model's boxes (by 5 pixels"),
+        ({"label": 1}, "(by 50 pixels"),
         ({"score": 0.86}, None),
         ({"score": 0.8}, "changes this model's scores (0.90 to 0.80"),
     ],
