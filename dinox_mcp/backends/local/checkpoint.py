@@ -13,6 +13,7 @@ from dinox_mcp.backends.local import describing, extra
 from dinox_mcp.backends.local import device as devices
 from dinox_mcp.backends.local.families import family_of
 from dinox_mcp.backends.local.presets import Role
+from dinox_mcp.backends.local.wording import few
 from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str
             raise BackendError(f"{folder / _INDEX} lists no weights; {_REMEDY}")
     missing = sorted(shards - set(present))
     if missing:
-        raise BackendError(f"{folder} lacks {_few(missing)}; {_REMEDY}")
+        raise BackendError(f"{folder} lacks {few(missing)}; {_REMEDY}")
     return sorted(shards)
 
 
@@ -153,7 +154,7 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
     if pickles:
         raise UnsupportedError(
-            f"{subject} has its weights only as {_few(pickles)}; such files can run code and are not loaded: choose a "
+            f"{subject} has its weights only as {few(pickles)}; such files can run code and are not loaded: choose a "
             "model with model.safetensors, or convert it (save_pretrained of transformers)"
         )
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
@@ -218,7 +219,7 @@ def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # n
     missing = {name for name in report["missing_keys"] if not _COMPUTED.search(name)}
     left_over = {name for name in report["unexpected_keys"] if name not in computed and not _COMPUTED.search(name)}
     problems = [
-        f"{what}: {_few(sorted(names))}"
+        f"{what}: {few(sorted(names))}"
         for what, names in (
             ("missing", missing),
             ("of another shape", {str(entry[0]) for entry in report["mismatched_keys"]}),
@@ -258,8 +259,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BackendError(f"{path} holds no JSON object; {_REMEDY}")
     return content
-
-
-def _few(names: Collection[str]) -> str:
-    listed = ", ".join(list(names)[:3])
-    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed  # noqa: PLR2004 - as many as listed

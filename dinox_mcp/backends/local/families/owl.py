@@ -199,7 +199,8 @@ class Owl(AdapterBase):
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
-    return rows / (torch.linalg.norm(rows, dim=-1, keepdim=True) + 1e-6)
+    lengths: torch.Tensor = torch.linalg.norm(rows, dim=-1, keepdim=True) + 1e-6
+    return rows / lengths
 
 
 def _patch_of(bbox: Sequence[float], boxes: torch.Tensor, things: torch.Tensor) -> tuple[int, float]:

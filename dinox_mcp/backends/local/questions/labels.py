@@ -9,7 +9,8 @@ from dinox_mcp.backends.local.caches import LabelStates
 from dinox_mcp.backends.local.families.base import Found, ImageState, TextReader
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.model import Loaded
-from dinox_mcp.backends.local.questions.turn import Answer, Turn, quoted
+from dinox_mcp.backends.local.questions.turn import Answer, Turn
+from dinox_mcp.backends.local.wording import quoted
 
 if TYPE_CHECKING:
     import torch

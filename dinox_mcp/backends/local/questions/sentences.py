@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, cast
 from dinox_mcp.backends.local.families.base import Found, ImageState, SentenceReader
 from dinox_mcp.backends.local.model import Loaded
 from dinox_mcp.backends.local.questions import labels
-from dinox_mcp.backends.local.questions.turn import Answer, Turn, quoted
+from dinox_mcp.backends.local.questions.turn import Answer, Turn
+from dinox_mcp.backends.local.wording import quoted
 
 _AS_A_PHRASE = (
     "a detector read the description as one phrase: it weighs the words, and understands relations between things less "

@@ -51,12 +51,6 @@ class Answer:
     notes: Sequence[str] = ()
 
 
-def quoted(labels: Sequence[str]) -> str:
-    """Name a few labels, and how many more there are."""
-    shown = ", ".join(repr(f"{label[:40]}…" if len(label) > 41 else label) for label in labels[:3])  # noqa: PLR2004
-    return f"{shown} and {len(labels) - 3} more" if len(labels) > 3 else shown  # noqa: PLR2004 - as many as shown
-
-
 def rising(progress: Progress) -> Progress:
     """Let progress never go back, which clients may not take, whatever the turns with a model report."""
     highest = 0.0
