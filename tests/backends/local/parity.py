@@ -1,6 +1,15 @@
-"""How the tests compare an adapter with the calls that transformers documents, on the same weights and pixels."""
+"""How the tests compare an adapter with the calls that transformers documents, on the same weights and pixels.
+
+The adapter runs where `DINOX_TEST_DEVICE` says, transformers always on the CPU:
+
+    DINOX_TEST_DEVICE=cuda python -m pytest tests/backends/local
+
+Both compute in float32, without TensorFloat-32. On a CPU the tests state their own tolerances; other devices add up in
+another order, and get at least those of `LEAST`.
+"""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +23,9 @@ from PIL import Image
 from dinox_mcp.backends.local.families import family_of
 from dinox_mcp.backends.local.families.base import Found, interruptible
 
+DEVICE = os.environ.get("DINOX_TEST_DEVICE", "cpu")
+LEAST = {"cpu": (0.0, 0.0), "cuda": (0.1, 1e-3), "mps": (0.25, 2e-3)}
+"""Tolerances by kind of device: edges in pixels of pictures of a few hundred pixels, and scores."""
 LABELS = ("person", "red car", "dog", "a cat", "baseball bat", "tree", "wheel", "glove")
 
 
@@ -24,8 +36,9 @@ def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
 
 
 def load_adapter(folder: Path) -> Any:  # noqa: ANN401 - an adapter, with what only its family can do
-    """Load the model and wrap it."""
-    model = load_model(folder)
+    """Load the model onto the device and wrap it."""
+    torch.backends.cudnn.allow_tf32 = False
+    model = load_model(folder).to(DEVICE)
     return family_of(model.config.model_type).adapt(model, folder)
 
 
@@ -48,6 +61,8 @@ def cancelled() -> Iterator[None]:
 
 def assert_same(found: Sequence[Found], expected: Mapping[str, Any], *, pixels: float, score: float) -> None:
     """Compare with {scores, labels, boxes}: as many, best first, and each with its label, box and score."""
+    least_pixels, least_score = LEAST[DEVICE.partition(":")[0]]
+    pixels, score = max(pixels, least_pixels), max(score, least_score)
     scores, labels, boxes = (torch.as_tensor(expected[key]).numpy() for key in ("scores", "labels", "boxes"))
     assert len(found) == len(scores)
     assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
