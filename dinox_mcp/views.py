@@ -91,10 +91,10 @@ def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style,
 
     What has no room on the picture (`Style.captions`) stands in a legend beside it, within `max_side` too.
     """
-    from dinox_mcp.drawing.crops import enlarge
+    from dinox_mcp.drawing.crops import LEGIBLE_SIDE, enlarge
     from dinox_mcp.drawing.encode import fit_bytes
 
-    image = enlarge(picture.rgb(max_side))
+    image = enlarge(picture.rgb(max_side), min(LEGIBLE_SIDE, max_side))
     whole, part = _drawn(image, picture, objects, style, max_side)
     data, mime_type, size = fit_bytes(whole, max_bytes, max_side)
     shown = (round(part[0] * size[0] / whole.width), round(part[1] * size[1] / whole.height))

@@ -9,7 +9,7 @@ from PIL import Image
 from dinox_mcp.errors import InputError
 from dinox_mcp.geometry import Box, clip
 
-_LEGIBLE_SIDE = 512
+LEGIBLE_SIDE = 512
 _MOST_ENLARGED = 4
 
 
@@ -53,7 +53,7 @@ def crop(image: Image.Image, bbox: Sequence[float], padding: float = 0.1, *, min
     return Crop(enlarge(image.crop((left, top, right, bottom))), (left, top, right, bottom))
 
 
-def enlarge(image: Image.Image, side: int = _LEGIBLE_SIDE) -> Image.Image:
+def enlarge(image: Image.Image, side: int = LEGIBLE_SIDE) -> Image.Image:
     """Enlarge a small image to `side` pixels on its long side, though at most four times; others stay as they are."""
     factor = min(_MOST_ENLARGED, side / max(image.size))
     if factor <= 1:

@@ -9,7 +9,7 @@ LABEL_LIMIT = 32
 TAG_LIMIT = 24
 CAPTION_LIMIT = 200
 TEXT_LIMIT = 120
-_FEW = 24  # objects whose tags have room for more than a name
+_FEW = 12  # objects whose tags have room for more than a name
 
 
 def name(found: DetectedObject) -> str:

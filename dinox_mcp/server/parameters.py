@@ -169,5 +169,9 @@ Labels = Annotated[
     tuple[str, ...], BeforeValidator(_listed), Field(description="Draw only objects of these labels; default all.")
 ]
 DrawnScore = Annotated[float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)]
-Show = Annotated[tuple[Part, ...], BeforeValidator(_listed), Field(description="What to draw of each object.")]
+Show = Annotated[
+    tuple[Part, ...],
+    BeforeValidator(_listed),
+    Field(description='What to draw of each object; ["numbers"] alone marks each with a dot, to count a crowd.'),
+]
 Opacity = Annotated[float, Field(description="Opacity of the masks.", json_schema_extra=_UNIT)]

@@ -53,7 +53,7 @@ def test_what_the_tags_have_no_room_for_goes_into_the_legend_by_number() -> None
 def test_in_a_crowd_everything_told_goes_into_the_legend() -> None:
     crowd = [told(number=number, category="boy") for number in range(1, 40)]
     assert words.in_legend(crowd) == crowd
-    assert not words.in_legend(crowd[:20])
+    assert not words.in_legend(crowd[:12])
 
 
 @pytest.mark.parametrize(
