@@ -192,8 +192,8 @@ class Run:
         return await self.detector.ask(frame.picture, self.request, caller=requests.caller_of(who), progress=progress)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
-        """Follow the tracks that were seen at the key frame before."""
-        boxes = [trail.points[-1][1] if not trail.missed else None for trail in self._tracker.active]
+        """Follow the tracks from the key frame before."""
+        boxes = [trail.now for trail in self._tracker.active]
         if len(frame.grays) < 2 or not any(boxes):  # noqa: PLR2004 - from one to the next
             return [None] * len(boxes)
         paths = await self._thread(partial(flow.follow, frame.times, frame.grays, boxes, self.job.scan.size, _pause))
@@ -217,8 +217,7 @@ class Run:
         surest = sorted(found.objects, key=_certainty, reverse=True)[: requests.max_objects(self.options)]
         if len(surest) < len(found.objects):
             self._note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
-        seen = looks(np.asarray(frame.image), [one.bbox for one in surest])
-        self._tracker.step(frame.time, surest, seen, followed)
+        self._tracker.step(frame.time, surest, partial(looks, np.asarray(frame.image)), followed)
         if len(self.asked) in self._shown:
             self._sheet.keep(frame.time, frame.image)
         self.asked.append(frame.time)

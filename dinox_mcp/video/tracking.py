@@ -6,8 +6,9 @@ label are given to its tracks at once, at the least distance in sum.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from dinox_mcp.video.looks import Looks, unlikeness
 from dinox_mcp.video.matching import assign, closeness
 from dinox_mcp.video.motion import Motion
 
+LookAt = Callable[[Sequence[Box]], Looks]
 Path = Sequence[tuple[float, Box]]
 """Boxes at increasing times in seconds."""
 
@@ -29,6 +31,7 @@ _NEAR = -0.55  # the least closeness of a box to where its track should be: abou
 _LOOKS = 1.0  # how much it costs to look different, where being at another place costs 1 and more
 _REACH = 2.0  # the most that place and look may cost together
 _WEAK_REACH = 1.2  # likewise for a track that does not count yet, lest two mistakes make one that does
+_HIDDEN = 0.6  # how unlike itself a thing is where something else is before it
 _ALIKE = 0.9  # how much of what a track looks like stays when it is seen again
 _FOLLOWED = 0.3  # overlap from which the pixels between tell how a track came to its box
 _SAME = 0.7  # overlap from which a second box of a label is the same thing again
@@ -43,7 +46,10 @@ class Sighting(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Trail:
-    """One track: its sightings, its boxes over time, and its number once it has one."""
+    """One track: its sightings, its boxes over time, and its number once it has one.
+
+    `ahead` is where it went in the pixels since it was seen last; None once that is lost from sight.
+    """
 
     label: str
     motion: Motion
@@ -51,8 +57,20 @@ class Trail:
     sightings: list[Sighting]
     points: list[tuple[float, Box]]
     look: Looks
+    ahead: Path | None = ()
     missed: int = 0
     id: int | None = None
+
+    @property
+    def now(self) -> Box | None:
+        """Where it is at the latest key frame, if that is known."""
+        if self.ahead is None:
+            return None
+        return self.ahead[-1][1] if self.ahead else self.points[-1][1]
+
+    def expected(self, time: float) -> Box:
+        """Where it should be at a key frame: where the pixels led, else where it was going."""
+        return self.ahead[-1][1] if self.ahead else self.motion.box(time)
 
     def span(self, reach: float) -> tuple[float, float]:
         """Tell from when to when it is there: from first to last sighting, or `reach` seconds around a single one."""
@@ -102,20 +120,23 @@ class Tracker:
         """The number of key frames that a track may be missing in."""
         return max(1, min(8, round(_PATIENCE_S / max(self.every_s, 1e-3))))
 
-    def step(self, time: float, found: Sequence[Detection], looks: Looks, followed: Sequence[Path | None] = ()) -> None:
-        """Take what was found at the next key frame, and what it looks like.
+    def step(
+        self, time: float, found: Sequence[Detection], look_at: LookAt, followed: Sequence[Path | None] = ()
+    ) -> None:
+        """Take what was found at the next key frame, where `look_at` tells what boxes look like.
 
         `followed` are the paths of the active tracks since the last one, in their order; None where they were lost
         from sight.
         """
-        paths = dict(zip(map(id, self.active), followed, strict=False))
+        for trail, path in zip_longest(self.active, followed):
+            trail.ahead = [*trail.ahead, *path] if path and trail.ahead is not None else None
+        looks = look_at([one.bbox for one in found])
         labels = dict.fromkeys([*(one.label for one in found), *(trail.label for trail in self.active)])
         for label in labels:
             trails = [trail for trail in self.active if trail.label == label]
             these = [at for at, one in enumerate(found) if one.label == label]
-            self._join(
-                time, trails, [found[at] for at in these], looks[these], [paths.get(id(trail)) for trail in trails]
-            )
+            self._join(time, trails, [found[at] for at in these], looks[these])
+        self._lose(look_at)
         over = [trail for trail in self.active if trail.missed > self.patience]
         believed = [trail for trail in over if self.counts(trail)]
         self.ended += believed
@@ -139,18 +160,19 @@ class Tracker:
         score = trail.sightings[0].found.score
         return self.single or len(trail.sightings) > 1 or score is None or score >= SURE
 
-    def _join(
-        self,
-        time: float,
-        trails: Sequence[Trail],
-        found: Sequence[Detection],
-        looks: Looks,
-        paths: Sequence[Path | None],
-    ) -> None:
+    def _lose(self, look_at: LookAt) -> None:
+        """Lose sight of what was not found, and does not look any more like it did where it should be."""
+        missing = [trail for trail in self.active if trail.missed and trail.ahead]
+        boxes = [trail.ahead[-1][1] for trail in missing if trail.ahead]
+        for trail, look in zip(missing, look_at(boxes), strict=True):
+            if unlikeness(trail.look[None], look[None])[0, 0] > _HIDDEN:
+                trail.ahead = None
+
+    def _join(self, time: float, trails: Sequence[Trail], found: Sequence[Detection], looks: Looks) -> None:
         left, pairs = list(range(len(found))), []
         for sure in (True, False):  # what was seen once may be a mistake, and takes nothing from what was seen often
             rows = [row for row, trail in enumerate(trails) if (len(trail.sightings) > 1) is sure]
-            expected = [path[-1][1] if (path := paths[row]) else trails[row].motion.box(time) for row in rows]
+            expected = [trails[row].expected(time) for row in rows]
             close = closeness(expected, [found[column].bbox for column in left])
             known = np.array([trails[row].look for row in rows]).reshape(len(rows), looks.shape[1])
             costs = np.where(close >= _NEAR, 1 - close + _LOOKS * unlikeness(known, looks[left]), np.inf)
@@ -159,7 +181,7 @@ class Tracker:
             pairs += [(rows[row], left[column]) for row, column in assign(costs, _REACH)]
             left = [column for column in left if column not in {taken for _, taken in pairs}]
         for row, column in pairs:
-            _extend(trails[row], time, found[column], looks[column], paths[row])
+            _extend(trails[row], time, found[column], looks[column])
         taken = {row for row, _ in pairs}
         for row, trail in enumerate(trails):
             trail.missed += row not in taken
@@ -172,10 +194,10 @@ class Tracker:
                 self.active.append(Trail(one.label, motion, self._keys, sightings, points, looks[column]))
 
 
-def _extend(trail: Trail, time: float, found: Detection, look: Looks, path: Path | None) -> None:
+def _extend(trail: Trail, time: float, found: Detection, look: Looks) -> None:
     """Lead a track to a box: along the path seen in the pixels, bent so that it ends there."""
-    start = trail.points[-1][0]
-    if path and not trail.missed and geometry.iou(path[-1][1], found.bbox) >= _FOLLOWED:
+    start, path = trail.points[-1][0], trail.ahead
+    if path and geometry.iou(path[-1][1], found.bbox) >= _FOLLOWED:
         off = [there - here for there, here in zip(found.bbox, path[-1][1], strict=True)]
         for moment, box in path[:-1]:
             part = (moment - start) / (time - start)
@@ -185,7 +207,7 @@ def _extend(trail: Trail, time: float, found: Detection, look: Looks, path: Path
     trail.sightings.append(Sighting(time, found))
     trail.motion.see(time, found.bbox)
     trail.look = _ALIKE * trail.look + (1 - _ALIKE) * look
-    trail.missed = 0
+    trail.missed, trail.ahead = 0, ()
 
 
 def _between(here: Box, there: Box, part: float) -> Box:
