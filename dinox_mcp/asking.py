@@ -87,11 +87,12 @@ class Asker:
         reads = {"caption", "category"} & wanted and "text" in backend.capabilities().describes
         for_reader = frozenset[Output]() if reads else wanted & {"text"}
         shares = {name: wanted} if name == READER else {name: wanted - for_reader, READER: for_reader}
+        shares = {who: share for who, share in shares.items() if share}
+        for who, share in shares.items():
+            refusals.check_boxes(share, self._backends.get(who), self._backends, self._settings)
         notes: list[str] = []
         cached = True
-        for who, share in shares.items():
-            if not share or not objects:
-                continue
+        for who, share in shares.items() if objects else ():
             question = (call.client, who, image.digest, share, tuple((one.label, one.bbox) for one in objects))
             look = partial(self._described, self._backends.get(who), image, objects, share, call)
             answer = await self._remembered(question, DetectionRequest(include=share), look)
@@ -108,13 +109,8 @@ class Asker:
     async def _described(
         self, backend: Backend, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
-        able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
-        if not isinstance(backend, Describer) or not include <= able:
-            what = " and ".join(sorted(include - able))
-            raise UnsupportedError(
-                f"the backend {backend.name} cannot do {what} of given boxes; it can do "
-                f"{' and '.join(sorted(able)) or 'none'}: leave the rest out, or choose another backend"
-            )
+        if not isinstance(backend, Describer):
+            raise UnsupportedError(f"the backend {backend.name} cannot tell more of given boxes; ask without")
         told = await backend.describe(image, objects, include, call)
         if len(told.objects) != len(objects):
             raise BackendError(

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-from dinox_mcp.backends.base import Backend, Capabilities
+from dinox_mcp.backends.base import Backend, Capabilities, Describer
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.errors import DinoxError, UnsupportedError
-from dinox_mcp.schema import DetectionRequest, Need
+from dinox_mcp.schema import DetectionRequest, Need, Output
 from dinox_mcp.settings import Settings
 
 
@@ -20,36 +20,42 @@ def check(
         InputError: it has no such model.
     """
     able = backend.capabilities(request.model)
+    who = f"the backend {backend.name}" + (f" with the model {request.model!r:.80}" if request.model else "")
     if unmet := sorted(needs - able.answers):
-        _refuse(" and ".join(unmet), lambda other: needs <= other.answers, request, backend, backends, settings)
+        remedy = _remedy(lambda other: needs <= other.answers, backend, backends, settings)
+        raise UnsupportedError(f"{who} cannot do {' and '.join(unmet)}; {remedy}; otherwise ask without it")
     include = request.include - {"text"}  # which the embedded backend does for all of them
     if missing := sorted(include - able.outputs - able.describes):
-        _refuse(
-            " and ".join(missing),
-            lambda other: needs <= other.answers and include <= other.outputs | other.describes,
-            request,
-            backend,
-            backends,
-            settings,
+
+        def does(other: Capabilities) -> bool:
+            return needs <= other.answers and include <= other.outputs | other.describes
+
+        remedy = _remedy(does, backend, backends, settings)
+        raise UnsupportedError(f"{who} cannot do {' and '.join(missing)}; {remedy}; otherwise ask without it")
+
+
+def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends, settings: Settings) -> None:
+    """Refuse to tell of given boxes what the backend cannot.
+
+    Raises:
+        UnsupportedError: it cannot; the message says which backend can.
+    """
+    able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
+    if missing := sorted(include - able):
+        remedy = _remedy(lambda other: include <= other.describes, backend, backends, settings)
+        raise UnsupportedError(
+            f"the backend {backend.name} cannot tell {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
+            f"for {' and '.join(sorted(able)) or 'a detection instead'}"
         )
 
 
-def _refuse(
-    what: str,
-    able: Callable[[Capabilities], bool],
-    request: DetectionRequest,
-    backend: Backend,
-    backends: Backends,
-    settings: Settings,
-) -> None:
-    who = f"the backend {backend.name}" + (f" with the model {request.model!r:.80}" if request.model else "")
+def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends, settings: Settings) -> str:
+    """Say which model or backend can."""
     if models := [model.name for model in backend.models() if able(model.capabilities)]:
-        remedy = f"ask with model {' or '.join(map(repr, models[:3]))}"
-    elif others := sorted(_others(able, backend, backends)):
-        remedy = f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings))
-    else:
-        remedy = "no installed backend can"
-    raise UnsupportedError(f"{who} cannot do {what}; {remedy}; otherwise ask without it")
+        return f"ask with model {' or '.join(map(repr, models[:3]))}"
+    if others := sorted(_others(able, backend, backends)):
+        return f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings))
+    return "no installed backend can"
 
 
 def _others(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> Iterator[str]:

@@ -199,7 +199,10 @@ async def test_regions_that_are_none_are_one_line(arguments: dict[str, Any], mes
 
 
 async def test_outputs_that_a_backend_cannot_tell_of_boxes_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="fake cannot do pose of given boxes; it can do caption and category"):
+    with pytest.raises(
+        UnsupportedError,
+        match=r"fake cannot tell pose of given boxes; the backend local can.*ask for caption and category",
+    ):
         await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["pose"])
 
 
