@@ -22,6 +22,7 @@ _COLUMN = 28  # ems: a line that is easy to read
 _NARROWEST = 20  # ems
 _FEWEST_LINES = 8
 _MOST_LINES = 4  # of an entry
+_SAMPLE = 100  # entries that tell how wide columns have to be
 
 
 class Legend(NamedTuple):
@@ -79,16 +80,18 @@ def make_legend(picture: Size, objects: Sequence[DetectedObject], style: Style) 
     indent = max(chip.width for chip in chips) + size // 2
     below = picture[0] > picture[1]
     if below:
-        longest = max(ink.width for _, entry in written if (ink := text.line_ink(entry, size)))
+        longest = max(ink.width for _, entry in written[:_SAMPLE] if (ink := text.line_ink(entry, size)))
         room = _room_below(picture, size, indent, longest)
     else:
         room = _room_beside(picture, size, indent)
     width = room.width - indent - 2 * size
+    possible = room.columns * room.height // line_height(size)  # the rest need not be set in lines
     entries = [
-        _Entry(chip, wrap(entry, size, width, _MOST_LINES)) for chip, (_, entry) in zip(chips, written, strict=True)
+        _Entry(chip, wrap(entry, size, width, _MOST_LINES))
+        for chip, (_, entry) in zip(chips[:possible], written, strict=False)
     ]
     kept, height = _fit(entries, room)
-    more = f"and {len(entries) - len(kept)} more" if len(kept) < len(entries) else ""
+    more = f"and {len(written) - len(kept)} more" if len(kept) < len(written) else ""
     return Legend(_draw(_columns(kept, height, room), more, room, whole_width=below), below)
 
 
@@ -125,10 +128,8 @@ def _fit(entries: list[_Entry], room: _Room) -> tuple[list[_Entry], int]:
         if len(_columns(entries, height, room)) <= room.columns:
             return entries, height
     most -= step  # for the line that counts the rest
-    kept = len(entries)
-    while kept > 1 and len(_columns(entries[:kept], most, room)) > room.columns:
-        kept -= 1
-    return entries[:kept], most
+    kept = _columns(entries, most, room)[: room.columns]
+    return [entry for column in kept for entry in column], most
 
 
 def _columns(entries: Sequence[_Entry], height: int, room: _Room) -> list[list[_Entry]]:

@@ -15,6 +15,7 @@ from tests.server.conftest import Connect
 pytestmark = pytest.mark.anyio
 
 FRAME: Box = (0, 0, 4000, 3000)
+LEGEND = " The rest of the {} is a legend, by object number."
 SENTENCE = "a brown dog with a long tail that runs after a yellow ball on the beach"
 
 
@@ -25,11 +26,11 @@ SENTENCE = "a brown dog with a long tail that runs after a yellow ball on the be
         (View(b"", JPEG, 1000, 750, FRAME), "Shown at 1000x750: one pixel here is 4 of the original."),
         (
             View(b"", JPEG, 500, 900, FRAME, (500, 375)),
-            "Shown at 500x375: one pixel here is 8 of the original. The rest of the 500x900 is a legend, by object number.",
+            f"Shown at 500x375: one pixel here is 8 of the original.{LEGEND.format('500x900')}",
         ),
         (
             View(b"", JPEG, 5000, 3000, FRAME, (4000, 3000)),
-            "Shown at 4000x3000, pixel for pixel. The rest of the 5000x3000 is a legend, by object number.",
+            f"Shown at 4000x3000, pixel for pixel.{LEGEND.format('5000x3000')}",
         ),
     ],
 )
