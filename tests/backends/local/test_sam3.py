@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers.image_transforms import corners_to_center_format
 
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Interrupted, Likeness
+from dinox_mcp.backends.local.families.base import Found, Interrupted, Likeness
 from dinox_mcp.backends.local.families.pooling import pool
 from dinox_mcp.masks import decode
 from dinox_mcp.schema import Example
@@ -116,6 +116,15 @@ def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     half = family_of("sam3").adapt(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
+    best, exact = (_like_examples(some)[0] for some in (half, adapter))
+    assert best.score == pytest.approx(exact.score, abs=0.05)
+
+
+def _like_examples(adapter: Any) -> list[Found]:
+    (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
+    looks = adapter.read_examples(state, [Example(bbox=box) for box in EXAMPLES])
+    found: list[Found] = adapter.find_like(state, Likeness(("cup",), looks.rows, (0,) * 3, (False,) * 3), 0.0)
+    return found
 
 
 def test_loads_from_a_checkpoint_that_tracks_too(folder: Path, adapter: Any, tmp_path: Path) -> None:
