@@ -62,22 +62,28 @@ def test_poses_are_those_of_transformers(
     model = hf.VitPoseForPoseEstimation.from_pretrained(checkpoint("vitpose"), local_files_only=True).eval()
     others = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes]
     seen = processor(image, boxes=[others], return_tensors="pt")["pixel_values"]
-    ours = torch.stack([vitpose._seen(np.asarray(image), Crop.around(box, 48 / 64)) for box in boxes])
-    assert (ours - seen).abs().max() < 0.02  # one level in 255
-    assert (ours - seen).abs().mean() < 1e-4
+    cut = torch.stack([vitpose._seen(np.asarray(image), Crop.around(box, 48 / 64)) for box in boxes])
+    assert (cut - seen).abs().max() < 0.02  # one level in 255
+    assert (cut - seen).abs().mean() < 1e-4
     with torch.inference_mode():
         outputs = model(seen)
     (poses,) = processor.post_process_pose_estimation(outputs, boxes=[others])
-    far = 0
-    for box, pose, expected in zip(boxes, ask(vitpose, image, boxes), poses, strict=True):
-        cell = max(box[2] - box[0], box[3] - box[1]) * 1.25 / 15
+    size_of_a_map = outputs.heatmaps.shape[3], outputs.heatmaps.shape[2]
+    compared = 0
+    for box, pose, expected, maps in zip(boxes, ask(vitpose, image, boxes), poses, outputs.heatmaps, strict=True):
+        crop = Crop.around(box, 48 / 64)
+        cell = crop.size / (np.array(size_of_a_map) - 1)
         for point in pose:
             place = BODY.index(point.name)
-            x, y = (expected["keypoints"][place] + 0.5).tolist()  # pixels' edges, not their centres, at whole numbers
             assert point.score == pytest.approx(min(1.0, float(expected["scores"][place])), abs=0.02)
-            far += abs(point.x - x) > 0.05 * cell or abs(point.y - y) > 0.05 * cell
-    # Noise has peaks that no parabola fits: there transformers goes astray and we stay.
-    assert far <= 0.35 * len(boxes) * len(BODY)
+            x, y = int(maps[place].argmax()) % size_of_a_map[0], int(maps[place].argmax()) // size_of_a_map[0]
+            peak = crop.to_picture(np.array([x, y], dtype=np.float32), *size_of_a_map)
+            theirs = expected["keypoints"][place].numpy()
+            ours = np.array([point.x, point.y]) - 0.5  # the edges of pixels, not their centres, are at whole numbers
+            astray = np.abs((theirs - peak) / cell).max() > 2  # noise has peaks that no parabola fits
+            assert np.abs((ours - (peak if astray else theirs)) / cell).max() < 0.15
+            compared += not astray
+    assert compared > 0.6 * len(boxes) * len(BODY)
 
 
 def test_each_person_has_named_points_with_scores_in_the_picture_s_pixels(vitpose: Any) -> None:  # noqa: ANN401
