@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.backends.local import presets
 from dinox_mcp.backends.local.families import FAMILIES
 from dinox_mcp.backends.local.presets import PRESETS, ModelSource, resolve
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
@@ -52,7 +53,7 @@ def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> 
         InputError: a caller gave the name, and it is none of a model.
     """
     configured = name is None
-    name = name or settings.model or _default(settings.device)
+    name = name or default(settings)
     try:
         source = resolve(name, "cpu")
     except SettingsError as error:
@@ -67,6 +68,16 @@ def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> 
     repository = str(source.repo).lower()
     family = next((family for family, signs in _SIGNS.items() if any(sign in repository for sign in signs)), "")
     return _ABILITIES.get(family, Capabilities(answers=_LABELS))
+
+
+def default(settings: Settings) -> str:
+    """Name the model that is asked where a caller names none.
+
+    Where the settings name none either, it depends on whether there is an NVIDIA GPU; this is a guess, as torch, which
+    would know, takes seconds to import.
+    """
+    gpu = settings.device.startswith("cuda") or (settings.device == "auto" and _has_gpu())
+    return settings.model or presets.default("objects", "cuda" if gpu else "cpu")
 
 
 def require(able: Capabilities, model: str, needs: frozenset[Need], include: frozenset[Output]) -> None:
@@ -111,12 +122,6 @@ def _cached(source: ModelSource, cache: Path | None) -> Path | None:
         return None
     found = try_to_load_from_cache(str(source.repo), "config.json", cache_dir=cache, revision=source.revision)
     return Path(found) if isinstance(found, str) else None
-
-
-def _default(device: str) -> str:
-    """Guess the default model, which depends on whether there is an NVIDIA GPU; torch would know, and takes seconds."""
-    gpu = device.startswith("cuda") or (device == "auto" and _has_gpu())
-    return "accurate" if gpu else "balanced"
 
 
 def _has_gpu() -> bool:

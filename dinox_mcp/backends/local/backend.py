@@ -44,7 +44,6 @@ class LocalBackend:
         cache: Path | None = None,
     ) -> None:
         self._settings = settings
-        self._models = models or partial(Checkpoint, settings=settings)
         self._labels = labels.Embeddings(cache)
         self._hosts = Hosts(settings, models or partial(Checkpoint, settings=settings), self._labels.forget)
         self._describing = Describing(settings, self._hosts.room, self._hosts.states)
@@ -60,9 +59,11 @@ class LocalBackend:
         return replace(able, describes=DESCRIBES)
 
     def models(self) -> tuple[Offer, ...]:
-        """The model of the settings, and the presets."""
-        default = self._settings.model or "balanced"
+        """The model of the settings or of this machine, and the presets."""
+        default = abilities.default(self._settings)
         ready = self._hosts.ready()
+        if self._settings.model in ready:  # the default may have been asked for without a name
+            ready.add(default)
         return tuple(
             Offer(name, self.capabilities(None if name == default else name), _about(name), name in ready)
             for name in dict.fromkeys((default, *presets.PRESETS))

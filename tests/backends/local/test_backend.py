@@ -197,6 +197,21 @@ async def test_a_python_user_may_ask_another_model(bench: Bench) -> None:
     await backend.aclose()
 
 
+@pytest.mark.parametrize("settings", [{}, {"model": "balanced"}, {"model": "org/model"}])
+async def test_models_are_listed_with_the_default_first_and_what_is_in_memory(
+    bench: Bench, settings: dict[str, Any]
+) -> None:
+    backend = bench.backend(device="cpu", **settings)
+    before = [(offer.name, offer.loaded) for offer in backend.models()]
+    await backend.detect(RED, ask("dog"), PLAIN)
+    after = [(offer.name, offer.loaded) for offer in backend.models()]
+    default = settings.get("model", "balanced")
+    assert before[0] == (default, False)
+    assert [name for name, loaded in after if loaded] == [default]
+    assert {"balanced", "fast", "accurate", "sam3"} <= {name for name, _ in after}
+    await backend.aclose()
+
+
 async def test_several_names_of_one_model_share_its_weights(tmp_path: Path) -> None:
     made: dict[str | None, FakeModel] = {}
 
