@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from threading import Condition, Event, Thread
+from contextlib import suppress
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -13,19 +13,18 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.local.caches import ImageStates
-from dinox_mcp.backends.local.families.base import ImageState, Interrupted, interruptible
-from dinox_mcp.backends.local.line import Line, Question
+from dinox_mcp.backends.local.desk import Desk, closed
+from dinox_mcp.backends.local.families.base import ImageState, Interrupted
+from dinox_mcp.backends.local.line import Question
 from dinox_mcp.backends.local.model import A_co, Loaded, Model
 from dinox_mcp.backends.local.passes import look
 from dinox_mcp.backends.local.room import Room
-from dinox_mcp.errors import BackendError, BusyError, DinoxError
+from dinox_mcp.errors import DinoxError
 from dinox_mcp.images.picture import Picture
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-WINDOW_S = 0.003
-"""How long a pass waits for others to share its batch, where batches pay."""
 HEARTBEAT_S = 0.5
 
 
@@ -50,19 +49,14 @@ class Host(Generic[A_co]):
         self._model = model
         self._room = room
         self._states = states
-        self._queue_max = queue_max
         self._idle_s = idle_s
         self._unloaded = unloaded
-        self._changed = Condition()  # guards everything below
-        self._line = Line()
-        self._current: Sequence[Question] = ()
-        self._stop = Event()
-        self._stage = (0.0, "loading the model")
+        self._desk = Desk(model.key, queue_max)
+        self._changed = self._desk.changed  # guards everything below, too
         self._thread: Thread | None = None
         self._loaded: Loaded[A_co] | None = None
         self._in_memory = False
         self._leaving = False
-        self._closed = False
 
     @property
     def ready(self) -> bool:
@@ -109,11 +103,11 @@ class Host(Generic[A_co]):
                 with anyio.move_on_after(HEARTBEAT_S):
                     await ready.wait()
                 if not ready.is_set():
-                    await progress(*self._describe(question))
+                    await progress(*self._desk.describe(question, loaded=self.ready))
             answer: T = _result(question.outcome)
             return answer
         finally:
-            self._abandon(question)
+            self._desk.abandon(question)
 
     def tell(self, fraction: float, message: str) -> None:
         """Let those who wait for the work in hand know how far it is; called by that work.
@@ -121,9 +115,7 @@ class Host(Generic[A_co]):
         Raises:
             Interrupted: the host was closed, so the work should stop.
         """
-        if self._closed:
-            raise Interrupted
-        self._stage = fraction, message
+        self._desk.tell(fraction, message)
 
     def leave(self) -> None:
         """Leave memory after the piece of work in hand, and return when that is done. Not for the event loop."""
@@ -136,10 +128,7 @@ class Host(Generic[A_co]):
     async def aclose(self) -> None:
         """Stop what runs, fail what waits, and leave memory."""
         with self._changed:
-            self._closed = True
-            self._fail(list(self._line), _closed())
-            self._stop.set()
-            self._changed.notify_all()
+            self._desk.close()
             thread = self._thread
         if thread:
             await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True)
@@ -147,47 +136,10 @@ class Host(Generic[A_co]):
     def _put(self, question: Question) -> None:
         known = self._states.get(self._model.key, question.picture.digest) if question.picture else None
         with self._changed:
-            if self._closed:
-                raise _closed()
-            waiting = sum(other.light == question.light for other in self._line)
-            if waiting >= self._queue_max and question.state is None:
-                raise BusyError(
-                    f"{waiting} questions wait for the model {self._model.key} already; "
-                    "ask again later, or raise DINOX_MCP_QUEUE_MAX"
-                )
-            question.state = question.state or known
-            self._line.put(question)
+            self._desk.put(question, known)
             if self._thread is None:
                 self._thread = Thread(target=self._serve, name=f"dinox-mcp {self._model.key}", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
-
-    def _abandon(self, question: Question) -> None:
-        """Do without a question; stop what runs if nobody wants it any more."""
-        with self._changed:
-            question.wanted = False
-            self._line.remove(question)
-            if question in self._current and not self._is_awaited():
-                self._stop.set()
-
-    def _is_awaited(self) -> bool:
-        """Whether anybody waits for what runs: those who asked, or others in line with the same picture."""
-        pictures = {question.picture for question in self._current if question.looks}
-        alike = (question for question in self._line if question.looks and question.picture in pictures)
-        return any(question.wanted for question in self._current) or any(alike)
-
-    def _describe(self, question: Question) -> tuple[float, str]:
-        with self._changed:
-            if self._loaded is None or question not in self._line:
-                return self._stage
-            ahead = self._line.ahead_of(question) + len(self._current)
-        return 0.3, f"waiting for the model, {ahead} {'question' if ahead == 1 else 'questions'} ahead"
-
-    def _fail(self, questions: Sequence[Question], error: DinoxError) -> None:
-        for question in questions:
-            self._line.remove(question)
-            if not question.outcome.done():
-                question.outcome.set_exception(error)
 
     # What follows runs in the worker thread, which lives from the first question to the end of the model's stay.
 
@@ -199,15 +151,13 @@ class Host(Generic[A_co]):
         turn: list[Question] = []
         try:
             loaded = self._load()
-            turn = self._take(loaded)
+            turn = self._desk.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
             self._look(loaded, [question for question in turn if question.looks])
             for question in turn:
                 self._work(loaded, question)
             self._room.used(self)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            explained = self._explained(error)
-            with self._changed:
-                self._fail(turn or list(self._line), explained)
+            self._desk.fail(turn or self._desk.waiting, self._explained(error))
 
     def _wait_for_questions(self) -> bool:
         """Wait until there is one; False when the thread should end. The model leaves memory when its time is up."""
@@ -215,20 +165,20 @@ class Host(Generic[A_co]):
             with self._changed:
                 waited_in_vain = not self._changed.wait_for(self._has_news, timeout=self._idle_s or None)
                 leaves = self._leaving and self._in_memory
-                if self._line and not self._closed and not leaves:
+                if self._desk.waiting and not self._desk.closed and not leaves:
                     return True
             self._unload()
             with self._changed:
-                if self._closed or (waited_in_vain and not self._line):
+                if self._desk.closed or (waited_in_vain and not self._desk.waiting):
                     self._thread = None
                     return False
 
     def _has_news(self) -> bool:
-        return bool(self._line) or self._closed or (self._leaving and self._in_memory)
+        return bool(self._desk.waiting) or self._desk.closed or (self._leaving and self._in_memory)
 
     def _load(self) -> Loaded[A_co]:
         if self._loaded is None:
-            self._stage = 0.0, f"loading the model {self._model.key}"
+            self._desk.stage = 0.0, f"loading the model {self._model.key}"
             nbytes = self._model.fetch(self.tell)
             with self._room.entering(self, nbytes):
                 self.tell(0.2, f"loading the model {self._model.key}")
@@ -252,73 +202,45 @@ class Host(Generic[A_co]):
             self._in_memory = False
             self._changed.notify_all()
 
-    def _take(self, loaded: Loaded[A_co]) -> list[Question]:
-        with self._changed:
-            quick_first = loaded.adapter.reuses_text
-            first = self._line.next(quick_first=quick_first)
-            if loaded.batch > 1 and first and first.looks:
-                self._changed.wait_for(lambda: len(self._line) >= loaded.batch or self._closed, WINDOW_S)
-            return self._line.take(loaded.batch, quick_first=quick_first)
-
     def _look(self, loaded: Loaded[A_co], questions: list[Question]) -> None:
         """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""
         pictures = [question.picture for question in questions if question.picture]
         if not pictures:
             return
-        self._stage = 0.4, "looking at the picture"
+        self._desk.stage = 0.4, "looking at the picture"
         try:
-            with self._running(questions):
+            with self._desk.running(questions):
                 views = look(loaded.adapter, pictures)
         except Interrupted:
-            views = [_closed()] * len(pictures)  # nobody hears it, unless the host was closed
+            views = [closed()] * len(pictures)  # nobody hears it, unless the host was closed
         answers = [self._explained(view) if isinstance(view, Exception) else view for view in views]
-        with self._changed:
-            for question, picture, view in zip(questions, pictures, answers, strict=True):
-                if isinstance(view, DinoxError):
-                    self._fail([question], view)
-                    continue
-                self._states.put(self._model.key, picture.digest, view)
-                for other in (question, *self._line):
-                    if other.looks and other.picture == picture:
-                        other.state = view
+        for question, picture, view in zip(questions, pictures, answers, strict=True):
+            if isinstance(view, DinoxError):
+                self._desk.fail([question], view)
+                continue
+            self._states.put(self._model.key, picture.digest, view)
+            question.state = view
+            self._desk.share(picture, view)
 
     def _work(self, loaded: Loaded[A_co], question: Question) -> None:
         if question.outcome.done():
             return
-        self._stage = 0.6, "finding objects"
+        self._desk.stage = 0.6, "finding objects"
         try:
-            with self._running([question]):
+            with self._desk.running([question]):
                 answer = question.work(loaded, question.state)
         except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
             question.outcome.set_exception(self._explained(error))
         else:
             question.outcome.set_result(answer)
 
-    @contextmanager
-    def _running(self, questions: Sequence[Question]) -> Iterator[None]:
-        """Let the block be stopped, with `Interrupted`, as soon as nobody waits for what it does."""
-        with self._changed:
-            self._current, self._stop = questions, Event()
-            if self._closed or not self._is_awaited():
-                self._stop.set()
-        try:
-            with interruptible(self._stop):
-                yield
-        finally:
-            with self._changed:
-                self._current = ()
-
     def _explained(self, error: Exception) -> DinoxError:
         if isinstance(error, Interrupted):
-            return _closed()
+            return closed()
         if isinstance(error, DinoxError):
             return error
         logger.warning("the model %s failed", self._model.key, exc_info=error)
         return self._model.explain(error)
-
-
-def _closed() -> BackendError:
-    return BackendError("the local backend was closed; start it again and ask again")
 
 
 def _wake(loop: asyncio.AbstractEventLoop, ready: anyio.Event) -> None:

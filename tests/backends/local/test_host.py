@@ -336,7 +336,7 @@ async def test_passes_that_arrive_together_are_batched_by_size_where_that_pays()
 async def test_only_passes_wait_for_others_to_share_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     host = host_of(FakeModel(adapter=FakeAdapter(reuses_text=False), batch=8))
     await look(host, RED)
-    monkeypatch.setattr("dinox_mcp.backends.local.host.WINDOW_S", 5)
+    monkeypatch.setattr("dinox_mcp.backends.local.desk.WINDOW_S", 5)
     with anyio.fail_after(1):
         assert await look(host, RED, quick=False) == (255, 0, 0)
     await host.aclose()

@@ -23,7 +23,7 @@ from dinox_mcp.settings import MiB
 
 logger = logging.getLogger(__name__)
 
-GRACE_S = 2.0
+GRACE_S = 0.5
 """How long the process may take to end before it is killed."""
 KEPT_BYTES = 64 * MiB
 """Pictures that the process keeps for later questions; its models keep what they saw of more."""
