@@ -98,7 +98,8 @@ class Asker:
             answer = await self._remembered(question, DetectionRequest(include=share), look)
             objects = [_with(known, told, share) for known, told in zip(objects, answer.found.objects, strict=True)]
             cached = cached and answer.cached
-            notes += [f"{' and '.join(sorted(share))} by the backend {who}, {answer.found.model}", *answer.found.notes]
+            by = f"{', '.join(sorted(share))} by the backend {who}, {answer.found.model}"
+            notes += [by, *answer.found.notes]
         return Answer(Detections(model="", objects=tuple(objects), notes=tuple(notes)), cached)
 
     def usual_descriptions(self, name: str) -> frozenset[Output]:

@@ -48,7 +48,12 @@ def save_annotated(
     return path.resolve()
 
 
-def write_annotated(path: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style) -> Path:
+def write_annotated(
+    path: Path,
+    picture: Picture,
+    objects: Sequence[DetectedObject],
+    style: Style = Style(),  # noqa: B008 - frozen
+) -> Path:
     """Draw objects at full size into a file, as JPEG or PNG by its ending; what was there is replaced.
 
     Raises:

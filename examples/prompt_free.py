@@ -9,17 +9,22 @@ from pathlib import Path
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DinoxError
+from dinox_mcp.output import write_annotated
 
 SAMPLE = Path(__file__).resolve().parent / "sample.png"
 
 
 async def main(picture: str) -> None:
-    """Detect and print."""
+    """Detect, with masks where the backend has them; print, draw."""
     async with Detector() as detector:
-        result = await detector.detect(picture)
+        able = detector.backends.get(detector.backends.choose()).capabilities()
+        has_masks = "masks" in able.outputs | able.describes
+        result = await detector.detect(picture, include=["masks"] if has_masks else [])
         print(f"{result.backend} found {result.counts}")
         for found in result.objects:
             print(f"{found.id:3} {found.label:10} {found.text or ''}")
+        image = await detector.load(picture)
+        print(write_annotated(Path("out/prompt-free.jpg"), image, result.objects))
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ async def test_more_is_told_of_the_objects_that_are_kept_in_one_question() -> No
     result = await detector_with(backend).detect(picture(), include=["caption", "text"], max_objects=1)
     assert [(one.label, one.caption, one.text) for one in result.objects] == [("dog", "caption of dog", "text of dog")]
     assert [include for _, include in backend.told] == [{"caption", "text"}]
-    assert any("caption and text by the backend fake, teller-1" in note for note in result.notes)
+    assert any("caption, text by the backend fake, teller-1" in note for note in result.notes)
 
 
 async def test_what_was_told_is_remembered() -> None:

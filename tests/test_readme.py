@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests.emulator import Emulator, serve
 from tests.readme import README, with_table
 
 ROOT = README.parent
@@ -45,10 +47,10 @@ def test_every_local_link_of_the_documents_leads_somewhere() -> None:
     assert broken == []
 
 
-def run(example: str, *arguments: str) -> str:
-    """Run an example on the backend that needs nothing and give what it prints."""
+def run(example: str, *arguments: str, **variables: str) -> str:
+    """Run an example and give what it prints; on the backend that needs nothing, unless variables say otherwise."""
     command = [sys.executable, str(ROOT / "examples" / example), *arguments]
-    environment = os.environ | {"DINOX_MCP_BACKEND": "embedded"}
+    environment = os.environ | {"DINOX_MCP_BACKEND": "embedded"} | variables
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=120, env=environment)  # noqa: S603
     return done.stdout
 
@@ -62,3 +64,25 @@ def test_the_demo_shows_what_is_in_the_sample() -> None:
 
 def test_the_prompt_free_example_runs() -> None:
     assert "embedded found" in run("prompt_free.py")
+
+
+def test_the_counting_example_runs() -> None:
+    with Image.open(ROOT / "examples" / "sample.png") as sample:
+        whole = [str(edge) for edge in (sample.width // 4, sample.height // 4, sample.width // 2, sample.height // 2)]
+    printed = run("count_by_example.py", str(ROOT / "examples" / "sample.png"), *whole)
+    assert "'one like it': 1" in printed
+    assert "with min_score 0.25: 1" in printed
+
+
+@pytest.mark.parametrize(
+    ("example", "arguments", "words"),
+    [
+        ("open_vocabulary.py", ["person"], "'person': 1"),
+        ("poses.py", [], "person 1: "),
+        ("region_captions.py", ["person"], "person: a thing"),
+    ],
+)
+def test_an_example_runs_on_the_cloud(example: str, arguments: list[str], words: str) -> None:
+    with serve(Emulator()) as emulator:
+        cloud = {"DINOX_MCP_BACKEND": "dinox", "DINOX_API_KEY": emulator.key, "DINOX_API_BASE_URL": emulator.url}
+        assert words in run(example, str(ROOT / "examples" / "sample.png"), *arguments, **cloud)
