@@ -17,6 +17,7 @@ from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process.backend import ProcessBackend
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import SettingsError, UnsupportedError
+from dinox_mcp.examples import Pointer
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
@@ -98,6 +99,50 @@ async def test_the_built_in_vocabulary_costs_one_pass(checkpoint: Checkpoints, p
         result = await detector.detect(picture, min_score=0, max_objects=1000)
     assert result.objects
     assert len(result.counts) > 1
+
+
+async def test_finds_by_example_in_this_and_in_other_pictures_and_by_saved_prompt(
+    checkpoint: Checkpoints, picture: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.png"
+    draw(120, 160, seed=1).save(other)
+    examples = [Pointer(bbox=(20, 30, 90, 80), label="cup"), Pointer(point=(60, 80), image=str(other), label="cup")]
+    folders = {"prompts_folder": tmp_path / "prompts"}
+    async with Detector(settings(checkpoint("owlv2"), **folders)) as detector:
+        found = await detector.detect_by_example(picture, examples, min_score=0, max_objects=1000)
+        await detector.save_prompt("cups", picture, examples)
+        again = await detector.detect_by_example(
+            picture, [Pointer(saved="cups", label="cup")], min_score=0, max_objects=1000
+        )
+        tiled = await detector.detect_by_example(picture, examples, min_score=0, tiles=2)
+    assert found.objects
+    assert set(found.counts) == {"cup"}
+    assert [(one.label, one.bbox, one.score) for one in again.objects] == [
+        (one.label, one.bbox, one.score) for one in found.objects
+    ]
+    assert tiled.objects
+    async with Detector(settings(checkpoint("owlvit"), **folders)) as detector:
+        with pytest.raises(UnsupportedError, match=r"made by the model owlv2.* ask that model, or save the prompt"):
+            await detector.detect_by_example(picture, [Pointer(saved="cups")])
+
+
+async def test_finds_by_description_and_grounds_phrases(checkpoint: Checkpoints, picture: str) -> None:
+    async with Detector(settings(checkpoint("grounding-dino"))) as detector:
+        described = await detector.find_by_description(picture, "the dog left of the tree", min_score=0)
+        grounded = await detector.ground_phrases(picture, "A dog and a red car", ["red car", "dog"], min_score=0)
+    assert set(described.counts) == {"the dog left of the tree"}
+    assert set(grounded.counts) == {"red car", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("family", "remedy"), [("owlv2", "ask with model 'accurate'"), ("omdet-turbo", "ask with model 'accurate'")]
+)
+async def test_a_description_names_the_model_that_reads_it(
+    family: str, remedy: str, checkpoint: Checkpoints, picture: str
+) -> None:
+    async with Detector(settings(checkpoint(family))) as detector:
+        with pytest.raises(UnsupportedError, match=rf"cannot do descriptions; {remedy}"):
+            await detector.find_by_description(picture, "the dog left of the tree")
 
 
 async def test_clients_at_once_get_what_one_gets_alone(checkpoint: Checkpoints) -> None:

@@ -81,7 +81,7 @@ def _ground(
 def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]:
     """Find phrases in a caption, whole words in any case, as (start, end) in `caption.lower()`; None if not there.
 
-    They are taken in order: each is looked for behind the one before, then in what no other has taken, then anywhere.
+    Words may touch in the caption, as in "man's hat" for the phrase "man 's hat". Phrases are taken in order: each is looked for behind the one before, then in what no other has taken, then anywhere.
     The same phrase twice is two places.
     """
     text = caption.lower()
@@ -90,7 +90,7 @@ def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]
     behind = 0
     for phrase in phrases:
         words = [re.escape(word) for word in phrase.lower().split()]
-        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
+        pattern = r"(?<!\w)" + r"\s*".join(words) + r"(?!\w)"
         mine = seen.setdefault(" ".join(words), set())
         spans = [match.span() for match in re.finditer(pattern, text) if match.span() not in mine] if words else []
         free = [span for span in spans if not any(_overlap(span, other) for other in places if other)]

@@ -27,6 +27,7 @@ def phrases(*prompts: str, caption: str | None = CAPTION) -> DetectionRequest:
         ("a man", ["man", "man"], ["man", None]),
         ("a dog", ["", "cat", "dog"], [None, None, "dog"]),
         ("the  red\ncar", ["red car"], ["red\ncar"]),
+        ("the man's hat", ["man 's hat"], ["man's hat"]),
         ("is it (a T-shirt)?", ["t-shirt", "it"], ["t-shirt", "it"]),
         ("a man in a red hat", ["red hat", "hat", "man"], ["red hat", "hat", "man"]),
     ],
