@@ -47,7 +47,7 @@ def measure(bench: Bench) -> Table:
         return annotate(photo, what, original_size=photo.size, style=style)
 
     def with_legend() -> None:
-        drawn, legend = draw(Style()), make_legend(photo.size, objects, Style())
+        drawn, legend = draw(Style()), make_legend(photo.size, objects, Style(), original_size=photo.size)
         encode_jpeg(legend.beside(drawn) if legend else drawn, FULL_QUALITY)
 
     def preview() -> None:

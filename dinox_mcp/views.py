@@ -191,10 +191,11 @@ def _drawn(
     from dinox_mcp.drawing.annotate import annotate
     from dinox_mcp.drawing.legend import make_legend
 
-    legend = make_legend(image.size, objects, style)
+    original = (picture.width, picture.height)
+    legend = make_legend(image.size, objects, style, original_size=original)
     if legend and max_side and (side := max(legend.size_with(image.size))) > max_side:
         image = image.copy()
         image.thumbnail((max(1, image.width * max_side // side), max(1, image.height * max_side // side)))
-        legend = make_legend(image.size, objects, style)
-    drawn = annotate(image, objects, original_size=(picture.width, picture.height), style=style)
+        legend = make_legend(image.size, objects, style, original_size=original)
+    drawn = annotate(image, objects, original_size=original, style=style)
     return legend.beside(drawn) if legend else drawn, drawn.size

@@ -7,7 +7,8 @@
     dots       objects to be counted
     strokes    lines and dots of both
     tags       the tag of one object, made of ink from `text`, set in one of the `faces` (and `fonts`)
-    layout     where tags go
+    layout     where a tag goes
+    tagging    the tags of a picture, of its `shapes`
     legend     what has no room on tags, beside the picture, in lines from `wrap`
     trails     where tracked objects came from
     colors     one colour per label or number

@@ -1,34 +1,23 @@
 """Objects on a picture: masks below, then boxes and skeletons, then tags on top."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dinox_mcp import geometry, masks
+from dinox_mcp import masks
+from dinox_mcp.drawing import tagging
 from dinox_mcp.drawing.colors import Color
 from dinox_mcp.drawing.dots import draw_dots, make_dot
-from dinox_mcp.drawing.layout import place_tags, text_size
+from dinox_mcp.drawing.layout import text_size
+from dinox_mcp.drawing.shapes import PixelBox, Shape, make_shapes
 from dinox_mcp.drawing.skeletons import draw_skeletons
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.tags import draw_tag
-from dinox_mcp.drawing.words import in_legend
 from dinox_mcp.schema import DetectedObject, Mask
 
-PixelBox = tuple[int, int, int, int]
-
 _HALO = 130  # opacity of the dark rim of a line, of 255: seen on white, no second frame on dark
-
-
-class _Shape(NamedTuple):
-    """An object in pixels of the view: the box half-open, at least one pixel large and in the picture."""
-
-    found: DetectedObject
-    box: PixelBox
-    color: Color
 
 
 def annotate(
@@ -47,7 +36,7 @@ def annotate(
         ValueError: a mask is not a COCO RLE of the size that it claims.
     """
     canvas = image.convert("RGB")  # a copy, of RGB too
-    shapes = _shapes(objects, canvas.size, original_size, style)
+    shapes = make_shapes(objects, canvas.size, original_size, style)
     letters = text_size(canvas.size, len(shapes))
     line = max(1, round(letters / 6))
     if style.masks:
@@ -63,26 +52,9 @@ def annotate(
         dots = [make_dot(shape.found, shape.box, shape.color, letters) for shape in shapes]
         canvas = draw_dots(canvas, dots, letters)
     elif style.numbers or style.labels or style.captions:
-        _paint_tags(canvas, shapes, style, letters)
+        for tag in tagging.place(shapes, style, canvas.size):
+            canvas.paste(tag.image, tag.corner)
     return canvas
-
-
-def _shapes(
-    objects: Sequence[DetectedObject], size: tuple[int, int], original: tuple[int, int], style: Style
-) -> list[_Shape]:
-    """Map objects into the view, the largest first, so that small ones stay visible."""
-    factor_x, factor_y = size[0] / original[0], size[1] / original[1]
-    shapes = [
-        _Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), style.color_of(found))
-        for found in objects
-    ]
-    return sorted(shapes, key=lambda shape: -geometry.area(shape.box))
-
-
-def _to_pixels(bbox: geometry.Box, size: tuple[int, int]) -> PixelBox:
-    x1, y1, x2, y2 = (round(edge) for edge in geometry.clip(bbox, *size))
-    x1, y1 = min(x1, size[0] - 1), min(y1, size[1] - 1)
-    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
 def _paint_mask(canvas: Image.Image, mask: Mask, color: Color, opacity: float, line: int) -> None:
@@ -100,7 +72,7 @@ def _core(shape: npt.NDArray[np.uint8], line: int) -> npt.NDArray[np.uint8]:
     return np.asarray(core, np.uint8)
 
 
-def _paint_boxes(canvas: Image.Image, shapes: Sequence[_Shape], line: int) -> None:
+def _paint_boxes(canvas: Image.Image, shapes: Sequence[Shape], line: int) -> None:
     """Frame the boxes in their colours; one layer of dark rims under all lines, so that no rim crosses a line."""
     rims = Image.new("L", canvas.size)
     rim, pen = ImageDraw.Draw(rims), ImageDraw.Draw(canvas)
@@ -116,29 +88,3 @@ def _paint_boxes(canvas: Image.Image, shapes: Sequence[_Shape], line: int) -> No
 def _width(box: PixelBox, line: int) -> int:
     """A line that leaves something of a small box to see."""
     return max(1, min(line, min(box[2] - box[0], box[3] - box[1]) // 6))
-
-
-def _paint_tags(canvas: Image.Image, shapes: Sequence[_Shape], style: Style, size: int) -> None:
-    told = {found.id for found in in_legend([shape.found for shape in shapes])}
-    tagged: list[tuple[_Shape, Image.Image, Image.Image]] = []
-    for shape in sorted(shapes, key=lambda shape: shape.found.id):
-        full = draw_tag(
-            shape.found,
-            shape.color,
-            size,
-            number=style.numbers,
-            label=style.labels,
-            remark=style.captions and shape.found.id not in told,
-        )
-        short = draw_tag(shape.found, shape.color, size, number=True) if style.numbers else full
-        if full and short:
-            tagged.append((shape, full, short))
-    places = place_tags(
-        [shape.box for shape, _, _ in tagged],
-        [full.size for _, full, _ in tagged],
-        [short.size for _, _, short in tagged],
-        canvas.size,
-    )
-    for (_, full, short), place in zip(tagged, places, strict=True):
-        if place:
-            canvas.paste(full if place.full else short, (place.x, place.y))

@@ -10,6 +10,7 @@ from dinox_mcp.drawing.colors import BLACK, Color
 from dinox_mcp.drawing.faces import line_height
 from dinox_mcp.drawing.layout import text_size
 from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.tagging import untold
 from dinox_mcp.drawing.tags import draw_tag
 from dinox_mcp.drawing.wrap import wrap
 from dinox_mcp.schema import DetectedObject
@@ -64,14 +65,18 @@ class _Room(NamedTuple):
     indent: int
 
 
-def make_legend(picture: Size, objects: Sequence[DetectedObject], style: Style) -> Legend | None:
+def make_legend(
+    picture: Size, objects: Sequence[DetectedObject], style: Style, *, original_size: Size
+) -> Legend | None:
     """List what tags have no room for, to be set beside a picture of (width, height) pixels; None if there is nothing.
+
+    The objects are in pixels of the original, of `original_size`.
 
     It goes below wide pictures and to the right of others, and takes at most 0.6 of the picture's height there
     (or a quarter of its width), 0.6 of its width here; small pictures may get one of 20 ems and 8 lines. Entries are
     in the order of their numbers, of four lines at most; what has no room is counted in the last line.
     """
-    told = words.in_legend(objects, tags=not style.dots) if style.captions else []
+    told = untold(objects, style, picture, original_size)
     size = max(_SMALLEST_TEXT, round(0.8 * text_size(picture)))  # a little smaller than that of the tags
     written = [(found, entry) for found in told if (entry := words.entry(found, label=style.labels))]
     if not written:

@@ -29,12 +29,10 @@ def remark(found: DetectedObject) -> str:
     return told[0] if len(told) == 1 and len(told[0]) <= TAG_LIMIT and not _is_text(found) else ""
 
 
-def in_legend(objects: Sequence[DetectedObject], *, tags: bool = True) -> list[DetectedObject]:
-    """Choose the objects about which a model told more than their tags, if they have any, have room for; by number."""
+def too_much(objects: Sequence[DetectedObject], *, tags: bool = True) -> list[DetectedObject]:
+    """Choose the objects about which a model told more than a tag, if there are any, should say."""
     told = [found for found in objects if _told(found)]
-    if tags and len(objects) <= _FEW:
-        told = [found for found in told if not remark(found)]
-    return sorted(told, key=lambda found: found.id)
+    return [found for found in told if not remark(found)] if tags and len(objects) <= _FEW else told
 
 
 def entry(found: DetectedObject, *, label: bool) -> str:

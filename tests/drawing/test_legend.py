@@ -17,7 +17,7 @@ def told(number: int = 1, caption: str | None = SENTENCE, label: str = "person")
 
 
 def legend(size: tuple[int, int], *objects: DetectedObject, style: Style = Style()) -> Legend:  # noqa: B008 - frozen
-    made = make_legend(size, objects, style)
+    made = make_legend(size, objects, style, original_size=size)
     assert made
     return made
 
@@ -95,11 +95,11 @@ def test_columns_are_even() -> None:
     ids=["no objects", "nothing told", "on the tag", "no font"],
 )
 def test_without_anything_to_list_there_is_none(objects: tuple[DetectedObject, ...]) -> None:
-    assert make_legend((1000, 600), objects, Style()) is None
+    assert make_legend((1000, 600), objects, Style(), original_size=(1000, 600)) is None
 
 
 def test_it_can_be_left_out() -> None:
-    assert make_legend((1000, 600), [told()], Style(captions=False)) is None
+    assert make_legend((1000, 600), [told()], Style(captions=False), original_size=(1000, 600)) is None
 
 
 def test_without_numbers_an_entry_has_its_color_only() -> None:

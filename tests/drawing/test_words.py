@@ -44,16 +44,16 @@ def test_a_single_short_word_goes_on_the_tag(found: DetectedObject, remark: str)
     assert words.remark(found) == remark
 
 
-def test_what_the_tags_have_no_room_for_goes_into_the_legend_by_number() -> None:
+def test_what_is_long_is_too_much_for_a_tag() -> None:
     long = "a man in a red shirt holding a bat"
     objects = [told(number=3, caption=long), told(number=2, category="boy"), told(number=1, caption=long), told()]
-    assert [found.id for found in words.in_legend(objects)] == [1, 3]
+    assert [found.id for found in words.too_much(objects)] == [3, 1]
 
 
-def test_in_a_crowd_everything_told_goes_into_the_legend() -> None:
+def test_in_a_crowd_everything_told_is_too_much() -> None:
     crowd = [told(number=number, category="boy") for number in range(1, 40)]
-    assert words.in_legend(crowd) == crowd
-    assert not words.in_legend(crowd[:12])
+    assert words.too_much(crowd) == crowd
+    assert not words.too_much(crowd[:12])
 
 
 @pytest.mark.parametrize(
