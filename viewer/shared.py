@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, no package
 """Write `src/shared.json`: what the page draws as the Python package does. Run it from the repository's root."""
 
 import json

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client
@@ -24,6 +24,9 @@ from dinox_mcp.settings import Settings
 from tests.fakes import FakeBackend
 from tests.viewer.scenes import photo
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Frame, Page
+
 HOST = Path(__file__).with_name("host.html")
 EVERYTHING = Capabilities(
     answers=frozenset({"text prompts", "prompt-free detection", "examples"}),
@@ -38,8 +41,8 @@ CAN_ALL: Mapping[str, Any] = {
 class Shown:
     """A page in its host: `frame` is the viewer, `page` the host around it."""
 
-    page: Any
-    frame: Any
+    page: "Page"
+    frame: "Frame"
     result: dict[str, Any]
     problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -76,7 +79,7 @@ class Shown:
 
 @contextmanager
 def showing(
-    browser: Any,
+    browser: "Browser",
     detections: Sequence[Detection],
     *,
     picture: bytes | None = None,
@@ -84,10 +87,14 @@ def showing(
     capabilities: Mapping[str, Any] = CAN_ALL,
     context: dict[str, Any] | None = None,
     size: tuple[int, int] = (1100, 800),
-    similar: list[Detection] | None = None,
-    **options: Any,
+    similar: Sequence[Detection] | None = None,
+    able: Capabilities = EVERYTHING,
+    answer: dict[str, Any] | None = None,
+    resources: Mapping[str, bytes] | None = None,
+    **options: object,
 ) -> Iterator[Shown]:
-    backend = FakeBackend(detections, able=EVERYTHING)
+    """Show what a backend finds in a picture; `answer` and `resources` stand for what the server would give."""
+    backend = FakeBackend(detections, able=able)
     folder = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
     page = folder.new_page()
     with start_blocking_portal() as portal, _connected(portal, backend) as client:
@@ -98,15 +105,17 @@ def showing(
             "max_objects": 1000,
             "min_score": 0,
         }
-        answer = _call(portal, client, "detect_prompt_free", given)
+        answer = answer or _call(portal, client, "detect_prompt_free", given)
         html = _read(portal, client, URI)["contents"][0]["text"]
         if similar is not None:
             backend.answer = similar
-        shown = Shown(page, None, answer["structuredContent"])
+        shown = Shown(page, page.main_frame, answer.get("structuredContent", {}))
         _watch(page, shown)
 
         def read(uri: str) -> dict[str, Any]:
             shown.read.append(uri)
+            if uri in (resources or {}):
+                return {"contents": [{"uri": uri, "blob": base64.b64encode((resources or {})[uri]).decode()}]}
             return _read(portal, client, uri)
 
         def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def showing(
         page.evaluate("(given) => window.bridge.sendToolInput({ arguments: given })", {"prompts": ["thing"]})
         page.evaluate("(answer) => window.bridge.sendToolResult(answer)", answer)
         shown.frame = page.frames[1]
-        shown.frame.wait_for_function("document.getElementById('message').hidden && !document.hidden")
+        shown.frame.wait_for_function("document.getElementById('title').textContent !== 'Detection'")
         page.wait_for_load_state("networkidle")
         shown.settle()
         yield shown
@@ -152,7 +161,7 @@ def _read(portal: BlockingPortal, client: Client, uri: str) -> dict[str, Any]:
     return portal.call(client.read_resource, uri).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _watch(page: Any, shown: Shown) -> None:
+def _watch(page: "Page", shown: Shown) -> None:
     page.on("pageerror", lambda error: shown.problems.append(str(error)))
     page.on("console", lambda line: line.type in ("error", "warning") and shown.problems.append(line.text))
     page.on("request", lambda request: shown.requests.append(request.url))

@@ -6,7 +6,7 @@ import pytest
 
 from dinox_mcp.schema import Detection
 from tests.viewer.conftest import Show
-from tests.viewer.hosting import CAN_ALL, Shown
+from tests.viewer.hosting import Shown
 from tests.viewer.scenes import body, ellipse, photo
 
 DOG = Detection(label="dog", bbox=(100, 100, 300, 300), score=0.9, caption="a brown dog")

@@ -130,8 +130,9 @@ export class AppHost implements Host {
 
   private async visualized(resultId: string): Promise<Picture | undefined> {
     const given = { result: resultId, show: [] };
-    const { content } = await this.app.callServerTool({ name: "visualize", arguments: given });
-    const image = content.find((block) => block.type === "image");
+    const result = await this.app.callServerTool({ name: "visualize", arguments: given });
+    if (result.isError) throw new Error(textOf(result));
+    const image = result.content.find((block) => block.type === "image");
     return image && Picture.decode(fromBase64(image.data), image.mimeType);
   }
 

@@ -117,6 +117,7 @@ class Page {
     const hasMasks = reply.objects.some((found) => found.mask);
     this.store.set({ reply, hidden: new Set(), minScore: 0, selected: undefined, hovered: undefined, masksLoaded: hasMasks });
     this.layout.setReply(reply);
+    document.title = reply.source ? plain(nameOf(reply), 100) : "Detection viewer";
     this.say("");
     this.describe(reply);
     await this.connected();
