@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dinox_mcp.backends.local.families.base import check
 from dinox_mcp.backends.local.model import Viewer
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Output
@@ -51,3 +52,10 @@ class Family(Protocol):
         The model is in float32; `dtype` is what its large matrix products are computed in.
         """
         ...
+
+
+def watch(model: "torch.nn.Module") -> None:
+    """Have each layer of a model check, before it runs, that its call is still wanted: convolutions take long, too."""
+    for module in model.modules():
+        if not any(module.children()):
+            module.register_forward_pre_hook(lambda _module, _inputs: check())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer
-from dinox_mcp.backends.local.families.base import Prepared, watch
+from dinox_mcp.backends.local.describing.base import Describer, watch
+from dinox_mcp.backends.local.families.base import Prepared
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box

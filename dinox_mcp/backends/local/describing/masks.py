@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer
-from dinox_mcp.backends.local.families.base import Prepared, check, watch
+from dinox_mcp.backends.local.describing.base import Describer, watch
+from dinox_mcp.backends.local.families.base import Prepared, check
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box

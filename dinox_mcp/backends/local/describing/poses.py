@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer
+from dinox_mcp.backends.local.describing.base import Describer, watch
 from dinox_mcp.backends.local.describing.crops import Crop, Pixels, Points
 from dinox_mcp.backends.local.describing.heatmaps import decode
-from dinox_mcp.backends.local.families.base import Prepared, check, watch
+from dinox_mcp.backends.local.families.base import Prepared, check
 from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.errors import UnsupportedError
