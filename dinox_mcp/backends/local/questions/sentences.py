@@ -81,8 +81,8 @@ def _ground(
 def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]:
     """Find phrases in a caption, whole words in any case, as (start, end) in `caption.lower()`; None if not there.
 
-    Words may touch in the caption, as in "man's hat" for the phrase "man 's hat". Phrases are taken in order: each is looked for behind the one before, then in what no other has taken, then anywhere.
-    The same phrase twice is two places.
+    They are taken in order: each is looked for behind the one before, then in what no other has taken, then anywhere.
+    The same phrase twice is two places. Words may touch in the caption, as in "man's" for the phrase "man 's".
     """
     text = caption.lower()
     places: list[tuple[int, int] | None] = []
