@@ -124,9 +124,19 @@ class Child:
     def _live(self) -> None:
         try:
             process = self._process = _start()
-        except (OSError, ValueError) as error:
-            self._bury(f"the process for the local model does not start ({error}); free memory, or {_SAME}")
-            return
+            cause = self._talk(process)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            cause = f"the process for the local model does not start ({error}); free memory, or {_SAME}"
+        with self._lock:
+            self._over = True
+            waiting = [*self._questions.values()]
+            self._questions.clear()
+        for question in waiting:
+            question.tell(wire.Failure(question.number, BackendError, cause))
+        self._buried.set()
+
+    def _talk(self, process: "subprocess.Popen[bytes]") -> str:
+        """Write what is asked until the process ends or is to end; gives the cause."""
         requests, answers = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         reader = Thread(target=self._read, args=(answers,), name="dinox-mcp models' answers", daemon=True)
         reader.start()
@@ -140,7 +150,7 @@ class Child:
         process.wait()
         reader.join()
         answers.close()
-        self._bury(self._cause(process.returncode))
+        return self._cause(process.returncode)
 
     def _next(self) -> bytes | None:
         """Wait for the next message to write; None when the process is to end."""
@@ -183,15 +193,6 @@ class Child:
         if question:
             question.tell(message)
 
-    def _bury(self, cause: str) -> None:
-        with self._lock:
-            self._over = True
-            waiting = [*self._questions.values()]
-            self._questions.clear()
-        for question in waiting:
-            question.tell(wire.Failure(question.number, BackendError, cause))
-        self._buried.set()
-
     def _cause(self, status: int) -> str:
         """Say why the process has ended, and what to do."""
         how = _how(status)
@@ -229,8 +230,8 @@ def _start() -> "subprocess.Popen[bytes]":
     options: dict[str, Any] = {"process_group": 0}
     if sys.platform == "win32":
         options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "dinox_mcp.backends.local.process"],
+    return subprocess.Popen(  # noqa: S603 - this Python, with our own module
+        [sys.executable or "", "-P", "-m", "dinox_mcp.backends.local.process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None if _has_stderr() else subprocess.DEVNULL,
