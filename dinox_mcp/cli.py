@@ -20,6 +20,7 @@ examples:
   dinox-mcp detect photo.jpg person "red car" --out annotated.jpg
   dinox-mcp detect 'shelf/*.jpg' box --out annotated/ --json
   dinox-mcp detect photo.jpg person --open        look at it in the browser
+  dinox-mcp detect clip.mp4 person car --out found/
   dinox-mcp pull fast                             download a model for the local backend
 
 environment:
@@ -33,6 +34,10 @@ _DETECT_EPILOG = """\
 A word is a picture if it is a URL, ends like one (.jpg .png .webp …), is an existing path with a slash in it (./photo)
 or a pattern that matches files; every other word is a prompt. Without prompts, everything that the backend knows is
 detected.
+
+What ends like a video (.mp4 .mov .mkv .webm …) is one: the backend is asked about key frames, and what it finds is
+followed between them. --out is a folder then: for the annotated video, its objects frame by frame, a contact sheet and
+the tracks. Ctrl-C keeps what is done.
 
 exit status: 0 all pictures answered, 1 some could not be, or the answers not written, 2 wrong usage or settings
 """
@@ -129,6 +134,7 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
     )
     detect.add_argument("--max-objects", type=_limit, default=100, metavar="N", help="objects to list at most (100)")
     _add_asking_options(detect)
+    _add_video_options(detect)
     _add_common_options(detect, argparse.SUPPRESS)
 
 
@@ -166,6 +172,24 @@ def _add_asking_options(detect: argparse.ArgumentParser) -> None:
         "--tiles", type=_number(int, 1, 8), default=1, metavar="N", help="look in N parts along the long side too (1)"
     )
     group.add_argument("--model", metavar="NAME", help="model of the backend to ask")
+
+
+def _add_video_options(detect: argparse.ArgumentParser) -> None:
+    group = detect.add_argument_group("videos")
+    group.add_argument(
+        "--every",
+        type=_number(float, 0, 3600),
+        metavar="S",
+        help="seconds from one key frame to the next (0.5, or more so that --max-calls are enough)",
+    )
+    group.add_argument(
+        "--max-calls",
+        type=_number(int, 1, 100_000),
+        metavar="N",
+        help="calls to the backend for one video at most (DINOX_MCP_VIDEO_MAX_CALLS)",
+    )
+    group.add_argument("--start", type=_number(float, 0, 1e6), default=0.0, metavar="S", help="second to begin at")
+    group.add_argument("--end", type=_number(float, 0, 1e6), metavar="S", help="second to end at")
 
 
 def _outputs(text: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,16 @@ from dinox_mcp.prompts import parse_prompts
 from dinox_mcp.requests import Options
 from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
+from dinox_mcp.table import table
+from dinox_mcp.video.terminal import detect_videos
 from dinox_mcp.viewer.files import PageFile
-from dinox_mcp.words import address_of, output_paths, split_words
+from dinox_mcp.words import address_of, is_video, output_paths, split_words
 
 _ALIGNMENT = "><>><"
 
 
 def detect(settings: Settings, options: argparse.Namespace) -> bool:
-    """Detect in every picture of the command line; False when one could not be answered.
+    """Detect in every picture (or video) of the command line; False when one could not be answered.
 
     Raises:
         SettingsError: no word is a picture, a prompt is none, or --out or --html does not fit.
@@ -40,6 +41,10 @@ def detect(settings: Settings, options: argparse.Namespace) -> bool:
         raise SettingsError(f"none of {' '.join(options.words)!r:.80} is a picture; name a file or a URL first")
     _check_prompts(prompts)
     _check_question(options, prompts)
+    if videos := [picture for picture in pictures if is_video(picture)]:
+        if len(videos) < len(pictures):
+            raise SettingsError("pictures and videos are different questions; ask them one after the other")
+        return detect_videos(settings, options, videos, prompts)
     targets = output_paths(options.out, pictures)
     page = _page(options, len(pictures))
     return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets, page))
@@ -175,7 +180,7 @@ def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
         *(f"note: {note}" for note in result.notes),
         f"annotated: {target}" if target else "",
     ]
-    head = [_shorten(source), *_table(rows)] if result.objects else [f"{_shorten(source)}: nothing found"]
+    head = [_shorten(source), *table(rows, _ALIGNMENT)] if result.objects else [f"{_shorten(source)}: nothing found"]
     return "\n".join(streams.printable(line) for line in [*head, *facts] if line) + "\n"
 
 
@@ -183,22 +188,6 @@ def _words(found: DetectedObject) -> str:
     """Write what is written on an object, and what a model says of it, in one line."""
     said = (found.text, found.category, found.caption)
     return " · ".join(" ".join(words.split()) for words in said if words)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns: numbers to the right, words to the left, wide (East Asian) characters counted as two."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(_pad(*cell) for cell in zip(row, widths, _ALIGNMENT, strict=False)).rstrip() for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
-
-
-def _pad(cell: str, width: int, alignment: str) -> str:
-    space = " " * (width - _width(cell))
-    return space + cell if alignment == ">" else cell + space
-
-
-def _width(cell: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)
 
 
 def _shorten(source: str) -> str:

@@ -12,13 +12,14 @@ from dinox_mcp.examples import Pointer
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source
 from dinox_mcp.output import WRITABLE, stem_of
+from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
 
 # ruff: noqa: PTH110, PTH111, PTH112, PTH207
 # os.path answers where pathlib raises: a name too long, a folder that may not be entered, a home that is unknown.
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell pictures from prompts; patterns become the files that they match, sorted."""
+    """Tell pictures (and videos) from prompts; patterns become the files that they match, sorted."""
     pictures: list[str] = []
     prompts: list[str] = []
     for word in words:
@@ -116,8 +117,13 @@ def _matches(word: str) -> list[str]:
     return sorted(glob.glob(os.path.expanduser(word), recursive=True)) if glob.has_magic(word) else []
 
 
+def is_video(word: str) -> bool:
+    """Tell whether a word that is a picture or a video is a video, by its ending."""
+    return Path(word.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _ends_like_a_picture(word: str) -> bool:
-    return Path(word).suffix.lower() in SUFFIXES
+    return Path(word).suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
 
 
 def _is_url(word: str) -> bool:

@@ -28,6 +28,19 @@ _KEPT = 10
 _WORDS: frozenset[Output] = frozenset({"caption", "category", "text"})
 
 
+class VideoOptions(Options, total=False):
+    """What there is to choose of a video, besides what there is of a picture; see `VideoDetector.detect`."""
+
+    every_s: float
+    max_calls: int | None
+    start_s: float
+    end_s: float | None
+    folder: Path | None
+    stem: str | None
+    save: bool
+    stopped: Callable[[VideoResult], None]
+
+
 class VideoDetector:
     """Finds objects in videos with a detector of pictures.
 
@@ -78,14 +91,16 @@ class VideoDetector:
             BackendError: the backend cannot answer.
             SettingsError: the folder cannot be written.
         """
-        from dinox_mcp.video.run import Run, opened
+        from dinox_mcp.video.job import opened
+        from dinox_mcp.video.run import Run
 
         request = requests.request(prompts, options)
         settings = self._detector.settings
         most = _calls(max_calls, settings.video_max_calls)
         backend = self._check(request, options)
         async with self._turns:
-            with await anyio.to_thread.run_sync(partial(opened, video, settings, every_s, most, start_s, end_s)) as job:
+            opening = partial(opened, video, settings, every_s, most, start_s, end_s, request.tiles)
+            with await anyio.to_thread.run_sync(opening) as job:
                 result_id = new_result_id()
                 place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
                 return await Run(self._detector, job, request, options, backend, result_id, place, stopped).result()

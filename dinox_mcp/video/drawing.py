@@ -15,6 +15,7 @@ from dinox_mcp.drawing.trails import draw_trails
 from dinox_mcp.geometry import clip
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectedObject, Point, count_labels
+from dinox_mcp.video.clock import clock
 from dinox_mcp.video.frames import Frame, Pixels
 from dinox_mcp.video.tracking import Trail
 
@@ -94,9 +95,3 @@ class Sheet:
             frames.append((image, f"{clock(time)}  {counts or 'nothing'}"))
         data, _, _ = fit_bytes(contact_sheet(frames, max_side), max_bytes, max_side)
         return data
-
-
-def clock(time: float) -> str:
-    """Write a time as people read it: 1:02.5 is a minute and two and a half seconds."""
-    minutes, seconds = divmod(round(time, 1), 60)
-    return f"{int(minutes)}:{seconds:04.1f}"

@@ -1,88 +1,37 @@
 """One call on its way: what is decoded, asked, followed and drawn at the same time, and what is left when it stops."""
 
 import time as clocks
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
 import numpy as np
-from anyio import from_thread
-from PIL import Image
 
 from dinox_mcp import requests
 from dinox_mcp.asking import Answer
 from dinox_mcp.backends.base import Progress, silent
-from dinox_mcp.drawing.encode import encode_jpeg
 from dinox_mcp.errors import BackendError, ImageError
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.requests import Options
 from dinox_mcp.schema import Detection, DetectionRequest, count_labels
-from dinox_mcp.settings import Settings
-from dinox_mcp.video import flow, sampling, summary
-from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet, clock
-from dinox_mcp.video.frames import Pixels, Reader
+from dinox_mcp.video import flow, summary
+from dinox_mcp.video.clock import clock
+from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet
+from dinox_mcp.video.job import Job, pause
+from dinox_mcp.video.keys import KeyFrame, KeyFrames
 from dinox_mcp.video.looks import looks
 from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
-from dinox_mcp.video.scan import Limits, Scan, scan
 from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
-from dinox_mcp.video.source import VideoFile, open_video
+from dinox_mcp.video.together import together
 from dinox_mcp.video.tracking import SURE, Path, Tracker
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
 
-_QUALITY = 90
 T = TypeVar("T")
-U = TypeVar("U")
-V = TypeVar("V")
-Work = Callable[[], Awaitable[T]]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A video that is open, what it is, and which frames are asked about."""
-
-    video: VideoFile
-    scan: Scan
-    plan: sampling.Plan
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.video.file.close()
-
-
-class KeyFrame(NamedTuple):
-    """A frame to ask about, and the grey frames that lead to it from the one before, that one too."""
-
-    time: float
-    picture: Picture
-    image: Image.Image
-    times: list[float]
-    grays: list[Pixels]
-
-
-def opened(source: str, settings: Settings, every_s: float, most: int, start_s: float, end_s: float | None) -> Job:
-    """Open a video, and plan what is asked of it. Blocks: call it in a thread.
-
-    Raises:
-        InputError: an argument or the video is wrong.
-    """
-    video = open_video(source, settings)
-    try:
-        found = scan(video, Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s), _pause)
-        return Job(video, found, sampling.plan(found.times, every_s, most))
-    except BaseException:
-        video.file.close()
-        raise
 
 
 @dataclass
@@ -99,6 +48,7 @@ class Run:
     stopped: Callable[[VideoResult], None]
     asked: list[float] = field(default_factory=list)
     made: int = 0
+    remembered: int = 0
     model: str = ""
     notes: dict[str, None] = field(default_factory=dict)
     unsearched: set[str] = field(default_factory=set)
@@ -112,10 +62,10 @@ class Run:
         self._sheet = Sheet(found.size)
         most = min(SHEET_FRAMES, len(self._keys))
         self._shown = {round(at * (len(self._keys) - 1) / max(1, most - 1)) for at in range(most)}
+        self._planned = len(plan.keys) * self.job.calls_each
         self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
         self._began = clocks.monotonic()
         self._output: Output | None = None
-        self._grays: tuple[list[float], list[Pixels]] = [], []
 
     async def result(self) -> VideoResult:
         """Do the job.
@@ -128,14 +78,14 @@ class Run:
         scan_, plan = self.job.scan, self.job.plan
         await self._tell(
             0.0,
-            f"{len(plan.keys)} key frames of {scan_.duration_s:.1f} s of video, one every {plan.every_s:.2g} s: "
-            f"{len(plan.keys)} calls to the backend {self.backend} at most",
+            f"{scan_.duration_s:.1f} s of video, a key frame every {plan.every_s:.2g} s: "
+            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.backend}",
         )
         complete = False
         try:
             if self.place is not None:
                 self._output = await self._thread(partial(Output, self.place, self.job.video, scan_, plan.keys))
-            with await self._thread(partial(Reader, self.job.video, scan_)) as reader:
+            with await self._thread(partial(KeyFrames, self.job)) as reader:
                 complete = await self._ask_all(reader)
             if complete:
                 await self._draw(len(self._keys) - 1, last=True)
@@ -147,19 +97,18 @@ class Run:
             raise
         return await self._finished(complete=complete)
 
-    async def _ask_all(self, reader: Reader) -> bool:
+    async def _ask_all(self, reader: KeyFrames) -> bool:
         """Ask about one key frame after the other, while the frames before are drawn and those after decoded."""
-        frame = await self._thread(partial(self._next, reader, 0))
+        frame = await self._thread(reader.next)
         for number in range(len(self._keys)):
             if frame is None:
                 self._note(f"frames after {clock(self.asked[-1])} cannot be decoded" if self.asked else "")
                 break
-            more = number + 1 < len(self._keys)
-            jobs = _together(
+            jobs = together(
                 partial(self._ask, number, frame),
                 partial(self._follow, frame),
                 partial(self._draw, number - 1 - self._tracker.patience),
-                partial(self._thread, partial(self._next, reader, number + 1)) if more else _nothing,
+                partial(self._thread, reader.next),
             )
             try:
                 answer, followed, upcoming = await jobs
@@ -196,7 +145,7 @@ class Run:
         boxes = [trail.now for trail in self._tracker.active]
         if len(frame.grays) < 2 or not any(boxes):  # noqa: PLR2004 - from one to the next
             return [None] * len(boxes)
-        paths = await self._thread(partial(flow.follow, frame.times, frame.grays, boxes, self.job.scan.size, _pause))
+        paths = await self._thread(partial(flow.follow, frame.times, frame.grays, boxes, self.job.scan.size, pause))
         return list(paths)
 
     async def _draw(self, settled: int, *, last: bool = False) -> None:
@@ -208,7 +157,7 @@ class Run:
             return
         time = self.job.scan.times[-1] if last else self._keys[settled]
         trails = [trail for trail in self._tracker.trails() if trail.id is not None]
-        await self._thread(partial(self._output.draw, time, trails, self._reach, _pause))
+        await self._thread(partial(self._output.draw, time, trails, self._reach, pause))
         for trail in trails:
             trail.forget(time)
 
@@ -221,33 +170,12 @@ class Run:
         if len(self.asked) in self._shown:
             self._sheet.keep(frame.time, frame.image)
         self.asked.append(frame.time)
-        self.made += not answer.cached
+        self.made += 0 if answer.cached else self.job.calls_each
+        self.remembered += answer.cached
         self.model = found.model
         self.unsearched.update(found.unsearched)
         for note in found.notes:
             self._note(note)
-
-    def _next(self, reader: Reader, number: int) -> KeyFrame | None:
-        """Decode on to a key frame. Blocks."""
-        size, time = self.job.scan.size, self._keys[number]
-        times, grays = self._grays
-        keys = self.job.plan.keys
-        stride = -(-(keys[number] - keys[number - 1] if number else 1) // flow.MOST)
-        small = flow.gray_size(size)
-        frame = None
-        for frame in reader.until(time, _pause):
-            is_key = frame.time >= time - 1e-3
-            if not is_key and number and frame.number % stride == 0:
-                times.append(frame.time)
-                grays.append(frame.gray(small))
-        if frame is None or frame.time < time - 1e-3:
-            return None
-        times.append(frame.time)
-        grays.append(frame.gray(small))
-        self._grays = times[-1:], grays[-1:]
-        image = Image.fromarray(frame.rgb(size))
-        source = f"{self.job.video.name}#t={frame.time:.3f}"
-        return KeyFrame(frame.time, Picture.from_bytes(encode_jpeg(image, _QUALITY), source), image, times, grays)
 
     async def _finished(self, *, complete: bool) -> VideoResult:
         return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
@@ -303,7 +231,7 @@ class Run:
             counts=counts,
             peaks=summary.peaks(moments, labels),
             timeline=tuple(moments),
-            calls=Calls(planned=len(plan.keys), made=self.made, memory=len(self.asked) - self.made),
+            calls=Calls(planned=self._planned, made=self.made, memory=self.remembered),
             complete=complete,
             files=self.files,
             notes=(*scan_.notes, *self.notes),
@@ -319,36 +247,6 @@ class Run:
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
-
-
-def _pause() -> None:
-    """Stop a thread whose call was cancelled."""
-    from_thread.check_cancelled()
-
-
-async def _nothing() -> None:
-    return None
-
-
-async def _together(ask: Work[T], follow: Work[U], draw: Work[None], decode: Work[V]) -> tuple[T, U, V]:
-    """Do four things at once; the first error stops the others and comes out as it is."""
-    answers: dict[int, Any] = {}
-    problems: list[Exception] = []
-
-    async def do(place: int, work: Work[object]) -> None:
-        try:
-            answers[place] = await work()
-        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
-            problems.append(error)
-            group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        works: tuple[Work[object], ...] = (ask, follow, decode, draw)
-        for place, work in enumerate(works):
-            group.start_soon(do, place, work)
-    if problems:
-        raise problems[0]
-    return answers[0], answers[1], answers[2]
 
 
 def _certainty(found: Detection) -> float:

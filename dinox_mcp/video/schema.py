@@ -81,7 +81,7 @@ class Moment(Value):
 
 
 class Calls(Value):
-    """What it took: questions to the backend `planned` before the first, `made`, and answered from `memory`."""
+    """What it took: calls to the backend `planned` before the first and `made`, and key frames known from `memory`."""
 
     planned: int = Field(ge=0)
     made: int = Field(ge=0)

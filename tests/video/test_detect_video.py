@@ -20,6 +20,7 @@ from tests.video.scenes import Scene, Thing, Witness, line, write_film
 
 pytestmark = pytest.mark.anyio
 PROMPTS = ["car", "person"]
+# ruff: noqa: ASYNC240 - a test may wait for its disk
 
 
 def frames(result: VideoResult) -> list[dict[str, object]]:
@@ -117,12 +118,19 @@ async def test_questions_are_planned_told_and_counted_before_and_after(
     assert len(witness.asked) == 5
     assert witness.asked[0] == 0
     assert witness.asked[-1] == pytest.approx(3.96)
-    assert "5 calls to the backend witness at most" in told[0][1]
+    assert "at most 5 calls to the backend witness" in told[0][1]
     assert any("key frame 5 of 5 at 0:04.0" in message for _, message in told)
     assert [part for part, _ in told] == sorted(part for part, _ in told)
     again = await video.detect(str(film), PROMPTS, save=False, max_calls=5)
     assert (again.calls.made, again.calls.memory) == (0, 5)
     assert again.tracks == result.tracks
+
+
+async def test_tiles_count_as_the_calls_that_they_are(film: Path, scene: Scene, finder: Finder) -> None:
+    witness = Witness(scene)
+    with pytest.raises(InputError, match="tiles is 4, which takes 9 calls for each key frame, more than the 8 allowed"):
+        await finder(witness).detect(str(film), PROMPTS, save=False, max_calls=8, tiles=4)
+    assert witness.asked == []
 
 
 async def test_results_of_pictures_are_not_crowded_out(film: Path, scene: Scene) -> None:

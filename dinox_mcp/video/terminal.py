@@ -1,0 +1,174 @@
+"""`dinox-mcp detect` of videos: a table of tracks, the files, and what is done when Ctrl-C stops it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+from tqdm import tqdm
+
+from dinox_mcp import streams
+from dinox_mcp.backends.base import Progress
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.output import stem_of
+from dinox_mcp.requests import Options
+from dinox_mcp.settings import Settings
+from dinox_mcp.table import table
+from dinox_mcp.video.clock import clock
+from dinox_mcp.video.detect import VideoDetector
+from dinox_mcp.video.sampling import EVERY_S
+from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.words import address_of
+
+_ALIGNMENT = "><>>>><"
+_FOREIGN = ("like", "describe", "html", "open", "masks")
+
+
+def detect_videos(
+    settings: Settings, options: argparse.Namespace, videos: Sequence[str], prompts: Sequence[str]
+) -> bool:
+    """Detect in every video of the command line; False when one could not be answered.
+
+    Raises:
+        SettingsError: an option is none of videos, or --out is no folder.
+        DinoxError: stdout cannot be written.
+    """
+    if foreign := [f"--{name}" for name in _FOREIGN if getattr(options, name)]:
+        raise SettingsError(f"{' and '.join(foreign)}: not for videos; ask about a picture, or leave it out")
+    folder = _folder(options.out)
+    return anyio.run(partial(_detect_all, settings, options, videos, prompts, folder))
+
+
+def _folder(out: str | None) -> Path | None:
+    if out is None:
+        return None
+    path = Path(os.path.expanduser(out))  # noqa: PTH111 - which raises where a home is unknown
+    if path.is_dir() or out.endswith(("/", os.sep)) or not path.suffix:
+        return path
+    raise SettingsError(f"--out {out} is no folder, as several files are written for a video; end the name with /")
+
+
+async def _detect_all(
+    settings: Settings, options: argparse.Namespace, videos: Sequence[str], prompts: Sequence[str], folder: Path | None
+) -> bool:
+    complete = True
+    taken: set[str] = set()
+    async with Detector(settings) as detector:
+        for video in videos:
+            stem = _stem(video, taken)
+            try:
+                await _detect_one(detector, options, video, prompts, folder, stem)
+            except SettingsError:
+                raise
+            except DinoxError as error:
+                complete = False
+                if options.json:
+                    streams.write(json.dumps({"source": video, "error": str(error)}) + "\n")
+                else:
+                    sys.stderr.write(streams.printable(f"{video}: {error}") + "\n")
+    return complete
+
+
+def _stem(video: str, taken: set[str]) -> str:
+    """Name the files of a video after it, and no two alike."""
+    stem = stem_of(video)
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    name = next(name for name in names if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
+async def _detect_one(
+    detector: Detector,
+    options: argparse.Namespace,
+    source: str,
+    prompts: Sequence[str],
+    folder: Path | None,
+    stem: str,
+) -> None:
+    save = folder is not None or detector.settings.output_folder is not None
+    with tqdm(total=1.0, bar_format="{percentage:3.0f}% {desc}", leave=False, disable=not sys.stderr.isatty()) as bar:
+        asking = Options(
+            min_score=options.min_score,
+            iou_threshold=options.iou_threshold,
+            max_objects=options.max_objects,
+            include=options.include,
+            model=options.model,
+            tiles=options.tiles,
+            progress=_shown(bar),
+        )
+        report = partial(_report, options, source)
+        videos = VideoDetector(detector)
+        result = await videos.detect(
+            address_of(source),
+            prompts or None,
+            every_s=EVERY_S if options.every is None else options.every,
+            max_calls=options.max_calls,
+            start_s=options.start,
+            end_s=options.end,
+            folder=folder,
+            stem=stem if folder else None,
+            save=save,
+            stopped=report,
+            **asking,
+        )
+    report(result)
+
+
+def _shown(bar: "tqdm[NoReturn]") -> Progress:
+    """Show progress in a bar, and what it will cost in a line of its own."""
+    told = False
+
+    async def progress(part: float, message: str) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            with tqdm.external_write_mode():
+                sys.stderr.write(streams.printable(message) + "\n")
+        elif not bar.disable:
+            bar.n = max(bar.n, part)
+            bar.set_description_str(streams.printable(message))
+
+    return progress
+
+
+def _report(options: argparse.Namespace, source: str, result: VideoResult) -> None:
+    if options.json:
+        text = result.model_dump_json(exclude_none=True, ensure_ascii=True)
+    else:
+        text = "\n".join(streams.printable(line) for line in _describe(source, result)) + "\n"
+    with tqdm.external_write_mode():
+        streams.write(text + "\n")
+
+
+def _describe(source: str, result: VideoResult) -> list[str]:
+    """Write an answer as a title, a table, and what there is to know about it."""
+    rows = [["#", "label", "score", "from", "to", "key frames", "goes"]]
+    for track in result.tracks:
+        score = "" if track.score is None else f"{track.score:.2f}"
+        times = clock(track.first_s), clock(track.last_s)
+        rows.append([str(track.id), track.label, score, *times, str(track.seen), track.path.direction])
+    counts = (
+        f"{number} {label} (at most {result.peaks[label].count} at once, first at {clock(result.peaks[label].time_s)})"
+        if number and label in result.peaks
+        else f"{number} {label}"
+        for label, number in result.counts.items()
+    )
+    video, calls = result.video, result.calls
+    facts = [
+        ", ".join(counts),
+        f"{clock(video.duration_s)} of {video.width}x{video.height} pixels, {video.fps:.4g} frames a second",
+        f"backend {result.backend}, model {result.model}, min score {result.request.min_score:g}",
+        f"{calls.made} calls, {calls.memory} key frames from memory, one every {result.every_s:.2g} s",
+        *(f"note: {note}" for note in result.notes),
+        *(f"{name}: {path}" for name, path in result.files.model_dump(exclude_none=True).items()),
+    ]
+    head = [source, *table(rows, _ALIGNMENT)] if result.tracks else [f"{source}: nothing found"]
+    return [line for line in [*head, *facts] if line]

@@ -1,0 +1,122 @@
+"""`dinox-mcp detect clip.mp4`, with the embedded backend, which needs nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dinox_mcp.cli import main
+from dinox_mcp.words import is_video, split_words
+from tests.video.scenes import write_film
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = 0
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a film of a QR code that moves to the right."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DINOX_MCP_BACKEND", "embedded")
+    code = cv2.resize(cv2.QRCodeEncoder.create().encode("parcel"), (120, 120), interpolation=cv2.INTER_NEAREST)
+    frames = []
+    for number in range(20):
+        frame = np.full((240, 400, 3), 255, np.uint8)
+        frame[60:180, 30 + 10 * number : 150 + 10 * number] = code[..., None]
+        frames.append(frame)
+    write_film(tmp_path / "belt.mp4", frames, [number / 10 for number in range(20)])
+    return tmp_path
+
+
+def test_a_table_of_tracks_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "detect", "belt.mp4", "QR code", "--every", "1")
+    assert status == 0
+    assert "QR code         0:00.0  0:01.9           3  right" in out
+    assert "1 QR code (at most 1 at once, first at 0:00.0)" in out
+    assert "3 calls, 0 key frames from memory" in out
+    assert "at most 3 calls to the backend embedded" in err
+
+
+def test_files_go_into_a_folder(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    status, out, _ = run(capsys, "detect", "belt.mp4", "QR code", "--out", "found", "--max-calls", "2", "--json")
+    answer = json.loads(out)
+    assert status == 0
+    assert answer["calls"] == {"planned": 2, "made": 2, "memory": 0}
+    assert sorted(path.name for path in (folder / "found").iterdir()) == [
+        "belt-annotated.mp4",
+        "belt-frames.jsonl",
+        "belt-sheet.jpg",
+        "belt-tracks.json",
+    ]
+    assert answer["files"]["video"] == str(folder / "found" / "belt-annotated.mp4")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["belt.mp4", "QR code", "--out", "found.mp4"], "--out found.mp4 is no folder"),
+        (["belt.mp4", "photo.jpg", "QR code"], "pictures and videos are different questions"),
+        (["belt.mp4", "--describe", "the left code"], "--describe: not for videos"),
+        (["belt.mp4", "QR code", "--every", "-1"], "is not a number from 0 to 3600"),
+    ],
+)
+def test_wrong_usage_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "detect", *words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_one_bad_video_does_not_stop_the_others(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "broken.mp4").write_text("no video")
+    status, out, err = run(capsys, "detect", "broken.mp4", "belt.mp4", "QR code", "--max-calls", "1")
+    assert status == 1
+    assert "broken.mp4' is not a video" in err
+    assert "1 QR code" in out
+
+
+def test_what_ends_like_a_video_is_one() -> None:
+    assert split_words(["clip.MP4", "person", "https://example.com/clip.webm?x=1"]) == (
+        ["clip.MP4", "https://example.com/clip.webm?x=1"],
+        ["person"],
+    )
+    assert [is_video(word) for word in ("clip.MP4", "https://example.com/clip.webm?x=1", "photo.jpg")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that means Ctrl-C for one process")
+def test_ctrl_c_prints_what_is_done_and_leaves_whole_files(folder: Path) -> None:
+    frame = np.full((240, 400, 3), 255, np.uint8)
+    write_film(folder / "long.mp4", [frame] * 600, [number / 10 for number in range(600)])
+    command = [sys.executable, "-m", "dinox_mcp", "detect", "long.mp4", "QR code", "--out", "found", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        wait_for(folder / "found" / "long-frames.jsonl")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    answer = json.loads(out)
+    assert answer["complete"] is False
+    assert 0 < answer["calls"]["made"] < 60
+
+
+def wait_for(path: Path) -> None:
+    """Wait until something is written."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end and not (path.exists() and path.stat().st_size):
+        time.sleep(0.05)
