@@ -47,6 +47,14 @@ def test_several_names_of_one_model_are_seen_as_such() -> None:
     assert len({default, *others}) == 3
 
 
+def test_the_newest_commit_is_that_of_the_main_branch(tmp_path: Path) -> None:
+    settings, hub = Settings.load(device="cpu"), partial(Hub, cache=tmp_path)
+    newest, main, other = (
+        Checkpoint(name, settings, hub).identify() for name in ("org/model", "org/model@main", "org/model@v1")
+    )
+    assert newest == main != other
+
+
 def test_a_name_that_is_no_model_cannot_be_identified() -> None:
     with pytest.raises(SettingsError, match=r"'blanced' is no model; did you mean balanced"):
         Checkpoint("blanced", Settings.load(device="cpu")).identify()
