@@ -1,6 +1,6 @@
 """The backend: loads what is heavy on first use, and works off the event loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -10,7 +10,7 @@ from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.backends.embedded.worker import Steps, Worker
 from dinox_mcp.errors import DeadlineError, InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections, Embedding
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _CAPABILITIES = Capabilities(
             "saved prompts",
         }
     ),
+    describes=frozenset({"text"}),
     labels=vocabulary.LABELS,
 )
 T = TypeVar("T")
@@ -83,6 +84,21 @@ class EmbeddedBackend:
             return await self._do(match, call)
         wanted = vocabulary.understand(request.prompts)
         return await self._do(lambda steps: self._ready(steps).search(image, request, wanted, steps), call)
+
+    async def describe(
+        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    ) -> Detections:
+        """Read what is written in boxes: lines of text and what codes say, from top to bottom.
+
+        Raises:
+            ImageError: the picture is damaged.
+            BusyError: too many pictures are waiting.
+            DeadlineError: the settings' time is over.
+            BackendError: a model is missing or damaged.
+        """
+        if "text" not in include:
+            return Detections(model=MODEL, objects=tuple(objects))
+        return await self._do(lambda steps: self._ready(steps).describe(image, objects, steps), call)
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Keep how examples look.

@@ -36,10 +36,10 @@ class LineFinder:
     def __init__(self) -> None:
         self._model = Model(models.LINES)
 
-    def find(self, bgr: Pixels) -> list[Line]:
-        """Find lines in a picture (height, width, BGR), from top to bottom."""
+    def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
+        """Find lines in a picture (height, width, BGR), shown by a factor larger, from top to bottom."""
         height, width = bgr.shape[:2]
-        size = search_size(width, height)
+        size = search_size(width, height) if factor is None else _in_strides(width * factor, height * factor)
         how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
         heat = self._model(models.normalize(np.asarray(cv2.resize(bgr, size, interpolation=how), np.uint8))[None])
         stretch = np.array([width / size[0], height / size[1]], np.float32)
@@ -53,7 +53,11 @@ def search_size(width: int, height: int) -> tuple[int, int]:
     factor = math.sqrt(min(max(area, _LEAST_AREA), _MOST_AREA) / area)
     legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / area))
     factor = min(max(factor, legible), _MOST_FACTOR)
-    columns, rows = (max(1, round(length * factor / _STRIDE)) for length in (width, height))
+    return _in_strides(width * factor, height * factor)
+
+
+def _in_strides(width: float, height: float) -> tuple[int, int]:
+    columns, rows = (max(1, round(length / _STRIDE)) for length in (width, height))
     return columns * _STRIDE, rows * _STRIDE
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded import models
+from dinox_mcp.backends.embedded import models, regions
 from dinox_mcp.backends.embedded.codes import CodeReader
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
@@ -13,12 +13,12 @@ from dinox_mcp.backends.embedded.pixels import decode
 from dinox_mcp.backends.embedded.text import TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind, Wanted
 from dinox_mcp.backends.embedded.worker import Steps
-from dinox_mcp.geometry import around, clip, scale, suppress
+from dinox_mcp.geometry import area, around, clip, scale, suppress
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 _INSIDE_CODE = 0.7
 
@@ -50,8 +50,8 @@ class Searcher:
         if Kind.TEXT in kinds:
             steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
-            lines, left_out = self._text.read(bgr, _part(steps, 0.5, 1.0, "reading text"))
-            notes += [f"{left_out} more lines of text were not read; zoom in for them"] if left_out else []
+            lines, left_out = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
+            notes += _left_out(left_out)
             found += reading_order(line for line in lines if not _in_a_code(line, found))
         return Detections(
             model=_model(kinds),
@@ -59,6 +59,36 @@ class Searcher:
             notes=(*wanted.notes, *notes),
             unsearched=tuple(prompt for prompt in request.prompts or () if prompt not in wanted.labels.values()),
         )
+
+    def describe(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
+        """Read what is written in the objects' boxes: lines of text and what codes say, from top to bottom.
+
+        What has a text already keeps it.
+
+        Raises:
+            ImageError: the picture is damaged.
+            BackendError: a model is missing or damaged.
+            AbandonedError: nobody waits for the answer any more.
+        """
+        steps.say(0.0, "decoding the picture")
+        bgr, notes = decode(picture)
+        height, width = bgr.shape[:2]
+        factor = width / picture.width
+        boxes = [clip(scale(found.bbox, factor, factor), width, height) for found in objects]
+        asked = [box for box, found in zip(boxes, objects, strict=True) if found.text is None and area(box) > 0]
+        if asked:
+            gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+            codes = self._codes_and_markers(gray, ALL_CODES, steps)
+            steps.say(0.35, "loading the text models" if self._text is None else "looking for text")
+            self._text = self._text or TextReader()
+            lines, left_out = regions.lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
+            notes += _left_out(left_out)
+            read = [*codes, *(line for line in lines if not _in_a_code(line, codes))]
+            objects = [
+                found if found.text is not None else found.model_copy(update={"text": regions.written(box, read)})
+                for box, found in zip(boxes, objects, strict=True)
+            ]
+        return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
 
     def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Finding]:
         self._codes = self._codes or CodeReader()
@@ -71,6 +101,10 @@ class Searcher:
             tell = _part(steps, 0.35, 0.5, "looking for markers")
             found += [mark for mark in MarkerReader(markers).read(gray, tell) if not _in_a_code(mark, found)]
         return found
+
+
+def _left_out(lines: int) -> list[str]:
+    return [f"{lines} more lines of text were not read; zoom in for them"] if lines else []
 
 
 def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[float], None]":

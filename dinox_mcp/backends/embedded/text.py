@@ -14,7 +14,7 @@ import numpy as np
 
 from dinox_mcp.backends.embedded import models
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once
-from dinox_mcp.backends.embedded.lines import LineFinder
+from dinox_mcp.backends.embedded.lines import Line, LineFinder
 from dinox_mcp.backends.embedded.models import Floats, Model
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
@@ -51,16 +51,18 @@ class TextReader:
         self._letters = Model(models.LETTERS)
         self._characters = self._letters.characters()
 
-    def read(self, bgr: Pixels, tell: Told) -> tuple[list[Finding], int]:
-        """Find lines (height, width, BGR) and read them; the number is of those past MAX_LINES, left unread."""
-        tell(0.0)
-        found = self._lines.find(bgr)
+    def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
+        """Find lines in a picture (height, width, BGR), shown by a factor larger, from top to bottom."""
+        return self._lines.find(bgr, factor)
+
+    def read(self, bgr: Pixels, found: Sequence[Line], tell: Told) -> tuple[list[Finding], int]:
+        """Read lines of a picture (height, width, BGR); the number is of those past MAX_LINES, left unread."""
         lines = found[:MAX_LINES]
         strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
-        readings = self._read(strips, lambda done: tell(0.4 + 0.4 * done))
+        readings = self._read(strips, lambda done: tell(0.7 * done))
         weak = [index for index, reading in enumerate(readings) if reading.score < _SURE]
         closer = [_cut(bgr, lines[index].tight) for index in weak]
-        again = self._read([*closer, *map(_turned, closer)], lambda done: tell(0.8 + 0.2 * done))
+        again = self._read([*closer, *map(_turned, closer)], lambda done: tell(0.7 + 0.3 * done))
         shapes = [line.shape for line in lines]
         for index, reading in zip(weak * 2, again, strict=True):
             if reading.score > readings[index].score:
