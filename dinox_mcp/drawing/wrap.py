@@ -10,8 +10,8 @@ _WIDEST = 4  # characters an em, at most: no more can fit into a line than this 
 def wrap(written: str, size: int, width: int, most_lines: int) -> list[str]:
     """Break a text into lines of at most `width` pixels; what is beyond `most_lines` becomes an ellipsis.
 
-    Lines end at spaces and hyphens and between ideographs; a longer word is cut where it has to be. Nothing where the
-    text cannot be written. A line has one character at least, however wide.
+    Lines end at spaces, hyphens and slashes, and between ideographs; a longer word is cut where it has to be.
+    Nothing where the text cannot be written. A line has one character at least, however wide.
     """
     rest = text.writable(written)
     lines: list[str] = []
@@ -58,7 +58,7 @@ def _breaks(before: str, after: str) -> bool:
     """Say whether a line may end between two characters: a rough form of Unicode's line breaking (UAX 14)."""
     if _clings(after):
         return False
-    if before.isspace() or before == "-":
+    if before.isspace() or before in "-/?&":
         return True
     return not after.isspace() and (_is_wide(before) or _is_wide(after))
 

@@ -34,6 +34,7 @@ def test_a_line_is_as_full_as_can_be() -> None:
     [
         ("one two", ["one", "two"]),
         ("one-two", ["one-", "two"]),
+        ("to/two", ["to/", "two"]),
         ("onetwo", ["onet", "wo"]),
         ("安全帽", ["安全", "帽"]),
         ("安全。", ["安", "全。"]),
