@@ -24,6 +24,9 @@ from dinox_mcp.saved import SavedPrompt, SavedPrompts
 from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import Store, Stored
+from dinox_mcp.video.detect import VideoDetector, VideoOptions
+from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.videos import Videos
 
 T = TypeVar("T")
 
@@ -46,9 +49,11 @@ class Detector:
         self.settings = settings or Settings.load()
         self.backends = Backends(self.settings, backends)
         self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
+        self.videos = Videos()
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
         self._asker = Asker(self.settings, self.backends)
+        self._video = VideoDetector(self)
         self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
 
     async def __aenter__(self) -> Self:
@@ -70,6 +75,7 @@ class Detector:
 
     async def aclose(self) -> None:
         """Close connections, models and threads."""
+        await anyio.to_thread.run_sync(self._video.close)
         await self._loader.aclose()
         await self.backends.aclose()
 
@@ -191,6 +197,17 @@ class Detector:
             raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
         embedding = await backend.embed(picture, request, requests.call(who, pictures))
         return self.saved.put(name, label or name, len(seen), embedding, requests.caller_of(who).tenant)
+
+    async def detect_video(
+        self, video: str, prompts: str | Sequence[str] | None = None, **options: Unpack[VideoOptions]
+    ) -> VideoResult:
+        """Find things in a video and follow them; see `VideoDetector.detect` for what there is to choose.
+
+        Raises:
+            UnsupportedError: the extra `video` is not installed.
+        """
+        result = await self._video.detect(video, prompts, **options)
+        return self.videos.put(result, requests.caller_of(options).tenant)
 
     async def ask(self, picture: Picture, request: DetectionRequest, **who: Unpack[Who]) -> Answer:
         """Ask the backend, or memory, without keeping a result: for programs with many pictures, as of a video."""

@@ -40,6 +40,7 @@ def build_server(detector: Detector) -> MCPServer:
     tools.register(mcp, detector)
     resources.register_data(mcp, detector)
     resources.register_pictures(mcp, detector)
+    resources.register_videos(mcp, detector)
     viewer.register_pictures(mcp, detector)
     prompts.register(mcp, detector)
     return mcp

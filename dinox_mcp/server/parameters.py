@@ -128,6 +128,18 @@ DescribeInclude = Annotated[
     BeforeValidator(_listed),
     Field(description="What to tell: caption, category, text, masks, pose, hands; default: the words."),
 ]
+Video = Annotated[
+    str, Field(description="Absolute path of a video file on this server's machine (MP4, MOV, WebM, ...).")
+]
+VideoPrompts = Annotated[
+    list[str] | str | None, Field(description="What to follow: short English nouns. Default: everything known.")
+]
+EveryS = Annotated[float, Field(description="Seconds between key frames; shorter for fast things, at more calls.")]
+StartS = Annotated[float, Field(description="Second to begin at.")]
+EndS = Annotated[float | None, Field(description="Second to end at; default: the end.")]
+MaxCalls = Annotated[
+    int | None, Field(description="Calls to the backend at most; key frames are spread to fit. Default: the server's.")
+]
 PromptName = Annotated[str, Field(description="Name of the saved prompt: letters, digits, - and _.")]
 PromptLabel = Annotated[str | None, Field(description="What to call what is found by it; default: the name.")]
 

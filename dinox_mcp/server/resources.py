@@ -12,6 +12,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.saved import SavedPrompt
 from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
+from dinox_mcp.videos import Part
 
 _JSON = "application/json"
 _FOR_USERS = Annotations(audience=["user"])
@@ -55,6 +56,37 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
         with resource_errors():
             saved = [detector.saved.get(name) for name in detector.saved.list()]
             return json.dumps([_about(prompt) for prompt in saved], ensure_ascii=False)
+
+
+def register_videos(mcp: MCPServer, detector: Detector) -> None:
+    """Add the resources of answers about videos."""
+
+    @mcp.resource(links.VIDEO, title="Video result", mime_type=_JSON)
+    async def video_result(result_id: str, ctx: RequestContext) -> str:
+        """Give all tracks, counts and the timeline of a video."""
+        with resource_errors():
+            return detector.videos.get(result_id, caller_of(ctx).tenant).model_dump_json(exclude_none=True)
+
+    async def read(result_id: str, part: Part, ctx: RequestContext) -> bytes:
+        with resource_errors():
+            return await detector.draw(partial(detector.videos.file, result_id, part, caller_of(ctx).tenant))
+
+    @mcp.resource(f"{links.VIDEO}/sheet.jpg", title="Key frames", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def sheet(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the key frames of a video on one sheet, with what was found."""
+        return await read(result_id, "sheet", ctx)
+
+    @mcp.resource(
+        f"{links.VIDEO}/annotated.mp4", title="Annotated video", mime_type="video/mp4", annotations=_FOR_USERS
+    )
+    async def annotated_video(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the video with its tracks drawn, as H.264."""
+        return await read(result_id, "video", ctx)
+
+    @mcp.resource(f"{links.VIDEO}/frames.jsonl", title="Objects frame by frame", mime_type="application/x-ndjson")
+    async def frames(result_id: str, ctx: RequestContext) -> bytes:
+        """Give where each track is in each frame, a line of JSON each."""
+        return await read(result_id, "frames", ctx)
 
 
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:

@@ -81,7 +81,7 @@ async def test_health_needs_no_token_and_everything_else_does(start: Start) -> N
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 async def test_the_right_token_opens(start: Start, scheme: str) -> None:
     async with connected(start(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
-        assert len((await client.list_tools()).tools) == 11
+        assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
@@ -174,7 +174,7 @@ async def test_a_model_that_cannot_be_loaded_ahead_is_told_and_the_server_serves
     line = await anyio.to_thread.run_sync(server.popen.stderr.readline)
     assert line.startswith(b"dinox-mcp: warming up failed: ")
     async with Client(server.url) as client:
-        assert len((await client.list_tools()).tools) == 11
+        assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
 
 
 def test_a_taken_port_is_one_clear_line(start: Start) -> None:

@@ -3,7 +3,7 @@
 from mcp.server import MCPServer
 
 from dinox_mcp.detector import Detector
-from dinox_mcp.server.tools import detection, pictures, regions, saved_prompts
+from dinox_mcp.server.tools import detection, pictures, regions, saved_prompts, video
 
 
 def register(mcp: MCPServer, detector: Detector) -> None:
@@ -12,3 +12,4 @@ def register(mcp: MCPServer, detector: Detector) -> None:
     regions.register(mcp, detector)
     saved_prompts.register(mcp, detector)
     pictures.register(mcp, detector)
+    video.register(mcp, detector)

@@ -1,0 +1,119 @@
+"""The tool for videos: answers text and a contact sheet, as hosts then show the picture to the model."""
+
+import base64
+from functools import partial
+
+from mcp.server import MCPServer
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+
+from dinox_mcp import links
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import NotFoundError
+from dinox_mcp.requests import Options
+from dinox_mcp.server import parameters as p
+from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
+from dinox_mcp.server.models import offered
+from dinox_mcp.server.replies import quote
+from dinox_mcp.server.tools.register import LARGE, tool
+from dinox_mcp.video.clock import clock
+from dinox_mcp.video.schema import Peak, Track, VideoResult
+
+MAX_TRACKS = 100
+
+
+def register(mcp: MCPServer, detector: Detector) -> None:
+    """Add the tool."""
+    saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
+
+    @tool(mcp, "Detect and follow in a video", meta=LARGE, structured_output=False, read_only=not saves)
+    async def detect_video(
+        video: p.Video,
+        ctx: RequestContext,
+        prompts: p.VideoPrompts = None,
+        min_score: p.MinScore = 0.25,
+        every_s: p.EveryS = 0.5,
+        start_s: p.StartS = 0.0,
+        end_s: p.EndS = None,
+        max_calls: p.MaxCalls = None,
+        include: p.Include = (),
+        model: p.Model = None,
+    ) -> CallToolResult:
+        """Find things in a video and follow them: how many different ones, when each comes and goes, where it moves.
+
+        Key frames are asked about, each a call to the backend; progress says how many before the first.
+        """
+        with tool_errors():
+            options = Options(
+                min_score=min_score,
+                include=include,
+                model=offered(model, detector, caller_of(ctx)),
+                caller=caller_of(ctx),
+                progress=progress_of(ctx),
+            )
+            result = await detector.detect_video(
+                video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
+            )
+            return await _reply(detector, result, caller_of(ctx).tenant, saves=saves)
+
+
+async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves: bool) -> CallToolResult:
+    content: list[ContentBlock] = [TextContent(text=describe(result, saves=saves))]
+    try:
+        sheet = await detector.draw(partial(detector.videos.file, result.result_id, "sheet", tenant))
+    except NotFoundError:
+        return CallToolResult(content=content)
+    content.append(ImageContent(data=base64.b64encode(sheet).decode("ascii"), mime_type="image/jpeg"))
+    return CallToolResult(content=content)
+
+
+def describe(result: VideoResult, *, saves: bool) -> str:
+    """Write an answer for a reader: counts, peaks, a line a track, what it took, where the files are."""
+    video = result.video
+    counts = ", ".join(f"{number} {label}" for label, number in result.counts.items()) or "nothing"
+    size = f"{video.width}x{video.height}, {video.fps:.4g} frames a second"
+    lines = [
+        f"Followed through {video.duration_s:.1f} s of video ({size}): {counts}",
+        *(f"Most {label} at a time: {peak.count}, first at {clock(peak.time_s)}" for label, peak in _peaks(result)),
+    ]
+    if result.tracks:
+        lines.append("number label score from-to seen-in-key-frames way [start box]>[end box] in pixels of the video:")
+        lines += [_line(track) for track in result.tracks[:MAX_TRACKS]]
+    if left := len(result.tracks) - MAX_TRACKS:
+        lines += [f"{left} more tracks in the resource {links.VIDEO}"] if left > 0 else []
+    if not result.complete:
+        lines.append("Stopped before the end: what is said holds for the part that was looked at")
+    lines += [f"Note: {note}" for note in result.notes]
+    calls = result.calls
+    lines.append(
+        f"By backend {result.backend}, model {result.model}, a key frame every {result.every_s:.3g} s, {calls.made} "
+        f"calls ({calls.planned} planned), {calls.memory} from memory. The picture shows key frames."
+    )
+    lines.append(f"Result id: {result.result_id}. Resources: {_resources(result)}")
+    if saves and result.files.video:
+        lines.append(f"Saved: {result.files.video}")
+    return "\n".join(lines)
+
+
+def _peaks(result: VideoResult) -> list[tuple[str, Peak]]:
+    return [(label, peak) for label, peak in result.peaks.items() if peak.count]
+
+
+def _line(track: Track) -> str:
+    score = "" if track.score is None else f" {track.score:.2f}"
+    start, end = (",".join(f"{edge:.0f}" for edge in box) for box in (track.path.start, track.path.end))
+    words = "".join(
+        f" {name}{quote(text)}"
+        for name, text in (("category", track.category), ("caption", track.caption), ("text", track.text))
+        if text
+    )
+    return (
+        f"{track.id} {track.label}{score} {clock(track.first_s)}-{clock(track.last_s)} {track.seen} "
+        f"{track.path.direction} [{start}]>[{end}]{words}"
+    )
+
+
+def _resources(result: VideoResult) -> str:
+    root = links.VIDEO.replace("{result_id}", result.result_id)
+    files = {"sheet": "sheet.jpg", "video": "annotated.mp4", "frames": "frames.jsonl"}
+    there = [f"/{name}" for part, name in files.items() if getattr(result.files, part)]
+    return f"{root}, and below it {', '.join(there)}" if there else root
