@@ -22,6 +22,8 @@ examples:
   dinox-mcp detect photo.jpg person --open        look at it in the browser
   dinox-mcp detect clip.mp4 person car --out found/
   dinox-mcp pull fast                             download a model for the local backend
+  dinox-mcp install cursor                        add this server to an assistant (install --list: which)
+  dinox-mcp doctor                                say what works here, and what to do about what does not
 
 environment:
   DINOX_API_KEY             key of the DINO-X cloud (https://deepdataspace.com); without one, text, codes and
@@ -85,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
     _add_serve_options(commands.add_parser("serve", help="serve an assistant (the default)"), argparse.SUPPRESS)
     _add_detect_command(commands)
     _add_pull_command(commands)
+    _add_install_command(commands)
+    _add_doctor_command(commands)
     return top
 
 
@@ -230,6 +234,55 @@ def _add_pull_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
     pull.add_argument("--list", action="store_true", help="list the presets and whether each is here")
 
 
+def _add_install_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    install = commands.add_parser(
+        "install",
+        help="add this server to an assistant: Claude, Cursor, VS Code, Codex, ...",
+        description="Add this server to assistants, or take it out; everything else in their settings stays.",
+        epilog="The key is taken from DINOX_API_KEY, or asked for without being shown; it is never an argument.",
+    )
+    install.set_defaults(run=_install)
+    install.add_argument(
+        "hosts", nargs="*", metavar="HOST", help="claude-desktop, claude-code, ...: see --list; or all"
+    )
+    install.add_argument("--list", action="store_true", help="list the hosts, which are here, and which are set up")
+    install.add_argument("--dry-run", action="store_true", help="show the change without making it")
+    install.add_argument("--uninstall", action="store_true", help="take the server out again")
+    install.add_argument("--project", action="store_true", help="set up the project in this folder, not the user")
+    install.add_argument("--name", default="dinox", help="name of the server in the host (dinox)")
+    install.add_argument("--replace", action="store_true", help="replace another server of this name")
+    install.add_argument("--no-key", action="store_true", help="neither ask for a key nor take it from the environment")
+    group = install.add_argument_group("what the host starts")
+    group.add_argument("--backend", default=argparse.SUPPRESS, help="auto (default), dinox, local, embedded, ...")
+    group.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="another option to set; may be repeated"
+    )
+    group.add_argument(
+        "--launcher",
+        choices=("auto", "uvx", "python"),
+        default="auto",
+        help="start by uvx, or this Python; auto (default) takes uvx where it is found",
+    )
+    group.add_argument(
+        "--from", dest="source", metavar="SPEC", help="what uvx takes: dinox-mcp==1.2, a wheel, a folder"
+    )
+    group.add_argument(
+        "--extra", action="append", dest="extras", default=[], choices=("local", "video"), help="extra to install"
+    )
+
+
+def _add_doctor_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what works here, what does not, and what to do about it",
+        description="Say what works here, what does not, and what to do about it. Costs no quota, prints no key.",
+        epilog="exit status: 0 all is well, 1 there are problems",
+    )
+    doctor.set_defaults(run=_doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
+    doctor.add_argument("--offline", action="store_true", help="ask no service on the network")
+
+
 def _add_common_options(command: argparse.ArgumentParser, default: str | None) -> None:
     command.add_argument(
         "--backend", default=default, help="auto (default), dinox, local, embedded, or a plug-in's name"
@@ -297,6 +350,21 @@ def _pull(options: argparse.Namespace) -> None:
         list_presets()
     else:
         pull(_settings(), options.model)
+
+
+def _install(options: argparse.Namespace) -> None:
+    _refuse(options, "install", *_SERVING, "log_level")
+    from dinox_mcp.install.command import run
+
+    run(options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    _refuse(options, "doctor", *_SERVING, *_COMMON)
+    from dinox_mcp.doctor.command import run
+
+    if not run(as_json=options.json, offline=options.offline):
+        sys.exit(1)
 
 
 def _refuse(options: argparse.Namespace, command: str, *names: str) -> None:

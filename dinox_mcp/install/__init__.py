@@ -1,0 +1,1 @@
+"""Sets hosts up to start this server."""

@@ -1,0 +1,104 @@
+"""Reads and replaces a person's configuration files so that none can be lost or half written."""
+
+import contextlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dinox_mcp.errors import DinoxError
+
+_BOM = "\ufeff"
+_NEW_MODE = 0o644
+_WRITABLE = 0o222
+_OTHERS = 0o077
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a file says, with line feeds, and how it says it. `content` is None where there is no file."""
+
+    path: Path
+    text: str
+    content: bytes | None = None
+    bom: bool = False
+    crlf: bool = False
+
+    def encode(self, text: str) -> bytes:
+        """Write another text down in the same way."""
+        text = text.replace("\n", "\r\n") if self.crlf else text
+        return ((_BOM if self.bom else "") + text).encode("utf-8", "surrogatepass")
+
+
+def read(path: Path) -> Text:
+    """Read a file, through a link if it is one; none is an empty text.
+
+    Raises:
+        DinoxError: it cannot be read, or is no UTF-8.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        content = path.read_bytes()
+        text = content.decode()
+    except FileNotFoundError:
+        return Text(path, "")
+    except UnicodeDecodeError as error:
+        raise DinoxError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again") from None
+    except OSError as error:
+        raise DinoxError(f"{path} cannot be read ({error.strerror}); check it and try again") from None
+    bom, text = text.startswith(_BOM), text.removeprefix(_BOM)
+    crlf = "\r\n" in text and text.count("\n") == text.count("\r\n")
+    return Text(path, text.replace("\r\n", "\n") if crlf else text, content, bom, crlf)
+
+
+def replace(old: Text, text: str, *, secret: bool) -> Path | None:
+    """Put a text in the place of another in one step; gives the backup, None where there was no file.
+
+    The file keeps its mode, without the rights of others if it now holds a `secret`.
+
+    Raises:
+        DinoxError: it cannot be written, or has changed since it was read.
+    """
+    path = old.path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _NEW_MODE if old.content is None else stat.S_IMODE(path.stat().st_mode)
+        if not mode & _WRITABLE:
+            raise DinoxError(f"{path} is read-only; make it writable, or add the entry yourself (--dry-run shows it)")
+        mode = mode & ~_OTHERS if secret else mode
+        if (path.read_bytes() if path.exists() else None) != old.content:
+            raise DinoxError(f"{path} has changed meanwhile, perhaps by its host; nothing was written, try again")
+        backup = _back_up(path, old.content, mode)
+        _write(path, old.encode(text), mode)
+    except OSError as error:
+        raise DinoxError(f"{path} cannot be written ({error.strerror}); check it and its folder") from None
+    return backup
+
+
+def _back_up(path: Path, content: bytes | None, mode: int) -> Path | None:
+    if content is None:
+        return None
+    now = datetime.now().astimezone()
+    stem = f"{path.name}.{now:%Y%m%d-%H%M%S}"
+    number = 0
+    while (backup := path.with_name(f"{stem}{f'-{number}' if number else ''}.bak")).exists():
+        number += 1
+    _write(backup, content, mode)
+    return backup
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -1,0 +1,94 @@
+"""Edits TOML; comments, order and style stay, by TOML Kit."""
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from dinox_mcp.install.formats import ConfigError, Keys
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+_TABLES = 2
+"""How deep values have tables of their own: `[mcp_servers.dinox]`; what is deeper stands in one line."""
+
+
+def read(text: str) -> dict[str, Any]:
+    """Give what a text says.
+
+    Raises:
+        ConfigError: it is broken; the message says where.
+    """
+    return _parse(text).unwrap()
+
+
+def put(text: str, keys: Keys, value: object) -> str:
+    """Set a value, in place of the one that is there, or as the last one.
+
+    Raises:
+        ConfigError: the text is broken, or something on the way is no table.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import InlineTable, Table
+
+    document = _parse(text)
+    table: Any = document
+    try:
+        for key in keys[:-1]:
+            if key not in table:
+                inner = isinstance(table, InlineTable)
+                table[key] = tomlkit.inline_table() if inner else tomlkit.table(is_super_table=True)
+            table = table[key]
+            if not isinstance(table, MutableMapping):
+                raise ConfigError(f"{key!r} is no table")
+        inline = isinstance(table, InlineTable) or len(keys) > _TABLES
+        item = _item(value, inline=inline)
+        if isinstance(item, Table) and keys[-1] not in table and keys[0] != list(document)[-1]:
+            item.add(tomlkit.nl())  # apart from what follows
+        table[keys[-1]] = item
+        return tomlkit.dumps(document)
+    except (TOMLKitError, ValueError) as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from None
+
+
+def drop(text: str, keys: Keys) -> str:
+    """Take a value out, if it is there.
+
+    Raises:
+        ConfigError: the text is broken.
+    """
+    import tomlkit
+
+    document = _parse(text)
+    table: Any = document
+    for key in keys[:-1]:
+        table = table.get(key) if isinstance(table, MutableMapping) else None
+    if not isinstance(table, MutableMapping) or keys[-1] not in table:
+        return text
+    del table[keys[-1]]
+    return tomlkit.dumps(document)
+
+
+def _item(value: object, *, inline: bool) -> object:
+    """Make a table on lines of its own, or all of it in one line."""
+    import tomlkit
+
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table() if inline else tomlkit.table()
+    for key, one in value.items():
+        table[key] = _item(one, inline=True)
+    return table
+
+
+def _parse(text: str) -> "TOMLDocument":
+    import tomlkit
+    from tomlkit.exceptions import ParseError, TOMLKitError
+
+    try:
+        return tomlkit.parse(text)
+    except ParseError as error:
+        what = str(error).partition(" at line ")[0]
+        raise ConfigError(f"line {error.line}, column {error.col + 1}: {what}") from None
+    except TOMLKitError as error:
+        raise ConfigError(str(error)) from None
