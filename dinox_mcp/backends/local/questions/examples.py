@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _POOR_FIT = 0.5
 """Below this overlap the model's own box of an example is hardly the caller's."""
+_NO_FIT = 0.1
+"""Below this it is another thing, which is not kept for later."""
 
 
 class _Reading:
@@ -29,7 +31,7 @@ class _Reading:
 
     def __init__(self, examples: Sequence[Example], turn: Turn) -> None:
         self.rows: Rows = {}
-        self.notes: list[str] = []
+        self.fits: dict[int, float] = {}
         self.saved: list[int] = []
         self.places: dict[str, list[int]] = defaultdict(list)
         self._examples: dict[int, Example] = {}
@@ -55,11 +57,16 @@ class _Reading:
         looks = cast("ExampleReader", loaded.adapter).read_examples(state, [self._examples[place] for place in places])
         for place, row, fit in zip(places, looks.rows, looks.fits, strict=True):
             self.rows[place] = row[None]
-            if fit < _POOR_FIT:
-                self.notes.append(
-                    f"the model sees nothing with quite the box of example {place + 1} (its best overlaps it by "
-                    f"{fit:.0%}); draw the box closely around one whole thing"
-                )
+            self.fits[place] = fit
+
+    def misfits(self, least: float) -> list[str]:
+        """Name the examples whose box no box of the model overlaps as much."""
+        return [
+            f"the model sees nothing with quite the box of example {place + 1} (its best overlaps it by {fit:.0%}); "
+            "draw the box closely around one whole thing"
+            for place, fit in sorted(self.fits.items())
+            if fit < least
+        ]
 
     def restore(self, loaded: Loaded) -> None:
         """Restore the examples that were saved. Runs in the model's thread."""
@@ -88,7 +95,7 @@ async def find(turn: Turn, examples: Sequence[Example]) -> Answer:
     if not labels:
         raise InputError("all examples are negative; give at least one of what is meant")
     reading = _Reading(examples, turn)
-    await _read_elsewhere(turn, reading)
+    await _read(turn, reading, [digest for digest in reading.places if digest != turn.image.digest])
 
     def finish(loaded: Loaded, state: Any) -> Answer:  # noqa: ANN401 - the model's own
         reading.restore(loaded)
@@ -104,7 +111,7 @@ async def find(turn: Turn, examples: Sequence[Example]) -> Answer:
         found: list[Found] = cast("ExampleReader", loaded.adapter).find_like(
             state, wanted, turn.min_score, masks=turn.masks
         )
-        return Answer(loaded.name, labels, found, [*loaded.notes, *reading.notes])
+        return Answer(loaded.name, labels, found, [*loaded.notes, *reading.misfits(_POOR_FIT)])
 
     return await turn.ask(finish, quick=True)
 
@@ -113,28 +120,28 @@ async def embed(turn: Turn, examples: Sequence[Example]) -> Embedding:
     """Keep how examples look, to be asked again: one row of float32 each, in base64.
 
     Raises:
-        InputError: one is negative, or lies outside its picture.
+        InputError: one is negative, lies outside its picture, or is no thing that the model sees.
         UnsupportedError: a saved prompt among them is of another model.
     """
     if any(example.negative for example in examples):
         raise InputError("a saved prompt keeps what is meant; give negative examples with each question instead")
     reading = _Reading(examples, turn)
-    await _read_elsewhere(turn, reading)
+    await _read(turn, reading, list(reading.places))
+    if misfits := reading.misfits(_NO_FIT):
+        raise InputError(misfits[0])
 
-    def finish(loaded: Loaded, state: Any) -> Embedding:  # noqa: ANN401 - the model's own
+    def finish(loaded: Loaded, _state: None) -> Embedding:
         reading.restore(loaded)
-        if turn.image.digest in reading.places:
-            reading.read(loaded, state, turn.image.digest)
         rows, _ = reading.stacked()
         data = base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()
         return Embedding(backend="local", model=loaded.signature, data=data)
 
-    return await turn.ask(finish, quick=True)
+    return await turn.host.ask(finish, client=turn.call.client, progress=turn.call.progress)
 
 
-async def _read_elsewhere(turn: Turn, reading: _Reading) -> None:
-    """Have the model look at the other pictures, those that it knows already for milliseconds."""
-    for digest in [digest for digest in reading.places if digest != turn.image.digest]:
+async def _read(turn: Turn, reading: _Reading, digests: Sequence[str]) -> None:
+    """Have the model look at pictures, those that it knows already for milliseconds, and read the examples in them."""
+    for digest in digests:
         await turn.ask(partial(reading.read, digest=digest), picture=reading.picture(digest), quick=True)
 
 

@@ -123,6 +123,22 @@ async def test_a_box_that_no_box_of_the_model_fits_is_noted(local: Open) -> None
     assert any(note.startswith("the model sees nothing with quite the box of example 2 (") for note in found.notes)
 
 
+async def test_what_the_model_does_not_see_is_not_saved(local: Open) -> None:
+    async with local("owlv2") as backend:
+        with pytest.raises(InputError, match=r"nothing with quite the box of example 1 \(.*draw the box closely"):
+            await backend.embed(HERE, like(Example(bbox=(0, 0, 1, 1))), Call())
+
+
+async def test_saving_looks_at_no_other_picture(local: Open) -> None:
+    async with local("owlv2") as backend:
+        saved = await backend.embed(HERE, like(ELSEWHERE), WITH_THERE)
+        there = ELSEWHERE.model_copy(update={"image": ""})
+        assert await backend.embed(THERE, like(there), Call()) == saved
+        states = backend._hosts.states
+        key = next(iter(states._states))[0]
+        assert states.get(key, HERE.digest) is None
+
+
 @pytest.mark.parametrize(
     ("family", "request_", "words"),
     [
