@@ -16,8 +16,9 @@ from dinox_mcp.video.frames import Pixels
 Points = npt.NDArray[np.float32]
 
 SIDE = 480  # the long side at which pixels are followed
+RATE = 15  # frames a second that are followed: what is shown more often moves little
 MOST = 64  # the most frames followed from one key frame to the next, lest they fill the memory
-_GRID = 7  # points along each side of a box
+_GRID = 6  # points along each side of a box
 _WINDOW = (15, 15)
 _LEVELS = 3
 _ENOUGH = 8  # points that must agree

@@ -54,7 +54,8 @@ class KeyFrames:
         if number == len(keys):
             return None
         time = self._job.scan.times[keys[number]]
-        stride = -(-(keys[number] - keys[number - 1]) // flow.MOST) if number else 1
+        between = keys[number] - keys[number - 1] if number else 1
+        stride = max(1, -(-between // flow.MOST), round(self._job.scan.fps / flow.RATE))
         small = flow.gray_size(self._job.scan.size)
         times, grays, frame = self._times, self._grays, None
         for frame in self._reader.until(time, pause):
