@@ -1,0 +1,87 @@
+"""The hosts on this machine: whether they are set up, and whether what they start is there."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dinox_mcp.doctor.report import Check
+from dinox_mcp.errors import DinoxError
+from dinox_mcp.install import launch as launching
+from dinox_mcp.install.hosts import HOSTS, KEY, Entry, Host
+from dinox_mcp.install.machine import Machine
+from dinox_mcp.install.setup import entries, holds_key, variables
+from dinox_mcp.settings import Settings, environment_name
+
+_AREA = "Hosts"
+
+
+def check(machine: Machine) -> Iterator[Check]:
+    """Look at every host that is found, and at the project in the working folder."""
+    none = True
+    for host in HOSTS.values():
+        for project in (False, True):
+            if project and (host.project is None or not host.project(machine).exists()):
+                continue
+            if project or host.found(machine):
+                none = False
+                yield from _look(host, machine, project=project)
+    if none:
+        yield Check(_AREA, "hosts", "note", "none is found here", "dinox-mcp install HOST sets one up anyway")
+
+
+def keys(machine: Machine) -> dict[str, SecretStr]:
+    """Give the keys that stand in the files of hosts, by the hosts' names."""
+    found = {}
+    for host in HOSTS.values():
+        with suppress(DinoxError):
+            for entry in entries(host, machine).values():
+                if holds_key(entry):
+                    found[host.name] = SecretStr(variables(entry)[KEY])
+    return found
+
+
+def _look(host: Host, machine: Machine, *, project: bool) -> Iterator[Check]:
+    path = host.path(machine, project=project)
+    title = f"{host.name}{' (project)' if project else ''}"
+    again = f"dinox-mcp install {host.name}{' --project' if project else ''}"
+    try:
+        found = entries(host, machine, project=project)
+    except DinoxError as error:
+        said, _, _ = str(error).partition("; ")
+        yield Check(_AREA, title, "problem", said, f"mend the file: {host.title} cannot read it either")
+        return
+    if not found and not project:
+        yield Check(_AREA, title, "note", f"not set up in {path}", again)
+    for name, entry in found.items():
+        command = again if name == "dinox" else f"{again} --name {name}"
+        yield _about(title, name, entry, path, machine, command)
+
+
+def _about(title: str, name: str, entry: Entry, path: Path, machine: Machine, again: str) -> Check:
+    """Find the first thing that is wrong with an entry."""
+    command, *arguments = launching.words(entry)
+    env = variables(entry)
+    known = {environment_name(field) for field in Settings.model_fields}
+    wrong = [one for one in env if one.startswith("DINOX_") and one not in known]
+    if not _starts(command, machine):
+        said, remedy = f"{name} starts {command}, which is not there", again
+    elif wrong:
+        said, remedy = f"{name} sets {wrong[0]}, which is no option", f"correct or remove it in {path}"
+    elif holds_key(entry) and machine.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        said, remedy = f"{name}: others on this machine can read the key in {path}", f"chmod 600 {path}"
+    elif entry.get("disabled") is True or entry.get("enabled") is False:
+        return Check(_AREA, title, "note", f"{name} is switched off in {path}", "switch it on in the host")
+    else:
+        key = "a key in the file" if holds_key(entry) else "a key from elsewhere" if env.get(KEY) else "no key"
+        return Check(_AREA, title, "ok", f"{name} starts {' '.join([command, *arguments])}, with {key}")
+    return Check(_AREA, title, "problem", said, remedy)
+
+
+def _starts(command: str, machine: Machine) -> bool:
+    """Tell whether a program is there; one of another system's paths is not."""
+    if "/" in command or "\\" in command:
+        return Path(command).expanduser().is_file()
+    return machine.which(command) is not None

@@ -1,0 +1,65 @@
+"""Looks at torch and the models in a process of its own, and prints what it finds as JSON."""
+
+import json
+import os
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from dinox_mcp.backends.local import presets
+from dinox_mcp.errors import DinoxError
+from dinox_mcp.settings import Settings
+
+
+def look(settings: Settings) -> dict[str, Any]:
+    """Give the device with its memory in bytes, and for each role the model and whether it is here."""
+    from dinox_mcp.backends.local import device as devices
+
+    try:
+        device = devices.choose(settings.device, settings.precision)
+    except DinoxError as error:
+        return {"error": str(error)}
+    free, total = _memory(device.kind, device.name)
+    named: dict[presets.Role, str | None] = {
+        "objects": settings.model,
+        "masks": settings.masks_model,
+        "pose": settings.pose_model,
+        "caption": settings.caption_model,
+    }
+    return {
+        "device": device.name,
+        "precision": device.precision,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "free": free,
+        "total": total,
+        "models": [_model(role, name, device.kind) for role, name in named.items()],
+    }
+
+
+def _model(role: presets.Role, name: str | None, kind: presets.DeviceKind) -> dict[str, Any]:
+    from dinox_mcp.backends.local.hub import Hub
+
+    known = {"role": role, "name": name or presets.default(role, kind)}
+    try:
+        return {**known, "here": Hub().find(presets.resolve(name, kind, role)) is not None}
+    except DinoxError as error:
+        return {**known, "error": str(error)}
+
+
+def _memory(kind: presets.DeviceKind, name: str) -> tuple[int, int]:
+    """Give the bytes that are free and that there are, of the GPU or of the machine; zeros where nobody tells."""
+    if kind == "cuda":
+        import torch
+
+        free, total = torch.cuda.mem_get_info(name)
+        return int(free), int(total)
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # macOS does not count free pages, Windows has no sysconf
+        return 0, 0
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(look(Settings.load())))
