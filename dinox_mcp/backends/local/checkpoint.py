@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from dinox_mcp.backends.local import describing, extra
 from dinox_mcp.backends.local import device as devices
 from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.presets import Role
+from dinox_mcp.backends.local.presets import Role, smaller
 from dinox_mcp.backends.local.wording import few
 from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
@@ -64,7 +64,7 @@ def load(folder: Path, device: "Device", role: Role = "objects") -> Any:
     kind = family(folder, role)
     require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=reads_text(folder))
     weight_files(folder)
-    with devices.memory_explained(device), _loading:
+    with devices.memory_explained(device, smaller(role)), _loading:
         model = _load_model(folder, kind, device)
         with _faults_explained(folder):
             return kind.adapt(model, folder, device.dtype)

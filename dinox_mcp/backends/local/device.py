@@ -104,8 +104,8 @@ def _suited(torch: Any, kind: "DeviceKind", name: str) -> Precision:  # noqa: AN
 
 
 @contextmanager
-def memory_explained(device: Device) -> Iterator[None]:
-    """Turn running out of memory, which torch reports in four ways, into one error with a remedy.
+def memory_explained(device: Device, smaller: str = "DINOX_MCP_MODEL=fast") -> Iterator[None]:
+    """Turn running out of memory, which torch reports in four ways, into one error with a remedy: a `smaller` model.
 
     Raises:
         BackendError: memory ran out.
@@ -116,7 +116,7 @@ def memory_explained(device: Device) -> Iterator[None]:
         if not is_about_memory(error):
             raise
         trim()
-        remedies = "choose a smaller model (DINOX_MCP_MODEL=fast) or free some memory"
+        remedies = f"choose a smaller model ({smaller}) or free some memory"
         if device.kind != "cpu":
             remedies += ", or run on the CPU (DINOX_MCP_DEVICE=cpu)"
         raise BackendError(f"out of memory on {device.name}; {remedies}") from error

@@ -190,6 +190,11 @@ def variable(role: Role | None) -> str:
     return "DINOX_MCP_MODEL" if role in {None, "objects"} else f"DINOX_MCP_{str(role).upper()}_MODEL"
 
 
+def smaller(role: Role) -> str:
+    """Name the setting that takes the least memory."""
+    return f"{variable(role)}={'fast' if role == 'objects' else default(role, 'cpu')}"
+
+
 def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects") -> ModelSource:
     """Find out what a model's name means on a device; None is the device's default for the role.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.families.base import Interrupted
 from dinox_mcp.backends.local.model import Loaded, Tell
-from dinox_mcp.backends.local.presets import Role, resolve, variable
+from dinox_mcp.backends.local.presets import Role, resolve, smaller, variable
 from dinox_mcp.errors import BackendError, DinoxError, ServiceError
 from dinox_mcp.settings import Settings
 
@@ -129,7 +129,7 @@ class Checkpoint:
         from dinox_mcp.backends.local.device import memory_explained
 
         try:
-            with memory_explained(self._device):
+            with memory_explained(self._device, smaller(self._role)):
                 raise error  # noqa: TRY301 - this is how it gets explained
         except BackendError as explained:
             return explained

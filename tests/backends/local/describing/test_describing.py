@@ -21,6 +21,7 @@ from dinox_mcp.backends.local.describing.describing import DESCRIBES, Describing
 from dinox_mcp.backends.local.families.base import Prepared, check
 from dinox_mcp.backends.local.model import Loaded, Tell
 from dinox_mcp.backends.local.room import Room
+from dinox_mcp.backends.local.source import Checkpoint
 from dinox_mcp.errors import BackendError, DeadlineError, ImageError, SettingsError, UnsupportedError
 from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
@@ -325,6 +326,11 @@ async def test_a_model_that_fails_is_explained(fakes: Fakes) -> None:
     fakes.models["masks"].adapter.failure = RuntimeError("shapes differ")
     with pytest.raises(BackendError, match="the model failed: shapes differ; ask again"):
         await fakes.ask([DOG], "masks")
+
+
+def test_running_out_of_memory_names_the_smallest_model_of_the_role() -> None:
+    explained = Checkpoint(None, Settings.load(device="cpu"), role="masks").explain(MemoryError())
+    assert "choose a smaller model (DINOX_MCP_MASKS_MODEL=sam2.1-tiny)" in str(explained)
 
 
 async def test_a_damaged_picture_is_its_asker_s_problem(fakes: Fakes) -> None:
