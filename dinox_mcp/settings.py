@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dinox_mcp.errors import SettingsError
@@ -152,11 +152,13 @@ class Settings(BaseSettings):
 
     @field_validator("api_key", "token")
     @classmethod
-    def _key_fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+    def _key_fits_a_header(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
         text = value.get_secret_value().strip()
-        if text.startswith("${"):  # hosts and bundles pass a reference on as it is where nobody gave the key
+        if info.field_name == "api_key" and text.startswith(
+            "${"
+        ):  # hosts and bundles pass a reference on as it is where nobody gave the key
             return None
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header")

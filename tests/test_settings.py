@@ -84,3 +84,13 @@ def test_a_misspelt_variable_is_named_with_the_right_one(monkeypatch: pytest.Mon
     monkeypatch.setenv("DINOX_MCP_BAKEND", "embedded")
     monkeypatch.setenv("DINOX_MCP_PORT", "1")
     assert unknown_variables() == ["DINOX_MCP_BAKEND is no option; did you mean DINOX_MCP_BACKEND?"]
+
+
+def test_a_key_that_a_host_left_as_a_reference_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DINOX_API_KEY", "${user_config.api_key}")
+    assert Settings.load().api_key is None
+
+
+def test_a_token_is_never_left_out() -> None:
+    token = Settings.load(token="${TOKEN}").token
+    assert token is not None
