@@ -123,12 +123,14 @@ def plant(
     linear = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - (width / 2, height / 2)
     outline = corners @ linear.T + at
-    offset = at - linear @ (width / 2, height / 2)
+    corner = np.maximum(outline.min(axis=0).astype(int) - 2, 0)
+    patch = scene[corner[1] : int(outline[:, 1].max()) + 3, corner[0] : int(outline[:, 0].max()) + 3]
+    offset = at - corner - linear @ (width / 2, height / 2)
     matrix = np.column_stack([linear, offset + linear.sum(axis=1) / 2 - 0.5])
-    size = scene.shape[1], scene.shape[0]
+    size = patch.shape[1], patch.shape[0]
     shown = cv2.warpAffine(thing[0], matrix, size, borderMode=cv2.BORDER_REPLICATE) * light
     cover = cv2.warpAffine(thing[1], matrix, size)[..., None] / 255
-    scene[:] = (scene * (1 - cover) + shown.clip(0, 255) * cover).astype(np.uint8)
+    patch[:] = (patch * (1 - cover) + shown.clip(0, 255) * cover).astype(np.uint8)
     (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
     return left, top, right, bottom
 
