@@ -177,6 +177,27 @@ async def test_without_features_that_are_kept_it_is_the_same(checkpoint: Checkpo
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.parametrize("output", ["masks", "pose", "category"])
+async def test_half_precision_tells_much_the_same(
+    checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    monkeypatch.setattr(captions, "LONGEST", dict.fromkeys(captions.PROMPTS, 12))
+    names = {name: str(checkpoint(kind)) for name, kind in MODELS.items()}
+    told = []
+    for precision in ("float32", "bfloat16"):
+        backend = LocalBackend(Settings.load(device="cpu", precision=precision, **names))
+        told.append(await backend.describe(PHOTO, [MAN], frozenset({output}), Call()))
+        await backend.aclose()
+    exact, rough = told
+    assert exact.notes == ()
+    assert rough.notes[0].endswith("were computed in bfloat16")
+    (one,), (other,) = exact.objects, rough.objects
+    if one.mask and other.mask:
+        assert np.mean(decode(one.mask) == decode(other.mask)) > 0.9
+    assert len(one.keypoints) == pytest.approx(len(other.keypoints), abs=2)
+    assert (one.category is None) == (other.category is None)
+
+
 async def test_masks_of_many_objects_are_as_large_as_the_picture(checkpoint: Checkpoints) -> None:
     backend = LocalBackend(Settings.load(masks_model=str(checkpoint("sam2"))))
     things = [DOG.model_copy(update={"bbox": (9 * i, 7 * i, 9 * i + 60, 7 * i + 80)}) for i in range(30)]
