@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small models, once: to see that everything runs")
     parser.add_argument("--photo", type=Path, help="a photo of your own, instead of pictures made for the run")
     parser.add_argument("--device", default="cpu", help="where the models run: cpu (default), cuda, mps")
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"where checkpoints are kept (2 GB; {CACHE})")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"where checkpoints are kept (3.5 GB; {CACHE})")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in QUESTIONS]:
         parser.error(f"no such question: {', '.join(unknown)}; choose from {', '.join(QUESTIONS)}")

@@ -22,6 +22,7 @@ from dinox_mcp.backends.local.families.base import Prepared, check
 from dinox_mcp.backends.local.model import Loaded, Tell
 from dinox_mcp.backends.local.room import Room
 from dinox_mcp.backends.local.source import Checkpoint
+from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, ImageError, SettingsError, UnsupportedError
 from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
@@ -165,6 +166,22 @@ async def test_real_models_tell_all_there_is_of_each_box(
         f"captions and categories and texts by {checkpoint('florence2').name}",
     )
     assert again == told  # from features that were kept
+
+
+async def test_a_question_may_ask_for_masks_whatever_model_finds_the_boxes(
+    checkpoint: Checkpoints, tmp_path: Path
+) -> None:
+    draw(160, 120).save(tmp_path / "photo.png")
+    settings = Settings.load(
+        backend="local", model=str(checkpoint("owlv2")), masks_model=str(checkpoint("sam2")), model_process="same"
+    )
+    async with Detector(settings) as detector:
+        result = await detector.detect(
+            str(tmp_path / "photo.png"), ["dog"], min_score=0, max_objects=5, include=["masks"]
+        )
+    assert len(result.objects) == 5
+    assert all(thing.mask and thing.mask.size == (120, 160) for thing in result.objects)
+    assert any(checkpoint("sam2").name in note for note in result.notes)
 
 
 async def test_without_features_that_are_kept_it_is_the_same(checkpoint: Checkpoints) -> None:
