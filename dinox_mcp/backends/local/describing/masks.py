@@ -74,7 +74,7 @@ class Sam2:
 
     @property
     def at_once(self) -> int:
-        """A box takes some 60 MB while it is decoded; on a CPU more at once are no faster."""
+        """A box takes tens of megabytes while it is decoded; on a CPU more at once are no faster."""
         return 4 if self._precision.device.type == "cpu" else 16
 
     def prepare(self, image: "Image.Image") -> Prepared:
