@@ -59,7 +59,6 @@ class Reader:
         self._video, self._scan = video, scan
         self._container = open_container(video)
         self.damaged = 0
-        self.broke_off = False
         self._frames = self._decode()
 
     def __enter__(self) -> Self:
@@ -105,8 +104,7 @@ class Reader:
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError):
-                self.broke_off = True
-                return
+                return  # the file ends early, which the scan has noted
             if packet is None:
                 return
             try:

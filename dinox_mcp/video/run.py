@@ -153,11 +153,10 @@ class Run:
         if settled < 0:
             return
         self._tracker.settle(settled)
-        if self._output is None:
-            return
         time = self.job.scan.times[-1] if last else self._keys[settled]
         trails = [trail for trail in self._tracker.trails() if trail.id is not None]
-        await self._thread(partial(self._output.draw, time, trails, self._reach, pause))
+        if self._output is not None:
+            await self._thread(partial(self._output.draw, time, trails, self._reach, pause))
         for trail in trails:
             trail.forget(time)
 

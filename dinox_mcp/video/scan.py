@@ -23,7 +23,9 @@ _DECODERS = (
     "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,msmpeg4v3,msmpeg4v2,h263,mjpeg,"
     "gif,prores,dnxhd,vc1,wmv3,wmv2,wmv1,theora,flv,ffv1,png,rawvideo,dvvideo"
 )
+"""The common ones: FFmpeg has hundreds, and hostile bytes choose which one reads them."""
 _THREADS = 4
+_MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ def video_stream(container: "InputContainer", name: str) -> "VideoStream":
         raise InputError(f"'{shorten(name)}' has no pictures in it{sound}; pass a video")
     stream = streams[0]
     context = stream.codec_context
-    if context is None:
-        raise ImageError(f"'{shorten(name)}' is in a format that is not decoded here; convert it to H.264 in MP4")
+    if context is None or context.name not in _DECODERS.split(","):
+        kind = f" ({context.name})" if context else ""
+        raise ImageError(f"'{shorten(name)}' is in a codec that is not decoded here{kind}; convert it to H.264 in MP4")
     if context.width * context.height > MAX_PIXELS:
         raise ForbiddenError(
             f"'{shorten(name)}' has frames of {context.width}x{context.height} pixels, more than the {MAX_PIXELS:,} "
@@ -173,6 +176,8 @@ def _times(container: "InputContainer", stream: "VideoStream", pause: Callable[[
             when = packet.pts if packet.pts is not None else packet.dts
             base = packet.time_base
             times.append(float(when * base) if when is not None and base else len(times) / rate)
+            if len(times) >= _MOST_PACKETS:
+                return times, False
     except (av.FFmpegError, OSError):
         return times, False
     return times, True

@@ -88,7 +88,7 @@ def write_film(path: Path, frames: Sequence[Pixels], times: Sequence[float], cod
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(100))
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = {"gif": "rgb8"}.get(codec, "yuv420p")
+        stream.pix_fmt = {"gif": "rgb8", "zmbv": "bgr0"}.get(codec, "yuv420p")
         stream.codec_context.time_base = Fraction(1, 1000 if codec != "gif" else 100)
         for pixels, time in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -146,7 +146,10 @@ class Witness:
                 continue
             shake = chance.normal(0, self.jitter, 4) * np.array([*thing.size, *thing.size])
             x1, y1, x2, y2 = (float(edge) * factor for edge in np.array(box) + shake)
-            found.append(Detection(label=thing.label, bbox=(x1, y1, x2, y2), score=float(chance.uniform(0.6, 0.95))))
+            score = float(chance.uniform(0.6, 0.95))
+            found.append(
+                Detection(label=thing.label, bbox=(x1, y1, x2, y2), score=score, text=f"{thing.label} {score:.3f}")
+            )
         if self.scene.things and chance.random() < self.ghosts:
             x, y = chance.uniform((0, 0), (self.scene.size[0] - 60, self.scene.size[1] - 60))
             found.append(Detection(label=self.scene.things[0].label, bbox=(x, y, x + 60, y + 60), score=0.3))

@@ -165,7 +165,7 @@ async def test_words_that_the_backend_gives_with_what_it_finds_are_those_of_the_
     film: Path, scene: Scene, finder: Finder
 ) -> None:
     result = await finder(Witness(scene)).detect(str(film), PROMPTS, save=False, include=["text"])
-    assert result.request.include == {"text"}
+    assert [track.text for track in result.tracks] == [f"{track.label} {track.score:.3f}" for track in result.tracks]
     with pytest.raises(UnsupportedError, match="does not give caption"):
         await finder(Witness(scene)).detect(str(film), PROMPTS, save=False, include=["caption"])
 

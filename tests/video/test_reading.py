@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -127,11 +128,25 @@ def test_damage_in_the_middle_costs_frames_not_the_video(scene: Scene, tmp_path:
     path = scene.film(tmp_path / "film.ts", times=EVEN)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
-    data[middle : middle + 3000] = os.urandom(3000)
+    data[middle : middle + 3000] = bytes(range(250)) * 12
     path.write_bytes(data)
     _, frames = read(path)
     assert len(frames) > 20
     assert [frame.time for frame in frames] == sorted(frame.time for frame in frames)
+
+
+def test_frames_that_cannot_be_decoded_are_left_out_and_counted(scene: Scene, tmp_path: Path) -> None:
+    path = scene.film(tmp_path / "film.mp4", times=EVEN)
+    with av.open(str(path)) as container:
+        spoilt = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][20]
+    data = bytearray(path.read_bytes())
+    data[spoilt[0] : sum(spoilt)] = bytes(spoilt[1])
+    path.write_bytes(data)
+    with open_video(str(path), Settings()) as video:
+        found = scan(video, LIMITS)
+        with Reader(video, found) as reader:
+            frames = list(reader.until(found.times[-1]))
+            assert (len(frames), reader.damaged) == (49, 1)
 
 
 def test_a_file_that_grows_is_read_as_long_as_it_was(film: Path) -> None:
@@ -169,8 +184,6 @@ def index_lost(path: Path) -> Path:
 
 
 def sound_only(path: Path) -> Path:
-    import av
-
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=44100)
         for number in range(20):
@@ -179,6 +192,11 @@ def sound_only(path: Path) -> Path:
             container.mux(stream.encode(frame))  # type: ignore[union-attr, arg-type]
         container.mux(stream.encode(None))  # type: ignore[union-attr]
     return path
+
+
+def strange(path: Path) -> Path:
+    """Film in a codec that hardly anything uses, and whose decoder hardly anybody tests."""
+    return write_film(path.with_suffix(".avi"), [np.zeros((64, 64, 3), np.uint8)] * 5, EVEN[:5], "zmbv")
 
 
 def huge(path: Path) -> Path:
@@ -204,6 +222,7 @@ def _cut(path: Path, size: int) -> Path:
         (header_only, "damaged or cut off"),
         (index_lost, "damaged or cut off"),
         (sound_only, "has sound only"),
+        (strange, "not decoded here"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
