@@ -176,6 +176,21 @@ async def test_a_waiting_call_leaves_at_once_and_never_works() -> None:
 
 
 @pytest.mark.anyio
+async def test_threads_of_cancelled_calls_do_not_pile_up() -> None:
+    worker, slow = Worker(queue=16), Slow()
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, slow, silent)
+        await anyio.to_thread.run_sync(slow.started.wait)
+        before = threading.active_count()
+        for _ in range(8):
+            with anyio.move_on_after(0.02):
+                await worker.run(lambda _steps: None, silent)
+            await anyio.sleep(0.3)
+        assert threading.active_count() < before + 6  # each leaves and serves the next; otherwise there were 8 more
+        slow.release.set()
+
+
+@pytest.mark.anyio
 async def test_a_listener_that_has_gone_does_not_lose_the_answer() -> None:
     async def gone(_fraction: float, _message: str) -> None:
         raise anyio.ClosedResourceError

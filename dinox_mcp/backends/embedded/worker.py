@@ -74,9 +74,13 @@ class Worker:
             steps.stop()
 
     def _work(self, work: Callable[[Steps], T], steps: Steps) -> T:
-        with self._turn:
+        while not self._turn.acquire(timeout=_TELL_EVERY_S):
+            steps.say(*steps.now)  # so that threads of cancelled calls do not pile up waiting
+        try:
             steps.say(*steps.now)
             return work(steps)
+        finally:
+            self._turn.release()
 
 
 async def _tell(steps: Steps, progress: Progress) -> None:
