@@ -80,10 +80,17 @@ def test_a_plug_in_that_does_not_load_says_so(plugin: Path) -> None:
 def test_backends_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: False)
     described = {each["name"]: each for each in Backends(Settings.load()).describe()}
-    assert described["dinox"]["outputs"] == ["masks"]
-    assert described["dinox"]["labels"] == "any noun"
+    models = {name: {model["name"]: model for model in each["models"]} for name, each in described.items()}
     assert described["embedded"]["chosen"] is True
-    assert described["local"]["labels"] == "any noun"
+    assert models["dinox"]["DINO-X-1.0"]["outputs"] == ["caption", "category", "hands", "masks", "pose", "text"]
+    assert models["dinox"]["T-Rex-2.0"]["answers"] == [
+        "examples",
+        "examples in other pictures",
+        "points as examples",
+        "saved prompts",
+    ]
+    assert models["local"]["balanced"]["labels"] == "any noun"
+    assert "QR code" in models["embedded"]["embedded"]["labels"]
     assert set(installed()) >= {"dinox", "local", "embedded"}
 
 
