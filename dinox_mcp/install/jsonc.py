@@ -29,7 +29,7 @@ def read(text: str) -> dict[str, Any]:
 def put(text: str, keys: Keys, value: object) -> str:
     """Set a value, in place of the one that is there, or as the last member.
 
-    In a list a key is a place from "0" on, or `APPEND`.
+    `APPEND` as a key is the end of a list.
 
     Raises:
         ConfigError: the text is broken, or something on the way has no members.
@@ -40,7 +40,7 @@ def put(text: str, keys: Keys, value: object) -> str:
         return before.lstrip() + _dump(_wrap(keys, value), "", "  ") + "\n"
     unit = _unit(text, node)
     for depth, key in enumerate(keys):
-        if not isinstance(node.data, list if key == APPEND else dict | list):
+        if not isinstance(node.data, list if key == APPEND else dict):
             wanted = "a list" if key == APPEND else "an object"
             raise ConfigError(f"{place(text, node.start)}: {keys[depth - 1]!r} is {kind(node.data)}, not {wanted}")
         found = node.member(key)
@@ -51,7 +51,7 @@ def put(text: str, keys: Keys, value: object) -> str:
 
 
 def drop(text: str, keys: Keys) -> str:
-    """Take a value out, however often it is there.
+    """Take a value out, however often it is there; in a list a key is a place, from "0" on.
 
     Raises:
         ConfigError: the text is broken.
@@ -110,7 +110,7 @@ def _remove(text: str, node: Node, member: Member) -> str:
     stop = rest.end() if rest else end
     if text[stop : stop + 1] == "\n" and not text[line:start].strip():
         start, end = line, stop + 1
-    elif text[start - 1 : start].isspace():
+    elif text[start - 1].isspace() or text[start - 1] in "{[":
         end = stop
     text = text[:start] + text[end:]
     empty = _EMPTY.match(text, node.start)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from typing import Literal
 
 from dinox_mcp.errors import SettingsError
@@ -38,10 +37,9 @@ def choose(
     if launcher == "uvx" and uvx is None:
         raise SettingsError("uvx is not found; install uv (it brings uvx), or use --launcher python")
     if uvx is not None and (launcher == "uvx" or source or (launcher == "auto" and not _from_elsewhere(machine))):
-        package = source or PACKAGE
-        named = f"{package}[{','.join(extras)}]" if extras else package
+        named = _with_extras(source or PACKAGE, extras)
         args = (PACKAGE,) if named == PACKAGE else ("--from", named, PACKAGE)
-        return Launch("uvx" if shared else str(Path(uvx).absolute()), args, env)
+        return Launch("uvx" if shared else uvx, args, env)
     program = machine.python.parent / (f"{PACKAGE}.exe" if machine.platform == "win32" else PACKAGE)
     if program.exists():
         return Launch(str(program), (), env)
@@ -60,6 +58,14 @@ def words(entry: object) -> list[str]:
     parts = [entry.get("command"), entry.get("args")]
     flat = [one for part in parts for one in (part if isinstance(part, list) else [part])]
     return [one for one in flat if isinstance(one, str)]
+
+
+def _with_extras(source: str, extras: Sequence[str]) -> str:
+    """Name extras as requirements do: behind the package's name, or behind a path."""
+    if not extras:
+        return source
+    at = len(PACKAGE) if source.startswith(PACKAGE) else len(source)
+    return f"{source[:at]}[{','.join(extras)}]{source[at:]}"
 
 
 def _from_elsewhere(machine: Machine) -> bool:

@@ -1,0 +1,88 @@
+"""What a host is told to start."""
+
+from pathlib import Path
+
+import pytest
+
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.install.hosts import Launch
+from dinox_mcp.install.launch import choose, is_ours
+from tests.install.conftest import UVX, machine
+
+
+def test_uvx_by_its_path_as_desktops_do_not_know_the_shells(home: Path) -> None:
+    assert choose(machine(home), {"A": "b"}) == Launch(UVX, ("dinox-mcp",), {"A": "b"})
+
+
+def test_a_file_that_others_get_names_no_path(home: Path) -> None:
+    assert choose(machine(home), {}, shared=True).command == "uvx"
+
+
+@pytest.mark.parametrize(
+    ("source", "extras", "args"),
+    [
+        (None, ["local"], ("--from", "dinox-mcp[local]", "dinox-mcp")),
+        ("dinox-mcp==1.2", [], ("--from", "dinox-mcp==1.2", "dinox-mcp")),
+        ("dinox-mcp==1.2", ["local", "video"], ("--from", "dinox-mcp[local,video]==1.2", "dinox-mcp")),
+        ("/w/dinox_mcp-1-py3-none-any.whl", [], ("--from", "/w/dinox_mcp-1-py3-none-any.whl", "dinox-mcp")),
+        (
+            "/w/dinox_mcp-1-py3-none-any.whl",
+            ["local"],
+            ("--from", "/w/dinox_mcp-1-py3-none-any.whl[local]", "dinox-mcp"),
+        ),
+    ],
+)
+def test_what_uvx_takes(source: str | None, extras: list[str], args: tuple[str, ...], home: Path) -> None:
+    assert choose(machine(home), {}, source=source, extras=extras).args == args
+
+
+@pytest.mark.parametrize(("platform", "program"), [("linux", "dinox-mcp"), ("win32", "dinox-mcp.exe")])
+def test_without_uvx_the_program_beside_this_python(platform: str, program: str, home: Path) -> None:
+    there = machine(home, platform, programs={})  # type: ignore[arg-type] # a platform
+    (there.python.parent).mkdir(parents=True)
+    (there.python.parent / program).touch()
+    assert choose(there, {}) == Launch(str(there.python.parent / program), (), {})
+
+
+def test_without_that_program_this_python(home: Path) -> None:
+    there = machine(home)
+    assert choose(there, {}, launcher="python") == Launch(str(there.python), ("-m", "dinox_mcp"), {})
+
+
+def test_a_version_that_is_developed_is_started_itself(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Editable:
+        def read_text(self, name: str) -> str:
+            return name
+
+    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Editable())
+    there = machine(home)
+    own = type(there)(there.platform, home, {}, home, there.which, home / "venv" / "bin" / "python")
+    assert choose(own, {}).command == str(own.python)
+    assert choose(own, {}, launcher="uvx").command == UVX
+
+
+def test_uvx_is_not_made_up(home: Path) -> None:
+    with pytest.raises(SettingsError, match="uvx is not found; install uv"):
+        choose(machine(home, programs={}), {}, launcher="uvx")
+
+
+@pytest.mark.parametrize(
+    ("entry", "ours"),
+    [
+        ({"command": "uvx", "args": ["dinox-mcp"]}, True),
+        ({"command": "uvx", "args": ["--from", "dinox-mcp[local]==1.0", "dinox-mcp"]}, True),
+        ({"command": "uvx", "args": ["dinox-mcp@latest"]}, True),
+        ({"command": "/opt/venv/bin/dinox-mcp"}, True),
+        ({"command": "C:\\venv\\Scripts\\dinox-mcp.exe", "args": []}, True),
+        ({"command": "/usr/bin/python", "args": ["-m", "dinox_mcp"]}, True),
+        ({"command": ["uvx", "dinox-mcp"]}, True),
+        ({"command": "npx", "args": ["-y", "@deepdataspace/dinox-mcp"]}, False),
+        ({"command": "uvx", "args": ["other"]}, False),
+        ({"url": "https://example.com/mcp"}, False),
+        ({"command": 3, "args": "x"}, False),
+        (["uvx", "dinox-mcp"], False),
+        (None, False),
+    ],
+)
+def test_an_entry_that_starts_this_server_is_known(entry: object, ours: bool) -> None:
+    assert is_ours(entry) is ours

@@ -1,0 +1,65 @@
+"""Edits of TOML touch what they are about."""
+
+import tomllib
+
+import pytest
+
+from dinox_mcp.install import toml
+from dinox_mcp.install.formats import ConfigError
+
+ENTRY = {"command": "uvx", "args": ["a"], "env": {"K": "v"}}
+TEXTS = [
+    'model = "x" # mine\n',
+    '[mcp_servers.a]\ncommand = "b" # why\n\n[other]\nx = 1\n',
+    'mcp_servers = {a = {command = "b"}}\n',
+    '[mcp_servers]\na.command = "b"\n',
+    "# only this\n",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_all_else_stays(text: str) -> None:
+    edited = toml.put(text, ("mcp_servers", "dinox"), ENTRY)
+    data = tomllib.loads(text)
+    assert tomllib.loads(edited) == {**data, "mcp_servers": {**data.get("mcp_servers", {}), "dinox": ENTRY}}
+    assert all(line in edited for line in text.splitlines() if "#" in line)
+    restored = toml.drop(edited, ("mcp_servers", "dinox"))
+    assert {**tomllib.loads(restored), "mcp_servers": data.get("mcp_servers")} == {
+        **data,
+        "mcp_servers": data.get("mcp_servers"),
+    }
+    assert restored.strip() == text.strip()
+
+
+def test_a_table_stands_apart_from_what_follows() -> None:
+    text = '[mcp_servers.a]\ncommand = "b"\n\n[other]\nx = 1\n'
+    assert toml.put(text, ("mcp_servers", "dinox"), ENTRY) == (
+        '[mcp_servers.a]\ncommand = "b"\n\n[mcp_servers.dinox]\ncommand = "uvx"\nargs = ["a"]\nenv = {K = "v"}\n\n'
+        "[other]\nx = 1\n"
+    )
+
+
+def test_a_value_inside_a_table_is_set_where_it_is() -> None:
+    text = '[mcp_servers.dinox]\ncommand = "old" # mine\nx = 1\n\n[mcp_servers.dinox.env]\nA = "1"\n'
+    edited = toml.put(text, ("mcp_servers", "dinox", "command"), "new")
+    assert edited == text.replace("old", "new")
+    assert toml.put(edited, ("mcp_servers", "dinox", "env", "B"), "2") == edited + 'B = "2"\n'
+
+
+@pytest.mark.parametrize("text", ["", 'mcp_servers = "x"\n', "[mcp_servers]\n"])
+def test_what_is_not_there_is_not_dropped(text: str) -> None:
+    assert toml.drop(text, ("mcp_servers", "dinox")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('a = 1\nb = "x\n', "line 2, column"),
+        ("[a]\n[a]\n", "exists"),
+        ("mcp_servers = 3\n", "'mcp_servers' is no table"),
+        ("[[mcp_servers]]\na = 1\n", "'mcp_servers' is no table"),
+    ],
+)
+def test_broken_text_is_named(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        toml.put(text, ("mcp_servers", "dinox"), ENTRY)
