@@ -8,10 +8,14 @@ import { fileURLToPath } from "node:url";
 
 import { rolldown } from "rolldown";
 
+// What the page contains of others, by package; their licences stand in a file beside it.
+const PACKAGES = ["@modelcontextprotocol/ext-apps", "@modelcontextprotocol/client", "@modelcontextprotocol/core", "zod"];
+
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(here);
 const version = /__version__ = "(.*)"/.exec(readFileSync(join(root, "dinox_mcp/__init__.py"), "utf8"))?.[1] ?? "0";
 const page = join(root, "dinox_mcp/viewer/viewer.html");
+const licences = join(root, "dinox_mcp/viewer/THIRD_PARTY.txt");
 const host = join(root, "tests/viewer/host.html");
 
 /** Zod brings its messages in fifty languages, which its own imports keep alive: English is enough. */
@@ -48,16 +52,40 @@ function sources() {
   return hash.digest("hex");
 }
 
+function read(name) {
+  return readFileSync(join(here, "node_modules", name), "utf8");
+}
+
+/** Name the bundled packages and whose they are. */
+function notice() {
+  return PACKAGES.map((name) => {
+    const { version, license } = JSON.parse(read(`${name}/package.json`));
+    const owner = /^Copyright \(c\) (.*)$/m.exec(read(`${name}/LICENSE`))?.[1];
+    return `${name} ${version} (${license}, (c) ${owner})`;
+  }).join("; ");
+}
+
+function write(target, text) {
+  if (!process.argv.includes("--check")) writeFileSync(target, text);
+  else if (readFileSync(target, "utf8") !== text) throw new Error(`${target} is stale: run npm run build in viewer/`);
+  console.log(`${relative(root, target)}: ${Math.round(Buffer.byteLength(text) / 1000)} kB`);
+}
+
 async function build(folder, entry, target) {
-  const stamp = `<!doctype html>\n<!-- Built by viewer/build.mjs; do not edit. sources: ${sources()} -->`;
-  const read = (name) => readFileSync(join(here, folder, name), "utf8");
-  let html = read("index.html").replace("<!doctype html>", () => stamp);
-  html = html.replace("/*STYLE*/", () => read("style.css").replace(/\s*\n\s*/g, "\n"));
+  const stamp = `<!doctype html>\n<!-- Built by viewer/build.mjs; do not edit. sources: ${sources()} Includes ${notice()}. -->`;
+  const own = (name) => readFileSync(join(here, folder, name), "utf8");
+  let html = own("index.html").replace("<!doctype html>", () => stamp);
+  html = html.replace("/*STYLE*/", () => own("style.css").replace(/\s*\n\s*/g, "\n"));
   html = html.replace("/*SCRIPT*/", await bundle(join(here, folder, entry)).then((code) => () => code));
-  if (!process.argv.includes("--check")) writeFileSync(target, html);
-  else if (readFileSync(target, "utf8") !== html) throw new Error(`${target} is stale: run npm run build in viewer/`);
-  console.log(`${relative(root, target)}: ${Math.round(Buffer.byteLength(html) / 1000)} kB`);
+  write(target, html);
 }
 
 await build("src", "main.ts", page);
 await build("host", "host.ts", host);
+
+const texts = new Map();
+for (const name of PACKAGES) {
+  const text = read(`${name}/LICENSE`).trim();
+  texts.set(text, [...(texts.get(text) ?? []), name]);
+}
+write(licences, [...texts].map(([text, names]) => `${names.join(", ")}\n\n${text}\n`).join(`\n${"-".repeat(80)}\n\n`));

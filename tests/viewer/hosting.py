@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ from tests.viewer.scenes import photo
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
 
+ANSWER = """(answer) => {
+  window.answered = performance.timeOrigin + performance.now();
+  return window.bridge.sendToolResult(answer);
+}"""
 HOST = Path(__file__).with_name("host.html")
 EVERYTHING = Capabilities(
     answers=frozenset({"text prompts", "prompt-free detection", "examples"}),
@@ -72,9 +77,20 @@ class Shown:
         shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
         return shot.getpixel((round(left), round(top)))  # type: ignore[return-value]
 
+    def until(self, truth: str) -> None:
+        until(self.frame, truth)
+
     def settle(self) -> None:
         """Wait until what was asked for is drawn."""
         self.frame.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def until(page: "Frame | Page", truth: str) -> None:
+    """Wait until an expression is true in a page, whose policy lets the page itself evaluate nothing."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(truth):
+        assert time.monotonic() < deadline, truth
+        page.wait_for_timeout(20)
 
 
 @contextmanager
@@ -128,9 +144,9 @@ def showing(
         setup = {"html": html, "capabilities": dict(capabilities), "context": {"theme": "light"} | (context or {})}
         page.evaluate("(setup) => window.start(setup)", setup)
         page.evaluate("(given) => window.bridge.sendToolInput({ arguments: given })", {"prompts": ["thing"]})
-        page.evaluate("(answer) => window.bridge.sendToolResult(answer)", answer)
+        page.evaluate(ANSWER, answer)
         shown.frame = page.frames[1]
-        shown.frame.wait_for_function("document.getElementById('title').textContent !== 'Detection'")
+        shown.until("document.getElementById('title').textContent !== 'Detection'")
         page.wait_for_load_state("networkidle")
         shown.settle()
         yield shown

@@ -113,7 +113,7 @@ def test_boxes_tags_masks_and_skeletons_are_switched_off_and_on(show: Show) -> N
         update={"label": "person", "mask": ellipse(DOG.bbox, 800, 600), "keypoints": body(DOG.bbox)}
     )
     with show([person], include=("masks", "pose")) as shown:
-        shown.frame.wait_for_function("document.querySelectorAll('#layers button:not([hidden])').length === 4")
+        shown.until("document.querySelectorAll('#layers button:not([hidden])').length === 4")
         for layer in ("boxes", "masks", "skeletons", "tags"):
             shown.settle()
             before = shown.page.screenshot()
@@ -127,7 +127,7 @@ def test_boxes_tags_masks_and_skeletons_are_switched_off_and_on(show: Show) -> N
 def test_masks_are_fetched_and_lie_where_they_belong(show: Show) -> None:
     masked = CAT.model_copy(update={"mask": ellipse(CAT.bbox, 800, 600)})
     with show([masked], include=("masks",)) as shown:
-        shown.frame.wait_for_function("!document.getElementById('layer-masks').hidden")
+        shown.until("!document.getElementById('layer-masks').hidden")
         shown.page.wait_for_timeout(200)
         for layer in ("boxes", "tags"):
             shown.frame.locator(f"#layer-{layer}").click()
@@ -218,10 +218,10 @@ def test_theme_and_variables_of_the_host_are_followed(show: Show) -> None:
         color = "getComputedStyle(document.body).backgroundColor"
         assert shown.frame.evaluate(color) == "rgb(255, 255, 255)"
         shown.page.evaluate("window.bridge.sendHostContextChange({ theme: 'dark' })")
-        shown.frame.wait_for_function(f"{color} === 'rgb(29, 31, 34)'")
+        shown.until(f"{color} === 'rgb(29, 31, 34)'")
         variables = {"--color-background-primary": "rgb(10, 20, 30)"}
         shown.page.evaluate("(v) => window.bridge.sendHostContextChange({ styles: { variables: v } })", variables)
-        shown.frame.wait_for_function(f"{color} === 'rgb(10, 20, 30)'")
+        shown.until(f"{color} === 'rgb(10, 20, 30)'")
 
 
 def test_a_question_about_an_object_goes_into_the_chat_without_words_from_the_picture(show: Show) -> None:

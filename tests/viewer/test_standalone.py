@@ -16,7 +16,7 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.viewer.files import write_page
 from dinox_mcp.viewer.page import carry
 from tests.fakes import FakeBackend
-from tests.viewer.hosting import EVERYTHING
+from tests.viewer.hosting import EVERYTHING, until
 from tests.viewer.scenes import body, ellipse, photo
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_everything_is_shown_from_the_file_alone(page: "Page") -> None:
 
 def test_another_picture_is_chosen(page: "Page") -> None:
     page.locator("#pictures").select_option("1")
-    page.wait_for_function("document.title === 'second.jpg'")
+    until(page, "document.title === 'second.jpg'")
 
 
 @pytest.mark.parametrize("kind", ["Picture (PNG)", "COCO JSON", "Table (CSV)"])

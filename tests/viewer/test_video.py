@@ -40,7 +40,7 @@ ANSWER = {
 def test_tracks_are_listed_with_when_they_were_seen(show: Show) -> None:
     with show([], answer=ANSWER, resources={SHEET: photo(900, 500)}) as shown:
         assert shown.read == [SHEET]
-        assert shown.text("#title") == "3 objects"
+        assert shown.text("#title") == "3 tracks"
         option = shown.frame.get_by_role("option", name="3, car, score 60 %, 1:00.5 to 1:15.0")
         assert option.count() == 1
         bar = shown.frame.locator("#object-3 .bar").bounding_box()
@@ -53,7 +53,7 @@ def test_tracks_are_listed_with_when_they_were_seen(show: Show) -> None:
 def test_a_track_is_chosen_filtered_and_asked_about(show: Show) -> None:
     with show([], answer=ANSWER, resources={SHEET: photo(900, 500)}) as shown:
         shown.frame.get_by_role("button", name="car, 2, shown").click()
-        assert shown.text("#title") == "1 of 3 objects"
+        assert shown.text("#title") == "1 of 3 tracks"
         shown.frame.locator("#object-2").click()
         assert "0:05.0 to 1:10.0" in shown.text("#detail")
         assert shown.frame.get_by_role("button", name="Find more like this").count() == 0

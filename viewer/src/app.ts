@@ -62,7 +62,7 @@ export class AppHost implements Host {
   }
 
   resized(height: number): void {
-    void this.app.sendSizeChanged({ width: document.documentElement.clientWidth, height }).catch(() => undefined);
+    void this.app.sendSizeChanged({ height }).catch(() => undefined);
   }
 
   async picture({ resultId, video }: Reply): Promise<Picture | undefined> {

@@ -3,7 +3,7 @@
 import { colorOf } from "./colors";
 import { dot, element, make } from "./dom";
 import type { State, Store } from "./store";
-import { objects, percent, plain } from "./text";
+import { count, percent, plain } from "./text";
 import type { Reply } from "./types";
 
 /** Build the filters anew for each reply and keep their numbers true. */
@@ -33,15 +33,15 @@ export function showFilters(store: Store): void {
   }
 
   function chip(label: string): HTMLElement {
-    const count = make("span", { class: "count" });
+    const passing = make("span", { class: "count" });
     const made = make(
       "button",
       { "aria-pressed": "true", click: () => store.toggleLabel(label), dblclick: () => only(label), title: "Double-click: only this" },
       dot(colorOf(label)),
       make("span", { class: "name" }, plain(label, 40)),
-      count,
+      passing,
     );
-    counts.set(label, count);
+    counts.set(label, passing);
     chips.set(label, made);
     return made;
   }
@@ -58,9 +58,9 @@ export function showFilters(store: Store): void {
     for (const found of reply.objects) {
       if (found.score === undefined || found.score >= minScore) passing.set(found.label, (passing.get(found.label) ?? 0) + 1);
     }
-    for (const [label, count] of counts) {
+    for (const [label, place] of counts) {
       const number = passing.get(label) ?? 0;
-      count.textContent = String(number);
+      place.textContent = String(number);
       const shown = !hidden.has(label);
       chips.get(label)!.setAttribute("aria-pressed", String(shown));
       chips.get(label)!.setAttribute("aria-label", `${plain(label, 40)}, ${number}, ${shown ? "shown" : "hidden"}`);
@@ -72,11 +72,12 @@ export function showFilters(store: Store): void {
 function sayCounts(store: Store, reply: Reply): void {
   const all = reply.objects.length;
   const shown = store.visible.length;
-  const some = shown === all ? objects(all) : `${shown} of ${objects(all)}`;
+  const whole = count(all, reply.video !== undefined);
+  const some = shown === all ? whole : `${shown} of ${whole}`;
   element("title").textContent = all ? some : "Nothing found";
   const perLabel = new Map<string, number>();
   for (const { label } of store.visible) perLabel.set(label, (perLabel.get(label) ?? 0) + 1);
-  const parts = [...perLabel].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${plain(label, 40)}`);
+  const parts = [...perLabel].sort((a, b) => b[1] - a[1]).map(([label, number]) => `${number} ${plain(label, 40)}`);
   const more = parts.length > 6 ? ` and ${parts.length - 6} more labels` : "";
   const left = reply.omitted ? ` (${reply.omitted} more were left out of the answer)` : "";
   element("status").textContent = all

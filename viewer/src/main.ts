@@ -14,7 +14,7 @@ import type { Picture } from "./picture";
 import { readReply, readResultId } from "./read";
 import { Stage } from "./stage";
 import { Store, type Layer } from "./store";
-import { objects, plain, reference } from "./text";
+import { count, plain, reference } from "./text";
 import type { Found, Reply } from "./types";
 import { time } from "./video";
 
@@ -156,7 +156,11 @@ class Page {
   private async loadMasks(reply: Reply): Promise<void> {
     if (!reply.objects.some((found) => found.maskArea)) return;
     const whole = readReply(await this.stored(reply.resultId));
-    if (!whole || reply !== this.store.state.reply) return;
+    if (reply !== this.store.state.reply) return;
+    if (!whole) {
+      this.say("The masks did not come through: this host limits how much a page may read.");
+      return;
+    }
     const masks = new Map(whole.objects.map((found) => [found.id, found.mask]));
     for (const found of reply.objects) found.mask = masks.get(found.id);
     this.store.set({ masksLoaded: true });
@@ -172,7 +176,7 @@ class Page {
     };
     for (const [layer] of LAYERS) element(`layer-${layer}`).hidden = !has[layer];
     const canvas = element("canvas");
-    canvas.setAttribute("aria-label", `Picture, ${reply.width} by ${reply.height} pixels, with ${objects(reply.objects.length)}`);
+    canvas.setAttribute("aria-label", `Picture, ${reply.width} by ${reply.height} pixels, with ${count(reply.objects.length, reply.video !== undefined)}`);
     const size = reply.video ? `${time(reply.video.duration)} of video` : `${reply.width} × ${reply.height} px`;
     const facts = [`${size}, ${reply.backend} ${reply.model}`, ...(reply.video?.facts ?? []), ...reply.notes];
     element("layers").hidden = !Object.values(has).some(Boolean);

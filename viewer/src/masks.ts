@@ -72,35 +72,38 @@ export function segmentsOf(mask: Rle, width: number, height: number): Segments {
   };
 }
 
-/** Blend a mask over the pixels of a layer: its inside at `opacity`, its outline strongly. */
-export function paint(
-  layer: ImageData,
+/** Paint a mask on a canvas of its own: its inside at `opacity`, its outline strongly; nothing where it is empty. */
+export function paintMask(
   { at, left, top, width, height }: Segments,
-  [red, green, blue]: [number, number, number],
+  color: [number, number, number],
   opacity: number,
-): void {
-  const inside = new Uint8Array((width + 2) * (height + 2));
+): HTMLCanvasElement | undefined {
+  if (!width || !height) return undefined;
   const stride = width + 2;
+  const inside = new Uint8Array(stride * (height + 2)); // with a margin, so that every pixel has neighbours
   for (let place = 0; place < at.length; place += 3) {
     const start = (at[place + 1]! - top + 1) * stride + at[place]! - left + 1;
     const rows = at[place + 2]! - at[place + 1]!;
     for (let row = 0, cell = start; row < rows; row++, cell += stride) inside[cell] = 1;
   }
-  const pixels = layer.data;
-  for (let place = 0; place < at.length; place += 3) {
-    const x = at[place]!;
-    for (let y = at[place + 1]!; y < at[place + 2]!; y++) {
-      const cell = (y - top + 1) * stride + x - left + 1;
+  const pixels = new ImageData(width, height);
+  const words = new Uint32Array(pixels.data.buffer);
+  const [full, edge] = [opacity, Math.max(opacity, 0.85)].map((alpha) => word(color, alpha)) as [number, number];
+  for (let y = 0; y < height; y++) {
+    for (let x = 0, cell = (y + 1) * stride + 1; x < width; x++, cell++) {
+      if (!inside[cell]) continue;
       const whole = inside[cell - 1]! & inside[cell + 1]! & inside[cell - stride]! & inside[cell + stride]!;
-      const alpha = whole ? opacity : Math.max(opacity, 0.85);
-      const pixel = 4 * (y * layer.width + x);
-      const below = pixels[pixel + 3]! / 255;
-      const total = alpha + below * (1 - alpha);
-      const share = alpha / total;
-      pixels[pixel] = red * share + pixels[pixel]! * (1 - share);
-      pixels[pixel + 1] = green * share + pixels[pixel + 1]! * (1 - share);
-      pixels[pixel + 2] = blue * share + pixels[pixel + 2]! * (1 - share);
-      pixels[pixel + 3] = 255 * total;
+      words[y * width + x] = whole ? full : edge;
     }
   }
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d")!.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+/** A pixel as the machine keeps it. */
+function word([red, green, blue]: [number, number, number], alpha: number): number {
+  return new Uint32Array(Uint8Array.of(red, green, blue, Math.round(255 * alpha)).buffer)[0]!;
 }

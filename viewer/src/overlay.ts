@@ -1,63 +1,69 @@
 /** What is drawn on the picture: masks, boxes, skeletons. */
 
 import { channels, colorOf } from "./colors";
-import { paint, segmentsOf, type Segments } from "./masks";
+import { paintMask, segmentsOf } from "./masks";
 import shared from "./shared.json";
 import type { Found, Keypoint, Reply } from "./types";
 
 const LAYER_SIDE = 1600;
-const MOST_WORK = 80_000_000; // pixels of all masks' boxes that may be painted when a filter changes
+const MOST_PIXELS = 24_000_000; // of all masks together: four bytes each are kept
 const OPACITY = 0.4;
 const HALO = "rgba(0, 0, 0, 0.45)";
 const MIDDLE = "rgb(245, 245, 245)";
 const BONES = [...shared.body, ...shared.hand] as [string, string][];
 
-/** All visible masks on one canvas, painted when the objects change and only copied when the view moves. */
+/** All visible masks on one canvas, put together when the objects change and only copied when the view moves. */
 export class MaskLayer {
   private readonly canvas = document.createElement("canvas");
-  private readonly segments = new Map<Found, Segments>();
+  private readonly stamps = new Map<Found, Stamp>();
   private shown: readonly Found[] | undefined;
   private reply: Reply | undefined;
 
   /** Give the canvas with the masks of `objects`, or nothing where there are none. */
   paint(reply: Reply, objects: readonly Found[]): HTMLCanvasElement | undefined {
     if (reply !== this.reply) this.start(reply);
+    const masked = objects.filter((found) => found.mask);
     if (objects !== this.shown) {
       this.shown = objects;
-      this.canvas.width = this.canvas.width; // clears it
-      const masked = objects.filter((found) => found.mask);
-      if (masked.length) {
-        const context = this.canvas.getContext("2d")!;
-        const pixels = context.createImageData(this.canvas.width, this.canvas.height);
-        // Large ones first, so that small ones lie on top.
-        const order = masked.toSorted((a, b) => area(b) - area(a));
-        for (const found of order) paint(pixels, this.of(found), channels(colorOf(found.label)), OPACITY);
-        context.putImageData(pixels, 0, 0);
+      const context = this.canvas.getContext("2d")!;
+      context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+      // Large ones first, so that small ones lie on top.
+      for (const found of masked.toSorted((a, b) => area(b) - area(a))) {
+        const { sprite, left, top } = this.stamp(found);
+        if (sprite) context.drawImage(sprite, left, top);
       }
     }
-    return objects.some((found) => found.mask) ? this.canvas : undefined;
+    return masked.length ? this.canvas : undefined;
   }
 
   private start(reply: Reply): void {
     this.reply = reply;
     this.shown = undefined;
-    this.segments.clear();
+    this.stamps.clear();
     const side = Math.min(LAYER_SIDE, Math.max(reply.width, reply.height));
-    const all = reply.objects.reduce((sum, found) => sum + (found.mask ? area(found) : 0), 0);
     const fit = side / Math.max(reply.width, reply.height);
-    const scale = Math.min(fit, Math.sqrt(MOST_WORK / Math.max(1, all)));
+    const all = reply.objects.reduce((sum, found) => sum + (found.mask ? area(found) : 0), 0);
+    const scale = Math.min(fit, Math.sqrt(MOST_PIXELS / Math.max(1, all)));
     this.canvas.width = Math.max(1, Math.round(reply.width * scale));
     this.canvas.height = Math.max(1, Math.round(reply.height * scale));
   }
 
-  private of(found: Found): Segments {
-    let segments = this.segments.get(found);
-    if (!segments) {
-      segments = segmentsOf(found.mask!, this.canvas.width, this.canvas.height);
-      this.segments.set(found, segments);
+  private stamp(found: Found): Stamp {
+    let stamp = this.stamps.get(found);
+    if (!stamp) {
+      const segments = segmentsOf(found.mask!, this.canvas.width, this.canvas.height);
+      stamp = { sprite: paintMask(segments, channels(colorOf(found.label)), OPACITY), left: segments.left, top: segments.top };
+      this.stamps.set(found, stamp);
     }
-    return segments;
+    return stamp;
   }
+}
+
+/** One mask, painted, and where it lies on the layer. */
+interface Stamp {
+  sprite: HTMLCanvasElement | undefined;
+  left: number;
+  top: number;
 }
 
 export function area(found: Found): number {

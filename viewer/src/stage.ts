@@ -182,6 +182,13 @@ export class Stage {
     const frame = view.frame;
     this.drawPart(context, reply, frame);
     this.drawObjects(context, view, this.width, this.height, this.tags, this.ratio);
+    this.mark(this.picture ? "picture" : "objects");
+  }
+
+  /** Note when something was first drawn, for whoever measures. */
+  private mark(what: "objects" | "picture"): void {
+    const name = `dinox:${what}`;
+    if (!performance.getEntriesByName(name).length) performance.mark(name);
   }
 
   private drawPart(context: CanvasRenderingContext2D, reply: Reply, frame: Box): void {

@@ -13,8 +13,10 @@ export function percent(score: number): string {
   return `${Math.round(100 * score)} %`;
 }
 
-export function objects(count: number): string {
-  return count === 1 ? "1 object" : `${count} objects`;
+/** Say a number of things: objects of a picture, tracks of a video. */
+export function count(number: number, video = false): string {
+  const thing = video ? "track" : "object";
+  return number === 1 ? `1 ${thing}` : `${number} ${thing}s`;
 }
 
 /** Say an object in a line, for list, tooltip and screen reader. */

@@ -24,7 +24,7 @@ export function readVideo(given: Fields): Reply | undefined {
     backend: string(given.backend) ?? "",
     model: string(given.model) ?? "",
     notes: strings(given.notes),
-    video: { duration: number(video.duration_s) || last || 1, sheet: sheetOf(given), facts: peaks(given.peaks) },
+    video: { duration: number(video.duration_s) || last || 1, sheet: sheetOf(given) ?? `dinox://videos/${id}/sheet.jpg`, facts: peaks(given.peaks) },
   };
 }
 
