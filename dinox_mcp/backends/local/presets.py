@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.settings import Settings
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 Role = Literal["objects", "masks", "pose", "caption"]
@@ -183,6 +184,16 @@ def default(role: Role, device: DeviceKind) -> str:
     if role == "masks":
         return "sam2.1-base-plus" if device == "cuda" else "sam2.1-tiny"
     return "vitpose-base" if role == "pose" else "florence2-base"
+
+
+def chosen(settings: Settings) -> dict[Role, str | None]:
+    """Give the models that settings name, by their roles."""
+    return {
+        "objects": settings.model,
+        "masks": settings.masks_model,
+        "pose": settings.pose_model,
+        "caption": settings.caption_model,
+    }
 
 
 def variable(role: Role | None) -> str:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from dinox_mcp.backends.local import checkpoint, extra
 from dinox_mcp.backends.local.hub import Hub, title
-from dinox_mcp.backends.local.presets import DESCRIBING, PRESETS, ModelSource, Role, resolve, variable
+from dinox_mcp.backends.local.presets import DESCRIBING, PRESETS, ModelSource, Role, chosen, resolve, variable
 from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
     role = source.role or checkpoint.role_of(folder)
     if source.repo and not source.revision:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
-    if name is not None and name not in _chosen(settings).values():
+    if name is not None and name not in chosen(settings).values():
         sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and {variable(role)}={name}\n")
 
 
@@ -71,21 +71,11 @@ def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
     return device.choose(settings.device).kind
 
 
-def _chosen(settings: "Settings") -> dict[Role, str | None]:
-    """Give the models that settings name, by their roles."""
-    return {
-        "objects": settings.model,
-        "masks": settings.masks_model,
-        "pose": settings.pose_model,
-        "caption": settings.caption_model,
-    }
-
-
 def _role(settings: "Settings", name: str | None) -> Role | None:
     """Tell what a model is for, as far as settings and presets know; its own configuration tells the rest."""
     if name is None or name == settings.model:
         return "objects"
-    return next((role for role, chosen in _chosen(settings).items() if chosen == name), None)
+    return next((role for role, model in chosen(settings).items() if model == name), None)
 
 
 def _inspect(folder: Path) -> int:

@@ -16,7 +16,7 @@ from dinox_mcp.backends.local.describing.people import is_person
 from dinox_mcp.backends.local.families.base import ImageState
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.model import Loaded, Model
-from dinox_mcp.backends.local.presets import Role
+from dinox_mcp.backends.local.presets import Role, chosen
 from dinox_mcp.backends.local.questions.turn import rising
 from dinox_mcp.backends.local.room import Room
 from dinox_mcp.backends.local.source import Checkpoint
@@ -170,13 +170,8 @@ class Describing:
     def _host(self, role: Role) -> Host[Describer]:
         extra.require()
         if role not in self._hosts:
-            names: dict[Role, str | None] = {
-                "masks": self._settings.masks_model,
-                "pose": self._settings.pose_model,
-                "caption": self._settings.caption_model,
-            }
             self._hosts[role] = Host(
-                self._models(names[role], role),
+                self._models(chosen(self._settings)[role], role),
                 self._room,
                 self._states,
                 queue_max=self._settings.queue_max,
