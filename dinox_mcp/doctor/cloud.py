@@ -88,7 +88,8 @@ def _client() -> "httpx2.Client":
 
 
 def _first(error: BackendError | OSError) -> str:
-    return str(error).partition(";")[0]
+    """Give an error without its remedy, which is for those who ask questions."""
+    return str(error).rpartition("; ")[0] or str(error)
 
 
 def _host(base: str) -> str:

@@ -23,9 +23,7 @@ def check(machine: Machine) -> Iterator[Check]:
     none = True
     for host in HOSTS.values():
         for project in (False, True):
-            if project and (host.project is None or not host.project(machine).exists()):
-                continue
-            if project or host.found(machine):
+            if _in_project(host, machine) if project else host.found(machine):
                 none = False
                 yield from _look(host, machine, project=project)
     if none:
@@ -41,6 +39,11 @@ def keys(machine: Machine) -> dict[str, SecretStr]:
                 if holds_key(entry):
                     found[host.name] = SecretStr(variables(entry)[KEY])
     return found
+
+
+def _in_project(host: Host, machine: Machine) -> bool:
+    path = host.project(machine) if host.project else None
+    return path is not None and path != host.user(machine) and path.exists()
 
 
 def _look(host: Host, machine: Machine, *, project: bool) -> Iterator[Check]:
