@@ -64,8 +64,8 @@ def measure(bench: Bench) -> Table:
         for what, values in _from_a_file(browser, bench, rounds).items():
             table.add(what, f"{median(values):.0f} ms")
     table.remarks.append(
-        f"Medians of {rounds}, in headless Chromium at 1100x800, which paints without a GPU. Acts are from the event to "
-        "the frame that shows it, waiting for the frame included; a thread's work is processor time."
+        f"Medians of {rounds}, in headless Chromium at 1100x800, which paints without a GPU. Acts are from the event "
+        "to the frame that shows it, waiting for the frame included; a thread's work is processor time."
     )
     return table
 

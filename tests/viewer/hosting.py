@@ -131,7 +131,7 @@ def showing(
         def read(uri: str) -> dict[str, Any]:
             shown.read.append(uri)
             if uri in (resources or {}):
-                return {"contents": [{"uri": uri, "blob": base64.b64encode((resources or {})[uri]).decode()}]}
+                return _contents(uri, (resources or {})[uri])
             return _read(portal, client, uri)
 
         def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +175,11 @@ def _call(portal: BlockingPortal, client: Client, name: str, arguments: dict[str
 
 def _read(portal: BlockingPortal, client: Client, uri: str) -> dict[str, Any]:
     return portal.call(client.read_resource, uri).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _contents(uri: str, data: bytes) -> dict[str, Any]:
+    held = {"text": data.decode()} if data.startswith(b"{") else {"blob": base64.b64encode(data).decode()}
+    return {"contents": [{"uri": uri, **held}]}
 
 
 def _watch(page: "Page", shown: Shown) -> None:

@@ -1,5 +1,6 @@
 """Answers about videos: the contact sheet as the picture, the tracks on a timeline."""
 
+import json
 from typing import Any
 
 from tests.viewer.conftest import Show
@@ -22,24 +23,22 @@ def track(number: int, label: str, first: float, last: float) -> dict[str, Any]:
     }
 
 
-ANSWER = {
-    "content": [{"type": "text", "text": "2 car, 1 person"}],
-    "structuredContent": {
-        "result_id": "abc",
-        "backend": "fake",
-        "model": "fake-1",
-        "video": {"source": "clip.mp4", "width": 640, "height": 360, "duration_s": 75.0, "fps": 25, "frames": 1875},
-        "tracks": [track(1, "car", 0, 20), track(2, "person", 5, 70), track(3, "car", 60.5, 75)],
-        "counts": {"car": 2, "person": 1},
-        "peaks": {"car": {"count": 2, "time_s": 61.0}},
-        "links": {"sheet": SHEET},
-    },
+RESULT = {
+    "result_id": "abc",
+    "backend": "fake",
+    "model": "fake-1",
+    "video": {"source": "clip.mp4", "width": 640, "height": 360, "duration_s": 75.0, "fps": 25, "frames": 1875},
+    "tracks": [track(1, "car", 0, 20), track(2, "person", 5, 70), track(3, "car", 60.5, 75)],
+    "counts": {"car": 2, "person": 1},
+    "peaks": {"car": {"count": 2, "time_s": 61.0}},
 }
+ANSWER = {"content": [{"type": "text", "text": "2 car.\nResult id: abc. Resources: dinox://videos/abc, and below it"}]}
+RESOURCES = {"dinox://videos/abc": json.dumps(RESULT).encode(), SHEET: photo(900, 500)}
 
 
 def test_tracks_are_listed_with_when_they_were_seen(show: Show) -> None:
-    with show([], answer=ANSWER, resources={SHEET: photo(900, 500)}) as shown:
-        assert shown.read == [SHEET]
+    with show([], answer=ANSWER, resources=RESOURCES) as shown:
+        assert shown.read == ["dinox://videos/abc", SHEET]
         assert shown.text("#title") == "3 tracks"
         option = shown.frame.get_by_role("option", name="3, car, score 60 %, 1:00.5 to 1:15.0")
         assert option.count() == 1
@@ -51,7 +50,7 @@ def test_tracks_are_listed_with_when_they_were_seen(show: Show) -> None:
 
 
 def test_a_track_is_chosen_filtered_and_asked_about(show: Show) -> None:
-    with show([], answer=ANSWER, resources={SHEET: photo(900, 500)}) as shown:
+    with show([], answer=ANSWER, resources=RESOURCES) as shown:
         shown.frame.get_by_role("button", name="car, 2, shown").click()
         assert shown.text("#title") == "1 of 3 tracks"
         shown.frame.locator("#object-2").click()
@@ -63,7 +62,7 @@ def test_a_track_is_chosen_filtered_and_asked_about(show: Show) -> None:
 
 
 def test_tracks_are_saved_as_a_table(show: Show) -> None:
-    with show([], answer=ANSWER, resources={SHEET: photo(900, 500)}) as shown:
+    with show([], answer=ANSWER, resources=RESOURCES) as shown:
         shown.frame.locator("#save summary").click()
         assert shown.frame.locator("#save-coco").is_hidden()
         shown.frame.get_by_role("button", name="Table (CSV)").click()

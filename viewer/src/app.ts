@@ -79,9 +79,9 @@ export class AppHost implements Host {
     return can.serverTools ? this.visualized(resultId) : undefined;
   }
 
-  async result(id: string): Promise<unknown> {
+  async result(uri: string): Promise<unknown> {
     if (!this.app.getHostCapabilities()?.serverResources) return undefined;
-    const { contents } = await this.app.readServerResource({ uri: `dinox://results/${id}` });
+    const { contents } = await this.app.readServerResource({ uri });
     const text = string(fields(contents[0])?.text);
     return text === undefined ? undefined : JSON.parse(text);
   }

@@ -16,8 +16,8 @@ export interface Host {
   readonly toggleFullscreen?: () => Promise<void>;
   /** Get the picture that a reply is about, as large as may be. */
   picture(reply: Reply): Promise<Picture | undefined>;
-  /** Get the stored result, which has the masks. */
-  result(id: string): Promise<unknown>;
+  /** Get a stored result, which has the masks, by the address of its resource. */
+  result(uri: string): Promise<unknown>;
   /** Hand a file to the person; gives what to say about it. */
   save(name: string, file: Blob): Promise<string>;
 }

@@ -11,7 +11,7 @@ import type { Host } from "./host";
 import { Layout } from "./layout";
 import { showList } from "./list";
 import type { Picture } from "./picture";
-import { readReply, readResultId } from "./read";
+import { readReply, readResource } from "./read";
 import { Stage } from "./stage";
 import { Store, type Layer } from "./store";
 import { count, plain, reference } from "./text";
@@ -97,16 +97,16 @@ class Page {
   /** Show what a tool answered; where its reply has no objects of its own, those of the result that it names. */
   private async answer(structured: unknown, text: string): Promise<void> {
     let reply = readReply(structured);
-    const id = readResultId(structured, text);
-    if (!reply && id) reply = readReply(await this.stored(id));
+    const uri = readResource(structured, text);
+    if (!reply && uri) reply = readReply(await this.stored(uri));
     if (reply) await this.show(reply);
     else this.say("This answer has nothing to show.", true);
   }
 
-  private async stored(id: string): Promise<unknown> {
+  private async stored(uri: string): Promise<unknown> {
     try {
       await this.connected();
-      return await this.host?.result(id);
+      return await this.host?.result(uri);
     } catch {
       return undefined;
     }
@@ -155,7 +155,7 @@ class Page {
 
   private async loadMasks(reply: Reply): Promise<void> {
     if (!reply.objects.some((found) => found.maskArea)) return;
-    const whole = readReply(await this.stored(reply.resultId));
+    const whole = readReply(await this.stored(`dinox://results/${reply.resultId}`));
     if (reply !== this.store.state.reply) return;
     if (!whole) {
       this.say("The masks did not come through: this host limits how much a page may read.");

@@ -30,11 +30,12 @@ export function readReply(value: unknown): Reply | undefined {
   };
 }
 
-/** Find the id of a result in a reply that has no objects of its own, or in the text that hosts pass on. */
-export function readResultId(structured: unknown, text: string): string | undefined {
-  const id = fields(structured)?.result_id;
-  if (typeof id === "string" && /^\w+$/.test(id)) return id;
-  return /Result id: (\w+)/.exec(text)?.[1] ?? /dinox:\/\/results\/(\w+)/.exec(text)?.[1];
+/** Find the resource that has the objects which a reply itself has not, by the id or the address that it names. */
+export function readResource(structured: unknown, text: string): string | undefined {
+  const id = string(fields(structured)?.result_id) ?? [...text.matchAll(/Result id: (\w+)/g)].at(-1)?.[1];
+  if (id === undefined || !/^\w+$/.test(id)) return undefined;
+  const kind = text.includes(`dinox://videos/${id}`) ? "videos" : "results";
+  return `dinox://${kind}/${id}`;
 }
 
 /** Give the value as fields, when it is an object. */
