@@ -25,6 +25,7 @@ QUESTIONS = {
     "load": "64 calls of 8 keys at once; memory over 5,000 calls",
     "embedded": "the embedded backend, by size and question",
     "video": "tracks over crossings, by key frames a second; frames a second of everything but the model",
+    "tiles": "looking in tiles, beyond the backend's own time",
     "templates": "the embedded backend: planted copies of an example, found and false, and how long that takes",
     "viewer": "the viewer: first paint, interaction and panning with 300 objects on a 12-megapixel photo",
 }

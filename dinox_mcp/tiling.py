@@ -57,7 +57,7 @@ def cut(picture: Picture, tiles: int) -> list[Tile]:
     cuts = []
     for frame in frames(picture.width, picture.height, tiles):
         buffer = io.BytesIO()
-        image.crop(frame).save(buffer, "PNG", compress_level=1)  # lossless, as the backend may compress it again
+        image.crop(frame).save(buffer, "BMP")  # at once and without loss: the backend may compress it again
         cuts.append(Tile(Picture.from_bytes(buffer.getvalue(), picture.source), frame))
     return cuts
 
@@ -76,11 +76,8 @@ def merge(
     pieces = [_Piece(found, None) for found in whole]
     for tile, objects in parts:
         pieces += [_piece(found, tile.frame, size) for found in objects]
-    kept: list[_Piece] = []
-    for piece in sorted(pieces, key=_worth):
-        if not any(_is_same(piece, other, iou_threshold) for other in kept):
-            kept.append(piece)
-    return sorted((piece.found for piece in _joined(kept)), key=lambda found: -_certainty(found))
+    kept = _joined(_once(sorted(pieces, key=_worth), iou_threshold))
+    return sorted((piece.found for piece in kept), key=lambda found: -_certainty(found))
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
@@ -115,14 +112,30 @@ def _worth(piece: _Piece) -> tuple[bool, bool, float]:
     return piece.cut, piece.frame is None, -_certainty(piece.found)
 
 
-def _is_same(piece: _Piece, kept: _Piece, iou_threshold: float) -> bool:
-    """Tell whether two looks at the picture saw one thing."""
-    if piece.found.label != kept.found.label or piece.frame == kept.frame:
-        return False
-    a, b = piece.found.bbox, kept.found.bbox
-    if geometry.iou(a, b) > min(iou_threshold, _SAME):
-        return True
-    return piece.cut and geometry.intersection(a, b) > _SAME * geometry.area(a)
+def _once(pieces: Sequence[_Piece], iou_threshold: float) -> list[_Piece]:
+    """Keep of each thing that several looks saw the first piece.
+
+    Two looks saw one thing if its boxes overlap by more than the threshold, or if most of what a tile cut off lies in
+    the other box.
+    """
+    import numpy as np
+
+    boxes = np.array([piece.found.bbox for piece in pieces]).reshape(-1, 4)
+    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    labels = np.unique([piece.found.label for piece in pieces], return_inverse=True)[1]
+    looks = np.array([hash(piece.frame) for piece in pieces])
+    kept: list[int] = []
+    for place, piece in enumerate(pieces):
+        others = np.array(kept, dtype=np.intp)
+        others = others[(labels[others] == labels[place]) & (looks[others] != looks[place])]
+        corner = np.maximum(boxes[others, :2], boxes[place, :2])
+        shared = np.prod(np.maximum(np.minimum(boxes[others, 2:], boxes[place, 2:]) - corner, 0), axis=1)
+        same = shared > min(iou_threshold, _SAME) * (areas[others] + areas[place] - shared)
+        if piece.cut:
+            same |= shared > _SAME * areas[place]
+        if not same.any():
+            kept.append(place)
+    return [pieces[place] for place in kept]
 
 
 def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
