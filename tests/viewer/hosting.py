@@ -106,10 +106,14 @@ def showing(
     similar: Sequence[Detection] | None = None,
     able: Capabilities = EVERYTHING,
     answer: dict[str, Any] | None = None,
+    ask: tuple[str, dict[str, Any]] | None = None,
     resources: Mapping[str, bytes] | None = None,
     **options: object,
 ) -> Iterator[Shown]:
-    """Show what a backend finds in a picture; `answer` and `resources` stand for what the server would give."""
+    """Show what a backend finds in a picture, or answers to another tool that is asked.
+
+    `answer` and `resources` stand for what the server would give.
+    """
     backend = FakeBackend(detections, able=able)
     folder = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
     page = folder.new_page()
@@ -121,7 +125,7 @@ def showing(
             "max_objects": 1000,
             "min_score": 0,
         }
-        answer = answer or _call(portal, client, "detect_prompt_free", given)
+        answer = answer or _call(portal, client, *(ask or ("detect_prompt_free", given)))
         html = _read(portal, client, URI)["contents"][0]["text"]
         if similar is not None:
             backend.answer = similar
@@ -166,6 +170,7 @@ def _connected(portal: BlockingPortal, backend: FakeBackend) -> Iterator[Client]
     finally:
         # What fails in a test is shown as it is, not in a group of the connection's tasks.
         connection.__exit__(None, None, None)
+        portal.call(detector.aclose)
 
 
 def _call(portal: BlockingPortal, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Answers about videos: the contact sheet as the picture, the tracks on a timeline."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+from tests.fakes import DOG
+from tests.video.scenes import Scene, Thing, line
 from tests.viewer.conftest import Show
 from tests.viewer.scenes import photo
 
@@ -69,3 +72,12 @@ def test_tracks_are_saved_as_a_table(show: Show) -> None:
         shown.page.wait_for_function("window.seen.files.length > 0")
         lines = shown.seen["files"][0]["data"].splitlines()
         assert lines[1] == "1,car,0.8,0,20,3,right,,,"
+
+
+def test_what_the_tool_answers_is_shown(show: Show, tmp_path: Path) -> None:
+    scene = Scene([Thing("dog", line(35, 50, 0), (50, 60))], size=(160, 120), seconds=2)
+    given = {"video": str(scene.film(tmp_path / "film.mp4")), "prompts": ["dog"]}
+    with show([DOG], ask=("detect_video", given)) as shown:
+        shown.frame.get_by_role("option", name="1, dog, score 90 %, 0:00.0 to").wait_for()
+        assert [uri.rpartition("/")[2] for uri in shown.read][1:] == ["sheet.jpg"]
+        shown.until("performance.getEntriesByName('dinox:picture').length > 0")
