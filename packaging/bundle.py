@@ -1,0 +1,83 @@
+"""Makes the MCP Bundle: `python packaging/bundle.py [FOLDER]` leaves dinox-mcp-VERSION.mcpb in a folder (dist).
+
+It holds the package's source and its pyproject.toml, from which the host's uv installs it; nothing compiled, so that
+one bundle serves every system. The official tool `mcpb` checks and packs it: `npm install -g @anthropic-ai/mcpb`.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tomlkit
+from describe import ROOT, manifest
+from PIL import Image, ImageDraw
+
+from dinox_mcp import __version__
+
+_SIDE = 512
+
+
+def stage(folder: Path) -> None:
+    """Put what the bundle holds into an empty folder."""
+    shutil.copytree(ROOT / "dinox_mcp", folder / "dinox_mcp", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "pyproject.toml").write_text(project(), encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps(manifest(), indent=2, ensure_ascii=False), encoding="utf-8")
+    icon().save(folder / "icon.png", optimize=True)
+
+
+def project() -> str:
+    """Give pyproject.toml without what only developers need: uv would install it too."""
+    document = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    del document["dependency-groups"]
+    tools = document["tool"]
+    for name in [name for name in tools if name != "hatch"]:
+        del tools[name]
+    return tomlkit.dumps(document)
+
+
+def icon() -> Image.Image:
+    """Draw the eye that is the server's icon."""
+    large = Image.new("RGBA", (2 * _SIDE, 2 * _SIDE))
+    draw = ImageDraw.Draw(large)
+    lid = Image.new("L", large.size)
+    for top in (-0.42, 0.0):  # where two circles meet is an eye
+        circle = Image.new("L", large.size)
+        box = [(-0.21 + 0.0) * 2 * _SIDE, (0.21 + top) * 2 * _SIDE, 1.21 * 2 * _SIDE, (1.63 + top) * 2 * _SIDE]
+        ImageDraw.Draw(circle).ellipse(box, fill=255)
+        lid = circle if top < 0 else Image.composite(lid, Image.new("L", large.size), circle)
+    large.paste("#0066cc", mask=lid)
+    middle, radius = _SIDE, 0.36 * _SIDE
+    draw.ellipse([middle - radius, middle - radius, middle + radius, middle + radius], fill="white")
+    return large.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+
+
+def pack(folder: Path) -> Path:
+    """Check and pack the bundle into a folder; gives its path."""
+    target = folder / f"dinox-mcp-{__version__}.mcpb"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        stage(Path(place))
+        _mcpb("validate", f"{place}/manifest.json")
+        _mcpb("pack", place, str(target))
+    return target
+
+
+def _mcpb(*words: str) -> None:
+    """Run the official tool."""
+    tool = shutil.which("mcpb")
+    npx = shutil.which("npx")
+    if tool is None and npx is None:
+        sys.exit("the tool mcpb is not found: npm install -g @anthropic-ai/mcpb")
+    command = [tool] if tool else [str(npx), "--yes", "@anthropic-ai/mcpb"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"mcpb {words[0]} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{pack(Path(sys.argv[1] if len(sys.argv) > 1 else 'dist').absolute())}\n")
