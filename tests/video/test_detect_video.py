@@ -258,6 +258,43 @@ async def test_a_folder_that_cannot_be_written_is_named(film: Path, scene: Scene
     assert witness.asked == []
 
 
+async def test_a_full_disk_is_named(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dinox_mcp.video.output.Encoder.write", write)
+    with pytest.raises(SettingsError, match="No space left on device"):
+        await finder(Witness(scene)).detect(str(film), PROMPTS, folder=tmp_path)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+async def test_the_surest_are_followed_where_there_are_too_many(film: Path, scene: Scene, finder: Finder) -> None:
+    result = await finder(Witness(scene)).detect(str(film), PROMPTS, save=False, max_objects=2)
+    assert "of a key frame, only the 2 surest objects were followed" in " ".join(result.notes)
+    assert max(sum(moment.counts.values()) for moment in result.timeline) <= 4
+
+
+async def test_mistakes_that_were_left_out_are_said(film: Path, scene: Scene, finder: Finder) -> None:
+    result = await finder(Witness(scene, ghosts=1.0)).detect(str(film), PROMPTS, save=False, every_s=1.0)
+    assert "below a score of 0.5 in a single key frame were taken for mistakes" in " ".join(result.notes)
+
+
+async def test_a_wrong_index_at_the_end_costs_the_end_only(scene: Scene, finder: Finder, tmp_path: Path) -> None:
+    path = scene.film(tmp_path / "film.mp4")
+    with av.open(str(path)) as container:
+        lost = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][60:]
+    data = bytearray(path.read_bytes())
+    for place, size in lost:
+        data[place : place + size] = bytes(size)
+    path.write_bytes(data)
+    result = await finder(Witness(scene)).detect(str(path), PROMPTS, folder=tmp_path / "out")
+    assert result.counts["car"] == 2
+    assert "cannot be decoded" in " ".join(result.notes)
+    assert 50 <= len(film_of(result)) == len(frames(result)) <= 61
+
+
 async def test_the_contact_sheet_keeps_to_the_limits_of_a_reply(film: Path, scene: Scene, finder: Finder) -> None:
     from PIL import Image
 
