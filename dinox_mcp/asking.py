@@ -158,7 +158,7 @@ class Asker:
         if known is not None:
             return Answer(known, cached=True)
         kept = request, await look()
-        if _size(kept) <= ANSWERS_BYTES:
+        if kept[1].complete and _size(kept) <= ANSWERS_BYTES:
             self._answers[question] = kept
         return Answer(kept[1], cached=False)
 

@@ -149,13 +149,15 @@ class DetectionRequest(Value):
 class Detections(Value):
     """What a backend answers, best guesses unfiltered by count; `notes` tell what the caller must know.
 
-    `unsearched` names the prompts that it did not look for, which so must not count as absent.
+    `unsearched` names the prompts that it did not look for, which so must not count as absent. Where not `complete`, it
+    ran out of time, and the same question is worth asking again.
     """
 
     model: str
     objects: tuple[Detection, ...]
     notes: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
+    complete: bool = True
 
 
 class ImageInfo(Value):

@@ -300,3 +300,18 @@ async def test_a_question_without_a_result_is_asked_through_the_same_memory() ->
     answer = await detector.ask(picture(), result.request)
     assert answer.cached
     assert len(detector.store.recent()) == 1
+
+
+async def test_an_answer_that_ran_out_of_time_is_not_remembered() -> None:
+    class Late(TellingBackend):
+        async def describe(
+            self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+        ) -> Detections:
+            told = await super().describe(image, objects, include, call)
+            return told.model_copy(update={"complete": False})
+
+    backend = Late()
+    detector = detector_with(backend)
+    await detector.detect(picture(), include=["caption"])
+    await detector.detect(picture(), include=["caption"])
+    assert (len(backend.asked), len(backend.told)) == (1, 2)

@@ -59,6 +59,7 @@ class _Told:
     fields: dict[int, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Describing:
             model=" + ".join(told.models),
             objects=tuple(_with(thing, told.fields.get(place, {})) for place, thing in enumerate(objects)),
             notes=(*_shares(told.models), *told.notes),
+            complete=told.complete,
         )
 
     async def aclose(self) -> None:
@@ -166,6 +168,7 @@ class Describing:
         if not told.fields:
             raise DeadlineError(missing)
         told.notes.append(missing)
+        told.complete = False
 
     def _host(self, role: Role) -> Host[Describer]:
         extra.require()
