@@ -44,15 +44,10 @@ def icon() -> Image.Image:
     """Draw the eye that is the server's icon."""
     large = Image.new("RGBA", (2 * _SIDE, 2 * _SIDE))
     draw = ImageDraw.Draw(large)
-    lid = Image.new("L", large.size)
-    for top in (-0.42, 0.0):  # where two circles meet is an eye
-        circle = Image.new("L", large.size)
-        box = [(-0.21 + 0.0) * 2 * _SIDE, (0.21 + top) * 2 * _SIDE, 1.21 * 2 * _SIDE, (1.63 + top) * 2 * _SIDE]
-        ImageDraw.Draw(circle).ellipse(box, fill=255)
-        lid = circle if top < 0 else Image.composite(lid, Image.new("L", large.size), circle)
-    large.paste("#0066cc", mask=lid)
-    middle, radius = _SIDE, 0.36 * _SIDE
-    draw.ellipse([middle - radius, middle - radius, middle + radius, middle + radius], fill="white")
+    steps = [step / 64 for step in range(65)]
+    bow = [(2 * _SIDE * t, 3 * _SIDE * t * (1 - t)) for t in steps]  # the curve of the icon that hosts are given
+    draw.polygon([(x, _SIDE - y) for x, y in bow] + [(x, _SIDE + y) for x, y in reversed(bow)], fill="#0066cc")
+    draw.circle((_SIDE, _SIDE), 3 * _SIDE / 8, fill="white")
     return large.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
 
 

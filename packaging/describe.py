@@ -1,7 +1,7 @@
 """What others are told of this server: the manifest of the bundle, the registry's entry, the links that install it.
 
-    python packaging/describe.py            write them, from the version, the tools and the settings as they are
-    python packaging/describe.py --check    only say whether they are up to date
+python packaging/describe.py            write them, from the version, the tools and the settings as they are
+python packaging/describe.py --check    only say whether they are up to date
 """
 
 import asyncio
@@ -120,8 +120,8 @@ def links() -> str:
     env = {"DINOX_API_KEY": "${input:dinox-key}"}
     code = {"name": "dinox", "inputs": _compact([key]), "config": _compact({"type": "stdio", **server, "env": env})}
     return (
-        f"[Add to Cursor](https://cursor.com/en/install-mcp?{urlencode(cursor, quote_via=quote, safe='')}) · "
-        f"[Add to VS Code](https://insiders.vscode.dev/redirect/mcp/install?{urlencode(code, quote_via=quote, safe='')})\n"
+        f"[Add to Cursor](https://cursor.com/en/install-mcp?{_query(cursor)}) · "
+        f"[Add to VS Code](https://insiders.vscode.dev/redirect/mcp/install?{_query(code)})\n"
     )
 
 
@@ -150,6 +150,10 @@ async def _tools() -> list[dict[str, str]]:
 def _first_sentence(text: str) -> str:
     sentence, stop, _ = " ".join(text.split()).partition(". ")
     return sentence + stop.strip()
+
+
+def _query(parameters: dict[str, str]) -> str:
+    return urlencode(parameters, quote_via=quote, safe="")
 
 
 def _compact(data: object) -> str:
