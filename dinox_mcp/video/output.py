@@ -17,6 +17,8 @@ from dinox_mcp.video.schema import VideoFiles, VideoResult
 from dinox_mcp.video.source import VideoFile
 from dinox_mcp.video.tracking import Trail
 
+ANNOTATED = "-annotated.mp4"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -34,13 +36,15 @@ class Output:
     """Writes the annotated video and what is in each of its frames. All methods block.
 
     Raises:
-        SettingsError: the folder cannot be written.
+        SettingsError: the folder cannot be written, or the video itself would be overwritten.
         UnsupportedError: this FFmpeg has no H.264 encoder that works.
     """
 
     def __init__(self, place: Place, video: VideoFile, scan: Scan, keys: Collection[int]) -> None:
         self._place, self._scan, self._keys = place, scan, frozenset(keys)
         self._beside = place.path(f".{secrets.token_hex(4)}.part")
+        if place.path(ANNOTATED).resolve() == Path(video.name).resolve():
+            raise SettingsError(f"{video.name} is the video itself, which is not overwritten; choose another folder")
         try:
             place.folder.mkdir(parents=True, exist_ok=True)
             self._lines: TextIO = place.path("-frames.jsonl").open("w", encoding="utf-8")
@@ -84,7 +88,7 @@ class Output:
         try:
             self._encoder.close()
             if self.drawn:
-                self._beside.replace(self._place.path("-annotated.mp4"))
+                self._beside.replace(self._place.path(ANNOTATED))
         except OSError as error:
             raise _unwritable(self._place.folder, error) from None
         finally:
@@ -93,7 +97,7 @@ class Output:
             self._place.path("-frames.jsonl").unlink(missing_ok=True)
             return VideoFiles()
         return VideoFiles(
-            video=str(self._place.path("-annotated.mp4").resolve()),
+            video=str(self._place.path(ANNOTATED).resolve()),
             frames=str(self._place.path("-frames.jsonl").resolve()),
         )
 

@@ -22,7 +22,7 @@ from dinox_mcp.requests import Options
 from dinox_mcp.settings import Settings
 from dinox_mcp.table import table
 from dinox_mcp.video.clock import clock
-from dinox_mcp.video.detect import VideoDetector
+from dinox_mcp.video.output import ANNOTATED, Place
 from dinox_mcp.video.sampling import EVERY_S
 from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.words import address_of
@@ -62,7 +62,7 @@ async def _detect_all(
     taken: set[str] = set()
     async with Detector(settings) as detector:
         for video in videos:
-            stem = _stem(video, taken)
+            stem = _stem(video, folder, videos, taken)
             try:
                 await _detect_one(detector, options, video, prompts, folder, stem)
             except SettingsError:
@@ -76,11 +76,17 @@ async def _detect_all(
     return complete
 
 
-def _stem(video: str, taken: set[str]) -> str:
-    """Name the files of a video after it, and no two alike."""
+def _stem(video: str, folder: Path | None, videos: Sequence[str], taken: set[str]) -> str:
+    """Name the files of a video after it: no two alike, and none over a source."""
+    sources = {Path(address_of(one)).resolve() for one in videos}
     stem = stem_of(video)
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
-    name = next(name for name in names if name.casefold() not in taken)
+    free = (
+        name
+        for name in names
+        if name.casefold() not in taken and Place(folder or Path(), name).path(ANNOTATED).resolve() not in sources
+    )
+    name = next(free)
     taken.add(name.casefold())
     return name
 
@@ -105,8 +111,7 @@ async def _detect_one(
             progress=_shown(bar),
         )
         report = partial(_report, options, source)
-        videos = VideoDetector(detector)
-        result = await videos.detect(
+        result = await detector.detect_video(
             address_of(source),
             prompts or None,
             every_s=EVERY_S if options.every is None else options.every,

@@ -258,6 +258,12 @@ async def test_a_folder_that_cannot_be_written_is_named(film: Path, scene: Scene
     assert witness.asked == []
 
 
+async def test_the_video_itself_is_not_overwritten(scene: Scene, finder: Finder, tmp_path: Path) -> None:
+    film = scene.film(tmp_path / "film-annotated.mp4")
+    with pytest.raises(SettingsError, match="is the video itself, which is not overwritten"):
+        await finder(Witness(scene)).detect(str(film), PROMPTS, folder=tmp_path, stem="film")
+
+
 async def test_a_full_disk_is_named(
     film: Path, scene: Scene, finder: Finder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

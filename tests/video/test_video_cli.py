@@ -88,6 +88,23 @@ def test_one_bad_video_does_not_stop_the_others(capsys: pytest.CaptureFixture[st
     assert "1 QR code" in out
 
 
+def test_no_file_is_written_over_a_source_or_another(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    source = (folder / "belt.mp4").read_bytes()
+    (other / "belt.mp4").write_bytes(source)
+    (folder / "belt-annotated.mp4").write_bytes(source)
+    words = ["belt.mp4", "other/belt.mp4", "belt-annotated.mp4", "QR code", "--out", ".", "--max-calls", "1"]
+    assert run(capsys, "detect", *words)[0] == 0
+    assert (folder / "belt-annotated.mp4").read_bytes() == source
+    assert {path.name for path in folder.glob("*-annotated.mp4")} == {
+        "belt-annotated.mp4",
+        "belt-2-annotated.mp4",
+        "belt-3-annotated.mp4",
+        "belt-annotated-annotated.mp4",
+    }
+
+
 def test_what_ends_like_a_video_is_one() -> None:
     assert split_words(["clip.MP4", "person", "https://example.com/clip.webm?x=1"]) == (
         ["clip.MP4", "https://example.com/clip.webm?x=1"],
