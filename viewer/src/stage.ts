@@ -238,8 +238,8 @@ export class Stage {
       }
     }
     if (layers.has("tags")) {
-      tags.place(visible, view.scale, reply.width, ratio, this.version);
-      tags.draw(context, view.x, view.y, width, height, ratio);
+      tags.place(visible, reply, view.scale, ratio, this.version);
+      tags.draw(context, view, { width, height }, ratio, [selected, hovered]);
     }
     for (const found of visible) {
       if (found.id !== selected && found.id !== hovered) continue;

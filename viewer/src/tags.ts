@@ -8,14 +8,19 @@ const HEIGHT = 18;
 const PAD = 5;
 const FONT = '600 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const CELL = 64;
+const LOW = 3 * HEIGHT;
 
-/** A tag in pixels of the zoomed picture. */
-interface Placed {
-  id: number;
-  sprite: HTMLCanvasElement;
+/** A rectangle in pixels of the zoomed picture. */
+interface Rectangle {
   x: number;
   y: number;
   width: number;
+  height: number;
+}
+
+interface Placed extends Rectangle {
+  id: number;
+  sprite: HTMLCanvasElement;
 }
 
 export class Tags {
@@ -24,33 +29,54 @@ export class Tags {
   private key = "";
 
   /** Place the tags of `objects`, the first ones first; who would cover another is shortened to its number or left out. */
-  place(objects: readonly Found[], scale: number, width: number, ratio: number, version: number): void {
+  place(
+    objects: readonly Found[],
+    { width, height }: { width: number; height: number },
+    scale: number,
+    ratio: number,
+    version: number,
+  ): void {
     const key = `${scale} ${version} ${ratio}`;
     if (key === this.key) return;
     this.key = key;
-    const taken = new Map<number, Placed[]>();
     this.placed = [];
-    for (const found of objects) {
-      const [x1, y1, x2, y2] = found.bbox.map((edge) => edge * scale) as [number, number, number, number];
-      for (const text of [full(found), String(found.id)]) {
+    const taken = new Grid();
+    const boxes = objects.map(({ bbox: [x1, y1, x2, y2] }) => ({
+      x: x1 * scale,
+      y: y1 * scale,
+      width: (x2 - x1) * scale,
+      height: (y2 - y1) * scale,
+    }));
+    // Lines of text and the like would be unreadable under a tag.
+    for (const box of boxes) if (box.height < LOW && box.width > box.height) taken.add(box);
+    objects.forEach((found, place) => {
+      const box = boxes[place]!;
+      for (const short of [false, true]) {
+        const text = short ? String(found.id) : full(found);
         const sprite = this.sprite(text, colorOf(found.label), ratio);
         const wide = sprite.width / ratio;
-        const x = Math.min(x1 - 1, width * scale - wide);
-        const spots = [y1 - HEIGHT, y1, y2 - HEIGHT].map((y) => ({ id: found.id, sprite, x, y: Math.max(0, y), width: wide }));
-        // A tag is no larger than its object allows: a small box with long words would hide its neighbours.
-        if (wide > Math.max(x2 - x1, 60) && text !== String(found.id)) continue;
-        const free = spots.find((spot) => isFree(spot, taken));
-        if (free) {
-          occupy(free, taken);
-          this.placed.push(free);
-          break;
-        }
+        // A tag is no longer than its object, within reason: a small box with long words would hide its neighbours.
+        if (!short && wide > Math.max(box.width, 60)) continue;
+        const spots = spotsOf(box, wide, short).filter((spot) => isIn(spot, width * scale, height * scale));
+        const free = spots.find((spot) => taken.isFree(spot));
+        if (!free) continue;
+        taken.add(free);
+        this.placed.push({ ...free, id: found.id, sprite });
+        return;
       }
-    }
+    });
   }
 
-  draw(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, ratio: number): void {
+  /** Draw the placed tags, but not those of objects that are shown in full. */
+  draw(
+    context: CanvasRenderingContext2D,
+    { x, y }: { x: number; y: number },
+    { width, height }: { width: number; height: number },
+    ratio: number,
+    inFull: readonly (number | undefined)[],
+  ): void {
     for (const tag of this.placed) {
+      if (inFull.includes(tag.id)) continue;
       const left = tag.x + x;
       const top = tag.y + y;
       if (left > width || top > height || left + tag.width < 0 || top + HEIGHT < 0) continue;
@@ -108,25 +134,48 @@ function inkOn(color: string): string {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#101010" : "#fff";
 }
 
-function* cells(tag: Placed): Generator<number> {
-  for (let x = Math.floor(tag.x / CELL); x <= Math.floor((tag.x + tag.width) / CELL); x++) {
-    for (let y = Math.floor(tag.y / CELL); y <= Math.floor((tag.y + HEIGHT) / CELL); y++) yield x * 100_003 + y;
-  }
+/** Where a tag may stand: above, below; a short one beside; inside where that leaves the object to be seen. */
+function spotsOf(box: Rectangle, width: number, short: boolean): Rectangle[] {
+  const { x, y } = box;
+  const middle = y + (box.height - HEIGHT) / 2;
+  const spots: [number, number][] = [
+    [x - 1, y - HEIGHT - 1],
+    [x - 1, y + box.height + 1],
+  ];
+  if (short) spots.push([x + box.width + 2, middle], [x - width - 2, middle]);
+  if (box.height >= LOW) spots.push([x - 1, y], [x - 1, y + box.height - HEIGHT]);
+  return spots.map(([left, top]) => ({ x: left, y: top, width, height: HEIGHT }));
 }
 
-function isFree(tag: Placed, taken: Map<number, Placed[]>): boolean {
-  for (const cell of cells(tag)) {
-    for (const other of taken.get(cell) ?? []) {
-      if (tag.x < other.x + other.width && other.x < tag.x + tag.width && Math.abs(tag.y - other.y) < HEIGHT) return false;
+function isIn(spot: Rectangle, width: number, height: number): boolean {
+  return spot.x >= -2 && spot.y >= 0 && spot.x + spot.width <= width + 2 && spot.y + spot.height <= height;
+}
+
+/** Rectangles that are taken, found by the cells that they lie in. */
+class Grid {
+  private readonly cells = new Map<number, Rectangle[]>();
+
+  isFree(wanted: Rectangle): boolean {
+    for (const cell of this.under(wanted)) {
+      for (const other of this.cells.get(cell) ?? []) {
+        const beside = wanted.x >= other.x + other.width || other.x >= wanted.x + wanted.width;
+        if (!beside && wanted.y < other.y + other.height && other.y < wanted.y + wanted.height) return false;
+      }
+    }
+    return true;
+  }
+
+  add(rectangle: Rectangle): void {
+    for (const cell of this.under(rectangle)) {
+      const there = this.cells.get(cell);
+      if (there) there.push(rectangle);
+      else this.cells.set(cell, [rectangle]);
     }
   }
-  return true;
-}
 
-function occupy(tag: Placed, taken: Map<number, Placed[]>): void {
-  for (const cell of cells(tag)) {
-    const there = taken.get(cell);
-    if (there) there.push(tag);
-    else taken.set(cell, [tag]);
+  private *under({ x, y, width, height }: Rectangle): Generator<number> {
+    for (let column = Math.floor(x / CELL); column <= Math.floor((x + width) / CELL); column++) {
+      for (let row = Math.floor(y / CELL); row <= Math.floor((y + height) / CELL); row++) yield column * 100_003 + row;
+    }
   }
 }
