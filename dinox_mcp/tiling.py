@@ -38,6 +38,27 @@ class _Piece:
     cut: bool = False
 
 
+class _Places:
+    """Boxes by number, as an array: which of many thousands meet one is known in no time."""
+
+    def __init__(self, room: int) -> None:
+        import numpy as np
+
+        self._boxes = np.zeros((4, room))
+        self._count = 0
+
+    def put(self, bbox: Sequence[float]) -> None:
+        """Add the next box."""
+        self._boxes[:, self._count] = bbox
+        self._count += 1
+
+    def meeting(self, bbox: Sequence[float]) -> list[int]:
+        """Number the boxes that share pixels with one."""
+        x1, y1, x2, y2 = self._boxes[:, : self._count]
+        meet = (x1 < bbox[2]) & (y1 < bbox[3]) & (x2 > bbox[0]) & (y2 > bbox[1])
+        return list(map(int, meet.nonzero()[0]))
+
+
 def frames(width: int, height: int, tiles: int) -> list[tuple[int, int, int, int]]:
     """Lay `tiles` tiles along the long side, and as many along the short one as keep them about square."""
     long = max(width, height)
@@ -81,7 +102,7 @@ def merge(
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
-    side = min(length, round(length / (count - (count - 1) * OVERLAP)))
+    side = min(length, max(1, round(length / (count - (count - 1) * OVERLAP))))
     starts = [round(place * (length - side) / max(1, count - 1)) for place in range(count)]
     return [(start, start + side) for start in starts]
 
@@ -107,9 +128,9 @@ def _piece(found: Detection, frame: tuple[int, int, int, int], size: tuple[int, 
     return _Piece(found.model_copy(update=update), frame, cut_off)
 
 
-def _worth(piece: _Piece) -> tuple[bool, bool, float]:
-    """Rank whole things before cut ones, and those of a tile, which is sharper, before those of the picture."""
-    return piece.cut, piece.frame is None, -_certainty(piece.found)
+def _worth(piece: _Piece) -> tuple[bool, float, bool]:
+    """Rank whole things before cut ones, then by score; of equals a tile, which is sharper, before the picture."""
+    return piece.cut, -_certainty(piece.found), piece.frame is None
 
 
 def _once(pieces: Sequence[_Piece], iou_threshold: float) -> list[_Piece]:
@@ -118,36 +139,48 @@ def _once(pieces: Sequence[_Piece], iou_threshold: float) -> list[_Piece]:
     Two looks saw one thing if its boxes overlap by more than the threshold, or if most of what a tile cut off lies in
     the other box.
     """
-    import numpy as np
+    least = min(iou_threshold, _SAME)
+    kept: list[_Piece] = []
+    places = _Places(len(pieces))
+    for piece in pieces:
+        if not any(_are_one(piece, kept[place], least) for place in places.meeting(piece.found.bbox)):
+            places.put(piece.found.bbox)
+            kept.append(piece)
+    return kept
 
-    boxes = np.array([piece.found.bbox for piece in pieces]).reshape(-1, 4)
-    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    labels = np.unique([piece.found.label for piece in pieces], return_inverse=True)[1]
-    looks = np.array([hash(piece.frame) for piece in pieces])
-    kept: list[int] = []
-    for place, piece in enumerate(pieces):
-        others = np.array(kept, dtype=np.intp)
-        others = others[(labels[others] == labels[place]) & (looks[others] != looks[place])]
-        corner = np.maximum(boxes[others, :2], boxes[place, :2])
-        shared = np.prod(np.maximum(np.minimum(boxes[others, 2:], boxes[place, 2:]) - corner, 0), axis=1)
-        same = shared > min(iou_threshold, _SAME) * (areas[others] + areas[place] - shared)
-        if piece.cut:
-            same |= shared > _SAME * areas[place]
-        if not same.any():
-            kept.append(place)
-    return [pieces[place] for place in kept]
+
+def _are_one(piece: _Piece, better: _Piece, least: float) -> bool:
+    if piece.found.label != better.found.label or piece.frame == better.frame:
+        return False
+    most = piece.cut and geometry.intersection(piece.found.bbox, better.found.bbox) > _SAME * geometry.area(
+        piece.found.bbox
+    )
+    return most or geometry.iou(piece.found.bbox, better.found.bbox) > least
 
 
 def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
     """Join pieces that neighbouring tiles cut off and that agree where both tiles look."""
-    done: list[_Piece] = []
+    done: list[_Piece | None] = []
+    places = _Places(len(pieces))
     for piece in pieces:
         grown = piece
-        while partner := next((other for other in done if _are_halves(grown, other)), None):
-            done.remove(partner)
-            grown = _join(grown, partner)
+        while (place := _partner(grown, done, places)) is not None:
+            if partner := done[place]:
+                grown = _join(grown, partner)
+            done[place] = None
+        places.put(grown.found.bbox)
         done.append(grown)
-    return done
+    return [piece for piece in done if piece]
+
+
+def _partner(piece: _Piece, done: Sequence[_Piece | None], places: "_Places") -> int | None:
+    if not piece.cut:
+        return None
+    for place in places.meeting(piece.found.bbox):
+        other = done[place]
+        if other and _are_halves(piece, other):
+            return place
+    return None
 
 
 def _are_halves(a: _Piece, b: _Piece) -> bool:

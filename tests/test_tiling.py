@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,7 @@ def merged(
         ((1000, 4000), 4, 1, 4),
         ((100, 100), 3, 3, 3),
         ((9, 1), 2, 2, 1),
+        ((1, 1), 8, 8, 8),
     ],
 )
 def test_tiles_are_about_square_and_cover_the_picture(
@@ -94,6 +97,21 @@ def test_what_one_look_told_apart_stays_apart() -> None:
 
 def test_things_of_other_labels_stay_apart() -> None:
     assert len(merged([seen("bolt", (10, 10, 40, 40))], [seen("nut", (10, 10, 40, 40))], [])) == 2
+
+
+def test_a_surer_look_at_the_whole_picture_wins() -> None:
+    assert merged([seen("bolt", (100, 10, 130, 40), 0.9)], [seen("bolt", (103, 12, 131, 40), 0.3)], []) == [
+        ("bolt", (100, 10, 130, 40))
+    ]
+
+
+def test_tens_of_thousands_of_findings_are_merged_in_seconds() -> None:
+    row = [
+        seen("bolt", (3.0 * i % 550, 3.0 * (i // 180), 3.0 * i % 550 + 2, 3.0 * (i // 180) + 2)) for i in range(9000)
+    ]
+    started = time.monotonic()
+    assert len(merged([], row, row)) > 9000
+    assert time.monotonic() - started < 15
 
 
 def test_the_best_come_first() -> None:
