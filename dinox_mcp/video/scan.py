@@ -7,7 +7,7 @@ number of questions known before the first is asked.
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.errors import ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.images.sources import shorten
@@ -24,6 +24,7 @@ _DECODERS = (
     "gif,prores,dnxhd,vc1,wmv3,wmv2,wmv1,theora,flv,ffv1,png,rawvideo,dvvideo"
 )
 """The common ones: FFmpeg has hundreds, and hostile bytes choose which one reads them."""
+_TOLERANT_RELEASE = 19
 _THREADS = 4
 _MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
 
@@ -77,13 +78,17 @@ def open_container(video: VideoFile) -> "InputContainer":
     except ImportError:
         raise UnsupportedError("videos need one more package: pip install 'dinox-mcp[video]'") from None
     options = {"codec_whitelist": _DECODERS, "protocol_whitelist": ""}  # nothing that it names is opened
+    # Titles in odd encodings are no reason to refuse a video; from some version on they never are.
+    release = int(av.__version__.partition(".")[0])
+    tolerant: dict[str, Any] = {"metadata_errors": "replace"} if release < _TOLERANT_RELEASE else {}
     try:
-        return av.open(video.stream(), "r", format=video.format, options=options, metadata_errors="replace")
+        container: InputContainer = av.open(video.stream(), "r", format=video.format, options=options, **tolerant)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise ImageError(
             f"'{shorten(video.name)}' begins like a video but is damaged or cut off ({_reason(error)}); "
             "pass an intact file"
         ) from None
+    return container
 
 
 def video_stream(container: "InputContainer", name: str) -> "VideoStream":
