@@ -1,0 +1,81 @@
+"""A conversation with the server, written down: which tools were called with what, what they said and showed."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcp import Client
+from mcp.types import ImageContent, TextContent
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.server.app import build_server
+from dinox_mcp.settings import Settings
+
+_RESULT_ID = re.compile(r"\b(?=[a-z]*\d)[a-z0-9]{16}\b")
+
+
+@dataclass
+class Session:
+    """Calls tools and remembers; pictures are named by files in `folder`."""
+
+    client: Client
+    folder: Path
+    calls: list[str] = field(default_factory=list)
+    answer: str = ""
+    picture: bytes = b""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    async def call(self, tool: str, **arguments: object) -> str:
+        """Call a tool; gives its text.
+
+        Raises:
+            RuntimeError: it answered with an error, which would be a fault of this gallery.
+        """
+        self.calls.append(f"{tool}({', '.join(f'{name}={_written(value)}' for name, value in arguments.items())})")
+        reply = await self.client.call_tool(tool, self._located(arguments))
+        text = "\n".join(block.text for block in reply.content if isinstance(block, TextContent))
+        if reply.is_error:
+            raise RuntimeError(text)
+        for block in reply.content:
+            if isinstance(block, ImageContent):
+                self.picture = base64.b64decode(block.data)
+        if reply.structured_content is not None:
+            self.result = reply.structured_content
+        if tool not in {"visualize", "zoom"}:
+            self.answer = text
+        return text
+
+    @property
+    def result_id(self) -> str:
+        """The id of the last result."""
+        return str(self.result["result_id"])
+
+    def _located(self, value: Any) -> Any:  # noqa: ANN401 - JSON
+        """Turn names of pictures into paths, however deep they lie."""
+        if isinstance(value, dict):
+            return {
+                name: str(self.folder / inner) if name in {"image", "video"} else self._located(inner)
+                for name, inner in value.items()
+            }
+        return [self._located(inner) for inner in value] if isinstance(value, list) else value
+
+
+@asynccontextmanager
+async def server() -> AsyncIterator[Client]:
+    """Start a server in this process, on the backend that needs neither key nor weights, and connect to it."""
+    async with Detector(Settings(backend="embedded")) as detector, Client(build_server(detector)) as client:
+        yield client
+
+
+def timeless(text: str) -> str:
+    """Take out of a reply what differs from run to run: ids of results."""
+    return _RESULT_ID.sub("…", text)
+
+
+def _written(value: object) -> str:
+    return timeless(json.dumps(value, ensure_ascii=False))
