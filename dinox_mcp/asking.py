@@ -65,8 +65,9 @@ class Asker:
         question = (call.client, name, image.digest, direct)
 
         async def look() -> Detections:
-            ask = self._in_tiles if direct.tiles > 1 else _at_once
-            return _with_limits(await ask(backend, image, direct, call), able.labels, name, direct)
+            if direct.tiles > 1:
+                return await self._in_tiles(name, image, direct, call)
+            return _with_limits(await backend.detect(image, direct, call), able.labels, name, direct)
 
         return await self._remembered(question, direct, look)
 
@@ -119,31 +120,55 @@ class Asker:
             )
         return told
 
-    async def _in_tiles(self, backend: Backend, image: Picture, request: DetectionRequest, call: Call) -> Detections:
-        """Ask about the picture as a whole and about each of its tiles, a few at a time."""
+    def can_tile(self, name: str, image: Picture, request: DetectionRequest) -> bool:
+        """Tell whether a request's tiles are within the limit, and the backend can answer about a part of a picture."""
+        try:
+            self._check_tiles(self._backends.get(name), image, request)
+        except (InputError, UnsupportedError):
+            return False
+        return True
+
+    def _check_tiles(self, backend: Backend, image: Picture, request: DetectionRequest) -> tuple[int, DetectionRequest]:
+        """Say how many calls the tiles take, and what each is asked.
+
+        Raises:
+            InputError: more tiles than one call may have.
+            UnsupportedError: the backend takes no examples from the picture that a tile is part of.
+        """
         calls = len(tiling.frames(image.width, image.height, request.tiles)) + 1
         if calls > self._settings.max_calls:
             raise InputError(
                 f"tiles is {request.tiles}, which takes {calls} calls to the backend, more than the "
                 f"{self._settings.max_calls} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
             )
+        seen = tuple(_elsewhere(one, image) for one in request.examples)
+        for_tile = request.model_copy(update={"tiles": 1, "examples": seen})
+        refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
+        return calls, for_tile
+
+    async def _in_tiles(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        """Ask about the picture as a whole, unless memory knows, and about each of its tiles, a few at a time."""
+        backend = self._backends.get(name)
+        calls, for_tile = self._check_tiles(backend, image, request)
         await call.progress(0.0, f"cutting the picture; {calls} calls to the backend")
         tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
         done = 0
 
-        async def look(picture: Picture, asked: DetectionRequest) -> Detections:
+        quiet = replace(call, progress=silent)
+        inside = replace(quiet, pictures={**call.pictures, image.digest: image})
+
+        async def at_the_whole() -> Detections:
+            return (await self.ask(name, image, request.model_copy(update={"tiles": 1}), quiet)).found
+
+        async def counted(look: Look) -> Detections:
             nonlocal done
-            pictures = {**call.pictures, image.digest: image}
-            found = await backend.detect(picture, asked, replace(call, progress=silent, pictures=pictures))
+            found = await look()
             done += 1
             await call.progress(done / calls, f"part {done} of {calls}")
             return found
 
-        for_whole = request.model_copy(update={"tiles": 1})
-        for_tile = for_whole.model_copy(update={"examples": tuple(_elsewhere(one, image) for one in request.examples)})
-        refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
-        looks = [partial(look, image, for_whole), *(partial(look, tile.picture, for_tile) for tile in tiles)]
-        whole, *parts = await gather(looks, _AT_A_TIME)
+        looks: list[Look] = [at_the_whole, *(partial(backend.detect, tile.picture, for_tile, inside) for tile in tiles)]
+        whole, *parts = await gather([partial(counted, look) for look in looks], _AT_A_TIME)
         pairs = [(tile, part.objects) for tile, part in zip(tiles, parts, strict=True)]
         size = image.width, image.height
         objects = await anyio.to_thread.run_sync(
@@ -151,7 +176,8 @@ class Asker:
         )
         notes = dict.fromkeys(note for found in (whole, *parts) for note in found.notes)
         looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {calls} calls"
-        return whole.model_copy(update={"objects": tuple(objects), "notes": (looked, *notes)})
+        complete = all(found.complete for found in (whole, *parts))
+        return whole.model_copy(update={"objects": tuple(objects), "notes": (looked, *notes), "complete": complete})
 
     async def _remembered(self, question: Hashable, request: DetectionRequest, look: Look) -> Answer:
         _, known = self._answers.get(question, (request, None))
@@ -161,10 +187,6 @@ class Asker:
         if kept[1].complete and _size(kept) <= ANSWERS_BYTES:
             self._answers[question] = kept
         return Answer(kept[1], cached=False)
-
-
-async def _at_once(backend: Backend, image: Picture, request: DetectionRequest, call: Call) -> Detections:
-    return await backend.detect(image, request, call)
 
 
 def _elsewhere(example: Example, image: Picture) -> Example:

@@ -133,10 +133,12 @@ class Detector:
         low = request.model_copy(update={"min_score": min(request.min_score, counting.FLOOR)})
         answer = await self._asker.ask(name, picture, low, call)
         parts = counting.worthwhile_tiles((picture.width, picture.height), answer.found.objects)
-        if "tiles" not in options and parts > 1:
-            request, low = (one.model_copy(update={"tiles": parts}) for one in (request, low))
-            answer = await self._asker.ask(name, picture, low, call)
-        levels = counting.levels(answer.found.objects, requests.labels_of(request), request.min_score)
+        tiled = low.model_copy(update={"tiles": parts})
+        if "tiles" not in options and parts > 1 and self._asker.can_tile(name, picture, tiled):
+            request = request.model_copy(update={"tiles": parts})
+            answer = await self._asker.ask(name, picture, tiled, call)
+        searched = results.searched(request, answer.found)
+        levels = counting.levels(answer.found.objects, searched, request.min_score)
         sure = counting.surer(answer, request.min_score)
         result = results.number(sure, name, picture, request, options.get("max_objects", MAX_OBJECTS))
         return Count(result=self._keep(result, picture, options), levels=levels)
@@ -161,7 +163,7 @@ class Detector:
         if result is not None and image is None and not boxes:
             stored = self.result(result, requests.caller_of(who))
             picture, request, known = stored.picture, stored.result.request, stored.result.objects
-            chosen = [views.get_object(known, number) for number in objects or [one.id for one in known]]
+            chosen = [views.get_object(known, number) for number in dict.fromkeys(objects) or [one.id for one in known]]
         elif result is None and image is not None and boxes and not objects:
             picture, request = await self._picture(image, who), DetectionRequest(min_score=0)
             chosen = results.regions(boxes, picture)

@@ -1,12 +1,21 @@
 """From a backend's detections to the result that callers and the store hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from dinox_mcp import geometry, requests
 from dinox_mcp.asking import Answer
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, DetectedObject, Detection, DetectionRequest, DetectionResult, ImageInfo, count_labels
+from dinox_mcp.schema import (
+    BBox,
+    DetectedObject,
+    Detection,
+    DetectionRequest,
+    DetectionResult,
+    Detections,
+    ImageInfo,
+    count_labels,
+)
 from dinox_mcp.store import new_result_id
 
 
@@ -17,7 +26,6 @@ def number(
     found = answer.found
     surest = sorted(range(len(found.objects)), key=lambda i: -certainty(found.objects[i]))[:max_objects]
     kept = [found.objects[i] for i in sorted(surest)]
-    asked = [label for label in requests.labels_of(request) if label not in found.unsearched]
     return DetectionResult(
         result_id=new_result_id(),
         backend=backend,
@@ -25,7 +33,7 @@ def number(
         image=_info(picture),
         request=request,
         objects=tuple(DetectedObject(id=i, **dict(thing)) for i, thing in enumerate(kept, start=1)),
-        counts=count_labels(found.objects, asked),
+        counts=count_labels(found.objects, searched(request, found)),
         omitted=len(found.objects) - len(kept),
         cached=answer.cached,
         notes=found.notes,
@@ -60,13 +68,15 @@ def described(
     )
 
 
-def regions(boxes: Iterable[BBox], picture: Picture) -> list[DetectedObject]:
+def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
     """Make numbered objects of a caller's boxes, clipped to the picture.
 
     Raises:
-        InputError: a box is empty or outside of it.
+        InputError: a box is empty or outside of it, or there are too many.
     """
     objects = []
+    if len(boxes) > requests.MAX_OBJECTS:
+        raise InputError(f"boxes has {len(boxes)} entries, more than {requests.MAX_OBJECTS}; split them over calls")
     for place, bbox in enumerate(boxes, start=1):
         clipped = geometry.clip(bbox, picture.width, picture.height)
         if geometry.area(clipped) <= 0:
@@ -76,6 +86,11 @@ def regions(boxes: Iterable[BBox], picture: Picture) -> list[DetectedObject]:
             )
         objects.append(DetectedObject(id=place, label="region", bbox=clipped))
     return objects
+
+
+def searched(request: DetectionRequest, found: Detections) -> list[str]:
+    """List the labels that were asked for and looked for, which count 0 where nothing is found."""
+    return [label for label in requests.labels_of(request) if label not in found.unsearched]
 
 
 def certainty(found: Detection) -> float:

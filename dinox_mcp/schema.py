@@ -32,6 +32,10 @@ Need = Literal[
 """What a question takes, and what a backend may be able to do."""
 
 
+MAX_TILES = 8
+"""As many parts as the long side of a picture may be cut into."""
+
+
 class Value(BaseModel):
     """A frozen value that knows all its fields."""
 
@@ -129,7 +133,7 @@ class DetectionRequest(Value):
     examples: tuple[Example, ...] = ()
     description: str | None = None
     model: str | None = None
-    tiles: int = Field(default=1, ge=1)
+    tiles: int = Field(default=1, ge=1, le=MAX_TILES)
     min_score: float = Field(default=0.25, ge=0, le=1)
     iou_threshold: float = Field(default=0.8, ge=0, le=1)
     include: frozenset[Output] = frozenset()

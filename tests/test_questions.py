@@ -178,7 +178,7 @@ async def test_regions_of_a_picture_are_described() -> None:
 async def test_objects_of_a_result_keep_their_numbers() -> None:
     detector = detector_with(TellingBackend([DOG, CAT]))
     found = await detector.detect(picture())
-    described = await detector.describe_regions(result=found.result_id, objects=[2], include=["caption"])
+    described = await detector.describe_regions(result=found.result_id, objects=[2, 2], include=["caption"])
     assert [(one.id, one.label, one.caption) for one in described.objects] == [(2, "cat", "caption of cat")]
     assert detector.result(described.result_id).picture == picture()
 
@@ -191,6 +191,7 @@ async def test_objects_of_a_result_keep_their_numbers() -> None:
         ({"result": "x", "boxes": [BOX]}, "pass result"),
         ({"result": "gone"}, "no result 'gone'"),
         ({"image": picture(), "boxes": [(200, 0, 300, 9)]}, "box 1: .*outside the 100x100 picture"),
+        ({"image": picture(), "boxes": [BOX] * 1001}, "boxes has 1001 entries, more than 1000"),
     ],
 )
 async def test_regions_that_are_none_are_one_line(arguments: dict[str, Any], message: str) -> None:
@@ -234,6 +235,11 @@ async def test_an_example_in_a_tiled_picture_is_in_the_whole_of_it() -> None:
     assert call.pictures[image.digest] == image
 
 
+async def test_no_number_of_tiles_keeps_the_server_busy() -> None:
+    with pytest.raises(InputError, match=r"tiles: .*less than or equal to 8 \(got 1000000\)"):
+        await detector_with(FakeBackend()).detect(picture(), "bolt", tiles=1_000_000)
+
+
 async def test_too_many_tiles_are_refused_before_they_cost() -> None:
     backend = FakeBackend()
     with pytest.raises(InputError, match=r"tiles is 8, which takes 65 calls.*DINOX_MCP_MAX_CALLS"):
@@ -274,6 +280,27 @@ async def test_a_large_picture_of_small_things_is_counted_in_tiles() -> None:
     large = picture(2400, 1200)
     assert (await detector.count_objects(large, "bolt")).result.request.tiles == 2
     assert (await detector.count_objects(large, "bolt", tiles=1)).result.request.tiles == 1
+
+
+async def test_the_first_look_of_a_count_is_not_paid_twice() -> None:
+    backend = FakeBackend([Detection(label="bolt", bbox=(20, 20, 30, 30), score=0.5)])
+    await detector_with(backend).count_objects(picture(2400, 1200), "bolt")
+    assert [image.width for image, _, _ in backend.asked] == [2400, 1333, 1333]
+
+
+async def test_a_count_looks_in_no_parts_where_it_may_or_can_not() -> None:
+    small = [Detection(label="bolt", bbox=(20, 20, 30, 30), score=0.5)]
+    large = picture(2400, 1200)
+    frugal = Detector(Settings.load(backend="fake", max_calls=2), backends=[FakeBackend(small)])
+    assert (await frugal.count_objects(large, "bolt")).result.request.tiles == 1
+    here_only = detector_with(FakeBackend(small, able=able("examples")))
+    assert (await here_only.count_objects(large, examples=[Pointer(bbox=BOX)])).result.request.tiles == 1
+
+
+async def test_what_was_not_looked_for_has_no_count_at_any_threshold() -> None:
+    count = await detector_with(FakeBackend(unsearched=("unicorn",))).count_objects(picture(), "dog, unicorn")
+    assert all("unicorn" not in level.counts for level in count.levels)
+    assert "unicorn" not in count.result.counts
 
 
 async def test_counting_takes_examples_instead_of_words() -> None:

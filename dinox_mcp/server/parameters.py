@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 
 from dinox_mcp.examples import Pointer
 from dinox_mcp.requests import MAX_OBJECTS
-from dinox_mcp.schema import BBox, Output, Score
+from dinox_mcp.schema import MAX_TILES, BBox, Output, Score
 
 Part = Literal["boxes", "masks", "labels", "numbers", "keypoints", "captions"]
 _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
@@ -84,7 +84,7 @@ Tiles = Annotated[
     Field(
         description="2 or more looks at the picture in that many parts along its long side too, for small things; each "
         "part is a call to the backend.",
-        json_schema_extra={"minimum": 1, "maximum": 8},
+        json_schema_extra={"minimum": 1, "maximum": MAX_TILES},
     ),
 ]
 CountTiles = Annotated[
