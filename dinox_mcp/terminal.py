@@ -22,7 +22,7 @@ from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
 from dinox_mcp.table import table
 from dinox_mcp.video.terminal import detect_videos
-from dinox_mcp.viewer.files import PageFile
+from dinox_mcp.viewer.files import PageFile, begin_page
 from dinox_mcp.words import address_of, is_video, output_paths, split_words
 
 _ALIGNMENT = "><>><"
@@ -46,15 +46,8 @@ def detect(settings: Settings, options: argparse.Namespace) -> bool:
             raise SettingsError("pictures and videos are different questions; ask them one after the other")
         return detect_videos(settings, options, videos, prompts)
     targets = output_paths(options.out, pictures)
-    page = _page(options, len(pictures))
+    page = begin_page(options.html, len(pictures), opens=options.open)
     return anyio.run(partial(_detect_all, settings, options, pictures, prompts, targets, page))
-
-
-def _page(options: argparse.Namespace, pictures: int) -> PageFile | None:
-    """Begin the page that --html and --open ask for."""
-    if not options.html and not options.open:
-        return None
-    return PageFile(Path(options.html) if options.html else None, pictures, opens=options.open)
 
 
 def _check_prompts(prompts: Sequence[str]) -> None:

@@ -25,10 +25,11 @@ from dinox_mcp.video.clock import clock
 from dinox_mcp.video.output import ANNOTATED, Place
 from dinox_mcp.video.sampling import EVERY_S
 from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.viewer.files import PageFile, begin_page
 from dinox_mcp.words import address_of
 
 _ALIGNMENT = "><>>>><"
-_FOREIGN = ("like", "describe", "html", "open", "masks")
+_FOREIGN = ("like", "describe", "masks")
 
 
 def detect_videos(
@@ -37,13 +38,16 @@ def detect_videos(
     """Detect in every video of the command line; False when one could not be answered.
 
     Raises:
-        SettingsError: an option is none of videos, or --out is no folder.
-        DinoxError: stdout cannot be written.
+        SettingsError: an option is none of videos, --out is no folder, or a page is wanted and there is no folder.
+        DinoxError: stdout or the page cannot be written.
     """
     if foreign := [f"--{name}" for name in _FOREIGN if getattr(options, name)]:
         raise SettingsError(f"{' and '.join(foreign)}: not for videos; ask about a picture, or leave it out")
     folder = _folder(options.out)
-    return anyio.run(partial(_detect_all, settings, options, videos, prompts, folder))
+    page = begin_page(options.html, len(videos), opens=options.open)
+    if page and folder is None and settings.output_folder is None:
+        raise SettingsError("a page of a video shows its contact sheet: say with --out in which folder to keep that")
+    return anyio.run(partial(_detect_all, settings, options, videos, prompts, folder, page))
 
 
 def _folder(out: str | None) -> Path | None:
@@ -56,7 +60,12 @@ def _folder(out: str | None) -> Path | None:
 
 
 async def _detect_all(
-    settings: Settings, options: argparse.Namespace, videos: Sequence[str], prompts: Sequence[str], folder: Path | None
+    settings: Settings,
+    options: argparse.Namespace,
+    videos: Sequence[str],
+    prompts: Sequence[str],
+    folder: Path | None,
+    page: PageFile | None,
 ) -> bool:
     complete = True
     taken: set[str] = set()
@@ -64,7 +73,9 @@ async def _detect_all(
         for video in videos:
             stem = _stem(video, folder, videos, taken)
             try:
-                await _detect_one(detector, options, video, prompts, folder, stem)
+                result = await _detect_one(detector, options, video, prompts, folder, stem)
+                if page:
+                    page.add_video(result)
             except SettingsError:
                 raise
             except DinoxError as error:
@@ -73,6 +84,8 @@ async def _detect_all(
                     streams.write(json.dumps({"source": video, "error": str(error)}) + "\n")
                 else:
                     sys.stderr.write(streams.printable(f"{video}: {error}") + "\n")
+    if page and (where := page.finish()):
+        sys.stderr.write(streams.printable(where) + "\n")
     return complete
 
 
@@ -98,7 +111,7 @@ async def _detect_one(
     prompts: Sequence[str],
     folder: Path | None,
     stem: str,
-) -> None:
+) -> VideoResult:
     save = folder is not None or detector.settings.output_folder is not None
     with tqdm(total=1.0, bar_format="{percentage:3.0f}% {desc}", leave=False, disable=not sys.stderr.isatty()) as bar:
         asking = Options(
@@ -125,6 +138,7 @@ async def _detect_one(
             **asking,
         )
     report(result)
+    return result
 
 
 def _shown(bar: "tqdm[NoReturn]") -> Progress:

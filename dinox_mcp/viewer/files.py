@@ -9,7 +9,19 @@ from pathlib import Path
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.schema import DetectionResult
-from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, standalone
+from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, carry_video, standalone
+
+
+def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | None":
+    """Begin the page that the command line asks for with --html and --open, if it does.
+
+    Raises:
+        SettingsError: the name does not end in .html, or there are too many pictures for a page.
+    """
+    if html is None and not opens:
+        return None
+    return PageFile(Path(html) if html is not None else None, pictures, opens=opens)
 
 
 class PageFile:
@@ -37,6 +49,20 @@ class PageFile:
         """
         stored = detector.result(result.result_id)
         self._carried.append(await detector.draw(partial(carry, stored, self._pictures)))
+
+    def add_video(self, result: VideoResult) -> None:
+        """Take an answer about a video along, with its contact sheet.
+
+        Raises:
+            InputError: there is no contact sheet.
+        """
+        if result.files.sheet is None:
+            raise InputError(f"{result.video.source} has no contact sheet to show on a page; name a folder with --out")
+        try:
+            sheet = Path(result.files.sheet).read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the contact sheet {result.files.sheet} ({error.strerror})") from None
+        self._carried.append(carry_video(result, sheet))
 
     def finish(self) -> str:
         """Write the page and open it where that is wanted; says where it is, or nothing where nothing was added.

@@ -11,6 +11,7 @@ from typing import Any
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectionResult
 from dinox_mcp.store import Stored
+from dinox_mcp.video.schema import VideoResult
 
 FILE = Path(__file__).with_name("viewer.html")
 """The page without data, as `viewer/build.mjs` builds it."""
@@ -43,6 +44,13 @@ def carry(stored: Stored, pictures: int = 1) -> Carried:
         "picture": base64.b64encode(data).decode("ascii"),
         "type": mime_type,
     }
+
+
+def carry_video(result: VideoResult, sheet: bytes) -> Carried:
+    """Make an answer about a video ready for a page, with its contact sheet, a JPEG."""
+    shown = result.model_dump(mode="json", exclude={"request", "files"}, exclude_none=True)
+    shown["video"]["source"] = _name(result.video.source)
+    return {"result": shown, "picture": base64.b64encode(sheet).decode("ascii"), "type": "image/jpeg"}
 
 
 def standalone(results: Sequence[Carried]) -> str:

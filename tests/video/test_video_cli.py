@@ -65,12 +65,22 @@ def test_files_go_into_a_folder(capsys: pytest.CaptureFixture[str], folder: Path
     assert answer["files"]["video"] == str(folder / "found" / "belt-annotated.mp4")
 
 
+def test_a_page_shows_the_contact_sheet_and_the_tracks(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    status, _, err = run(capsys, "detect", "belt.mp4", "QR code", "--every", "1", "--out", "found", "--html", "p.html")
+    assert status == 0
+    assert "page: p.html" in err
+    page = (folder / "p.html").read_text()
+    assert '"source": "belt.mp4"' in page
+    assert str(folder) not in page
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["belt.mp4", "QR code", "--out", "found.mp4"], "--out found.mp4 is no folder"),
         (["belt.mp4", "photo.jpg", "QR code"], "pictures and videos are different questions"),
         (["belt.mp4", "--describe", "the left code"], "--describe: not for videos"),
+        (["belt.mp4", "QR code", "--open"], "say with --out in which folder"),
         (["belt.mp4", "QR code", "--every", "-1"], "is not a number from 0 to 3600"),
     ],
 )

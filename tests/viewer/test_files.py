@@ -12,9 +12,10 @@ import pytest
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection
+from dinox_mcp.schema import Detection, DetectionRequest
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import Stored
+from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
 from dinox_mcp.viewer import files
 from dinox_mcp.viewer.files import PageFile
 from dinox_mcp.viewer.page import MAX_PICTURES, carry, standalone
@@ -22,6 +23,20 @@ from tests.fakes import DOG, FakeBackend
 from tests.viewer.scenes import ellipse, photo
 
 pytestmark = pytest.mark.anyio
+
+VIDEO = VideoResult(
+    result_id="abc",
+    backend="fake",
+    model="fake-1",
+    video=VideoInfo(source="clip.mp4", width=64, height=48, duration_s=1, fps=25, frames=25),
+    request=DetectionRequest(),
+    every_s=0.5,
+    tracks=(),
+    counts={},
+    peaks={},
+    timeline=(),
+    calls=Calls(planned=2, made=2, memory=0),
+)
 
 
 async def stored(*detections: Detection, source: str = "folder/dog.jpg", width: int = 100) -> Stored:
@@ -136,3 +151,12 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     page._carried.append({})
     with pytest.raises(InputError, match="cannot write a temporary file"):
         page.finish()
+
+
+def test_a_video_without_a_contact_sheet_has_no_page(tmp_path: Path) -> None:
+    page = PageFile(tmp_path / "p.html", 1, opens=False)
+    with pytest.raises(InputError, match=r"clip.mp4 has no contact sheet to show on a page; name a folder with --out"):
+        page.add_video(VIDEO)
+    gone = VIDEO.model_copy(update={"files": VideoFiles(sheet=str(tmp_path / "gone.jpg"))})
+    with pytest.raises(InputError, match=r"cannot read the contact sheet .*gone.jpg"):
+        page.add_video(gone)

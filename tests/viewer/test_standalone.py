@@ -13,11 +13,13 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection
 from dinox_mcp.settings import Settings
+from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.viewer.files import write_page
-from dinox_mcp.viewer.page import carry
+from dinox_mcp.viewer.page import carry, carry_video
 from tests.fakes import FakeBackend
 from tests.viewer.hosting import EVERYTHING, until
 from tests.viewer.scenes import body, ellipse, photo
+from tests.viewer.test_video import RESULT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 BOX = (100.0, 100.0, 300.0, 300.0)
 PERSON = Detection(label="person", bbox=BOX, score=0.9, mask=ellipse(BOX, 800, 600), keypoints=body(BOX))
 HOSTILE = Detection(label="=sign", bbox=(400, 50, 500, 90), text="</script><script>document.title='hacked'</script>")
+
+
+# What the page needs nothing of.
+REST = {"request": {}, "every_s": 0.5, "timeline": [], "calls": {"planned": 9, "made": 9, "memory": 0}}
 
 
 @pytest.fixture
@@ -90,3 +96,15 @@ def test_files_are_saved_by_the_browser(page: "Page", tmp_path: Path, kind: str)
         assert rows[1]["text"] == HOSTILE.text
     else:
         assert Picture.from_bytes(target.read_bytes()).width == 800
+
+
+def test_a_video_is_shown_from_a_file_as_well(browser: "Browser", tmp_path: Path) -> None:
+    answer = VideoResult.model_validate({**RESULT, **REST, "result_id": "abc"})
+    write_page(tmp_path / "page.html", [carry_video(answer, photo(900, 500))])
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page.html").as_uri())
+    tab.get_by_role("heading", name="3 tracks").wait_for()
+    until(tab, "performance.getEntriesByName('dinox:picture').length > 0")
+    tab.locator("#object-2").click()
+    assert "0:05.0 to 1:10.0" in tab.locator("#detail").inner_text()
+    tab.close()
