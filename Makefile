@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # out, aloud; with LOCAL=required that is an error.
 LOCAL ?= if possible
 
-.PHONY: demo test lint types format bench clean
+.PHONY: demo test test-hosts lint types format bench release clean
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py
@@ -14,6 +14,11 @@ demo: .venv/demo
 test: lint types
 	UNTESTED="$$(test -e .venv/no-local && echo 'dinox_mcp/backends/local/*')" $(BIN)/python -m pytest --cov
 	@! test -e .venv/no-local || echo 'NOT TESTED: the local backend, see .venv/no-local'
+
+# Clients that we did not write, from inspectors to command-line hosts, drive the installed package (docs/hosts.md).
+# Their environments stand in .venv/hosts; what cannot be had is skipped with a reason, and skipping all is an error.
+test-hosts: .venv/dev
+	$(BIN)/python -m pytest tests/hosts -rs
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -30,8 +35,12 @@ format: .venv/dev
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
 
+# The distributions, the MCP Bundle (by the tool mcpb from npm) and the registry's entry, into dist/.
+release: .venv/dev
+	$(BIN)/python packaging/release.py
+
 clean:
-	rm -rf .venv out
+	rm -rf .venv out dist
 
 .venv/demo: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dinox-mcp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -1,61 +1,77 @@
-"""Measures how long it takes from nothing to the first detection under uvx: `python packaging/start.py WHEEL`.
+"""Measures what it takes from nothing to the first answer under uvx: `python packaging/start.py WHEEL`.
 
-Prints the rows of the table in docs/install.md. Needs uv, an index, and a network: the first row is mostly that.
+Prints the table in docs/install.md: seconds on the clock, the best of some runs, and seconds of processor time, which
+other work on the machine changes less. Needs uv, an index and a network; the first rows are mostly downloads.
 """
 
+import json
 import os
+import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sample.png"
-VERSION = ("--version",)
-DETECT = ("detect", str(SAMPLE), "text", "--backend", "embedded", "--json")
+_SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sample.png"
+_DETECT = ("detect", str(_SAMPLE), "text", "--backend", "embedded", "--json")
+_HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "start", "version": "1"}},
+}
+_RUNS = 5
 
 
 def measure(wheel: str) -> None:
-    """Print seconds: with nothing there, with the packages in uv's cache, with the environment made."""
-    sys.stdout.write("| what is there | bytecode | `--version` | first detection |\n|---|---|---|---|\n")
-    for compiled in (False, True):
-        with tempfile.TemporaryDirectory() as cache:
-            fresh = [_run(wheel, words, Path(cache) / str(number), compiled) for number, words in enumerate(_BOTH)]
-            _row("nothing", compiled, fresh)
-            _row("packages in uv's cache", compiled, [_median(_isolated(w), wheel, cache, compiled) for w in _BOTH])
-            _row("environment made", compiled, [_median(w, wheel, cache, compiled) for w in _BOTH])
+    """Print rows for what is there already, without and with compiled bytecode, and one for an installed tool."""
+    uvx = shutil.which("uvx") or sys.exit("uvx is not found: pip install uv")
+    start = [uvx, "--python", sys.executable]
+    serve = ["--from", wheel, "dinox-mcp"]
+    sys.stdout.write("| what is there | bytecode | server answers | first detection |\n|---|---|---|---|\n")
+    for compiled in ("0", "1"):
+        with tempfile.TemporaryDirectory() as place:
+            # A cache of its own for each command, as the first run leaves an environment.
+            caches = [_environment(Path(place) / name, compiled) for name in ("serve", "detect")]
+            how = "compiled" if compiled == "1" else "as it comes"
+            _row(f"nothing | {how}", [*start, *serve], caches, 1)
+            _row(f"the packages | {how}", [*start, "--isolated", *serve], caches, _RUNS)
+            _row(f"an environment | {how}", [*start, *serve], caches, _RUNS)
+            install = [str(Path(uvx).with_name("uv")), "tool", "install", "--python", sys.executable, wheel]
+            subprocess.run(install, env=caches[0], check=True, capture_output=True)
+            _row(f"`uv tool install` | {how}", [f"{place}/serve/bin/dinox-mcp"], caches, _RUNS)
 
 
-_BOTH = (VERSION, DETECT)
+def _environment(cache: Path, compiled: str) -> dict[str, str]:
+    """Make uv keep everything in one place; Python writes bytecode, as it does unless somebody forbids it."""
+    own = {"UV_CACHE_DIR": cache / "cache", "UV_TOOL_DIR": cache / "tools", "UV_TOOL_BIN_DIR": cache / "bin"}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {name: str(path) for name, path in own.items()} | {"UV_COMPILE_BYTECODE": compiled}
 
 
-def _isolated(words: tuple[str, ...]) -> tuple[str, ...]:
-    return ("--isolated", *words)
-
-
-def _row(what: str, compiled: bool, seconds: list[float]) -> None:
-    numbers = " | ".join(f"{one:.1f} s" for one in seconds)
-    sys.stdout.write(f"| {what} | {'compiled' if compiled else 'as it comes'} | {numbers} |\n")
+def _row(title: str, command: list[str], environments: list[dict[str, str]], runs: int) -> None:
+    """Print the best of some runs of the server and of a detection."""
+    cells = []
+    for words, environment in zip(([], _DETECT), environments, strict=True):
+        clock, work = min(_run([*command, *words], environment) for _ in range(runs))
+        cells.append(f"{clock:.1f} s ({work:.1f} s)")
+    sys.stdout.write(f"| {title} | {' | '.join(cells)} |\n")
     sys.stdout.flush()
 
 
-def _median(words: tuple[str, ...], wheel: str, cache: str, compiled: bool) -> float:
-    return statistics.median(_run(wheel, words, Path(cache) / "0", compiled) for _ in range(3))
+def _run(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Run a command to its end and say hello to it; gives seconds on the clock and of processor time."""
+    before, begin = _work(), time.perf_counter()
+    hello = json.dumps(_HELLO).encode() + b"\n"
+    subprocess.run(command, input=hello, env=environment, check=True, capture_output=True)
+    return time.perf_counter() - begin, _work() - before
 
 
-def _run(wheel: str, words: tuple[str, ...], cache: Path, compiled: bool) -> float:
-    uvx = shutil.which("uvx")
-    if uvx is None:
-        sys.exit("uvx is not found: pip install uv")
-    options = [one for one in words if one == "--isolated"]
-    rest = [one for one in words if one != "--isolated"]
-    environment = os.environ | {"UV_CACHE_DIR": str(cache), "UV_COMPILE_BYTECODE": str(int(compiled))}
-    begin = time.perf_counter()
-    command = [uvx, *options, "--python", sys.executable, "--from", wheel, "dinox-mcp", *rest]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - begin
+def _work() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

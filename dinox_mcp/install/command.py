@@ -1,6 +1,7 @@
 """`dinox-mcp install`: set hosts up, or take them out, and say what comes next."""
 
 import argparse
+import contextlib
 import getpass
 import re
 import sys
@@ -137,7 +138,8 @@ def _key(options: argparse.Namespace, machine: Machine) -> str | None:
         return None
     key = machine.environ.get(KEY, "")
     if not key and not options.dry_run and sys.stdin is not None and sys.stdin.isatty():
-        key = getpass.getpass("DINO-X API key (not shown; Enter to go without): ")
+        with contextlib.suppress(EOFError):  # nothing more will be typed: as Enter
+            key = getpass.getpass("DINO-X API key (not shown; Enter to go without): ")
     checked = Settings.load(api_key=key or None).api_key
     return checked.get_secret_value() if checked else None
 
