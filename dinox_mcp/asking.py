@@ -92,6 +92,7 @@ class Asker:
         for who, share in shares.items():
             refusals.check_boxes(share, self._backends.get(who), self._backends, self._settings)
         notes: list[str] = []
+        models: list[str] = []
         cached = True
         for who, share in shares.items() if objects else ():
             question = (call.client, who, image.digest, share, tuple((one.label, one.bbox) for one in objects))
@@ -101,7 +102,8 @@ class Asker:
             cached = cached and answer.cached
             by = f"{', '.join(sorted(share))} by the backend {who}, {answer.found.model}"
             notes += [by, *answer.found.notes]
-        return Answer(Detections(model="", objects=tuple(objects), notes=tuple(notes)), cached)
+            models.append(answer.found.model)
+        return Answer(Detections(model=" + ".join(models), objects=tuple(objects), notes=tuple(notes)), cached)
 
     def usual_descriptions(self, name: str) -> frozenset[Output]:
         """Name what there is to tell of a box where nobody says what: words, as far as the backend has them."""

@@ -16,7 +16,7 @@ from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.counting import Count
 from dinox_mcp.errors import DinoxError, InputError
-from dinox_mcp.examples import Pointer, follow
+from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.requests import MAX_OBJECTS, Options, Who
@@ -188,8 +188,9 @@ class Detector:
         What is found by it is called `label`, by default the name.
         """
         self.saved.check(name)
+        label = one_line(label) or name.strip()
         picture = await self._picture(image, who)
-        named = [one.model_copy(update={"label": label or name}) for one in examples]
+        named = [one.model_copy(update={"label": label}) for one in examples]
         seen, pictures = await follow(named, picture, self, requests.caller_of(who))
         request = DetectionRequest(examples=seen, model=model)
         backend = self.backends.get(self._choose(request, who))
@@ -198,7 +199,7 @@ class Detector:
         if not isinstance(backend, Embedder):
             raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
         embedding = await backend.embed(picture, request, requests.call(who, pictures))
-        return self.saved.put(name, label or name, len(seen), embedding, requests.caller_of(who).tenant)
+        return self.saved.put(name, label, len(seen), embedding, requests.caller_of(who).tenant)
 
     async def detect_video(
         self, video: str, prompts: str | Sequence[str] | None = None, **options: Unpack[VideoOptions]

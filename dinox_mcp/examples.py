@@ -11,9 +11,12 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.saved import SavedPrompts
 from dinox_mcp.schema import BBox, Example, Point, Value
+from dinox_mcp.settings import MiB
 from dinox_mcp.store import Stored
 
 MAX_EXAMPLES = 100
+MAX_PICTURES_BYTES = 200 * MiB
+"""Files of other pictures that the examples of one question may be in, together."""
 
 
 class Pointer(Value):
@@ -71,10 +74,10 @@ async def follow(
         _check(pointer, place)
         if pointer.saved is not None:
             saved = sources.saved.get(pointer.saved, caller.tenant)
-            label = _label(pointer.label) or saved.label
+            label = one_line(pointer.label) or saved.label
             examples.append(Example(label=label, embedding=saved.embedding, negative=pointer.negative))
             continue
-        picture, bbox, label = searched, pointer.bbox, _label(pointer.label)
+        picture, bbox, label = searched, pointer.bbox, one_line(pointer.label)
         if pointer.object is not None:
             stored = sources.result(pointer.result or "", caller)
             found = views.get_object(stored.result.objects, pointer.object)
@@ -87,6 +90,7 @@ async def follow(
         same = picture.digest == searched.digest
         if not same:
             pictures[picture.digest] = picture
+            _check_bytes(pictures.values(), place)
         examples.append(
             Example(
                 label=label or "object",
@@ -119,6 +123,19 @@ def _check(pointer: Pointer, place: int) -> None:
         raise InputError(f"example {place} has image and {given[0]}; an object and a saved prompt bring their own")
 
 
+def _check_bytes(pictures: Iterable[Picture], place: int) -> None:
+    """Refuse more pictures than fit into memory.
+
+    Raises:
+        InputError: they are too large together.
+    """
+    if sum(len(picture.data) for picture in pictures) > MAX_PICTURES_BYTES:
+        raise InputError(
+            f"the pictures of examples 1 to {place} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give fewer "
+            "or smaller ones"
+        )
+
+
 def _check_place(bbox: BBox | None, point: Point | None, picture: Picture, place: int) -> None:
     """Refuse an empty box, and what is outside the picture.
 
@@ -135,5 +152,6 @@ def _check_place(bbox: BBox | None, point: Point | None, picture: Picture, place
         )
 
 
-def _label(label: str | None) -> str:
+def one_line(label: str | None) -> str:
+    """Bring a label to one line of bearable length; empty where there is none."""
     return " ".join((label or "").split())[:300]

@@ -14,7 +14,7 @@ from dinox_mcp.examples import Pointer
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, Detections, Need, Output
 from dinox_mcp.settings import Settings
-from tests.fakes import CAT, DOG, FakeBackend, TellingBackend, picture
+from tests.fakes import CAT, DOG, FakeBackend, TellingBackend, picture, png
 
 pytestmark = pytest.mark.anyio
 BOX = (10.0, 10.0, 30.0, 30.0)
@@ -100,6 +100,25 @@ async def test_a_prompt_is_saved_and_asked_again(tmp_path: Path) -> None:
     assert (example.label, example.embedding) == ("M8", saved.embedding)
 
 
+async def test_a_saved_label_is_one_line(tmp_path: Path) -> None:
+    detector = detector_with(TellingBackend(), tmp_path)
+    saved = await detector.save_prompt("bolt", picture(), [Pointer(bbox=BOX)], label=" M8\nbolt ")
+    assert saved.label == "M8 bolt"
+    unnamed = await detector.save_prompt("My nut", picture(), [Pointer(bbox=BOX)], label=" ")
+    assert unnamed.label == "My nut"
+
+
+async def test_pictures_of_examples_fit_into_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dinox_mcp.examples.MAX_PICTURES_BYTES", 1000)
+    pointers = []
+    for number in range(10):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(png(50 + number, 50))
+        pointers.append(Pointer(bbox=BOX, image=str(path)))
+    with pytest.raises(InputError, match=r"examples 1 to \d+ have more than .* give fewer"):
+        await detector_with(TellingBackend()).detect_by_example(picture(), pointers)
+
+
 async def test_a_backend_that_saves_no_prompts_is_told_before_it_is_asked(tmp_path: Path) -> None:
     backend = FakeBackend(able=able("examples"))
     with pytest.raises(UnsupportedError, match="saved prompts"):
@@ -181,6 +200,7 @@ async def test_objects_of_a_result_keep_their_numbers() -> None:
     described = await detector.describe_regions(result=found.result_id, objects=[2, 2], include=["caption"])
     assert [(one.id, one.label, one.caption) for one in described.objects] == [(2, "cat", "caption of cat")]
     assert detector.result(described.result_id).picture == picture()
+    assert described.model == "teller-1"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
 
 
+MAX_LABEL_LENGTH = 100
+"""Longest label in the text of a reply, where it stands in each line."""
 _SURE_POINT = 0.3
 """Lowest score of a keypoint in the text of a reply."""
 
@@ -101,7 +103,7 @@ def description_reply(result: DetectionResult) -> CallToolResult:
     lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
     lines += [line(found) for found in result.objects]
     lines += [f"Note: {note}" for note in result.notes]
-    lines.append(f"By backend {result.backend}. Result id: {result.result_id}")
+    lines.append(f"By backend {result.backend}, model {result.model}{_from_memory(result)}. {_id(result)}")
     return CallToolResult(
         content=[TextContent(text="\n".join(lines))],
         structured_content=structure(result).model_dump(mode="json", exclude_none=True),
@@ -113,7 +115,9 @@ def count_reply(counted: Count) -> CallToolResult:
     result = counted.result
     labels = list(counted.levels[0].counts)
     lines = [describe(result), f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}"]
-    lines += [f"{label}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels]
+    lines += [
+        f"{plain(label)}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels
+    ]
     structured = CountReply(
         **dict(structure(result)),
         levels=[LevelReply(min_score=level.min_score, counts=level.counts) for level in counted.levels],
@@ -201,7 +205,7 @@ def line(found: DetectedObject) -> str:
     words = "".join(
         f" {name}{quote(text)}" for name, text in (("category", found.category), ("caption", found.caption)) if text
     )
-    return f"{found.id} {found.label}{score} [{box}]{quote(found.text)}{words}{_points(found)}"
+    return f"{found.id} {plain(found.label)}{score} [{box}]{quote(found.text)}{words}{_points(found)}"
 
 
 def quote(text: str | None) -> str:
@@ -209,9 +213,18 @@ def quote(text: str | None) -> str:
     if text is None:
         return ""
     quoted = json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)
-    # What json leaves as it is may still break lines (U+2028, C1) or turn text around (bidi controls).
-    quoted = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in quoted)
+    quoted = _printable(quoted)
     return f" {quoted}… ({len(text)} characters)" if len(text) > MAX_TEXT_LENGTH else f" {quoted}"
+
+
+def plain(label: str) -> str:
+    """Write a label so that it stays within its line, shortened where it is a sentence."""
+    return _printable(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1]}…")
+
+
+def _printable(text: str) -> str:
+    """Escape what breaks lines (U+2028, C1) or turns text around (bidi controls)."""
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
 def count(number: int) -> str:
@@ -258,15 +271,23 @@ def _mask_area(mask: Mask) -> int:
 
 
 def _per_label(counts: Mapping[str, int]) -> str:
-    return f": {', '.join(f'{number} {label}' for label, number in counts.items())}" if counts else ""
+    return f": {', '.join(f'{number} {plain(label)}' for label, number in counts.items())}" if counts else ""
 
 
 def _provenance(result: DetectionResult) -> str:
     request = result.request
     return (
         f"By backend {result.backend}, model {result.model}, min_score {request.min_score:g}, iou_threshold "
-        f"{request.iou_threshold:g}{', from memory at no cost' if result.cached else ''}. Result id: {result.result_id}"
+        f"{request.iou_threshold:g}{_from_memory(result)}. {_id(result)}"
     )
+
+
+def _from_memory(result: DetectionResult) -> str:
+    return ", from memory at no cost" if result.cached else ""
+
+
+def _id(result: DetectionResult) -> str:
+    return f"Result id: {result.result_id}"
 
 
 def _next_steps(result: DetectionResult) -> str:

@@ -13,7 +13,7 @@ from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.models import offered
-from dinox_mcp.server.replies import quote
+from dinox_mcp.server.replies import plain, quote
 from dinox_mcp.server.tools.register import LARGE, tool
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.schema import Peak, Track, VideoResult
@@ -69,11 +69,14 @@ async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves:
 def describe(result: VideoResult, *, saves: bool) -> str:
     """Write an answer for a reader: counts, peaks, a line a track, what it took, where the files are."""
     video = result.video
-    counts = ", ".join(f"{number} {label}" for label, number in result.counts.items()) or "nothing"
+    counts = ", ".join(f"{number} {plain(label)}" for label, number in result.counts.items()) or "nothing"
     size = f"{video.width}x{video.height}, {video.fps:.4g} frames a second"
     lines = [
         f"Followed through {video.duration_s:.1f} s of video ({size}): {counts}",
-        *(f"Most {label} at a time: {peak.count}, first at {clock(peak.time_s)}" for label, peak in _peaks(result)),
+        *(
+            f"Most {plain(label)} at a time: {peak.count}, first at {clock(peak.time_s)}"
+            for label, peak in _peaks(result)
+        ),
     ]
     if result.tracks:
         lines.append("number label score from-to seen-in-key-frames way [start box]>[end box] in pixels of the video:")
@@ -107,7 +110,7 @@ def _line(track: Track) -> str:
         if text
     )
     return (
-        f"{track.id} {track.label}{score} {clock(track.first_s)}-{clock(track.last_s)} {track.seen} "
+        f"{track.id} {plain(track.label)}{score} {clock(track.first_s)}-{clock(track.last_s)} {track.seen} "
         f"{track.path.direction} [{start}]>[{end}]{words}"
     )
 
