@@ -1,0 +1,83 @@
+"""What a model sees of our answers, through each client."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from tests.hosts.conftest import MISSING
+from tests.hosts.model.conversation import Call, Seen
+from tests.hosts.report import Report
+
+TOOLS = {
+    "count_objects",
+    "delete_prompt",
+    "describe_regions",
+    "detect_by_example",
+    "detect_objects",
+    "detect_prompt_free",
+    "detect_video",
+    "find_by_description",
+    "ground_phrases",
+    "save_prompt",
+    "visualize",
+    "zoom",
+}
+CONTENT = ["https://example.com/parcel/4711", "LOADING BAY 3", "ORDER 4711", "DICT_6X6_50 id 23", "2000000047119"]
+"""What stands in the sample."""
+
+
+@pytest.fixture
+def seen(report: Report, script: dict[str, Call]) -> dict[str, Seen]:
+    return dict(zip(script, report.answers, strict=True))
+
+
+def test_every_tool_is_declared(report: Report) -> None:
+    assert {tool.name for tool in report.tools} == TOOLS
+
+
+def test_parameters_keep_their_descriptions(report: Report) -> None:
+    for tool in report.tools:
+        assert "Where the picture is" in tool.json or tool.name != "detect_objects"
+        assert "[x_min, y_min, x_max, y_max]" in tool.json or tool.name != "detect_by_example"
+
+
+def test_a_detection_is_readable(seen: dict[str, Seen]) -> None:
+    for words in CONTENT:
+        assert words in seen["detection"].text
+    assert re.search(r"\[282(\.0)?, ?568(\.0)?, ?39[78](\.5)?, ?68[34](\.5)?\]", seen["detection"].text)
+
+
+def test_a_picture_arrives_as_one(seen: dict[str, Seen]) -> None:
+    assert "Drawn: 28 objects" in seen["picture"].text
+    assert size(seen["picture"]) == (1280, 925)
+
+
+def test_a_crop_arrives_as_a_picture(seen: dict[str, Seen]) -> None:
+    assert "QR code" in seen["crop"].text
+    assert min(size(seen["crop"])) > 100
+
+
+def test_a_video_arrives_as_text_and_picture(seen: dict[str, Seen]) -> None:
+    assert "1 QR code" in seen["video"].text
+    assert min(size(seen["video"])) > 100
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("missing file", f"there is no file '{MISSING}'"),
+        ("wrong type", "min_score"),
+        ("wrong range", "min_score"),
+    ],
+)
+def test_an_error_says_what_to_do(seen: dict[str, Seen], call: str, words: str) -> None:
+    assert words in seen[call].text
+    assert "Traceback" not in seen[call].text
+
+
+def size(seen: Seen) -> tuple[int, int]:
+    assert len(seen.pictures) == 1
+    with Image.open(io.BytesIO(seen.pictures[0])) as picture:
+        return picture.size
