@@ -1,8 +1,10 @@
 """The hosts on this machine: whether they are set up, and whether what they start is there."""
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -69,8 +71,11 @@ def _about(title: str, name: str, entry: Entry, path: Path, machine: Machine, ag
     env = variables(entry)
     known = {environment_name(field) for field in Settings.model_fields}
     wrong = [one for one in env if one.startswith("DINOX_") and one not in known]
+    source = next((after for before, after in pairwise(arguments) if before == "--from"), "")
     if not _starts(command, machine):
         said, remedy = f"{name} starts {command}, which is not there", again
+    elif _is_path(source) and not Path(source.partition("[")[0]).exists():
+        said, remedy = f"{name} starts {source}, which is not there", again
     elif wrong:
         said, remedy = f"{name} sets {wrong[0]}, which is no option", f"correct or remove it in {path}"
     elif holds_key(entry) and machine.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -84,7 +89,11 @@ def _about(title: str, name: str, entry: Entry, path: Path, machine: Machine, ag
 
 
 def _starts(command: str, machine: Machine) -> bool:
-    """Tell whether a program is there; one of another system's paths is not."""
-    if "/" in command or "\\" in command:
-        return Path(command).expanduser().is_file()
+    """Tell whether a program is there and may be run."""
+    if _is_path(command):
+        return Path(command).expanduser().is_file() and os.access(Path(command).expanduser(), os.X_OK)
     return machine.which(command) is not None
+
+
+def _is_path(word: str) -> bool:
+    return ("/" in word or "\\" in word) and "://" not in word

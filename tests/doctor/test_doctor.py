@@ -310,6 +310,12 @@ class TestHosts:
                 "problem",
                 "starts /gone/bin/dinox-mcp, which is not there",
             ),
+            (
+                {"args": ["--from", "/gone/a.whl[local]", "dinox-mcp"]},
+                "problem",
+                "starts /gone/a.whl[local], which is not",
+            ),
+            ({"args": ["--from", "git+https://example.com/x", "dinox-mcp"]}, "ok", "dinox starts uvx"),
             ({"command": "pipx"}, "problem", "starts pipx, which is not there"),
             ({"env": {"DINOX_MCP_BACKED": "x"}}, "problem", "sets DINOX_MCP_BACKED, which is no option"),
             ({"disabled": True}, "note", "is switched off"),
@@ -320,6 +326,13 @@ class TestHosts:
         (check,) = self.look(tmp_path)
         assert check.status == status
         assert says in check.said
+
+    def test_a_program_that_may_not_be_run(self, tmp_path: Path) -> None:
+        program = put(tmp_path, "bin/dinox-mcp", "", 0o600)
+        cursor(tmp_path, command=str(program))
+        assert "which is not there" in self.look(tmp_path)[0].said
+        program.chmod(0o700)
+        assert self.look(tmp_path)[0].status == "ok"
 
     def test_a_key_that_others_can_read(self, tmp_path: Path) -> None:
         path = cursor(tmp_path, 0o644, env={"DINOX_API_KEY": SECRET})
