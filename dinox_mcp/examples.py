@@ -131,8 +131,8 @@ def _check_bytes(pictures: Iterable[Picture], place: int) -> None:
     """
     if sum(len(picture.data) for picture in pictures) > MAX_PICTURES_BYTES:
         raise InputError(
-            f"the pictures of examples 1 to {place} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give fewer "
-            "or smaller ones"
+            f"the pictures of examples 1 to {place} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
+            "fewer or smaller ones"
         )
 
 

@@ -11,6 +11,7 @@ from dinox_mcp.counting import Count
 from dinox_mcp.requests import MAX_OBJECTS
 from dinox_mcp.saved import SavedPrompt
 from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score
+from dinox_mcp.server.fitting import fit
 
 MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
@@ -92,6 +93,7 @@ class SavedPromptReply(BaseModel):
 
 def detection_reply(result: DetectionResult) -> CallToolResult:
     """Say a result twice: as structured content, and as text."""
+    result = fit(result)
     return CallToolResult(
         content=[TextContent(text=describe(result))],
         structured_content=structure(result).model_dump(mode="json", exclude_none=True),
@@ -100,6 +102,7 @@ def detection_reply(result: DetectionResult) -> CallToolResult:
 
 def description_reply(result: DetectionResult) -> CallToolResult:
     """Say what was told of given objects."""
+    result = fit(result)
     lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
     lines += [line(found) for found in result.objects]
     lines += [f"Note: {note}" for note in result.notes]
@@ -112,7 +115,7 @@ def description_reply(result: DetectionResult) -> CallToolResult:
 
 def count_reply(counted: Count) -> CallToolResult:
     """Say counts, and how they would change at other thresholds."""
-    result = counted.result
+    result = fit(counted.result)
     labels = list(counted.levels[0].counts)
     lines = [describe(result), f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}"]
     lines += [

@@ -138,6 +138,22 @@ async def test_keypoints_are_told_by_name(connect: Connect, backend: FakeBackend
     assert "keypoints nose 20,30 right_eye 22,29" in text_of(reply)
 
 
+async def test_a_crowd_with_all_outputs_fits_into_one_reply(connect: Connect, backend: FakeBackend, photo: str) -> None:
+    points = tuple(Keypoint(name=f"point_{number}", x=1234.5, y=2345.6, score=0.87) for number in range(38))
+    person = DOG.model_copy(update={"keypoints": points, "caption": "a person " * 20, "text": "words " * 100})
+    backend.answer = [person] * 300
+    arguments = {"image": photo, "max_objects": 300}
+    async with connect() as client:
+        reply = await client.call_tool("detect_prompt_free", arguments)
+        data = data_of(reply)
+        whole = json.loads((await client.read_resource(data["links"]["result"])).contents[0].text)  # type: ignore[union-attr]
+    assert max(len(text_of(reply)), len(json.dumps(data))) < 150_000
+    assert "keypoints" in data["objects"][0]
+    assert not {"keypoints", "caption", "text"} & data["objects"][-1].keys()
+    assert f"they are in dinox://results/{data['result_id']}, or ask for fewer" in text_of(reply)
+    assert len(whole["objects"][-1]["keypoints"]) == len(points)
+
+
 async def test_a_prompt_is_saved_listed_used_and_deleted(
     connect: Connect, backend: FakeBackend, photo: str, tmp_path: Path
 ) -> None:
@@ -168,6 +184,14 @@ async def test_tiles_are_told(connect: Connect, backend: FakeBackend, photo: str
 
 async def test_a_model_may_be_named(connect: Connect, backend: FakeBackend, photo: str) -> None:
     await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "model": "fake-1"})
+    assert backend.asked[0][1].model == "fake-1"
+
+
+async def test_a_model_is_known_in_any_case_and_by_its_own_name_further_in(
+    connect: Connect, backend: FakeBackend, photo: str
+) -> None:
+    backend.name = "local"  # whose models may be folders: "FAKE-1" must not be one
+    await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "model": " FAKE-1 "})
     assert backend.asked[0][1].model == "fake-1"
 
 
