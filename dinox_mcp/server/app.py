@@ -11,10 +11,10 @@ from dinox_mcp.server import prompts, resources, tools, viewer
 from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
 
-# An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be.
+# An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be; a space is no part of a URI.
 _ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath fill='%2306c' "
-    "d='M0 4q4-6 8 0q-4 6-8 0'/%3E%3Ccircle cx='4' cy='4' r='1.5' fill='%23fff'/%3E%3C/svg%3E"
+    "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%208%208'%3E%3Cpath%20fill='%2306c'"
+    "%20d='M0%204q4-6%208%200q-4%206-8%200'/%3E%3Ccircle%20cx='4'%20cy='4'%20r='1.5'%20fill='%23fff'/%3E%3C/svg%3E"
 )
 _LOG_LEVELS: dict[str, Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = {
     "debug": "DEBUG",
