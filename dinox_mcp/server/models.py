@@ -6,18 +6,19 @@ from dinox_mcp.errors import InputError
 
 
 def offered(model: str | None, detector: Detector, caller: Caller) -> str | None:
-    """Pass a model's name on if a caller may choose it.
+    """Give a model's name, as its backend writes it, if a caller may choose it.
 
     Raises:
         InputError: the local backend does not list it; the message says which it does.
     """
-    if model is None or not model.strip():
+    model = (model or "").strip()
+    if not model:
         return None
     name = detector.backends.choose(caller_has_key=caller.api_key is not None, model=model)
-    listed = [offer.name for offer in detector.backends.get(name).models()]
-    if name == "local" and model.casefold() not in {known.casefold() for known in listed}:
+    listed = {offer.name.casefold(): offer.name for offer in detector.backends.get(name).models()}
+    if name == "local" and model.casefold() not in listed:
         raise InputError(
-            f"model {model[:80]!r} is none that may be chosen here; there are {', '.join(listed)} (whoever runs this "
-            "server can set DINOX_MCP_MODEL to any other)"
+            f"model {model[:80]!r} is none that may be chosen here; there are {', '.join(listed.values())} "
+            "(whoever runs this server can set DINOX_MCP_MODEL to any other)"
         )
-    return model.strip()
+    return listed.get(model.casefold(), model)
