@@ -66,8 +66,11 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
 
 def _torch() -> Any:  # noqa: ANN401 - a module
     extra.require()
+    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a question
+    # takes ten times as long then. Read when torch is imported, as the other one is.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.platform == "darwin":
-        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # read when torch is imported
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -46,7 +46,7 @@ class Question:
 
 
 class Child:
-    """One process from its start to its end, which comes after `idle_s` without a question (0: never) or with `end`.
+    """One process, from its first question to its end: after `idle_s` without any (0: never), or with `end`.
 
     Two threads carry what is said: one starts the process, writes and buries it, the other reads.
     """
@@ -64,8 +64,8 @@ class Child:
         self._closed = False
         self._ready = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._thread: Thread | None = None
         self._buried = Event()
-        Thread(target=self._live, name="dinox-mcp models", daemon=True).start()
 
     @property
     def over(self) -> bool:
@@ -90,6 +90,9 @@ class Child:
             self._questions[question.number] = question
             self._outbox.put(request)
             self._drop()
+            if self._thread is None:  # had it begun without a question, it might be over before there is one
+                self._thread = Thread(target=self._live, name="dinox-mcp models", daemon=True)
+                self._thread.start()
             return question
 
     def leave(self, question: Question) -> None:
@@ -103,7 +106,7 @@ class Child:
         with self._lock:
             self._over = self._closed = True
         self._outbox.put(None)
-        if not self._buried.wait(GRACE_S) and self._process:
+        if self._thread and not self._buried.wait(GRACE_S) and self._process:
             self._process.kill()
             self._buried.wait(GRACE_S)
 
@@ -223,9 +226,6 @@ def _how(status: int) -> str:
 def _start() -> "subprocess.Popen[bytes]":
     """Start this Python anew, out of reach of Ctrl-C in the terminal; what it has to say goes to our stderr."""
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a question that
-    # takes 3 ms then takes 30.
-    environment.setdefault("OMP_WAIT_POLICY", "passive")
     environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
     options: dict[str, Any] = {"process_group": 0}
     if sys.platform == "win32":

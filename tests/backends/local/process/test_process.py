@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -297,6 +299,29 @@ async def test_a_python_that_is_not_there_is_explained(start: Start, monkeypatch
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(BackendError, match=r"does not start.*no/such/python"):
         await start().detect(picture(), asking("dog"), Call())
+
+
+async def test_one_that_fails_at_once_is_not_started_again_and_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+
+    def fail() -> None:
+        starts.append(time.monotonic())
+        if len(starts) > 3:
+            time.sleep(0.5)
+        raise OSError("no more processes")
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            time.sleep(0.1)  # as on a busy machine: the thread is done before anybody is back
+
+    monkeypatch.setattr(children, "_start", fail)
+    monkeypatch.setattr(children, "Thread", Slow)
+    with pytest.raises(BackendError, match="does not start .no more processes"):
+        await start().detect(picture(), asking("dog"), Call())
+    assert len(starts) == 1
 
 
 async def test_huge_answers_come_whole(start: Start) -> None:
