@@ -64,7 +64,8 @@ class _Service:
 
     def _take(self, request: wire.Ask | wire.Cancel) -> None:
         if isinstance(request, wire.Ask):
-            self._tasks[request.number] = asyncio.create_task(self._answer(request))
+            task = self._tasks[request.number] = asyncio.create_task(self._answer(request))
+            task.add_done_callback(lambda _: self._tasks.pop(request.number))  # one that never begins is done, too
         elif task := self._tasks.get(request.number):
             task.cancel()
 
@@ -78,8 +79,6 @@ class _Service:
             logger.exception("%s failed", ask.method)
             line = f"the local backend failed ({type(error).__name__}: {error}); ask again, and please report it"
             self._send(wire.Failure(ask.number, ServiceError, " ".join(line.split())))
-        finally:
-            del self._tasks[ask.number]
 
     def _news_of_models(self) -> tuple[Model, ...] | None:
         """List the models, if loading one has changed what is known of them."""

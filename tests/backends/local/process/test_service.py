@@ -1,5 +1,6 @@
 """The other process from within, here in a thread, so that both ends of its pipes can be held."""
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from dinox_mcp.backends.base import Call, silent
 from dinox_mcp.backends.local.process import wire
 from dinox_mcp.backends.local.process.__main__ import _take_pipes
-from dinox_mcp.backends.local.process.service import serve
+from dinox_mcp.backends.local.process.service import _Service, serve
 from dinox_mcp.errors import NotFoundError, ServiceError
 from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
@@ -97,6 +98,17 @@ def test_a_cancelled_call_is_not_answered(pipes: Pipes) -> None:
     answer = pipes.hear()
     assert answer.number == 2
     assert "cancelled 1" in answer.value.notes
+
+
+def test_a_call_that_is_cancelled_before_it_began_leaves_nothing_behind() -> None:
+    async def ask_and_cancel() -> int:
+        service = _Service(BytesIO(), BytesIO(), lambda: None)
+        service._take(wire.Ask(1, "detect", (), {}))
+        service._take(wire.Cancel(1))
+        await asyncio.sleep(0.01)
+        return len(service._tasks)
+
+    assert asyncio.run(ask_and_cancel()) == 0
 
 
 def test_a_dropped_picture_is_gone(pipes: Pipes, caplog: pytest.LogCaptureFixture) -> None:
