@@ -32,6 +32,9 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/docs
+	$(BIN)/python docs/site.py
+
 bench: .venv/dev
 	$(BIN)/python -m benchmarks
 
@@ -52,6 +55,10 @@ clean:
 .venv/dev: .venv/demo pyproject.toml
 	$(PIP) install --upgrade 'pip>=25.1'
 	$(PIP) install --group dev
+	touch $@
+
+.venv/docs: .venv/dev pyproject.toml
+	$(PIP) install --group docs
 	touch $@
 
 # Made only when it works: otherwise the next run tries again.

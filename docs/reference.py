@@ -1,0 +1,182 @@
+"""Writes the pages that are generated: `python docs/reference.py`; a test compares.
+
+`tools.md` is what the server itself answers when it is asked for its tools, `settings.md` what the settings class says.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any, get_args
+
+from mcp import Client
+from mcp.types import Prompt, ResourceTemplate, Tool
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from dinox_mcp.detector import Detector
+from dinox_mcp.server.app import build_server
+from dinox_mcp.settings import Settings, environment_name
+
+HERE = Path(__file__).resolve().parent
+_GENERATED = "<!-- Written by python docs/reference.py: change the source, not this page. -->"
+_BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "at most {}"}
+
+
+def pages() -> dict[str, str]:
+    """Write the pages, by name."""
+    return {"tools.md": asyncio.run(_tools()), "settings.md": _settings()}
+
+
+async def _tools() -> str:
+    async with Detector(Settings(backend="embedded")) as detector, Client(build_server(detector)) as client:
+        tools = (await client.list_tools()).tools
+        templates = (await client.list_resource_templates()).resource_templates
+        prompts = (await client.list_prompts()).prompts
+    return "\n".join(
+        (
+            "# Tools, resources and prompts",
+            "",
+            _GENERATED,
+            "",
+            "This is what the server tells an assistant about itself. Parameters without a default have to be given.",
+            "",
+            *(_tool(tool) for tool in tools),
+            "## Resources",
+            "",
+            "What answers leave behind, by address. Hosts read them; so does the viewer.",
+            "",
+            "| address | type | |",
+            "|---|---|---|",
+            *(_resource(one) for one in templates),
+            "| `dinox://backends` | application/json | Backends, their models, and what each can do. |",
+            "| `dinox://prompts` | application/json | The saved visual prompts; over stdio only. |",
+            "",
+            "## Prompts",
+            "",
+            "Recipes that a person picks in the host's menu.",
+            "",
+            "| prompt | asks for | |",
+            "|---|---|---|",
+            *(_prompt(one) for one in prompts),
+            "",
+        )
+    )
+
+
+def _tool(tool: Tool) -> str:
+    schema = tool.input_schema
+    required = schema.get("required", ())
+    rows = [_parameter(name, part, required, schema) for name, part in schema["properties"].items()]
+    return "\n".join(
+        (
+            f"## {tool.name}",
+            "",
+            f"*{tool.title}.* {tool.description or ''}",
+            "",
+            f"{_effects(tool)}",
+            "",
+            "| parameter | type | default | |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )
+
+
+def _effects(tool: Tool) -> str:
+    hints = tool.annotations
+    if hints is not None and hints.destructive_hint:
+        effect = "Deletes."
+    elif hints is not None and hints.read_only_hint:
+        effect = "Reads only."
+    else:
+        effect = "Writes on this machine."
+    return effect + (" The answer has an output schema." if tool.output_schema else "")
+
+
+def _parameter(name: str, part: dict[str, Any], required: list[str], schema: dict[str, Any]) -> str:
+    default = "" if name in required else _code(part["default"]) if part.get("default") not in (None, []) else "none"
+    words = _cell(part.get("description", ""))
+    if "maximum" in part and "0 to 1" not in words:
+        words += f" {part['minimum']} to {part['maximum']}."
+    return f"| `{name}` | {_type(part, schema)} | {default} | {words} |"
+
+
+def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Say a JSON type in words."""
+    if "$ref" in part:
+        known = schema["$defs"][part["$ref"].rpartition("/")[2]]
+        return f"object with {', '.join(_code(name) for name in known['properties'])}"
+    if "anyOf" in part:
+        return " or ".join(_type(one, schema) for one in part["anyOf"])
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    if part.get("type") == "array":
+        if part.get("minItems") is not None and part.get("minItems") == part.get("maxItems"):
+            return f"{part['minItems']} numbers"
+        return f"list of {_type(part['items'], schema)}"
+    return str(part["type"])
+
+
+def _resource(one: ResourceTemplate) -> str:
+    return f"| `{one.uri_template}` | {one.mime_type} | {_cell(one.description or '')} |"
+
+
+def _prompt(one: Prompt) -> str:
+    asked = ", ".join(f"`{part.name}`" for part in one.arguments or ())
+    return f"| {one.title} | {asked} | {_cell(one.description or '')} |"
+
+
+def _settings() -> str:
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items()]
+    return "\n".join(
+        (
+            "# Settings",
+            "",
+            _GENERATED,
+            "",
+            "Each option is an environment variable; in Python it is a field of `Settings`, here in brackets. Hosts",
+            "pass variables in the `env` of their configuration; `dinox-mcp install HOST --env NAME=VALUE` writes them",
+            "there. A wrong value is one line on stderr and exit status 2. A `DINOX_MCP_` name that is no option is warned",
+            "about.",
+            "",
+            "| variable | default | values | |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    default = "" if field.default in (None, (), SecretStr("")) else f"`{field.default}`"
+    words = f"{_cell(field.description or '')} (`{name}`)"
+    return f"| `{environment_name(name)}` | {default} | {_values(field)} | {words} |"
+
+
+def _values(field: FieldInfo) -> str:
+    """Say what may be given."""
+    choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
+    if choices:
+        return ", ".join(f"`{value}`" for value in choices)
+    if field.annotation is bool:
+        return "`true`, `false`"
+    bounds = [
+        words.format(getattr(rule, key))
+        for rule in field.metadata
+        for key, words in _BOUNDS.items()
+        if getattr(rule, key, None) is not None
+    ]
+    return ", ".join(bounds)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    for page, content in pages().items():
+        (HERE / page).write_text(content)
