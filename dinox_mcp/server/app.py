@@ -11,7 +11,8 @@ from dinox_mcp.server import prompts, resources, tools, viewer
 from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
 
-# An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be; a space is no part of a URI.
+# An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be. No spaces: it is
+# a URI, which hosts may check.
 _ICON = (
     "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%208%208'%3E%3Cpath%20fill='%2306c'"
     "%20d='M0%204q4-6%208%200q-4%206-8%200'/%3E%3Ccircle%20cx='4'%20cy='4'%20r='1.5'%20fill='%23fff'/%3E%3C/svg%3E"
