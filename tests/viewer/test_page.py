@@ -80,7 +80,7 @@ def test_the_score_slider_filters_and_counts(show: Show) -> None:
         assert shown.text("#score-value") == "50 %"
         assert shown.text("#title") == "2 of 3 objects"  # what has no score stays
         assert shown.frame.locator("#status").text_content() == "Shown: 2 of 3 objects: 1 dog, 1 sign"
-        assert shown.frame.get_by_role("button", name="cat, 0, shown").count() == 1
+        assert shown.frame.get_by_role("button", name="cat 0", pressed=True).count() == 1
 
 
 def test_the_slider_starts_at_the_lowest_score_and_moves_with_the_keys(show: Show) -> None:
@@ -93,17 +93,17 @@ def test_the_slider_starts_at_the_lowest_score_and_moves_with_the_keys(show: Sho
 
 def test_labels_are_switched_off_and_on(show: Show) -> None:
     with show(THREE) as shown:
-        shown.frame.get_by_role("button", name="dog, 1, shown").click()
+        shown.frame.get_by_role("button", name="dog 1", pressed=True).click()
         assert shown.text("#title") == "2 of 3 objects"
         shown.page.mouse.click(*shown.point(280, 280))
         assert selected(shown) == [], "what is hidden cannot be chosen"
-        shown.frame.get_by_role("button", name="dog, 1, hidden").click()
+        shown.frame.get_by_role("button", name="dog 1", pressed=False).click()
         assert shown.text("#title") == "3 objects"
 
 
 def test_a_double_click_on_a_label_leaves_only_that_one(show: Show) -> None:
     with show(THREE) as shown:
-        shown.frame.get_by_role("button", name="cat, 1, shown").dblclick()
+        shown.frame.get_by_role("button", name="cat 1", pressed=True).dblclick()
         assert shown.text("#title") == "1 of 3 objects"
         assert "cat" in shown.text("#list li:visible")
 
@@ -195,7 +195,7 @@ def test_the_list_is_a_listbox_for_keys_and_screen_readers(show: Show) -> None:
         assert box.get_attribute("aria-activedescendant") == "object-1"
         box.press("End")
         assert shown.frame.get_by_role("option", selected=True).get_attribute("id") == "object-3"
-        assert shown.frame.get_by_role("option", name="2, cat, score 40 %").count() == 1
+        assert shown.frame.get_by_role("option", name="2 cat 40 %").count() == 1
 
 
 def test_tab_goes_from_the_tools_to_the_picture_to_the_list(show: Show) -> None:

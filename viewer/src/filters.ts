@@ -39,6 +39,7 @@ export function showFilters(store: Store): void {
       { "aria-pressed": "true", click: () => store.toggleLabel(label), dblclick: () => only(label), title: "Double-click: only this" },
       dot(colorOf(label)),
       make("span", { class: "name" }, plain(label, 40)),
+      " ",
       passing,
     );
     counts.set(label, passing);
@@ -59,11 +60,8 @@ export function showFilters(store: Store): void {
       if (found.score === undefined || found.score >= minScore) passing.set(found.label, (passing.get(found.label) ?? 0) + 1);
     }
     for (const [label, place] of counts) {
-      const number = passing.get(label) ?? 0;
-      place.textContent = String(number);
-      const shown = !hidden.has(label);
-      chips.get(label)!.setAttribute("aria-pressed", String(shown));
-      chips.get(label)!.setAttribute("aria-label", `${plain(label, 40)}, ${number}, ${shown ? "shown" : "hidden"}`);
+      place.textContent = String(passing.get(label) ?? 0);
+      chips.get(label)!.setAttribute("aria-pressed", String(!hidden.has(label)));
     }
     sayCounts(store, reply);
   }

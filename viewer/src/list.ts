@@ -4,7 +4,7 @@ import { colorOf } from "./colors";
 import { dot, element, make } from "./dom";
 import type { Stage } from "./stage";
 import type { Store } from "./store";
-import { describe, percent, plain } from "./text";
+import { percent, plain } from "./text";
 import type { Found, Reply } from "./types";
 import { bar, spanOf } from "./video";
 
@@ -59,12 +59,12 @@ export function showList(store: Store, stage: Stage): void {
         id: `object-${found.id}`,
         role: "option",
         "aria-selected": "false",
-        "aria-label": [describe(found), spanOf(found)].filter(Boolean).join(", "),
         pointerenter: () => store.set({ hovered: found.id }),
         click: () => store.set({ selected: found.id }),
         dblclick: () => stage.showSelected(),
       },
       make("span", { class: "number" }, String(found.id)),
+      " ",
       dot(colorOf(found.label)),
       make(
         "span",
@@ -72,7 +72,9 @@ export function showList(store: Store, stage: Stage): void {
         plain(found.label, 60),
         said ? make("span", { class: "said" }, ` ${plain(said, 80)}`) : undefined,
       ),
+      " ",
       reply.video && bar(found, reply.video.duration),
+      found.span && make("span", { class: "sr" }, `${spanOf(found)} `),
       make("span", { class: "score" }, found.score === undefined ? "" : percent(found.score)),
     );
   }

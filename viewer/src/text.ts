@@ -19,7 +19,7 @@ export function count(number: number, video = false): string {
   return number === 1 ? `1 ${thing}` : `${number} ${thing}s`;
 }
 
-/** Say an object in a line, for list, tooltip and screen reader. */
+/** Say an object in a line, for the tooltip. */
 export function describe(found: Found): string {
   const score = found.score === undefined ? "" : `, score ${percent(found.score)}`;
   const words = found.text ?? found.caption;
