@@ -37,7 +37,6 @@ def measure(wheel: str) -> None:
             caches = [_environment(Path(place) / name, compiled) for name in ("serve", "detect")]
             how = "compiled" if compiled == "1" else "as it comes"
             _row(f"nothing | {how}", [*start, *serve], caches, 1)
-            _row(f"the packages | {how}", [*start, "--isolated", *serve], caches, _RUNS)
             _row(f"an environment | {how}", [*start, *serve], caches, _RUNS)
             install = [str(Path(uvx).with_name("uv")), "tool", "install", "--python", sys.executable, wheel]
             subprocess.run(install, env=caches[0], check=True, capture_output=True)

@@ -53,6 +53,9 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
     key = _key(options, machine) if wants_key else None
     for host in hosts:
         _install(host, machine, start, key, options)
+    if missing := launching.lacks(start, extras):
+        package = f"dinox-mcp[{','.join(missing)}]"
+        _say([f"missing: {', '.join(missing)}; install it where the server is: pip install '{package}'"])
 
 
 def _hosts(options: argparse.Namespace, machine: Machine) -> list[Host]:

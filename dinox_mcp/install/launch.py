@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from itertools import pairwise
 from typing import Literal
 
 from dinox_mcp.errors import SettingsError
@@ -12,6 +14,8 @@ from dinox_mcp.install.machine import Machine
 Launcher = Literal["auto", "uvx", "python"]
 PACKAGE = "dinox-mcp"
 _OURS = re.compile(r"(?:.*[\\/])?dinox[-_]mcp(?:\.exe)?(?:\[[\w,-]*\])?(?:[=<>~!@].*)?")
+_PROOF = {"local": "torch", "video": "av"}
+_TOOLS = {("uv", "tools"), ("pipx", "venvs")}
 _WHEEL = re.compile(r"(?:.*[\\/])?dinox_mcp-[^\\/]*\.(?:whl|tar\.gz)")
 
 
@@ -26,17 +30,18 @@ def choose(
 ) -> Launch:
     """Choose what starts the server.
 
-    `auto` takes uvx where it is found, unless this package was installed from elsewhere than an index, as when it is
-    developed. `source` is what uvx takes it from instead: a version, a wheel, a folder. Paths are absolute, because
-    hosts that are started from a desktop do not know the shell's PATH; unless the file is `shared` with others.
+    `auto` takes uvx where it is found, unless this program was installed to stay (by `uv tool install` or pipx: it
+    starts faster) or from elsewhere than an index (as when it is developed). `source` is what uvx takes it from: a
+    version, a wheel, a folder. Paths are absolute, because hosts that are started from a desktop do not know the
+    shell's PATH; unless the file is `shared` with others.
 
     Raises:
         SettingsError: uvx is asked for and not found.
     """
     uvx = machine.which("uvx")
-    if launcher == "uvx" and uvx is None:
-        raise SettingsError("uvx is not found; install uv (it brings uvx), or use --launcher python")
-    if uvx is not None and (launcher == "uvx" or source or (launcher == "auto" and not _from_elsewhere(machine))):
+    if uvx is None and (launcher == "uvx" or source):
+        raise SettingsError("uvx is not found; install uv (it brings uvx), or leave --from and --launcher uvx out")
+    if uvx is not None and (launcher == "uvx" or source or (launcher == "auto" and not _stays(machine))):
         named = _with_extras(source or PACKAGE, extras)
         args = (PACKAGE,) if named == PACKAGE else ("--from", named, PACKAGE)
         return Launch("uvx" if shared else uvx, args, env)
@@ -44,6 +49,13 @@ def choose(
     if program.exists():
         return Launch(str(program), (), env)
     return Launch(str(machine.python), ("-m", "dinox_mcp"), env)
+
+
+def lacks(launch: Launch, extras: Sequence[str]) -> list[str]:
+    """List the extras that are asked for and that what starts the server does not have; uvx brings them."""
+    if launch.args[-1:] == (PACKAGE,):
+        return []
+    return [name for name in extras if find_spec(_PROOF[name]) is None]
 
 
 def is_ours(entry: object) -> bool:
@@ -68,10 +80,13 @@ def _with_extras(source: str, extras: Sequence[str]) -> str:
     return f"{source[:at]}[{','.join(extras)}]{source[at:]}"
 
 
-def _from_elsewhere(machine: Machine) -> bool:
-    """Tell whether uvx would start another version than this one. What uvx itself has made is no place to stay."""
-    if any(part.startswith("archive-v") for part in machine.python.parts):
+def _stays(machine: Machine) -> bool:
+    """Tell whether this program is the one to start; what uvx itself has made is no place to stay."""
+    parts = machine.python.parts
+    if any(part.startswith("archive-v") for part in parts):
         return False
+    if any(pair in _TOOLS for pair in pairwise(parts)):
+        return True
     try:
         return distribution(PACKAGE).read_text("direct_url.json") is not None
     except PackageNotFoundError:

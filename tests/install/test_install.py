@@ -93,6 +93,12 @@ def test_the_local_backend_brings_its_extra(home: Path, install: Install) -> Non
     assert entry["args"] == ["--from", "dinox-mcp[video,local]", "dinox-mcp"]
 
 
+def test_an_extra_that_is_not_here_is_said(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda _: None)
+    printed = install("cursor", "--backend", "local", "--launcher", "python")
+    assert printed.splitlines()[-1].endswith("pip install 'dinox-mcp[local]'")
+
+
 def test_a_dry_run_shows_the_difference_and_no_secret(home: Path, install: Install) -> None:
     text = '{\n  "mcpServers": {\n    "github": {"env": {"GITHUB_TOKEN": "ghp-hidden"}, "x": "seen"}\n  }\n}\n'
     path = write(home / ".cursor/mcp.json", text)
@@ -240,6 +246,15 @@ def test_the_key_is_asked_for_without_being_shown(
     assert SECRET not in printed
     install("windsurf", "--no-key")
     assert "env" not in load(home / ".codeium/windsurf/mcp_config.json")["mcpServers"]["dinox"]
+
+
+def test_the_end_of_input_is_no_key(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr("getpass.getpass", end)
+    assert "key: none" in install("cursor")
 
 
 def test_a_key_that_is_none_is_refused_unseen(install: Install) -> None:

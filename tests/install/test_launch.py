@@ -1,12 +1,13 @@
 """What a host is told to start."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install.hosts import Launch
-from dinox_mcp.install.launch import choose, is_ours
+from dinox_mcp.install.launch import choose, is_ours, lacks
 from tests.install.conftest import UVX, machine
 
 
@@ -49,21 +50,47 @@ def test_without_that_program_this_python(home: Path) -> None:
     assert choose(there, {}, launcher="python") == Launch(str(there.python), ("-m", "dinox_mcp"), {})
 
 
-def test_a_version_that_is_developed_is_started_itself(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Editable:
-        def read_text(self, name: str) -> str:
-            return name
+class Distribution:
+    """An installed package that may have come from elsewhere than an index."""
 
-    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Editable())
-    there = machine(home)
-    own = type(there)(there.platform, home, {}, home, there.which, home / "venv" / "bin" / "python")
-    assert choose(own, {}).command == str(own.python)
-    assert choose(own, {}, launcher="uvx").command == UVX
+    def __init__(self, origin: str | None) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        return self._origin if name == "direct_url.json" else None
+
+
+@pytest.mark.parametrize(
+    ("python", "origin", "uvx"),
+    [
+        ("venv/bin/python", None, True),
+        ("venv/bin/python", "{}", False),  # a version that is developed
+        (".local/share/uv/tools/dinox-mcp/bin/python", None, False),
+        (".local/share/pipx/venvs/dinox-mcp/bin/python", None, False),
+        (".cache/uv/archive-v0/x/bin/python", "{}", True),  # uvx --from WHEEL
+    ],
+)
+def test_a_program_that_stays_is_started_itself(
+    python: str, origin: str | None, uvx: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(origin))
+    here = replace(machine(home), python=home / python)
+    assert choose(here, {}).command == (UVX if uvx else str(home / python))
+    assert choose(here, {}, launcher="uvx").command == UVX
 
 
 def test_uvx_is_not_made_up(home: Path) -> None:
     with pytest.raises(SettingsError, match="uvx is not found; install uv"):
         choose(machine(home, programs={}), {}, launcher="uvx")
+    with pytest.raises(SettingsError, match="leave --from"):
+        choose(machine(home, programs={}), {}, source="dinox-mcp==1.2")
+
+
+def test_extras_that_this_python_lacks_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda name: None if name == "torch" else name)
+    own = choose(machine(home), {}, launcher="python")
+    assert lacks(own, ["local", "video"]) == ["local"]
+    assert lacks(choose(machine(home), {}, extras=["local"]), ["local"]) == []
 
 
 @pytest.mark.parametrize(
