@@ -50,6 +50,7 @@ class Asker:
         self._backends = backends
         self._answers: TTLCache[Hashable, Kept] = TTLCache(ANSWERS_BYTES, settings.cache_ttl_s, getsizeof=_size)
         self._cutting = anyio.CapacityLimiter(1)
+        self._tiling = anyio.CapacityLimiter(_AT_A_TIME)  # the tiles of a large picture take half a gigabyte
 
     async def ask(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Answer:
         """Find what a request asks for; outputs that take a second look are not in it: see `tell_more`.
@@ -145,14 +146,23 @@ class Asker:
             )
         seen = tuple(_elsewhere(one, image) for one in request.examples)
         for_tile = request.model_copy(update={"tiles": 1, "examples": seen})
-        refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
+        try:
+            refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"with tiles, which are other pictures than the examples are in, {error}") from None
         return calls, for_tile
 
     async def _in_tiles(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Ask about the picture as a whole, unless memory knows, and about each of its tiles, a few at a time."""
-        backend = self._backends.get(name)
-        calls, for_tile = self._check_tiles(backend, image, request)
+        calls, for_tile = self._check_tiles(self._backends.get(name), image, request)
         await call.progress(0.0, f"cutting the picture; {calls} calls to the backend")
+        async with self._tiling:
+            return await self._of_tiles(name, image, request, for_tile, call, calls)
+
+    async def _of_tiles(
+        self, name: str, image: Picture, request: DetectionRequest, for_tile: DetectionRequest, call: Call, calls: int
+    ) -> Detections:
+        backend = self._backends.get(name)
         tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
         done = 0
 

@@ -9,6 +9,8 @@ from dinox_mcp.errors import DinoxError, UnsupportedError
 from dinox_mcp.schema import DetectionRequest, Need, Output
 from dinox_mcp.settings import Settings
 
+_NOBODY = "no installed backend can"
+
 
 def check(
     request: DetectionRequest, backend: Backend, backends: Backends, settings: Settings, needs: frozenset[Need]
@@ -43,6 +45,8 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
     able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
     if missing := sorted(include - able):
         remedy = _remedy(lambda other: include <= other.describes, backend, backends, settings)
+        if remedy == _NOBODY:
+            remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends, settings)}"
         raise UnsupportedError(
             f"the backend {backend.name} cannot tell {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
             f"for {' and '.join(sorted(able)) or 'a detection instead'}"
@@ -55,7 +59,7 @@ def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Ba
         return f"ask with model {' or '.join(map(repr, models[:3]))}"
     if others := sorted(_others(able, backend, backends)):
         return f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings))
-    return "no installed backend can"
+    return _NOBODY
 
 
 def _others(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> Iterator[str]:

@@ -79,7 +79,8 @@ def cut(picture: Picture, tiles: int) -> list[Tile]:
     for frame in frames(picture.width, picture.height, tiles):
         buffer = io.BytesIO()
         image.crop(frame).save(buffer, "BMP")  # at once and without loss: the backend may compress it again
-        cuts.append(Tile(Picture.from_bytes(buffer.getvalue(), picture.source), frame))
+        pixels = picture.width * picture.height
+        cuts.append(Tile(Picture.from_bytes(buffer.getvalue(), picture.source, max_pixels=pixels), frame))
     return cuts
 
 

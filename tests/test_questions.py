@@ -227,6 +227,11 @@ async def test_outputs_that_a_backend_cannot_tell_of_boxes_are_refused() -> None
         await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["pose"])
 
 
+async def test_hands_come_with_what_is_detected() -> None:
+    with pytest.raises(UnsupportedError, match=r"cannot tell hands of given boxes; detecting, the backend dinox can"):
+        await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["hands"])
+
+
 async def test_a_backend_that_loses_objects_is_caught() -> None:
     class Forgetful(TellingBackend):
         async def describe(
@@ -264,6 +269,13 @@ async def test_too_many_tiles_are_refused_before_they_cost() -> None:
     backend = FakeBackend()
     with pytest.raises(InputError, match=r"tiles is 8, which takes 65 calls.*DINOX_MCP_MAX_CALLS"):
         await detector_with(backend).detect(picture(), "bolt", tiles=8)
+    assert not backend.asked
+
+
+async def test_tiles_that_a_backend_can_not_compare_with_the_example_are_refused_before_they_cost() -> None:
+    backend = FakeBackend(able=able("examples"))
+    with pytest.raises(UnsupportedError, match=r"with tiles, .* cannot do examples in other pictures"):
+        await detector_with(backend).detect_by_example(picture(), [Pointer(bbox=BOX)], tiles=2)
     assert not backend.asked
 
 

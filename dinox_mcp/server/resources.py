@@ -10,7 +10,8 @@ from mcp.types import Annotations
 from dinox_mcp import links, views
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.saved import SavedPrompt
+from dinox_mcp.errors import DinoxError
+from dinox_mcp.saved import SavedPrompt, SavedPrompts
 from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
 from dinox_mcp.videos import Part
 
@@ -54,8 +55,7 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
     async def saved_prompts() -> str:
         """List the prompts that save_prompt has saved, with the model that each works with."""
         with resource_errors():
-            saved = [detector.saved.get(name) for name in detector.saved.list()]
-            return json.dumps([_about(prompt) for prompt in saved], ensure_ascii=False)
+            return json.dumps([_listed(detector.saved, name) for name in detector.saved.list()], ensure_ascii=False)
 
 
 def register_videos(mcp: MCPServer, detector: Detector) -> None:
@@ -122,6 +122,14 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.mask_file, stored, number))
+
+
+def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:
+    """Say what there is to know of a prompt, be it that its file is damaged: the others are listed all the same."""
+    try:
+        return _about(saved.get(name))
+    except DinoxError as error:
+        return {"name": name, "error": str(error)}
 
 
 def _about(prompt: SavedPrompt) -> dict[str, Any]:

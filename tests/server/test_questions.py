@@ -175,6 +175,15 @@ async def test_a_prompt_is_saved_listed_used_and_deleted(
     assert gone.is_error
 
 
+async def test_a_damaged_prompt_does_not_hide_the_others(connect: Connect, photo: str, tmp_path: Path) -> None:
+    async with connect(prompts_folder=tmp_path / "prompts") as client:
+        for name in ("bolt", "nut"):
+            await client.call_tool("save_prompt", {"name": name, "image": photo, "examples": [{"bbox": BOX}]})
+        next((tmp_path / "prompts").rglob("bolt.json")).write_text("{")
+        listed = json.loads((await client.read_resource("dinox://prompts")).contents[0].text)  # type: ignore[union-attr]
+    assert [(one["name"], "damaged" in one.get("error", "")) for one in listed] == [("bolt", True), ("nut", False)]
+
+
 async def test_tiles_are_told(connect: Connect, backend: FakeBackend, photo: str) -> None:
     reply = await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "tiles": 2})
     assert data_of(reply)["tiles"] == 2
