@@ -1,4 +1,4 @@
-"""The official conformance suite: the released one, and the scenarios of the next that ask for no test server's tools."""
+"""The official conformance suite: the released one, and what needs no test server of the next one."""
 
 import subprocess
 from pathlib import Path
