@@ -5,6 +5,7 @@ import contextlib
 import getpass
 import re
 import sys
+from collections.abc import Callable, Sequence
 
 from dinox_mcp import streams
 from dinox_mcp.errors import DinoxError, SettingsError
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
 
     Raises:
         SettingsError: an option is wrong.
-        DinoxError: a host could not be set up; those after it are not tried.
+        DinoxError: some host could not be set up; the others are.
     """
     machine = machine or Machine.here()
     if options.list:
@@ -36,8 +37,7 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
         raise SettingsError(f"--name: {options.name!r:.80} is no name for a server; use letters, digits, _ and -")
     hosts = _hosts(options, machine)
     if options.uninstall:
-        for host in hosts:
-            _uninstall(host, machine, options)
+        _each(hosts, lambda host: _uninstall(host, machine, options))
         return
     env = _environment(options)
     extras = tuple(dict.fromkeys([*options.extras, *(["local"] if options.backend == "local" else [])]))
@@ -51,11 +51,24 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
     )
     wants_key = not options.project and not all(host.asks for host in hosts)
     key = _key(options, machine) if wants_key else None
-    for host in hosts:
-        _install(host, machine, start, key, options)
+    _each(hosts, lambda host: _install(host, machine, start, key, options))
     if missing := launching.lacks(start, extras):
         package = f"dinox-mcp[{','.join(missing)}]"
         _say([f"missing: {', '.join(missing)}; install it where the server is: pip install '{package}'"])
+
+
+def _each(hosts: Sequence[Host], act: Callable[[Host], None]) -> None:
+    """Do something for each host; one that fails does not keep the others from it."""
+    failures = []
+    for host in hosts:
+        try:
+            act(host)
+        except DinoxError as error:
+            if len(hosts) == 1:
+                raise
+            failures.append(f"{host.title}: {error}")
+    if failures:
+        raise DinoxError("; ".join(failures))
 
 
 def _hosts(options: argparse.Namespace, machine: Machine) -> list[Host]:

@@ -287,6 +287,13 @@ def test_all_hosts_that_are_here(home: Path, install: Install) -> None:
     assert [line.partition(":")[0] for line in printed.splitlines() if "is set up" in line] == ["Cursor", "Codex"]
 
 
+def test_a_broken_host_does_not_keep_the_others_from_it(home: Path, install: Install) -> None:
+    write(home / ".cursor/mcp.json", "{")
+    with pytest.raises(DinoxError, match=r"^Cursor: .*mcp.json, line 1, column 2"):
+        install("cursor", "windsurf")
+    assert "dinox" in load(home / ".codeium/windsurf/mcp_config.json")["mcpServers"]
+
+
 def test_all_hosts_where_there_are_none(install: Install) -> None:
     with pytest.raises(DinoxError, match="no host is found here"):
         install("all", programs={})
