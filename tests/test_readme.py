@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -34,17 +33,6 @@ def test_a_host_configuration_starts_this_server(path: Path) -> None:
 def test_the_codex_configuration_starts_this_server() -> None:
     server = tomllib.loads((HOSTS / "codex.toml").read_text())["mcp_servers"]["dinox"]
     assert (server["command"], server["args"]) == ("uvx", ["dinox-mcp"])
-
-
-def test_every_local_link_of_the_documents_leads_somewhere() -> None:
-    documents = [README, *ROOT.glob("docs/*.md"), HOSTS / "README.md", ROOT / "benchmarks" / "README.md"]
-    broken = [
-        f"{document.name}: {target}"
-        for document in documents
-        for target in re.findall(r"\]\(([^)#]+)", document.read_text())
-        if "://" not in target and not (document.parent / target).exists()
-    ]
-    assert broken == []
 
 
 def run(example: str, *arguments: str, **variables: str) -> str:

@@ -25,7 +25,7 @@ async def warehouse(session: Session) -> str:
     """Read everything in a picture."""
     await session.call("detect_prompt_free", image="warehouse.png")
     await session.call("visualize", result=session.result_id)
-    return f"{_counts(session)}: what the signs say, and what the codes hold."
+    return f"{_counts(session)}. What the signs say and what the codes hold is in the answer."
 
 
 async def coins(session: Session) -> str:
@@ -75,8 +75,8 @@ async def screen(session: Session) -> str:
     button = next(found for found in session.result["objects"] if found["text"] == "Save changes")
     bin_icon = [{"bbox": [864, 148, 894, 179], "label": "delete"}]
     await session.call("detect_by_example", image="screen.png", examples=bin_icon)
-    found = [{key: one[key] for key in ("label", "bbox")} for one in session.result["objects"]]
-    found.append({"label": "Save changes", "bbox": button["bbox"]})
+    found = [_drawn("delete", one["bbox"]) for one in session.result["objects"]]
+    found.append(_drawn("Save changes", button["bbox"]))
     await session.call("visualize", image="screen.png", objects=found)
     middle = [round((button["bbox"][edge] + button["bbox"][edge + 2]) / 2) for edge in (0, 1)]
     bins = session.result["counts"]["delete"]
@@ -142,8 +142,13 @@ CASES = (
 )
 
 
+def _drawn(label: str, bbox: list[float]) -> dict[str, object]:
+    return {"label": label, "bbox": [round(edge) for edge in bbox]}
+
+
 def _counts(session: Session) -> str:
-    return ", ".join(f"{number} {label}" for label, number in session.result["counts"].items())
+    counts = session.result["counts"]
+    return f"{sum(counts.values())} objects: {', '.join(f'{number} {label}' for label, number in counts.items())}"
 
 
 def _beside(left: bytes, right: bytes) -> bytes:

@@ -89,7 +89,7 @@ def _section(one: Played) -> str:
     return (
         f"## {case.title}\n\n> {case.question}\n\n{_code(one.calls)}\n"
         f"![{case.alt}](gallery/{case.name}.jpg)\n\n{one.said}\n\n"
-        f"*{case.about}*\n\n<details><summary>The last answer that the model reads</summary>\n\n"
+        f"*{case.about}*\n\n<details markdown><summary>The last answer that the model reads</summary>\n\n"
         f"```text\n{one.answer}\n```\n\n</details>\n"
     )
 

@@ -16,6 +16,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 
+_LINE = 84
 _RESULT_ID = re.compile(r"\b(?=[a-z]*\d)[a-z0-9]{16}\b")
 
 
@@ -36,7 +37,7 @@ class Session:
         Raises:
             RuntimeError: it answered with an error, which would be a fault of this gallery.
         """
-        self.calls.append(f"{tool}({', '.join(f'{name}={_written(value)}' for name, value in arguments.items())})")
+        self.calls.append(written(tool, arguments))
         reply = await self.client.call_tool(tool, self._located(arguments))
         text = "\n".join(block.text for block in reply.content if isinstance(block, TextContent))
         if reply.is_error:
@@ -77,5 +78,21 @@ def timeless(text: str) -> str:
     return _RESULT_ID.sub("…", text)
 
 
-def _written(value: object) -> str:
+def written(tool: str, arguments: dict[str, object]) -> str:
+    """Write a call as a page shows it: in one line, or where that is too long, in several."""
+    parts = [f"{name}={_json(value)}" for name, value in arguments.items()]
+    line = f"{tool}({', '.join(parts)})"
+    if len(line) <= _LINE:
+        return line
+    parts = [f"{name}={_in_lines(value)}" for name, value in arguments.items()]
+    return f"{tool}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _in_lines(value: object) -> str:
+    if not isinstance(value, list) or len(_json(value)) < _LINE:
+        return _json(value)
+    return "[\n" + "".join(f"        {_json(part)},\n" for part in value) + "    ]"
+
+
+def _json(value: object) -> str:
     return timeless(json.dumps(value, ensure_ascii=False))

@@ -1,5 +1,6 @@
 """What the gallery shows is what the server finds today."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from examples.gallery import __main__ as gallery
 from examples.gallery.cases import CASES, Case
 from examples.gallery.pages import UNPLAYED, Unplayed
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 pytestmark = pytest.mark.anyio
 
 PAGES = [gallery.ROOT / "docs" / "gallery.md", gallery.ROOT / "README.md"]
@@ -21,13 +23,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pictures
 
 
+def section(page: Path, title: str) -> str:
+    return page.read_text().partition(f"# {title}\n")[2].partition("\n#")[0]
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in _NUMBER.findall(text)]
+
+
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 async def test_a_case_is_answered_as_the_pages_say(case: Case, folder: Path) -> None:
     (played,) = await gallery.play((case,), folder)
     for page in PAGES:
-        text = page.read_text()
-        assert all(call in text for call in played.calls), "run python -m examples.gallery"
-        assert played.said in text
+        shown = section(page, case.title)
+        calls = shown.partition("```text\n")[2].partition("\n```")[0]
+        said = next(line for line in shown.splitlines() if _NUMBER.sub("", line) == _NUMBER.sub("", played.said))
+        assert _NUMBER.sub("", calls) == _NUMBER.sub("", "\n".join(played.calls)), "run python -m examples.gallery"
+        assert numbers(calls + said) == pytest.approx(numbers("\n".join(played.calls) + played.said), abs=2)
 
 
 def test_a_picture_of_each_case_is_there_and_small() -> None:
