@@ -9,6 +9,7 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Call, Capabilities
 from dinox_mcp.backends.local import abilities, extra
 from dinox_mcp.backends.local.caches import ImageStates
+from dinox_mcp.backends.local.desk import closed
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.model import Model
 from dinox_mcp.backends.local.room import Room
@@ -39,6 +40,7 @@ class Hosts:
         self._hosts: dict[Hashable, tuple[Host, Model]] = {}
         self._named: dict[str | None, Host] = {}
         self._known: dict[Host, Known] = {}
+        self._closed = False
 
     async def get(self, name: str | None) -> Host:
         """Give the host of a model.
@@ -46,6 +48,7 @@ class Hosts:
         Raises:
             UnsupportedError: the extra is not installed.
             SettingsError: there is no such model or device.
+            BackendError: all was closed.
         """
         extra.require()
         if name not in self._named:
@@ -57,6 +60,8 @@ class Hosts:
                 return model.identify(), {other.identify(): host for host, other in others}
 
             identity, known = await anyio.to_thread.run_sync(identify, abandon_on_cancel=True)  # may import torch
+            if self._closed:
+                raise closed()
             host = known.get(identity) or self._hosts.setdefault(identity, (self._host(model), model))[0]
             self._named[name] = host
         return self._named[name]
@@ -82,6 +87,7 @@ class Hosts:
 
     async def aclose(self) -> None:
         """Stop what runs, and unload all models."""
+        self._closed = True
         async with anyio.create_task_group() as group:
             for host, _ in self._hosts.values():
                 group.start_soon(host.aclose)

@@ -14,9 +14,9 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.families.base import Found
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import DeadlineError, SettingsError, UnsupportedError
+from dinox_mcp.errors import BackendError, DeadlineError, SettingsError, UnsupportedError
 from dinox_mcp.masks import encode
-from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.schema import Detection, DetectionRequest
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakes import FakeAdapter, FakeModel, FakeState
@@ -78,6 +78,16 @@ async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Ben
     assert [message for _, message in heard] == ["part 2 of 3", "part 3 of 3"]
     assert len(bench.model.adapter.batches) == 1
     await backend.aclose()
+
+
+async def test_what_is_closed_loads_nothing_more(bench: Bench) -> None:
+    backend = bench.backend()
+    await backend.aclose()
+    with pytest.raises(BackendError, match="the local backend was closed"):
+        await backend.load("fast")
+    with pytest.raises(BackendError, match="the local backend was closed"):
+        await backend.describe(RED, [Detection(label="dog", bbox=(1, 1, 9, 9))], frozenset({"masks"}), PLAIN)
+    assert bench.model.loads == 0
 
 
 async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.caches import ImageStates
 from dinox_mcp.backends.local.describing.base import Describer
 from dinox_mcp.backends.local.describing.people import is_person
+from dinox_mcp.backends.local.desk import closed
 from dinox_mcp.backends.local.families.base import ImageState
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.model import Loaded, Model
@@ -85,6 +86,7 @@ class Describing:
         self._states = states
         self._models = models or (lambda name, role: Checkpoint(name, settings, role=role))
         self._hosts: dict[Role, Host[Describer]] = {}
+        self._closed = False
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
@@ -123,6 +125,7 @@ class Describing:
 
     async def aclose(self) -> None:
         """Stop what runs, and unload all models."""
+        self._closed = True
         async with anyio.create_task_group() as group:
             for host in self._hosts.values():
                 group.start_soon(host.aclose)
@@ -172,6 +175,8 @@ class Describing:
 
     def _host(self, role: Role) -> Host[Describer]:
         extra.require()
+        if self._closed:
+            raise closed()
         if role not in self._hosts:
             self._hosts[role] = Host(
                 self._models(chosen(self._settings)[role], role),
