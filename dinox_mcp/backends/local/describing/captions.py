@@ -15,6 +15,7 @@ import torch
 from dinox_mcp.backends.local.describing.base import Describer, watch
 from dinox_mcp.backends.local.families.base import Prepared
 from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.shared import nbytes, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Output
@@ -47,10 +48,7 @@ def adapt(
     dtype: torch.dtype = torch.float32,
 ) -> Describer:
     """Wrap a loaded model."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Florence2(model, tokenizer, Preprocessor.from_folder(folder), dtype)
+    return Florence2(model, tokenizer_in(folder), Preprocessor.from_folder(folder), dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class TokenState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return self.features.untyped_storage().nbytes()
+        return nbytes((self.features,))
 
 
 class Florence2:

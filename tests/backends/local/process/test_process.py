@@ -319,7 +319,7 @@ async def test_one_that_fails_at_once_is_not_started_again_and_again(
 
     monkeypatch.setattr(children, "_start", fail)
     monkeypatch.setattr(children, "Thread", Slow)
-    with pytest.raises(BackendError, match="does not start .no more processes"):
+    with pytest.raises(BackendError, match=r"does not start \(no more processes\)"):
         await start().detect(picture(), asking("dog"), Call())
     assert len(starts) == 1
 
