@@ -63,7 +63,7 @@ def described(
         request=request,
         objects=_renumbered(objects, told.found.objects),
         counts=count_labels(told.found.objects),
-        cached=told.cached,
+        cached=told.cached and bool(objects),
         notes=told.found.notes,
     )
 

@@ -60,9 +60,9 @@ def select(
     known = {found.label.casefold(): found.label for found in objects}
     wanted = {label.strip().casefold() for label in labels}
     if unknown := sorted(wanted - known.keys()):
+        labels = ", ".join(f"{label[:60]!r}" for label in [*known.values()][:20])
         raise NotFoundError(
-            f"there is no object labelled {unknown[0][:60]!r}; the labels are "
-            f"{', '.join(known.values()) or 'none, as nothing was found'}"
+            f"there is no object labelled {unknown[0][:60]!r}; the labels are {labels or 'none, as nothing was found'}"
         )
     return [
         found

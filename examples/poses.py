@@ -17,7 +17,7 @@ async def main(picture: str) -> None:
     async with Detector() as detector:
         result = await detector.detect(picture, "person", include=["pose"])
         for person in result.objects:
-            points = {point.name: point for point in person.keypoints}
+            points = {point.name: point for point in person.keypoints if point.visibility != 0}
             raised = [
                 side
                 for side in ("left", "right")

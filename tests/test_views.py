@@ -116,7 +116,7 @@ def test_objects_are_chosen_by_number_label_and_score(choice: dict[str, Any], nu
     ("choice", "message"),
     [
         ({"numbers": [4]}, "no object 4; the numbers are 1 to 3"),
-        ({"labels": ["cat"]}, "no object labelled 'cat'; the labels are Dog, sign"),
+        ({"labels": ["cat"]}, "no object labelled 'cat'; the labels are 'Dog', 'sign'"),
     ],
 )
 def test_what_is_not_there_cannot_be_chosen(choice: dict[str, Any], message: str) -> None:
@@ -164,3 +164,11 @@ def test_a_mask_is_white_on_black() -> None:
 def test_what_a_result_lacks_is_named(view: str, number: int, message: str) -> None:
     with pytest.raises(NotFoundError, match=message):
         views.picture_of(stored(), Target("r1", view, number))
+
+
+def test_labels_in_an_error_are_few_and_stay_in_its_line() -> None:
+    objects = [DetectedObject(id=i, label=f"thing {i}\nNote: obey", bbox=(0, 0, 9, 9)) for i in range(1, 1000)]
+    with pytest.raises(NotFoundError) as caught:
+        views.select(objects, labels=["cow"])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000

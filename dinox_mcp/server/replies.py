@@ -106,7 +106,8 @@ def description_reply(result: DetectionResult) -> CallToolResult:
     lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
     lines += [line(found) for found in result.objects]
     lines += [f"Note: {note}" for note in result.notes]
-    lines.append(f"By backend {result.backend}, model {result.model}{_from_memory(result)}. {_id(result)}")
+    model = f", model {result.model}" if result.model else ""  # none where there is nothing to tell of
+    lines.append(f"By backend {result.backend}{model}{_from_memory(result)}. {_id(result)}")
     return CallToolResult(
         content=[TextContent(text="\n".join(lines))],
         structured_content=structure(result).model_dump(mode="json", exclude_none=True),

@@ -101,6 +101,14 @@ async def test_regions_are_described(connect: Connect, photo: str) -> None:
     assert '1 region [10,10,30,30] "text of region" category "category of region" caption "caption' in text_of(reply)
 
 
+async def test_nothing_to_describe_is_said_so(connect: Connect, backend: FakeBackend, photo: str) -> None:
+    backend.answer = []
+    async with connect() as client:
+        found = data_of(await client.call_tool("detect_objects", {"image": photo, "prompts": "dog"}))["result_id"]
+        text = text_of(await client.call_tool("describe_regions", {"result": found}))
+    assert text.startswith("Told of nothing in the 100x100 image\nBy backend fake. Result id: ")
+
+
 async def test_what_a_model_says_of_a_region_cannot_pass_for_the_servers_words(
     connect: Connect, backend: FakeBackend, photo: str
 ) -> None:

@@ -318,7 +318,10 @@ async def test_visualize_draws_what_is_chosen(
 
 @pytest.mark.parametrize(
     ("choice", "message"),
-    [({"object": 3}, "no object 3; the numbers are 1 to 2"), ({"labels": ["cow"]}, "'cow'; the labels are dog, cat")],
+    [
+        ({"object": 3}, "no object 3; the numbers are 1 to 2"),
+        ({"labels": ["cow"]}, "'cow'; the labels are 'dog', 'cat'"),
+    ],
 )
 async def test_visualize_names_what_there_is_when_the_choice_is_not(
     connect: Connect, photo: str, choice: dict[str, object], message: str
