@@ -6,8 +6,9 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
+from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Mask, Need, Output
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Reports work done as a fraction from 0 to 1 and says in a few words what is going on."""
@@ -53,6 +54,15 @@ class Model:
     capabilities: Capabilities
     about: str = ""
     loaded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The masks of things over some frames, `masks[frame][thing]`: at the frame's size; None where it is not seen."""
+
+    model: str
+    masks: tuple[tuple[Mask | None, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 class Backend(Protocol):
@@ -130,6 +140,21 @@ class Embedder(Protocol):
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Make one embedding of all examples of a request, whose label they share.
+
+        Raises:
+            BackendError: with what was wrong and what to do, in one line.
+        """
+        ...
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A backend that can follow things from frame to frame of a video, with a mask in each."""
+
+    async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
+        """Give the masks of what is in the boxes of the first frame, in it and in those that come after, in order.
+
+        Frames are of one size, a few dozen at most; boxes are in their pixels and have an area.
 
         Raises:
             BackendError: with what was wrong and what to do, in one line.

@@ -9,11 +9,12 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Call, Capabilities, Progress, silent
+from dinox_mcp.backends.base import Call, Capabilities, Followed, Progress, silent
 from dinox_mcp.backends.base import Model as Offer
 from dinox_mcp.backends.local import abilities, merge, presets
 from dinox_mcp.backends.local import vocabulary as vocabularies
 from dinox_mcp.backends.local.describing.describing import DESCRIBES, Describing
+from dinox_mcp.backends.local.following.following import Following
 from dinox_mcp.backends.local.host import Host
 from dinox_mcp.backends.local.hosts import Hosts
 from dinox_mcp.backends.local.model import Model
@@ -22,6 +23,7 @@ from dinox_mcp.backends.local.questions.turn import Answer, Turn, rising
 from dinox_mcp.backends.local.source import Checkpoint
 from dinox_mcp.backends.local.vocabulary import Vocabulary
 from dinox_mcp.errors import DeadlineError
+from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
 from dinox_mcp.settings import Settings
@@ -47,6 +49,7 @@ class LocalBackend:
         self._labels = labels.Embeddings(cache)
         self._hosts = Hosts(settings, models or partial(Checkpoint, settings=settings), self._labels.forget)
         self._describing = Describing(settings, self._hosts.room, self._hosts.states)
+        self._following = Following(settings, self._hosts.room)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
         """Say what a model can be asked, by its name and by what is on this machine; see `abilities`.
@@ -112,6 +115,17 @@ class LocalBackend:
         """
         return await self._describing.describe(image, objects, include, call)
 
+    async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
+        """Follow what is in the boxes of a first frame through those after it; see `Following.follow`.
+
+        Raises:
+            UnsupportedError: the extra is not installed, or the model for masks has no memory.
+            BusyError, DeadlineError, BackendError: see each.
+            SettingsError: there is no such model or device.
+            ImageError: a frame is damaged.
+        """
+        return await self._following.follow(frames, boxes, call)
+
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Keep how the request's examples look to its model.
 
@@ -137,6 +151,7 @@ class LocalBackend:
         async with anyio.create_task_group() as group:
             group.start_soon(self._hosts.aclose)
             group.start_soon(self._describing.aclose)
+            group.start_soon(self._following.aclose)
 
     async def _answer(self, turn: Turn, request: DetectionRequest, everything: Vocabulary | None) -> Answer:
         """Put the question of its kind to the model."""

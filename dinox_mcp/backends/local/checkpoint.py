@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, overload
 
-from dinox_mcp.backends.local import describing, extra
+from dinox_mcp.backends.local import describing, extra, following
 from dinox_mcp.backends.local import device as devices
 from dinox_mcp.backends.local.families import family_of
 from dinox_mcp.backends.local.presets import Role, smaller
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.local.describing.base import Family as DescribingFamily
     from dinox_mcp.backends.local.device import Device
     from dinox_mcp.backends.local.families.base import Adapter, Family
+    from dinox_mcp.backends.local.following.base import Family as FollowingFamily
 
 _CONFIG = "config.json"
 _REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
@@ -47,11 +48,13 @@ def load(folder: Path, device: "Device") -> "Adapter": ...
 
 
 @overload
-def load(folder: Path, device: "Device", role: Role) -> Any: ...  # noqa: ANN401 - the adapter of that role
+def load(folder: Path, device: "Device", role: Role, *, follows: bool = False) -> Any: ...  # noqa: ANN401 - of that role
 
 
-def load(folder: Path, device: "Device", role: Role = "objects") -> Any:
+def load(folder: Path, device: "Device", role: Role = "objects", *, follows: bool = False) -> Any:
     """Load the model in a folder onto a device and wrap it with its family's adapter; takes seconds.
+
+    With `follows`, it is one that follows things from frame to frame, with its memory.
 
     Only safetensors are read and no code of the checkpoint runs. Every weight of the model comes from the
     checkpoint, or there is no model.
@@ -61,7 +64,7 @@ def load(folder: Path, device: "Device", role: Role = "objects") -> Any:
         BackendError: files are missing or broken, or memory ran out.
     """
     extra.require()
-    kind = family(folder, role)
+    kind = following.family_of(_model_type(folder)) if follows else family(folder, role)
     require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=reads_text(folder))
     weight_files(folder)
     with devices.memory_explained(device, smaller(role)), _loading:
@@ -87,7 +90,7 @@ def family(folder: Path, role: Role | None = "objects") -> "Family | DescribingF
         UnsupportedError: there is none for it, or it is for another role; None is any.
         BackendError: the folder has no readable configuration.
     """
-    model_type = str(_read(folder / _CONFIG).get("model_type"))
+    model_type = _model_type(folder)
     if role == "objects" or (role is None and model_type not in describing.FAMILIES):
         describing.refuse_as_detector(model_type)
         return family_of(model_type)
@@ -96,14 +99,14 @@ def family(folder: Path, role: Role | None = "objects") -> "Family | DescribingF
 
 def role_of(folder: Path) -> Role:
     """Tell what the model in a folder is for: what describes no boxes finds objects."""
-    purpose, _ = describing.FAMILIES.get(str(_read(folder / _CONFIG).get("model_type")), ("objects", ""))
+    purpose, _ = describing.FAMILIES.get(_model_type(folder), ("objects", ""))
     return purpose
 
 
 def reads_text(folder: Path) -> bool:
     """Tell whether the model in a folder needs a vocabulary; if in doubt it does."""
     try:
-        return str(_read(folder / _CONFIG).get("model_type")) not in describing.WITHOUT_TEXT
+        return _model_type(folder) not in describing.WITHOUT_TEXT
     except BackendError:
         return True
 
@@ -160,7 +163,7 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
 
 
-def _load_model(folder: Path, kind: "Family | DescribingFamily", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+def _load_model(folder: Path, kind: "Family | DescribingFamily | FollowingFamily", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
     import torch
     from transformers.utils import logging
 
@@ -247,6 +250,10 @@ def _faults_explained(folder: Path) -> Iterator[None]:
         # Anything at all: a broken file surfaces in whichever line of transformers first trips over it.
         line = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackendError(f"the model in {folder} does not load: {line}; {_REMEDY}") from error
+
+
+def _model_type(folder: Path) -> str:
+    return str(_read(folder / _CONFIG).get("model_type"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -28,7 +28,10 @@ _CACHE_FORMAT = b"1"
 
 
 class Checkpoint:
-    """A model by the name that a user gave it; None is the default of the device for its role."""
+    """A model by the name that a user gave it; None is the default of the device for its role.
+
+    With `follows`, it is loaded to follow things from frame to frame.
+    """
 
     def __init__(
         self,
@@ -36,9 +39,12 @@ class Checkpoint:
         settings: Settings,
         hub: "Callable[[], Hub] | None" = None,
         role: Role = "objects",
+        *,
+        follows: bool = False,
     ) -> None:
         self.key = name or ("default" if role == "objects" else f"for {role}")
         self._role = role
+        self._follows = follows
         self._name = name
         self._settings = settings
         self._hub = hub
@@ -116,7 +122,7 @@ class Checkpoint:
                 return precision.load_checked(partial(checkpoint.load, self._folder), wanted)
         usual = "bfloat16" if wanted.kind == "cuda" else "float32"
         notes = () if wanted.precision == usual else (f"computed in {wanted.precision}",)
-        return checkpoint.load(self._folder, wanted, self._role), wanted, notes
+        return checkpoint.load(self._folder, wanted, self._role, follows=self._follows), wanted, notes
 
     def trim(self) -> None:
         """Give freed memory back to the system and the GPU."""

@@ -100,10 +100,10 @@ class Sam2:
         prompts = (torch.tensor(boxes) * factors)[None].to(self._precision.device)
         with self._precision.running():
             outputs = self._model(image_embeddings=list(state.features), input_boxes=prompts, multimask_output=False)
-        return [_mask(logits, state.size) for logits in outputs.pred_masks[0, :, 0].float().cpu().numpy()]
+        return [to_mask(logits, state.size) for logits in outputs.pred_masks[0, :, 0].float().cpu().numpy()]
 
 
-def _mask(logits: Logits, size: tuple[int, int]) -> Mask:
+def to_mask(logits: Logits, size: tuple[int, int]) -> Mask:
     """Enlarge a mask (height, width) to a picture of `size` (width, height), where it is positive, and encode it."""
     check()
     left, top, bits = enlarge(logits, size)

@@ -7,11 +7,12 @@ from typing import Any, cast
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Call, Capabilities, Model, Progress, silent
+from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process import wire
 from dinox_mcp.backends.local.process.child import Child, Question
 from dinox_mcp.errors import BackendError
+from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
@@ -77,6 +78,14 @@ class ProcessBackend:
             BackendError: as there, and if the process ends in the middle.
         """
         return cast("Detections", await self._ask("describe", image, tuple(objects), include, call=call))
+
+    async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
+        """Follow things through frames of a video; see `LocalBackend.follow`.
+
+        Raises:
+            BackendError: as there, and if the process ends in the middle.
+        """
+        return cast("Followed", await self._ask("follow", tuple(frames), tuple(boxes), call=call))
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Make an embedding of examples; see `LocalBackend.embed`.

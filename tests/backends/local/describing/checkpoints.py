@@ -14,6 +14,7 @@ def sam2(kind: str) -> Callable[[Path], None]:
     """SAM 2 alone, or as it is published: inside the model for videos."""
 
     def write(folder: Path) -> None:
+        width = 128 if kind == "Sam2Video" else 32  # that of its memory's features, 64, must divide it
         backbone = hf.Sam2HieraDetConfig(
             hidden_size=16,
             image_size=[128, 128],
@@ -28,20 +29,21 @@ def sam2(kind: str) -> Callable[[Path], None]:
                 backbone_config=backbone,
                 backbone_channel_list=[128, 64, 32, 16],
                 backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
-                fpn_hidden_size=32,
+                fpn_hidden_size=width,
             ),
-            "prompt_encoder_config": {"hidden_size": 32, "image_size": 128, "patch_size": 16},
+            "prompt_encoder_config": {"hidden_size": width, "image_size": 128, "patch_size": 16},
             "mask_decoder_config": {
-                "hidden_size": 32,
+                "hidden_size": width,
                 "mlp_dim": 64,
                 "num_attention_heads": 4,
-                "iou_head_hidden_dim": 32,
+                "iou_head_hidden_dim": width,
             },
         }
         if kind == "Sam2Video":
-            parts |= {"image_size": 128, "memory_attention_hidden_size": 32, "memory_encoder_hidden_size": 32}
-            parts |= {"memory_attention_feed_forward_hidden_size": 64, "memory_encoder_output_channels": 16}
-            parts |= {"memory_attention_num_layers": 1, "memory_fuser_embed_dim": 32, "mask_downsampler_embed_dim": 32}
+            parts |= {"image_size": 128, "memory_attention_hidden_size": width, "memory_encoder_hidden_size": width}
+            parts |= {"memory_attention_feed_forward_hidden_size": 64, "memory_encoder_output_channels": 64}
+            parts |= {"memory_fuser_embed_dim": width, "mask_downsampler_embed_dim": width}
+            parts |= {"memory_attention_num_layers": 1, "memory_attention_downsample_rate": 1}
             parts |= {"memory_attention_rope_feat_sizes": [8, 8], "memory_fuser_intermediate_dim": 64}
         config = getattr(hf, f"{kind}Config")(**parts)
         shaken(getattr(hf, f"{kind}Model")(config)).save_pretrained(folder)
