@@ -26,7 +26,9 @@ class Options(Who, total=False):
     """How to ask: what is left out has the default of `DetectionRequest`, and `max_objects` is 100.
 
     `min_score` and `iou_threshold` are from 0 to 1, `include` names extra outputs, `model` one of the backend's, and
-    `tiles` above 1 looks at the picture in that many overlapping parts along its long side too, for small things.
+    `tiles` above 1 looks at the picture in that many overlapping parts along its long side too, for small things. The
+    local backend takes any folder and any repository of the hub for a `model`, and fetches it: a program that passes
+    strangers' words on lets only those through that `Backends.describe` lists, as the MCP server does.
     """
 
     min_score: float
