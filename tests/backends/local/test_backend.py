@@ -87,6 +87,8 @@ async def test_what_is_closed_loads_nothing_more(bench: Bench) -> None:
         await backend.load("fast")
     with pytest.raises(BackendError, match="the local backend was closed"):
         await backend.describe(RED, [Detection(label="dog", bbox=(1, 1, 9, 9))], frozenset({"masks"}), PLAIN)
+    with pytest.raises(BackendError, match="the local backend was closed"):
+        await backend.follow([RED], [(1, 1, 9, 9)], PLAIN)
     assert bench.model.loads == 0
 
 

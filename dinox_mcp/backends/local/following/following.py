@@ -10,6 +10,7 @@ import anyio
 from dinox_mcp.backends.base import Call, Followed, Progress
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.caches import ImageStates
+from dinox_mcp.backends.local.desk import closed
 from dinox_mcp.backends.local.families.base import ImageState
 from dinox_mcp.backends.local.following.base import Follower
 from dinox_mcp.backends.local.host import Host
@@ -48,6 +49,7 @@ class Following:
         self._room = room
         self._models = models or (lambda name: Checkpoint(name, settings, role="masks", follows=True))
         self._host: Host[Follower] | None = None
+        self._closed = False
 
     async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
         """Give the masks of what is in the boxes of the first frame, in each frame.
@@ -80,11 +82,14 @@ class Following:
 
     async def aclose(self) -> None:
         """Stop what runs, and unload the model."""
+        self._closed = True
         if self._host:
             await self._host.aclose()
 
     def _get(self) -> Host[Follower]:
         extra.require()
+        if self._closed:
+            raise closed()
         if self._host is None:
             self._host = Host(
                 self._models(chosen(self._settings)["masks"]),
