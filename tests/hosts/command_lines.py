@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.hosts.environments import NODE_MODULES, node, plain_environment, version
@@ -114,8 +115,31 @@ def _gemini(home: Path, model_url: str, target: Target) -> tuple[list[str], dict
     return [*command, "-m", "gemini-2.5-pro"], environment
 
 
+def _opencode(home: Path, model_url: str, target: Target) -> tuple[list[str], dict[str, str]]:
+    if "url" in target:
+        server = {"type": "remote", **target}
+    else:
+        server = {"type": "local", "command": [target["command"], *target["args"]], "environment": target["env"]}
+    model = {"name": "loopback", "tool_call": True, "modalities": {"input": ["text", "image"], "output": ["text"]}}
+    settings = {
+        "autoupdate": False,
+        "share": "disabled",
+        "provider": {
+            "anthropic": {
+                "options": {"baseURL": f"{model_url}/v1", "apiKey": "loopback"},
+                "models": {"loopback": model},
+            }
+        },
+        "mcp": {"dinox": {**server, "enabled": True, "timeout": 120_000}},
+    }
+    (home / "opencode.json").write_text(json.dumps(settings))
+    command = [str(NODE_MODULES / ".bin" / "opencode"), "run", "--model", "anthropic/loopback", QUESTION]
+    return command, {"OPENCODE_DISABLE_MODELS_FETCH": "1"}
+
+
 HOSTS = {
-    "Claude Code": Host("@anthropic-ai/claude-code", Anthropic, _claude_code),
+    "Claude Code": Host("@anthropic-ai/claude-code", partial(Anthropic, "mcp__dinox__"), _claude_code),
     "Codex CLI": Host("@openai/codex", Responses, _codex),
     "Gemini CLI": Host("@google/gemini-cli", Gemini, _gemini),
+    "opencode": Host("opencode-ai", partial(Anthropic, "dinox_"), _opencode),
 }

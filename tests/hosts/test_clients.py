@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.hosts.conftest import MISSING
+from tests.hosts.environments import ROOT
 from tests.hosts.model.conversation import Call, Seen
 from tests.hosts.report import Report
 
@@ -75,6 +76,10 @@ def test_a_video_arrives_as_text_and_picture(seen: dict[str, Seen]) -> None:
 def test_an_error_says_what_to_do(seen: dict[str, Seen], call: str, words: str) -> None:
     assert words in seen[call].text
     assert "Traceback" not in seen[call].text
+
+
+def test_the_docs_tell_of_this_version(client: str, report: Report) -> None:
+    assert f"| {client} | {report.version} |" in (ROOT / "docs" / "hosts.md").read_text()
 
 
 def size(seen: Seen) -> tuple[int, int]:

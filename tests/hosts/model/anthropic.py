@@ -1,28 +1,30 @@
-"""The Messages API, as Claude Code speaks it."""
+"""The Messages API, as Claude Code and opencode speak it."""
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tests.hosts.model.conversation import Call, Declaration, Json, Seen, server_sent
 
-_PREFIX = "mcp__dinox__"
 
-
+@dataclass(frozen=True)
 class Anthropic:
-    """The Messages API."""
+    """The Messages API, of a host that puts a prefix before the names of our tools."""
+
+    prefix: str
 
     def speaks(self, path: str) -> bool:
         return path.partition("?")[0] == "/v1/messages"
 
     def tools(self, body: Json) -> list[Declaration]:
-        ours = [tool for tool in body.get("tools", []) if tool["name"].startswith(_PREFIX)]
-        return [Declaration.of(tool["name"].removeprefix(_PREFIX), tool) for tool in ours]
+        ours = [tool for tool in body.get("tools", []) if tool["name"].startswith(self.prefix)]
+        return [Declaration.of(tool["name"].removeprefix(self.prefix), tool) for tool in ours]
 
     def answers(self, body: Json) -> list[Seen]:
         return [_seen(block) for block in _blocks(body) if block["type"] == "tool_result"]
 
     def call(self, call: Call, number: int) -> list[Json]:
-        block = {"type": "tool_use", "id": f"toolu_{number}", "name": _PREFIX + call.tool, "input": call.arguments}
+        block = {"type": "tool_use", "id": f"toolu_{number}", "name": self.prefix + call.tool, "input": call.arguments}
         return [_message([block], "tool_use")]
 
     def say(self, text: str) -> list[Json]:
