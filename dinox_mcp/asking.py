@@ -66,6 +66,7 @@ class Asker:
         question = (call.client, name, image.digest, direct)
 
         async def look() -> Detections:
+            self._check_calls(1, direct)
             if direct.tiles > 1:
                 return await self._in_tiles(name, image, direct, call)
             return _with_limits(await backend.detect(image, direct, call), able.labels, name, direct)
@@ -132,35 +133,46 @@ class Asker:
         return True
 
     def _check_tiles(self, backend: Backend, image: Picture, request: DetectionRequest) -> tuple[int, DetectionRequest]:
-        """Say how many calls the tiles take, and what each is asked.
+        """Say how many looks the tiles take, and what each is asked.
 
         Raises:
             InputError: more tiles than one call may have.
             UnsupportedError: the backend takes no examples from the picture that a tile is part of.
         """
-        calls = len(tiling.frames(image.width, image.height, request.tiles)) + 1
-        if calls > self._settings.max_calls:
-            raise InputError(
-                f"tiles is {request.tiles}, which takes {calls} calls to the backend, more than the "
-                f"{self._settings.max_calls} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
-            )
+        looks = len(tiling.frames(image.width, image.height, request.tiles)) + 1
+        self._check_calls(looks, request)
         seen = tuple(_elsewhere(one, image) for one in request.examples)
         for_tile = request.model_copy(update={"tiles": 1, "examples": seen})
         try:
             refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
         except UnsupportedError as error:
             raise UnsupportedError(f"with tiles, which are other pictures than the examples are in, {error}") from None
-        return calls, for_tile
+        return looks, for_tile
+
+    def _check_calls(self, looks: int, request: DetectionRequest) -> None:
+        """Refuse what could take more calls than one question may have.
+
+        Raises:
+            InputError: it could.
+        """
+        each, most = _calls_each(request), self._settings.max_calls
+        if looks * each > most:
+            tiles = f"tiles is {request.tiles}" if looks > 1 else ""
+            saved = f"examples has {each} prompts to be asked one by one" if each > 1 else ""
+            raise InputError(
+                f"{' and '.join(filter(None, (tiles, saved)))}, which takes {looks * each} calls to the backend, more "
+                f"than the {most} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
+            )
 
     async def _in_tiles(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Ask about the picture as a whole, unless memory knows, and about each of its tiles, a few at a time."""
-        calls, for_tile = self._check_tiles(self._backends.get(name), image, request)
-        await call.progress(0.0, f"cutting the picture; {calls} calls to the backend")
+        looks, for_tile = self._check_tiles(self._backends.get(name), image, request)
+        await call.progress(0.0, f"cutting the picture; {_cost(looks, request)} to the backend")
         async with self._tiling:
-            return await self._of_tiles(name, image, request, for_tile, call, calls)
+            return await self._of_tiles(name, image, request, for_tile, call, looks)
 
     async def _of_tiles(
-        self, name: str, image: Picture, request: DetectionRequest, for_tile: DetectionRequest, call: Call, calls: int
+        self, name: str, image: Picture, request: DetectionRequest, for_tile: DetectionRequest, call: Call, number: int
     ) -> Detections:
         backend = self._backends.get(name)
         tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
@@ -176,7 +188,7 @@ class Asker:
             nonlocal done
             found = await look()
             done += 1
-            await call.progress(done / calls, f"part {done} of {calls}")
+            await call.progress(done / number, f"part {done} of {number}")
             return found
 
         looks: list[Look] = [at_the_whole, *(partial(backend.detect, tile.picture, for_tile, inside) for tile in tiles)]
@@ -187,7 +199,7 @@ class Asker:
             partial(tiling.merge, whole.objects, pairs, size, request.iou_threshold), limiter=self._cutting
         )
         notes = dict.fromkeys(note for found in (whole, *parts) for note in found.notes)
-        looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {calls} calls"
+        looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {_cost(number, request)}"
         complete = all(found.complete for found in (whole, *parts))
         return whole.model_copy(update={"objects": tuple(objects), "notes": (looked, *notes), "complete": complete})
 
@@ -199,6 +211,17 @@ class Asker:
         if kept[1].complete and _size(kept) <= ANSWERS_BYTES:
             self._answers[question] = kept
         return Answer(kept[1], cached=False)
+
+
+def _calls_each(request: DetectionRequest) -> int:
+    """Say how many calls one look may take: T-Rex, for one, takes a saved prompt a call, and all boxes in another."""
+    saved = {(one.label, one.embedding) for one in request.examples if one.embedding}
+    return max(1, len(saved) + any(one.embedding is None for one in request.examples))
+
+
+def _cost(looks: int, request: DetectionRequest) -> str:
+    each = _calls_each(request)
+    return f"{looks} looks of up to {each} calls each" if each > 1 else f"{looks} calls"
 
 
 def _elsewhere(example: Example, image: Picture) -> Example:

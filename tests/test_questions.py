@@ -279,6 +279,32 @@ async def test_tiles_that_a_backend_can_not_compare_with_the_example_are_refused
     assert not backend.asked
 
 
+async def test_saved_prompts_that_may_be_asked_one_by_one_are_within_the_limit_of_calls(tmp_path: Path) -> None:
+    backend = TellingBackend()
+    settings = Settings.load(backend="fake", prompts_folder=tmp_path, max_calls=5)
+    detector = Detector(settings, backends=[backend])
+    for name in ("bolt", "nut"):
+        await detector.save_prompt(name, picture(), [Pointer(bbox=BOX)])
+    pointers = [Pointer(saved="bolt"), Pointer(saved="nut"), Pointer(bbox=BOX)]
+    result = await detector.detect_by_example(picture(200, 100), pointers[:1], tiles=2)
+    assert "3 calls" in result.notes[0]
+    asked = len(backend.asked)
+    with pytest.raises(InputError, match=r"tiles is 2 and examples has 3 prompts .* takes 9 calls .* the 5 allowed"):
+        await detector.detect_by_example(picture(200, 100), pointers, tiles=2)
+    many = [Pointer(saved="bolt", label=f"bolt {number}") for number in range(6)]
+    with pytest.raises(InputError, match=r"^examples has 6 prompts .* takes 6 calls"):
+        await detector.detect_by_example(picture(), many)
+    assert len(backend.asked) == asked
+
+
+async def test_looks_of_several_calls_say_so(tmp_path: Path) -> None:
+    detector = detector_with(TellingBackend(), tmp_path)
+    await detector.save_prompt("bolt", picture(), [Pointer(bbox=BOX)])
+    pointers = [Pointer(saved="bolt"), Pointer(bbox=BOX)]
+    result = await detector.detect_by_example(picture(200, 100), pointers, tiles=2)
+    assert result.notes[0].endswith("2 overlapping parts: 3 looks of up to 2 calls each")
+
+
 async def test_a_failure_in_a_tile_is_told_as_it_is() -> None:
     backend = FakeBackend(error=ServiceError("the service is down; wait"))
     with pytest.raises(ServiceError, match="is down"):
