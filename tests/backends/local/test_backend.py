@@ -80,6 +80,17 @@ async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Ben
     await backend.aclose()
 
 
+async def test_a_model_that_was_fetched_since_is_known_by_its_other_names(bench: Bench) -> None:
+    first = bench.model = FakeModel(source="owner/name at main")
+    backend = bench.backend()
+    await backend.load()
+    first.source = "the folder that it was fetched to"
+    second = bench.model = FakeModel(source=first.source)
+    await backend.load("fast")
+    assert (first.loads, second.loads) == (1, 0)
+    await backend.aclose()
+
+
 async def test_what_is_closed_loads_nothing_more(bench: Bench) -> None:
     backend = bench.backend()
     await backend.aclose()

@@ -64,8 +64,8 @@ class _Service:
 
     def _take(self, request: wire.Ask | wire.Cancel) -> None:
         if isinstance(request, wire.Ask):
-            task = self._tasks[request.number] = asyncio.create_task(self._answer(request))
-            task.add_done_callback(lambda _: self._tasks.pop(request.number))  # one that never begins is done, too
+            begun = self._tasks[request.number] = asyncio.create_task(self._answer(request))
+            begun.add_done_callback(lambda _: self._tasks.pop(request.number))  # one that never begins is done, too
         elif task := self._tasks.get(request.number):
             task.cancel()
 
