@@ -58,6 +58,11 @@ def open_video(source: str, settings: Settings) -> VideoFile:
     """
     if not source.strip():
         raise InputError(f"the video argument is empty; pass the path of a {READABLE} file")
+    if settings.transport != "stdio" and settings.allowed_folders is None:
+        raise ForbiddenError(
+            "videos are read from files only, and files are not readable over HTTP; whoever runs this server can allow "
+            "folders with DINOX_MCP_ALLOWED_FOLDERS"
+        )
     found = parse_source(source)
     if found.kind != "file":
         what = "a web address" if found.kind == "web" else "a data: URI"

@@ -19,7 +19,7 @@ LIMITS = Limits(max_s=600, max_frames=10_000)
 EVEN = [number / 25 for number in range(50)]
 
 
-def read(path: Path, limits: Limits = LIMITS, settings: Settings | None = None) -> tuple[Scan, list[Frame]]:
+def read(path: Path | str, limits: Limits = LIMITS, settings: Settings | None = None) -> tuple[Scan, list[Frame]]:
     with open_video(str(path), settings or Settings()) as video:
         found = scan(video, limits)
         reader = Reader(video, found)
@@ -246,8 +246,10 @@ def test_a_video_outside_the_allowed_folders_is_not_opened(film: Path, tmp_path:
     folder.mkdir()
     with pytest.raises(ForbiddenError, match="outside the folders"):
         read(film, settings=Settings(allowed_folders=(folder,)))
-    with pytest.raises(ForbiddenError, match="not readable over HTTP"):
-        read(film, settings=Settings(transport="http"))
+    for address in (film, "https://example.com/film.mp4"):
+        with pytest.raises(ForbiddenError, match=r"not readable over HTTP; .* DINOX_MCP_ALLOWED_FOLDERS") as caught:
+            read(address, settings=Settings(transport="http"))
+        assert "data: URI" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
