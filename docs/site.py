@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "mkdocs.yml"
+STYLE = ROOT / "docs" / "site.css"
 SOURCE = ROOT / "build" / "site-source"
 _PAGE = re.compile(r"^\s+- (?:[^:\n]+: )?(\S+\.md)$", re.MULTILINE)
 _LINK = re.compile(r"(\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
@@ -51,6 +52,7 @@ def stage(target: Path) -> None:
         for file in linked(page):
             if file.is_file() and file.suffix != ".md":
                 shutil.copyfile(file, _copy(file, target))
+    shutil.copyfile(STYLE, _copy(STYLE, target))
 
 
 def _copy(file: Path, target: Path) -> Path:
