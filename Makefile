@@ -32,6 +32,12 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What is written by programs from the source, except the gallery, which is slow: python -m examples.gallery.
+pages: .venv/dev
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m tests.readme
+	$(BIN)/python packaging/describe.py
+
 docs: .venv/docs
 	$(BIN)/python docs/site.py
 
