@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
-from dinox_mcp.backends.embedded import codes, create, pixels, text
+from dinox_mcp.backends.embedded import create, pixels, text
 from dinox_mcp.settings import Settings
 from tests.backends.embedded_scenes import (
     Gray,
@@ -61,6 +61,7 @@ def test_everything_in_the_sample_is_found_and_read(backend: Backend) -> None:
         "2 000000 047119",
     }
     assert found.model.startswith("PP-OCRv6 small + OpenCV 5")
+    assert "ZXing-C++ 3" in found.model
     assert found.notes == ()
 
 
@@ -173,10 +174,6 @@ def test_a_damaged_code_is_found_without_text(backend: Backend) -> None:
     assert found.notes[0].startswith("codes found but not read: 1")
 
 
-def test_content_that_is_not_utf_8_is_latin_1() -> None:
-    assert codes._decode("Straße".encode("latin-1")) == "Straße"
-
-
 # Barcodes
 
 
@@ -200,15 +197,11 @@ def test_a_barcode(backend: Backend, modules: str, digits: str, module: int, tur
 
 
 def test_bars_of_another_kind_are_found_and_never_misread(backend: Backend) -> None:
-    raw = cv2.barcode.BarcodeDetector()
-    misread = 0
     for seed in range(12, 24):
         widths = np.random.default_rng(seed).choice([1, 1, 2, 2, 3, 4], 79)
         scene = wall()
         hang(scene, barcode(stripes(widths), 3), (500, 350), turned=7 * seed)
         assert read(find(backend, scene, "barcode")) == [("barcode", None)]
-        misread += any(raw.detectAndDecodeWithType(scene)[1])
-    assert misread  # OpenCV alone reads digits where there are none
 
 
 # Markers

@@ -1,30 +1,56 @@
-"""The bars of a barcode: whether there are any, and whether they say what was decoded.
+"""Where barcodes are, also those that are too small or blurred to be read, by OpenCV.
 
-OpenCV takes any stripes for a barcode, and reads EAN digits into about one in twelve barcodes of other kinds.
+OpenCV takes any stripes for a barcode: here they are measured. What it reads is not asked for, as it reads EAN
+digits into about one in twelve barcodes of other kinds.
 """
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.findings import Pixels, Quad, sides
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, sides
+from dinox_mcp.backends.embedded.pixels import View, tiles
+from dinox_mcp.backends.embedded.vocabulary import Kind
 
+Told = Callable[[float], None]
 Widths = npt.NDArray[np.float64]
 
-# How EAN-13, EAN-8 and UPC-A write digits: seven modules each, odd parity; even is the complement backwards.
-_ODD = ["0001101", "0011001", "0010011", "0111101", "0100011", "0110001", "0101111", "0111011", "0110111", "0001011"]
-# EAN-13 has no bars for its first digit: the parities of the next six tell it.
-_EVEN = ["------", "--o-oo", "--oo-o", "--ooo-", "-o--oo", "-oo--o", "-ooo--", "-o-o-o", "-o-oo-", "-oo-o-"]
-_EDGE, _MIDDLE = "101", "01010"
-
+_LEAST_TILE = 500
+_PIECE = 0.2  # barcodes that overlap so much are pieces of one, as tiles cut it
+_SOFTENED = 0.5  # bars drawn by a program are found better softened
 _ROWS, _ROW_HEIGHT = 8, 8
 _LEAST_LENGTH, _MOST_LENGTH = 600, 2400
-_LEAST_LIKENESS = 0.9  # the right digits reach 0.93 to 1.0, digits read into other barcodes up to 0.77
 _LEAST_BARS, _MOST_BARS = 12, 200
 _LEAST_VARIETY = 1.5  # barcodes have thin and wide bars, and gaps; blinds, fences and shirts do not
+
+
+def locate(gray: Pixels, tell: Told) -> list[Quad]:
+    """Find barcodes in a picture (height, width).
+
+    OpenCV looks for codes of a certain share of the picture, so smaller ones are looked for in tiles.
+    """
+    detector: Any = cv2.barcode.BarcodeDetector()
+    side = max(_LEAST_TILE, max(gray.shape) // 5)
+    soft = np.asarray(cv2.GaussianBlur(gray, (0, 0), _SOFTENED), np.uint8)
+    looks = [View(soft), *tiles(soft, side, side // 2)]
+    found: list[Finding] = []
+    for done, view in enumerate(looks):
+        tell(done / len(looks))
+        found += [Finding(Kind.BARCODE, shape) for shape in _in(view, detector, gray)]
+    return [item.quad for item in once(found, _PIECE)]
+
+
+def _in(view: View, detector: Any, gray: Pixels) -> Iterator[Quad]:  # noqa: ANN401 - OpenCV has no types
+    try:
+        _, shapes = detector.detectMulti(view.pixels)
+    except cv2.error:  # OpenCV gives up on some pictures that hold no code
+        return
+    for shape in map(quad, shapes if shapes is not None else ()):
+        if not view.cuts(shape, gray) and are_bars(view.pixels, shape):
+            yield view.whole(shape)
 
 
 def are_bars(gray: Pixels, shape: Quad) -> bool:
@@ -35,33 +61,6 @@ def are_bars(gray: Pixels, shape: Quad) -> bool:
             if (wide >= _LEAST_VARIETY * thin).all():
                 return True
     return False
-
-
-def say(gray: Pixels, shape: Quad, digits: str) -> bool:
-    """Tell whether bars are those of the digits, by the widths of bars and gaps along a few lines."""
-    modules = encode(digits)
-    if modules is None:
-        return False
-    forth = _unit(np.array([len(list(run)) for _, run in groupby(modules)], float))
-    for widths in _scan(gray, shape):
-        if len(widths) >= len(forth):
-            windows = _unit(np.lib.stride_tricks.sliding_window_view(widths, len(forth)))
-            if max((windows @ forth).max(), (windows @ forth[::-1]).max()) >= _LEAST_LIKENESS:
-                return True
-    return False
-
-
-def encode(digits: str) -> str | None:
-    """Write digits as modules, 1 for black; None where they are no EAN-13, EAN-8 or UPC-A."""
-    if not digits.isdecimal() or len(digits) not in {8, 12, 13} or not _checks(digits):
-        return None
-    if len(digits) == 8:  # noqa: PLR2004 - EAN-8
-        parity, left, right = "----", digits[:4], digits[4:]
-    else:
-        full = digits.rjust(13, "0")  # UPC-A is EAN-13 with a leading zero
-        parity, left, right = _EVEN[int(full[0])], full[1:7], full[7:]
-    start = "".join(_left(digit, even=mark == "o") for digit, mark in zip(left, parity, strict=True))
-    return _EDGE + start + _MIDDLE + "".join(_complement(_ODD[int(digit)]) for digit in right) + _EDGE
 
 
 def _scan(gray: Pixels, shape: Quad) -> Iterator[Widths]:
@@ -75,23 +74,3 @@ def _scan(gray: Pixels, shape: Quad) -> Iterator[Widths]:
         for line in strip.reshape(_ROWS, _ROW_HEIGHT, length).mean(axis=1).astype(np.uint8):
             threshold, _ = cv2.threshold(line, 0, 255, cv2.THRESH_OTSU)
             yield np.diff(np.flatnonzero(np.diff(line > threshold))).astype(float)
-
-
-def _unit(widths: Widths) -> Widths:
-    """Make rows of widths comparable: mean 0, length 1."""
-    centred = widths - widths.mean(axis=-1, keepdims=True)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-9))
-
-
-def _checks(digits: str) -> bool:
-    weighted = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
-    return weighted % 10 == 0
-
-
-def _left(digit: str, *, even: bool) -> str:
-    modules = _ODD[int(digit)]
-    return _complement(modules)[::-1] if even else modules
-
-
-def _complement(modules: str) -> str:
-    return modules.translate(str.maketrans("01", "10"))

@@ -1,100 +1,135 @@
-"""QR codes and barcodes with their content, by OpenCV."""
+"""QR codes, barcodes and the like with their content: read by ZXing-C++, barcodes also located by OpenCV.
 
-from collections.abc import Callable, Iterator
-from itertools import product
-from typing import Any
+ZXing-C++ reads squares however they are turned, but bars only along rows and columns: a picture is shown to it
+turned too. It says nothing of bars that it cannot read: OpenCV finds those, and their whole extent.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded import bars
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, same_place
-from dinox_mcp.backends.embedded.pixels import View, around, tiles, views
+from dinox_mcp.backends.embedded import bars, symbols
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, same_place, share_inside, sides
+from dinox_mcp.backends.embedded.pixels import View, around, tiles, zoomed
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
 Told = Callable[[float], None]
 
-_QR_SIDE = 500  # a code is read best when enlarged or reduced to about this height
-_BAR_SIDES, _BAR_MARGINS = (300, 500, 800), (0.3, 1.0)
-_LEAST_TILE = 500
-_PIECE = 0.2  # barcodes that overlap so much are pieces of one, as tiles cut it
-_SOFTENED = 0.5  # bars drawn by a program are found better softened, and read better as they are
+_TURNED = (22.5, 45.0, 67.5)  # bars are read up to some 15 degrees off
+_ROWS = frozenset({Kind.BARCODE, Kind.PDF417})
+_SMALL = 1_500_000
+_LEAST_TILE = 1600
+_QR_SIDE = 500  # a damaged code is read best at about this height
+_LENGTHS = (700, 1400)  # and bars at one of these
+_MARGIN = 0.15
+_HEIGHT, _SLICE = 0.5, 0.3  # bars are up to half as high as they are long
 
 
-class CodeReader:
-    """Finds codes; one that is found and cannot be read has no text."""
+def read(gray: Pixels, kinds: AbstractSet[Kind], tell: Told) -> list[Finding]:
+    """Find codes in a picture (height, width); one that is found and cannot be read has no text."""
+    looks = _looks(gray)
+    turned = _TURNED if kinds & _ROWS else ()
+    found: list[Finding] = []
+    for done, view in enumerate(looks):
+        tell(0.6 * done / len(looks))
+        found += _unseen(_moved(symbols.read(view.pixels, kinds), view.whole), found)
+        for part, degrees in enumerate(turned, 1):
+            tell(0.6 * (done + part / (1 + len(turned))) / len(looks))
+            found += _unseen(_moved(_turned(view.pixels, degrees, kinds & _ROWS), view.whole), found)
+    found = once(found)
+    found = [item if item.text else _closer(gray, item) for item in found]
+    if Kind.BARCODE in kinds:
+        found = _with_located(gray, found, bars.locate(gray, lambda done: tell(0.6 + 0.4 * done)))
+    return found
 
-    def __init__(self) -> None:
-        self._qr: Any = cv2.QRCodeDetectorAruco()
-        self._second: Any = cv2.QRCodeDetector()
-        self._bars: Any = cv2.barcode.BarcodeDetector()
 
-    def qr_codes(self, gray: Pixels, tell: Told) -> list[Finding]:
-        """Find QR codes in a picture (height, width); what one detector cannot read, the other tries."""
-        looks = views(gray, enlarged=True)
-        found: list[Finding] = []
-        for done, view in enumerate(looks):
-            tell(done / len(looks))
-            found += [Finding(Kind.QR, shape, text) for shape, text in self._qr_in(view)]
-        return once(
-            item if item.text else Finding(Kind.QR, item.quad, self._closer(gray, item.quad)) for item in once(found)
+def _looks(gray: Pixels) -> list[View]:
+    """Show a picture as it is, a small one at double size too; a long one in parts, which can be turned."""
+    if gray.size <= _SMALL:
+        return [View(gray), zoomed(gray, 2)]
+    side = max(_LEAST_TILE, 2 * min(gray.shape))
+    return tiles(gray, side, side // 4)
+
+
+def _turned(gray: Pixels, degrees: float, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
+    """Read codes in turned pixels; corners are those before."""
+    height, width = gray.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    size = math.ceil(width * cos + height * sin), math.ceil(width * sin + height * cos)
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    pixels = np.asarray(cv2.warpAffine(gray, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255), np.uint8)
+    back = cv2.invertAffineTransform(matrix)
+    return _moved(symbols.read(pixels, kinds), lambda shape: cv2.transform(shape[None], back)[0])
+
+
+def _unseen(codes: Iterable[Finding], found: list[Finding]) -> list[Finding]:
+    """Leave out what another look has seen already, if only in another slice of its bars."""
+    return [
+        code
+        for code in codes
+        if not any(
+            code.text is not None
+            and code.text == seen.text
+            and same_place(_thick(code.quad), _thick(seen.quad), _SLICE)
+            for seen in found
         )
-
-    def barcodes(self, gray: Pixels, tell: Told) -> list[Finding]:
-        """Find barcodes in a picture (height, width); EAN-13, EAN-8 and UPC-A are read, others only found.
-
-        OpenCV looks for codes of a certain share of the picture, so smaller ones are looked for in tiles.
-        """
-        side = max(_LEAST_TILE, max(gray.shape) // 5)
-        soft = np.asarray(cv2.GaussianBlur(gray, (0, 0), _SOFTENED), np.uint8)
-        looks = [view for pixels in (gray, soft) for view in (View(pixels), *tiles(pixels, side, side // 2))]
-        found: list[Finding] = []
-        for done, view in enumerate(looks):
-            tell(done / len(looks))
-            found += self._bars_in(view, gray)
-        for item in [item for item in once(found, _PIECE) if not item.text]:
-            for margin, height in product(_BAR_MARGINS, _BAR_SIDES):
-                closer = list(self._bars_in(around(gray, item.quad, margin, height), gray))
-                found += closer
-                if any(same_place(item.quad, other.quad) for other in closer if other.text):
-                    break
-        return once(found, _PIECE)
-
-    def _qr_in(self, view: View) -> Iterator[tuple[Quad, str | None]]:
-        try:
-            _, contents, shapes, _ = self._qr.detectAndDecodeBytesMulti(view.pixels)
-        except cv2.error:  # OpenCV gives up on some pictures that hold no code
-            return
-        for content, shape in zip(contents, shapes if shapes is not None else (), strict=True):
-            yield view.whole(shape), _decode(content)
-
-    def _closer(self, gray: Pixels, shape: Quad) -> str | None:
-        pixels = around(gray, shape, 0.2, _QR_SIDE).pixels
-        for detector in (self._qr, self._second):
-            try:
-                content, _, _ = detector.detectAndDecodeBytes(pixels)
-            except cv2.error:
-                continue
-            if content:
-                return _decode(content)
-        return None
-
-    def _bars_in(self, view: View, gray: Pixels) -> Iterator[Finding]:
-        try:
-            _, contents, _, shapes = self._bars.detectAndDecodeWithType(view.pixels)
-        except cv2.error:
-            return
-        for content, corners in zip(contents, shapes if shapes is not None else (), strict=True):
-            shape = quad(corners)
-            if content and bars.say(view.pixels, shape, content):
-                yield Finding(Kind.BARCODE, view.whole(shape), content)
-            elif not view.cuts(shape, gray) and bars.are_bars(view.pixels, shape):
-                yield Finding(Kind.BARCODE, view.whole(shape))
+    ]
 
 
-def _decode(content: bytes) -> str | None:
-    """Read the bytes of a QR code: UTF-8 as nearly all are, or else Latin-1 as the standard says."""
-    try:
-        return content.decode() or None
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _thick(shape: Quad) -> Quad:
+    """Widen a slice of bars to about what they are high."""
+    middle, (width, height), turned = cv2.minAreaRect(shape)
+    least = _HEIGHT * max(width, height)
+    return np.asarray(cv2.boxPoints((middle, (max(width, least), max(height, least)), turned)), np.float32)
+
+
+def _closer(gray: Pixels, damaged: Finding) -> Finding:
+    view = around(gray, damaged.quad, 0.2, _QR_SIDE)
+    return next((code for code in _moved(symbols.read(view.pixels, {damaged.kind}), view.whole) if code.text), damaged)
+
+
+def _with_located(gray: Pixels, found: list[Finding], located: Iterable[Quad]) -> list[Finding]:
+    """Give barcodes their whole extent, and add those that were not read."""
+    for shape in located:
+        inside = [item for item in found if item.kind in _ROWS and _is_at(item, shape)]
+        if not inside:
+            if not any(same_place(shape, item.quad) for item in found):
+                found += _unseen([_levelled(gray, shape)], found)
+            continue
+        best = max(inside, key=lambda item: (symbols.is_checked(item), len(item.text or "")))
+        for item in inside:
+            if item is not best and (not symbols.is_checked(item) or item.text == best.text):
+                found.remove(item)
+        if best.kind is Kind.BARCODE and cv2.contourArea(shape) > cv2.contourArea(best.quad):
+            found[found.index(best)] = Finding(best.kind, shape, best.text, category=best.category)
+    return once(found)
+
+
+def _levelled(gray: Pixels, shape: Quad) -> Finding:
+    """Read bars laid level; without a text where that does not help."""
+    _, width, height, _ = sides(shape).tolist()
+    for length in _LENGTHS:
+        factor = length / max(width, height)
+        margin = _MARGIN * length
+        inner = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) * np.float32(factor)
+        matrix = cv2.getPerspectiveTransform(shape, inner + np.float32(margin))
+        size = math.ceil(width * factor + 2 * margin), math.ceil(height * factor + 2 * margin)
+        pixels = np.asarray(cv2.warpPerspective(gray, matrix, size, flags=cv2.INTER_CUBIC, borderValue=255), np.uint8)
+        for look in (pixels, np.asarray(255 - pixels, np.uint8)):  # white bars on black are read only so
+            if code := max(symbols.read(look, {Kind.BARCODE}), key=lambda code: len(code.text or ""), default=None):
+                return Finding(Kind.BARCODE, shape, code.text, category=code.category)
+    return Finding(Kind.BARCODE, shape)
+
+
+def _is_at(found: Finding, shape: Quad) -> bool:
+    middle = found.quad.mean(axis=0)
+    inside = cv2.pointPolygonTest(cv2.convexHull(shape), middle.tolist(), measureDist=False) >= 0
+    return inside or share_inside(shape, found.quad) > 0.5  # noqa: PLR2004 - most of it
+
+
+def _moved(codes: Iterable[Finding], move: Callable[[Quad], Quad]) -> Iterator[Finding]:
+    return (Finding(code.kind, move(code.quad), code.text, category=code.category) for code in codes)

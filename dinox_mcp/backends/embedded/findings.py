@@ -17,12 +17,16 @@ Quad = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """One thing found; `score` only where its detector gives one, `text` only where it could be read."""
+    """One thing found; `score` only where its detector gives one, `text` only where it could be read.
+
+    `category` is a code's symbology.
+    """
 
     kind: Kind
     quad: Quad
     text: str | None = None
     score: float | None = None
+    category: str | None = None
 
 
 def quad(points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
@@ -51,8 +55,10 @@ def same_place(a: Quad, b: Quad, least: float = 0.6) -> bool:
 
 
 def once(findings: Iterable[Finding], least: float = 0.6) -> list[Finding]:
-    """Keep each thing once, as the view that read it best: with text before without, by score, by size."""
-    ranked = sorted(findings, key=lambda item: (item.text is None, -(item.score or 0.0), -cv2.contourArea(item.quad)))
+    """Keep each thing once, as the view that read it best: by score, by length of text, by size."""
+    ranked = sorted(
+        findings, key=lambda item: (-(item.score or 0.0), -len(item.text or ""), -cv2.contourArea(item.quad))
+    )
     low = np.array([found.quad.min(axis=0) for found in ranked]).reshape(-1, 2)
     high = np.array([found.quad.max(axis=0) for found in ranked]).reshape(-1, 2)
     kept: list[int] = []

@@ -1,12 +1,12 @@
 """One picture searched for what is wanted: codes, then markers, then text."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded import models, regions
-from dinox_mcp.backends.embedded.codes import CodeReader
+from dinox_mcp.backends.embedded import codes, models, regions
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
 from dinox_mcp.backends.embedded.pixels import decode
@@ -28,7 +28,6 @@ class Searcher:
 
     def __init__(self) -> None:
         self._text: TextReader | None = None
-        self._codes: CodeReader | None = None
 
     def search(self, picture: Picture, request: DetectionRequest, wanted: Wanted, steps: Steps) -> Detections:
         """Find what is wanted, in original pixels: codes and markers, then text, each in reading order.
@@ -46,7 +45,7 @@ class Searcher:
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
             if unread := sum(code.text is None for code in found):
-                notes.append(f"codes found but not read: {unread} (too small, damaged, or of a kind such as Code 128)")
+                notes.append(f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)")
         if Kind.TEXT in kinds:
             steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
@@ -78,12 +77,12 @@ class Searcher:
         asked = [box for box, found in zip(boxes, objects, strict=True) if found.text is None and area(box) > 0]
         if asked:
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
-            codes = self._codes_and_markers(gray, ALL_CODES, steps)
+            seen = self._codes_and_markers(gray, ALL_CODES, steps)
             steps.say(0.35, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
             lines, left_out = regions.lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
             notes += _left_out(left_out)
-            read = [*codes, *(line for line in lines if not _in_a_code(line, codes))]
+            read = [*seen, *(line for line in lines if not _in_a_code(line, seen))]
             objects = [
                 found if found.text is not None else found.model_copy(update={"text": regions.written(box, read)})
                 for box, found in zip(boxes, objects, strict=True)
@@ -91,12 +90,9 @@ class Searcher:
         return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
 
     def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Finding]:
-        self._codes = self._codes or CodeReader()
         found: list[Finding] = []
-        if Kind.QR in kinds:
-            found += self._codes.qr_codes(gray, _part(steps, 0.1, 0.25, "looking for QR codes"))
-        if Kind.BARCODE in kinds:
-            found += self._codes.barcodes(gray, _part(steps, 0.25, 0.35, "looking for barcodes"))
+        if of_codes := kinds & ALL_CODES:
+            found += codes.read(gray, of_codes, _part(steps, 0.1, 0.35, "looking for codes"))
         if markers := kinds & ALL_MARKERS:
             tell = _part(steps, 0.35, 0.5, "looking for markers")
             found += [mark for mark in MarkerReader(markers).read(gray, tell) if not _in_a_code(mark, found)]
@@ -112,9 +108,9 @@ def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[fl
     return lambda done: steps.say(start + (end - start) * done, message)
 
 
-def _in_a_code(thing: Finding, codes: "Iterable[Finding]") -> bool:
+def _in_a_code(thing: Finding, found: "Iterable[Finding]") -> bool:
     """Tell what was seen into the pattern of a code from what stands beside it, as digits do below a barcode."""
-    return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in codes)
+    return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in found)
 
 
 def _detections(
@@ -130,7 +126,8 @@ def _detections(
         if right > left and bottom > top and (item.score is None or item.score >= request.min_score):
             bbox = (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1))
             score = None if item.score is None else round(item.score, 4)
-            objects.append(Detection(label=wanted.labels[item.kind], bbox=bbox, score=score, text=item.text))
+            label = wanted.labels[item.kind]
+            objects.append(Detection(label=label, bbox=bbox, score=score, category=item.category, text=item.text))
     kept = {id(item) for item in suppress(objects, request.iou_threshold)}
     return [item for item in objects if id(item) in kept]
 
@@ -139,4 +136,6 @@ def _model(kinds: frozenset[Kind]) -> str:
     used = [models.FAMILY] if Kind.TEXT in kinds else []
     if kinds - {Kind.TEXT}:
         used.append(f"OpenCV {cv2.__version__}")
+    if kinds & ALL_CODES:
+        used.append(f"ZXing-C++ {version('zxing-cpp')}")
     return " + ".join(used)

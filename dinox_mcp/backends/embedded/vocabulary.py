@@ -14,41 +14,53 @@ class Kind(StrEnum):
 
     QR = "QR code"
     BARCODE = "barcode"
+    DATA_MATRIX = "Data Matrix"
+    AZTEC = "Aztec code"
+    PDF417 = "PDF417"
     ARUCO = "ArUco marker"
     APRILTAG = "AprilTag"
     TEXT = "text"
 
 
-ALL_CODES = frozenset({Kind.QR, Kind.BARCODE})
+ALL_CODES = frozenset({Kind.QR, Kind.BARCODE, Kind.DATA_MATRIX, Kind.AZTEC, Kind.PDF417})
 ALL_MARKERS = frozenset({Kind.ARUCO, Kind.APRILTAG})
 
 _MEANINGS: dict[str, frozenset[Kind]] = {
     "text": frozenset({Kind.TEXT}),
     "QR code": frozenset({Kind.QR}),
-    "barcode": frozenset({Kind.BARCODE}),
+    "barcode": frozenset({Kind.BARCODE, Kind.PDF417}),  # as PDF417 looks like one
+    "Data Matrix": frozenset({Kind.DATA_MATRIX}),
+    "Aztec code": frozenset({Kind.AZTEC}),
+    "PDF417": frozenset({Kind.PDF417}),
     "marker": ALL_MARKERS,
     "ArUco marker": frozenset({Kind.ARUCO}),
     "AprilTag": frozenset({Kind.APRILTAG}),
 }
 LABELS = tuple(_MEANINGS)
-EVERYTHING = ("text", "QR code", "barcode", "marker")
+EVERYTHING = ("text", "QR code", "barcode", "Data Matrix", "Aztec code", "PDF417", "marker")
 
 _SYNONYMS: dict[frozenset[Kind], str] = {
     _MEANINGS["text"]: "text, text line, line of text, text block, printed text, written text, word, writing, "
     "lettering, transcript, ocr",
-    _MEANINGS["QR code"]: "qr, qr code, qr tag, qr marker, quick response code, 2d code",
-    _MEANINGS["barcode"]: "barcode, 1d barcode, 1d code, linear barcode",
+    _MEANINGS["QR code"]: "qr, qr code, qr tag, qr marker, quick response code, micro qr, micro qr code",
+    _MEANINGS["barcode"]: "barcode, bar code",
+    frozenset({Kind.BARCODE}): "1d barcode, 1d code, linear barcode",
+    _MEANINGS["Data Matrix"]: "data matrix, data matrix code, data matrix barcode, gs1 data matrix, dmc",
+    _MEANINGS["Aztec code"]: "aztec, aztec code, aztec barcode",
+    _MEANINGS["PDF417"]: "pdf417, pdf 417, pdf417 barcode, pdf417 code, stacked barcode",
     _MEANINGS["marker"]: "marker, fiducial, fiducial marker, fiducial tag, visual marker",
     _MEANINGS["ArUco marker"]: "aruco, aruco marker, aruco tag, aruco code",
     _MEANINGS["AprilTag"]: "apriltag, apriltag marker",
     ALL_CODES: "code, machine readable code, scannable code",
+    ALL_CODES - {Kind.BARCODE}: "2d code, 2d barcode, matrix code, matrix barcode",
 }
 # Words for things that are narrower than what is found: the answer says so.
 _NARROWER: dict[frozenset[Kind], str] = {
     _MEANINGS["text"]: "sign, signage, label, caption, subtitle, title, heading, headline, inscription, handwriting, "
     "notice, number, digit, letter, character",
-    _MEANINGS["barcode"]: "ean, ean code, ean barcode, ean13, ean8, upc, upc code, upc barcode, upca, gtin, "
-    "product code, product barcode",
+    frozenset({Kind.BARCODE}): "ean, ean code, ean barcode, ean13, ean8, upc, upc code, upc barcode, upca, upce, "
+    "gtin, isbn, product code, product barcode, code 128, code 128 barcode, gs1 128, sscc, sscc code, sscc barcode, "
+    "code 39, code 39 barcode, code 93, codabar, itf, itf14, interleaved 2 of 5, databar, gs1 databar",
 }
 _FILLER = re.compile(r"^(?:(?:a|an|the|all|any|every|each|some|of)\s+)+")
 
@@ -100,9 +112,9 @@ def _is_narrower(prompt: str) -> bool:
 
 
 def _narrower(prompt: str, kinds: frozenset[Kind]) -> str:
-    (kind,) = kinds
-    what = "line of text" if kind is Kind.TEXT else "barcode"
-    return f"'{prompt}' lists every {what}: the embedded backend cannot tell which of them are '{prompt}'"
+    if kinds == {Kind.BARCODE}:
+        return f"'{prompt}' lists every barcode: the category of each says of which kind it is"
+    return f"'{prompt}' lists every line of text: the embedded backend cannot tell which of them are '{prompt}'"
 
 
 def _shadowed(prompt: str, kinds: frozenset[Kind], labels: Mapping[Kind, str]) -> str:

@@ -275,7 +275,7 @@ from dinox_mcp.backends.embedded import create
 from dinox_mcp.settings import Settings
 backend = create(Settings.load())
 assert backend.capabilities().labels
-assert not {"cv2", "numpy", "onnxruntime", "rapidocr"} & set(sys.modules), sorted(sys.modules)
+assert not {"cv2", "numpy", "onnxruntime", "rapidocr", "zxingcpp"} & set(sys.modules), sorted(sys.modules)
 import anyio
 from dinox_mcp.backends.base import Call
 from dinox_mcp.schema import DetectionRequest

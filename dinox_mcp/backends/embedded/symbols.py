@@ -1,0 +1,64 @@
+"""Codes as ZXing-C++ reads them: which symbologies are asked for, and how contents are told."""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+import zxingcpp
+
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, quad
+from dinox_mcp.backends.embedded.vocabulary import Kind
+
+_FORMATS = {
+    Kind.QR: "QRCode, MicroQRCode, RMQRCode",
+    # Stacked kinds of DataBar are seen in noise.
+    Kind.BARCODE: "EAN/UPC, Code128, Code39, Code93, Codabar, ITF, DataBarOmni, DataBarLimited, DataBarExpanded",
+    Kind.DATA_MATRIX: "DataMatrix",
+    Kind.AZTEC: "AztecCode",  # a rune is so small that noise looks like it
+    Kind.PDF417: "PDF417, CompactPDF417, MicroPDF417",
+}
+_KINDS = {"QR Code": Kind.QR, "Data Matrix": Kind.DATA_MATRIX, "Aztec": Kind.AZTEC, "PDF417": Kind.PDF417}
+_USUAL = frozenset({*_KINDS, "QR Code Model 2", "Aztec Code"})
+_EAN_13 = {"EAN-13": "UPC-A", "UPC-A": "UPC-A", "UPC-E": "UPC-E"}
+_UNCHECKED = frozenset({"ITF", "Codabar", "Code 39"})
+_LEAST_ITF = 6  # what is read into parts of other codes is shorter
+_MOST_BINARY = 400
+
+
+def read(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
+    """Read the codes of some kinds in pixels (height, width); QR codes that are damaged come without a text.
+
+    What `text` says: text as it is; GS1 data with their identifiers in parentheses; binary data byte by byte as
+    Latin-1, what cannot be printed as `<GS>`, `<U+80>` and so on. `category` is the symbology, where the kind
+    does not say it.
+    """
+    formats = zxingcpp.barcode_formats_from_str(
+        ", ".join(_FORMATS[kind] for kind in Kind if kind in kinds & set(_FORMATS))
+    )
+    for code in zxingcpp.read_barcodes(gray, formats, return_errors=Kind.QR in kinds):
+        kind = _KINDS.get(str(code.symbology), Kind.BARCODE)
+        corners = code.position
+        shape = quad(
+            [(at.x, at.y) for at in (corners.top_left, corners.top_right, corners.bottom_right, corners.bottom_left)]
+        )
+        if not code.valid:
+            if kind is Kind.QR:
+                yield Finding(kind, shape)
+            continue
+        name, text = str(code.format), _told(code)
+        if name.startswith("DataBar"):  # which of its forms, a glance at a slice does not tell
+            name = "DataBar"
+        if name in _EAN_13 and text.startswith("0"):  # which is how UPC is written as EAN
+            name, text = _EAN_13[name], text[1:]
+        if name != "ITF" or len(text) >= _LEAST_ITF:
+            yield Finding(kind, shape, text or None, category=None if name in _USUAL else name)
+
+
+def is_checked(found: Finding) -> bool:
+    """Tell whether the symbology of a code has a check digit, without which a part of a code may be read as a whole."""
+    return found.category not in _UNCHECKED
+
+
+def _told(code: zxingcpp.Barcode) -> str:
+    if code.content_type is zxingcpp.ContentType.Binary and len(code.text) > _MOST_BINARY:
+        return f"{code.text[:_MOST_BINARY]}... ({len(code.bytes)} bytes)"
+    return code.text

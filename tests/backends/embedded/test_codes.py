@@ -1,0 +1,186 @@
+"""Codes of all symbologies, written by ZXing-C++ and hung turned, small, dim and side by side onto a wall."""
+
+import cv2
+import numpy as np
+import pytest
+import zxingcpp
+from zxingcpp import BarcodeFormat as Symbology
+
+from dinox_mcp import geometry
+from dinox_mcp.backends.base import Backend
+from dinox_mcp.backends.embedded import create
+from dinox_mcp.settings import Settings
+from tests.backends.embedded_scenes import Gray, find, hang, read, sign, wall
+
+SSCC, LOT = "(00)340123450000000016", "(01)09506000134352(10)ABC(21)12"
+GS1 = (SSCC, LOT)
+# What is written, and what it is found as: label, category, text where it is another.
+CODES = {
+    "QR": (Symbology.QRCode, "4711", "QR code", None),
+    "Micro QR": (Symbology.MicroQRCode, "4711", "QR code", "Micro QR Code"),
+    "EAN-13": (Symbology.EAN13, "4006381333931", "barcode", "EAN-13"),
+    "EAN-8": (Symbology.EAN8, "96385074", "barcode", "EAN-8"),
+    "UPC-A": (Symbology.UPCA, "036000291452", "barcode", "UPC-A"),
+    "Code 128": (Symbology.Code128, "SHELF-4711-B", "barcode", "Code 128"),
+    "SSCC": (Symbology.Code128, SSCC, "barcode", "Code 128"),
+    "Code 39": (Symbology.Code39, "BIN-0815", "barcode", "Code 39"),
+    "Code 93": (Symbology.Code93, "TEST93", "barcode", "Code 93"),
+    "Codabar": (Symbology.Codabar, "A40156B", "barcode", "Codabar"),
+    "ITF": (Symbology.ITF, "00012345600012", "barcode", "ITF"),
+    "DataBar": (Symbology.DataBarOmni, "(01)09506000134352", "barcode", "DataBar"),
+    "Data Matrix": (Symbology.DataMatrix, "LOT 4711-B EXP 2027", "Data Matrix", None),
+    "GS1 Data Matrix": (Symbology.DataMatrix, LOT, "Data Matrix", None),
+    "Aztec": (Symbology.Aztec, "M1MILLER/ADA EABC123", "Aztec code", None),
+    "PDF417": (Symbology.PDF417, "SMITH JOHN 4711 PORT AMBER", "PDF417", None),
+}
+
+
+def written(symbology: Symbology, content: str | bytes, module: int = 3) -> Gray:
+    """Print a code on paper."""
+    options = {"gs1": True} if content in GS1 else {}
+    code = zxingcpp.create_barcode(content, symbology, **options)
+    image = np.array(zxingcpp.write_barcode_to_image(code))
+    return np.pad(np.kron(image, np.ones((module, module), np.uint8)), 2 * module, constant_values=255)
+
+
+@pytest.fixture(scope="module")
+def backend() -> Backend:
+    return create(Settings.load())
+
+
+@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize(("module", "turned"), [(2, 0), (3, 4), (2, 90), (3, 180), (2, 270), (3, 45), (3, 30)])
+def test_a_code_is_read_at_any_angle(backend: Backend, name: str, module: int, turned: float) -> None:
+    symbology, content, label, category = CODES[name]
+    scene = wall()
+    paper = hang(scene, written(symbology, content, module), (500, 350), turned)
+    (code,) = find(backend, scene, "QR code", "barcode", "Data Matrix", "Aztec code", "PDF417").objects
+    assert (code.label, code.category, code.text, code.score) == (label, category, content, None)
+    assert geometry.intersection(code.bbox, paper) > 0.8 * geometry.area(code.bbox)
+    assert code.bbox[2] - code.bbox[0] > 0.4 * (paper[2] - paper[0])
+
+
+@pytest.mark.parametrize("name", ["QR", "EAN-13", "Code 128", "Data Matrix", "Aztec"])
+@pytest.mark.parametrize("look", ["dim", "noisy", "inverted"])
+def test_a_code_that_is_hard_to_see_is_read(backend: Backend, name: str, look: str) -> None:
+    symbology, content, label, _ = CODES[name]
+    paper = written(symbology, content)
+    scene = wall()
+    hang(scene, {"dim": 110 + paper // 5, "inverted": 255 - paper}.get(look, paper), (500, 350), turned=5)
+    if look == "noisy":
+        scene = np.random.default_rng(3).normal(scene, 12).clip(0, 255).astype(np.uint8)
+    assert read(find(backend, scene, label)) == [(label, content)]
+
+
+def test_a_pallet_label_is_read_whole(backend: Backend) -> None:
+    scene = wall(1200, 900, 235)
+    hang(scene, sign("NORTHWIND PARCELS", 40), (600, 80))
+    hang(scene, written(Symbology.Code128, SSCC), (600, 300), turned=2)
+    hang(scene, written(Symbology.DataMatrix, "LOT 4711-B", 6), (300, 650))
+    hang(scene, written(Symbology.EAN13, "4006381333931"), (850, 650), turned=-3)
+    assert set(read(find(backend, scene))) == {
+        ("text", "NORTHWIND PARCELS"),
+        ("barcode", SSCC),
+        ("Data Matrix", "LOT 4711-B"),
+        ("barcode", "4006381333931"),
+    }
+
+
+def test_equal_codes_side_by_side_are_counted(backend: Backend) -> None:
+    scene = wall()
+    for x in (200, 500, 800):
+        for y in (150, 350, 550):
+            hang(scene, written(Symbology.EAN8, "96385074", 2), (x, y))
+    assert read(find(backend, scene, "barcode")) == [("barcode", "96385074")] * 9
+
+
+def test_a_barcode_too_blurred_to_be_read_is_found(backend: Backend) -> None:
+    scene = wall()
+    paper = hang(scene, written(Symbology.Code128, "SHELF-4711-B"), (500, 350), turned=20)
+    found = find(backend, np.asarray(cv2.GaussianBlur(scene, (0, 0), 3), np.uint8), "barcode")
+    assert read(found) == [("barcode", None)]
+    assert geometry.iou(found.objects[0].bbox, paper) > 0.4
+    assert found.notes == ("codes found but not read: 1 (too small, blurred or damaged; zoom in)",)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Straße 5, 日本", "Straße 5, 日本"),
+        ("line one\nline two", "line one\nline two"),
+        ("Straße".encode("latin-1"), "Straße"),
+        (b"\x00\x01\x80abc", "<NUL><SOH><U+80>abc"),
+        (b"\x1d0112\x1d21", "<GS>0112<GS>21"),
+    ],
+    ids=["UTF-8", "lines", "Latin-1", "binary", "separators"],
+)
+def test_contents_are_told_so_that_they_can_be_read(backend: Backend, content: str | bytes, text: str) -> None:
+    scene = wall()
+    hang(scene, written(Symbology.QRCode, content, 5), (500, 350))
+    assert read(find(backend, scene, "QR code")) == [("QR code", text)]
+
+
+def test_long_binary_content_is_cut(backend: Backend) -> None:
+    scene = wall()
+    hang(scene, written(Symbology.QRCode, bytes(range(256)) * 2, 4), (500, 350))
+    ((_, text),) = read(find(backend, scene, "QR code"))
+    assert text is not None
+    assert text.startswith("<NUL><SOH>")
+    assert text.endswith("... (512 bytes)")
+    assert len(text) < 450
+
+
+@pytest.mark.parametrize(
+    ("prompt", "labels"),
+    [
+        ("barcodes", ["barcodes", "barcodes"]),
+        ("linear barcode", ["linear barcode"]),
+        ("2D code", ["2D code"] * 4),
+        ("codes", ["codes"] * 5),
+        ("datamatrix", ["datamatrix"]),
+        ("Aztec", ["Aztec"]),
+        ("PDF 417", ["PDF 417"]),
+    ],
+)
+def test_words_for_codes(backend: Backend, prompt: str, labels: list[str]) -> None:
+    scene = wall(1300, 900)
+    for at, name in zip(
+        [(250, 200), (700, 200), (250, 600), (600, 600), (950, 600)],
+        ["EAN-13", "PDF417", "QR", "Data Matrix", "Aztec"],
+        strict=True,
+    ):
+        symbology, content, _, _ = CODES[name]
+        hang(scene, written(symbology, content), at)
+    assert [found.label for found in find(backend, scene, prompt).objects] == labels
+
+
+def test_a_upc_e_code_is_told_as_the_number_that_it_is_short_for(backend: Backend) -> None:
+    scene = wall()
+    hang(scene, written(Symbology.UPCE, "01234565"), (500, 350))
+    assert [(item.text, item.category) for item in find(backend, scene, "UPC").objects] == [("012345000065", "UPC-E")]
+
+
+def test_a_word_for_one_symbology_says_where_it_is_told(backend: Backend) -> None:
+    scene = wall()
+    hang(scene, written(Symbology.Code128, SSCC), (500, 350))
+    found = find(backend, scene, "SSCC")
+    assert [item.category for item in found.objects] == ["Code 128"]
+    assert found.notes == ("'SSCC' lists every barcode: the category of each says of which kind it is",)
+
+
+def test_a_long_strip_is_searched_in_parts(backend: Backend) -> None:
+    scene = wall(12_000, 300)
+    for x in (150, 6000, 11_850):
+        hang(scene, written(Symbology.EAN8, "96385074", 2), (x, 150), turned=45)
+    assert read(find(backend, scene, "barcode")) == [("barcode", "96385074")] * 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_read_into_clutter(backend: Backend, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scene = wall(shade=235)
+    for _ in range(90):
+        words = "".join(rng.choice(list("HIlL1|/0O8B#=EFT.-"), int(rng.integers(3, 15))))
+        at = int(rng.integers(0, 1000)), int(rng.integers(0, 700))
+        hang(scene, sign(words, int(rng.integers(12, 50))), at, int(rng.integers(0, 360)))
+    assert read(find(backend, scene, "code")) == []
