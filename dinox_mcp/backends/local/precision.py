@@ -29,7 +29,7 @@ def load_checked(load: Callable[[Device], Any], device: Device) -> tuple[Any, De
     The check looks at a test pattern in both precisions, so that loading takes two loads and two passes.
     """
     exact = replace(device, precision="float32")
-    doubt = _slowness()
+    doubt = slowness()
     if doubt is None:
         expected = _look(load(exact))
         devices.trim()
@@ -58,7 +58,7 @@ def _distance(one: Found, other: Found) -> float:
     return max(abs(here - there) for here, there in zip(one.bbox, other.bbox, strict=True))
 
 
-def _slowness() -> str | None:
+def slowness() -> str | None:
     """Say that this processor gains nothing from bfloat16, if it is so."""
     import torch
 

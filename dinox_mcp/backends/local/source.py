@@ -122,6 +122,8 @@ class Checkpoint:
                 return precision.load_checked(partial(checkpoint.load, self._folder), wanted)
         usual = "bfloat16" if wanted.kind == "cuda" else "float32"
         notes = () if wanted.precision == usual else (f"computed in {wanted.precision}",)
+        if wanted.kind == "cpu" and wanted.precision != "float32" and (doubt := precision.slowness()):
+            wanted, notes = replace(wanted, precision="float32"), (f"computed in float32, as {doubt}",)
         return checkpoint.load(self._folder, wanted, self._role, follows=self._follows), wanted, notes
 
     def trim(self) -> None:

@@ -87,3 +87,19 @@ def test_a_model_of_any_family_is_put_to_the_test(checkpoint: Callable[[str], Pa
     model.fetch(lambda _fraction, _message: None)
     (note,) = model.load().notes
     assert "bfloat16" in note
+
+
+@pytest.mark.parametrize(
+    ("short", "note"),
+    [
+        (1.0, "computed in bfloat16"),
+        (4.0, "computed in float32, as this processor is hardly faster in bfloat16 (0.5 times)"),
+    ],
+)
+def test_what_describes_boxes_is_put_to_the_test_of_speed(
+    checkpoint: Callable[[str], Path], speed: dict[torch.dtype, float], short: float, note: str
+) -> None:
+    speed[torch.bfloat16] = short
+    model = Checkpoint(str(checkpoint("sam2")), Settings(precision="bfloat16", device="cpu"), role="masks")
+    model.fetch(lambda _fraction, _message: None)
+    assert model.load().notes == (note,)

@@ -199,6 +199,7 @@ async def test_half_precision_tells_much_the_same(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
     monkeypatch.setattr(captions, "LONGEST", dict.fromkeys(captions.PROMPTS, 12))
+    monkeypatch.setattr("dinox_mcp.backends.local.precision.slowness", lambda: None)
     names = {name: str(checkpoint(kind)) for name, kind in MODELS.items()}
     told = []
     for precision in ("float32", "bfloat16"):

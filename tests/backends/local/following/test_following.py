@@ -132,7 +132,10 @@ async def test_a_real_model_gives_a_mask_of_each_thing_in_each_frame(checkpoint:
     assert [row[2] is None for row in told.masks] == [mask is None for (mask,) in alone.masks]
 
 
-async def test_half_precision_gives_much_the_same(checkpoint: Callable[[str], Path]) -> None:
+async def test_half_precision_gives_much_the_same(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.precision.slowness", lambda: None)
     told = []
     for precision in ("float32", "bfloat16"):
         backend = LocalBackend(
