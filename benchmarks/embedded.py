@@ -16,6 +16,8 @@ from dinox_mcp.settings import Settings
 SIZES = ((1280, 720), PHOTO_SIZE)
 QUESTIONS: dict[str, tuple[str, ...] | None] = {
     "QR codes": ("QR code",),
+    "barcodes": ("barcode",),
+    "codes of all kinds": ("code",),
     "markers": ("marker",),
     "text": ("text",),
     "everything": None,
