@@ -30,30 +30,37 @@ def python_of(client: str) -> Path:
     return _environment(client, "--requirement", str(HERE / "clients" / f"{client}.txt"))
 
 
-@functools.cache
 def node() -> str:
-    """Install the Node clients that package-lock.json pins; give the Node that is among them."""
+    """Give the Node that is installed with the Node clients; skips where they cannot be had."""
+    if why_not := _install_node_clients():
+        pytest.skip(why_not)
+    return str(NODE_MODULES / "node" / "bin" / "node")
+
+
+@functools.cache
+def _install_node_clients() -> str:
+    """Install what package-lock.json pins, unless it is there; give what went wrong, or nothing."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("npm is not installed")
+        return "npm is not installed"
     files = ("package.json", "package-lock.json", ".npmrc")
-    if not all(_same(CACHE / name, HERE / name) for name in files) or not NODE_MODULES.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            (CACHE / name).unlink(missing_ok=True)
-        staged = CACHE / "installing"
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
-        for name in files:
-            shutil.copy(HERE / name, staged)
-        done = _run(npm, "ci", "--no-progress", cwd=staged)
-        if done.returncode:
-            pytest.skip(f"npm ci failed: {done.stderr.strip().splitlines()[-1:]}")
-        shutil.rmtree(NODE_MODULES, ignore_errors=True)
-        (staged / "node_modules").rename(NODE_MODULES)
-        for name in files:
-            shutil.copy(HERE / name, CACHE)
-    return str(NODE_MODULES / "node" / "bin" / "node")
+    if NODE_MODULES.exists() and all(_same(CACHE / name, HERE / name) for name in files):
+        return ""
+    staged = CACHE / "installing"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    for name in files:
+        shutil.copy(HERE / name, staged)
+    # Not `npm ci`: it wants the lock to name opencode's builds for other systems too, and some registries lack them.
+    done = _run(npm, "install", "--no-progress", cwd=staged)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("npm error")]
+        return f"npm install failed: {' '.join(errors[:3])}"
+    shutil.rmtree(NODE_MODULES, ignore_errors=True)
+    (staged / "node_modules").rename(NODE_MODULES)
+    for name in files:
+        shutil.copy(HERE / name, CACHE)
+    return ""
 
 
 def version(package: str) -> str:
