@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from dinox_mcp.backends.base import Backend, Capabilities, Describer
+from dinox_mcp.backends.base import Backend, Capabilities, Describer, Follower
 from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.errors import DinoxError, UnsupportedError
@@ -51,6 +51,29 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
             f"the backend {backend.name} cannot tell {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
             f"for {' and '.join(sorted(able)) or 'a detection instead'}"
         )
+
+
+def check_follower(backend: Backend, backends: Backends, settings: Settings) -> None:
+    """Refuse to follow masks through a video with a backend that cannot.
+
+    Raises:
+        UnsupportedError: it cannot; the message says which backend can.
+    """
+    if isinstance(backend, Follower):
+        return
+    others = [name for name in backends.names() if name != backend.name and _follows(name, backends)]
+    can = f"the backend {' or '.join(others)} can" if others else "no installed backend can"
+    remedy = can + "".join(_how_to_have(others, settings))
+    raise UnsupportedError(
+        f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise ask without masks"
+    )
+
+
+def _follows(name: str, backends: Backends) -> bool:
+    try:
+        return isinstance(backends.get(name), Follower)
+    except DinoxError:
+        return False
 
 
 def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends, settings: Settings) -> str:

@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     video_max_calls: int = Field(60, ge=1, description="questions to the backend that one video may take")
     video_max_s: float = Field(600, gt=0, description="seconds of a video that are looked at in one call")
     video_max_frames: int = Field(40_000, ge=1, description="frames of a video that are looked at in one call")
+    video_max_mask_frames: int = Field(100, ge=1, description="frames of a video that masks are followed through")
     video_max_bytes: int = Field(2048 * MiB, gt=0, description="largest video file")
 
     # Pictures and results going out

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import anyio
 import anyio.to_thread
 
-from dinox_mcp import requests
+from dinox_mcp import refusals, requests
 from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.output import stem_of
 from dinox_mcp.requests import Options
@@ -81,7 +81,8 @@ class VideoDetector:
         first. Between them things are followed in the pixels. `video` is the path of a file; `start_s` and `end_s`
         choose a part of it. With `save`, the annotated video, its objects frame by frame, a contact sheet and the
         answer are written into `folder`, by default the output folder of the settings, under names that begin with
-        `stem`. Of `include`, words are answered for each track: caption, category, text.
+        `stem`. Of `include`, words are answered for each track: caption, category, text; masks are followed through all
+        frames by a backend that can, and are in the files.
 
         When the call is cancelled, it stops within a frame, finishes the files, and gives `stopped` the answer so far.
         When the backend fails after it answered once, the answer so far is returned, and says so.
@@ -92,15 +93,20 @@ class VideoDetector:
             SettingsError: the folder cannot be written.
         """
         from dinox_mcp.video.job import opened
+        from dinox_mcp.video.masking import check_cost
         from dinox_mcp.video.run import Run
 
         request = requests.request(prompts, options)
         settings = self._detector.settings
         most = _calls(max_calls, settings.video_max_calls)
         backend = self._check(request, options)
+        if "masks" in request.include and not save:
+            raise InputError("include has masks, which are only in the files of a video; leave save on, or masks out")
         async with self._turns:
             opening = partial(opened, video, settings, every_s, most, start_s, end_s, request.tiles)
             with await anyio.to_thread.run_sync(opening) as job:
+                if "masks" in request.include:
+                    check_cost(job, settings.video_max_mask_frames)
                 result_id = new_result_id()
                 place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
                 return await Run(self._detector, job, request, options, backend, result_id, place, stopped).result()
@@ -110,13 +116,16 @@ class VideoDetector:
         name = self._detector.backends.choose(
             caller_has_key=requests.caller_of(options).api_key is not None, model=request.model
         )
-        if unfit := sorted(request.include - _WORDS):
+        if unfit := sorted(request.include - _WORDS - {"masks"}):
             raise InputError(
-                f"include is {', '.join(unfit)}: of a video there are boxes, caption, category and text; "
+                f"include is {', '.join(unfit)}: of a video there are boxes, masks, caption, category and text; "
                 "ask detect_objects about a picture of it for the rest"
             )
-        able = self._detector.backends.get(name).capabilities(request.model).outputs
-        if missing := sorted(request.include - able):
+        backends = self._detector.backends
+        if "masks" in request.include:
+            refusals.check_follower(backends.get(name), backends, self._detector.settings)
+        able = backends.get(name).capabilities(request.model).outputs
+        if missing := sorted(request.include - able - {"masks"}):
             raise UnsupportedError(
                 f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
                 "leave it out, and ask describe_regions about a picture of it"

@@ -1,7 +1,7 @@
 """The frames of a video with its tracks on them, and the contact sheet of its key frames."""
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from dinox_mcp.drawing.style import Style
 from dinox_mcp.drawing.trails import draw_trails
 from dinox_mcp.geometry import clip
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectedObject, Point, count_labels
+from dinox_mcp.schema import DetectedObject, Mask, Point, count_labels
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.frames import Frame, Pixels
 from dinox_mcp.video.tracking import Trail
@@ -26,14 +26,19 @@ _TRAIL_S = 1.5
 _THUMBNAIL = 800
 
 
-def objects_at(trails: Sequence[Trail], time: float, reach: float, size: tuple[int, int]) -> list[DetectedObject]:
-    """Say what is where at a time, in pixels of the video's `size` (width, height)."""
+def objects_at(
+    trails: Sequence[Trail], time: float, reach: float, size: tuple[int, int], masks: Mapping[int, Mask] | None = None
+) -> list[DetectedObject]:
+    """Say what is where at a time, in pixels of the video's `size` (width, height); `masks` are by track numbers."""
     objects = []
     for trail in trails:
         box = trail.box(time, reach)
         if box is not None and trail.id is not None:
             score = trail.latest(time).found.score
-            objects.append(DetectedObject(id=trail.id, label=trail.label, bbox=clip(box, *size), score=score))
+            mask = masks.get(trail.id) if masks else None
+            objects.append(
+                DetectedObject(id=trail.id, label=trail.label, bbox=clip(box, *size), score=score, mask=mask)
+            )
     return objects
 
 
@@ -81,15 +86,24 @@ class Sheet:
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
         self.kept.append((time, encode_jpeg(small)))
 
-    def draw(self, trails: Sequence[Trail], reach: float, max_side: int, max_bytes: int) -> bytes:
+    def draw(
+        self,
+        trails: Sequence[Trail],
+        reach: float,
+        max_side: int,
+        max_bytes: int,
+        masks: Mapping[float, Mapping[int, Mask]],
+    ) -> bytes:
         """Draw the sheet as a JPEG of at most so many pixels along its long side and so many bytes.
+
+        `masks` are by times of key frames and numbers of tracks.
 
         Raises:
             ValueError: nothing was kept.
         """
         frames = []
         for time, data in self.kept:
-            objects = objects_at(trails, time, reach, self.size)
+            objects = objects_at(trails, time, reach, self.size, masks.get(time))
             image = annotate(Picture.from_bytes(data).rgb(), objects, original_size=self.size, style=STYLE)
             counts = ", ".join(f"{count} {label}" for label, count in count_labels(objects).items())
             frames.append((image, f"{clock(time)}  {counts or 'nothing'}"))

@@ -2,13 +2,13 @@
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.schema import DetectedObject, Mask
 from dinox_mcp.video.drawing import Painter, drawn_size, objects_at
 from dinox_mcp.video.encoding import Encoder
 from dinox_mcp.video.frames import Reader
@@ -62,15 +62,22 @@ class Output:
         self._painter = Painter(scan.size)
         self.drawn = 0
 
-    def draw(self, time: float, trails: Sequence[Trail], reach: float, pause: Callable[[], None]) -> None:
-        """Draw all frames until a time with the tracks that are there.
+    def draw(
+        self,
+        time: float,
+        trails: Sequence[Trail],
+        reach: float,
+        pause: Callable[[], None],
+        masks: Mapping[int, Mapping[int, Mask]],
+    ) -> None:
+        """Draw all frames until a time with the tracks that are there; `masks` are by numbers of frames and tracks.
 
         Raises:
             SettingsError: the disk is full.
         """
         try:
             for frame in self._reader.until(time, pause):
-                objects = objects_at(trails, frame.time, reach, self._scan.size)
+                objects = objects_at(trails, frame.time, reach, self._scan.size, masks.get(frame.number))
                 self._encoder.write(self._painter.paint(frame, objects), frame.time - self._scan.times[0])
                 self._lines.write(_line(frame.number, frame.time, frame.number in self._keys, objects))
                 self.drawn += 1
@@ -136,6 +143,7 @@ def _line(number: int, time: float, key: bool, objects: Sequence[DetectedObject]
     listed = [
         {"id": one.id, "label": one.label, "bbox": [round(edge, 1) for edge in one.bbox]}
         | ({} if one.score is None else {"score": round(one.score, 3)})
+        | ({} if one.mask is None else {"mask": one.mask.model_dump()})
         for one in objects
     ]
     return json.dumps({"frame": number, "time_s": round(time, 4), "key": key, "objects": listed}) + "\n"

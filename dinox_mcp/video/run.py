@@ -12,7 +12,7 @@ import numpy as np
 
 from dinox_mcp import requests
 from dinox_mcp.asking import Answer
-from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.backends.base import Follower, Progress, silent
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.requests import Options
@@ -23,15 +23,17 @@ from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet
 from dinox_mcp.video.job import Job, pause
 from dinox_mcp.video.keys import KeyFrame, KeyFrames
 from dinox_mcp.video.looks import looks
+from dinox_mcp.video.masking import Masking
 from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
 from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
 from dinox_mcp.video.together import together
-from dinox_mcp.video.tracking import SURE, Path, Tracker
+from dinox_mcp.video.tracking import SURE, Path, Tracker, Trail
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
 
 T = TypeVar("T")
+_MASKS_SHARE = 0.8  # of the time that a video takes with masks: each frame is looked at, not only key frames
 
 
 @dataclass
@@ -66,6 +68,12 @@ class Run:
         self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
         self._began = clocks.monotonic()
         self._output: Output | None = None
+        self._question = self.request.model_copy(update={"include": self.request.include - {"masks"}})
+        follower = self.detector.backends.get(self.backend)
+        self._masking: Masking | None = None
+        if "masks" in self.request.include and isinstance(follower, Follower):
+            self._masking = Masking(follower, self.job, requests.call(self.options), partial(self._advance, "masks"))
+        self._parts = {"keys": 0.0, "masks": 0.0}
 
     async def result(self) -> VideoResult:
         """Do the job.
@@ -79,7 +87,8 @@ class Run:
         await self._tell(
             0.0,
             f"{scan_.duration_s:.1f} s of video, a key frame every {plan.every_s:.2g} s: "
-            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.backend}",
+            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.backend}"
+            + (f", and masks in {len(scan_.times)} frames, seconds each on a CPU" if self._masking else ""),
         )
         complete = False
         try:
@@ -88,7 +97,7 @@ class Run:
             with await self._thread(partial(KeyFrames, self.job)) as reader:
                 complete = await self._ask_all(reader)
             if complete:
-                await self._draw(len(self._keys) - 1, last=True)
+                complete = await self._draw_rest()
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 result = await self._finished(complete=False)
@@ -128,17 +137,17 @@ class Run:
     async def _ask(self, number: int, frame: KeyFrame) -> Answer:
         total = len(self._keys)
         left = ""
-        if number:
+        if number and not self._masking:  # which tell the time left themselves
             seconds = (clocks.monotonic() - self._began) / number * (total - number)
             left = f", about {clock(seconds)} left" if seconds >= 1 else ""
         where = f"key frame {number + 1} of {total} at {clock(frame.time)}{left}"
 
         async def progress(part: float, message: str) -> None:
-            await self._tell((number + part) / total, f"{where}: {message}")
+            await self._advance("keys", (number + part) / total, f"{where}: {message}")
 
-        await self._tell(number / total, where)
+        await self._advance("keys", number / total, where)
         who: Options = {**self.options, "progress": progress}
-        return await self.detector.ask(frame.picture, self.request, caller=requests.caller_of(who), progress=progress)
+        return await self.detector.ask(frame.picture, self._question, caller=requests.caller_of(who), progress=progress)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
         """Follow the tracks from the key frame before."""
@@ -155,10 +164,27 @@ class Run:
         self._tracker.settle(settled)
         time = self.job.scan.times[-1] if last else self._keys[settled]
         trails = [trail for trail in self._tracker.trails() if trail.id is not None]
-        if self._output is not None:
-            await self._thread(partial(self._output.draw, time, trails, self._reach, pause))
+        if self._masking is not None:
+            while (until := await self._masking.next(None if last else time, trails, self._reach)) is not None:
+                await self._paint(until, trails)
+        else:
+            await self._paint(time, trails)
         for trail in trails:
             trail.forget(time)
+
+    async def _paint(self, time: float, trails: Sequence[Trail]) -> None:
+        if self._output is not None:
+            masks = self._masking.masks if self._masking else {}
+            await self._thread(partial(self._output.draw, time, trails, self._reach, pause, masks))
+
+    async def _draw_rest(self) -> bool:
+        """Draw what is left after the last key frame was answered; False where masks of it are not to be had."""
+        try:
+            await self._draw(len(self._keys) - 1, last=True)
+        except BackendError as error:
+            self._note(f"stopped by an error of the backend: {error}")
+            return False
+        return True
 
     def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         found = answer.found
@@ -182,6 +208,10 @@ class Run:
     def _finish(self, *, complete: bool) -> VideoResult:
         """Close the files, draw the sheet, and sum up. Blocks."""
         self._tracker.settle(len(self._keys))
+        if self._masking:
+            self._masking.close()
+            for note in (*self._masking.notes, *(f"masks were followed by {model}" for model in self._masking.models)):
+                self._note(note)
         drawn = self._output.drawn if self._output else 0
         files = self._output.close() if self._output else VideoFiles()
         trails = [trail for trail in self._tracker.trails() if trail.id is not None]
@@ -192,7 +222,8 @@ class Run:
             self._note(f"stopped after key frame {len(self.asked)} of {len(self._keys)}{shown}")
         if self._sheet.kept and self.place is not None:
             settings = self.detector.settings
-            data = self._sheet.draw(trails, self._reach, settings.preview_max_side, settings.preview_max_bytes)
+            masks = self._masking.at_keys if self._masking else {}
+            data = self._sheet.draw(trails, self._reach, settings.preview_max_side, settings.preview_max_bytes, masks)
             files = files.model_copy(update={"sheet": write_sheet(self.place, data)})
         self.files = files
         result = self._summed_up(complete=complete)
@@ -239,6 +270,12 @@ class Run:
     def _note(self, text: str) -> None:
         if text:
             self.notes[text] = None
+
+    async def _advance(self, kind: str, part: float, message: str) -> None:
+        """Tell how far key frames or masks are, as a part of the whole."""
+        self._parts[kind] = part
+        share = _MASKS_SHARE if self._masking else 0.0
+        await self._tell((1 - share) * self._parts["keys"] + share * self._parts["masks"], message)
 
     async def _tell(self, part: float, message: str) -> None:
         progress: Progress = self.options.get("progress", silent)

@@ -147,7 +147,7 @@ async def test_results_of_pictures_are_not_crowded_out(film: Path, scene: Scene)
         ({"every_s": 0}, "every_s is 0"),
         ({"every_s": math.nan}, "every_s is nan"),
         ({"min_score": 2}, "min_score"),
-        ({"include": ["masks"]}, "include is masks"),
+        ({"include": ["pose"]}, "include is pose"),
         ({"start_s": 9}, "has no frame between"),
         ({"prompts": " "}, "prompts is empty"),
     ],

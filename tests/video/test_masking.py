@@ -1,0 +1,235 @@
+"""Masks of a video: followed by the backend from key frame to key frame, drawn, and written frame by frame."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import av
+import numpy as np
+import pytest
+
+from dinox_mcp.backends.base import Call, Followed
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import BackendError, InputError, UnsupportedError
+from dinox_mcp.geometry import Box
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.masks import decode, encode
+from dinox_mcp.schema import Mask
+from dinox_mcp.settings import Settings
+from dinox_mcp.video.detect import VideoDetector
+from dinox_mcp.video.masking import AT_ONCE
+from dinox_mcp.video.schema import VideoResult
+from tests.video.conftest import Finder
+from tests.video.scenes import Scene, Thing, Witness, line
+
+pytestmark = pytest.mark.anyio
+PROMPTS = ["car", "person"]
+# ruff: noqa: ASYNC240 - a test may wait for its disk
+
+
+@dataclass
+class Masker(Witness):
+    """A witness whose masks are the first frame's boxes, in all frames; None where `hides` says so."""
+
+    hides: bool = False
+    breaks_after: int | None = None
+    followed: list[tuple[list[float], list[Box]]] = field(default_factory=list)
+
+    async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
+        if self.breaks_after == len(self.followed):
+            raise BackendError("no memory left; free some")
+        self.followed.append(([float(frame.source.rpartition("#t=")[2]) for frame in frames], list(boxes)))
+        for number in range(len(frames)):
+            await call.progress(number / len(frames), f"frame {number + 1} of {len(frames)}")
+        width, height = frames[0].width, frames[0].height
+        masks = tuple(None if self.hides else _filled(box, width, height) for box in boxes)
+        return Followed("masker-1", (masks,) * len(frames), ("masks were computed in crayon",))
+
+
+def _filled(box: Box, width: int, height: int) -> Mask:
+    bits = np.zeros((height, width), dtype=np.bool_)
+    x1, y1, x2, y2 = map(round, box)
+    bits[y1:y2, x1:x2] = True
+    return encode(bits)
+
+
+def lines_of(result: VideoResult) -> list[dict[str, Any]]:
+    assert result.files.frames is not None
+    return [json.loads(text) for text in Path(result.files.frames).read_text().splitlines()]
+
+
+def pixels_of(path: str | None) -> list[np.ndarray[Any, Any]]:
+    assert path is not None
+    with av.open(path) as container:
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+async def ask(video: VideoDetector, film: Path, folder: Path, **options: Any) -> VideoResult:  # noqa: ANN401
+    return await video.detect(str(film), PROMPTS, folder=folder, **{"include": ["masks"], **options})
+
+
+async def test_each_track_has_a_mask_in_each_frame_that_it_is_in(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    masker = Masker(scene)
+    result = await ask(finder(masker), film, tmp_path)
+    assert result.complete
+    frames = lines_of(result)
+    assert len(frames) == len(pixels_of(result.files.video)) == 100
+    assert all("mask" in one for frame in frames for one in frame["objects"])
+    first = frames[0]["objects"][0]
+    x1, y1, x2, y2 = map(round, first["bbox"])
+    bits = decode(Mask.model_validate(first["mask"]))
+    assert bits.shape == (360, 640)
+    assert bits.sum() == (x2 - x1) * (y2 - y1) == bits[y1:y2, x1:x2].sum()
+    assert {"masks were followed by masker-1", "masks were computed in crayon"} <= set(result.notes)
+
+
+async def test_following_begins_anew_at_each_key_frame_with_a_bounded_number_of_frames(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    masker = Masker(scene)
+    result = await ask(finder(masker), film, tmp_path, every_s=1.0)
+    assert [time for times, _ in masker.followed for time in times] == pytest.approx([n / 25 for n in range(100)])
+    assert max(len(times) for times, _ in masker.followed) == AT_ONCE < 25
+    starts = [times[0] for times, _ in masker.followed]
+    keys = [frame["time_s"] for frame in lines_of(result) if frame["key"]]
+    assert set(np.round(keys, 3)) <= set(np.round(starts, 3))
+    assert len(masker.followed[0][1]) == 4
+
+
+async def test_masks_are_drawn_on_the_video_and_on_the_sheet(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    with_ = await ask(finder(Masker(scene)), film, tmp_path / "with")
+    without = await ask(finder(Masker(scene)), film, tmp_path / "without", include=[])
+    x1, y1, x2, y2 = map(round, lines_of(with_)[0]["objects"][0]["bbox"])
+    inside = np.s_[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10]
+    one, other = pixels_of(with_.files.video)[0], pixels_of(without.files.video)[0]
+    assert np.abs(one[inside] - other[inside]).mean() > 10
+    assert Path(with_.files.sheet or "").read_bytes() != Path(without.files.sheet or "").read_bytes()
+    assert not any("mask" in thing for frame in lines_of(without) for thing in frame["objects"])
+
+
+async def test_what_has_ended_or_is_hidden_has_no_mask(finder: Finder, tmp_path: Path) -> None:
+    scene = Scene(
+        [Thing("car", line(100, 100, 40), (90, 50)), Thing("person", line(300, 250, 0), (40, 90), last=1.5)], seconds=6
+    )
+    film = scene.film(tmp_path / "film.mp4", fps=10)
+    seen = await ask(finder(Masker(scene)), film, tmp_path / "seen")
+    gone = next(track for track in seen.tracks if track.label == "person")
+    assert gone.last_s <= 1.5
+    for frame in lines_of(seen):
+        people = [one for one in frame["objects"] if one["label"] == "person"]
+        assert bool(people) == (frame["time_s"] <= gone.last_s)
+        assert all("mask" in one for one in frame["objects"])
+    hidden = await ask(finder(Masker(scene, hides=True)), film, tmp_path / "hidden")
+    assert not any("mask" in one for frame in lines_of(hidden) for one in frame["objects"])
+    assert hidden.counts == seen.counts
+
+
+async def test_a_video_without_things_asks_for_no_masks(finder: Finder, tmp_path: Path) -> None:
+    scene = Scene([], seconds=1)
+    masker = Masker(scene)
+    result = await ask(finder(masker), scene.film(tmp_path / "film.mp4"), tmp_path)
+    assert masker.followed == []
+    assert len(lines_of(result)) == 25
+
+
+async def test_the_detection_is_not_asked_for_masks_too(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[frozenset[str]] = []
+    detect = Masker.detect
+
+    async def listen(self: Masker, image: Picture, request: Any, call: Call) -> Any:  # noqa: ANN401
+        asked.append(request.include)
+        return await detect(self, image, request, call)
+
+    monkeypatch.setattr(Masker, "detect", listen)
+    result = await ask(finder(Masker(scene)), film, tmp_path, include=["masks", "text"], max_calls=2)
+    assert set(asked) == {frozenset({"text"})}
+    assert result.request.include == {"masks", "text"}
+
+
+async def test_the_number_of_frames_is_told_first_and_progress_rises(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    told: list[tuple[float, str]] = []
+
+    async def progress(part: float, message: str) -> None:
+        told.append((part, message))
+
+    await ask(finder(Masker(scene)), film, tmp_path, progress=progress)
+    assert "and masks in 100 frames, seconds each on a CPU" in told[0][1]
+    assert any("masks at 0:02.0 of 0:04.0" in message and "left: frame" in message for _, message in told)
+    assert [part for part, _ in told] == sorted(part for part, _ in told)
+    assert 0.9 < told[-1][0] <= 1
+
+
+async def test_more_frames_than_are_allowed_are_refused_before_anything_is_asked(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    masker = Masker(scene)
+    video = finder(masker, video_max_mask_frames=50)
+    message = (
+        r"of which there are 100, more than the 50 allowed .* choose about 2.0 s .*DINOX_MCP_VIDEO_MAX_MASK_FRAMES"
+    )
+    with pytest.raises(InputError, match=message):
+        await ask(video, film, tmp_path)
+    assert masker.asked == []
+    result = await ask(video, film, tmp_path, start_s=1, end_s=2.9)
+    assert len(lines_of(result)) == 48
+
+
+async def test_a_backend_that_cannot_is_refused_with_who_can(film: Path, scene: Scene, tmp_path: Path) -> None:
+    witness, masker = Witness(scene), Masker(scene, name="masker")
+    async with Detector(Settings(backend="witness"), backends=[witness, masker]) as detector:
+        with pytest.raises(UnsupportedError, match=r"witness cannot follow masks .*the backend (local or )?masker can"):
+            await ask(VideoDetector(detector), film, tmp_path)
+    async with Detector(Settings(backend="embedded")) as detector:
+        with pytest.raises(UnsupportedError, match=r"embedded cannot follow masks .*the backend local can"):
+            await ask(VideoDetector(detector), film, tmp_path)
+    assert witness.asked == []
+
+
+async def test_masks_without_files_to_write_them_into_are_refused(film: Path, scene: Scene, finder: Finder) -> None:
+    with pytest.raises(InputError, match="only in the files of a video; leave save on"):
+        await finder(Masker(scene)).detect(str(film), PROMPTS, include=["masks"], save=False)
+
+
+async def test_a_cancelled_call_keeps_the_frames_whose_masks_are_known(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    answers: list[VideoResult] = []
+    masker = Masker(scene)
+    with anyio.CancelScope() as scope:
+
+        async def progress(_part: float, _message: str) -> None:
+            if len(masker.followed) == 3:
+                scope.cancel()
+            await anyio.lowlevel.checkpoint()
+
+        await ask(finder(masker), film, tmp_path, progress=progress, stopped=answers.append)
+    (result,) = answers
+    assert scope.cancelled_caught
+    assert not result.complete
+    frames = lines_of(result)
+    assert len(frames) == len(pixels_of(result.files.video)) == sum(len(times) for times, _ in masker.followed[:2])
+    assert all("mask" in one for frame in frames for one in frame["objects"])
+
+
+@pytest.mark.parametrize("calls", [0, 2, 7])
+async def test_an_error_of_the_follower_keeps_what_is_done(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path, calls: int
+) -> None:
+    masker = Masker(scene, breaks_after=calls)
+    result = await ask(finder(masker), film, tmp_path)
+    assert not result.complete
+    assert "no memory left; free some" in " ".join(result.notes)
+    assert result.counts == {"car": 2, "person": 2}
+    drawn = sum(len(times) for times, _ in masker.followed)
+    assert (len(lines_of(result)) if result.files.frames else 0) == drawn < 100
