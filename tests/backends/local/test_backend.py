@@ -91,6 +91,18 @@ async def test_a_model_that_was_fetched_since_is_known_by_its_other_names(bench:
     await backend.aclose()
 
 
+async def test_a_model_that_has_left_memory_is_loaded_again_without_a_deadline(bench: Bench) -> None:
+    bench.model = FakeModel(adapter=FakeAdapter(reuses_text=False), load_s=0.8)
+    backend = bench.backend(idle_unload_s=0.3, timeout_s=0.7)
+    for _ in range(2):
+        await backend.detect(RED, ask("dog"), PLAIN)
+        with anyio.fail_after(10):
+            while any(model.loaded for model in backend.models()):  # noqa: ASYNC110 - models set no events
+                await anyio.sleep(0.01)
+    assert bench.model.loads == 2
+    await backend.aclose()
+
+
 async def test_what_is_closed_loads_nothing_more(bench: Bench) -> None:
     backend = bench.backend()
     await backend.aclose()
