@@ -201,7 +201,7 @@ class Child:
         how = _how(status)
         if self._closed:
             return "the local backend was closed; start it again and ask again"
-        if not self._ready:
+        if not self._ready and -status != _KILLED:
             return f"the process for the local model does not start ({how}; stderr says more); {_SAME}"
         if -status == _KILLED:
             how += ", as a system does when memory runs out"

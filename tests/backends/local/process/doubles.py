@@ -1,6 +1,7 @@
 """Backends for the other process, without torch: what they find tells what they were asked."""
 
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 
@@ -104,6 +105,12 @@ class Talker:
 def slow(settings: Settings) -> Talker:
     """Take a while to start, as imports do."""
     time.sleep(1.3)
+    return Talker(settings)
+
+
+def killed(settings: Settings) -> Talker:
+    """Be killed before the start is over."""
+    os.kill(os.getpid(), signal.SIGKILL)
     return Talker(settings)
 
 

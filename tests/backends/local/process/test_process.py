@@ -243,6 +243,12 @@ async def test_being_killed_is_told_as_what_it_mostly_is(start: Start) -> None:
     assert (await backend.detect(picture(), asking("dog"), Call())).objects
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+async def test_being_killed_while_it_starts_is_told_so_too(start: Start) -> None:
+    with pytest.raises(BackendError, match=r"SIGKILL, as a system does when memory runs out.*DINOX_MCP_MODEL=fast"):
+        await start("killed").detect(picture(), asking("dog"), Call())
+
+
 async def test_it_ends_when_nobody_asks_and_starts_again(start: Start) -> None:
     backend = start(idle_unload_s=0.2)
     first = await backend.detect(picture(), asking("dog"), Call())
