@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult, TextContent
 
+from dinox_mcp.backends.base import Model
 from dinox_mcp.schema import Keypoint
 from tests.fakes import DOG, FakeBackend, TellingBackend, png
 from tests.server.conftest import Connect
@@ -217,6 +218,22 @@ async def test_no_assistant_has_other_models_downloaded(connect: Connect, backen
     reply = await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "model": "evil/model"})
     assert reply.is_error
     assert "'evil/model' is none that may be chosen here; there are fake-1" in text_of(reply)
+
+
+async def test_over_http_no_stranger_has_another_model_loaded(
+    connect: Connect, backend: FakeBackend, photo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.name = "local"
+    usual, cold, warm = (
+        Model("usual", backend.able),
+        Model("cold", backend.able),
+        Model("warm", backend.able, loaded=True),
+    )
+    monkeypatch.setattr(backend, "models", lambda: [usual, cold, warm])
+    arguments = {"image": photo, "prompts": "dog", "model": "cold"}
+    reply = await call(connect, "detect_objects", arguments, transport="http", allowed_folders=(Path(photo).parent,))
+    assert reply.is_error
+    assert "'cold' is none that may be chosen here; there are usual, warm" in text_of(reply)
 
 
 @pytest.mark.parametrize(
