@@ -8,7 +8,7 @@ from dinox_mcp.errors import InputError
 def offered(model: str | None, detector: Detector, caller: Caller) -> str | None:
     """Give a model's name, as its backend writes it, if a caller may choose it.
 
-    Over HTTP callers choose among the local models that are loaded, lest a stranger fill this machine's disk and memory.
+    Over HTTP callers choose among the local models that are loaded, lest a stranger fill this machine's disk or memory.
 
     Raises:
         InputError: the local backend does not list it; the message says which it does.
