@@ -152,10 +152,10 @@ class Host(Generic[A_co]):
         try:
             loaded = self._load()
             turn = self._desk.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
+            self._room.used(self)  # before anybody has an answer, and asks another model
             self._look(loaded, [question for question in turn if question.looks])
             for question in turn:
                 self._work(loaded, question)
-            self._room.used(self)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._desk.fail(turn or self._desk.waiting, self._explained(error))
 
