@@ -53,7 +53,8 @@ def test_what_describes_boxes_is_pulled_by_its_preset_s_name(
     fake.add("facebook/sam2.1-hiera-tiny", checkpoint("sam2_video"))
     pull.pull(Settings(), "sam2.1-tiny", hub)
     first, _, pin, hint = capsys.readouterr().out.splitlines()
-    assert first == "facebook/sam2.1-hiera-tiny@c0ffee0: 2 MB, Apache-2.0"
+    size = (checkpoint("sam2_video") / "model.safetensors").stat().st_size
+    assert first == f"facebook/sam2.1-hiera-tiny@c0ffee0: {size / 1e6:.0f} MB, Apache-2.0"
     assert pin.endswith(f"DINOX_MCP_MASKS_MODEL=facebook/sam2.1-hiera-tiny@{COMMIT}")
     assert hint == "to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MASKS_MODEL=sam2.1-tiny"
 
