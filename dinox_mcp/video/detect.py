@@ -101,7 +101,9 @@ class VideoDetector:
         most = _calls(max_calls, settings.video_max_calls)
         backend = self._check(request, options)
         if "masks" in request.include and not save:
-            raise InputError("include has masks, which are only in the files of a video; leave save on, or masks out")
+            raise InputError(
+                "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
+            )
         async with self._turns:
             opening = partial(opened, video, settings, every_s, most, start_s, end_s, request.tiles)
             with await anyio.to_thread.run_sync(opening) as job:

@@ -55,8 +55,8 @@ class Masking:
         """Of the last stretch: by the numbers of frames and of tracks."""
         self.at_keys: dict[float, Mapping[int, Mask]] = {}
         """Of all key frames so far: by their times."""
-        self.models: dict[str, None] = {}
-        self.notes: dict[str, None] = {}
+        self._models: dict[str, None] = {}
+        self._notes: dict[str, None] = {}
 
     async def next(self, end: float | None, trails: Sequence[Trail], reach: float) -> float | None:
         """Follow through the next stretch, and give the time of its last frame; None if there is none before `end`.
@@ -78,6 +78,14 @@ class Masking:
         self.at_keys |= {shown.time: self.masks.get(shown.number, {}) for shown in stretch if shown.number in keys}
         return stretch[-1].time
 
+    def notes(self) -> list[str]:
+        """Say by which model, through how many frames, and where the masks are."""
+        where = "they are in the annotated video and in its list of frames"
+        return [
+            *(f"masks were followed through {self._done} frames by {model}; {where}" for model in self._models),
+            *self._notes,
+        ]
+
     def close(self) -> None:
         """Free the decoder."""
         if self._reader:
@@ -97,8 +105,8 @@ class Masking:
         followed = await self._follower.follow([shown.picture for shown in stretch], [box for _, box in begun], call)
         if [len(masks) for masks in followed.masks] != [len(begun)] * len(stretch):
             raise BackendError(f"{followed.model} followed {len(followed.masks)} of {len(stretch)} frames; report it")
-        self.models[followed.model] = None
-        self.notes |= dict.fromkeys(followed.notes)
+        self._models[followed.model] = None
+        self._notes |= dict.fromkeys(followed.notes)
         return {
             shown.number: {
                 trail.id: mask

@@ -210,7 +210,7 @@ class Run:
         self._tracker.settle(len(self._keys))
         if self._masking:
             self._masking.close()
-            for note in (*self._masking.notes, *(f"masks were followed by {model}" for model in self._masking.models)):
+            for note in self._masking.notes():
                 self._note(note)
         drawn = self._output.drawn if self._output else 0
         files = self._output.close() if self._output else VideoFiles()

@@ -29,7 +29,7 @@ from dinox_mcp.viewer.files import PageFile, begin_page
 from dinox_mcp.words import address_of
 
 _ALIGNMENT = "><>>>><"
-_FOREIGN = ("like", "describe", "masks")
+_FOREIGN = ("like", "describe")
 
 
 def detect_videos(
@@ -118,7 +118,7 @@ async def _detect_one(
             min_score=options.min_score,
             iou_threshold=options.iou_threshold,
             max_objects=options.max_objects,
-            include=options.include,
+            include=(*options.include, *(("masks",) if options.masks else ())),
             model=options.model,
             tiles=options.tiles,
             progress=_shown(bar),

@@ -90,6 +90,12 @@ def test_wrong_usage_is_one_line(words: list[str], message: str, capsys: pytest.
     assert message in err
 
 
+def test_masks_are_asked_for_as_of_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "detect", "belt.mp4", "QR code", "--masks", "--out", "found")
+    assert status == 1
+    assert "the backend embedded cannot follow masks through a video; the backend local can" in err
+
+
 def test_one_bad_video_does_not_stop_the_others(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "broken.mp4").write_text("no video")
     status, out, err = run(capsys, "detect", "broken.mp4", "belt.mp4", "QR code", "--max-calls", "1")

@@ -1,9 +1,9 @@
 """From boxes in a first frame to masks in all: the way of a call through the model, frame by frame."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -25,6 +25,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Mask
 from dinox_mcp.settings import Settings
 
+T = TypeVar("T")
 Make = Callable[[str | None], Model[Follower]]
 
 
@@ -55,10 +56,10 @@ class Following:
         """Give the masks of what is in the boxes of the first frame, in each frame.
 
         Things are followed some at a time within a frame, so that other questions come in between and a cancelled one
-        stops soon. Each frame may take `timeout_s`, after the model is loaded.
+        stops soon. Each such step may take `timeout_s`, after the model is loaded.
 
         Raises:
-            DeadlineError: a frame took longer.
+            DeadlineError: a step took longer.
             SettingsError: there is no such model or device.
             BackendError: the model cannot be had, does not load, or fails.
             ImageError: a frame is damaged.
@@ -71,13 +72,7 @@ class Following:
         for number, frame in enumerate(frames):
             told = partial(_within, call.progress, number / len(frames), f"frame {number + 1} of {len(frames)}")
             await told(0.0, "")
-            with anyio.move_on_after(self._settings.timeout_s) as limit:
-                masks.append(await _step(host, frame, start.memories, replace(call, progress=told)))
-            if limit.cancelled_caught:
-                raise DeadlineError(
-                    f"the masks of one frame took more than {self._settings.timeout_s:g} s; follow fewer things "
-                    "(max_objects, min_score), or raise DINOX_MCP_TIMEOUT_S"
-                )
+            masks.append(await self._step(host, frame, start.memories, replace(call, progress=told)))
         return Followed(start.model, tuple(masks), start.notes)
 
     async def aclose(self) -> None:
@@ -85,6 +80,25 @@ class Following:
         self._closed = True
         if self._host:
             await self._host.aclose()
+
+    async def _step(
+        self, host: Host[Follower], frame: Picture, memories: Sequence[Any], call: Call
+    ) -> tuple[Mask | None, ...]:
+        """Go on by one frame, which is looked at once."""
+        ask = partial(host.ask, client=call.client, progress=call.progress)
+        state = await self._in_time(ask(lambda _loaded, state: state, picture=frame))
+        masks: list[Mask | None] = []
+        for memory in memories:
+            masks += await self._in_time(ask(partial(_follow, memory=memory), state=state))
+        return tuple(masks)
+
+    async def _in_time(self, step: Awaitable[T]) -> T:
+        with anyio.move_on_after(self._settings.timeout_s):
+            return await step
+        raise DeadlineError(
+            f"a few masks in one frame took more than {self._settings.timeout_s:g} s; ask again when less is going on, "
+            "choose a smaller model (DINOX_MCP_MASKS_MODEL=sam2.1-tiny), or raise DINOX_MCP_TIMEOUT_S"
+        )
 
     def _get(self) -> Host[Follower]:
         extra.require()
@@ -113,16 +127,6 @@ def _begin(
     groups = [boxes[start : start + some] for start in range(0, len(boxes), some)]
     notes = tuple(f"masks were {note}" for note in loaded.notes)
     return _Start(loaded.name, notes, [model.remember(group, size) for group in groups])
-
-
-async def _step(host: Host[Follower], frame: Picture, memories: Sequence[Any], call: Call) -> tuple[Mask | None, ...]:
-    """Go on by one frame, which is looked at once."""
-    ask = partial(host.ask, client=call.client, progress=call.progress)
-    state = await ask(lambda _loaded, state: state, picture=frame)
-    masks: list[Mask | None] = []
-    for memory in memories:
-        masks += await ask(partial(_follow, memory=memory), state=state)
-    return tuple(masks)
 
 
 def _follow(loaded: Loaded[Follower], state: ImageState, *, memory: Any) -> list[Mask | None]:  # noqa: ANN401
