@@ -103,3 +103,16 @@ def test_what_describes_boxes_is_put_to_the_test_of_speed(
     model = Checkpoint(str(checkpoint("sam2")), Settings(precision="bfloat16", device="cpu"), role="masks")
     model.fetch(lambda _fraction, _message: None)
     assert model.load().notes == (note,)
+
+
+@pytest.mark.usefixtures("speed")
+def test_what_a_model_makes_of_labels_is_kept_apart_by_precision(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "difference", lambda _expected, _found: None)
+    fingerprints = set()
+    for wanted in ("float32", "bfloat16"):
+        model = Checkpoint(str(checkpoint("owlvit")), Settings.load(precision=wanted, device="cpu"))
+        model.fetch(lambda _fraction, _message: None)
+        fingerprints.add(model.load().fingerprint)
+    assert len(fingerprints) == 2
