@@ -16,9 +16,12 @@ from dinox_mcp.server.fitting import fit
 MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
 
-
 MAX_LABEL_LENGTH = 100
 """Longest label in the text of a reply, where it stands in each line."""
+
+_LONG_TEXT = 30_000
+"""Characters of a text from which on its head names the result too: hosts cut long texts, some at the end."""
+
 _SURE_POINT = 0.3
 """Lowest score of a keypoint in the text of a reply."""
 
@@ -199,6 +202,8 @@ def describe(result: DetectionResult) -> str:
     lines.extend(f"Note: {note}" for note in result.notes)
     lines.append(_provenance(result))
     lines.append(_next_steps(result))
+    if sum(map(len, lines)) > _LONG_TEXT:
+        lines.insert(1, _id(result))
     return "\n".join(lines)
 
 
