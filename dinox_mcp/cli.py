@@ -192,7 +192,9 @@ def _add_video_options(detect: argparse.ArgumentParser) -> None:
         metavar="N",
         help="calls to the backend for one video at most (DINOX_MCP_VIDEO_MAX_CALLS)",
     )
-    group.add_argument("--start", type=_number(float, 0, 1_000_000), default=0.0, metavar="S", help="second to begin at")
+    group.add_argument(
+        "--start", type=_number(float, 0, 1_000_000), default=0.0, metavar="S", help="second to begin at"
+    )
     group.add_argument("--end", type=_number(float, 0, 1_000_000), metavar="S", help="second to end at")
 
 

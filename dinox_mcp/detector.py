@@ -15,7 +15,7 @@ from dinox_mcp.backends.base import Backend, Embedder, Loadable
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.counting import Count
-from dinox_mcp.errors import DinoxError, InputError
+from dinox_mcp.errors import BackendError, DinoxError, InputError
 from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
@@ -271,7 +271,10 @@ class Detector:
         result = results.number(answer, name, picture, request, requests.max_objects(options))
         more: frozenset[Output] = request.include - backend.capabilities(request.model).outputs
         if more and result.objects:
-            result = results.tell(result, await self._asker.tell_more(name, picture, result.objects, more, call))
+            try:
+                result = results.tell(result, await self._asker.tell_more(name, picture, result.objects, more, call))
+            except BackendError as error:  # what was found, and may have been paid, is not lost with it
+                result = results.untold(result, more, error)
         return self._keep(result, picture, options)
 
     def _choose(self, request: DetectionRequest, who: Who) -> str:

@@ -1,10 +1,10 @@
 """From a backend's detections to the result that callers and the store hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dinox_mcp import geometry, requests
 from dinox_mcp.asking import Answer
-from dinox_mcp.errors import InputError
+from dinox_mcp.errors import BackendError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import (
     BBox,
@@ -14,6 +14,7 @@ from dinox_mcp.schema import (
     DetectionResult,
     Detections,
     ImageInfo,
+    Output,
     count_labels,
 )
 from dinox_mcp.store import new_result_id
@@ -49,6 +50,11 @@ def tell(result: DetectionResult, told: Answer) -> DetectionResult:
             "notes": (*result.notes, *told.found.notes),
         }
     )
+
+
+def untold(result: DetectionResult, include: Iterable[Output], error: BackendError) -> DetectionResult:
+    """Say in a result why there is no more of its objects."""
+    return result.model_copy(update={"notes": (*result.notes, f"no {', '.join(sorted(include))}: {error}")})
 
 
 def described(

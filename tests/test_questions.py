@@ -400,3 +400,16 @@ async def test_an_answer_that_ran_out_of_time_is_not_remembered() -> None:
     await detector.detect(picture(), include=["caption"])
     await detector.detect(picture(), include=["caption"])
     assert (len(backend.asked), len(backend.told)) == (1, 2)
+
+
+async def test_what_was_found_is_not_lost_where_no_more_can_be_told() -> None:
+    class Mute(TellingBackend):
+        async def describe(
+            self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+        ) -> Detections:
+            await super().describe(image, objects, include, call)
+            raise ServiceError("the captions' model is out; ask later")
+
+    result = await detector_with(Mute()).detect(picture(), include=["caption"])
+    assert [one.label for one in result.objects] == ["dog", "cat"]
+    assert "no caption: the captions' model is out; ask later" in result.notes

@@ -33,13 +33,15 @@ class Backends:
         """
         if self._settings.backend != "auto":
             return self._settings.backend
-        if caller_has_key or self._settings.api_key:
-            usual = "dinox"
-        else:
-            usual = "local" if extra.installed() else "embedded"
+        usual = self._usual(caller_has_key=caller_has_key)
         if model is None:
             return usual
         return next((name for name in (usual, *self.names()) if self._offers(name, model)), usual)
+
+    def _usual(self, *, caller_has_key: bool) -> str:
+        if caller_has_key or self._settings.api_key:
+            return "dinox"
+        return "local" if extra.installed() else "embedded"
 
     def _offers(self, name: str, model: str) -> bool:
         try:
