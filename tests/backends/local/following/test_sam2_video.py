@@ -85,6 +85,15 @@ def test_things_followed_apart_are_those_followed_together(model: Any, clip: Cli
         assert flips <= 8
 
 
+def test_frames_looked_at_together_give_the_same(model: Any, clip: Clip) -> None:  # noqa: ANN401
+    together = model.encode([model.prepare(frame) for frame in clip[:2]])
+    alone = [model.encode([model.prepare(frame)])[0] for frame in clip[:2]]
+    for one, other in zip(together, alone, strict=True):
+        assert one.nbytes == other.nbytes == sum(level.nbytes for level in (*one.features, *one.positions))
+        for a, b in zip((*one.features, *one.positions), (*other.features, *other.positions), strict=True):
+            assert torch.allclose(a, b, atol=1e-4)
+
+
 def test_a_long_video_takes_no_more_memory_than_a_short_one(model: Any, clip: Clip) -> None:  # noqa: ANN401
     memory = model.remember(BOXES, SIZE)
     sizes = []
