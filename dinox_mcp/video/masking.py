@@ -104,7 +104,7 @@ class Masking:
         call = replace(self._call, progress=partial(self._progress, stretch))
         followed = await self._follower.follow([shown.picture for shown in stretch], [box for _, box in begun], call)
         if [len(masks) for masks in followed.masks] != [len(begun)] * len(stretch):
-            raise BackendError(f"{followed.model} followed {len(followed.masks)} of {len(stretch)} frames; report it")
+            raise BackendError(f"{followed.model} gave masks of other things than it was asked for; report it")
         self._models[followed.model] = None
         self._notes |= dict.fromkeys(followed.notes)
         return {

@@ -234,3 +234,15 @@ async def test_an_error_of_the_follower_keeps_what_is_done(
     assert result.counts == {"car": 2, "person": 2}
     drawn = sum(len(times) for times, _ in masker.followed)
     assert (len(lines_of(result)) if result.files.frames else 0) == drawn < 100
+
+
+async def test_an_answer_about_other_things_than_were_asked_for_is_an_error(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def follow(_self: Masker, frames: Sequence[Picture], _boxes: Sequence[Box], _call: Call) -> Followed:
+        return Followed("masker-1", ((),) * len(frames))
+
+    monkeypatch.setattr(Masker, "follow", follow)
+    result = await ask(finder(Masker(scene)), film, tmp_path)
+    assert not result.complete
+    assert "masker-1 gave masks of other things than it was asked for; report it" in " ".join(result.notes)
