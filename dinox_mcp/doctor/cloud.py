@@ -50,6 +50,11 @@ def check(settings: Settings, keys: Mapping[str, SecretStr], *, offline: bool = 
         yield _about(_look_up(base, SecretStr(value)), ", ".join(owners), refuses=isinstance(made_up, KeyRejectedError))
 
 
+def not_asked(why: str) -> Check:
+    """Say that no key is sent anywhere, and why."""
+    return Check(_AREA, "key", "note", f"not asked: {why}")
+
+
 def _about(found: BackendError | OSError | None, owners: str, *, refuses: bool) -> Check:
     """Say what an answer means for a key; `refuses` tells whether a made-up one is refused."""
     name = f"key ({owners})"

@@ -27,7 +27,10 @@ def look(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
     settings, checks = system.load()
     yield from checks
     yield from system.backends(settings)
-    yield from cloud.check(settings, hosts.keys(machine), offline=offline)
+    if any(check.name == "options" and check.status == "problem" for check in checks):
+        yield cloud.not_asked("the settings are wrong, and may name another service")
+    else:
+        yield from cloud.check(settings, hosts.keys(machine, str(settings.api_base_url)), offline=offline)
     yield from local.check(settings, Backends(settings).choose())
     yield from embedded.check()
     yield from folders.check(settings)

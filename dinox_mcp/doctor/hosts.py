@@ -1,6 +1,7 @@
 """The hosts on this machine: whether they are set up, and whether what they start is there."""
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from dinox_mcp.install.setup import entries, holds_key, variables
 from dinox_mcp.settings import Settings, environment_name
 
 _AREA = "Hosts"
+_BASE_URL = environment_name("api_base_url")
 
 
 def check(machine: Machine) -> Iterator[Check]:
@@ -32,13 +34,13 @@ def check(machine: Machine) -> Iterator[Check]:
         yield Check(_AREA, "hosts", "note", "none is found here", "dinox-mcp install HOST sets one up anyway")
 
 
-def keys(machine: Machine) -> dict[str, SecretStr]:
-    """Give the keys that stand in the files of hosts, by the hosts' names."""
+def keys(machine: Machine, base_url: str) -> dict[str, SecretStr]:
+    """Give the keys that stand in the files of hosts, by the hosts' names, but none that is for another service."""
     found = {}
     for host in HOSTS.values():
         with suppress(DinoxError):
             for entry in entries(host, machine).values():
-                if holds_key(entry):
+                if holds_key(entry) and variables(entry).get(_BASE_URL, base_url).rstrip("/") == base_url.rstrip("/"):
                     found[host.name] = SecretStr(variables(entry)[KEY])
     return found
 
@@ -79,7 +81,10 @@ def _about(title: str, name: str, entry: Entry, path: Path, machine: Machine, ag
     elif wrong:
         said, remedy = f"{name} sets {wrong[0]}, which is no option", f"correct or remove it in {path}"
     elif holds_key(entry) and machine.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        said, remedy = f"{name}: others on this machine can read the key in {path}", f"chmod 600 {path}"
+        said, remedy = (
+            f"{name}: others on this machine can read the key in {path}",
+            f"chmod 600 {shlex.quote(str(path))}",
+        )
     elif entry.get("disabled") is True or entry.get("enabled") is False:
         return Check(_AREA, title, "note", f"{name} is switched off in {path}", "switch it on in the host")
     else:

@@ -90,12 +90,11 @@ def _install(host: Host, machine: Machine, start: Launch, key: str | None, optio
     change = put_in(host, machine, start, name=options.name, key=key, project=options.project, replace=options.replace)
     lines = [*_written(change, f"{options.name} is set up", options)]
     if change.changes or not options.dry_run:
-        lines += [f"  starts: {start.command} {' '.join(start.args)}".rstrip(), f"  key: {_about_key(change)}"]
+        lines += [f"  starts: {machine.quoted([start.command, *start.args])}", f"  key: {_about_key(change)}"]
         lines += [f"  next: {host.then.format(title=host.title)}"]
     if change.changes and not options.dry_run and start.args and start.command.endswith(("uvx", "uvx.exe")):
-        lines.append(
-            f"  tip: run `uvx {' '.join(start.args)} --version` once now, so that the first start is not a download"
-        )
+        once = machine.quoted(["uvx", *start.args, "--version"])
+        lines.append(f"  tip: run `{once}` once now, so that the first start is not a download")
     _say(lines)
 
 

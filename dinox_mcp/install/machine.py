@@ -1,9 +1,11 @@
 """The machine that a host is set up on: what its paths depend on, so that each can be tried on any."""
 
 import os
+import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +34,10 @@ class Machine:
         """Give the folder that an environment variable names, else one in the user's home."""
         named = self.environ.get(variable, "")
         return Path(named) if named else self.home.joinpath(*default)
+
+    def quoted(self, words: Sequence[str]) -> str:
+        """Write a command line so that this platform's shell reads it as these words."""
+        return subprocess.list2cmdline(words) if self.platform == "win32" else shlex.join(words)
 
     @property
     def config(self) -> Path:

@@ -1,8 +1,6 @@
 """Puts the server into a host's configuration, and takes it out again; nothing else in the file changes."""
 
 import copy
-import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.install import files
+from dinox_mcp.install.difference import difference, is_reference
 from dinox_mcp.install.formats import ConfigError, Keys
 from dinox_mcp.install.hosts import INPUT, KEY, Entry, Host, Launch
 from dinox_mcp.install.jsonc import APPEND
@@ -21,10 +20,6 @@ T = TypeVar("T")
 
 NAME = "dinox"
 _ENV = ("env", "environment")
-_SECRET = re.compile(
-    r"""(["']?[\w.-]*(?:key|token|secret|passw|auth|credential)[\w.-]*["']?\s*[:=]\s*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*')""",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +45,7 @@ class Change:
 
     def diff(self) -> str:
         """Show the difference line by line, with keys and other secrets masked."""
-        new = self.after.replace(self.key, "********") if self.key else self.after
-        old = self.before.text.replace(self.key, "********") if self.key else self.before.text
-        old, new = (_SECRET.sub(_shown, text) for text in (old, new))
-        names = str(self.path), f"{self.path} (new)"
-        return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), *names, lineterm=""))
+        return difference(self.path, self.before.text, self.after, self.key)
 
     def write(self) -> Path | None:
         """Do it; gives the backup.
@@ -149,20 +140,11 @@ def holds_key(entry: Entry | None) -> bool:
     return bool(key) and not is_reference(key)
 
 
-def is_reference(value: str) -> bool:
-    """Tell whether a value names a variable that its host puts in."""
-    return value.startswith(("${", "{env:"))
-
-
 def dig(data: object, keys: Keys) -> Any:  # noqa: ANN401 - whatever the file has there
     """Give what keys lead to, or None."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data
-
-
-def _shown(match: re.Match[str]) -> str:
-    return match[0] if "********" in match[2] or is_reference(match[2][1:]) else f'{match[1]}"***"'
 
 
 def _entry(host: Host, launch: Launch, key: str | None, *, project: bool) -> Entry:

@@ -124,6 +124,17 @@ class TestTheWhole:
             assert SECRET not in out
             assert "sk-of-cursor" not in out
 
+    def test_wrong_settings_send_no_key_anywhere(
+        self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cloud, "_look_up", lambda *_: pytest.fail("a key was sent"))
+        monkeypatch.setenv("DINOX_MCP_PORT", "x")
+        monkeypatch.setenv("DINOX_API_BASE_URL", "https://gateway.example")
+        cursor(home, env={"DINOX_API_KEY": "sk-of-the-gateway"})
+        status, out = run(capsys)
+        assert status == 1
+        assert "not asked: the settings are wrong" in out
+
     def test_options_of_serving_are_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stop:
             main(["--port", "1", "doctor"])
@@ -350,7 +361,16 @@ class TestHosts:
     def test_keys_are_taken_from_files_that_can_be_read(self, tmp_path: Path) -> None:
         cursor(tmp_path, env={"DINOX_API_KEY": SECRET})
         put(tmp_path, ".gemini/settings.json", "{")
-        assert hosts.keys(machine(tmp_path)) == {"cursor": SecretStr(SECRET)}
+        assert hosts.keys(machine(tmp_path), "https://api.example") == {"cursor": SecretStr(SECRET)}
+
+    @pytest.mark.parametrize(
+        ("base_url", "names"), [("https://gateway.example/", {"cursor"}), ("https://api.example", set())]
+    )
+    def test_a_key_is_for_the_service_that_its_entry_names(
+        self, base_url: str, names: set[str], tmp_path: Path
+    ) -> None:
+        cursor(tmp_path, env={"DINOX_API_KEY": SECRET, "DINOX_API_BASE_URL": "https://gateway.example"})
+        assert set(hosts.keys(machine(tmp_path), base_url)) == names
 
 
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

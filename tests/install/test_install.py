@@ -93,6 +93,10 @@ def test_the_local_backend_brings_its_extra(home: Path, install: Install) -> Non
     assert entry["args"] == ["--from", "dinox-mcp[video,local]", "dinox-mcp"]
 
 
+def test_a_command_to_copy_is_quoted_for_the_shell(install: Install) -> None:
+    assert "`uvx --from 'dinox-mcp[local]' dinox-mcp --version`" in install("cursor", "--backend", "local")
+
+
 def test_an_extra_that_is_not_here_is_said(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda _: None)
     printed = install("cursor", "--backend", "local", "--launcher", "python")
@@ -108,6 +112,35 @@ def test_a_dry_run_shows_the_difference_and_no_secret(home: Path, install: Insta
     assert '"x": "seen"' in printed
     assert SECRET not in printed
     assert "ghp-hidden" not in printed
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        '{"env": {"GITHUB_PAT": "hidden"}}',
+        '{"args": ["-y", "gh", "--access-token", "hidden"]}',
+        '{"args": ["--api-key=hidden", "-y"]}',
+        '{"url": "https://mcp.example/sse?v=1&apiKey=hidden&x=2"}',
+        '{"url": "https://me:hidden@mcp.example"}',
+        '{"args": ["--header", "X-Custom: Bearer hidden"]}',
+    ],
+)
+def test_a_dry_run_shows_no_secret_of_other_servers(server: str, home: Path, install: Install) -> None:
+    write(home / ".cursor/mcp.json", f'{{"mcpServers": {{"other": {server}}}}}')
+    printed = install("cursor", "--dry-run", key=SECRET)
+    assert '"other"' in printed
+    assert "hidden" not in printed
+
+
+def test_what_is_no_secret_is_shown(home: Path, install: Install) -> None:
+    server = '{"args": ["/path/to/keys", "--compat", "x"], "url": "https://mcp.example:8080/path?q=1"}'
+    write(home / ".cursor/mcp.json", f'{{"mcpServers": {{"other": {server}}}}}')
+    assert server in install("cursor", "--dry-run")
+
+
+def test_megabytes_of_history_are_no_obstacle(home: Path, install: Install) -> None:
+    write(home / ".claude.json", '{"history": ["' + "key" * 100_000 + "a" * 300_000 + '"]}')
+    assert '"mcpServers": {"dinox"' in install("claude-code", "--dry-run")
 
 
 def test_a_reference_to_the_key_is_shown(install: Install) -> None:
