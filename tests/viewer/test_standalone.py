@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 BOX = (100.0, 100.0, 300.0, 300.0)
 PERSON = Detection(label="person", bbox=BOX, score=0.9, mask=ellipse(BOX, 800, 600), keypoints=body(BOX))
-HOSTILE = Detection(label="=sign", bbox=(400, 50, 500, 90), text="</script><script>document.title='hacked'</script>")
+HOSTILE = Detection(
+    label="=sign", bbox=(400, 50, 500, 90), text="</script><script>document.title='hacked'</script>\nfdp.\u202eexe"
+)
 
 
 # What the page needs nothing of.
@@ -68,6 +70,7 @@ def test_everything_is_shown_from_the_file_alone(page: "Page") -> None:
     assert page.locator("#layers button:visible").all_inner_texts() == ["Boxes", "Masks", "Skeletons", "Tags"]
     page.locator("#object-2").click()
     assert "</script><script>" in page.locator("#detail").inner_text()
+    assert "\nfdp. exe" in page.locator("#detail").inner_text(), "nothing turns it around"
     assert page.title() == "first.jpg"
     assert page.get_by_label("Question about this object").count() == 0, "there is no chat to ask in"
 

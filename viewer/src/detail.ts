@@ -6,7 +6,7 @@ import type { Host } from "./host";
 import { visibility } from "./overlay";
 import type { Stage } from "./stage";
 import type { Store } from "./store";
-import { percent, plain, reference } from "./text";
+import { lines, percent, plain, reference } from "./text";
 import type { Found, Reply } from "./types";
 import { spanOf } from "./video";
 
@@ -50,7 +50,7 @@ export function showDetail(store: Store, stage: Stage, actions: Actions): void {
       make(
         "div",
         { class: "known" },
-        make("dl", {}, ...facts(found).flatMap(([term, value]) => [make("dt", {}, term), make("dd", {}, value)])),
+        make("dl", {}, ...facts(found).flatMap(([term, value]) => [make("dt", {}, term), make("dd", {}, lines(value))])),
         found.keypoints.length ? points(found) : undefined,
       ),
       make(

@@ -4,9 +4,14 @@ import type { Found } from "./types";
 
 /** Make words safe for one line: no control characters, nothing that turns text around, at most `most` letters. */
 export function plain(text: string, most = 80): string {
-  const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}\s\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu, " ").trim();
+  const line = lines(text).replace(/\s+/g, " ").trim();
   const letters = Array.from(line);
   return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : line;
+}
+
+/** Make words safe, but leave their lines and their length. */
+export function lines(text: string): string {
+  return text.replace(/(?:(?!\n)[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])+/gu, " ");
 }
 
 export function percent(score: number): string {
