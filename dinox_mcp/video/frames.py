@@ -59,6 +59,7 @@ class Reader:
         self._video, self._scan = video, scan
         self._container = open_container(video)
         self.damaged = 0
+        self._pause: Callable[[], None] = lambda: None
         self._frames = self._decode()
 
     def __enter__(self) -> Self:
@@ -73,8 +74,12 @@ class Reader:
         self._container.close()
 
     def until(self, time: float, pause: Callable[[], None] = lambda: None) -> Iterator[Frame]:
-        """Decode on to the frame shown at a time, that one too. Blocks; `pause` is called before each frame."""
-        pause()
+        """Decode on to the frame shown at a time, that one too. Blocks.
+
+        `pause` is called before anything is decoded, also on the way to the first frame, which may be far from where a
+        decoder can begin.
+        """
+        self._pause = pause
         for frame in self._frames:
             yield frame
             if frame.time >= time - _TOO_SOON:
@@ -107,6 +112,7 @@ class Reader:
                 return  # the file ends early, which the scan has noted
             if packet is None:
                 return
+            self._pause()
             try:
                 yield from packet.decode()
             except av.FFmpegError:

@@ -132,7 +132,7 @@ def scan(video: VideoFile, limits: Limits, pause: Callable[[], None] = lambda: N
         times, whole = _times(container, stream, pause)
         claimed_s = (container.duration or 0) / 1e6
         sound = bool(container.streams.audio)
-    first, ratio = _first_frame(video)
+    first, ratio = _first_frame(video, pause)
     if not times:
         times = [_seconds(first)]
     zero = min(times)
@@ -188,7 +188,7 @@ def _times(container: "InputContainer", stream: "VideoStream", pause: Callable[[
     return times, True
 
 
-def _first_frame(video: VideoFile) -> "tuple[VideoFrame, Fraction]":
+def _first_frame(video: VideoFile, pause: Callable[[], None]) -> "tuple[VideoFrame, Fraction]":
     """Decode one frame, and tell how much wider than high its pixels are."""
     import av
 
@@ -197,6 +197,7 @@ def _first_frame(video: VideoFile) -> "tuple[VideoFrame, Fraction]":
         try:
             stream = video_stream(container, video.name)
             for packet in container.demux(stream):
+                pause()
                 try:
                     for frame in packet.decode():
                         return frame, stream.sample_aspect_ratio or Fraction(1)

@@ -43,6 +43,17 @@ def turned(path: Path, matrix: tuple[int, ...]) -> Path:
     return path
 
 
+def test_a_call_that_is_cancelled_stops_on_the_way_to_its_first_frame(scene: Scene, tmp_path: Path) -> None:
+    path = scene.film(tmp_path / "film.mp4", times=EVEN)  # which can only be decoded from its beginning
+    pauses: list[None] = []
+    with open_video(str(path), Settings()) as video:
+        found = scan(video, Limits(max_s=600, max_frames=100, start_s=1.8))
+        with Reader(video, found) as reader:
+            first = next(reader.until(found.times[-1], lambda: pauses.append(None)))
+    assert first.time == pytest.approx(1.8)
+    assert len(pauses) >= 45, "it was asked before each of the 45 frames that lead there"
+
+
 @pytest.mark.parametrize(
     ("name", "codec"),
     [
