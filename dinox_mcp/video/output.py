@@ -42,21 +42,23 @@ class Output:
 
     def __init__(self, place: Place, video: VideoFile, scan: Scan, keys: Collection[int]) -> None:
         self._place, self._scan, self._keys = place, scan, frozenset(keys)
+        # Beside, until there is something to show: what an earlier call wrote stays where this one fails at once.
         self._beside = place.path(f".{secrets.token_hex(4)}.part")
+        self._beside_lines = self._beside.with_suffix(".jsonl.part")
         if place.path(ANNOTATED).resolve() == Path(video.name).resolve():
             raise SettingsError(f"{video.name} is the video itself, which is not overwritten; choose another folder")
         try:
             place.folder.mkdir(parents=True, exist_ok=True)
-            self._lines: TextIO = place.path("-frames.jsonl").open("w", encoding="utf-8")
+            self._lines: TextIO = self._beside_lines.open("w", encoding="utf-8")
         except OSError as error:
             raise _unwritable(place.folder, error) from None
         try:
             self._encoder = Encoder(self._beside, drawn_size(scan.size), scan.fps)
         except OSError as error:
-            self._lines.close()
+            self._drop_lines()
             raise _unwritable(place.folder, error) from None
         except BaseException:
-            self._lines.close()
+            self._drop_lines()
             raise
         self._reader = Reader(video, scan)
         self._painter = Painter(scan.size)
@@ -96,17 +98,22 @@ class Output:
             self._encoder.close()
             if self.drawn:
                 self._beside.replace(self._place.path(ANNOTATED))
+                self._beside_lines.replace(self._place.path("-frames.jsonl"))
         except OSError as error:
             raise _unwritable(self._place.folder, error) from None
         finally:
             self._beside.unlink(missing_ok=True)
+            self._drop_lines()
         if not self.drawn:
-            self._place.path("-frames.jsonl").unlink(missing_ok=True)
             return VideoFiles()
         return VideoFiles(
             video=str(self._place.path(ANNOTATED).resolve()),
             frames=str(self._place.path("-frames.jsonl").resolve()),
         )
+
+    def _drop_lines(self) -> None:
+        self._lines.close()
+        self._beside_lines.unlink(missing_ok=True)
 
 
 def write_sheet(place: Place, data: bytes) -> str:

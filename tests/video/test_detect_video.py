@@ -211,6 +211,18 @@ async def test_an_error_of_the_backend_at_once_is_an_error(film: Path, scene: Sc
         await finder(broke).detect(str(film), PROMPTS)
 
 
+async def test_an_error_at_once_leaves_the_files_of_an_earlier_call(
+    film: Path, scene: Scene, finder: Finder, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "film-frames.jsonl"
+    earlier.write_text("earlier")
+    broke = Witness(scene, error=QuotaError("no credit left"), fail_after=0)
+    with pytest.raises(QuotaError):
+        await finder(broke).detect(str(film), PROMPTS, folder=tmp_path, stem="film")
+    assert earlier.read_text() == "earlier"
+    assert not list(tmp_path.glob("*.part"))
+
+
 async def test_a_cancelled_call_leaves_whole_files_and_the_answer_so_far(
     film: Path, scene: Scene, finder: Finder, tmp_path: Path
 ) -> None:
