@@ -57,7 +57,7 @@ def open_video(source: str, settings: Settings) -> VideoFile:
         InputError: it is a URL.
     """
     if not source.strip():
-        raise InputError(f"the video argument is empty; pass the path of a {READABLE} file")
+        raise InputError(f"the video argument is empty; pass the path of an {READABLE} file")
     if settings.transport != "stdio" and settings.allowed_folders is None:
         raise ForbiddenError(
             "videos are read from files only, and files are not readable over HTTP; whoever runs this server can allow "
@@ -112,7 +112,7 @@ def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
         )
     kind = sniff(beginning)
     if kind is None:
-        raise ImageError(f"'{shorten(name)}' is not a video; pass a {READABLE} file (of a picture, ask detect_objects)")
+        raise ImageError(f"'{shorten(name)}' is not a video; pass an {READABLE} file (of a picture, ask detect_objects)")
     return VideoFile(file, kind, name, size)
 
 
