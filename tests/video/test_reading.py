@@ -227,7 +227,7 @@ def _cut(path: Path, size: int) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (secret, "is not a video; pass a MP4, MOV"),
+        (secret, "is not a video; pass an MP4, MOV"),
         (playlist, "is not a video"),
         (empty, "is not a video"),
         (header_only, "damaged or cut off"),
