@@ -3,7 +3,7 @@
 import pytest
 
 from dinox_mcp.backends.embedded import vocabulary
-from dinox_mcp.backends.embedded.vocabulary import Kind, understand
+from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, Kind, understand
 from dinox_mcp.errors import UnsupportedError
 
 
@@ -18,11 +18,13 @@ def kinds(*prompts: str) -> dict[str, set[Kind]]:
     [
         *((word, {Kind.TEXT}) for word in ("text", "Texts", "the text", "writing", "all words", "line of text")),
         *((word, {Kind.QR}) for word in ("QR code", "qr-codes", "QRCode", "qr", "a QR code", "QR_CODE")),
-        *((word, {Kind.BARCODE}) for word in ("barcode", "bar codes", "Bar-Code", "1D barcodes", "EAN-13", "UPC")),
+        *((word, {Kind.BARCODE, Kind.PDF417}) for word in ("barcode", "bar codes", "Bar-Code")),
+        *((word, {Kind.BARCODE}) for word in ("1D barcodes", "EAN-13", "UPC", "Code 128", "SSCC")),
+        *((word, {Kind.DATA_MATRIX}) for word in ("data matrix", "DataMatrix codes")),
         *((word, {Kind.ARUCO, Kind.APRILTAG}) for word in ("marker", "Markers", "fiducials", "fiducial markers")),
         *((word, {Kind.ARUCO}) for word in ("ArUco", "aruco marker", "ArUco tags")),
         *((word, {Kind.APRILTAG}) for word in ("AprilTag", "april tags", "AprilTag markers")),
-        *((word, {Kind.QR, Kind.BARCODE}) for word in ("code", "codes", "machine-readable codes")),
+        *((word, set(ALL_CODES)) for word in ("code", "codes", "machine-readable codes")),
     ],
 )
 def test_a_prompt_is_understood_in_many_spellings(prompt: str, kind: set[Kind]) -> None:
@@ -32,7 +34,7 @@ def test_a_prompt_is_understood_in_many_spellings(prompt: str, kind: set[Kind]) 
 def test_no_prompts_ask_for_everything_under_its_own_name() -> None:
     wanted = understand(None)
     assert set(wanted.labels) == set(Kind)
-    assert set(wanted.labels.values()) == {"text", "QR code", "barcode", "marker"}
+    assert set(wanted.labels.values()) == set(vocabulary.EVERYTHING)
     assert wanted.notes == ()
 
 
@@ -52,7 +54,7 @@ def test_the_narrower_of_two_prompts_labels_what_it_covers() -> None:
     assert wanted.labels == {
         Kind.ARUCO: "marker",
         Kind.APRILTAG: "AprilTag",
-        Kind.BARCODE: "code",
+        **dict.fromkeys(ALL_CODES, "code"),
         Kind.QR: "QR code",
     }
     assert wanted.notes == ()
@@ -70,11 +72,11 @@ def test_a_prompt_that_is_unknown_among_known_ones_is_named_in_a_note() -> None:
     wanted = understand(("text", "forklift", "red car"))
     assert wanted.labels == {Kind.TEXT: "text"}
     (note,) = wanted.notes
-    assert "cannot find 'forklift', 'red car': it finds only text, QR code, barcode, marker" in note
+    assert "cannot find 'forklift', 'red car': it finds only text, QR code, barcode, Data Matrix" in note
     assert "DINOX_API_KEY" in note
 
 
-@pytest.mark.parametrize("prompt", ["forklift", "license plate", "data matrix", "bar", "texture", "", "人"])
+@pytest.mark.parametrize("prompt", ["forklift", "license plate", "datum", "bar", "texture", "", "人"])
 def test_what_cannot_be_found_is_an_error_with_a_remedy(prompt: str) -> None:
     with pytest.raises(UnsupportedError, match=r"finds only text, QR code, .* set DINOX_API_KEY") as caught:
         understand((prompt,))
