@@ -11,7 +11,7 @@ from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install.machine import Machine
 from dinox_mcp.settings import Settings, unknown_variables
 
-_PACKAGES = ("mcp", "pydantic", "numpy", "opencv-python-headless", "onnxruntime", "rapidocr", "pillow")
+_PACKAGES = ("mcp", "pydantic", "numpy", "opencv-python-headless", "onnxruntime", "rapidocr", "zxing-cpp", "pillow")
 _OWN = {"dinox", "embedded", "local"}
 
 
