@@ -112,7 +112,8 @@ def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
         )
     kind = sniff(beginning)
     if kind is None:
-        raise ImageError(f"'{shorten(name)}' is not a video; pass an {READABLE} file (of a picture, ask detect_objects)")
+        remedy = f"pass an {READABLE} file (of a picture, ask detect_objects)"
+        raise ImageError(f"'{shorten(name)}' is not a video; {remedy}")
     return VideoFile(file, kind, name, size)
 
 
