@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 pytestmark = pytest.mark.anyio
 
 PAGES = [gallery.ROOT / "docs" / "gallery.md", gallery.ROOT / "README.md"]
-# Played again in the tests: not the film, which is slow, nor the coins, which failed once in six runs for a cause not yet known.
+# Played again in the tests: not the film, which is slow, nor the coins, which failed once in six runs (cause unknown).
 QUICK = [case for case in CASES if case.name in {"pallet", "shelf", "screen"}]
 
 
