@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dinox_mcp.schema import Detection
+from dinox_mcp.schema import Detection, certainty
 
 Box = tuple[float, float, float, float]
 
@@ -49,7 +49,7 @@ def suppress(objects: Sequence[Detection], iou_threshold: float) -> list[Detecti
     The best come first in the answer; objects without a score count as certain.
     """
     kept: list[Detection] = []
-    for found in sorted(objects, key=lambda item: -(1.0 if item.score is None else item.score)):
+    for found in sorted(objects, key=lambda item: -certainty(item)):
         if all(found.label != other.label or iou(found.bbox, other.bbox) <= iou_threshold for other in kept):
             kept.append(found)
     return kept

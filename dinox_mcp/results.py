@@ -15,6 +15,7 @@ from dinox_mcp.schema import (
     Detections,
     ImageInfo,
     Output,
+    certainty,
     count_labels,
 )
 from dinox_mcp.store import new_result_id
@@ -97,11 +98,6 @@ def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
 def searched(request: DetectionRequest, found: Detections) -> list[str]:
     """List the labels that were asked for and looked for, which count 0 where nothing is found."""
     return [label for label in requests.labels_of(request) if label not in found.unsearched]
-
-
-def certainty(found: Detection) -> float:
-    """Rank by score; what comes without one, such as a decoded code, is certain."""
-    return 1.0 if found.score is None else found.score
 
 
 def _renumbered(known: Sequence[DetectedObject], told: Sequence[Detection]) -> tuple[DetectedObject, ...]:

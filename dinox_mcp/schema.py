@@ -203,6 +203,11 @@ def _needs(example: Example) -> Iterator[Need]:
         yield "negative examples"
 
 
+def certainty(found: Detection) -> float:
+    """Rank by score; what comes without one, such as a decoded code, is certain."""
+    return 1.0 if found.score is None else found.score
+
+
 def count_labels(objects: Iterable[Detection], asked: Iterable[str] = ()) -> dict[str, int]:
     """Count objects per label, most frequent first, and 0 for what was asked for and not found."""
     counts = dict(Counter(found.label for found in objects).most_common())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dinox_mcp import geometry
 from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection
+from dinox_mcp.schema import Detection, certainty
 
 OVERLAP = 0.2
 """Part of a tile's side that it shares with its neighbour: a thing up to that size is whole in one of them."""
@@ -99,7 +99,7 @@ def merge(
     for tile, objects in parts:
         pieces += [_piece(found, tile.frame, size) for found in objects]
     kept = _joined(_once(sorted(pieces, key=_worth), iou_threshold))
-    return sorted((piece.found for piece in kept), key=lambda found: -_certainty(found))
+    return sorted((piece.found for piece in kept), key=lambda found: -certainty(found))
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
@@ -131,7 +131,7 @@ def _piece(found: Detection, frame: tuple[int, int, int, int], size: tuple[int, 
 
 def _worth(piece: _Piece) -> tuple[bool, float, bool]:
     """Rank whole things before cut ones, then by score; of equals a tile, which is sharper, before the picture."""
-    return piece.cut, -_certainty(piece.found), piece.frame is None
+    return piece.cut, -certainty(piece.found), piece.frame is None
 
 
 def _once(pieces: Sequence[_Piece], iou_threshold: float) -> list[_Piece]:
@@ -193,7 +193,7 @@ def _are_halves(a: _Piece, b: _Piece) -> bool:
 
 def _join(a: _Piece, b: _Piece) -> _Piece:
     """Make one of two halves; it stays open to a third, which a thing across a corner has."""
-    better, other = sorted((a.found, b.found), key=lambda found: -_certainty(found))
+    better, other = sorted((a.found, b.found), key=lambda found: -certainty(found))
     update: dict[str, object] = {"bbox": _around(a.found.bbox, b.found.bbox)}
     if better.mask and other.mask:
         from dinox_mcp import masks
@@ -209,7 +209,3 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> Box:
 
 def _around(a: Sequence[float], b: Sequence[float]) -> Box:
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
-
-
-def _certainty(found: Detection) -> float:
-    return 1.0 if found.score is None else found.score

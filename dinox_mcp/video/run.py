@@ -16,7 +16,7 @@ from dinox_mcp.backends.base import Follower, Progress, silent
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.requests import Options
-from dinox_mcp.schema import Detection, DetectionRequest, count_labels
+from dinox_mcp.schema import Detection, DetectionRequest, certainty, count_labels
 from dinox_mcp.video import flow, summary
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet
@@ -188,7 +188,7 @@ class Run:
 
     def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         found = answer.found
-        surest = sorted(found.objects, key=_certainty, reverse=True)[: requests.max_objects(self.options)]
+        surest = sorted(found.objects, key=certainty, reverse=True)[: requests.max_objects(self.options)]
         if len(surest) < len(found.objects):
             self._note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
         self._tracker.step(frame.time, surest, partial(looks, np.asarray(frame.image)), followed)
@@ -283,7 +283,3 @@ class Run:
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
-
-
-def _certainty(found: Detection) -> float:
-    return 1.0 if found.score is None else found.score

@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from dinox_mcp.geometry import Box, clip
-from dinox_mcp.schema import Detection, count_labels
+from dinox_mcp.schema import certainty, count_labels
 from dinox_mcp.video.schema import Direction, Moment, Peak, Track, TrackPath
 from dinox_mcp.video.tracking import Trail
 
@@ -69,7 +69,7 @@ _DIAGONAL: dict[tuple[str, str], Direction] = {
 
 def _track(trail: Trail, number: int, times: Sequence[float], reach: float, size: tuple[int, int]) -> Track:
     boxes = [clip(sighting.found.bbox, *size) for sighting in trail.sightings]
-    best = max((sighting.found for sighting in trail.sightings), key=_certainty)
+    best = max((sighting.found for sighting in trail.sightings), key=certainty)
     first, last = trail.span(reach)
     mean = tuple(sum(edges) / len(boxes) for edges in zip(*boxes, strict=True))
     return Track(
@@ -92,10 +92,6 @@ def _track(trail: Trail, number: int, times: Sequence[float], reach: float, size
 def _is_there(trail: Trail, time: float, reach: float) -> bool:
     first, last = trail.span(reach)
     return trail.id is not None and first <= time <= last
-
-
-def _certainty(found: Detection) -> float:
-    return 1.0 if found.score is None else found.score
 
 
 def _center(box: Sequence[float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from dinox_mcp import geometry
 from dinox_mcp.backends.dinox.wire import keypoints
 from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import ServiceError
-from dinox_mcp.schema import Detection, Detections, Keypoint, Mask
+from dinox_mcp.schema import Detection, Detections, Keypoint, Mask, certainty
 
 _MAX_MASK_SIDE = 16_384
 _SCORE_NOISE = 0.001
@@ -44,7 +44,7 @@ def read(result: Mapping[str, Any], question: Question) -> Detections:
     for target, field in _FIELDS.items():
         if unread.get(target):
             notes.append(f"{_count(unread[target])} came with {field} keypoints that cannot be read")
-    found.sort(key=lambda one: -(1.0 if one.score is None else one.score))
+    found.sort(key=lambda one: -certainty(one))
     return Detections(model=question.model.name, objects=tuple(found), notes=tuple(notes))
 
 
