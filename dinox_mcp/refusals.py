@@ -61,40 +61,34 @@ def check_follower(backend: Backend, backends: Backends, settings: Settings) -> 
     """
     if isinstance(backend, Follower):
         return
-    others = [name for name in backends.names() if name != backend.name and _follows(name, backends)]
-    can = f"the backend {' or '.join(others)} can" if others else "no installed backend can"
-    remedy = can + "".join(_how_to_have(others, settings))
+    remedy = _other(lambda other: isinstance(other, Follower), backend, backends, settings)
     raise UnsupportedError(
         f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise ask without masks"
     )
 
 
-def _follows(name: str, backends: Backends) -> bool:
-    try:
-        return isinstance(backends.get(name), Follower)
-    except DinoxError:
-        return False
-
-
 def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends, settings: Settings) -> str:
     """Say which model or backend can."""
-    if models := [model.name for model in backend.models() if able(model.capabilities)]:
-        return f"ask with model {' or '.join(map(repr, models[:3]))}"
-    if others := sorted(_others(able, backend, backends)):
-        return f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings))
-    return _NOBODY
+
+    def models(of: Backend) -> list[str]:
+        return [model.name for model in of.models() if able(model.capabilities)]
+
+    if own := models(backend):
+        return f"ask with model {' or '.join(map(repr, own[:3]))}"
+    return _other(lambda other: bool(models(other)), backend, backends, settings)
 
 
-def _others(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> Iterator[str]:
-    for name in backends.names():
-        if name == backend.name:
-            continue
+def _other(able: Callable[[Backend], bool], backend: Backend, backends: Backends, settings: Settings) -> str:
+    """Say which other backend can, and how to have it."""
+
+    def can(name: str) -> bool:
         try:
-            models = backends.get(name).models()
+            return name != backend.name and able(backends.get(name))
         except DinoxError:
-            continue
-        if any(able(model.capabilities) for model in models):
-            yield name
+            return False
+
+    others = list(filter(can, backends.names()))
+    return f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings)) if others else _NOBODY
 
 
 def _how_to_have(names: list[str], settings: Settings) -> Iterator[str]:

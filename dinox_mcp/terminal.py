@@ -17,13 +17,12 @@ from dinox_mcp.errors import DinoxError, InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.output import save_annotated, tag_of, write_annotated
 from dinox_mcp.prompts import parse_prompts
-from dinox_mcp.requests import Options
 from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
 from dinox_mcp.table import table
 from dinox_mcp.video.terminal import detect_videos
 from dinox_mcp.viewer.files import PageFile, begin_page
-from dinox_mcp.words import address_of, is_video, output_paths, split_words
+from dinox_mcp.words import address_of, asking, is_video, output_paths, split_words
 
 _ALIGNMENT = "><>><"
 
@@ -102,19 +101,12 @@ async def _detect_one(
 
 
 async def _ask(detector: Detector, options: argparse.Namespace, image: str, prompts: Sequence[str]) -> DetectionResult:
-    asking = Options(
-        min_score=options.min_score,
-        iou_threshold=options.iou_threshold,
-        max_objects=options.max_objects,
-        include=(*options.include, *(("masks",) if options.masks else ())),
-        model=options.model,
-        tiles=options.tiles,
-    )
+    chosen = asking(options)
     if options.like:
-        return await detector.detect_by_example(image, options.like, **asking)
+        return await detector.detect_by_example(image, options.like, **chosen)
     if options.describe is not None:
-        return await detector.find_by_description(image, options.describe, **asking)
-    return await detector.detect(image, prompts or None, **asking)
+        return await detector.find_by_description(image, options.describe, **chosen)
+    return await detector.detect(image, prompts or None, **chosen)
 
 
 def _check_question(options: argparse.Namespace, prompts: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -12,6 +13,7 @@ from dinox_mcp.examples import Pointer
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source
 from dinox_mcp.output import WRITABLE, stem_of
+from dinox_mcp.requests import Options
 from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
 
 # ruff: noqa: PTH110, PTH111, PTH112, PTH207
@@ -85,6 +87,18 @@ def pointer_of(word: str, *, negative: bool = False) -> Pointer:
     raise InputError(
         f"{word!r:.80} is no example; write X1,Y1,X2,Y2 or X,Y in pixels, with @PICTURE for another picture and LABEL= "
         "before it for a name, or the name of a saved prompt"
+    )
+
+
+def asking(options: Namespace) -> Options:
+    """Read how to ask, of a picture or a video, from the flags of `dinox-mcp detect`."""
+    return Options(
+        min_score=options.min_score,
+        iou_threshold=options.iou_threshold,
+        max_objects=options.max_objects,
+        include=(*options.include, *(("masks",) if options.masks else ())),
+        model=options.model,
+        tiles=options.tiles,
     )
 
 

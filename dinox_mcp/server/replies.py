@@ -211,10 +211,13 @@ def line(found: DetectedObject) -> str:
     """Write one object in a line."""
     score = "" if found.score is None else f" {found.score:.2f}"
     box = ",".join(f"{edge:.0f}" for edge in found.bbox)
-    words = "".join(
-        f" {name}{quote(text)}" for name, text in (("category", found.category), ("caption", found.caption)) if text
-    )
+    words = named(category=found.category, caption=found.caption)
     return f"{found.id} {plain(found.label)}{score} [{box}]{quote(found.text)}{words}{_points(found)}"
+
+
+def named(**words: str | None) -> str:
+    """Quote words after their names, those that there are."""
+    return "".join(f" {name}{quote(text)}" for name, text in words.items() if text)
 
 
 def quote(text: str | None) -> str:

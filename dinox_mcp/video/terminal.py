@@ -18,7 +18,6 @@ from dinox_mcp.backends.base import Progress
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.output import stem_of
-from dinox_mcp.requests import Options
 from dinox_mcp.settings import Settings
 from dinox_mcp.table import table
 from dinox_mcp.video.clock import clock
@@ -26,7 +25,7 @@ from dinox_mcp.video.output import ANNOTATED, Place
 from dinox_mcp.video.sampling import EVERY_S
 from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.viewer.files import PageFile, begin_page
-from dinox_mcp.words import address_of
+from dinox_mcp.words import address_of, asking
 
 _ALIGNMENT = "><>>>><"
 _FOREIGN = ("like", "describe")
@@ -114,15 +113,8 @@ async def _detect_one(
 ) -> VideoResult:
     save = folder is not None or detector.settings.output_folder is not None
     with tqdm(total=1.0, bar_format="{percentage:3.0f}% {desc}", leave=False, disable=not sys.stderr.isatty()) as bar:
-        asking = Options(
-            min_score=options.min_score,
-            iou_threshold=options.iou_threshold,
-            max_objects=options.max_objects,
-            include=(*options.include, *(("masks",) if options.masks else ())),
-            model=options.model,
-            tiles=options.tiles,
-            progress=_shown(bar),
-        )
+        chosen = asking(options)
+        chosen["progress"] = _shown(bar)
         report = partial(_report, options, source)
         result = await detector.detect_video(
             address_of(source),
@@ -135,7 +127,7 @@ async def _detect_one(
             stem=stem if folder else None,
             save=save,
             stopped=report,
-            **asking,
+            **chosen,
         )
     report(result)
     return result

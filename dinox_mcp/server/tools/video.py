@@ -13,7 +13,7 @@ from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.models import offered
-from dinox_mcp.server.replies import plain, quote
+from dinox_mcp.server.replies import named, plain
 from dinox_mcp.server.tools.register import LARGE, tool
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.schema import Peak, Track, VideoResult
@@ -104,11 +104,7 @@ def _peaks(result: VideoResult) -> list[tuple[str, Peak]]:
 def _line(track: Track) -> str:
     score = "" if track.score is None else f" {track.score:.2f}"
     start, end = (",".join(f"{edge:.0f}" for edge in box) for box in (track.path.start, track.path.end))
-    words = "".join(
-        f" {name}{quote(text)}"
-        for name, text in (("category", track.category), ("caption", track.caption), ("text", track.text))
-        if text
-    )
+    words = named(category=track.category, caption=track.caption, text=track.text)
     return (
         f"{track.id} {plain(track.label)}{score} {clock(track.first_s)}-{clock(track.last_s)} {track.seen} "
         f"{track.path.direction} [{start}]>[{end}]{words}"
