@@ -1,9 +1,7 @@
 """Saved prompts: what a model made of examples, under a name, on disk, apart for each tenant."""
 
 import hashlib
-import os
 import re
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +10,12 @@ from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
 from dinox_mcp.schema import Embedding, Value
+from dinox_mcp.whole import write_whole
 
 MAX_PROMPTS = 1000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _OWN = "own"
+_MODE = 0o600  # for this user's eyes only
 
 
 class SavedPrompt(Value):
@@ -48,7 +48,7 @@ class SavedPrompts:
         prompt = SavedPrompt(name=path.stem, label=label, examples=examples, created=created, embedding=embedding)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, prompt.model_dump_json())
+            write_whole(path, prompt.model_dump_json().encode(), _MODE)
         except OSError as error:
             raise SettingsError(
                 f"the prompt cannot be saved in {path.parent} ({error.strerror}); set DINOX_MCP_PROMPTS_FOLDER to a "
@@ -113,15 +113,3 @@ class SavedPrompts:
 
     def _home(self, tenant: str) -> Path:
         return self._folder / (hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _OWN)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, for this user's eyes only."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

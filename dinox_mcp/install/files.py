@@ -1,14 +1,13 @@
 """Reads and replaces a person's configuration files so that none can be lost or half written."""
 
-import contextlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dinox_mcp.errors import DinoxError
+from dinox_mcp.whole import write_whole
 
 _BOM = "\ufeff"
 _NEW_MODE = 0o644
@@ -71,7 +70,7 @@ def replace(old: Text, text: str, *, secret: bool) -> Path | None:
         if (path.read_bytes() if path.exists() else None) != old.content:
             raise DinoxError(f"{path} has changed meanwhile, perhaps by its host; nothing was written, try again")
         backup = _back_up(path, old.content, mode)
-        _write(path, old.encode(text), mode)
+        write_whole(path, old.encode(text), mode)
     except OSError as error:
         raise DinoxError(f"{path} cannot be written ({error.strerror}); check it and its folder") from None
     return backup
@@ -85,20 +84,5 @@ def _back_up(path: Path, content: bytes | None, mode: int) -> Path | None:
     number = 0
     while (backup := path.with_name(f"{stem}{f'-{number}' if number else ''}.bak")).exists():
         number += 1
-    _write(backup, content, mode)
+    write_whole(backup, content, mode)
     return backup
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
