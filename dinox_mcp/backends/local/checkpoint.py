@@ -17,10 +17,10 @@ from dinox_mcp.backends.local.wording import few
 from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
 if TYPE_CHECKING:
-    from dinox_mcp.backends.local.describing.base import Family as DescribingFamily
+    from dinox_mcp.backends.local.describing.base import Describer
     from dinox_mcp.backends.local.device import Device
-    from dinox_mcp.backends.local.families.base import Adapter, Family
-    from dinox_mcp.backends.local.following.base import Family as FollowingFamily
+    from dinox_mcp.backends.local.families.base import Adapter
+    from dinox_mcp.backends.local.model import Family, Viewer
 
 _CONFIG = "config.json"
 _REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
@@ -83,7 +83,7 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def family(folder: Path, role: Role | None = "objects") -> "Family | DescribingFamily":
+def family(folder: Path, role: Role | None = "objects") -> "Family | Family[Describer]":
     """Find the family of the model in a folder; imports neither torch nor transformers.
 
     Raises:
@@ -163,7 +163,7 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
 
 
-def _load_model(folder: Path, kind: "Family | DescribingFamily | FollowingFamily", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+def _load_model(folder: Path, kind: "Family[Viewer]", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
     import torch
     from transformers.utils import logging
 

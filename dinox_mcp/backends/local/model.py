@@ -1,8 +1,9 @@
 """What a host asks of a model: to be fetched, loaded, and explained when it fails."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from typing_extensions import TypeVar
 
@@ -10,6 +11,7 @@ from dinox_mcp.backends.local.families.base import Adapter, ImageState, Prepared
 from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
 Tell = Callable[[float, str], None]
@@ -49,6 +51,30 @@ class Loaded(Generic[A_co]):
     batch: int = 1
     notes: tuple[str, ...] = ()
     signature: str = ""
+
+
+class Family(Protocol[A_co]):
+    """What each model's module offers: the class of a checkpoint, and the adapter around a loaded model."""
+
+    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
+        """Name the transformers class that loads a checkpoint with this `config.json`.
+
+        Raises:
+            UnsupportedError: the checkpoint needs a package that is not installed.
+        """
+        ...
+
+    def adapt(
+        self,
+        model: Any,  # noqa: ANN401 - a model of its `architecture`
+        folder: Path,
+        dtype: "torch.dtype" = ...,
+    ) -> A_co:
+        """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder.
+
+        The model is in float32; `dtype` is what its large matrix products are computed in.
+        """
+        ...
 
 
 class Model(Protocol[A_co]):

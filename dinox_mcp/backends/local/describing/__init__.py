@@ -7,7 +7,8 @@ from dinox_mcp.backends.local.presets import Role, variable
 from dinox_mcp.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from dinox_mcp.backends.local.describing.base import Family
+    from dinox_mcp.backends.local.describing.base import Describer
+    from dinox_mcp.backends.local.model import Family
 
 FAMILIES: dict[str, tuple[Role, str]] = {
     "sam2": ("masks", "masks"),
@@ -20,7 +21,7 @@ WITHOUT_TEXT = frozenset(FAMILIES) - {"florence2"}
 """Those that need no vocabulary."""
 
 
-def family_of(model_type: str, role: Role | None) -> "Family":
+def family_of(model_type: str, role: Role | None) -> "Family[Describer]":
     """Import the family of a checkpoint; a `role` of None is any.
 
     Raises:
@@ -28,7 +29,7 @@ def family_of(model_type: str, role: Role | None) -> "Family":
     """
     for known, (purpose, module) in FAMILIES.items():
         if known == model_type and role in {None, purpose}:
-            return cast("Family", import_module(f"{__name__}.{module}"))
+            return cast("Family[Describer]", import_module(f"{__name__}.{module}"))
     suited = sorted(known for known, (purpose, _) in FAMILIES.items() if role in {None, purpose})
     raise UnsupportedError(
         f"models of type {model_type!r} cannot be used for {role or 'anything'}; choose {' or '.join(suited)} "

@@ -1,7 +1,6 @@
 """The seam between describing boxes and the models that do it: look at a picture once, ask about boxes in it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dinox_mcp.backends.local.families.base import check
@@ -31,26 +30,6 @@ class Describer(Viewer, Protocol):
         output: Output,
     ) -> list[Any]:
         """Give for each box, in original pixels and with an area, what `Detection` has of it; None for nothing."""
-        ...
-
-
-class Family(Protocol):
-    """What each model's module offers: the class of a checkpoint, and the describer around a loaded model."""
-
-    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
-        """Name the transformers class that loads a checkpoint with this `config.json`."""
-        ...
-
-    def adapt(
-        self,
-        model: Any,  # noqa: ANN401 - a model of its `architecture`
-        folder: Path,
-        dtype: "torch.dtype" = ...,
-    ) -> Describer:
-        """Wrap a model, in evaluation mode and on its device, with the sizes and the tokenizer found in its folder.
-
-        The model is in float32; `dtype` is what its large matrix products are computed in.
-        """
         ...
 
 

@@ -8,20 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer, watch
+from dinox_mcp.backends.local.describing.base import Describer
+from dinox_mcp.backends.local.describing.shared import ViewerBase
 from dinox_mcp.backends.local.families.base import Prepared
-from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.shared import nbytes, tokenizer_in
+from dinox_mcp.backends.local.families.shared import nbytes, stacked, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Output
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 PROMPTS: dict[Output, str] = {
     "caption": "What does the region {region} describe?",
@@ -64,10 +61,8 @@ class TokenState:
         return nbytes((self.features,))
 
 
-class Florence2:
+class Florence2(ViewerBase):
     """A Florence-2 model, asked about regions."""
-
-    reuses_text = False
 
     def __init__(
         self,
@@ -76,25 +71,18 @@ class Florence2:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._precision = Precision.of(model, dtype)
-        self._model = model
+        super().__init__(model, preprocess, dtype)
         self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        watch(model)
 
     @property
     def at_once(self) -> int:
         """A few: each token reads all weights once, for however many regions; but the longest makes the others wait."""
         return 4 if self._precision.device.type == "cpu" else 16
 
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
-
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[TokenState]:
         """Look at pictures, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             features = self._model.get_image_features(pixels).pooler_output
         return [TokenState(features[row : row + 1].clone(), picture.size) for row, picture in enumerate(batch)]

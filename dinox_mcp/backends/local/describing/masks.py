@@ -7,22 +7,20 @@ boxes: the single one, or where that is unstable the best of three by predicted 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer, watch
+from dinox_mcp.backends.local.describing.base import Describer
+from dinox_mcp.backends.local.describing.shared import ViewerBase
 from dinox_mcp.backends.local.families.base import Prepared, check
-from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.shared import nbytes, stacked
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box
 from dinox_mcp.masks import encode, place
 from dinox_mcp.schema import Mask, Output
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Logits = npt.NDArray[np.float32]
 
@@ -53,38 +51,21 @@ class PyramidState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(level.untyped_storage().nbytes() for level in self.features)
+        return nbytes(self.features)
 
 
-class Sam2:
+class Sam2(ViewerBase):
     """A SAM 2 model, asked by boxes."""
-
-    reuses_text = False
-
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self._precision = Precision.of(model, dtype)
-        self._model = model
-        self._preprocess = preprocess
-        watch(model)
 
     @property
     def at_once(self) -> int:
         """A box takes tens of megabytes while it is decoded; on a CPU more at once are no faster."""
         return 4 if self._precision.device.type == "cpu" else 16
 
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
-
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[PyramidState]:
         """Look at pictures, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             maps = self._model.get_image_embeddings(pixels)
         return [

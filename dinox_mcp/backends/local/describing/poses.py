@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from dinox_mcp.backends.local.describing.base import Describer, watch
+from dinox_mcp.backends.local.describing.base import Describer
 from dinox_mcp.backends.local.describing.crops import Crop, Pixels, Points
 from dinox_mcp.backends.local.describing.heatmaps import decode
+from dinox_mcp.backends.local.describing.shared import ViewerBase
 from dinox_mcp.backends.local.families.base import Prepared, check
-from dinox_mcp.backends.local.families.precision import Precision
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.geometry import Box
@@ -63,10 +63,8 @@ class PixelState:
         return self.pixels.nbytes
 
 
-class VitPose:
+class VitPose(ViewerBase):
     """A ViTPose model, asked by the boxes of people."""
-
-    reuses_text = False
 
     def __init__(
         self,
@@ -74,11 +72,8 @@ class VitPose:
         preprocess: Preprocessor,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._precision = Precision.of(model, dtype)
-        self._model = model
-        self._preprocess = preprocess
+        super().__init__(model, preprocess, dtype)
         self._experts = model.config.backbone_config.num_experts > 1
-        watch(model)
 
     @property
     def at_once(self) -> int:

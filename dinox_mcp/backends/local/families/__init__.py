@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from dinox_mcp.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from dinox_mcp.backends.local.families.base import Family
+    from dinox_mcp.backends.local.model import Family
 
 FAMILIES = {
     "owlvit": "owl",

@@ -1,10 +1,9 @@
 """The seam between the backend and the model families: prepare a picture, look at it once, ask it many things."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -198,30 +197,6 @@ class SentenceReader(Adapter, Protocol):
         """Find phrases of a caption in its context, best first; each `label` counts into `places`.
 
         `places` are the (start, end) of the phrases in `caption.lower()`. A box may answer to several phrases.
-        """
-        ...
-
-
-class Family(Protocol):
-    """What each module of this package offers: the class of a checkpoint, and the adapter around a loaded model."""
-
-    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
-        """Name the transformers class that loads a checkpoint with this `config.json`.
-
-        Raises:
-            UnsupportedError: the checkpoint needs a package that is not installed.
-        """
-        ...
-
-    def adapt(
-        self,
-        model: Any,  # noqa: ANN401 - a model of its `architecture`
-        folder: Path,
-        dtype: "torch.dtype" = ...,
-    ) -> Adapter:
-        """Wrap a model, in evaluation mode and on its device, with the tokenizer and sizes found in its folder.
-
-        The model is in float32; `dtype` is what its large matrix products are computed in.
         """
         ...
 

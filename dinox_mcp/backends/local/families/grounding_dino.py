@@ -17,7 +17,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, stacked, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 from dinox_mcp.errors import InputError
@@ -81,7 +81,7 @@ class GroundingDino(AdapterBase):
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[BackboneState]:
         """Look at pictures of one size, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             features = self._backbone.look(pixels)
         height, width = pixels.shape[-2:]

@@ -16,7 +16,7 @@ import torch
 from dinox_mcp.backends.local.families.base import Adapter, Found, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, ranked
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, stacked, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import speed_up
 from dinox_mcp.errors import UnsupportedError
@@ -85,7 +85,7 @@ class OmDet(AdapterBase):
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[EncoderState]:
         """Look at pictures, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             maps = self._model.encoder(self._model.vision_backbone(pixels)).extracted_states
         return [

@@ -19,7 +19,7 @@ import torch
 
 from dinox_mcp.backends.local.families.base import Adapter, Found, Likeness, Looks, Prepared, watch
 from dinox_mcp.backends.local.families.boxes import corners, overlaps, ranked
-from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, stacked, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.backends.local.speed import attend_in_chunks
 from dinox_mcp.schema import Example
@@ -98,8 +98,8 @@ class Owl(AdapterBase):
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[OwlState]:
         """Look at pictures, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch])
-        grid, _ = self._model.image_embedder(pixels.to(self._model.device, self._dtype))
+        pixels = stacked(batch, self._model.device)
+        grid, _ = self._model.image_embedder(pixels.to(self._dtype))
         patches = grid.flatten(1, 2).float()
         head = self._model.class_head
         classes = head.dense0(patches)

@@ -15,7 +15,7 @@ from dinox_mcp.backends.local.families.base import Adapter, Found, Likeness, Loo
 from dinox_mcp.backends.local.families.boxes import corners, rank, ranked
 from dinox_mcp.backends.local.families.pooling import pool
 from dinox_mcp.backends.local.families.precision import Precision
-from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, tokenizer_in
+from dinox_mcp.backends.local.families.shared import AdapterBase, nbytes, stacked, tokenizer_in
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.masks import encode
 from dinox_mcp.schema import Example, Mask
@@ -79,7 +79,7 @@ class Sam3(AdapterBase):
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[PyramidState]:
         """Look at pictures, all at once."""
-        pixels = torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             seen = self._model.get_vision_features(pixels)
         *maps, _ = seen.fpn_hidden_states  # nothing reads the last

@@ -25,6 +25,11 @@ def nbytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
+def stacked(batch: Iterable[Prepared], device: torch.device) -> torch.Tensor:
+    """Put pictures of one size into one tensor (pictures, 3, height, width) on a device."""
+    return torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(device)
+
+
 class AdapterBase:
     """A model that has a preprocessor, and a text window of so many tokens for each label."""
 

@@ -1,15 +1,11 @@
 """The seam between following and the models that do it: look at a frame once, go on from what is remembered."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from dinox_mcp.backends.local.model import Viewer
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Mask
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Follower(Viewer, Protocol):
@@ -33,24 +29,4 @@ class Follower(Viewer, Protocol):
         memory: Any,  # noqa: ANN401 - and what its own `remember` gave
     ) -> list[Mask | None]:
         """Give the masks in the next frame, at its own size, None for what is not seen in it; the memory changes."""
-        ...
-
-
-class Family(Protocol):
-    """What each model's module offers: the class of a checkpoint, and the follower around a loaded model."""
-
-    def architecture(self, config: Mapping[str, Any]) -> type[Any]:
-        """Name the transformers class that loads a checkpoint with this `config.json`."""
-        ...
-
-    def adapt(
-        self,
-        model: Any,  # noqa: ANN401 - a model of its `architecture`
-        folder: Path,
-        dtype: "torch.dtype" = ...,
-    ) -> Follower:
-        """Wrap a model, in evaluation mode and on its device, with the sizes found in its folder.
-
-        The model is in float32; `dtype` is what its large matrix products are computed in.
-        """
         ...

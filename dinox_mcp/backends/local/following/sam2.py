@@ -7,21 +7,18 @@ like there, and a pointer for each of some more. Only that is kept, so that a lo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from dinox_mcp.backends.local.describing.base import watch
 from dinox_mcp.backends.local.describing.masks import to_mask
+from dinox_mcp.backends.local.describing.shared import ViewerBase
 from dinox_mcp.backends.local.families.base import Prepared
-from dinox_mcp.backends.local.families.precision import Precision
+from dinox_mcp.backends.local.families.shared import nbytes, stacked
 from dinox_mcp.backends.local.following.base import Follower
 from dinox_mcp.backends.local.preprocess import Preprocessor
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Mask
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _UPPER_LEFT, _LOWER_RIGHT = 2, 3  # labels of points that are the corners of a box
 
@@ -53,7 +50,7 @@ class FrameState:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return sum(level.untyped_storage().nbytes() for level in (*self.features, *self.positions))
+        return nbytes((*self.features, *self.positions))
 
 
 @dataclass(slots=True)
@@ -64,35 +61,18 @@ class Memory:
     frames: int = 0
 
 
-class Sam2Video:
+class Sam2Video(ViewerBase):
     """A SAM 2 model with its memory, asked by boxes in a first frame."""
-
-    reuses_text = False
-
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self._precision = Precision.of(model, dtype)
-        self._model = model
-        self._preprocess = preprocess
-        watch(model)
 
     @property
     def at_once(self) -> int:
         """A few: each thing takes tens of megabytes while a frame is worked on, and a second or more on a CPU."""
         return 2 if self._precision.device.type == "cpu" else 16
 
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
-
     @torch.inference_mode()
     def encode(self, batch: Sequence[Prepared]) -> list[FrameState]:
         """Look at frames, all at once."""
-        pixels = torch.stack([torch.from_numpy(frame.pixels) for frame in batch]).to(self._precision.device)
+        pixels = stacked(batch, self._precision.device)
         with self._precision.running():
             seen = self._model.get_image_features(pixels, return_dict=True)
 
