@@ -1,13 +1,13 @@
 """The text models: files inside the wheel of RapidOCR, run on ONNX Runtime, never fetched from anywhere."""
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.backends.embedded.networks import runtime
 from dinox_mcp.errors import BackendError
 
 Floats = npt.NDArray[np.float32]
@@ -16,7 +16,6 @@ FAMILY = "PP-OCRv6 small"
 LINES = "PP-OCRv6_det_small.onnx"
 LETTERS = "PP-OCRv6_rec_small.onnx"
 TURNS = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
-_THREADS = 8
 _REMEDY = "reinstall it: pip install --force-reinstall 'rapidocr>=3.10,<4'"
 
 
@@ -29,20 +28,8 @@ class Model:
         Raises:
             BackendError: its file is missing or damaged.
         """
-        import onnxruntime
-
         path = _folder() / name
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # ONNX Runtime logs to stderr, past Python
-        options.enable_cpu_mem_arena = False  # give the memory of a large picture back
-        options.intra_op_num_threads = min(_THREADS, os.cpu_count() or 1)
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
-        if not path.is_file():
-            raise BackendError(f"the text model {path} is missing; {_REMEDY}")
-        try:
-            self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise BackendError(f"the text model {path} does not load ({type(error).__name__}); {_REMEDY}") from error
+        self._session: Any = runtime.session(path, f"the text model {path}", _REMEDY)
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:

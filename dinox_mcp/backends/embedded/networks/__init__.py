@@ -1,0 +1,1 @@
+"""Small neural networks that ship inside this package: objects, bodies, faces and hands."""

@@ -1,0 +1,64 @@
+"""Poses of bodies, found by MoveNet Thunder in the boxes of persons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dinox_mcp.backends.embedded.networks.crops import Crop
+from dinox_mcp.backends.embedded.networks.telling import Told, nobody
+from dinox_mcp.backends.embedded.networks.weights import Network
+from dinox_mcp.geometry import Box
+
+FAMILY = "MoveNet Thunder"
+_SIDE = 256
+_CROP = 1.15  # a person's surroundings that the network sees, as a multiple of the longer side of the box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A person's pose.
+
+    Attributes:
+        bbox: The person's box in pixels of the picture, as given.
+        points: The 17 points of `dinox_mcp.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels
+            and a score from 0 to 1. There is a guess for each point, also where it is hidden or outside the picture:
+            its score tells.
+    """
+
+    bbox: Box
+    points: npt.NDArray[np.float64]
+
+
+class PoseEstimator:
+    """Finds the points of bodies."""
+
+    def __init__(self) -> None:
+        """Load the network.
+
+        Raises:
+            BackendError: its file is missing or damaged.
+        """
+        self._network = Network("movenet-thunder")
+
+    def estimate(self, image: Image.Image, boxes: Sequence[Box], tell: Told = nobody) -> list[Body]:
+        """Find the pose of each person.
+
+        Args:
+            image: The picture, RGB.
+            boxes: The persons' boxes in pixels of the picture.
+            tell: Told how much is done before each person.
+
+        Returns:
+            One body for each box, in the same order.
+        """
+        bodies = []
+        for done, bbox in enumerate(boxes):
+            tell(done / len(boxes))
+            crop = Crop.around(bbox, _CROP)
+            rows = self._network(crop.pixels(image, _SIDE)[None].astype(np.int32))["Identity"].reshape(17, 3)
+            places = crop.to_picture(rows[:, 1::-1])  # the network gives y before x
+            bodies.append(Body(bbox, np.column_stack([places, rows[:, 2]])))
+        return bodies

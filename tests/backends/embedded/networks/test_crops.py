@@ -1,0 +1,50 @@
+"""Square crops: what they show, and where their points lie in the picture."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dinox_mcp.backends.embedded.networks.crops import Crop
+
+WHITE = Image.new("RGB", (100, 60), "white")
+
+
+def test_a_crop_is_black_beyond_the_picture() -> None:
+    beyond_the_corner = Crop(x=100, y=60, half=20).pixels(WHITE, 40)
+    assert beyond_the_corner[:20, :20].min() == 255
+    assert beyond_the_corner[20:].max() == beyond_the_corner[:, 20:].max() == 0
+    assert Crop(x=500, y=500, half=20).pixels(WHITE, 40).max() == 0
+
+
+def test_a_box_is_shown_in_the_middle_of_a_square() -> None:
+    assert Crop.around((10, 20, 50, 40), 1.5) == Crop(x=30, y=30, half=30)
+
+
+def test_the_whole_picture_lies_at_the_upper_left() -> None:
+    shown = Crop.whole(WHITE).pixels(WHITE, 50)
+    assert shown[:29].min() == 255
+    assert shown[31:].max() == 0
+
+
+def test_points_of_a_turned_crop_lie_where_its_pixels_come_from() -> None:
+    image = Image.new("RGB", (200, 200))
+    image.paste("white", (140, 96, 148, 104))
+    crop = Crop(x=100, y=100, half=64, angle=math.radians(90))  # what is at the right in the picture is on top
+    row, column = np.argwhere(crop.pixels(image, 128)[..., 0] > 128).mean(axis=0) + 0.5
+    assert (column, row) == pytest.approx((64, 20), abs=1)
+    assert crop.to_picture(np.array([column / 128, row / 128])).tolist() == pytest.approx([144, 100], abs=1)
+
+
+def test_fine_patterns_become_their_mean_when_a_large_crop_is_made_small() -> None:
+    stripes = Image.fromarray(np.tile(np.array([[0], [255]], np.uint8), (400, 800))).convert("RGB")
+    shown = Crop.whole(stripes).pixels(stripes, 100)
+    assert (int(shown.min()), int(shown.max())) == pytest.approx((127, 128), abs=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])
+def test_pictures_of_any_shape_can_be_cut(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "white")
+    for crop in (Crop.whole(image), Crop(0, 0, 0), Crop(0.5, 0.5, 3, 1.0), Crop.around((0, 0, *size), 1.15)):
+        assert crop.pixels(image, 16).shape == (16, 16, 3)
