@@ -9,20 +9,20 @@ import anyio
 import anyio.to_thread
 from cachetools import TTLCache
 
-from dinox_mcp import refusals, tiling
+from dinox_mcp import refusals, routing, tiling
 from dinox_mcp.backends.alongside import gather
 from dinox_mcp.backends.base import Backend, Call, Describer, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.errors import BackendError, InputError, UnsupportedError
+from dinox_mcp.errors import BackendError, InputError, QuotaError, UnreachableError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.memory import footprint
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Example, Output
+from dinox_mcp.routing import Part, Plan, Router
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Example, Output, Source
 from dinox_mcp.settings import MiB, Settings
 
 ANSWERS_BYTES = 64 * MiB
-READER = "embedded"
-"""The backend that reads text for all others: free, and on this machine."""
 _AT_A_TIME = 4
+_FEW = 12
 _FIELDS: Mapping[Output, str] = {
     "masks": "mask",
     "pose": "keypoints",
@@ -36,40 +36,95 @@ Look = Callable[[], Awaitable[Detections]]
 
 
 class Answer(NamedTuple):
-    """What a backend found, all of it, and whether memory knew it."""
+    """What was found, all of it, and whether memory knew it; `sources` say who found what where several did."""
 
     found: Detections
     cached: bool
+    backend: str = ""
+    sources: tuple[Source, ...] = ()
 
 
 class Asker:
     """Puts questions to backends, and remembers the answers while `cache_ttl_s` lasts."""
 
-    def __init__(self, settings: Settings, backends: Backends) -> None:
+    def __init__(self, settings: Settings, backends: Backends, router: Router) -> None:
         self._settings = settings
         self._backends = backends
+        self._router = router
         self._answers: TTLCache[Hashable, Kept] = TTLCache(ANSWERS_BYTES, settings.cache_ttl_s, getsizeof=_size)
         self._cutting = anyio.CapacityLimiter(1)
         self._tiling = anyio.CapacityLimiter(_AT_A_TIME)  # the tiles of a large picture take half a gigabyte
 
-    async def ask(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Answer:
-        """Find what a request asks for; outputs that take a second look are not in it: see `tell_more`.
+    async def answer(self, plan: Plan, image: Picture, call: Call) -> Answer:
+        """Ask all parts of a question at the same time, and make one answer of theirs.
+
+        Raises:
+            InputError: more tiles than one call may have.
+            UnsupportedError: no backend knows what any of the prompts means.
+            BackendError: no part was answered.
+        """
+        answers = await gather([partial(self._part, part, plan, image, call) for part in plan.parts], _AT_A_TIME)
+        failed = [answer for _, answer in answers if isinstance(answer, BackendError)]
+        if len(failed) == len(answers):
+            raise failed[0]
+        done = [(part, _lost(part, got) if isinstance(got, BackendError) else got) for part, got in answers]
+        found, sources = routing.merge(plan, [(part, answer.found) for part, answer in done])
+        return Answer(
+            self._explained(found, plan, caller_has_key=call.api_key is not None),
+            cached=all(answer.cached for _, answer in done),
+            backend=" + ".join(dict.fromkeys(part.backend for part, _ in done)),
+            sources=sources,
+        )
+
+    async def _part(self, part: Part, plan: Plan, image: Picture, call: Call) -> tuple[Part, Answer | BackendError]:
+        """Ask one part; where its backend cannot be reached or has no quota left, ask another that knows all of it."""
+        heard = call if part is plan.main else replace(call, progress=silent)
+        try:
+            return part, await self.ask(part, image, heard)
+        except UnsupportedError:
+            raise
+        except (UnreachableError, QuotaError) as error:
+            other = self._router.instead(part, caller_has_key=call.api_key is not None)
+            if other is None:
+                return part, error
+            answer = await self.ask(other, image, heard)
+            note = f"the backend {part.backend} did not answer, so {other.backend} was asked: {error}"
+            found = answer.found.model_copy(update={"notes": (note, *answer.found.notes)})
+            return other, answer._replace(found=found)
+        except BackendError as error:
+            return part, error
+
+    def _explained(self, found: Detections, plan: Plan, *, caller_has_key: bool) -> Detections:
+        """Say what would find the prompts that nobody knows.
+
+        Raises:
+            UnsupportedError: that is all of them.
+        """
+        if not found.unknown:
+            return found
+        remedy = ", or ".join(self._router.remedies(caller_has_key=caller_has_key))
+        remedy = f"for anything else {remedy}" if remedy else "ask for something else"
+        if not found.objects and set(found.unknown) == set(plan.request.prompts or ()):
+            raise UnsupportedError("; ".join((*found.notes, remedy)))
+        return found.model_copy(update={"notes": (*found.notes, remedy)})
+
+    async def ask(self, part: Part, image: Picture, call: Call) -> Answer:
+        """Ask one backend; outputs that take a second look are not in its answer: see `tell_more`.
 
         Raises:
             InputError: more tiles than one call may have.
             BackendError: the backend cannot answer.
         """
-        backend = self._backends.get(name)
-        refusals.check(request, backend, self._backends, self._settings, request.needs)
+        backend, request = self._backends.get(part.backend), part.request
         able = backend.capabilities(request.model)
         direct = request.model_copy(update={"include": request.include & able.outputs})
-        question = (call.client, name, image.digest, direct)
+        question = (call.client, part.backend, image.digest, direct)
 
         async def look() -> Detections:
             self._check_calls(1, direct)
             if direct.tiles > 1:
-                return await self._in_tiles(name, image, direct, call)
-            return _with_limits(await backend.detect(image, direct, call), able.labels, name, direct)
+                return await self._in_tiles(replace(part, request=direct), image, call)
+            return _with_limits(await backend.detect(image, direct, call), able.labels, part.backend, direct)
 
         return await self._remembered(question, direct, look)
 
@@ -78,21 +133,16 @@ class Asker:
     ) -> Answer:
         """Tell more about boxes: what `include` asks for, and detection has not given.
 
-        Text is read by the embedded backend, which is free and private, unless captions or categories are asked for
-        too and the backend reads along; the answer's notes say who did what.
+        The backend `name` is asked first; what it cannot tell is asked of another one that can (see
+        `Router.describers`). The answer's notes say who did what.
 
         Raises:
-            UnsupportedError: the backend cannot, and who can.
+            UnsupportedError: no backend can, and who could.
             BackendError: it could, and failed.
         """
-        backend = self._backends.get(name)
-        wanted = frozenset(include)
-        reads = {"caption", "category"} & wanted and "text" in backend.capabilities().describes
-        for_reader = frozenset[Output]() if reads else wanted & {"text"}
-        shares = {name: wanted} if name == READER else {name: wanted - for_reader, READER: for_reader}
-        shares = {who: share for who, share in shares.items() if share}
+        shares = self._router.describers(frozenset(include), name, caller_has_key=call.api_key is not None)
         for who, share in shares.items():
-            refusals.check_boxes(share, self._backends.get(who), self._backends, self._settings)
+            refusals.check_boxes(share, self._backends.get(who), self._backends)
         notes: list[str] = []
         models: list[str] = []
         cached = True
@@ -124,10 +174,11 @@ class Asker:
             )
         return told
 
-    def can_tile(self, name: str, image: Picture, request: DetectionRequest) -> bool:
-        """Tell whether a request's tiles are within the limit, and the backend can answer about a part of a picture."""
+    def can_tile(self, plan: Plan, image: Picture) -> bool:
+        """Tell whether a plan's tiles are within the limit, and its backends can answer about a part of a picture."""
         try:
-            self._check_tiles(self._backends.get(name), image, request)
+            for part in plan.parts:
+                self._check_tiles(self._backends.get(part.backend), image, part.request)
         except (InputError, UnsupportedError):
             return False
         return True
@@ -144,7 +195,7 @@ class Asker:
         seen = tuple(_elsewhere(one, image) for one in request.examples)
         for_tile = request.model_copy(update={"tiles": 1, "examples": seen})
         try:
-            refusals.check(for_tile, backend, self._backends, self._settings, for_tile.needs)
+            refusals.check(for_tile, backend, self._backends, for_tile.needs, request.include)
         except UnsupportedError as error:
             raise UnsupportedError(f"with tiles, which are other pictures than the examples are in, {error}") from None
         return looks, for_tile
@@ -164,17 +215,17 @@ class Asker:
                 f"than the {most} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
             )
 
-    async def _in_tiles(self, name: str, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+    async def _in_tiles(self, part: Part, image: Picture, call: Call) -> Detections:
         """Ask about the picture as a whole, unless memory knows, and about each of its tiles, a few at a time."""
-        looks, for_tile = self._check_tiles(self._backends.get(name), image, request)
-        await call.progress(0.0, f"cutting the picture; {_cost(looks, request)} to the backend")
+        looks, for_tile = self._check_tiles(self._backends.get(part.backend), image, part.request)
+        await call.progress(0.0, f"cutting the picture; {_cost(looks, part.request)} to the backend")
         async with self._tiling:
-            return await self._of_tiles(name, image, request, for_tile, call, looks)
+            return await self._of_tiles(part, image, for_tile, call, looks)
 
     async def _of_tiles(
-        self, name: str, image: Picture, request: DetectionRequest, for_tile: DetectionRequest, call: Call, number: int
+        self, part: Part, image: Picture, for_tile: DetectionRequest, call: Call, number: int
     ) -> Detections:
-        backend = self._backends.get(name)
+        backend, request = self._backends.get(part.backend), part.request
         tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
         done = 0
 
@@ -182,7 +233,8 @@ class Asker:
         inside = replace(quiet, pictures={**call.pictures, image.digest: image})
 
         async def at_the_whole() -> Detections:
-            return (await self.ask(name, image, request.model_copy(update={"tiles": 1}), quiet)).found
+            whole = replace(part, request=request.model_copy(update={"tiles": 1}))
+            return (await self.ask(whole, image, quiet)).found
 
         async def counted(look: Look) -> Detections:
             nonlocal done
@@ -237,14 +289,22 @@ def _with(known: Detection, told: Detection, outputs: Iterable[Output]) -> Detec
     return known.model_copy(update=update)
 
 
+def _lost(part: Part, error: BackendError) -> Answer:
+    """Say of a part of a question that it was not answered, and why."""
+    what = ", ".join(part.request.prompts or ()) or "all that has no name"
+    note = f"not looked for ({what:.200}): {error}"
+    missing = part.request.prompts or ()
+    return Answer(Detections(model="", objects=(), notes=(note,), unsearched=missing, complete=False), cached=False)
+
+
 def _with_limits(
     found: Detections, labels: Sequence[str] | None, backend: str, request: DetectionRequest
 ) -> Detections:
     """Tell a prompt-free caller what a closed vocabulary holds, lest what it lacks be taken for absent."""
     if labels is None or "prompt-free detection" not in request.needs:
         return found
-    note = f"the backend {backend} looks for {', '.join(labels)} and nothing else"
-    return found.model_copy(update={"notes": (*found.notes, note)})
+    few = ", ".join(labels) if len(labels) <= _FEW else f"{len(labels)} kinds of things, listed at dinox://backends,"
+    return found.model_copy(update={"notes": (*found.notes, f"the backend {backend} looks for {few} and nothing else")})
 
 
 def _size(kept: Kept) -> int:

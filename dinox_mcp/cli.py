@@ -132,9 +132,9 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
     detect.add_argument("--open", action="store_true", help="show the result in the browser, as such a page")
     detect.add_argument("--json", action="store_true", help="print one JSON document a line for each picture")
     part = _number(float, 0, 1)
-    detect.add_argument("--min-score", type=part, default=0.25, metavar="S", help="lowest score, 0 to 1 (0.25)")
+    detect.add_argument("--min-score", type=part, metavar="S", help="lowest score, 0 to 1 (the model's own)")
     detect.add_argument(
-        "--iou-threshold", type=part, default=0.8, metavar="T", help="overlap above which boxes are one (0.8)"
+        "--iou-threshold", type=part, metavar="T", help="overlap above which boxes are one (the model's own)"
     )
     detect.add_argument("--max-objects", type=_limit, default=100, metavar="N", help="objects to list at most (100)")
     _add_asking_options(detect)

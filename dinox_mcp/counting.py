@@ -8,6 +8,8 @@ from dinox_mcp.schema import Detection, DetectionResult, Score, Value, count_lab
 
 FLOOR = 0.1
 """Lowest score that a count looks at, so as to tell how it would change."""
+DOUBT = 0.1
+"""How far below the threshold an object is doubtful rather than absent."""
 _STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 _SMALL = 0.03
 """Part of the long side below which a typical object is small: 46 pixels of the 1536 that models see."""
@@ -22,10 +24,14 @@ class Level(Value):
 
 
 class Count(Value):
-    """The counts of a result, with how they would change at other thresholds, from low to high."""
+    """The counts of a result, with how they would change at other thresholds, from low to high.
+
+    `doubtful` counts what scores a little less than the threshold: perhaps there are as many more.
+    """
 
     result: DetectionResult
     levels: tuple[Level, ...]
+    doubtful: dict[str, int]
 
 
 def levels(objects: Sequence[Detection], asked: Iterable[str], min_score: float) -> tuple[Level, ...]:
@@ -36,6 +42,12 @@ def levels(objects: Sequence[Detection], asked: Iterable[str], min_score: float)
         Level(min_score=step, counts=count_labels([one for one in objects if reaches(one, step)], asked))
         for step in steps
     )
+
+
+def doubtful(objects: Sequence[Detection], min_score: float) -> dict[str, int]:
+    """Count per label what scores less than the threshold by no more than `DOUBT`."""
+    near = [one for one in objects if not reaches(one, min_score) and reaches(one, min_score - DOUBT)]
+    return count_labels(near)
 
 
 def reaches(found: Detection, min_score: float) -> bool:

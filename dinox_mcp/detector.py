@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -11,7 +13,7 @@ import anyio.to_thread
 
 from dinox_mcp import counting, links, phrases, refusals, requests, results, views
 from dinox_mcp.asking import Answer, Asker
-from dinox_mcp.backends.base import Backend, Embedder, Loadable
+from dinox_mcp.backends.base import Backend, Capabilities, Embedder, Loadable
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.counting import Count
@@ -20,6 +22,7 @@ from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.requests import MAX_OBJECTS, Options, Who
+from dinox_mcp.routing import Plan, Router
 from dinox_mcp.saved import SavedPrompt, SavedPrompts
 from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
 from dinox_mcp.settings import Settings
@@ -52,7 +55,8 @@ class Detector:
         self.videos = Videos()
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
-        self._asker = Asker(self.settings, self.backends)
+        self._router = Router(self.backends)
+        self._asker = Asker(self.settings, self.backends, self._router)
         self._video = VideoDetector(self)
         self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -128,20 +132,21 @@ class Detector:
         if examples:
             seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
             request, call = requests.request(None, options, examples=seen), requests.call(options, pictures)
-        name = self._choose(request, options)
-        request = request.model_copy(update={"include": frozenset()})
-        low = request.model_copy(update={"min_score": min(request.min_score, counting.FLOOR)})
-        answer = await self._asker.ask(name, picture, low, call)
+        plan = self.plan(request.model_copy(update={"include": frozenset()}), options)
+        low = plan.updated(min_score=min(plan.request.min_score, counting.FLOOR))
+        answer = await self._asker.answer(low, picture, call)
         parts = counting.worthwhile_tiles((picture.width, picture.height), answer.found.objects)
-        tiled = low.model_copy(update={"tiles": parts})
-        if "tiles" not in options and parts > 1 and self._asker.can_tile(name, picture, tiled):
-            request = request.model_copy(update={"tiles": parts})
-            answer = await self._asker.ask(name, picture, tiled, call)
+        tiled = low.updated(tiles=parts)
+        if "tiles" not in options and parts > 1 and self._asker.can_tile(tiled, picture):
+            plan = plan.updated(tiles=parts)
+            answer = await self._asker.answer(tiled, picture, call)
+        request = plan.request
         searched = results.searched(request, answer.found)
         levels = counting.levels(answer.found.objects, searched, request.min_score)
+        doubtful = counting.doubtful(answer.found.objects, request.min_score)
         sure = counting.surer(answer, request.min_score)
-        result = results.number(sure, name, picture, request, options.get("max_objects", MAX_OBJECTS))
-        return Count(result=self._keep(result, picture, options), levels=levels)
+        result = results.number(sure, picture, request, options.get("max_objects", MAX_OBJECTS))
+        return Count(result=self._keep(result, picture, options), levels=levels, doubtful=doubtful)
 
     async def describe_regions(
         self,
@@ -193,9 +198,9 @@ class Detector:
         named = [one.model_copy(update={"label": label}) for one in examples]
         seen, pictures = await follow(named, picture, self, requests.caller_of(who))
         request = DetectionRequest(examples=seen, model=model)
-        backend = self.backends.get(self._choose(request, who))
+        backend = self.backends.get(self.plan(request, who).main.backend)
         needs: frozenset[Need] = request.needs | frozenset[Need]({"saved prompts"})
-        refusals.check(request, backend, self.backends, self.settings, needs)
+        refusals.check(request, backend, self.backends, needs, frozenset())
         if not isinstance(backend, Embedder):
             raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
         embedding = await backend.embed(picture, request, requests.call(who, pictures))
@@ -212,9 +217,19 @@ class Detector:
         result = await self._video.detect(video, prompts, **options)
         return self.videos.put(result, requests.caller_of(options).tenant)
 
-    async def ask(self, picture: Picture, request: DetectionRequest, **who: Unpack[Who]) -> Answer:
-        """Ask the backend, or memory, without keeping a result: for programs with many pictures, as of a video."""
-        return await self._asker.ask(self._choose(request, who), picture, request, requests.call(who))
+    async def ask(self, picture: Picture, plan: Plan, **who: Unpack[Who]) -> Answer:
+        """Ask the backends, or memory, without keeping a result: for programs with many pictures, as of a video."""
+        return await self._asker.answer(plan, picture, requests.call(who))
+
+    def plan(self, request: DetectionRequest, who: Who | None = None, *, thorough: bool = True) -> Plan:
+        """Say which backends a question is put to, with which models and thresholds; see `routing`.
+
+        Raises:
+            UnsupportedError: nobody can answer it.
+            InputError: there is no such model.
+        """
+        has_key = requests.caller_of(who or {}).api_key is not None
+        return self._router.plan(request, caller_has_key=has_key, thorough=thorough)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load a picture from wherever `image` points.
@@ -236,12 +251,32 @@ class Detector:
         """
         return self.store.get(links.bare_id(result_id), caller.tenant)
 
+    def capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
+        """Say what the backends that may answer can do together."""
+        able = []
+        for name in self.backends.usable(caller_has_key=caller_has_key):
+            with suppress(DinoxError):  # one that does not load says so when it is asked
+                able.append(self.backends.get(name).capabilities())
+        labels = dict.fromkeys(chain.from_iterable(one.labels or () for one in able))
+        anything = any(one.labels is None for one in able)
+        return Capabilities(
+            answers=frozenset[Need]().union(*(one.answers for one in able)),
+            outputs=frozenset[Output]().union(*(one.outputs for one in able)),
+            describes=frozenset[Output]().union(*(one.describes for one in able)),
+            labels=None if anything else tuple(labels),
+            reads=tuple(chain.from_iterable(one.reads for one in able)),
+        )
+
+    def remedies(self, *, caller_has_key: bool = False) -> list[str]:
+        """Say in a line each how to have the backends that cannot answer here and now."""
+        return self._router.remedies(caller_has_key=caller_has_key)
+
     def known_labels(self, *, recent: bool = True) -> list[str]:
-        """List labels worth suggesting: a closed vocabulary's, and those of recent results."""
-        try:
-            labels = dict.fromkeys(self.backends.get(self.backends.choose()).capabilities().labels or ())
-        except DinoxError:
-            labels = {}  # suggestions are no place for complaints
+        """List labels worth suggesting: those of closed vocabularies, and of recent results."""
+        labels: dict[str, None] = {}
+        with suppress(DinoxError):  # suggestions are no place for complaints
+            for name in self.backends.usable():
+                labels |= dict.fromkeys(self.backends.get(name).capabilities().labels or ())
         if recent:
             for stored in self.store.recent():
                 labels.update(dict.fromkeys(stored.result.counts))
@@ -262,23 +297,20 @@ class Detector:
         pictures: dict[str, Picture] | None = None,
     ) -> DetectionResult:
         """Ask, number, tell more of what is kept, and keep it."""
-        name = self._choose(request, options)
-        backend = self.backends.get(name)
-        refusals.check(request, backend, self.backends, self.settings, request.needs)
+        plan = self.plan(request, options)
         picture = await self._picture(image, options)
         call = requests.call(options, pictures)
-        answer = await self._asker.ask(name, picture, request, call)
-        result = results.number(answer, name, picture, request, requests.max_objects(options))
-        more: frozenset[Output] = request.include - backend.capabilities(request.model).outputs
+        answer = await self._asker.answer(plan, picture, call)
+        result = results.number(answer, picture, plan.request, requests.max_objects(options))
+        main = self.backends.get(plan.main.backend)
+        more: frozenset[Output] = request.include - main.capabilities(plan.main.request.model).outputs
         if more and result.objects:
             try:
-                result = results.tell(result, await self._asker.tell_more(name, picture, result.objects, more, call))
+                told = await self._asker.tell_more(main.name, picture, result.objects, more, call)
+                result = results.tell(result, told)
             except BackendError as error:  # what was found, and may have been paid, is not lost with it
                 result = results.untold(result, more, error)
         return self._keep(result, picture, options)
-
-    def _choose(self, request: DetectionRequest, who: Who) -> str:
-        return self.backends.choose(caller_has_key=requests.caller_of(who).api_key is not None, model=request.model)
 
     async def _picture(self, image: str | Picture, who: Who) -> Picture:
         if isinstance(image, Picture):

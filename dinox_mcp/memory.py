@@ -1,5 +1,7 @@
-"""What kept answers take in memory, about: the bounds of the caches count in it."""
+"""What kept answers take in memory, about, as the bounds of the caches count in it; and giving memory back."""
 
+import ctypes
+import gc
 import sys
 from collections.abc import Iterable
 
@@ -22,3 +24,12 @@ def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: 
         total += sys.getsizeof(found.mask.counts) if found.mask else 0
         total += _KEYPOINT * len(found.keypoints)
     return total
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system: glibc keeps what large pictures and models took."""
+    gc.collect()
+    if sys.platform == "linux":
+        trimmed = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have no such function
+        if trimmed:
+            trimmed(0)

@@ -1,21 +1,30 @@
 """What a backend cannot do is refused before it is asked, with the name of what can."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from dinox_mcp.backends.base import Backend, Capabilities, Describer, Follower
-from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.errors import DinoxError, UnsupportedError
 from dinox_mcp.schema import DetectionRequest, Need, Output
-from dinox_mcp.settings import Settings
 
 _NOBODY = "no installed backend can"
 
 
 def check(
-    request: DetectionRequest, backend: Backend, backends: Backends, settings: Settings, needs: frozenset[Need]
+    request: DetectionRequest,
+    backend: Backend,
+    backends: Backends,
+    needs: frozenset[Need],
+    described: frozenset[Output],
 ) -> None:
-    """Refuse a request that the backend, or the model that is named, cannot answer; `needs` are those of the request.
+    """Refuse a request that the backend, or the model that is named, cannot answer.
+
+    Args:
+        request: what is asked.
+        backend: who is asked.
+        backends: those that a remedy may name.
+        needs: what the request takes.
+        described: outputs that any backend gives of boxes, whoever found them.
 
     Raises:
         UnsupportedError: it cannot; the message says which model or backend can.
@@ -24,19 +33,19 @@ def check(
     able = backend.capabilities(request.model)
     who = f"the backend {backend.name}" + (f" with the model {request.model!r:.80}" if request.model else "")
     if unmet := sorted(needs - able.answers):
-        remedy = _remedy(lambda other: needs <= other.answers, backend, backends, settings)
+        remedy = _remedy(lambda other: needs <= other.answers, backend, backends)
         raise UnsupportedError(f"{who} cannot do {' and '.join(unmet)}; {remedy}; otherwise ask without it")
-    include = request.include - {"text"}  # which the embedded backend does for all of them
+    include = request.include - described
     if missing := sorted(include - able.outputs - able.describes):
 
         def does(other: Capabilities) -> bool:
             return needs <= other.answers and include <= other.outputs | other.describes
 
-        remedy = _remedy(does, backend, backends, settings)
+        remedy = _remedy(does, backend, backends)
         raise UnsupportedError(f"{who} cannot do {' and '.join(missing)}; {remedy}; otherwise ask without it")
 
 
-def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends, settings: Settings) -> None:
+def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends) -> None:
     """Refuse to tell of given boxes what the backend cannot.
 
     Raises:
@@ -44,16 +53,16 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
     """
     able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
     if missing := sorted(include - able):
-        remedy = _remedy(lambda other: include <= other.describes, backend, backends, settings)
+        remedy = _remedy(lambda other: include <= other.describes, backend, backends)
         if remedy == _NOBODY:
-            remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends, settings)}"
+            remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends)}"
         raise UnsupportedError(
             f"the backend {backend.name} cannot tell {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
             f"for {' and '.join(sorted(able)) or 'a detection instead'}"
         )
 
 
-def check_follower(backend: Backend, backends: Backends, settings: Settings) -> None:
+def check_follower(backend: Backend, backends: Backends) -> None:
     """Refuse to follow masks through a video with a backend that cannot.
 
     Raises:
@@ -61,13 +70,13 @@ def check_follower(backend: Backend, backends: Backends, settings: Settings) -> 
     """
     if isinstance(backend, Follower):
         return
-    remedy = _other(lambda other: isinstance(other, Follower), backend, backends, settings)
+    remedy = _other(lambda other: isinstance(other, Follower), backend, backends)
     raise UnsupportedError(
         f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise ask without masks"
     )
 
 
-def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends, settings: Settings) -> str:
+def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> str:
     """Say which model or backend can."""
 
     def models(of: Backend) -> list[str]:
@@ -75,10 +84,10 @@ def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Ba
 
     if own := models(backend):
         return f"ask with model {' or '.join(map(repr, own[:3]))}"
-    return _other(lambda other: bool(models(other)), backend, backends, settings)
+    return _other(lambda other: bool(models(other)), backend, backends)
 
 
-def _other(able: Callable[[Backend], bool], backend: Backend, backends: Backends, settings: Settings) -> str:
+def _other(able: Callable[[Backend], bool], backend: Backend, backends: Backends) -> str:
     """Say which other backend can, and how to have it."""
 
     def can(name: str) -> bool:
@@ -88,11 +97,6 @@ def _other(able: Callable[[Backend], bool], backend: Backend, backends: Backends
             return False
 
     others = list(filter(can, backends.names()))
-    return f"the backend {' or '.join(others)} can" + "".join(_how_to_have(others, settings)) if others else _NOBODY
-
-
-def _how_to_have(names: list[str], settings: Settings) -> Iterator[str]:
-    if "dinox" in names and not settings.api_key:
-        yield " (dinox needs DINOX_API_KEY, see https://deepdataspace.com)"
-    if "local" in names and not extra.installed():
-        yield " (local needs pip install 'dinox-mcp[local]')"
+    unready = backends.unready()
+    how = [f" ({name}: {unready[name].remedy})" for name in others if name in unready]
+    return f"the backend {' or '.join(others)} can{''.join(how)}" if others else _NOBODY

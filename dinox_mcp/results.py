@@ -21,24 +21,27 @@ from dinox_mcp.schema import (
 from dinox_mcp.store import new_result_id
 
 
-def number(
-    answer: Answer, backend: str, picture: Picture, request: DetectionRequest, max_objects: int
-) -> DetectionResult:
+def number(answer: Answer, picture: Picture, request: DetectionRequest, max_objects: int) -> DetectionResult:
     """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
     found = answer.found
     surest = sorted(range(len(found.objects)), key=lambda i: -certainty(found.objects[i]))[:max_objects]
     kept = [found.objects[i] for i in sorted(surest)]
+    numbers = {thing.bbox: i for i, thing in reversed([*enumerate(kept, start=1)]) if thing.owner is None}
     return DetectionResult(
         result_id=new_result_id(),
-        backend=backend,
+        backend=answer.backend,
         model=found.model,
         image=_info(picture),
         request=request,
-        objects=tuple(DetectedObject(id=i, **dict(thing)) for i, thing in enumerate(kept, start=1)),
+        objects=tuple(
+            DetectedObject(id=i, part_of=thing.owner and numbers.get(thing.owner), **{**dict(thing), "owner": None})
+            for i, thing in enumerate(kept, start=1)
+        ),
         counts=count_labels(found.objects, searched(request, found)),
         omitted=len(found.objects) - len(kept),
         cached=answer.cached,
         notes=found.notes,
+        sources=answer.sources,
     )
 
 

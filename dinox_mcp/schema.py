@@ -70,7 +70,7 @@ class Detection(Value):
     """One thing that a backend found: `bbox` in original pixels, `score` only where the model gives one.
 
     `text` is a transcript (text in the picture) or the decoded content (codes, markers); `caption` and `category`
-    are a model's words about the region.
+    are a model's words about the region. `owner` is the box of another detection that this one is a part of.
     """
 
     label: str
@@ -81,12 +81,17 @@ class Detection(Value):
     caption: str | None = None
     category: str | None = None
     text: str | None = None
+    owner: BBox | None = None
 
 
 class DetectedObject(Detection):
-    """A detection with the number that stands for it in a result, on its picture and in later calls."""
+    """A detection with the number that stands for it in a result, on its picture and in later calls.
+
+    `part_of` is the number of the object that it belongs to, as a face belongs to a person.
+    """
 
     id: int = Field(ge=1)
+    part_of: int | None = None
 
 
 class Embedding(Value):
@@ -124,8 +129,9 @@ class DetectionRequest(Value):
 
     `caption` is a sentence that the prompts are phrases of: a backend that reads sentences looks for each in its
     context. `description` tells one thing from others like it, as in "the man in red left of the car". `model` is None
-    for the backend's default. `tiles` is how many parts the long side is cut into; the backend is asked part by part
-    and need not mind it.
+    for the backend's default. Where a caller gives no `min_score` or `iou_threshold`, the model's own are filled in
+    before a backend is asked (see `routing`). `tiles` is how many parts the long side is cut into; the backend is asked
+    part by part and need not mind it.
     """
 
     prompts: tuple[str, ...] | None = None
@@ -153,14 +159,16 @@ class DetectionRequest(Value):
 class Detections(Value):
     """What a backend answers, best guesses unfiltered by count; `notes` tell what the caller must know.
 
-    `unsearched` names the prompts that it did not look for, which so must not count as absent. Where not `complete`, it
-    ran out of time, and the same question is worth asking again.
+    `unsearched` names the prompts that it did not look for, which so must not count as absent; `unknown` those of them
+    whose meaning it does not know. Where not `complete`, it ran out of time, and the same question is worth asking
+    again.
     """
 
     model: str
     objects: tuple[Detection, ...]
     notes: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     complete: bool = True
 
 
@@ -172,11 +180,24 @@ class ImageInfo(Value):
     source: str = ""
 
 
+class Source(Value):
+    """Which backend and model answered a part of a question, and with which thresholds.
+
+    `labels` are the labels that it was asked for, or those that it found where none were named.
+    """
+
+    backend: str
+    model: str
+    labels: tuple[str, ...]
+    min_score: float
+    iou_threshold: float
+
+
 class DetectionResult(Value):
     """The answer to one call: numbered objects, and everything that says how they were made.
 
     `counts` counts every object found, the `omitted` ones beyond `max_objects` too, and says 0 for each prompt that
-    found nothing.
+    found nothing. `sources` says who answered which part where several backends did.
     """
 
     result_id: str
@@ -189,6 +210,7 @@ class DetectionResult(Value):
     omitted: int = 0
     cached: bool = False
     notes: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 def _needs(example: Example) -> Iterator[Need]:

@@ -119,6 +119,8 @@ def _piece(found: Detection, frame: tuple[int, int, int, int], size: tuple[int, 
         or (bottom < size[1] and bbox[3] >= bottom - _EDGE)
     )
     update: dict[str, object] = {"bbox": bbox}
+    if found.owner:
+        update["owner"] = tuple(edge + offset for edge, offset in zip(found.owner, (left, top) * 2, strict=True))
     if found.keypoints:
         moved = [point.model_copy(update={"x": point.x + left, "y": point.y + top}) for point in found.keypoints]
         update["keypoints"] = tuple(moved)

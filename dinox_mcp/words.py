@@ -92,14 +92,17 @@ def pointer_of(word: str, *, negative: bool = False) -> Pointer:
 
 def asking(options: Namespace) -> Options:
     """Read how to ask, of a picture or a video, from the flags of `dinox-mcp detect`."""
-    return Options(
-        min_score=options.min_score,
-        iou_threshold=options.iou_threshold,
+    chosen = Options(
         max_objects=options.max_objects,
         include=(*options.include, *(("masks",) if options.masks else ())),
         model=options.model,
         tiles=options.tiles,
     )
+    if options.min_score is not None:
+        chosen["min_score"] = options.min_score
+    if options.iou_threshold is not None:
+        chosen["iou_threshold"] = options.iou_threshold
+    return chosen
 
 
 def _paths_in(folder: Path, pictures: Sequence[str]) -> list[Path]:

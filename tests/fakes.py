@@ -27,6 +27,8 @@ class FakeBackend:
     error: Exception | None = None
     notes: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    PREFERENCE: int = 0  # as a module of a backend has it
     asked: list[tuple[Picture, DetectionRequest, Call]] = field(default_factory=list)
     closed: bool = False
 
@@ -43,7 +45,13 @@ class FakeBackend:
         await call.progress(0.5, "thinking")
         if self.error:
             raise self.error
-        return Detections(model="fake-1", objects=tuple(self.answer), notes=self.notes, unsearched=self.unsearched)
+        return Detections(
+            model="fake-1",
+            objects=tuple(self.answer),
+            notes=self.notes,
+            unsearched=self.unsearched,
+            unknown=self.unknown,
+        )
 
     async def aclose(self) -> None:
         self.closed = True

@@ -170,12 +170,13 @@ async def test_what_was_told_is_remembered() -> None:
 
 async def test_text_alone_is_read_by_the_free_reader() -> None:
     backend = TellingBackend([Detection(label="sign", bbox=(0, 0, 90, 90), score=0.9)])
-    reader = TellingBackend(name="embedded", able=Capabilities(describes=frozenset({"text"})))
+    reading = Capabilities(describes=frozenset({"text"}), reads=("text",))
+    reader = TellingBackend(name="reader", able=reading, PREFERENCE=100)
     detector = Detector(Settings.load(backend="fake"), backends=[backend, reader])
     result = await detector.detect(picture(), include=["text"])
     assert result.objects[0].text == "text of sign"
     assert (len(backend.told), len(reader.told)) == (0, 1)
-    assert any("text by the backend embedded" in note for note in result.notes)
+    assert any("text by the backend reader" in note for note in result.notes)
 
 
 async def test_nothing_is_told_of_nothing() -> None:
@@ -222,13 +223,13 @@ async def test_regions_that_are_none_are_one_line(arguments: dict[str, Any], mes
 async def test_outputs_that_a_backend_cannot_tell_of_boxes_are_refused() -> None:
     with pytest.raises(
         UnsupportedError,
-        match=r"fake cannot tell pose of given boxes; the backend local can.*ask for caption and category",
+        match=r"fake cannot tell masks of given boxes; the backend local can.*ask for caption and category",
     ):
-        await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["pose"])
+        await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["masks"])
 
 
 async def test_hands_come_with_what_is_detected() -> None:
-    with pytest.raises(UnsupportedError, match=r"cannot tell hands of given boxes; detecting, the backend dinox can"):
+    with pytest.raises(UnsupportedError, match=r"cannot tell hands of given boxes; detecting, .*dinox or embedded can"):
         await detector_with(TellingBackend()).describe_regions(picture(), [BOX], include=["hands"])
 
 
@@ -382,7 +383,7 @@ async def test_a_question_without_a_result_is_asked_through_the_same_memory() ->
     backend = FakeBackend()
     detector = detector_with(backend)
     result = await detector.detect(picture(), "dog")
-    answer = await detector.ask(picture(), result.request)
+    answer = await detector.ask(picture(), detector.plan(result.request))
     assert answer.cached
     assert len(detector.store.recent()) == 1
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
@@ -37,13 +38,47 @@ class Capabilities:
     """What a backend can do with one of its models.
 
     `outputs` come with what it finds; `describes` are those that it can give of any boxes (see `Describer`). `labels`
-    lists a closed vocabulary; None means that any noun may be asked for.
+    lists a closed vocabulary; None means that any noun may be asked for. `reads` are the labels that it reads exactly,
+    such as codes: with `auto`, they are always left to it.
+
+    `min_score` and `iou_threshold` are the model's own best for prompts and without prompts, used where the caller
+    gives none. `thorough` names a model of the same backend that takes longer and finds more: it is asked about single
+    images, but not about the key frames of a video. Where it `fetches`, it takes any model's name and downloads it.
     """
 
     answers: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
     outputs: frozenset[Output] = frozenset()
     describes: frozenset[Output] = frozenset()
     labels: tuple[str, ...] | None = None
+    reads: tuple[str, ...] = ()
+    min_score: float = 0.25
+    iou_threshold: float = 0.8
+    thorough: str | None = None
+    fetches: bool = False
+
+
+class Fit(IntEnum):
+    """How well a backend can look for a prompt."""
+
+    NOT = 0
+    """It does not know what the prompt means."""
+    WORDS = 1
+    """It only finds the prompt where it stands in the image as text."""
+    KNOWN = 2
+    """It detects what the prompt means."""
+    EXACT = 3
+    """It reads it exactly: text, codes, markers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """Why a backend cannot answer here and now: the `remedy` in one line.
+
+    `installed` says that a part of it is set up, so that whoever asks expects it to answer.
+    """
+
+    remedy: str
+    installed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +135,15 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Free connections, models and threads."""
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A backend that knows some prompts and not others."""
+
+    def fit(self, prompt: str) -> Fit:
+        """Say how well it can look for a prompt; asked before every call, so it must cost nothing."""
         ...
 
 

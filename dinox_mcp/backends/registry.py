@@ -1,17 +1,20 @@
 """Which backends there are, which one answers, and their lives: created on first use, closed together."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import anyio
+from cachetools import TTLCache
 
-from dinox_mcp.backends.base import Backend, Model
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.base import Backend, Model, Unready
 from dinox_mcp.errors import BackendError, DinoxError, SettingsError
 from dinox_mcp.settings import Settings
 
 GROUP = "dinox_mcp.backends"
+_READINESS_S = 5
 
 
 class Backends:
@@ -20,28 +23,83 @@ class Backends:
     def __init__(self, settings: Settings, given: Iterable[Backend] = ()) -> None:
         self._settings = settings
         self._created: dict[str, Backend] = {backend.name: backend for backend in given}
+        self._given = frozenset(self._created)
+        self._readiness: TTLCache[tuple[str, bool], Unready | None] = TTLCache(64, _READINESS_S)
 
     def names(self) -> list[str]:
         """List the names of all backends, in alphabetical order."""
-        return sorted({*installed(), *self._created})
+        return sorted({*self._installed, *self._created})
+
+    @property
+    def auto(self) -> bool:
+        """Tell whether the settings leave the choice of the backend to the question."""
+        return self._settings.backend == "auto"
+
+    def usable(self, *, caller_has_key: bool = False) -> list[str]:
+        """List the backends that may answer here and now, in the order of preference.
+
+        That is the one that the settings name, or with `auto` each one that has a preference and is ready.
+        """
+        return self.ready(caller_has_key=caller_has_key) if self.auto else [self._settings.backend]
+
+    def ready(self, *, caller_has_key: bool = False) -> list[str]:
+        """List the backends that have a preference and can answer here and now, the most preferred first."""
+        return [name for name in self.preferred if self._unready(name, caller_has_key=caller_has_key) is None]
+
+    def unready(self, *, caller_has_key: bool = False) -> dict[str, Unready]:
+        """Say what is missing before other backends can answer, in the order of preference."""
+        found = {name: self._unready(name, caller_has_key=caller_has_key) for name in self.preferred}
+        return {name: unready for name, unready in found.items() if unready is not None}
 
     def choose(self, *, caller_has_key: bool = False, model: str | None = None) -> str:
-        """Name the backend that settings ask for.
+        """Name the backend that is asked by default, or the first one that has the `model`.
 
-        `auto` is the cloud where there is a key, else the local one where its extra is installed, else embedded; or,
-        where that one does not list the `model`, another one that does.
+        Raises:
+            SettingsError: none can answer.
         """
-        if self._settings.backend != "auto":
-            return self._settings.backend
-        usual = self._usual(caller_has_key=caller_has_key)
-        if model is None:
-            return usual
-        return next((name for name in (usual, *self.names()) if self._offers(name, model)), usual)
+        usable = self.usable(caller_has_key=caller_has_key)
+        if self.auto and model is not None:
+            usable = [name for name in (*usable, *self.names()) if self._offers(name, model)] or usable
+        if not usable:
+            raise SettingsError(
+                "no backend can answer; reinstall dinox-mcp, or set DINOX_MCP_BACKEND to a plug-in's name"
+            )
+        return usable[0]
 
-    def _usual(self, *, caller_has_key: bool) -> str:
-        if caller_has_key or self._settings.api_key:
-            return "dinox"
-        return "local" if extra.installed() else "embedded"
+    @cached_property
+    def preferred(self) -> tuple[str, ...]:
+        """The backends that take part in `auto`, ready or not, the most preferred first."""
+        preferences = {name: getattr(self._origin(name), "PREFERENCE", 0) for name in self.names()}
+        return tuple(
+            sorted((name for name in preferences if preferences[name] > 0), key=lambda name: -preferences[name])
+        )
+
+    @cached_property
+    def _installed(self) -> dict[str, EntryPoint]:
+        return installed()  # looking through all packages takes 20 ms
+
+    def _unready(self, name: str, *, caller_has_key: bool) -> Unready | None:
+        """Say what a backend lacks; it is looked up anew after a few seconds, as weights may have been downloaded."""
+        question = name, caller_has_key
+        try:
+            return self._readiness[question]
+        except KeyError:
+            check: Callable[..., Unready | None] | None = getattr(self._origin(name), "unready", None)
+            answer = check(self._settings, caller_has_key=caller_has_key) if check else None
+            self._readiness[question] = answer
+            return answer
+
+    def _origin(self, name: str) -> object:
+        """Give what says whether a backend takes part in `auto`: a ready-made one itself, or the module it comes from.
+
+        Importing that module is cheap; creating the backend may not be.
+        """
+        if name in self._given:
+            return self._created[name]
+        try:
+            return import_module(self._installed[name].module)
+        except Exception:  # noqa: BLE001 - a plug-in may raise anything; it is explained when it is asked for
+            return None
 
     def _offers(self, name: str, model: str) -> bool:
         try:
@@ -68,7 +126,13 @@ class Backends:
             models = self.get(name).models()
         except DinoxError as error:
             return {"name": name, "error": str(error)}
-        return {"name": name, "chosen": name == self.choose(), "models": [_model(model) for model in models]}
+        unready = self._unready(name, caller_has_key=False)
+        return {
+            "name": name,
+            "chosen": name == self.choose(),
+            **({"unready": unready.remedy} if unready else {}),
+            "models": [_model(model) for model in models],
+        }
 
     async def aclose(self) -> None:
         """Close every backend that was created; one that fails does not keep the others open."""

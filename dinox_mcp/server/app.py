@@ -9,7 +9,7 @@ from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import prompts, resources, tools, viewer
 from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.instructions import INSTRUCTIONS, REMOTE
+from dinox_mcp.server.instructions import instructions
 
 # An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be. No spaces: it is
 # a URI, which hosts may check.
@@ -28,16 +28,19 @@ _LOG_LEVELS: dict[str, Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = {
 def build_server(detector: Detector) -> MCPServer:
     """Make the server; the caller runs it and closes the detector."""
     settings = detector.settings
+    remote = settings.transport != "stdio"  # over HTTP, callers may bring a key of their own
+    remedies = detector.remedies(caller_has_key=remote)
     mcp = PlainSpokenServer(
         "dinox-mcp",
         title="DINO-X: eyes for exact questions",
         description="Finds, counts, reads and shows objects in pictures.",
-        instructions=INSTRUCTIONS if settings.transport == "stdio" else INSTRUCTIONS + REMOTE,
+        instructions=instructions(detector.capabilities(caller_has_key=remote), remedies, remote=remote),
         icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
         version=__version__,
         log_level=_LOG_LEVELS[settings.log_level],
         extensions=[viewer.extension()],
     )
+    mcp.answers = lambda: detector.capabilities(caller_has_key=remote).answers
     tools.register(mcp, detector)
     resources.register_data(mcp, detector)
     resources.register_pictures(mcp, detector)

@@ -1,6 +1,6 @@
 """A server that answers wrong arguments in one line: what is wrong, the value, and what there is."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -10,12 +10,26 @@ from pydantic import ValidationError
 
 from dinox_mcp.server.schemas import slim
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dinox_mcp.schema import Need
+
 
 class PlainSpokenServer(MCPServer):
-    """Refuses arguments that no tool has, and says what is wrong with others in one line instead of a report."""
+    """Refuses arguments that no tool has, and says what is wrong with others in one line instead of a report.
+
+    Tools that no backend can serve are not listed: `needs` says what a tool takes, `answers` what the backends can do.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the SDK's server
+        super().__init__(*arguments, **options)
+        self.needs: dict[str, Need] = {}
+        self.answers: Callable[[], frozenset[Need]] = frozenset
 
     async def list_tools(self) -> list[Tool]:
-        """List the tools, with schemas as short as they can be."""
+        """List the tools that can be served, with schemas as short as they can be."""
+        answers = self.answers()
         return [
             tool.model_copy(
                 update={
@@ -24,6 +38,7 @@ class PlainSpokenServer(MCPServer):
                 }
             )
             for tool in await super().list_tools()
+            if tool.name not in self.needs or self.needs[tool.name] in answers
         ]
 
     async def call_tool(

@@ -49,18 +49,18 @@ Prompts = Annotated[
     ),
 ]
 MinScore = Annotated[
-    float,
+    float | None,
     Field(
-        description="Lowest score to report, 0 to 1. Lower it to find more, and more that is wrong; raise it for "
-        "fewer and surer ones.",
+        description="Lowest score to report, 0 to 1; default: the model's best for counting. Lower it to find more, "
+        "and more that is wrong.",
         json_schema_extra=_UNIT,
     ),
 ]
 IouThreshold = Annotated[
-    float,
+    float | None,
     Field(
-        description="Overlap (intersection over union, 0 to 1) above which two boxes of a label count as one object. "
-        "Lower it when objects are reported twice.",
+        description="Overlap (intersection over union, 0 to 1) above which two boxes of a label count as one object; "
+        "default: the model's. Lower it when objects are reported twice.",
         json_schema_extra=_UNIT,
     ),
 ]

@@ -10,7 +10,7 @@ from dinox_mcp import links
 from dinox_mcp.counting import Count
 from dinox_mcp.requests import MAX_OBJECTS
 from dinox_mcp.saved import SavedPrompt
-from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score
+from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score, Source
 from dinox_mcp.server.fitting import fit
 
 MAX_TEXT_LENGTH = 300
@@ -35,7 +35,8 @@ class ObjectReply(BaseModel):
     bbox: BBox
     text: str | None = Field(None, description="transcript, or decoded content of a code")
     caption: str | None = Field(None, description="a model's words about it")
-    category: str | None = Field(None, description="what a model calls it")
+    category: str | None = Field(None, description="what a model calls it, where that is not the label")
+    part_of: int | None = Field(None, description="number of the object that it is a part of, as a face of a person")
     keypoints: dict[str, tuple[float, float, float | None]] | None = Field(
         None, description="x, y and score (null where the model gives none) by name; points that are not there left out"
     )
@@ -47,6 +48,15 @@ class ImageReply(BaseModel):
 
     width: int
     height: int
+
+
+class SourceReply(BaseModel):
+    """Who answered a part of the question."""
+
+    backend: str
+    model: str
+    labels: list[str]
+    min_score: float
 
 
 class DetectionReply(BaseModel):
@@ -68,6 +78,7 @@ class DetectionReply(BaseModel):
     iou_threshold: float
     cached: bool = Field(False, description="answered from memory, at no cost")
     notes: list[str] = Field(default_factory=list)
+    sources: list[SourceReply] | None = Field(None, description="who found what, where several backends answered")
     links: dict[str, str] = Field(description="resources of this result")
 
 
@@ -82,6 +93,7 @@ class CountReply(DetectionReply):
     """Objects counted in a picture."""
 
     levels: list[LevelReply] = Field(description="counts at other thresholds, from low to high")
+    doubtful: dict[str, int] = Field(description="per label, how many more there perhaps are: just below min_score")
 
 
 class SavedPromptReply(BaseModel):
@@ -121,13 +133,16 @@ def count_reply(counted: Count) -> CallToolResult:
     """Say counts, and how they would change at other thresholds."""
     result = fit(counted.result)
     labels = list(counted.levels[0].counts)
-    lines = [describe(result), f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}"]
+    perhaps = ", ".join(f"{number} more {plain(label)}" for label, number in counted.doubtful.items())
+    lines = [describe(result), *([f"Perhaps {perhaps}, which score just below min_score"] if perhaps else [])]
+    lines.append(f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}")
     lines += [
         f"{plain(label)}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels
     ]
     structured = CountReply(
         **dict(structure(result)),
         levels=[LevelReply(min_score=level.min_score, counts=level.counts) for level in counted.levels],
+        doubtful=counted.doubtful,
     )
     return CallToolResult(
         content=[TextContent(text="\n".join(lines))],
@@ -169,6 +184,7 @@ def structure(result: DetectionResult) -> DetectionReply:
         iou_threshold=request.iou_threshold,
         cached=result.cached,
         notes=list(result.notes),
+        sources=[_source(source) for source in result.sources] or None,
         links=result_links(result),
     )
 
@@ -211,8 +227,9 @@ def line(found: DetectedObject) -> str:
     """Write one object in a line."""
     score = "" if found.score is None else f" {found.score:.2f}"
     box = ",".join(f"{edge:.0f}" for edge in found.bbox)
-    words = named(category=found.category, caption=found.caption)
-    return f"{found.id} {plain(found.label)}{score} [{box}]{quote(found.text)}{words}{_points(found)}"
+    words = named(category=_category(found), caption=found.caption)
+    owner = f" of {found.part_of}" if found.part_of else ""
+    return f"{found.id} {plain(found.label)}{score} [{box}]{owner}{quote(found.text)}{words}{_points(found)}"
 
 
 def named(**words: str | None) -> str:
@@ -262,10 +279,20 @@ def _object(found: DetectedObject) -> ObjectReply:
         bbox=tuple(round(edge, 1) for edge in found.bbox),
         text=found.text,
         caption=found.caption,
-        category=found.category,
+        category=_category(found),
+        part_of=found.part_of,
         keypoints=_keypoints(found.keypoints) or None,
         mask_area=_mask_area(found.mask) if found.mask else None,
     )
+
+
+def _category(found: DetectedObject) -> str | None:
+    """Give the category where it says more than the label."""
+    return None if found.category and found.category.casefold() == found.label.casefold() else found.category
+
+
+def _source(source: Source) -> SourceReply:
+    return SourceReply(**source.model_dump(include=set(SourceReply.model_fields)))
 
 
 def _keypoints(points: Sequence[Keypoint]) -> dict[str, tuple[float, float, float | None]]:
@@ -288,10 +315,16 @@ def _per_label(counts: Mapping[str, int]) -> str:
 
 def _provenance(result: DetectionResult) -> str:
     request = result.request
-    return (
+    lines = [
+        f"{', '.join(map(plain, source.labels)) or 'nothing'} by backend {source.backend}, model {source.model}, "
+        f"min_score {source.min_score:g}"
+        for source in result.sources
+    ]
+    who = "; ".join(lines) or (
         f"By backend {result.backend}, model {result.model}, min_score {request.min_score:g}, iou_threshold "
-        f"{request.iou_threshold:g}{_from_memory(result)}. {_id(result)}"
+        f"{request.iou_threshold:g}"
     )
+    return f"{who}{_from_memory(result)}. {_id(result)}"
 
 
 def _from_memory(result: DetectionResult) -> str:

@@ -14,6 +14,7 @@ from dinox_mcp import refusals, requests
 from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.output import stem_of
 from dinox_mcp.requests import Options
+from dinox_mcp.routing import Plan
 from dinox_mcp.schema import DetectionRequest, Output
 from dinox_mcp.store import new_result_id
 from dinox_mcp.video.sampling import EVERY_S
@@ -99,7 +100,7 @@ class VideoDetector:
         request = requests.request(prompts, options)
         settings = self._detector.settings
         most = _calls(max_calls, settings.video_max_calls)
-        backend = self._check(request, options)
+        plan = self._check(request, options)
         if "masks" in request.include and not save:
             raise InputError(
                 "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
@@ -111,28 +112,27 @@ class VideoDetector:
                     check_cost(job, settings.video_max_mask_frames)
                 result_id = new_result_id()
                 place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
-                return await Run(self._detector, job, request, options, backend, result_id, place, stopped).result()
+                return await Run(self._detector, job, request, options, plan, result_id, place, stopped).result()
 
-    def _check(self, request: DetectionRequest, options: Options) -> str:
-        """Refuse what no track can hold, and what takes a second call for each key frame."""
-        name = self._detector.backends.choose(
-            caller_has_key=requests.caller_of(options).api_key is not None, model=request.model
-        )
+    def _check(self, request: DetectionRequest, options: Options) -> Plan:
+        """Plan what is asked of each key frame; refuse what no track can hold, or takes a second call for each."""
         if unfit := sorted(request.include - _WORDS - {"masks"}):
             raise InputError(
                 f"include is {', '.join(unfit)}: of a video there are boxes, masks, caption, category and text; "
                 "ask detect_objects about a picture of it for the rest"
             )
+        plan = self._detector.plan(request.model_copy(update={"include": frozenset()}), options, thorough=False)
+        name = plan.main.backend
         backends = self._detector.backends
         if "masks" in request.include:
-            refusals.check_follower(backends.get(name), backends, self._detector.settings)
-        able = backends.get(name).capabilities(request.model).outputs
+            refusals.check_follower(backends.get(name), backends)
+        able = backends.get(name).capabilities(plan.main.request.model).outputs
         if missing := sorted(request.include - able - {"masks"}):
             raise UnsupportedError(
                 f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
                 "leave it out, and ask describe_regions about a picture of it"
             )
-        return name
+        return plan.updated(include=request.include - {"masks"})
 
     def _place(self, folder: Path | None, stem: str) -> "Place":
         from dinox_mcp.video.output import Place

@@ -16,6 +16,7 @@ from dinox_mcp.backends.base import Follower, Progress, silent
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.requests import Options
+from dinox_mcp.routing import Plan
 from dinox_mcp.schema import Detection, DetectionRequest, certainty, count_labels
 from dinox_mcp.video import flow, summary
 from dinox_mcp.video.clock import clock
@@ -44,7 +45,7 @@ class Run:
     job: Job
     request: DetectionRequest
     options: Options
-    backend: str
+    plan: Plan
     result_id: str
     place: Place | None
     stopped: Callable[[VideoResult], None]
@@ -68,8 +69,7 @@ class Run:
         self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
         self._began = clocks.monotonic()
         self._output: Output | None = None
-        self._question = self.request.model_copy(update={"include": self.request.include - {"masks"}})
-        follower = self.detector.backends.get(self.backend)
+        follower = self.detector.backends.get(self.plan.main.backend)
         self._masking: Masking | None = None
         if "masks" in self.request.include and isinstance(follower, Follower):
             self._masking = Masking(follower, self.job, requests.call(self.options), partial(self._advance, "masks"))
@@ -87,7 +87,7 @@ class Run:
         await self._tell(
             0.0,
             f"{scan_.duration_s:.1f} s of video, a key frame every {plan.every_s:.2g} s: "
-            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.backend}"
+            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.plan.backend}"
             + (f", and masks in {len(scan_.times)} frames, seconds each on a CPU" if self._masking else ""),
         )
         complete = False
@@ -147,7 +147,7 @@ class Run:
 
         await self._advance("keys", number / total, where)
         who: Options = {**self.options, "progress": progress}
-        return await self.detector.ask(frame.picture, self._question, caller=requests.caller_of(who), progress=progress)
+        return await self.detector.ask(frame.picture, self.plan, caller=requests.caller_of(who), progress=progress)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
         """Follow the tracks from the key frame before."""
@@ -230,7 +230,7 @@ class Run:
         return write_answer(self.place, result) if self.place is not None and self.asked else result
 
     def _summed_up(self, *, complete: bool) -> VideoResult:
-        scan_, plan, tracker = self.job.scan, self.job.plan, self._tracker
+        scan_, tracker = self.job.scan, self._tracker
         until = scan_.times[-1] if complete or not self.asked else self.asked[-1]
         times = [time for time in scan_.times if time <= until]
         tracks = summary.tracks(tracker.trails(), times, self._reach, scan_.size)
@@ -244,7 +244,7 @@ class Run:
             )
         return VideoResult(
             result_id=self.result_id,
-            backend=self.backend,
+            backend=self.plan.backend,
             model=self.model,
             video=VideoInfo(
                 source=self.job.video.name,
@@ -255,8 +255,8 @@ class Run:
                 frames=len(scan_.times),
                 rotation=scan_.rotation,
             ),
-            request=self.request,
-            every_s=round(plan.every_s, 3),
+            request=self.plan.request.model_copy(update={"include": self.request.include}),
+            every_s=round(self.job.plan.every_s, 3),
             tracks=tracks,
             counts=counts,
             peaks=summary.peaks(moments, labels),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dinox_mcp.backends.base import Backend, Call
+from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import BBox, DetectionRequest, Detections
 
@@ -21,8 +22,8 @@ WALL = 190
 def find(
     backend: Backend, image: Image.Image | Gray, *prompts: str, min_score: float = 0.25, turned: int = 1
 ) -> Detections:
-    """Ask a backend about a picture, in EXIF turned so; no prompts ask for everything."""
-    request = DetectionRequest(prompts=prompts or None, min_score=min_score)
+    """Ask a backend about a picture, in EXIF turned so; no prompts ask for all that is read."""
+    request = DetectionRequest(prompts=prompts or vocabulary.EVERYTHING, min_score=min_score)
     return anyio.run(backend.detect, picture(image, turned), request, Call())
 
 

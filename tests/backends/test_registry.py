@@ -34,15 +34,26 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-@pytest.mark.parametrize(("extra", "without_key"), [(True, "local"), (False, "embedded")])
-def test_auto_is_the_cloud_with_a_key_else_local_where_it_is_installed_else_embedded(
-    monkeypatch: pytest.MonkeyPatch, extra: bool, without_key: str
+@pytest.mark.parametrize(("weights", "without_key"), [(True, "local"), (False, "embedded")])
+def test_auto_is_the_cloud_with_a_key_else_local_where_its_weights_are_else_embedded(
+    monkeypatch: pytest.MonkeyPatch, weights: bool, without_key: str
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: extra)
+    monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: True)
+    monkeypatch.setattr("dinox_mcp.backends.local.abilities.is_here", lambda _settings: weights)
     assert Backends(Settings.load()).choose() == without_key
     assert Backends(Settings.load()).choose(caller_has_key=True) == "dinox"
     assert Backends(Settings.load(api_key="k")).choose() == "dinox"
     assert Backends(Settings.load(api_key="k", backend="embedded")).choose() == "embedded"
+
+
+def test_a_backend_that_is_not_ready_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.extra.installed", lambda: True)
+    monkeypatch.setattr("dinox_mcp.backends.local.abilities.is_here", lambda _settings: False)
+    lacks = Backends(Settings.load()).unready()
+    assert list(lacks) == ["dinox", "local"]
+    assert "DINOX_API_KEY" in lacks["dinox"].remedy
+    assert lacks["local"].remedy.startswith("run dinox-mcp pull balanced")
+    assert (lacks["dinox"].installed, lacks["local"].installed) == (False, True)
 
 
 def test_a_backend_is_created_once() -> None:

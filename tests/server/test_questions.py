@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult, TextContent
 
-from dinox_mcp.backends.base import Model
+from dinox_mcp.backends.base import Capabilities, Model
 from dinox_mcp.schema import Keypoint
 from tests.fakes import DOG, FakeBackend, TellingBackend, png
 from tests.server.conftest import Connect
@@ -208,13 +208,13 @@ async def test_a_model_may_be_named(connect: Connect, backend: FakeBackend, phot
 async def test_a_model_is_known_in_any_case_and_by_its_own_name_further_in(
     connect: Connect, backend: FakeBackend, photo: str
 ) -> None:
-    backend.name = "local"  # whose models may be folders: "FAKE-1" must not be one
+    backend.able = Capabilities(fetches=True)  # its models may be folders: "FAKE-1" must not be one
     await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "model": " FAKE-1 "})
     assert backend.asked[0][1].model == "fake-1"
 
 
 async def test_no_assistant_has_other_models_downloaded(connect: Connect, backend: FakeBackend, photo: str) -> None:
-    backend.name = "local"
+    backend.able = Capabilities(fetches=True)
     reply = await call(connect, "detect_objects", {"image": photo, "prompts": "dog", "model": "evil/model"})
     assert reply.is_error
     assert "'evil/model' is none that may be chosen here; there are fake-1" in text_of(reply)
@@ -223,7 +223,7 @@ async def test_no_assistant_has_other_models_downloaded(connect: Connect, backen
 async def test_over_http_no_stranger_has_another_model_loaded(
     connect: Connect, backend: FakeBackend, photo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend.name = "local"
+    backend.able = Capabilities(fetches=True)
     usual, cold, warm = (
         Model("usual", backend.able),
         Model("cold", backend.able),

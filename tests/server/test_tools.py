@@ -3,7 +3,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from PIL import Image
 from dinox_mcp import masks
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.errors import KeyRejectedError
-from dinox_mcp.schema import Detection
+from dinox_mcp.schema import Detection, Need
 from tests.fakes import CODE, DOG, FakeBackend, png
 from tests.server.conftest import Connect
 
@@ -43,7 +43,8 @@ def photo(tmp_path: Path) -> str:
     return str(path)
 
 
-async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect) -> None:
+async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect, backend: FakeBackend) -> None:
+    backend.able = Capabilities(answers=frozenset(get_args(Need)))
     async with connect() as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     parameters = {name: set(tool.input_schema["properties"]) for name, tool in tools.items()}
@@ -59,6 +60,14 @@ async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect)
     assert parameters["delete_prompt"] == {"name"}
     assert {"result", "object", "image", "objects", "labels", "min_score"} <= parameters["visualize"]
     assert parameters["zoom"] == {"result", "object", "image", "bbox", "padding"}
+
+
+async def test_tools_that_no_backend_can_serve_are_not_listed(connect: Connect, backend: FakeBackend) -> None:
+    backend.able = Capabilities(answers=frozenset({"text prompts", "examples"}))
+    async with connect() as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+    assert {"detect_objects", "detect_by_example", "visualize"} <= names
+    assert not names & {"find_by_description", "save_prompt", "delete_prompt"}
 
 
 async def test_each_tool_and_parameter_is_described_for_a_model(connect: Connect) -> None:

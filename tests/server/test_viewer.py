@@ -4,13 +4,16 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import get_args
 
 import pytest
 from mcp import Client, MCPError
 from mcp.client import advertise
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 
+from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detector import Detector
+from dinox_mcp.schema import Need
 from dinox_mcp.server.app import build_server
 from dinox_mcp.server.viewer import URI
 from dinox_mcp.settings import Settings
@@ -40,7 +43,8 @@ async def host(era: Era, *, apps: bool) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_the_tools_that_answer_data_name_the_page(connect: Connect) -> None:
+async def test_the_tools_that_answer_data_name_the_page(connect: Connect, backend: FakeBackend) -> None:
+    backend.able = Capabilities(answers=frozenset(get_args(Need)))
     async with connect() as client:
         tools = (await client.list_tools()).tools
     named = {tool.name for tool in tools if (tool.meta or {}).get("ui") == {"resourceUri": URI}}

@@ -1,7 +1,17 @@
 """The DINO-X cloud API: detection by text, example and description, and what can be told of regions."""
 
-from dinox_mcp.backends.base import Backend
+from dinox_mcp.backends.base import Backend, Unready
 from dinox_mcp.settings import Settings
+
+PREFERENCE = 30
+"""With `auto`, the largest preference that can answer does."""
+
+
+def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:
+    """Say what is missing before the cloud can answer: a key."""
+    if caller_has_key or settings.api_key:
+        return None
+    return Unready("set DINOX_API_KEY to use the DINO-X cloud (a key: https://deepdataspace.com)")
 
 
 def create(settings: Settings) -> Backend:

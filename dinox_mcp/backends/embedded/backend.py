@@ -1,13 +1,15 @@
 """The backend: loads what is heavy on first use, and works off the event loop."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from dinox_mcp.backends.base import Call, Capabilities, Model
-from dinox_mcp.backends.embedded import vocabulary
-from dinox_mcp.backends.embedded.worker import Steps, Worker
+from dinox_mcp import memory
+from dinox_mcp.backends.base import Call, Capabilities, Fit, Model
+from dinox_mcp.backends.embedded import vocabulary, wanted
+from dinox_mcp.backends.embedded.worker import IdleTimer, Steps, Worker
 from dinox_mcp.errors import DeadlineError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 QUEUE = 16
 MODEL = "embedded"
-_CAPABILITIES = Capabilities(
+THOROUGH = "thorough"
+_QUICK = Capabilities(
     answers=frozenset(
         {
             "text prompts",
@@ -29,16 +32,29 @@ _CAPABILITIES = Capabilities(
             "saved prompts",
         }
     ),
-    describes=frozenset({"text"}),
-    labels=vocabulary.LABELS,
+    outputs=frozenset({"pose", "hands", "category"}),
+    describes=frozenset({"text", "pose"}),
+    labels=wanted.LABELS,
+    reads=vocabulary.EVERYTHING,
+    # The best thresholds for counting people, measured on COCO's photographs (benchmarks/accuracy).
+    min_score=0.35,
+    iou_threshold=0.5,
+    thorough=THOROUGH,
 )
+_CAPABILITIES = {MODEL: _QUICK, THOROUGH: replace(_QUICK, min_score=0.4)}
+_ABOUT = {
+    MODEL: "80 kinds of things, poses, faces, hands, text, codes and markers; comes with the package, needs no key and "
+    "no GPU",
+    THOROUGH: "the same, looking for things at two sizes: finds more, in half as long again",
+}
 T = TypeVar("T")
 
 
 class EmbeddedBackend:
-    """Finds text, codes, markers and what looks like examples on this machine, and reads what can be read.
+    """Finds 80 kinds of things, people's poses, text, codes, markers and what looks like examples on this machine.
 
-    One picture is searched at a time; up to `QUEUE` more wait for their turn.
+    One picture is searched at a time; up to `QUEUE` more wait for their turn. The models leave memory when nobody has
+    asked for `idle_unload_s`.
     """
 
     name = "embedded"
@@ -47,27 +63,33 @@ class EmbeddedBackend:
         self._timeout_s = settings.timeout_s
         self._worker = Worker(QUEUE)
         self._searcher: Searcher | None = None
+        self._idle = IdleTimer(settings.idle_unload_s, self._unload)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """A few labels, everything of these, and examples; boxes only.
+        """Closed vocabulary, examples, and what is read exactly; thresholds differ between the models.
 
         Raises:
             InputError: it has no such model.
         """
-        if model not in (None, MODEL):
-            raise InputError(f"the backend embedded has no model {model!r:.80}; it has {MODEL}, leave model out")
-        return _CAPABILITIES
+        able = _CAPABILITIES.get((model or MODEL).casefold())
+        if able is None:
+            choices = " and ".join(_CAPABILITIES)
+            raise InputError(f"the backend embedded has no model {model!r:.80}; it has {choices}, or leave model out")
+        return able
 
     def models(self) -> tuple[Model, ...]:
-        """The one that comes with the package."""
-        about = "text, codes and markers; comes with the package, needs no key and no GPU"
-        return (Model(MODEL, _CAPABILITIES, about, loaded=self._searcher is not None),)
+        """The two that come with the package."""
+        loaded = self._searcher is not None
+        return tuple(Model(name, able, _ABOUT[name], loaded=loaded) for name, able in _CAPABILITIES.items())
+
+    def fit(self, prompt: str) -> Fit:
+        """Say how well it can look for a prompt: reads it, knows it, or looks for its words in the text."""
+        return wanted.fit(prompt)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find what the prompts ask for, what looks like the examples, or everything; `text` is what was read.
 
         Raises:
-            UnsupportedError: none of the prompts is anything that this backend finds.
             InputError: an example is too small, too plain, or of another backend.
             ImageError: a picture is damaged.
             BusyError: too many pictures are waiting.
@@ -82,13 +104,16 @@ class EmbeddedBackend:
                 return examples.search(image, request, call.pictures, steps)
 
             return await self._do(match, call)
-        wanted = vocabulary.understand(request.prompts)
-        return await self._do(lambda steps: self._ready(steps).search(image, request, wanted, steps), call)
+        meant = wanted.understand(request.prompts)
+        thorough = (request.model or MODEL).casefold() == THOROUGH
+        return await self._do(
+            lambda steps: self._ready(steps).search(image, request, meant, steps, thorough=thorough), call
+        )
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
-        """Read what is written in boxes: lines of text and what codes say, from top to bottom.
+        """Read what is written in boxes, lines of text and what codes say, and estimate the poses of persons.
 
         Raises:
             ImageError: the picture is damaged.
@@ -96,9 +121,18 @@ class EmbeddedBackend:
             DeadlineError: the settings' time is over.
             BackendError: a model is missing or damaged.
         """
-        if "text" not in include:
-            return Detections(model=MODEL, objects=tuple(objects))
-        return await self._do(lambda steps: self._ready(steps).describe(image, objects, steps), call)
+
+        def work(steps: Steps) -> Detections:
+            told = Detections(model=MODEL, objects=tuple(objects))
+            if "pose" in include:
+                told = self._ready(steps).estimate_poses(image, told.objects, steps)
+            if "text" in include:
+                read = self._ready(steps).describe(image, told.objects, steps)
+                models = [told.model, read.model] if "pose" in include else [read.model]
+                told = read.model_copy(update={"model": " + ".join(models), "notes": (*told.notes, *read.notes)})
+            return told
+
+        return await self._do(work, call)
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Keep how examples look.
@@ -120,6 +154,7 @@ class EmbeddedBackend:
         return await self._do(work, call)
 
     async def _do(self, work: Callable[[Steps], T], call: Call) -> T:
+        self._idle.stop()
         try:
             with anyio.fail_after(self._timeout_s):
                 return await self._worker.run(work, call.progress)
@@ -128,6 +163,8 @@ class EmbeddedBackend:
                 f"the picture took longer than {self._timeout_s:g} s; pass a smaller one, ask for fewer labels, "
                 "or raise DINOX_MCP_TIMEOUT_S"
             ) from None
+        finally:
+            self._idle.start()
 
     def _ready(self, steps: Steps) -> "Searcher":
         if self._searcher is None:
@@ -137,6 +174,13 @@ class EmbeddedBackend:
             self._searcher = Searcher()
         return self._searcher
 
+    def _unload(self) -> None:
+        """Give the models' memory back; the next call loads them again."""
+        if not self._worker.busy:
+            self._searcher = None
+            memory.trim()
+
     async def aclose(self) -> None:
         """Forget the models; a later call loads them again."""
+        self._idle.stop()
         self._searcher = None

@@ -3,13 +3,16 @@
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Pixels, Quad, quad
 from dinox_mcp.images.picture import Picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_PIXELS = 20_000_000
 _TILE, _OVERLAP = 1600, 400
@@ -42,20 +45,33 @@ class View:
         return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
 
 
-def decode(picture: Picture) -> tuple[Pixels, list[str]]:
-    """Decode to pixels (height, width, BGR), a very large picture reduced, which the notes say.
+def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
+    """Decode to RGB, a very large picture reduced, which the notes say.
 
     Raises:
         ImageError: the picture is damaged.
     """
     size = picture.width * picture.height
     if size <= MAX_PIXELS:
-        rgb, notes = picture.rgb(), []
-    else:
-        side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
-        rgb = picture.rgb(side)
-        notes = [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
-    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8), notes
+        return picture.rgb(), []
+    side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
+    rgb = picture.rgb(side)
+    return rgb, [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
+
+
+def decode(picture: Picture) -> tuple[Pixels, list[str]]:
+    """Decode to pixels (height, width, BGR), a very large picture reduced, which the notes say.
+
+    Raises:
+        ImageError: the picture is damaged.
+    """
+    rgb, notes = decode_rgb(picture)
+    return to_bgr(rgb), notes
+
+
+def to_bgr(rgb: "Image.Image") -> Pixels:
+    """Bring a picture to an array (height, width, BGR)."""
+    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def zoomed(pixels: Pixels, factor: float) -> View:

@@ -1,4 +1,4 @@
-"""One picture searched for what is wanted: codes, then markers, then text."""
+"""One picture searched for what is wanted: objects, then codes, markers and text."""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -7,19 +7,23 @@ import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded import codes, models, regions
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, reading_order, share_inside
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
-from dinox_mcp.backends.embedded.pixels import decode
+from dinox_mcp.backends.embedded.objects import Found, ObjectSearcher
+from dinox_mcp.backends.embedded.phrases import spots
+from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
 from dinox_mcp.backends.embedded.text import TextReader
-from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind, Wanted
+from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
+from dinox_mcp.backends.embedded.wanted import Wanted, not_found
 from dinox_mcp.backends.embedded.worker import Steps
-from dinox_mcp.geometry import area, around, clip, scale, suppress
+from dinox_mcp.geometry import area, around, clip, scale
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+Labelled = tuple[str, Finding]
 _INSIDE_CODE = 0.7
 
 
@@ -27,37 +31,89 @@ class Searcher:
     """Finds things in pictures; each part loads what it needs when it is first wanted."""
 
     def __init__(self) -> None:
+        self._objects = ObjectSearcher()
         self._text: TextReader | None = None
 
-    def search(self, picture: Picture, request: DetectionRequest, wanted: Wanted, steps: Steps) -> Detections:
-        """Find what is wanted, in original pixels: codes and markers, then text, each in reading order.
+    def search(
+        self, picture: Picture, request: DetectionRequest, wanted: Wanted, steps: Steps, *, thorough: bool
+    ) -> Detections:
+        """Find what is wanted, in original pixels: objects, the surest first; then codes, markers and text as read.
 
         Raises:
             ImageError: the picture is damaged.
             BackendError: a model is missing or damaged.
             AbandonedError: nobody waits for the answer any more.
         """
-        kinds = frozenset(wanted.labels)
         steps.say(0.0, "decoding the picture")
-        bgr, notes = decode(picture)
+        rgb, notes = decode_rgb(picture)
+        factor = picture.width / rgb.width
+        found = Found([])
+        if wanted.kinds or wanted.parts:
+            tell = _part(steps, 0.0, 0.3 if wanted.reads else 1.0, "looking for objects")
+            found = self._objects.search(rgb, wanted, request, tell, thorough=thorough)
+        objects = [_scaled(one, factor) for one in found.detections]
+        missing: list[str] = []
+        if wanted.reads:
+            things, words, missing, more = self._read(to_bgr(rgb), wanted, steps)
+            patterns = [item.quad * factor for _, item in things if item.kind is not Kind.TEXT]
+            objects = [one for one in objects if not _is_a_pattern(one, patterns)]
+            objects += _detections([*things, *words], picture, factor, request)
+            notes += more
+            notes += [not_found(missing)] if missing else []
+        return Detections(
+            model=" + ".join([*found.models, *_readers(wanted)]),
+            objects=tuple(objects),
+            notes=(*wanted.notes, *notes, *found.notes),
+            unsearched=(*wanted.unsearched, *missing),
+            unknown=tuple(missing),
+        )
+
+    def _read(
+        self, bgr: Pixels, wanted: Wanted, steps: Steps
+    ) -> tuple[list[Labelled], list[Labelled], list[str], list[str]]:
+        """Read codes, markers and text; find words in the text.
+
+        Returns:
+            What was read, the words that were found, the prompts whose words were not, and notes.
+        """
+        kinds = frozenset(wanted.read)
+        notes: list[str] = []
         found: list[Finding] = []
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
             if unread := sum(code.text is None for code in found):
                 notes.append(f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)")
+        phrases = {**wanted.quoted, **wanted.others}
+        if Kind.TEXT not in kinds and not phrases:
+            return _labelled(found, wanted), [], [], notes
+        steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
+        self._text = self._text or TextReader()
+        lines, left_out = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
+        notes += _left_out(left_out)
+        lines = reading_order(line for line in lines if not _in_a_code(line, found))
+        words = [(prompt, part) for prompt in phrases for line in lines for part in spots(line, phrases[prompt])]
+        there = {prompt for prompt, _ in words}
         if Kind.TEXT in kinds:
-            steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
-            self._text = self._text or TextReader()
-            lines, left_out = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
-            notes += _left_out(left_out)
-            found += reading_order(line for line in lines if not _in_a_code(line, found))
-        return Detections(
-            model=_model(kinds),
-            objects=tuple(_detections(found, picture, bgr.shape[1], request, wanted)),
-            notes=(*wanted.notes, *notes),
-            unsearched=tuple(prompt for prompt in request.prompts or () if prompt not in wanted.labels.values()),
-        )
+            found += lines
+        return _labelled(found, wanted), words, [prompt for prompt in wanted.others if prompt not in there], notes
+
+    def estimate_poses(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
+        """Estimate the poses of those objects that are persons.
+
+        Raises:
+            ImageError: the picture is damaged.
+            BackendError: a model is missing or damaged.
+            AbandonedError: nobody waits for the answer any more.
+        """
+        steps.say(0.0, "decoding the picture")
+        rgb, notes = decode_rgb(picture)
+        factor = picture.width / rgb.width
+        tell = _part(steps, 0.0, 1.0, "estimating poses")
+        found = self._objects.poses(rgb, [_scaled(one, 1 / factor) for one in objects], tell)
+        points = [_scaled(one, factor).keypoints for one in found.detections]
+        told = [one.model_copy(update={"keypoints": those}) for one, those in zip(objects, points, strict=True)]
+        return Detections(model=" + ".join(found.models), objects=tuple(told), notes=tuple(notes))
 
     def describe(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
         """Read what is written in the objects' boxes: lines of text and what codes say, from top to bottom.
@@ -113,23 +169,45 @@ def _in_a_code(thing: Finding, found: "Iterable[Finding]") -> bool:
     return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in found)
 
 
+def _is_a_pattern(one: Detection, patterns: "Sequence[Quad]") -> bool:
+    """Tell whether an object was seen into the pattern of a code or marker, which looks like many things."""
+    x1, y1, x2, y2 = one.bbox
+    outline = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+    return any(share_inside(outline, pattern) > _INSIDE_CODE for pattern in patterns)
+
+
+def _labelled(found: "Iterable[Finding]", wanted: Wanted) -> list[Labelled]:
+    return [(wanted.read[item.kind], item) for item in found]
+
+
 def _detections(
-    found: "Iterable[Finding]", picture: Picture, width: int, request: DetectionRequest, wanted: Wanted
+    found: "Iterable[Labelled]", picture: Picture, factor: float, request: DetectionRequest
 ) -> list[Detection]:
-    """Label, map back and filter; the order stays."""
-    factor = picture.width / width
+    """Map back and filter; the order stays."""
     objects = []
-    for item in found:
+    for label, item in found:
         left, top, right, bottom = clip(
             scale(around(item.quad.tolist()), factor, factor), picture.width, picture.height
         )
         if right > left and bottom > top and (item.score is None or item.score >= request.min_score):
             bbox = (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1))
             score = None if item.score is None else round(item.score, 4)
-            label = wanted.labels[item.kind]
             objects.append(Detection(label=label, bbox=bbox, score=score, category=item.category, text=item.text))
-    kept = {id(item) for item in suppress(objects, request.iou_threshold)}
-    return [item for item in objects if id(item) in kept]
+    return objects
+
+
+def _scaled(one: Detection, factor: float) -> Detection:
+    """Map a detection in a reduced picture back to the original's pixels."""
+    if factor == 1:
+        return one
+    points = [point.model_copy(update={"x": point.x * factor, "y": point.y * factor}) for point in one.keypoints]
+    update = {"bbox": scale(one.bbox, factor, factor), "keypoints": tuple(points)}
+    return one.model_copy(update={**update, "owner": one.owner and scale(one.owner, factor, factor)})
+
+
+def _readers(wanted: Wanted) -> list[str]:
+    kinds = frozenset(wanted.read) | (frozenset({Kind.TEXT}) if wanted.quoted or wanted.others else frozenset())
+    return [_model(kinds)] if kinds else []
 
 
 def _model(kinds: frozenset[Kind]) -> str:

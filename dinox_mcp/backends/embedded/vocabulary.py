@@ -1,12 +1,9 @@
-"""What can be found, and the words that people use for it."""
+"""What is read exactly (text, codes, markers), and the words that people use for it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, metadata
-
-from dinox_mcp.errors import UnsupportedError
 
 
 class Kind(StrEnum):
@@ -62,48 +59,53 @@ _NARROWER: dict[frozenset[Kind], str] = {
     "gtin, isbn, product code, product barcode, code 128, code 128 barcode, gs1 128, sscc, sscc code, sscc barcode, "
     "code 39, code 39 barcode, code 93, codabar, itf, itf14, interleaved 2 of 5, databar, gs1 databar",
 }
+_AMBIGUOUS = frozenset({"marker"})
 _FILLER = re.compile(r"^(?:(?:a|an|the|all|any|every|each|some|of)\s+)+")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to look for: the label that each kind goes by, and what the caller should know about that."""
+class Labels:
+    """The label of each kind, the prompts that another one covers, and what the caller should know about that."""
 
     labels: Mapping[Kind, str]
+    covered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def understand(prompts: Sequence[str] | None) -> Wanted:
-    """Read prompts; None asks for everything.
+def understand(prompts: Sequence[str]) -> Labels:
+    """Label kinds by the prompts that ask for them; prompts that mean something else are left out.
 
     Where two prompts cover the same kind, the narrower one labels it, or else the first.
-
-    Raises:
-        UnsupportedError: not one of the prompts is anything that this backend can find.
     """
-    asked = {prompt: _meaning(prompt) for prompt in (EVERYTHING if prompts is None else prompts)}
-    known = {prompt: kinds for prompt, kinds in asked.items() if kinds}
-    unknown = [prompt for prompt in asked if prompt not in known]
-    if not known:
-        raise UnsupportedError(_cannot(unknown))
+    known = {prompt: kinds for prompt in prompts if (kinds := meaning(prompt))}
     labels: dict[Kind, str] = {}
     for prompt, kinds in sorted(known.items(), key=lambda item: len(item[1])):
         for kind in kinds:
             labels.setdefault(kind, prompt)
-    notes = [_shadowed(prompt, kinds, labels) for prompt, kinds in known.items() if prompt not in labels.values()]
-    notes += [
-        _narrower(prompt, known[prompt]) for prompt in known if prompt in labels.values() and _is_narrower(prompt)
-    ]
-    return Wanted(labels, tuple(notes + ([_cannot(unknown)] if unknown else [])))
+    covered = tuple(prompt for prompt in known if prompt not in labels.values())
+    notes = [_shadowed(prompt, known[prompt], labels) for prompt in covered]
+    notes += [_narrower(prompt, known[prompt]) for prompt in known if prompt not in covered and _is_narrower(prompt)]
+    return Labels(labels, covered, tuple(notes))
 
 
-def _meaning(prompt: str) -> frozenset[Kind]:
+def meaning(prompt: str) -> frozenset[Kind]:
     """Look a prompt up whatever its case, punctuation, spacing, article and number; empty where it is unknown."""
     return _WORDS.get(_root(prompt), frozenset())
 
 
+def is_vague(prompt: str) -> bool:
+    """Tell whether a word may mean something that is not read: a sign is more than text, a marker may be a pen."""
+    kinds = meaning(prompt)
+    return _root(prompt) in _AMBIGUOUS or (kinds == {Kind.TEXT} and _is_narrower(prompt))
+
+
+def words_of(prompt: str) -> list[str]:
+    """Split a prompt into words in lower case, without articles and the like before them."""
+    return _FILLER.sub("", " ".join(re.findall(r"[^\W_]+", prompt.casefold()))).split()
+
+
 def _root(prompt: str) -> str:
-    words = _FILLER.sub("", " ".join(re.findall(r"[^\W_]+", prompt.casefold()))).split()
+    words = words_of(prompt)
     return "".join(word[:-1] if re.fullmatch(r"\w+[^s\d]s", word) else word for word in words)
 
 
@@ -120,25 +122,6 @@ def _narrower(prompt: str, kinds: frozenset[Kind]) -> str:
 def _shadowed(prompt: str, kinds: frozenset[Kind], labels: Mapping[Kind, str]) -> str:
     others = " and ".join(dict.fromkeys(f"'{labels[kind]}'" for kind in sorted(kinds)))
     return f"'{prompt}' is covered by {others}: each object is listed once"
-
-
-def _cannot(prompts: Sequence[str]) -> str:
-    shown = ", ".join(f"'{prompt[:40]}'" for prompt in prompts[:5])
-    more = f" and {len(prompts) - 5} more" if len(prompts) > 5 else ""  # noqa: PLR2004 - as many as are shown
-    return (
-        f"the embedded backend cannot find {shown}{more}: it finds only {', '.join(LABELS[:-1])} and {LABELS[-1]}; "
-        f"for anything else {_remedy()}"
-    )
-
-
-def _remedy() -> str:
-    """Say how to get an open vocabulary; a local model only where this release has one."""
-    remedy = "set DINOX_API_KEY to use the DINO-X cloud (backend dinox)"
-    try:
-        extras = metadata("dinox-mcp").get_all("Provides-Extra") or []
-    except PackageNotFoundError:
-        return remedy
-    return f'{remedy}, or install "dinox-mcp[local]"' if "local" in extras else remedy
 
 
 _WORDS = {

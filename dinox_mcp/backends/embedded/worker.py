@@ -1,4 +1,4 @@
-"""One picture at a time, off the event loop, with a bounded queue."""
+"""One picture at a time, off the event loop, with a bounded queue; and a clock for what nobody has used for long."""
 
 import threading
 from collections.abc import Callable
@@ -54,6 +54,11 @@ class Worker:
         self._calls = 0
         self._turn = threading.Lock()
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether work is done or waits."""
+        return self._calls > 0
+
     async def run(self, work: Callable[[Steps], T], progress: Progress) -> T:
         """Do the work when its turn comes.
 
@@ -81,6 +86,28 @@ class Worker:
             return work(steps)
         finally:
             self._turn.release()
+
+
+class IdleTimer:
+    """Calls `action` in a thread when `idle_s` seconds have passed since the last `start`; never where they are 0."""
+
+    def __init__(self, idle_s: float, action: Callable[[], None]) -> None:
+        self._idle_s = idle_s
+        self._action = action
+        self._timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """Begin to wait, from the start."""
+        self.stop()
+        if self._idle_s > 0:
+            self._timer = threading.Timer(self._idle_s, self._action)
+            self._timer.daemon = True  # the end of the program need not wait for it
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 async def _tell(steps: Steps, progress: Progress) -> None:

@@ -76,8 +76,24 @@ def default(settings: Settings) -> str:
     Where the settings name none either, it depends on whether there is an NVIDIA GPU; this is a guess, as torch, which
     would know, takes seconds to import.
     """
+    return settings.model or presets.default("objects", _device_kind(settings))
+
+
+def is_here(settings: Settings) -> bool:
+    """Tell whether the weights of the default model are on this machine; asks no network.
+
+    Raises:
+        SettingsError: the settings name a model that does not exist.
+        BackendError: the cache cannot be read.
+    """
+    from dinox_mcp.backends.local.hub import Hub
+
+    return Hub().find(resolve(default(settings), _device_kind(settings))) is not None
+
+
+def _device_kind(settings: Settings) -> presets.DeviceKind:
     gpu = settings.device.startswith("cuda") or (settings.device == "auto" and _has_gpu())
-    return settings.model or presets.default("objects", "cuda" if gpu else "cpu")
+    return "cuda" if gpu else "cpu"
 
 
 def require(able: Capabilities, model: str, needs: frozenset[Need], include: frozenset[Output]) -> None:

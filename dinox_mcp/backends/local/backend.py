@@ -59,7 +59,7 @@ class LocalBackend:
         """
         known = self._hosts.known(model or self._settings.model)
         able = known.able if known else abilities.of_name(model, self._settings)
-        return replace(able, describes=DESCRIBES)
+        return replace(able, describes=DESCRIBES, fetches=True)
 
     def models(self) -> tuple[Offer, ...]:
         """The model of the settings or of this machine, and the presets."""

@@ -1,12 +1,11 @@
 """The tools, by what they do; each module registers its own."""
 
-from mcp.server import MCPServer
-
 from dinox_mcp.detector import Detector
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.tools import detection, pictures, regions, saved_prompts, video
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add all tools to a server."""
     detection.register(mcp, detector)
     regions.register(mcp, detector)

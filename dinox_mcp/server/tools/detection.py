@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from mcp.server import MCPServer
 from mcp.types import CallToolResult
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.models import offered
 from dinox_mcp.server.replies import CountReply, DetectionReply, count_reply, detection_reply
 from dinox_mcp.server.tools.register import LARGE, tool
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add the tools that find and count."""
     _register_by_words(mcp, detector)
     _register_by_example(mcp, detector)
@@ -22,14 +22,14 @@ def register(mcp: MCPServer, detector: Detector) -> None:
     _register_counting(mcp, detector)
 
 
-def _register_by_words(mcp: MCPServer, detector: Detector) -> None:
+def _register_by_words(mcp: PlainSpokenServer, detector: Detector) -> None:
     @tool(mcp, "Detect objects", meta=LARGE)
     async def detect_objects(
         image: p.Image,
         prompts: p.Prompts,
         ctx: RequestContext,
-        min_score: p.MinScore = 0.25,
-        iou_threshold: p.IouThreshold = 0.8,
+        min_score: p.MinScore = None,
+        iou_threshold: p.IouThreshold = None,
         max_objects: p.MaxObjects = 100,
         include: p.Include = (),
         tiles: p.Tiles = 1,
@@ -47,8 +47,8 @@ def _register_by_words(mcp: MCPServer, detector: Detector) -> None:
     async def detect_prompt_free(
         image: p.SameImage,
         ctx: RequestContext,
-        min_score: p.MinScore = 0.25,
-        iou_threshold: p.IouThreshold = 0.8,
+        min_score: p.MinScore = None,
+        iou_threshold: p.IouThreshold = None,
         max_objects: p.MaxObjects = 100,
         include: p.Include = (),
         tiles: p.Tiles = 1,
@@ -64,14 +64,14 @@ def _register_by_words(mcp: MCPServer, detector: Detector) -> None:
             return detection_reply(await detector.detect(image, **options))
 
 
-def _register_by_example(mcp: MCPServer, detector: Detector) -> None:
-    @tool(mcp, "Find more like this", meta=LARGE)
+def _register_by_example(mcp: PlainSpokenServer, detector: Detector) -> None:
+    @tool(mcp, "Find more like this", meta=LARGE, needs="examples")
     async def detect_by_example(
         image: p.SameImage,
         examples: p.Examples,
         ctx: RequestContext,
-        min_score: p.MinScore = 0.25,
-        iou_threshold: p.IouThreshold = 0.8,
+        min_score: p.MinScore = None,
+        iou_threshold: p.IouThreshold = None,
         max_objects: p.MaxObjects = 100,
         include: p.Include = (),
         tiles: p.Tiles = 1,
@@ -86,20 +86,20 @@ def _register_by_example(mcp: MCPServer, detector: Detector) -> None:
             return detection_reply(await detector.detect_by_example(image, examples, **options))
 
 
-def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
-    @tool(mcp, "Find the one described", meta=LARGE)
+def _register_by_sentence(mcp: PlainSpokenServer, detector: Detector) -> None:
+    @tool(mcp, "Find the one described", meta=LARGE, needs="descriptions")
     async def find_by_description(
         image: p.SameImage,
         description: p.Description,
         ctx: RequestContext,
-        min_score: p.MinScore = 0.25,
+        min_score: p.MinScore = None,
         max_objects: p.MaxObjects = 100,
         include: p.Include = (),
         model: p.Model = None,
     ) -> Annotated[CallToolResult, DetectionReply]:
         """Find what one sentence tells from others like it: "the man in red left of the car"."""
         with tool_errors():
-            options = _options(ctx, detector, min_score, 0.8, max_objects, include, model, 1)
+            options = _options(ctx, detector, min_score, None, max_objects, include, model, 1)
             return detection_reply(await detector.find_by_description(image, description, **options))
 
     @tool(mcp, "Ground a caption's phrases", meta=LARGE)
@@ -108,8 +108,8 @@ def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
         caption: p.Caption,
         ctx: RequestContext,
         phrases: p.Phrases = (),
-        min_score: p.MinScore = 0.25,
-        iou_threshold: p.IouThreshold = 0.8,
+        min_score: p.MinScore = None,
+        iou_threshold: p.IouThreshold = None,
         max_objects: p.MaxObjects = 100,
         include: p.Include = (),
         model: p.Model = None,
@@ -120,15 +120,15 @@ def _register_by_sentence(mcp: MCPServer, detector: Detector) -> None:
             return detection_reply(await detector.ground_phrases(image, caption, phrases, **options))
 
 
-def _register_counting(mcp: MCPServer, detector: Detector) -> None:
+def _register_counting(mcp: PlainSpokenServer, detector: Detector) -> None:
     @tool(mcp, "Count objects", meta=LARGE)
     async def count_objects(
         image: p.SameImage,
         ctx: RequestContext,
         prompts: p.OptionalPrompts = None,
         examples: p.OptionalExamples = (),
-        min_score: p.MinScore = 0.25,
-        iou_threshold: p.IouThreshold = 0.8,
+        min_score: p.MinScore = None,
+        iou_threshold: p.IouThreshold = None,
         max_objects: p.MaxObjects = 100,
         tiles: p.CountTiles = None,
         model: p.Model = None,
@@ -146,8 +146,8 @@ def _register_counting(mcp: MCPServer, detector: Detector) -> None:
 def _options(
     ctx: RequestContext,
     detector: Detector,
-    min_score: float,
-    iou_threshold: float,
+    min_score: float | None,
+    iou_threshold: float | None,
     max_objects: int,
     include: p.Include,
     model: str | None,
@@ -159,14 +159,16 @@ def _options(
         InputError: the model is none that a caller may choose, or the key is none.
     """
     options = Options(
-        min_score=min_score,
-        iou_threshold=iou_threshold,
         max_objects=max_objects,
         include=include,
         model=offered(model, detector, caller_of(ctx)),
         caller=caller_of(ctx),
         progress=progress_of(ctx),
     )
+    if min_score is not None:
+        options["min_score"] = min_score
+    if iou_threshold is not None:
+        options["iou_threshold"] = iou_threshold
     if tiles is not None:
         options["tiles"] = tiles
     return options

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from mcp.server import MCPServer
 from mcp.types import CallToolResult
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError
 from dinox_mcp.server import parameters as p
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.pictures import Audience, Region, Selection, show_objects, show_region
 from dinox_mcp.server.tools.register import tool
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add the tools."""
     saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
 

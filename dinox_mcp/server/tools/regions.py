@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from mcp.server import MCPServer
 from mcp.types import CallToolResult
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.replies import DetectionReply, description_reply
 from dinox_mcp.server.tools.register import LARGE, tool
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add the tool."""
 
     @tool(mcp, "Describe objects or regions", meta=LARGE)

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mcp.server import MCPServer
 from mcp.types import ToolAnnotations
 
+from dinox_mcp.schema import Need
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.viewer import viewer_meta
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -15,17 +16,23 @@ LARGE = {"anthropic/maxResultSizeChars": 200_000} | viewer_meta()
 
 
 def tool(
-    mcp: MCPServer,
+    mcp: PlainSpokenServer,
     title: str,
     *,
+    needs: Need | None = None,
     meta: dict[str, Any] | None = None,
     structured_output: bool | None = None,
     read_only: bool = True,
     destructive: bool = False,
 ) -> Callable[[T], T]:
-    """Add a tool, described by its docstring without the indentation of its source."""
+    """Add a tool, described by its docstring without the indentation of its source.
+
+    Where it `needs` something that no backend can do, it is not listed.
+    """
 
     def add(function: T) -> T:
+        if needs is not None:
+            mcp.needs[function.__name__] = needs
         return mcp.tool(
             title=title,
             description=inspect.getdoc(function),

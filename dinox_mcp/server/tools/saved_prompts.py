@@ -2,21 +2,21 @@
 
 from typing import Annotated
 
-from mcp.server import MCPServer
 from mcp.types import CallToolResult, TextContent
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.models import offered
 from dinox_mcp.server.replies import SavedPromptReply, saved_prompt_reply
 from dinox_mcp.server.tools.register import tool
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add the tools."""
 
-    @tool(mcp, "Save a visual prompt", read_only=False)
+    @tool(mcp, "Save a visual prompt", read_only=False, needs="saved prompts")
     async def save_prompt(
         name: p.PromptName,
         image: p.SameImage,
@@ -42,7 +42,14 @@ def register(mcp: MCPServer, detector: Detector) -> None:
             )
             return saved_prompt_reply(prompt)
 
-    @tool(mcp, "Delete a visual prompt", read_only=False, destructive=True, structured_output=False)
+    @tool(
+        mcp,
+        "Delete a visual prompt",
+        read_only=False,
+        destructive=True,
+        structured_output=False,
+        needs="saved prompts",
+    )
     async def delete_prompt(name: p.PromptName, ctx: RequestContext) -> CallToolResult:
         """Delete a prompt that save_prompt has saved."""
         with tool_errors():

@@ -3,7 +3,6 @@
 import base64
 from functools import partial
 
-from mcp.server import MCPServer
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from dinox_mcp import links
@@ -11,6 +10,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
+from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.models import offered
 from dinox_mcp.server.replies import named, plain
@@ -21,7 +21,7 @@ from dinox_mcp.video.schema import Peak, Track, VideoResult
 MAX_TRACKS = 100
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
+def register(mcp: PlainSpokenServer, detector: Detector) -> None:
     """Add the tool."""
     saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
 
@@ -30,7 +30,7 @@ def register(mcp: MCPServer, detector: Detector) -> None:
         video: p.Video,
         ctx: RequestContext,
         prompts: p.VideoPrompts = None,
-        min_score: p.MinScore = 0.25,
+        min_score: p.MinScore = None,
         every_s: p.EveryS = 0.5,
         start_s: p.StartS = 0.0,
         end_s: p.EndS = None,
@@ -44,12 +44,13 @@ def register(mcp: MCPServer, detector: Detector) -> None:
         """
         with tool_errors():
             options = Options(
-                min_score=min_score,
                 include=include,
                 model=offered(model, detector, caller_of(ctx)),
                 caller=caller_of(ctx),
                 progress=progress_of(ctx),
             )
+            if min_score is not None:
+                options["min_score"] = min_score
             result = await detector.detect_video(
                 video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
             )

@@ -33,8 +33,8 @@ def texts(found: Detections) -> list[str | None]:
     return [thing.text for thing in found.objects]
 
 
-async def test_it_reads_text_and_nothing_else(backend: Backend) -> None:
-    assert backend.capabilities().describes == TEXT
+async def test_of_boxes_it_reads_text_and_estimates_poses(backend: Backend) -> None:
+    assert backend.capabilities().describes == TEXT | {"pose"}
 
 
 async def test_each_box_gets_what_is_written_in_it_from_top_to_bottom(backend: Backend) -> None:

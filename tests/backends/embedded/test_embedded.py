@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.base import Backend, Call
-from dinox_mcp.backends.embedded import create
+from dinox_mcp.backends.embedded import create, vocabulary
+from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BusyError, DeadlineError, ImageError, UnsupportedError
 from dinox_mcp.geometry import area, intersection, iou
 from dinox_mcp.images.picture import Picture
@@ -30,7 +31,8 @@ def backend() -> Backend:
 
 
 async def find(backend: Backend, image: Picture, *prompts: str, min_score: float = 0.25) -> Detections:
-    request = DetectionRequest(prompts=prompts or None, min_score=min_score)
+    """Look for prompts; without any, for all that is read: text, codes and markers."""
+    request = DetectionRequest(prompts=prompts or vocabulary.EVERYTHING, min_score=min_score)
     return await backend.detect(image, request, Call())
 
 
@@ -158,10 +160,17 @@ async def test_aruco_and_apriltag_are_told_apart(backend: Backend) -> None:
     assert [text for _, text in contents(await find(backend, image, "ArUco"))] == ["DICT_6X6_50 id 1"]
 
 
-async def test_what_it_cannot_find_is_refused_with_what_it_can(backend: Backend) -> None:
-    with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*text, QR code.*DINOX_API_KEY") as caught:
-        await find(backend, picture(paper()), "forklift")
-    assert "\n" not in str(caught.value)
+async def test_a_word_that_is_no_kind_and_not_in_the_picture_is_unknown(backend: Backend) -> None:
+    found = await find(backend, picture(paper()), "forklift")
+    assert (found.objects, found.unknown, found.unsearched) == ((), ("forklift",), ("forklift",))
+    assert "cannot find 'forklift'" in found.notes[0]
+    assert "80 kinds" in found.notes[0]
+
+
+async def test_without_a_key_the_error_says_how_to_find_anything_else() -> None:
+    async with Detector(Settings.load(backend="embedded")) as detector:
+        with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*; for anything else set DINOX_API_KEY"):
+            await detector.detect(picture(paper()), "forklift")
 
 
 async def test_of_a_mixture_the_known_is_answered_and_the_rest_is_said(backend: Backend) -> None:
@@ -271,7 +280,7 @@ def test_nothing_is_printed_sent_or_loaded_before_it_is_needed() -> None:
 import socket, sys
 def refuse(*arguments, **options):
     raise AssertionError("something wants the network")
-from dinox_mcp.backends.embedded import create
+from dinox_mcp.backends.embedded import create, vocabulary
 from dinox_mcp.settings import Settings
 backend = create(Settings.load())
 assert backend.capabilities().labels

@@ -1,0 +1,172 @@
+"""What prompts mean to this backend: what to read, kinds of objects, faces and hands, or words to find in the text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dinox_mcp.backends.base import Fit
+from dinox_mcp.backends.embedded import vocabulary
+from dinox_mcp.backends.embedded.kinds import KINDS, Sense, sense
+from dinox_mcp.backends.embedded.vocabulary import Kind
+
+
+class BodyPart(StrEnum):
+    """Parts of persons that have detectors of their own."""
+
+    FACE = "face"
+    HAND = "hand"
+
+
+LABELS = (*KINDS, *BodyPart, *vocabulary.LABELS)
+"""Everything that can be asked for, but for the words of a text."""
+
+_PARTS = {
+    "face": BodyPart.FACE,
+    "human face": BodyPart.FACE,
+    "person face": BodyPart.FACE,
+    "people face": BodyPart.FACE,
+    "hand": BodyPart.HAND,
+    "human hand": BodyPart.HAND,
+    "person hand": BodyPart.HAND,
+    "people hand": BodyPart.HAND,
+}
+_QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "'": "'", "‘": "’"}  # noqa: RUF001 - quotes as people type them
+_MOST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to look for, and the label of each.
+
+    Attributes:
+        read: Labels of what is read exactly.
+        kinds: Labels of objects by COCO's name of their kind.
+        parts: Labels of faces and hands.
+        quoted: The words of prompts in quotes, which are looked for in the text.
+        others: The words of prompts that mean none of these: they are looked for in the text, too.
+        unsearched: Prompts whose objects have the label of another prompt.
+        notes: What the caller should know about that.
+    """
+
+    read: Mapping[Kind, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[BodyPart, str] = field(default_factory=dict)
+    quoted: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    unsearched: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> bool:
+        """Tell whether codes, markers or text are to be read."""
+        return bool(self.read or self.quoted or self.others)
+
+
+def fit(prompt: str) -> Fit:
+    """Say how well a prompt can be looked for.
+
+    A word such as "sign" that is answered with every line of text is known, but not read exactly: another backend may
+    tell signs from other text.
+    """
+    if _quoted(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
+        return Fit.EXACT
+    known = vocabulary.meaning(prompt) or _part(prompt) or sense(prompt)
+    return Fit.KNOWN if known else Fit.WORDS
+
+
+def understand(prompts: Sequence[str] | None) -> Wanted:
+    """Read prompts; None asks for everything but faces and hands."""
+    if prompts is None:
+        return Wanted(read=vocabulary.understand(vocabulary.EVERYTHING).labels, kinds={kind: kind for kind in KINDS})
+    read: list[str] = []
+    senses: dict[str, Sense] = {}
+    parts: dict[BodyPart, str] = {}
+    quoted: dict[str, str] = {}
+    others: dict[str, str] = {}
+    shadowed: list[str] = []
+    for prompt in prompts:
+        if words := _quoted(prompt):
+            quoted[prompt] = words
+        elif vocabulary.meaning(prompt):
+            read.append(prompt)
+        elif part := _part(prompt):
+            if parts.setdefault(part, prompt) != prompt:
+                shadowed.append(prompt)
+        elif known := sense(prompt):
+            senses[prompt] = known
+        else:
+            others[prompt] = prompt
+    labelled = vocabulary.understand(read)
+    kinds, covered, notes = _label_kinds(senses)
+    return Wanted(
+        read=labelled.labels,
+        kinds=kinds,
+        parts=parts,
+        quoted=quoted,
+        others=others,
+        unsearched=(*labelled.covered, *covered, *shadowed),
+        notes=(*labelled.notes, *notes),
+    )
+
+
+def not_found(prompts: Sequence[str]) -> str:
+    """Say of prompts that are no kinds that they do not stand in the picture either."""
+    shown = ", ".join(f"'{prompt[:40]}'" for prompt in prompts[:_MOST_SHOWN])
+    more = f" and {len(prompts) - _MOST_SHOWN} more" if len(prompts) > _MOST_SHOWN else ""
+    which = "is not a kind" if len(prompts) == 1 else "are not kinds"
+    where = "and does not stand in the image as text" if len(prompts) == 1 else "and do not stand in the image as text"
+    return (
+        f"the embedded backend cannot find {shown}{more}, which {which} that it knows, {where}; it finds people, "
+        f"vehicles, animals, furniture, food and household things ({len(KINDS)} kinds, listed at dinox://backends), "
+        "faces, hands, text, codes and markers"
+    )
+
+
+def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Give each kind the prompt that names it best as a label.
+
+    An exact word comes before one that is narrower than the kind, and one for few kinds before one for many. Where
+    only narrower words ask for a kind, the model cannot tell which of them an object is: it gets the kind's own name.
+
+    Returns:
+        The label of each kind, the prompts that label nothing, and notes.
+    """
+    ranked = sorted(senses, key=lambda prompt: (senses[prompt].narrower, len(senses[prompt].kinds)))
+    labels: dict[str, str] = {}
+    mixed: dict[str, list[str]] = {}
+    for kind in sorted({kind for known in senses.values() for kind in known.kinds}, key=KINDS.index):
+        claims = [prompt for prompt in ranked if kind in senses[prompt].kinds]
+        if senses[claims[0]].narrower and len(claims) > 1:
+            labels[kind], mixed[kind] = kind, claims
+        else:
+            labels[kind] = claims[0]
+    used = set(labels.values())
+    covered = [prompt for prompt in senses if prompt not in used]
+    notes = [
+        f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot tell them apart"
+        for kind, claims in mixed.items()
+    ]
+    told = {prompt for claims in mixed.values() for prompt in claims}
+    for prompt in senses:
+        kinds = " or ".join(sorted(senses[prompt].kinds, key=KINDS.index))
+        if prompt in told:
+            continue
+        if prompt in covered:
+            others = dict.fromkeys(labels[kind] for kind in sorted(senses[prompt].kinds, key=KINDS.index))
+            notes.append(f"'{prompt}' is covered by {' and '.join(map(repr, others))}: each object is listed once")
+        elif senses[prompt].narrower:
+            notes.append(f"{prompt}: found as {kinds}; the embedded backend cannot tell which of them are '{prompt}'")
+    return labels, covered, notes
+
+
+def _quoted(prompt: str) -> str:
+    """Give the words of a prompt in quotes; empty where it has none."""
+    text = prompt.strip()
+    closing = _QUOTES.get(text[:1])
+    return " ".join(text[1:-1].split()) if closing and len(text) > 2 and text.endswith(closing) else ""  # noqa: PLR2004
+
+
+def _part(prompt: str) -> BodyPart | None:
+    words = vocabulary.words_of(prompt)
+    singular = [word.removesuffix("s") for word in words if word != "s"]  # the s of "person's"
+    return _PARTS.get(" ".join(singular))

@@ -1,0 +1,259 @@
+"""Which backend answers which part of a question, with which model and thresholds.
+
+With `auto`, each prompt goes to the backend that answers it best here and now. What is read exactly (text, codes,
+markers) goes to the backend that reads it, which costs nothing. All else goes to the most preferred backend that knows
+it. A backend that the settings name, or that has the named model, is asked alone. Capabilities decide: no backend is
+known by its name here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from dinox_mcp import geometry, refusals
+from dinox_mcp.backends.base import Capabilities, Describer, Fit, Selective
+from dinox_mcp.backends.registry import Backends
+from dinox_mcp.errors import DinoxError
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Output, Source
+
+_SAME = 0.5
+"""IoU above which two backends found one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a question: what one backend is asked. An `exact` one asks only for what is read exactly."""
+
+    backend: str
+    request: DetectionRequest
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A question in parts. `request` is the whole of it, with the thresholds and the model of the first part."""
+
+    request: DetectionRequest
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> Part:
+        """The part that is not read exactly, if there is one."""
+        return self.parts[0]
+
+    @property
+    def backend(self) -> str:
+        """Name the backends, as results do."""
+        return " + ".join(dict.fromkeys(part.backend for part in self.parts))
+
+    def updated(self, **update: object) -> "Plan":
+        """Change fields of the request in every part."""
+        parts = tuple(replace(part, request=part.request.model_copy(update=update)) for part in self.parts)
+        return replace(self, request=self.request.model_copy(update=update), parts=parts)
+
+
+class Router:
+    """Plans questions for the backends of one detector."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+
+    def plan(self, request: DetectionRequest, *, caller_has_key: bool = False, thorough: bool = True) -> Plan:
+        """Put a question into parts, check that each can be answered, and fill in models and thresholds.
+
+        Args:
+            request: what is asked.
+            caller_has_key: the caller brought an API key.
+            thorough: take the model that takes longer and finds more, where there is one. It is not taken for tiles, in
+                which things are large enough for the quick one.
+
+        Raises:
+            UnsupportedError: a part cannot be answered; the message says who can.
+            InputError: there is no such model.
+            SettingsError: there is no such backend.
+        """
+        parts = self._parts(request, caller_has_key=caller_has_key)
+        alone = len(parts) == 1
+        prepared = tuple(self._prepared(part, caller_has_key=caller_has_key, thorough=thorough) for part in parts)
+        main = prepared[0].request
+        filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
+        whole = main if alone else request.model_copy(update=filled)
+        return Plan(whole, prepared, tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key)))
+
+    def instead(self, part: Part, *, caller_has_key: bool) -> Part | None:
+        """Give the same part for a less preferred backend that knows all of it, or None where there is none."""
+        usable = self._backends.usable(caller_has_key=caller_has_key)
+        if part.backend not in usable or any(example.embedding for example in part.request.examples):
+            return None
+        plain = part.request.model_copy(update={"model": None})
+        for name in usable[usable.index(part.backend) + 1 :]:
+            known = all(self._fit(name, prompt) >= Fit.KNOWN for prompt in plain.prompts or ())
+            if known and self._answers(name, plain) and self._gives(name, plain.include):
+                return self._prepared(Part(name, plain), caller_has_key=caller_has_key, thorough=True)
+        return None
+
+    def describers(
+        self, include: frozenset[Output], main: str, *, caller_has_key: bool
+    ) -> dict[str, frozenset[Output]]:
+        """Say which backend is asked for which outputs of given boxes; those that none gives are left to `main`.
+
+        Text is read by the backend that reads exactly, unless `main` says words of the boxes too and reads along.
+        """
+        describing = self._describing(main, caller_has_key=caller_has_key)
+        reads_along = bool({"caption", "category"} & include) and "text" in describing[main]
+        shares: dict[str, frozenset[Output]] = {}
+        for output in sorted(include):
+            able = [name for name, outputs in describing.items() if output in outputs] or [main]
+            if output == "text" and not reads_along:
+                able.sort(key=lambda name: not self._able(name).reads)
+            shares[able[0]] = shares.get(able[0], frozenset()) | {output}
+        return shares
+
+    def remedies(self, *, caller_has_key: bool = False) -> list[str]:
+        """Say in a line each how to have the backends that cannot answer here and now."""
+        return [unready.remedy for unready in self._backends.unready(caller_has_key=caller_has_key).values()]
+
+    def _parts(self, request: DetectionRequest, *, caller_has_key: bool) -> list[Part]:
+        usable = self._backends.usable(caller_has_key=caller_has_key)
+        if request.model is not None or len(usable) <= 1:
+            return [Part(self._backends.choose(caller_has_key=caller_has_key, model=request.model), request)]
+        able = [name for name in usable if self._answers(name, request)] or usable
+        able.sort(key=lambda name: not self._gives(name, request.include))  # stable: preference decides among equals
+        if request.prompts is not None and request.caption is None:
+            return self._by_prompt(request, able)
+        if request.needs != {"prompt-free detection"}:
+            return [Part(able[0], request)]
+        reader = next((name for name in usable if self._able(name).reads), able[0])
+        if reader == able[0]:
+            return [Part(reader, request)]
+        return [Part(able[0], request), _read(reader, self._able(reader).reads, request)]
+
+    def _by_prompt(self, request: DetectionRequest, able: Sequence[str]) -> list[Part]:
+        """Give each prompt to the backend that it fits best; of equals, the first."""
+        shares: dict[tuple[bool, str], list[str]] = {}
+        for prompt in request.prompts or ():
+            fits = {name: self._fit(name, prompt) for name in able}
+            best = max(able, key=lambda name: fits[name])
+            shares.setdefault((fits[best] == Fit.EXACT, best), []).append(prompt)
+        if len({name for _, name in shares}) == 1:  # one backend: one question
+            (exact, name), *rest = shares
+            return [Part(name, request, exact=exact and not rest)]
+        return [
+            _read(name, prompts, request)
+            if exact
+            else Part(name, request.model_copy(update={"prompts": tuple(prompts)}))
+            for (exact, name), prompts in sorted(shares.items(), key=lambda share: share[0][0])
+        ]
+
+    def _prepared(self, part: Part, *, caller_has_key: bool, thorough: bool) -> Part:
+        backend, request = self._backends.get(part.backend), part.request
+        able = backend.capabilities(request.model)
+        if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
+            request = request.model_copy(update={"model": able.thorough})
+            able = backend.capabilities(able.thorough)
+        described = frozenset[Output]().union(*self._describing(part.backend, caller_has_key=caller_has_key).values())
+        refusals.check(request, backend, self._backends, request.needs, described)
+        return replace(part, request=_with_thresholds(request, able))
+
+    def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
+        """Say why a backend that somebody has set up in part is passed over."""
+        order = self._backends.preferred
+        if not self._backends.auto or main.exact or main.backend not in order:
+            return
+        unready = self._backends.unready(caller_has_key=caller_has_key)
+        for name in order[: order.index(main.backend)]:
+            if name in unready and unready[name].installed:
+                yield f"the backend {name} is not ready, so {main.backend} answered: {unready[name].remedy}"
+
+    def _describing(self, main: str, *, caller_has_key: bool) -> dict[str, frozenset[Output]]:
+        """Say which backends may say more of given boxes, and which outputs of each; `main` comes first.
+
+        A backend that the settings name is asked alone, but for text, which another one reads at no cost.
+        """
+        if self._backends.auto:
+            names = dict.fromkeys((main, *self._backends.usable(caller_has_key=caller_has_key)))
+            return {name: self._describes(name) for name in names}
+        readers = [name for name in self._backends.ready(caller_has_key=False) if self._able(name).reads]
+        text = {name: self._describes(name) & frozenset[Output]({"text"}) for name in readers}
+        return {main: self._describes(main)} | {name: outputs for name, outputs in text.items() if name != main}
+
+    def _able(self, name: str) -> Capabilities:
+        return self._backends.get(name).capabilities()
+
+    def _describes(self, name: str) -> frozenset[Output]:
+        backend = self._backends.get(name)
+        return backend.capabilities().describes if isinstance(backend, Describer) else frozenset()
+
+    def _answers(self, name: str, request: DetectionRequest) -> bool:
+        made_by = {example.embedding.backend for example in request.examples if example.embedding}
+        try:
+            return made_by <= {name} and request.needs <= self._able(name).answers
+        except DinoxError:
+            return False
+
+    def _gives(self, name: str, include: frozenset[Output]) -> bool:
+        return include - {"text"} <= self._able(name).outputs | self._describes(name)
+
+    def _fit(self, name: str, prompt: str) -> Fit:
+        backend = self._backends.get(name)
+        if isinstance(backend, Selective):
+            return backend.fit(prompt)
+        labels = backend.capabilities().labels
+        known = labels is None or prompt.casefold() in {label.casefold() for label in labels}
+        return Fit.KNOWN if known else Fit.NOT
+
+
+def merge(plan: Plan, found: Sequence[tuple[Part, Detections]]) -> tuple[Detections, tuple[Source, ...]]:
+    """Make one answer of those to the parts of a question, and say who answered what.
+
+    Where two backends found one object, that of the part that is read exactly stays.
+    """
+    exact = [one for part, answer in found if part.exact for one in answer.objects]
+    objects = [
+        one
+        for part, answer in found
+        for one in answer.objects
+        if part.exact or not any(_are_one(one, other) for other in exact)
+    ]
+    answers = [answer for _, answer in found]
+    merged = Detections(
+        model=" + ".join(dict.fromkeys(answer.model for answer in answers)),
+        objects=tuple(objects),
+        notes=tuple(dict.fromkeys((*plan.notes, *(note for answer in answers for note in answer.notes)))),
+        unsearched=tuple(prompt for answer in answers for prompt in answer.unsearched),
+        unknown=tuple(prompt for answer in answers for prompt in answer.unknown),
+        complete=all(answer.complete for answer in answers),
+    )
+    return merged, tuple(_source(part, answer) for part, answer in found) if len(found) > 1 else ()
+
+
+def _read(name: str, labels: Sequence[str], request: DetectionRequest) -> Part:
+    """Ask for what is read exactly, of which there is nothing more to say."""
+    return Part(name, request.model_copy(update={"prompts": tuple(labels), "include": frozenset()}), exact=True)
+
+
+def _with_thresholds(request: DetectionRequest, able: Capabilities) -> DetectionRequest:
+    """Fill in the model's own thresholds where the caller gave none; they are not those for examples."""
+    if request.examples:
+        return request
+    own = {"min_score": able.min_score, "iou_threshold": able.iou_threshold}
+    return request.model_copy(
+        update={name: value for name, value in own.items() if name not in request.model_fields_set}
+    )
+
+
+def _are_one(one: Detection, other: Detection) -> bool:
+    return one.label.casefold() == other.label.casefold() and geometry.iou(one.bbox, other.bbox) > _SAME
+
+
+def _source(part: Part, answer: Detections) -> Source:
+    labels = part.request.prompts
+    if labels is None or part.exact:
+        labels = tuple(dict.fromkeys(one.label for one in answer.objects))
+    return Source(
+        backend=part.backend,
+        model=answer.model,
+        labels=labels,
+        min_score=part.request.min_score,
+        iou_threshold=part.request.iou_threshold,
+    )

@@ -1,0 +1,172 @@
+"""What the embedded backend finds in photographs, with the weights of the package."""
+
+import io
+import threading
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+from PIL import Image
+
+from dinox_mcp.backends.embedded import backend as embedded
+from dinox_mcp.detector import Detector
+from dinox_mcp.geometry import iou
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.keypoints import BODY
+from dinox_mcp.schema import DetectedObject, DetectionResult
+from dinox_mcp.settings import Settings
+from tests.backends.embedded.scenes import paper, picture, qr, write
+
+ASTRONAUT = Path(__file__).parents[2] / "pictures" / "astronaut.jpg"
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    """One for all tests: loading the models takes a moment."""
+    return Detector(Settings.load(backend="embedded"))
+
+
+def astronaut() -> Image.Image:
+    """Show a woman in a space suit; her head is at (225, 120), her face about 90 pixels wide."""
+    with Image.open(ASTRONAUT) as photo:
+        return photo.crop((0, 0, 460, 512))
+
+
+def portrait() -> Picture:
+    return encoded(astronaut())
+
+
+def encoded(image: Image.Image) -> Picture:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return Picture.from_bytes(buffer.getvalue(), "photo.png")
+
+
+def only(result: DetectionResult, label: str) -> DetectedObject:
+    (found,) = [one for one in result.objects if one.label == label]
+    return found
+
+
+async def test_a_person_is_found_in_a_photograph(detector: Detector) -> None:
+    result = await detector.detect(portrait(), "person")
+    woman = only(result, "person")
+    assert result.counts == {"person": 1}
+    assert iou(woman.bbox, (20, 5, 430, 512)) > 0.8
+    assert woman.category == "person"
+    assert result.model == "NanoDet 416+608"
+    assert (result.request.min_score, result.request.iou_threshold) == (0.4, 0.5)
+
+
+async def test_the_label_is_the_callers_word_and_the_category_the_models_kind(detector: Detector) -> None:
+    woman = only(await detector.detect(portrait(), "woman"), "woman")
+    assert woman.category == "person"
+
+
+async def test_what_is_looked_for_and_not_there_counts_zero(detector: Detector) -> None:
+    result = await detector.detect(portrait(), ["person", "elephant"])
+    assert result.counts == {"person": 1, "elephant": 0}
+
+
+async def test_a_pose_has_the_points_of_a_body_where_a_person_can_see_them(detector: Detector) -> None:
+    woman = only(await detector.detect(portrait(), "person", include=["pose"]), "person")
+    points = {point.name: point for point in woman.keypoints}
+    assert tuple(points) == BODY
+    assert points["right_eye"].x < points["nose"].x < points["left_eye"].x
+    assert abs(points["nose"].x - 225) < 25
+    assert points["left_shoulder"].y > points["nose"].y
+
+
+async def test_a_face_belongs_to_its_person(detector: Detector) -> None:
+    result = await detector.detect(portrait(), ["person", "face"])
+    face = only(result, "face")
+    assert iou(face.bbox, (180, 70, 270, 165)) > 0.5
+    assert face.part_of == only(result, "person").id
+    assert face.category == "face"
+
+
+async def test_a_face_alone_belongs_to_nobody_who_is_listed(detector: Detector) -> None:
+    result = await detector.detect(portrait(), "face")
+    assert [(one.label, one.part_of) for one in result.objects] == [("face", None)]
+
+
+async def test_hands_are_looked_for_where_they_are_included(detector: Detector) -> None:
+    result = await detector.detect(portrait(), "person", include=["hands"])
+    assert "MediaPipe Hands" in result.model
+    assert {one.label for one in result.objects} <= {"person", "hand"}
+    assert all(len(one.keypoints) == 21 for one in result.objects if one.label == "hand")
+
+
+async def test_one_face_is_found_in_each_of_two_photographs_side_by_side(detector: Detector) -> None:
+    photo = astronaut()
+    pair = Image.new("RGB", (2 * photo.width, photo.height))
+    pair.paste(photo, (0, 0))
+    pair.paste(photo, (photo.width, 0))
+    result = await detector.detect(encoded(pair), ["person", "face"])
+    assert result.counts == {"person": 2, "face": 2}
+    assert sorted(one.part_of or 0 for one in result.objects if one.label == "face") == [1, 2]
+
+
+async def test_boxes_are_in_pixels_of_the_original_whatever_its_size(detector: Detector) -> None:
+    large = astronaut().resize((4600, 5120))
+    here = only(await detector.detect(portrait(), "person"), "person")
+    there = only(await detector.detect(encoded(large), "person", include=["pose"]), "person")
+    assert iou([10 * edge for edge in here.bbox], there.bbox) > 0.9
+    assert abs(there.keypoints[0].x - 2250) < 250
+
+
+async def test_without_prompts_things_and_text_and_codes_come_together(detector: Detector) -> None:
+    sheet = paper(1200, 600)
+    sheet.paste(astronaut(), (40, 44))
+    sheet.paste(qr("LOT-4711", 200), (700, 80))
+    write(sheet, "SECTION 42", (700, 400))
+    result = await detector.detect(picture(sheet))
+    assert result.counts["person"] == 1
+    assert ("QR code", "LOT-4711") in [(one.label, one.text) for one in result.objects]
+    assert ("text", "SECTION 42") in [(one.label, one.text) for one in result.objects]
+
+
+async def test_words_in_quotes_are_found_in_the_text(detector: Detector) -> None:
+    sheet = paper()
+    write(sheet, "Cancel        Save changes", (60, 200))
+    result = await detector.detect(picture(sheet), ['"save changes"', '"Delete"'])
+    found = only(result, '"save changes"')
+    assert result.counts == {'"save changes"': 1, '"Delete"': 0}
+    assert found.bbox[0] > 150, "the words, not the whole line"
+
+
+async def test_a_word_that_is_no_kind_is_found_where_it_stands_in_the_picture(detector: Detector) -> None:
+    sheet = paper()
+    write(sheet, "FORKLIFT AREA", (60, 200))
+    result = await detector.detect(picture(sheet), ["forklift", "person"])
+    assert result.counts == {"forklift": 1, "person": 0}
+
+
+async def test_the_quick_model_looks_once_and_has_a_threshold_of_its_own(detector: Detector) -> None:
+    result = await detector.detect(portrait(), "person", model="embedded")
+    assert result.model == "NanoDet 608"
+    assert result.request.min_score == 0.35
+
+
+async def test_people_are_counted(detector: Detector) -> None:
+    count = await detector.count_objects(portrait(), "people")
+    assert count.result.counts == {"people": 1}
+    assert count.doubtful == {}
+
+
+async def test_poses_of_given_boxes_are_estimated(detector: Detector) -> None:
+    result = await detector.describe_regions(portrait(), [(20, 5, 430, 512)], include=["pose"])
+    assert len(result.objects[0].keypoints) == 17
+    assert "MoveNet Thunder" in result.model
+
+
+async def test_the_models_leave_memory_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed = threading.Event()
+    monkeypatch.setattr(embedded.memory, "trim", trimmed.set)
+    async with Detector(Settings.load(backend="embedded", idle_unload_s=0.05)) as detector:
+        backend = detector.backends.get("embedded")
+        await detector.detect(portrait(), "person")
+        assert await anyio.to_thread.run_sync(trimmed.wait, 30)
+        assert not backend.models()[0].loaded
+        assert (await detector.detect(portrait(), "woman")).counts == {"woman": 1}
