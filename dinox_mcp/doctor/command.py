@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 
 from dinox_mcp import streams
-from dinox_mcp.backends.registry import Backends
 from dinox_mcp.doctor import cloud, embedded, folders, hosts, local, report, system
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.install.machine import Machine
@@ -31,7 +30,7 @@ def look(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
         yield cloud.not_asked("the settings are wrong, and may name another service")
     else:
         yield from cloud.check(settings, hosts.keys(machine, str(settings.api_base_url)), offline=offline)
-    yield from local.check(settings, Backends(settings).choose())
+    yield from local.check(settings, settings.backend)
     yield from embedded.check()
     yield from folders.check(settings)
     yield from hosts.check(machine)

@@ -1,6 +1,7 @@
-"""The embedded backend: whether the models in the wheels it depends on are whole."""
+"""The embedded backend: whether the models in the wheels are whole, and what can be found with them."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.errors import BackendError
@@ -9,19 +10,44 @@ _AREA = "Embedded"
 
 
 def check() -> Iterator[Check]:
-    """Load the text models, and say which OpenCV reads codes and markers."""
+    """Load every model, and say what each finds."""
     try:
         import cv2
+        import zxingcpp  # noqa: F401 - it must load
 
-        from dinox_mcp.backends.embedded import models
-
-        for name in (models.LINES, models.LETTERS, models.TURNS):
-            models.Model(name)
-        yield Check(_AREA, "text", "ok", f"{models.FAMILY}, its files load")
-        yield Check(_AREA, "codes", "ok", f"OpenCV {cv2.__version__}")
-    except BackendError as error:
-        said, _, remedy = str(error).partition("; ")
-        yield Check(_AREA, "text", "problem", said, remedy)
+        yield from _objects()
+        yield from _text()
+        yield Check(_AREA, "codes", "ok", f"ZXing-C++ {version('zxing-cpp')}, OpenCV {cv2.__version__}")
     except (ImportError, OSError) as error:
         remedy = "reinstall: pip install --force-reinstall dinox-mcp"
         yield Check(_AREA, "packages", "problem", f"a package does not load: {error!s:.200}", remedy)
+
+
+def _objects() -> Iterator[Check]:
+    from dinox_mcp.backends.embedded.kinds import KINDS
+    from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
+
+    try:
+        objects.ObjectDetector()
+        yield Check(_AREA, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things")
+        for part, network in ((bodies, bodies.PoseEstimator), (faces, faces.FaceFinder), (hands, hands.HandFinder)):
+            network()
+            yield Check(_AREA, part.__name__.rpartition(".")[2], "ok", f"{part.FAMILY}, its files load")
+    except BackendError as error:
+        yield _broken("objects", error)
+
+
+def _text() -> Iterator[Check]:
+    from dinox_mcp.backends.embedded import models
+
+    try:
+        for name in (models.LINES, models.LETTERS, models.TURNS):
+            models.Model(name)
+        yield Check(_AREA, "text", "ok", f"{models.FAMILY}, its files load")
+    except BackendError as error:
+        yield _broken("text", error)
+
+
+def _broken(name: str, error: BackendError) -> Check:
+    said, _, remedy = str(error).partition("; ")
+    return Check(_AREA, name, "problem", said, remedy)

@@ -63,5 +63,8 @@ def _about(model: dict[str, Any], *, needed: bool) -> Check:
     if needed and os.environ.get("HF_HUB_OFFLINE"):
         said = f"{name}, not here, and HF_HUB_OFFLINE forbids to download it"
         return Check(_AREA, role, "problem", said, f"unset it and run dinox-mcp pull {name}")
-    first = "the first question downloads it" if needed else "downloaded when it is first needed"
+    if needed:
+        first = "the first question downloads it"
+    else:
+        first = "auto asks it once it is here" if role == "objects" else "downloaded when it is first needed"
     return Check(_AREA, role, "note", f"{name}, not here; {first}", f"dinox-mcp pull {name}")

@@ -51,10 +51,16 @@ def load() -> tuple[Settings, list[Check]]:
 
 
 def backends(settings: Settings) -> Iterator[Check]:
-    """Say which backend answers, and which plug-ins do not load."""
+    """Say which backends answer, what the others lack, and which plug-ins do not load."""
     known = registry.Backends(settings)
-    why = "as set" if settings.backend != "auto" else "auto"
-    yield Check("Backends", "chosen", "ok", f"{known.choose()} ({why})")
+    if known.auto:
+        yield Check(
+            "Backends", "chosen", "ok", f"{', '.join(known.ready())} (auto: the best of them for each question)"
+        )
+        for name, unready in known.unready().items():
+            yield Check("Backends", name, "note", "cannot answer yet", unready.remedy)
+    else:
+        yield Check("Backends", "chosen", "ok", f"{known.choose()} (as set)")
     for plugin in sorted(set(known.names()) - _OWN):
         try:
             known.get(plugin)

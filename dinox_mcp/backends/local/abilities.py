@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import presets
+from dinox_mcp.backends.local import extra, presets
 from dinox_mcp.backends.local.families import FAMILIES
 from dinox_mcp.backends.local.presets import PRESETS, ModelSource, resolve
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
@@ -132,6 +132,7 @@ def _model_type(configuration: Path | None) -> str | None:
 
 def _cached(source: ModelSource, cache: Path | None) -> Path | None:
     """Find the configuration of a model of the hub, if it is on this machine."""
+    extra.turn_telemetry_off()
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:  # the extra is not installed

@@ -19,4 +19,9 @@ def require() -> None:
         raise UnsupportedError(
             "the local backend needs torch and transformers, which are not installed; pip install 'dinox-mcp[local]'"
         )
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported, by whichever
+    turn_telemetry_off()
+
+
+def turn_telemetry_off() -> None:
+    """Keep the hub's library from reporting what is used; it reads the variable when it is first imported."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
