@@ -166,8 +166,8 @@ async def test_outputs_of_boxes_are_asked_of_who_can_tell_them() -> None:
 
 
 async def test_a_count_says_what_is_doubtful() -> None:
-    near = DOG.model_copy(update={"bbox": (1.0, 1.0, 9.0, 9.0), "score": 0.3})
-    far = DOG.model_copy(update={"bbox": (50.0, 50.0, 60.0, 60.0), "score": 0.2})
+    near = DOG.model_copy(update={"bbox": (1.0, 1.0, 9.0, 9.0), "score": 0.32})
+    far = DOG.model_copy(update={"bbox": (50.0, 50.0, 60.0, 60.0), "score": 0.29})
     count = await detector_with(Here([DOG, near, far])).count_objects(picture(), "dog")
     assert count.result.counts == {"dog": 1}
     assert count.doubtful == {"dog": 1}

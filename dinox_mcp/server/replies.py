@@ -93,7 +93,7 @@ class CountReply(DetectionReply):
     """Objects counted in a picture."""
 
     levels: list[LevelReply] = Field(description="counts at other thresholds, from low to high")
-    doubtful: dict[str, int] = Field(description="per label, how many more there perhaps are: just below min_score")
+    doubtful: dict[str, int] = Field(description="per label, up to how many more there may be: just below min_score")
 
 
 class SavedPromptReply(BaseModel):
@@ -134,7 +134,7 @@ def count_reply(counted: Count) -> CallToolResult:
     result = fit(counted.result)
     labels = list(counted.levels[0].counts)
     perhaps = ", ".join(f"{number} more {plain(label)}" for label, number in counted.doubtful.items())
-    lines = [describe(result), *([f"Perhaps {perhaps}, which score just below min_score"] if perhaps else [])]
+    lines = [describe(result), *([f"Perhaps up to {perhaps}: they score just below min_score"] if perhaps else [])]
     lines.append(f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}")
     lines += [
         f"{plain(label)}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels

@@ -1,7 +1,6 @@
 """The backend: loads what is heavy on first use, and works off the event loop."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 QUEUE = 16
 MODEL = "embedded"
 THOROUGH = "thorough"
-_QUICK = Capabilities(
+_CAPABILITIES = Capabilities(
     answers=frozenset(
         {
             "text prompts",
@@ -41,7 +40,6 @@ _QUICK = Capabilities(
     iou_threshold=0.5,
     thorough=THOROUGH,
 )
-_CAPABILITIES = {MODEL: _QUICK, THOROUGH: replace(_QUICK, min_score=0.4)}
 _ABOUT = {
     MODEL: "80 kinds of things, poses, faces, hands, text, codes and markers; comes with the package, needs no key and "
     "no GPU",
@@ -66,21 +64,20 @@ class EmbeddedBackend:
         self._idle = IdleTimer(settings.idle_unload_s, self._unload)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Closed vocabulary, examples, and what is read exactly; thresholds differ between the models.
+        """Closed vocabulary, examples, and what is read exactly; the same with both models.
 
         Raises:
             InputError: it has no such model.
         """
-        able = _CAPABILITIES.get((model or MODEL).casefold())
-        if able is None:
-            choices = " and ".join(_CAPABILITIES)
+        if (model or MODEL).casefold() not in _ABOUT:
+            choices = " and ".join(_ABOUT)
             raise InputError(f"the backend embedded has no model {model!r:.80}; it has {choices}, or leave model out")
-        return able
+        return _CAPABILITIES
 
     def models(self) -> tuple[Model, ...]:
         """The two that come with the package."""
         loaded = self._searcher is not None
-        return tuple(Model(name, able, _ABOUT[name], loaded=loaded) for name, able in _CAPABILITIES.items())
+        return tuple(Model(name, _CAPABILITIES, about, loaded=loaded) for name, about in _ABOUT.items())
 
     def fit(self, prompt: str) -> Fit:
         """Say how well it can look for a prompt: reads it, knows it, or looks for its words in the text."""

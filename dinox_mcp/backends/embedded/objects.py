@@ -51,7 +51,7 @@ class ObjectSearcher:
         with_hands = "hands" in request.include or BodyPart.HAND in wanted.parts
         with_bodies = with_hands or BodyPart.FACE in wanted.parts or "pose" in request.include
         self._objects = self._objects or objects.ObjectDetector()
-        widths = objects.THOROUGH if thorough or with_bodies else objects.QUICK
+        widths = objects.THOROUGH if thorough else objects.QUICK
         least = min(request.min_score, _PERSON_SCORE) if with_bodies else request.min_score
         seen = self._objects.detect(image, widths, least, request.iou_threshold, share(tell, 0.0, 0.3))
         found = Found([f"{objects.FAMILY} {'+'.join(map(str, widths))}"])

@@ -5,6 +5,7 @@ shows when it is loaded, and is checked then.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -86,9 +87,22 @@ def is_here(settings: Settings) -> bool:
         SettingsError: the settings name a model that does not exist.
         BackendError: the cache cannot be read.
     """
+    source = resolve(default(settings), _device_kind(settings))
+    if source.folder is None and not any(
+        _cache_folder().glob(f"models--{str(source.repo).replace('/', '--')}/snapshots/*")
+    ):
+        return False  # most often so; to be certain of the rest takes the hub's library, which is slow to import
     from dinox_mcp.backends.local.hub import Hub
 
-    return Hub().find(resolve(default(settings), _device_kind(settings))) is not None
+    return Hub().find(source) is not None
+
+
+def _cache_folder() -> Path:
+    """Find the cache of the hub's library where that library finds it, without importing it."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hub = os.environ.get("HF_HOME") or f"{home}/huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hub}/hub"
+    return Path(os.path.expandvars(cache)).expanduser()
 
 
 def _device_kind(settings: Settings) -> presets.DeviceKind:

@@ -23,7 +23,7 @@ FAMILY = "BlazeFace"
 POINTS = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")
 """The points of a face, in order; left and right are the person's own."""
 
-_WHOLE_SCORE, _HEAD_SCORE = 0.7, 0.6  # below them, what is found is more often no face
+_WHOLE_SCORE, _HEAD_SCORE = 0.7, 0.65  # below them, what is found is more often no face
 _HEAD = slice(0, 5)  # nose, eyes and ears of a body
 _LEAST_POINT_SCORE = 0.3
 _SAME = 0.5  # faces that share so much of the smaller one are one face

@@ -36,7 +36,7 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # only fatal errors: ONNX Runtime logs to stderr, past Python
     options.enable_cpu_mem_arena = arena
-    options.intra_op_num_threads = min(threads, os.cpu_count() or 1)
+    options.intra_op_num_threads = min(threads, _cores())
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
     if not path.is_file():
         raise BackendError(f"{name} is missing; {remedy}")
@@ -44,6 +44,13 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BackendError(f"{name} does not load ({type(error).__name__}); {remedy}") from error
+
+
+def _cores() -> int:
+    """Count the cores that this process may use, which a container or taskset may restrict."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _onnxruntime() -> ModuleType:
