@@ -171,7 +171,8 @@ def _describe(source: str, result: DetectionResult, target: Path | None) -> str:
 
 def _words(found: DetectedObject) -> str:
     """Write what is written on an object, and what a model says of it, in one line."""
-    said = (found.text, found.category, found.caption)
+    category = None if found.category == found.label else found.category
+    said = (found.text, category, found.caption)
     return " · ".join(" ".join(words.split()) for words in said if words)
 
 
