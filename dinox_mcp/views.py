@@ -22,6 +22,7 @@ JPEG = "image/jpeg"
 PNG = "image/png"
 FULL_QUALITY = 92
 _MARGIN = 0.15
+_ROOMY_SIDE = 1280
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style,
     from dinox_mcp.drawing.crops import LEGIBLE_SIDE, enlarge
     from dinox_mcp.drawing.encode import fit_bytes
 
-    image = enlarge(picture.rgb(max_side), min(LEGIBLE_SIDE, max_side))
+    twice = min(2 * max(picture.width, picture.height), _ROOMY_SIDE)  # tags of small objects need room beside them
+    image = enlarge(picture.rgb(max_side), min(max(LEGIBLE_SIDE, twice), max_side))
     whole, part = _drawn(image, picture, objects, style, max_side)
     data, mime_type, size = fit_bytes(whole, max_bytes, max_side)
     shown = (round(part[0] * size[0] / whole.width), round(part[1] * size[1] / whole.height))
@@ -190,7 +192,9 @@ def _drawn(
     """
     from dinox_mcp.drawing.annotate import annotate
     from dinox_mcp.drawing.legend import make_legend
+    from dinox_mcp.drawing.words import without_common_categories
 
+    objects = without_common_categories(objects)
     original = (picture.width, picture.height)
     legend = make_legend(image.size, objects, style, original_size=original)
     if legend and max_side and (side := max(legend.size_with(image.size))) > max_side:

@@ -13,7 +13,7 @@ FILE = Path(__file__).parent / "src" / "shared.json"
 def shared() -> dict[str, object]:
     """Gather colours, bones and names of points."""
     return {
-        "salt": list(colors._SALT),  # noqa: SLF001 - the page picks the colour of a label in the same way
+        "step": colors._STEP,  # noqa: SLF001 - the page picks the colour of a label in the same way
         "palette": [list(color) for color in colors.palette()],
         "bodyPoints": list(BODY),
         "body": [list(bone) for bone in BODY_BONES],

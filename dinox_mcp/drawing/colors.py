@@ -1,9 +1,10 @@
-"""One colour per label or number, the same in every picture, process and release."""
+"""Colours: one for each label of an image, or one for each object."""
 
 import math
-import unicodedata
+from collections.abc import Callable, Iterable
 from functools import cache
-from hashlib import blake2s
+
+from dinox_mcp.schema import DetectedObject
 
 Color = tuple[int, int, int]
 
@@ -14,14 +15,22 @@ _LIGHTNESS = (0.80, 0.71, 0.63)  # never dark, so that a dark halo and dark text
 _CHROMA = 0.19
 _HUES = 36
 _STEP = 13  # no divisor of 36, and near enough to a third of it
-_SALT = b"\x9d\x12"  # of 60,000, the one that sets labels often asked for together furthest apart
 
 
-def color_of(label: str) -> Color:
-    """Pick the colour of a label; case and surrounding space make no difference."""
-    name = unicodedata.normalize("NFC", label.strip().casefold())
-    digest = blake2s(name.encode("utf-8", "replace"), digest_size=4, salt=_SALT).digest()
-    return palette()[int.from_bytes(digest) % _HUES]
+def by_label(labels: Iterable[str]) -> Callable[[DetectedObject], Color]:
+    """Colour objects by their labels, no two labels of an image alike as long as there are no more than 36.
+
+    One label alone tells nothing apart: then each object has the colour of its number. `viewer/src/colors.ts` does
+    the same.
+
+    Args:
+        labels: all labels of the image, also of objects that are not drawn: a part then has the colours of the whole.
+    """
+    names = sorted({_plain(label) for label in labels})
+    if len(names) <= 1:
+        return lambda found: color_of_number(found.id)
+    colors = {name: color_of_number(place) for place, name in enumerate(names, start=1)}
+    return lambda found: colors.get(_plain(found.label), WHITE)
 
 
 def color_of_number(number: int) -> Color:
@@ -44,6 +53,10 @@ def contrast(a: Color, b: Color) -> float:
     """Contrast ratio of two colours as WCAG 2 defines it, from 1 to 21."""
     dark, light = sorted((_luminance(a), _luminance(b)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def _plain(label: str) -> str:
+    return label.strip().lower()
 
 
 def _luminance(color: Color) -> float:

@@ -14,7 +14,7 @@ Boxes = npt.NDArray[np.float64]
 
 _OVERLAP = 100.0  # the cost of a tag that is all over others: worse than anything else
 _DETOUR = 0.05  # the cost of each place over the more natural one before it
-_MOST_HIDDEN = 0.6  # how much of boxes (1 is a whole one) a tag may hide to tell more than its number
+_MOST_HIDDEN = 0.25  # the share of any one box that a tag may hide to tell more than its number
 
 
 _CROWD = 50  # objects from which on text gets smaller
@@ -65,13 +65,13 @@ def fits(size: Size, canvas: Size) -> bool:
 
 
 def _best(around: Boxes, index: int, size: Size, canvas: Size, taken: Boxes) -> tuple[Boxes, float, float]:
-    """Find the cheapest spot, the share of it that is over other tags, and the share of boxes that it hides."""
+    """Find the cheapest spot, the share of it that is over other tags, and the largest share of a box that it hides."""
     spots = _spots(around[index], size, canvas)
     overlap = shared(spots, taken).sum(axis=1) / (size[0] * size[1])
     areas = (around[:, 2] - around[:, 0]) * (around[:, 3] - around[:, 1])
-    hidden = (shared(spots, around) / np.maximum(areas, 1)).sum(axis=1)
-    best = int((_OVERLAP * overlap + hidden + _DETOUR * np.arange(len(spots))).argmin())
-    return spots[best], float(overlap[best]), float(hidden[best])
+    hidden = shared(spots, around) / np.maximum(areas, 1)
+    best = int((_OVERLAP * overlap + hidden.sum(axis=1) + _DETOUR * np.arange(len(spots))).argmin())
+    return spots[best], float(overlap[best]), float(hidden[best].max())
 
 
 def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:

@@ -81,7 +81,8 @@ def make_legend(
     written = [(found, entry) for found in told if (entry := words.entry(found, label=style.labels))]
     if not written:
         return None
-    chips = [_chip(found, style, size) for found, _ in written]
+    color_of = style.colors(objects)
+    chips = [_chip(found, color_of(found), style, size) for found, _ in written]
     indent = max(chip.width for chip in chips) + size // 2
     below = picture[0] > picture[1]
     if below:
@@ -115,9 +116,8 @@ def _room_beside(picture: Size, size: int, indent: int) -> _Room:
     return _Room(1, column, max(height, _FEWEST_LINES * line_height(size) + 2 * size), size, indent)
 
 
-def _chip(found: DetectedObject, style: Style, size: int) -> Image.Image:
+def _chip(found: DetectedObject, color: Color, style: Style, size: int) -> Image.Image:
     """Draw an object's number in its colour; the colour alone where the picture shows no numbers."""
-    color = style.color_of(found)
     return (style.numbers and draw_tag(found, color, size, number=True)) or Image.new("RGB", (size, size), color)
 
 

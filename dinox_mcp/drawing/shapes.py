@@ -23,8 +23,9 @@ class Shape(NamedTuple):
 def make_shapes(objects: Sequence[DetectedObject], size: Size, original_size: Size, style: Style) -> list[Shape]:
     """Map objects of a picture of `original_size` into a view of `size`, the largest first: small ones stay visible."""
     factor_x, factor_y = size[0] / original_size[0], size[1] / original_size[1]
+    color_of = style.colors(objects)
     shapes = [
-        Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), style.color_of(found))
+        Shape(found, _to_pixels(geometry.scale(found.bbox, factor_x, factor_y), size), color_of(found))
         for found in objects
     ]
     return sorted(shapes, key=lambda shape: -geometry.area(shape.box))

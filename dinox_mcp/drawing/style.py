@@ -1,10 +1,11 @@
 """What is drawn, and how strongly."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dinox_mcp.drawing.colors import Color, color_of, color_of_number
+from dinox_mcp.drawing.colors import Color, by_label, color_of_number
 from dinox_mcp.schema import DetectedObject, Value
 
 
@@ -13,7 +14,7 @@ class Style(Value):
 
     `labels` are label and score, `opacity` fills the masks, `keypoints` are the bones of bodies and hands, and
     `captions` a model's words about the object (caption, category, text). Colours tell labels apart, or single objects
-    by their number, as of tracks.
+    by their number, as of tracks. `all_labels` are those of the whole image, where only some of its objects are drawn.
 
     Numbers without boxes and labels are for counting: each object is a dot, with its number beside it.
     """
@@ -25,6 +26,7 @@ class Style(Value):
     keypoints: bool = True
     captions: bool = True
     color_by: Literal["label", "number"] = "label"
+    all_labels: tuple[str, ...] = ()
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.4
 
     @property
@@ -32,6 +34,8 @@ class Style(Value):
         """Whether objects are dots to be counted."""
         return self.numbers and not self.boxes and not self.labels
 
-    def color_of(self, found: DetectedObject) -> Color:
-        """Pick the colour of an object."""
-        return color_of(found.label) if self.color_by == "label" else color_of_number(found.id)
+    def colors(self, objects: Sequence[DetectedObject]) -> Callable[[DetectedObject], Color]:
+        """Say how objects are coloured that are drawn together."""
+        if self.color_by == "number":
+            return lambda found: color_of_number(found.id)
+        return by_label(self.all_labels or (found.label for found in objects))

@@ -12,6 +12,10 @@ from dinox_mcp.drawing.style import Style
 from dinox_mcp.drawing.tags import draw_tag
 from dinox_mcp.schema import DetectedObject
 
+MOST_TAGS = 500
+"""Objects that get a tag, those of the lowest numbers: the time to find places grows with the square of their number,
+and more would hide the image."""
+
 
 class PlacedTag(NamedTuple):
     """A tag and its upper left corner in the view."""
@@ -66,7 +70,7 @@ def _plan(shapes: Sequence[Shape], style: Style, view: Size) -> tuple[list[Place
 
 def _candidates(shapes: Sequence[Shape], style: Style, size: int, listed: Collection[int]) -> list[_Candidate]:
     candidates = []
-    for shape in sorted(shapes, key=lambda shape: shape.found.id):
+    for shape in sorted(shapes, key=lambda shape: shape.found.id)[:MOST_TAGS]:
         found, color = shape.found, shape.color
         remark = style.captions and found.id not in listed and bool(words.remark(found))
         full = draw_tag(found, color, size, number=style.numbers, label=style.labels, remark=remark)

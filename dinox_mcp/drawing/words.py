@@ -12,6 +12,15 @@ TEXT_LIMIT = 120
 _FEW = 12  # objects whose tags have room for more than a name
 
 
+def without_common_categories(objects: Sequence[DetectedObject]) -> list[DetectedObject]:
+    """Leave out a category that several objects of a label share: it tells none of them from the others."""
+    categories: dict[str, list[str | None]] = {}
+    for found in objects:
+        categories.setdefault(found.label, []).append(found.category)
+    common = {label for label, given in categories.items() if len(given) > 1 and len(set(given)) == 1}
+    return [found.model_copy(update={"category": None}) if found.label in common else found for found in objects]
+
+
 def name(found: DetectedObject) -> str:
     """Name an object: text by its transcript, everything else by its label."""
     transcript = found.text if _is_text(found) else None

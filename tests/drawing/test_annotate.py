@@ -8,7 +8,7 @@ from PIL import Image
 
 from dinox_mcp import masks
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.colors import BLACK, WHITE, color_of
+from dinox_mcp.drawing.colors import BLACK, WHITE, color_of_number
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.drawing.tags import draw_tag
 from dinox_mcp.schema import BBox, DetectedObject, Mask
@@ -39,7 +39,7 @@ def changed(before: Image.Image, after: Image.Image) -> np.ndarray:
 def test_the_edge_of_a_box_has_the_colour_of_its_label() -> None:
     drawn = draw(person((100, 80, 200, 180)), style=BOXES)
     for edge in [(100, 80), (199, 80), (100, 179), (199, 179), (150, 80), (100, 130)]:
-        assert drawn.getpixel(edge) == color_of("person")
+        assert drawn.getpixel(edge) == color_of_number(1)
 
 
 def test_a_dark_rim_sets_a_box_off_from_light_pictures() -> None:
@@ -71,7 +71,7 @@ def test_lines_scale_with_the_picture(side: int, line: int) -> None:
     image = plain(side, side)
     drawn = draw(person((side / 4, side / 4, side / 2, side / 2)), style=BOXES, image=image)
     across = [drawn.getpixel((x, side * 3 // 8)) for x in range(side * 3 // 8)]
-    assert across.count(color_of("person")) == line
+    assert across.count(color_of_number(1)) == line
 
 
 def test_a_small_box_keeps_something_to_see() -> None:
@@ -83,9 +83,9 @@ def test_a_mask_is_blended_and_outlined() -> None:
     bits = np.zeros((300, 400), dtype=np.bool_)
     bits[100:200, 100:300] = True
     drawn = draw(person((100, 100, 300, 200), mask=masks.encode(bits)), style=MASKS)
-    half = tuple(round((a + b) / 2) for a, b in zip(GREY, color_of("person"), strict=True))
+    half = tuple(round((a + b) / 2) for a, b in zip(GREY, color_of_number(1), strict=True))
     assert drawn.getpixel((200, 150)) == pytest.approx(half, abs=1)
-    assert drawn.getpixel((100, 150)) == color_of("person")
+    assert drawn.getpixel((100, 150)) == color_of_number(1)
     assert (changed(plain(), drawn) == bits).all()
 
 
@@ -103,7 +103,7 @@ def test_a_clear_mask_has_only_its_outline() -> None:
     bits[100:200, 100:300] = True
     drawn = draw(person((0, 0, 9, 9), mask=masks.encode(bits)), style=MASKS.model_copy(update={"opacity": 0}))
     assert drawn.getpixel((200, 150)) == GREY
-    assert drawn.getpixel((100, 150)) == color_of("person")
+    assert drawn.getpixel((100, 150)) == color_of_number(1)
 
 
 def test_an_empty_mask_draws_nothing() -> None:
@@ -120,14 +120,14 @@ def test_tags_sit_on_the_box_with_number_and_label() -> None:
     drawn = draw(person((100, 80, 200, 180)), style=TAGS)
     rows, columns = np.nonzero(changed(plain(), drawn))
     assert (columns.min(), rows.max()) == (100, 79)  # the lower left corner of the tag, above the box
-    assert drawn.getpixel((100, 79)) == color_of("person")
+    assert drawn.getpixel((100, 79)) == color_of_number(1)
     assert drawn.getpixel((int(columns.max()), 79)) == BLACK
 
 
 def test_small_boxes_stay_visible_on_large_ones() -> None:
     small, large = DetectedObject(id=1, label="cup", bbox=(100, 100, 140, 140)), person((50, 50, 350, 250), 2)
     for objects in ((small, large), (large, small)):
-        assert draw(*objects, style=BOXES).getpixel((100, 120)) == color_of("cup")
+        assert draw(*objects, style=BOXES).getpixel((100, 120)) == color_of_number(1)
 
 
 @pytest.mark.parametrize("part", ["boxes", "masks", "labels", "numbers"])
@@ -166,9 +166,9 @@ def test_a_picture_in_other_modes_becomes_rgb() -> None:
 
 
 def test_a_tag_without_a_number_has_the_colour_of_its_label() -> None:
-    tag = draw_tag(person((0, 0, 1, 1)), color_of("person"), 20, number=False, label=True)
+    tag = draw_tag(person((0, 0, 1, 1)), color_of_number(1), 20, number=False, label=True)
     assert tag
-    assert tag.getpixel((0, 0)) == color_of("person")
+    assert tag.getpixel((0, 0)) == color_of_number(1)
 
 
 def test_what_no_font_can_write_shows_its_number() -> None:

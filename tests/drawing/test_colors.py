@@ -1,10 +1,10 @@
 import itertools
-import subprocess
-import sys
 
 import pytest
 
-from dinox_mcp.drawing.colors import BLACK, WHITE, color_of, contrast, ink_on, palette
+from dinox_mcp.drawing.colors import BLACK, WHITE, Color, color_of_number, contrast, ink_on, palette
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.schema import DetectedObject
 
 
 @pytest.mark.parametrize("color", palette())
@@ -28,33 +28,34 @@ def test_all_colours_differ() -> None:
 
 
 def test_a_label_has_one_colour_whatever_its_case() -> None:
-    assert color_of("Red Car") == color_of("  red car ")
+    assert drawn("dog", "Red Car", "  red car ")[1:] == [color_of_number(2)] * 2
 
 
-def test_a_label_has_the_same_colour_in_another_process() -> None:
-    code = "from dinox_mcp.drawing.colors import color_of; print(color_of('person'), color_of('头盔'))"
-    answers = {
-        subprocess.run(  # noqa: S603 - our own interpreter and code
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for seed in ("1", "2")
-    }
-    assert answers == {f"{color_of('person')} {color_of('头盔')}"}
+@pytest.mark.parametrize("count", [2, 12, 36])
+def test_no_two_labels_of_an_image_share_a_colour(count: int) -> None:
+    assert len(set(drawn(*(f"label {number}" for number in range(count))))) == count
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        ("text", "QR code", "barcode", "marker"),
-        ("person", "car", "truck", "bus", "bicycle", "motorcycle"),
-        ("person", "safety helmet", "safety vest", "forklift", "pallet", "box"),
-        ("dog", "cat", "person", "bird", "horse"),
-    ],
-)
-def test_labels_often_asked_for_together_differ(labels: tuple[str, ...]) -> None:
-    assert len({color_of(label) for label in labels}) == len(labels)
+def test_one_label_alone_is_coloured_by_number() -> None:
+    assert drawn("seed", "seed", "seed") == [color_of_number(number) for number in (1, 2, 3)]
+
+
+def test_a_part_of_an_image_has_the_colours_of_the_whole() -> None:
+    whole = objects("cat", "dog", "person")
+    alone = Style(all_labels=("cat", "dog", "person")).colors(whole[2:])(whole[2])
+    assert alone == Style().colors(whole)(whole[2])
 
 
 @pytest.mark.parametrize("label", ["", "\ud800", "🦊" * 1000])
 def test_any_label_has_a_colour(label: str) -> None:
-    assert color_of(label) in palette()
+    assert set(drawn(label, "dog")) <= set(palette())
+
+
+def objects(*labels: str) -> list[DetectedObject]:
+    return [DetectedObject(id=place, label=label, bbox=(0, 0, 9, 9)) for place, label in enumerate(labels, start=1)]
+
+
+def drawn(*labels: str) -> list[Color]:
+    """Give the colours in which objects of these labels are drawn together."""
+    found = objects(*labels)
+    return list(map(Style().colors(found), found))

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.colors import color_of
+from dinox_mcp.drawing.colors import color_of_number
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.schema import DetectedObject
 
@@ -30,7 +30,7 @@ def touched(image: Image.Image) -> np.ndarray:
 
 def test_a_dot_marks_the_middle_of_an_object() -> None:
     drawn = draw(seed(1, 300, 200))
-    assert drawn.getpixel((299, 199)) == drawn.getpixel((300, 200)) == color_of("seed")
+    assert drawn.getpixel((299, 199)) == drawn.getpixel((300, 200)) == color_of_number(1)
     assert np.asarray(drawn)[200, 290:300].sum(axis=1).min() < sum(GREY)
 
 
@@ -45,7 +45,8 @@ def test_its_number_stands_beside_it_and_the_rest_stays_as_it_is() -> None:
 @pytest.mark.parametrize("step", [12, 20, 30])
 def test_in_a_crowd_every_object_has_its_dot(step: int) -> None:
     drawn = np.asarray(draw(*grid(step), size=(21 * step, 21 * step)))
-    assert all((drawn[step + step * (n // 20), step + step * (n % 20)] == color_of("seed")).all() for n in range(400))
+    middles = [drawn[step + step * (n // 20), step + step * (n % 20)] for n in range(400)]
+    assert [tuple(map(int, middle)) for middle in middles] == [color_of_number(n + 1) for n in range(400)]
 
 
 def test_where_there_is_room_every_number_differs() -> None:
@@ -58,7 +59,7 @@ def test_where_there_is_room_every_number_differs() -> None:
 def test_a_number_without_a_place_is_left_out() -> None:
     crowd = draw(*grid(6), size=(126, 126))
     assert touched(crowd).any()
-    assert crowd.getpixel((66, 66)) == color_of("seed")
+    assert crowd.getpixel((66, 66)) == color_of_number(211)
 
 
 def test_a_number_a_little_off_is_joined_to_its_dot() -> None:

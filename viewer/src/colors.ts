@@ -1,25 +1,34 @@
-/** The colour of a label, the one that `visualize` draws it in. */
+/** The colours of objects, those that `visualize` draws them in (see `dinox_mcp/drawing/colors.py`). */
 
-import { blake2s32 } from "./blake2s";
 import shared from "./shared.json";
+import type { Found } from "./types";
 
-const salt = Uint8Array.from(shared.salt);
-const known = new Map<string, string>();
-
-/** Pick the colour of a label as CSS; case and surrounding space make no difference. */
-export function colorOf(label: string): string {
-  let color = known.get(label);
-  if (color === undefined) {
-    const name = label.trim().toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ").normalize("NFC");
-    const [red, green, blue] = shared.palette[blake2s32(new TextEncoder().encode(name), salt) % shared.palette.length]!;
-    color = `rgb(${red}, ${green}, ${blue})`;
-    known.set(label, color);
+/** Colour objects by their labels, no two labels alike; where there is one label, by their numbers. */
+export function paint(objects: Found[]): void {
+  const names = [...new Set(objects.map((found) => plain(found.label)))].sort();
+  const places = new Map(names.map((name, place) => [name, place + 1]));
+  for (const found of objects) {
+    found.color = colorOfNumber(names.length > 1 ? places.get(plain(found.label))! : found.id);
   }
-  return color;
 }
 
-/** Split a colour of `colorOf` into red, green and blue. */
+/** The colour of a label in a reply; that of its first object. */
+export function colorOf(label: string, objects: Found[]): string {
+  return objects.find((found) => found.label === label)?.color ?? "rgb(128, 128, 128)";
+}
+
+/** Split a colour into red, green and blue. */
 export function channels(color: string): [number, number, number] {
   const [red = 0, green = 0, blue = 0] = color.match(/\d+/g)?.map(Number) ?? [];
   return [red, green, blue];
+}
+
+/** The colour of an object or track by its number. */
+export function colorOfNumber(number: number): string {
+  const [red, green, blue] = shared.palette[(shared.step * number) % shared.palette.length]!;
+  return `rgb(${red}, ${green}, ${blue})`;
+}
+
+function plain(label: string): string {
+  return label.trim().toLowerCase();
 }

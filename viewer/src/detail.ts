@@ -1,6 +1,5 @@
 /** Everything known about the selected object, and what can be done with it. */
 
-import { colorOf } from "./colors";
 import { dot, element, make } from "./dom";
 import type { Host } from "./host";
 import { visibility } from "./overlay";
@@ -43,7 +42,7 @@ export function showDetail(store: Store, stage: Stage, actions: Actions): void {
       make(
         "h2",
         {},
-        dot(colorOf(found.label)),
+        dot(found.color),
         `${found.id} ${plain(found.label)}`,
         make("button", { "aria-label": "Deselect", click: () => store.set({ selected: undefined }) }, "✕"),
       ),

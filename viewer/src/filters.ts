@@ -37,7 +37,7 @@ export function showFilters(store: Store): void {
     const made = make(
       "button",
       { "aria-pressed": "true", click: () => store.toggleLabel(label), dblclick: () => only(label), title: "Double-click: only this" },
-      dot(colorOf(label)),
+      dot(colorOf(label, store.state.reply?.objects ?? [])),
       make("span", { class: "name" }, plain(label, 40)),
       " ",
       passing,

@@ -1,6 +1,5 @@
 /** The list of objects: the picture for those who do not see it, and a way through it for everybody. */
 
-import { colorOf } from "./colors";
 import { dot, element, make } from "./dom";
 import type { Stage } from "./stage";
 import type { Store } from "./store";
@@ -65,7 +64,7 @@ export function showList(store: Store, stage: Stage): void {
       },
       make("span", { class: "number" }, String(found.id)),
       " ",
-      dot(colorOf(found.label)),
+      dot(found.color),
       make(
         "span",
         { class: "words" },

@@ -1,6 +1,6 @@
 /** What is drawn on the picture: masks, boxes, skeletons. */
 
-import { channels, colorOf } from "./colors";
+import { channels } from "./colors";
 import { paintMask, segmentsOf } from "./masks";
 import shared from "./shared.json";
 import type { Found, Keypoint, Reply } from "./types";
@@ -52,7 +52,7 @@ export class MaskLayer {
     let stamp = this.stamps.get(found);
     if (!stamp) {
       const segments = segmentsOf(found.mask!, this.canvas.width, this.canvas.height);
-      stamp = { sprite: paintMask(segments, channels(colorOf(found.label)), OPACITY), left: segments.left, top: segments.top };
+      stamp = { sprite: paintMask(segments, channels(found.color), OPACITY), left: segments.left, top: segments.top };
       this.stamps.set(found, stamp);
     }
     return stamp;
@@ -91,7 +91,7 @@ export function drawBoxes(
     context.strokeStyle = HALO;
     context.strokeRect(x, y, wide, high); // one by one: canvases have a fast way for a rectangle, and none for a path
     context.lineWidth = line;
-    context.strokeStyle = colorOf(found.label);
+    context.strokeStyle = found.color;
     context.strokeRect(x, y, wide, high);
   }
 }

@@ -1,5 +1,6 @@
 /** From whatever arrives to values that the page trusts: the shapes of a tool's reply and of a stored result alike. */
 
+import { paint } from "./colors";
 import type { Box, Found, Keypoint, Reply, Rle } from "./types";
 import { readVideo } from "./video";
 
@@ -16,6 +17,7 @@ export function readReply(value: unknown): Reply | undefined {
     return undefined;
   }
   const objects = given.objects.map(readObject).filter((found) => found !== undefined);
+  paint(objects);
   return {
     resultId: given.result_id,
     objects,
@@ -64,6 +66,7 @@ function readObject(value: unknown, place: number): Found | undefined {
   return {
     id: number(given.id) ?? place + 1,
     label: string(given.label) ?? "object",
+    color: "",
     score: number(given.score),
     bbox: bbox as Box,
     text: string(given.text),

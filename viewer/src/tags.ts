@@ -1,6 +1,6 @@
 /** Tags beside boxes: painted once, placed anew only when the zoom or the objects change, so that panning is copying. */
 
-import { channels, colorOf } from "./colors";
+import { channels } from "./colors";
 import { plain } from "./text";
 import type { Found } from "./types";
 
@@ -53,7 +53,7 @@ export class Tags {
       const box = boxes[place]!;
       for (const short of [false, true]) {
         const text = short ? String(found.id) : full(found);
-        const sprite = this.sprite(text, colorOf(found.label), ratio);
+        const sprite = this.sprite(text, found.color, ratio);
         const wide = sprite.width / ratio;
         // A tag is no longer than its object, within reason: a small box with long words would hide its neighbours.
         if (!short && wide > Math.max(box.width, 60)) continue;
@@ -86,7 +86,7 @@ export class Tags {
 
   /** Draw one tag in full, whatever it covers. */
   drawOne(context: CanvasRenderingContext2D, found: Found, x: number, y: number, ratio: number): void {
-    const sprite = this.sprite(full(found), colorOf(found.label), ratio);
+    const sprite = this.sprite(full(found), found.color, ratio);
     context.drawImage(sprite, x, Math.max(0, y - HEIGHT), sprite.width / ratio, HEIGHT);
   }
 

@@ -21,6 +21,8 @@ export interface Keypoint {
 export interface Found {
   id: number;
   label: string;
+  /** As CSS; see `colors`. */
+  color: string;
   score?: number;
   bbox: Box;
   text?: string;

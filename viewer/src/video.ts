@@ -1,6 +1,6 @@
 /** Answers about videos: tracks as objects without a box, on the contact sheet of key frames. */
 
-import { colorOf } from "./colors";
+import { colorOfNumber } from "./colors";
 import { make } from "./dom";
 import { fields, number, readCounts, string, strings, type Fields } from "./read";
 import { plain } from "./text";
@@ -43,7 +43,7 @@ export function bar(found: Found, duration: number): HTMLElement | undefined {
   const mark = make("span");
   mark.style.left = `${Math.min(99, (100 * first) / duration)}%`;
   mark.style.width = `${Math.max(1, (100 * (last - first)) / duration)}%`;
-  mark.style.background = colorOf(found.label);
+  mark.style.background = found.color;
   return make("span", { class: "bar", "aria-hidden": "true" }, mark);
 }
 
@@ -61,6 +61,7 @@ function readTrack(value: unknown): Found | undefined {
   return {
     id,
     label: string(given.label) ?? "object",
+    color: colorOfNumber(id),
     score: number(given.score),
     bbox: [0, 0, 0, 0],
     text: string(given.text),
