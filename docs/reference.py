@@ -1,6 +1,7 @@
 """Writes the pages that are generated: `python docs/reference.py`; a test compares.
 
-`tools.md` is what the server itself answers when it is asked for its tools, `settings.md` what the settings class says.
+`tools.md` is what the server itself answers when it is asked for its tools, on a backend that serves all of them;
+`settings.md` is what the settings class says.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ def pages() -> dict[str, str]:
 
 
 async def _tools() -> str:
-    async with Detector(Settings(backend="embedded")) as detector, Client(build_server(detector)) as client:
+    settings = Settings(backend="dinox", api_key=SecretStr("any"))  # nothing is sent to list the tools
+    async with Detector(settings) as detector, Client(build_server(detector)) as client:
         tools = (await client.list_tools()).tools
         templates = (await client.list_resource_templates()).resource_templates
         prompts = (await client.list_prompts()).prompts
@@ -38,6 +40,7 @@ async def _tools() -> str:
             _GENERATED,
             "",
             "This is what the server tells an assistant about itself. Parameters without a default have to be given.",
+            "Tools that no backend here can serve are not listed: `find_by_description` takes a key or a local model.",
             "",
             *(_tool(tool) for tool in tools),
             "## Resources",

@@ -1,4 +1,4 @@
-"""Find anything that you can name, and draw it. Needs a DINO-X key, or another backend that knows the words.
+"""Find what you name, and draw it: anything with a DINO-X key or a local model, 80 kinds of things without.
 
 DINOX_API_KEY=… python examples/open_vocabulary.py photo.jpg person "red car"
 """
@@ -14,9 +14,11 @@ from dinox_mcp.output import write_annotated
 
 
 async def main(picture: str, prompts: list[str]) -> None:
-    """Detect, print, draw."""
+    """Detect, with masks where the backend has them; print, draw."""
     async with Detector() as detector:
-        result = await detector.detect(picture, prompts, include=("masks",))
+        able = detector.backends.get(detector.backends.choose()).capabilities()
+        has_masks = "masks" in able.outputs | able.describes
+        result = await detector.detect(picture, prompts, include=["masks"] if has_masks else [])
         for found in result.objects:
             print(f"{found.id:3} {found.label:20} {found.score or 0:.2f} {[round(edge) for edge in found.bbox]}")
         print(result.counts)

@@ -1,6 +1,6 @@
-"""Find people and how they stand: 17 named keypoints each. Needs a DINO-X key or the local backend.
+"""Find people and how they stand: 17 named keypoints each. Needs no key.
 
-DINOX_API_KEY=… python examples/poses.py photo.jpg
+python examples/poses.py photo.jpg
 """
 
 import asyncio

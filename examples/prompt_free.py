@@ -1,4 +1,4 @@
-"""Find everything that the backend knows, without saying what. Without a key: text, codes and markers.
+"""Find everything that the backend knows, without saying what. Without a key: 80 kinds of things, text and codes.
 
 python examples/prompt_free.py [photo.jpg]
 """

@@ -25,7 +25,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- links -->\n", "<!-- /links -->\n"
 NAME = "io.github.dinox-mcp/dinox-mcp"
 REPOSITORY = "https://github.com/dinox-mcp/dinox-mcp"
-ABOUT_KEY = "Key of the DINO-X cloud. Without one, text, codes and markers are found on this machine."
+ABOUT_KEY = "Key of the DINO-X cloud. Without one, 80 kinds of things, text and codes are found on this machine."
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
 
@@ -76,7 +76,7 @@ def manifest() -> dict[str, Any]:
             "backend": {
                 "type": "string",
                 "title": "Backend",
-                "description": "auto, dinox (the cloud), or embedded (text, codes and markers on this machine)",
+                "description": "auto, dinox (the cloud), or embedded (80 kinds of things, text and codes, on this machine)",
                 "required": False,
                 "default": "auto",
             },
@@ -141,8 +141,8 @@ def files() -> dict[Path, str]:
 
 
 async def _tools() -> list[dict[str, str]]:
-    """List the tools of the server, each with the first sentence of what it says of itself."""
-    async with Detector(Settings(api_key=None)) as detector:
+    """List all tools of the server, which the cloud can serve, each with the first sentence of its description."""
+    async with Detector(Settings(backend="dinox")) as detector:
         tools = await build_server(detector).list_tools()
     return [{"name": tool.name, "description": _first_sentence(tool.description or tool.name)} for tool in tools]
 
@@ -164,7 +164,8 @@ def main() -> None:
     """Write the files, or say which are not up to date."""
     stale = {path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text}
     if "--check" in sys.argv[1:]:
-        sys.exit("\n".join(f"{path.relative_to(ROOT)} is stale: run python packaging/describe.py" for path in stale))
+        lines = [f"{path.relative_to(ROOT)} is stale: run python packaging/describe.py" for path in stale]
+        sys.exit("\n".join(lines) or 0)
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
 

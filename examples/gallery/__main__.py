@@ -3,7 +3,7 @@
     python -m examples.gallery            the pictures, docs/gallery.md and the gallery in README.md
     python -m examples.gallery coins      what the named cases print, and nothing else
 
-Everything runs on the embedded backend: no key, no weights, no network. Needs the extra `video`.
+Everything runs on the embedded backend: no key, no download, no network. Needs the extra `video`.
 """
 
 import asyncio
@@ -24,11 +24,12 @@ ROOT = HERE.parents[1]
 PICTURES = ROOT / "docs" / "gallery"
 _MAX_BYTES = 140_000
 _MAX_WIDTH = 1280
+_MAX_HEIGHT_OF_TALL = 720
 
 
 def prepare(folder: Path, *, film: bool = True) -> None:
     """Put the pictures that are asked about into a folder; the film takes some seconds to paint."""
-    for photo in (HERE / "photos").glob("*.png"):
+    for photo in (HERE / "photos").glob("*.[jp][pn]g"):
         (folder / photo.name).write_bytes(photo.read_bytes())
     with Image.open(folder / "coins.png") as photo:
         twice = photo.convert("RGB").resize((photo.width * 2, photo.height * 2), Image.Resampling.LANCZOS)
@@ -53,10 +54,11 @@ async def play(cases: tuple[Case, ...], folder: Path) -> list[pages.Played]:
 
 
 def shrunk(picture: bytes) -> bytes:
-    """Encode a picture for a page: not wider than a screen, not heavier than `_MAX_BYTES`."""
+    """Encode a picture for a page: not larger than a screen, not heavier than `_MAX_BYTES`."""
     with Image.open(io.BytesIO(picture)) as image:
         small = image.convert("RGB")
-    small.thumbnail((_MAX_WIDTH, _MAX_WIDTH), Image.Resampling.LANCZOS)
+    height = _MAX_HEIGHT_OF_TALL if small.height > small.width else _MAX_WIDTH
+    small.thumbnail((_MAX_WIDTH, height), Image.Resampling.LANCZOS)
     for quality in range(88, 30, -4):
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)

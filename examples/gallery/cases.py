@@ -21,9 +21,24 @@ class Case:
     play: Callable[[Session], Awaitable[str]]
 
 
+async def people(session: Session) -> str:
+    """Count people, and find their faces, hands and poses."""
+    await session.call("count_objects", image="astronaut.jpg", prompts=["person"])
+    number = session.result["counts"]["person"]
+    await session.call(
+        "detect_objects", image="astronaut.jpg", prompts=["person", "face", "hand"], include=["pose", "hands"]
+    )
+    await session.call("visualize", result=session.result_id)
+    counts = session.result["counts"]
+    return (
+        f"{number} person, {counts['face']} face, {counts['hand']} hands: no hand is in the picture. The skeleton "
+        "shows the pose down to the hips."
+    )
+
+
 async def warehouse(session: Session) -> str:
     """Read everything in a picture."""
-    await session.call("detect_prompt_free", image="warehouse.png")
+    await session.call("detect_objects", image="warehouse.png", prompts=["text", "QR code", "barcode", "marker"])
     await session.call("visualize", result=session.result_id)
     return f"{_counts(session)}. What the signs say and what the codes hold is in the answer."
 
@@ -71,8 +86,8 @@ async def shelf(session: Session) -> str:
 
 async def screen(session: Session) -> str:
     """Find a button by its words, and icons by one of them."""
-    await session.call("detect_objects", image="screen.png", prompts=["text"])
-    button = next(found for found in session.result["objects"] if found["text"] == "Save changes")
+    await session.call("detect_objects", image="screen.png", prompts=["“Save changes”"])
+    (button,) = session.result["objects"]
     bin_icon = [{"bbox": [864, 148, 894, 179], "label": "delete"}]
     await session.call("detect_by_example", image="screen.png", examples=bin_icon)
     found = [_drawn("delete", one["bbox"]) for one in session.result["objects"]]
@@ -91,6 +106,14 @@ async def film(session: Session) -> str:
 
 
 CASES = (
+    Case(
+        "people",
+        "Counting people",
+        "How many people are in astronaut.jpg, and where are their faces and hands?",
+        "A photograph of an astronaut: the person and her face are boxed and numbered, and a skeleton shows her pose",
+        "A photograph by NASA of the astronaut Eileen Collins, in the public domain, cut off on the right.",
+        people,
+    ),
     Case(
         "warehouse",
         "Reading a scene",

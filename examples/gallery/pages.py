@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from examples.gallery.cases import Case
 
-OPENING = "warehouse"  # stands at the top of the README
+OPENING = "people"  # stands at the top of the README
+ONLY_HERE = {OPENING, "warehouse", "shelf"}  # not in the README's short gallery
 BEGIN, END = "<!-- gallery -->\n", "<!-- /gallery -->\n"
 
 
@@ -42,12 +43,6 @@ UNPLAYED = (
         "python examples/open_vocabulary.py site.jpg person 'hard hat' 'safety vest'",
     ),
     Unplayed(
-        "Poses",
-        "Who in team.jpg has a hand raised?",
-        ('detect_objects(image="team.jpg", prompts=["person"], include=["pose"])', 'visualize(result="…")'),
-        "python examples/poses.py team.jpg",
-    ),
-    Unplayed(
         "Describing what is there",
         "What are the things on desk.jpg, in a few words each?",
         ('detect_prompt_free(image="desk.jpg", include=["caption", "category"], max_objects=20)',),
@@ -58,12 +53,14 @@ _HEAD = """# Gallery
 
 <!-- Written by python -m examples.gallery: change the cases there, not this page. -->
 
-Each picture here was drawn by the server in answer to the calls above it, on the backend that needs neither key nor
-weights. Nothing is retouched. `python -m examples.gallery` makes them again, and a test compares what was found.
+Each picture here was drawn by the server in answer to the calls above it, on the embedded backend: without a key, a
+download or a GPU. Nothing is retouched. `python -m examples.gallery` makes them again, and a test compares what was
+found in most of them.
 
-What people and models do by recognition (safety equipment, poses, captions) needs the cloud or a local model: at
-[the end](#with-a-key-or-a-local-model) are the questions, the calls and the program, without a picture. There was
-neither a key nor published weights where this was written, and we show no result that we did not get.
+Things beyond the [80 kinds](backends.md#what-embedded-finds), such as hard hats, and captions need the cloud or a local
+model. For these, [the end](#with-a-key-or-a-local-model) has the questions, the calls and the programs, but no
+pictures: this was written without a key and without published weights of local models, and we show no result that we
+did not get.
 """
 _TAIL = """## With a key or a local model
 
@@ -78,9 +75,9 @@ def page(played: Iterable[Played]) -> str:
 
 
 def with_gallery(readme: str, played: Iterable[Played]) -> str:
-    """Put the short gallery between its marks."""
+    """Put the short gallery between its marks: most cases, without the answers that the model reads."""
     before, _, rest = readme.partition(BEGIN)
-    cases = [_short(one) for one in played if one.case.name != OPENING]
+    cases = [_short(one) for one in played if one.case.name not in ONLY_HERE]
     return before + BEGIN + "\n".join(cases) + "\n" + _to_be_made() + END + rest.partition(END)[2]
 
 
@@ -113,9 +110,9 @@ def _to_be_made() -> str:
         (
             "### With a key or a local model",
             "",
-            "These have no picture yet: where this was written there was neither a key nor published weights, and we",
-            "show no result that we did not get. [The gallery](docs/gallery.md#with-a-key-or-a-local-model) has the",
-            "programs.",
+            "These have no picture yet: this was written without a key and without published weights of local models,",
+            "and we show no result that we did not get. [The gallery](docs/gallery.md#with-a-key-or-a-local-model) has",
+            "the programs.",
             "",
             "| | question | calls |",
             "|---|---|---|",

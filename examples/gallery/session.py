@@ -17,7 +17,7 @@ from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 
 _LINE = 84
-_RESULT_ID = re.compile(r"\b(?=[a-z]*\d)[a-z0-9]{16}\b")
+_RESULT_ID = re.compile(r'(?:(?<=result=")|(?<=results/)|(?<=videos/)|(?<=Result id: ))[a-z0-9]{16}\b')
 
 
 @dataclass
@@ -81,11 +81,11 @@ def timeless(text: str) -> str:
 def written(tool: str, arguments: dict[str, object]) -> str:
     """Write a call as a page shows it: in one line, or where that is too long, in several."""
     parts = [f"{name}={_json(value)}" for name, value in arguments.items()]
-    line = f"{tool}({', '.join(parts)})"
+    line = timeless(f"{tool}({', '.join(parts)})")
     if len(line) <= _LINE:
         return line
     parts = [f"{name}={_in_lines(value)}" for name, value in arguments.items()]
-    return f"{tool}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+    return timeless(f"{tool}(\n" + "".join(f"    {part},\n" for part in parts) + ")")
 
 
 def _in_lines(value: object) -> str:
@@ -95,4 +95,4 @@ def _in_lines(value: object) -> str:
 
 
 def _json(value: object) -> str:
-    return timeless(json.dumps(value, ensure_ascii=False))
+    return json.dumps(value, ensure_ascii=False)

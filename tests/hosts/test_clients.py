@@ -19,7 +19,6 @@ TOOLS = {
     "detect_objects",
     "detect_prompt_free",
     "detect_video",
-    "find_by_description",
     "ground_phrases",
     "save_prompt",
     "visualize",

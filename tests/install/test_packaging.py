@@ -48,7 +48,7 @@ def test_what_is_committed_is_up_to_date(scripts: dict[str, ModuleType]) -> None
 
 
 def test_the_bundle_lists_the_tools_of_the_server(manifest: dict[str, Any]) -> None:
-    tools = asyncio.run(build_server(Detector(Settings())).list_tools())
+    tools = asyncio.run(build_server(Detector(Settings(backend="dinox"))).list_tools())
     assert [tool["name"] for tool in manifest["tools"]] == [tool.name for tool in tools]
     assert all(tool["description"].endswith(".") for tool in manifest["tools"])
 
