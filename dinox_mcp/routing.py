@@ -147,12 +147,12 @@ class Router:
 
     def _prepared(self, part: Part, *, caller_has_key: bool, thorough: bool) -> Part:
         backend, request = self._backends.get(part.backend), part.request
+        described = frozenset[Output]().union(*self._describing(part.backend, caller_has_key=caller_has_key).values())
+        refusals.check(request, backend, self._backends, request.needs, described)
         able = backend.capabilities(request.model)
         if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
             request = request.model_copy(update={"model": able.thorough})
             able = backend.capabilities(able.thorough)
-        described = frozenset[Output]().union(*self._describing(part.backend, caller_has_key=caller_has_key).values())
-        refusals.check(request, backend, self._backends, request.needs, described)
         return replace(part, request=_with_thresholds(request, able))
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:

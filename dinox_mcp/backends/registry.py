@@ -85,7 +85,10 @@ class Backends:
             return self._readiness[question]
         except KeyError:
             check: Callable[..., Unready | None] | None = getattr(self._origin(name), "unready", None)
-            answer = check(self._settings, caller_has_key=caller_has_key) if check else None
+            try:
+                answer = check(self._settings, caller_has_key=caller_has_key) if check else None
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the others answer without it
+                answer = Unready(f"mend or remove the backend {name}, which fails with {error!r:.200}", installed=True)
             self._readiness[question] = answer
             return answer
 

@@ -231,6 +231,6 @@ def _input() -> dict[str, object]:
     return {
         "id": INPUT,
         "type": "promptString",
-        "description": "DINO-X API key (empty: text, codes and markers only)",
+        "description": "DINO-X API key (empty: 80 kinds of things, text and codes)",
         "password": True,
     }
