@@ -1,6 +1,6 @@
 """One question and its answer: checked, put to the backend (in tiles, if asked to), told more of, remembered."""
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from cachetools import TTLCache
 
 from dinox_mcp import refusals, routing, tiling
 from dinox_mcp.backends.alongside import gather
-from dinox_mcp.backends.base import Backend, Call, Describer, silent
+from dinox_mcp.backends.base import Backend, Call, Describer, Priced, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.errors import BackendError, InputError, QuotaError, UnreachableError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -23,6 +23,7 @@ from dinox_mcp.settings import MiB, Settings
 ANSWERS_BYTES = 64 * MiB
 _AT_A_TIME = 4
 _FEW = 12
+_FEW_PROMPTS = 5
 _FIELDS: Mapping[Output, str] = {
     "masks": "mask",
     "pose": "keypoints",
@@ -36,11 +37,20 @@ Look = Callable[[], Awaitable[Detections]]
 
 
 class Answer(NamedTuple):
-    """What was found, all of it, and whether memory knew it; `sources` say who found what where several did."""
+    """What was found, all of it, and whether memory knew it.
+
+    Attributes:
+        found: the objects of all parts of the question.
+        cached: memory knew all of it.
+        backend: who answered.
+        parts: for each object the part of the question that it answers.
+        sources: who answered which part, where several did.
+    """
 
     found: Detections
     cached: bool
     backend: str = ""
+    parts: tuple[Part, ...] = ()
     sources: tuple[Source, ...] = ()
 
 
@@ -55,58 +65,82 @@ class Asker:
         self._cutting = anyio.CapacityLimiter(1)
         self._tiling = anyio.CapacityLimiter(_AT_A_TIME)  # the tiles of a large picture take half a gigabyte
 
-    async def answer(self, plan: Plan, image: Picture, call: Call) -> Answer:
+    async def answer(self, plan: Plan, image: Picture, call: Call, *, floor: float = 1.0) -> Answer:
         """Ask all parts of a question at the same time, and make one answer of theirs.
+
+        Args:
+            plan: the question in parts.
+            image: the image that it is about.
+            call: who asks.
+            floor: also give what scores less than the thresholds, down to this score.
 
         Raises:
             InputError: more tiles than one call may have.
-            UnsupportedError: no backend knows what any of the prompts means.
             BackendError: no part was answered.
         """
-        answers = await gather([partial(self._part, part, plan, image, call) for part in plan.parts], _AT_A_TIME)
+        asked = partial(self._part, plan=plan, image=image, call=call, floor=floor)
+        answers = await gather([partial(asked, part) for part in plan.parts], _AT_A_TIME)
         failed = [answer for _, answer in answers if isinstance(answer, BackendError)]
         if len(failed) == len(answers):
             raise failed[0]
-        done = [(part, _lost(part, got) if isinstance(got, BackendError) else got) for part, got in answers]
-        found, sources = routing.merge(plan, [(part, answer.found) for part, answer in done])
+        lost = [(part, _lost(part, answer)) for part, answer in answers if isinstance(answer, BackendError)]
+        done = [(part, answer) for part, answer in answers if isinstance(answer, Answer)]
+        pairs = [(part, answer.found) for part, answer in done]
+        found, parts = routing.merge(plan, [*pairs, *lost])
         return Answer(
-            self._explained(found, plan, caller_has_key=call.api_key is not None),
-            cached=all(answer.cached for _, answer in done),
+            found,
+            cached=not lost and all(answer.cached for _, answer in done),
             backend=" + ".join(dict.fromkeys(part.backend for part, _ in done)),
-            sources=sources,
+            parts=parts,
+            sources=tuple(routing.source(part, answer) for part, answer in pairs) if len(plan.parts) > 1 else (),
         )
 
-    async def _part(self, part: Part, plan: Plan, image: Picture, call: Call) -> tuple[Part, Answer | BackendError]:
+    async def _part(
+        self, part: Part, *, plan: Plan, image: Picture, call: Call, floor: float
+    ) -> tuple[Part, Answer | BackendError]:
         """Ask one part; where its backend cannot be reached or has no quota left, ask another that knows all of it."""
         heard = call if part is plan.main else replace(call, progress=silent)
         try:
-            return part, await self.ask(part, image, heard)
+            return part, await self.ask(_down_to(floor, part), image, heard)
         except UnsupportedError:
             raise
         except (UnreachableError, QuotaError) as error:
             other = self._router.instead(part, caller_has_key=call.api_key is not None)
             if other is None:
                 return part, error
-            answer = await self.ask(other, image, heard)
+            answer = await self.ask(_down_to(floor, other), image, heard)
             note = f"the backend {part.backend} did not answer, so {other.backend} was asked: {error}"
             found = answer.found.model_copy(update={"notes": (note, *answer.found.notes)})
             return other, answer._replace(found=found)
         except BackendError as error:
             return part, error
 
-    def _explained(self, found: Detections, plan: Plan, *, caller_has_key: bool) -> Detections:
-        """Say what would find the prompts that nobody knows.
+    def explained(self, answer: Answer, plan: Plan, *, caller_has_key: bool) -> Answer:
+        """Say of prompts that nobody knows what would find them.
 
         Raises:
-            UnsupportedError: that is all of them.
+            UnsupportedError: nobody knows any of the prompts.
         """
+        found = answer.found
         if not found.unknown:
-            return found
+            return answer
+        note = self._cannot(found.unknown, plan)
         remedy = ", or ".join(self._router.remedies(caller_has_key=caller_has_key))
-        remedy = f"for anything else {remedy}" if remedy else "ask for something else"
+        note += f"; for anything else {remedy}" if remedy else ""
         if not found.objects and set(found.unknown) == set(plan.request.prompts or ()):
-            raise UnsupportedError("; ".join((*found.notes, remedy)))
-        return found.model_copy(update={"notes": (*found.notes, remedy)})
+            raise UnsupportedError(note)
+        return answer._replace(found=found.model_copy(update={"notes": (*found.notes, note)}))
+
+    def _cannot(self, prompts: Sequence[str], plan: Plan) -> str:
+        labels = self._backends.get(plan.main.backend).capabilities(plan.main.request.model).labels or ()
+        shown = ", ".join(f"'{prompt[:40]}'" for prompt in prompts[:_FEW_PROMPTS])
+        more = f" and {len(prompts) - _FEW_PROMPTS} more" if len(prompts) > _FEW_PROMPTS else ""
+        known = ", ".join(labels[:_FEW])
+        rest = f" and {len(labels) - _FEW} more kinds, listed at dinox://backends" if len(labels) > _FEW else ""
+        return (
+            f"the backend {plan.main.backend} cannot find {shown}{more}: it knows {known}{rest}, and the image has no "
+            "such words either"
+        )
 
     async def ask(self, part: Part, image: Picture, call: Call) -> Answer:
         """Ask one backend; outputs that take a second look are not in its answer: see `tell_more`.
@@ -121,7 +155,7 @@ class Asker:
         question = (call.client, part.backend, image.digest, direct)
 
         async def look() -> Detections:
-            self._check_calls(1, direct)
+            self._check_calls(1, backend, direct)
             if direct.tiles > 1:
                 return await self._in_tiles(replace(part, request=direct), image, call)
             return _with_limits(await backend.detect(image, direct, call), able.labels, part.backend, direct)
@@ -191,7 +225,7 @@ class Asker:
             UnsupportedError: the backend takes no examples from the picture that a tile is part of.
         """
         looks = len(tiling.frames(image.width, image.height, request.tiles)) + 1
-        self._check_calls(looks, request)
+        self._check_calls(looks, backend, request)
         seen = tuple(_elsewhere(one, image) for one in request.examples)
         for_tile = request.model_copy(update={"tiles": 1, "examples": seen})
         try:
@@ -200,16 +234,16 @@ class Asker:
             raise UnsupportedError(f"with tiles, which are other pictures than the examples are in, {error}") from None
         return looks, for_tile
 
-    def _check_calls(self, looks: int, request: DetectionRequest) -> None:
+    def _check_calls(self, looks: int, backend: Backend, request: DetectionRequest) -> None:
         """Refuse what could take more calls than one question may have.
 
         Raises:
             InputError: it could.
         """
-        each, most = _calls_each(request), self._settings.max_calls
+        each, most = _calls_each(backend, request), self._settings.max_calls
         if looks * each > most:
             tiles = f"tiles is {request.tiles}" if looks > 1 else ""
-            saved = f"examples has {each} prompts to be asked one by one" if each > 1 else ""
+            saved = f"the backend {backend.name} asks these examples in {each} calls" if each > 1 else ""
             raise InputError(
                 f"{' and '.join(filter(None, (tiles, saved)))}, which takes {looks * each} calls to the backend, more "
                 f"than the {most} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
@@ -218,7 +252,8 @@ class Asker:
     async def _in_tiles(self, part: Part, image: Picture, call: Call) -> Detections:
         """Ask about the picture as a whole, unless memory knows, and about each of its tiles, a few at a time."""
         looks, for_tile = self._check_tiles(self._backends.get(part.backend), image, part.request)
-        await call.progress(0.0, f"cutting the picture; {_cost(looks, part.request)} to the backend")
+        cost = _cost(looks, self._backends.get(part.backend), part.request)
+        await call.progress(0.0, f"cutting the picture; {cost} to the backend")
         async with self._tiling:
             return await self._of_tiles(part, image, for_tile, call, looks)
 
@@ -250,10 +285,20 @@ class Asker:
         objects = await anyio.to_thread.run_sync(
             partial(tiling.merge, whole.objects, pairs, size, request.iou_threshold), limiter=self._cutting
         )
-        notes = dict.fromkeys(note for found in (whole, *parts) for note in found.notes)
-        looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {_cost(number, request)}"
-        complete = all(found.complete for found in (whole, *parts))
-        return whole.model_copy(update={"objects": tuple(objects), "notes": (looked, *notes), "complete": complete})
+        labels = {found.label for found in objects}
+        looks_found = (whole, *parts)
+        notes = dict.fromkeys(note for found in looks_found for note in found.notes)
+        cost = _cost(number, backend, request)
+        looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {cost}"
+        return whole.model_copy(
+            update={
+                "objects": tuple(objects),
+                "notes": (looked, *notes),
+                "unsearched": _in_all([found.unsearched for found in looks_found], labels),
+                "unknown": _in_all([found.unknown for found in looks_found], labels),
+                "complete": all(found.complete for found in looks_found),
+            }
+        )
 
     async def _remembered(self, question: Hashable, request: DetectionRequest, look: Look) -> Answer:
         _, known = self._answers.get(question, (request, None))
@@ -265,14 +310,13 @@ class Asker:
         return Answer(kept[1], cached=False)
 
 
-def _calls_each(request: DetectionRequest) -> int:
-    """Say how many calls one look may take: T-Rex, for one, takes a saved prompt a call, and all boxes in another."""
-    saved = {(one.label, one.embedding) for one in request.examples if one.embedding}
-    return max(1, len(saved) + any(one.embedding is None for one in request.examples))
+def _calls_each(backend: Backend, request: DetectionRequest) -> int:
+    """Say how many calls one look takes, which is the backend's to say."""
+    return backend.calls(request) if isinstance(backend, Priced) else 1
 
 
-def _cost(looks: int, request: DetectionRequest) -> str:
-    each = _calls_each(request)
+def _cost(looks: int, backend: Backend, request: DetectionRequest) -> str:
+    each = _calls_each(backend, request)
     return f"{looks} looks of up to {each} calls each" if each > 1 else f"{looks} calls"
 
 
@@ -289,12 +333,24 @@ def _with(known: Detection, told: Detection, outputs: Iterable[Output]) -> Detec
     return known.model_copy(update=update)
 
 
-def _lost(part: Part, error: BackendError) -> Answer:
+def _down_to(floor: float, part: Part) -> Part:
+    """Ask for lower scores than the thresholds of a part."""
+    least = min(part.request.min_score, floor)
+    return replace(part, request=part.request.model_copy(update={"min_score": least}))
+
+
+def _in_all(prompts: Sequence[Sequence[str]], found: Collection[str]) -> tuple[str, ...]:
+    """Give the prompts that stand in each list, but for those that were found."""
+    first, *others = prompts
+    return tuple(one for one in first if one not in found and all(one in other for other in others))
+
+
+def _lost(part: Part, error: BackendError) -> Detections:
     """Say of a part of a question that it was not answered, and why."""
-    what = ", ".join(part.request.prompts or ()) or "all that has no name"
-    note = f"not looked for ({what:.200}): {error}"
     missing = part.request.prompts or ()
-    return Answer(Detections(model="", objects=(), notes=(note,), unsearched=missing, complete=False), cached=False)
+    what = ", ".join(missing) or "all that has no name"
+    note = f"not looked for ({what:.200}): {error}"
+    return Detections(model="", objects=(), notes=(note,), unsearched=missing, complete=False)
 
 
 def _with_limits(

@@ -7,7 +7,7 @@ from dinox_mcp.asking import Answer
 from dinox_mcp.schema import Detection, DetectionResult, Score, Value, count_labels
 
 FLOOR = 0.1
-"""Lowest score that a count looks at, so as to tell how it would change."""
+"""Lowest score that a count looks at, so as to say how it would change."""
 DOUBT = 0.05
 """How far below the threshold an object is doubtful, not absent: of persons there, about one in five is right."""
 _STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -37,17 +37,20 @@ class Count(Value):
 def levels(objects: Sequence[Detection], asked: Iterable[str], min_score: float) -> tuple[Level, ...]:
     """Count at a row of thresholds around the chosen one; what has no score is certain."""
     asked = tuple(asked)
-    steps = sorted({step for step in _STEPS if step >= min(FLOOR, min_score)} | {min_score})
+    steps = sorted({*_STEPS, min_score})
     return tuple(
         Level(min_score=step, counts=count_labels([one for one in objects if reaches(one, step)], asked))
         for step in steps
     )
 
 
-def doubtful(objects: Sequence[Detection], min_score: float) -> dict[str, int]:
-    """Count per label what scores less than the threshold by no more than `DOUBT`."""
-    near = [one for one in objects if not reaches(one, min_score) and reaches(one, min_score - DOUBT)]
-    return count_labels(near)
+def doubtful(answer: Answer) -> dict[str, int]:
+    """Count per label what scores less than the threshold of its part of the question by no more than `DOUBT`."""
+    return count_labels(
+        one
+        for one, part in zip(answer.found.objects, answer.parts, strict=True)
+        if not reaches(one, part.request.min_score) and reaches(one, part.request.min_score - DOUBT)
+    )
 
 
 def reaches(found: Detection, min_score: float) -> bool:
@@ -55,10 +58,12 @@ def reaches(found: Detection, min_score: float) -> bool:
     return found.score is None or found.score >= min_score
 
 
-def surer(answer: Answer, min_score: float) -> Answer:
-    """Keep of an answer what counts at a threshold."""
-    sure = tuple(one for one in answer.found.objects if reaches(one, min_score))
-    return answer._replace(found=answer.found.model_copy(update={"objects": sure}))
+def sure(answer: Answer) -> Answer:
+    """Keep of an answer what counts at the threshold of its part of the question."""
+    pairs = zip(answer.found.objects, answer.parts, strict=True)
+    counted = [(one, part) for one, part in pairs if reaches(one, part.request.min_score)]
+    found = answer.found.model_copy(update={"objects": tuple(one for one, _ in counted)})
+    return answer._replace(found=found, parts=tuple(part for _, part in counted))
 
 
 def worthwhile_tiles(size: tuple[int, int], objects: Sequence[Detection]) -> int:

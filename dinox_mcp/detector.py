@@ -11,9 +11,9 @@ from typing import Self, TypeVar, Unpack
 import anyio
 import anyio.to_thread
 
-from dinox_mcp import counting, links, phrases, refusals, requests, results, views
+from dinox_mcp import counting, links, phrases, requests, results, views
 from dinox_mcp.asking import Answer, Asker
-from dinox_mcp.backends.base import Backend, Capabilities, Embedder, Loadable
+from dinox_mcp.backends.base import Backend, Call, Capabilities, Embedder, Loadable
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.counting import Count
@@ -21,7 +21,7 @@ from dinox_mcp.errors import BackendError, DinoxError, InputError
 from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.requests import MAX_OBJECTS, Options, Who
+from dinox_mcp.requests import Options, Who
 from dinox_mcp.routing import Plan, Router
 from dinox_mcp.saved import SavedPrompt, SavedPrompts
 from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
@@ -132,20 +132,19 @@ class Detector:
         if examples:
             seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
             request, call = requests.request(None, options, examples=seen), requests.call(options, pictures)
-        plan = self.plan(request.model_copy(update={"include": frozenset()}), options)
-        low = plan.updated(min_score=min(plan.request.min_score, counting.FLOOR))
-        answer = await self._asker.answer(low, picture, call)
-        parts = counting.worthwhile_tiles((picture.width, picture.height), answer.found.objects)
-        tiled = low.updated(tiles=parts)
-        if "tiles" not in options and parts > 1 and self._asker.can_tile(tiled, picture):
-            plan = plan.updated(tiles=parts)
-            answer = await self._asker.answer(tiled, picture, call)
-        request = plan.request
-        searched = results.searched(request, answer.found)
-        levels = counting.levels(answer.found.objects, searched, request.min_score)
-        doubtful = counting.doubtful(answer.found.objects, request.min_score)
-        sure = counting.surer(answer, request.min_score)
-        result = results.number(sure, picture, request, options.get("max_objects", MAX_OBJECTS))
+        request = request.model_copy(update={"include": frozenset()})
+        plan = self.plan(request, options)
+        floor = min(counting.FLOOR, max(0.0, plan.request.min_score - counting.DOUBT))
+        answer = await self._ask(plan, picture, call, floor=floor)
+        tiles = counting.worthwhile_tiles((picture.width, picture.height), answer.found.objects)
+        if "tiles" not in options and tiles > 1:
+            tiled = self.plan(request.model_copy(update={"tiles": tiles}), options)
+            if self._asker.can_tile(tiled, picture):
+                plan, answer = tiled, await self._ask(tiled, picture, call, floor=floor)
+        result = results.number(counting.sure(answer), picture, plan.request, requests.max_objects(options))
+        searched = results.searched(plan.request, answer.found)
+        levels = counting.levels(answer.found.objects, searched, plan.request.min_score)
+        doubtful = counting.doubtful(answer)
         return Count(result=self._keep(result, picture, options), levels=levels, doubtful=doubtful)
 
     async def describe_regions(
@@ -198,9 +197,8 @@ class Detector:
         named = [one.model_copy(update={"label": label}) for one in examples]
         seen, pictures = await follow(named, picture, self, requests.caller_of(who))
         request = DetectionRequest(examples=seen, model=model)
-        backend = self.backends.get(self.plan(request, who).main.backend)
-        needs: frozenset[Need] = request.needs | frozenset[Need]({"saved prompts"})
-        refusals.check(request, backend, self.backends, needs, frozenset())
+        saving: frozenset[Need] = frozenset({"saved prompts"})
+        backend = self.backends.get(self.plan(request, who, needs=saving).main.backend)
         if not isinstance(backend, Embedder):
             raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
         embedding = await backend.embed(picture, request, requests.call(who, pictures))
@@ -218,10 +216,28 @@ class Detector:
         return self.videos.put(result, requests.caller_of(options).tenant)
 
     async def ask(self, picture: Picture, plan: Plan, **who: Unpack[Who]) -> Answer:
-        """Ask the backends, or memory, without keeping a result: for programs with many pictures, as of a video."""
+        """Ask the backends, or memory, without keeping a result: for programs with many pictures, as of a video.
+
+        Prompts that nobody knows are in `unknown` of the answer; `explain` says what would find them.
+        """
         return await self._asker.answer(plan, picture, requests.call(who))
 
-    def plan(self, request: DetectionRequest, who: Who | None = None, *, thorough: bool = True) -> Plan:
+    def explain(self, answer: Answer, plan: Plan, **who: Unpack[Who]) -> Answer:
+        """Say in an answer's notes what would find the prompts that nobody knows.
+
+        Raises:
+            UnsupportedError: nobody knows any of the prompts.
+        """
+        return self._asker.explained(answer, plan, caller_has_key=requests.caller_of(who).api_key is not None)
+
+    def plan(
+        self,
+        request: DetectionRequest,
+        who: Who | None = None,
+        *,
+        thorough: bool = True,
+        needs: frozenset[Need] = frozenset(),
+    ) -> Plan:
         """Say which backends a question is put to, with which models and thresholds; see `routing`.
 
         Raises:
@@ -229,7 +245,7 @@ class Detector:
             InputError: there is no such model.
         """
         has_key = requests.caller_of(who or {}).api_key is not None
-        return self._router.plan(request, caller_has_key=has_key, thorough=thorough)
+        return self._router.plan(request, caller_has_key=has_key, thorough=thorough, needs=needs)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load a picture from wherever `image` points.
@@ -274,8 +290,8 @@ class Detector:
     def known_labels(self, *, recent: bool = True) -> list[str]:
         """List labels worth suggesting: those of closed vocabularies, and of recent results."""
         labels: dict[str, None] = {}
-        with suppress(DinoxError):  # suggestions are no place for complaints
-            for name in self.backends.usable():
+        for name in self.backends.usable():
+            with suppress(DinoxError):  # suggestions are no place for complaints
                 labels |= dict.fromkeys(self.backends.get(name).capabilities().labels or ())
         if recent:
             for stored in self.store.recent():
@@ -300,17 +316,34 @@ class Detector:
         plan = self.plan(request, options)
         picture = await self._picture(image, options)
         call = requests.call(options, pictures)
-        answer = await self._asker.answer(plan, picture, call)
+        answer = await self._ask(plan, picture, call)
         result = results.number(answer, picture, plan.request, requests.max_objects(options))
-        main = self.backends.get(plan.main.backend)
-        more: frozenset[Output] = request.include - main.capabilities(plan.main.request.model).outputs
-        if more and result.objects:
+        return self._keep(await self._with_more(result, answer, plan, picture, call), picture, options)
+
+    async def _ask(self, plan: Plan, picture: Picture, call: Call, *, floor: float = 1.0) -> Answer:
+        answer = await self._asker.answer(plan, picture, call, floor=floor)
+        return self._asker.explained(answer, plan, caller_has_key=call.api_key is not None)
+
+    async def _with_more(
+        self, result: DetectionResult, answer: Answer, plan: Plan, picture: Picture, call: Call
+    ) -> DetectionResult:
+        """Ask for the outputs that did not come with what was found, part by part of the question."""
+        kept = results.kept(answer.found.objects, len(result.objects))
+        for part in dict.fromkeys(answer.parts):
+            able = self.backends.get(part.backend).capabilities(part.request.model)
+            more = plan.request.include - able.outputs
+            if part.exact and len(plan.parts) > 1:
+                more &= frozenset[Output]({"text"})  # of a code there is nothing else to say
+            places = [place for place, index in enumerate(kept) if answer.parts[index] == part]
+            if not more or not places:
+                continue
+            chosen = [result.objects[place] for place in places]
             try:
-                told = await self._asker.tell_more(main.name, picture, result.objects, more, call)
-                result = results.tell(result, told)
+                told = await self._asker.tell_more(part.backend, picture, chosen, more, call)
+                result = results.tell(result, places, told)
             except BackendError as error:  # what was found, and may have been paid, is not lost with it
                 result = results.untold(result, more, error)
-        return self._keep(result, picture, options)
+        return result
 
     async def _picture(self, image: str | Picture, who: Who) -> Picture:
         if isinstance(image, Picture):

@@ -1,28 +1,60 @@
-"""What callers write as prompts: a list, "person . red car", "person, red car", or the vendor's "wolf.dog"."""
+"""What callers write as prompts: a list of labels, or one string as in "person, red car" and "person . red car"."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dinox_mcp.errors import InputError
 
 MAX_PROMPTS = 300
 MAX_PROMPT_LENGTH = 300
-_SEPARATOR = re.compile(r"[,;\n、\uff0c\uff1b]+|\s\.+(?=\s|$)|\.+(?=\s|$)|(?<=[^\W\d_])\.(?=[^\W\d_])")
+MAX_TEXT_LENGTH = MAX_PROMPTS * (MAX_PROMPT_LENGTH + 2)
+"""Characters of all prompts together, separators included."""
+_PROMPT_FREE = "<prompt_free>"
+# Quotes open only at the start of a label: 27" is a size. Each alternative reads a character a fixed number of times,
+# whatever the text is: the possessive ++ and the look-behind before the dots keep a long run of dots linear.
+_QUOTED = r"""(?<![^\s,;、\uff0c\uff1b.]) (?: "[^"]*" | “[^“”]*” | «[^«»]*» | 「[^「」]*」 ) (?!\w)"""
+_COMMAS = r"[,;\n、\uff0c\uff1b]"
+_DOTS = r"(?<!\.)\.++(?=\s|$) | (?<=[^\W\d_])\.(?=[^\W\d_])"
+_AT_COMMAS = re.compile(f"{_QUOTED} | (?P<separator> {_COMMAS})", re.VERBOSE)
+_AT_COMMAS_AND_DOTS = re.compile(f"{_QUOTED} | (?P<separator> {_COMMAS} | {_DOTS})", re.VERBOSE)
+
+
+def is_prompt_free(prompts: str | Sequence[str] | None) -> bool:
+    """Tell whether nothing is named: no prompts at all, or the vendor's old word for that."""
+    if prompts is None:
+        return True
+    only = prompts if isinstance(prompts, str) else prompts[0] if len(prompts) == 1 else ""
+    return len(only) <= MAX_PROMPT_LENGTH and only.strip().casefold() == _PROMPT_FREE
+
+
+def split_prompts(text: str) -> list[str]:
+    """Split one string at commas, semicolons, line ends and the dots of the vendor's form, but not inside quotes.
+
+    Raises:
+        InputError: it is too long.
+    """
+    _check_length(len(text))
+    return [piece.strip(".") for piece in _split(text, _AT_COMMAS_AND_DOTS)]
+
+
+def split_at_commas(text: str) -> list[str]:
+    """Split one string at commas, semicolons and line ends, but not inside quotes; empty parts are left out."""
+    return [piece for piece in _split(text, _AT_COMMAS) if piece]
 
 
 def parse_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
-    """Split into labels, each once, in the caller's order and spelling.
+    """Read labels, each once, in the caller's order and spelling. Only a single string is split; items are whole.
 
     Raises:
         InputError: nothing is asked for, or too much.
     """
-    parts = [prompts] if isinstance(prompts, str) else prompts
+    if not isinstance(prompts, str):
+        _check_length(sum(map(len, prompts)))
+    pieces = split_prompts(prompts) if isinstance(prompts, str) else map(_whole, prompts)
     labels: dict[str, str] = {}
-    for part in parts:
-        for piece in _SEPARATOR.split(part):
-            label = " ".join(piece.split()).strip(".")
-            if label:
-                labels.setdefault(label.casefold(), label)
+    for label in pieces:
+        if label:
+            labels.setdefault(label.casefold(), label)
     if not labels:
         raise InputError(
             'prompts is empty; name what to look for, as in ["person", "red car"], or call detect_prompt_free'
@@ -36,3 +68,29 @@ def parse_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
             "use short nouns"
         )
     return tuple(labels.values())
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_TEXT_LENGTH:
+        raise InputError(
+            f"prompts has {length} characters, more than {MAX_TEXT_LENGTH}; use short nouns, or split them over calls"
+        )
+
+
+def _split(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    start = 0
+    for match in pattern.finditer(text):
+        if match["separator"]:
+            yield _one_line(text[start : match.start()])
+            start = match.end()
+    yield _one_line(text[start:])
+
+
+def _whole(item: str) -> str:
+    """Take an item as it is, without the full stop of a sentence: "U.S." keeps its own."""
+    line = _one_line(item)
+    return line[:-1].rstrip() if line.find(".") == len(line) - 1 else line
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -9,10 +9,12 @@ from dinox_mcp.backends.base import Call, Progress, silent
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.prompts import parse_prompts
+from dinox_mcp.prompts import is_prompt_free, parse_prompts
 from dinox_mcp.schema import DetectionRequest, Output
 
 MAX_OBJECTS = 1000
+DEFAULT_OBJECTS = 100
+"""Objects that every tool lists at most, where `max_objects` is left out."""
 
 
 class Who(TypedDict, total=False):
@@ -51,7 +53,7 @@ def request(prompts: str | Sequence[str] | None, options: Options, **more: objec
     if "include" in options:
         known["include"] = frozenset(options["include"])
     try:
-        words = None if prompts is None else parse_prompts(prompts)
+        words = None if prompts is None or is_prompt_free(prompts) else parse_prompts(prompts)
         return DetectionRequest(prompts=words, **known, **more)
     except ValidationError as error:
         problem = error.errors()[0]
@@ -72,7 +74,7 @@ def caller_of(options: Who) -> Caller:
 
 def max_objects(options: Options) -> int:
     """Say how many objects are listed at most."""
-    return options.get("max_objects", 100)
+    return options.get("max_objects", DEFAULT_OBJECTS)
 
 
 def labels_of(asked: DetectionRequest) -> list[str]:

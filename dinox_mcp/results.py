@@ -24,9 +24,9 @@ from dinox_mcp.store import new_result_id
 def number(answer: Answer, picture: Picture, request: DetectionRequest, max_objects: int) -> DetectionResult:
     """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
     found = answer.found
-    surest = sorted(range(len(found.objects)), key=lambda i: -certainty(found.objects[i]))[:max_objects]
-    kept = [found.objects[i] for i in sorted(surest)]
-    numbers = {thing.bbox: i for i, thing in reversed([*enumerate(kept, start=1)]) if thing.owner is None}
+    things = [found.objects[index] for index in kept(found.objects, max_objects)]
+    owners = sorted(enumerate(things, start=1), key=lambda item: certainty(item[1]))
+    numbers = {thing.bbox: number for number, thing in owners if thing.owner is None}  # of equal boxes the surest
     return DetectionResult(
         result_id=new_result_id(),
         backend=answer.backend,
@@ -35,21 +35,31 @@ def number(answer: Answer, picture: Picture, request: DetectionRequest, max_obje
         request=request,
         objects=tuple(
             DetectedObject(id=i, part_of=thing.owner and numbers.get(thing.owner), **{**dict(thing), "owner": None})
-            for i, thing in enumerate(kept, start=1)
+            for i, thing in enumerate(things, start=1)
         ),
         counts=count_labels(found.objects, searched(request, found)),
-        omitted=len(found.objects) - len(kept),
+        omitted=len(found.objects) - len(things),
         cached=answer.cached,
-        notes=found.notes,
+        notes=(*found.notes, *picture.notes),
         sources=answer.sources,
     )
 
 
-def tell(result: DetectionResult, told: Answer) -> DetectionResult:
-    """Add to a result what was told of its objects, in their order."""
+def kept(objects: Sequence[Detection], max_objects: int) -> list[int]:
+    """Choose the places of the surest objects, in their order."""
+    surest = sorted(range(len(objects)), key=lambda place: -certainty(objects[place]))
+    return sorted(surest[:max_objects])
+
+
+def tell(result: DetectionResult, places: Sequence[int], told: Answer) -> DetectionResult:
+    """Add to the objects of a result at some places what was said of them, in their order."""
+    objects = list(result.objects)
+    known = [objects[place] for place in places]
+    for place, one in zip(places, _renumbered(known, told.found.objects), strict=True):
+        objects[place] = one
     return result.model_copy(
         update={
-            "objects": _renumbered(result.objects, told.found.objects),
+            "objects": tuple(objects),
             "cached": result.cached and told.cached,
             "notes": (*result.notes, *told.found.notes),
         }
@@ -74,7 +84,7 @@ def described(
         objects=_renumbered(objects, told.found.objects),
         counts=count_labels(told.found.objects),
         cached=told.cached and bool(objects),
-        notes=told.found.notes,
+        notes=(*told.found.notes, *picture.notes),
     )
 
 

@@ -27,7 +27,7 @@ async def test_objects_are_numbered_and_counted() -> None:
 async def test_an_answer_says_what_made_it() -> None:
     backend = FakeBackend(notes=("a note",))
     result = await detector_with(backend).detect(picture(120, 80), "dog, cat", min_score=0.3, iou_threshold=0.5)
-    assert (result.backend, result.model, result.notes) == ("fake", "fake-1", ("a note",))
+    assert (result.backend, result.model, result.notes[0]) == ("fake", "fake-1", "a note")
     assert (result.image.width, result.image.height, result.image.source) == (120, 80, "white.png")
     assert result.request.prompts == ("dog", "cat")
     assert (result.request.min_score, result.request.iou_threshold) == (0.3, 0.5)
@@ -42,8 +42,9 @@ async def test_without_prompts_everything_is_asked_for() -> None:
 async def test_a_closed_vocabulary_is_told_to_a_prompt_free_caller() -> None:
     backend = FakeBackend(able=Capabilities(labels=("door", "window")))
     result = await detector_with(backend).detect(picture())
-    assert result.notes == ("the backend fake looks for door, window and nothing else",)
-    assert (await detector_with(backend).detect(picture(), "door")).notes == ()
+    limits = "the backend fake looks for door, window and nothing else"
+    assert limits in result.notes
+    assert limits not in (await detector_with(backend).detect(picture(), "door")).notes
 
 
 async def test_too_many_objects_keep_the_surest_in_order_and_count_all() -> None:

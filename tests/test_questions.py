@@ -12,7 +12,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, InputError, NotFoundError, ServiceError, UnsupportedError
 from dinox_mcp.examples import Pointer
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, Detections, Need, Output
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Need, Output
 from dinox_mcp.settings import Settings
 from tests.fakes import CAT, DOG, FakeBackend, TellingBackend, picture, png
 
@@ -280,30 +280,54 @@ async def test_tiles_that_a_backend_can_not_compare_with_the_example_are_refused
     assert not backend.asked
 
 
-async def test_saved_prompts_that_may_be_asked_one_by_one_are_within_the_limit_of_calls(tmp_path: Path) -> None:
-    backend = TellingBackend()
+async def test_every_tool_lists_a_hundred_objects_where_nobody_says_how_many() -> None:
+    many = [DOG.model_copy(update={"bbox": (float(n), 0, n + 1.0, 1)}) for n in range(150)]
+    detector = detector_with(FakeBackend(answer=many))
+    counted = (await detector.count_objects(picture(), "dog")).result
+    for result in (counted, await detector.detect(picture(), "dog")):
+        assert (len(result.objects), result.omitted, result.counts) == (100, 50, {"dog": 150})
+
+
+class PricedBackend(TellingBackend):
+    """A backend that makes one call for each example."""
+
+    def calls(self, request: DetectionRequest) -> int:
+        return max(1, len(request.examples))
+
+
+async def test_a_request_costs_the_calls_that_its_backend_says(tmp_path: Path) -> None:
+    backend = PricedBackend()
     settings = Settings.load(backend="fake", prompts_folder=tmp_path, max_calls=5)
     detector = Detector(settings, backends=[backend])
     for name in ("bolt", "nut"):
         await detector.save_prompt(name, picture(), [Pointer(bbox=BOX)])
     pointers = [Pointer(saved="bolt"), Pointer(saved="nut"), Pointer(bbox=BOX)]
     result = await detector.detect_by_example(picture(200, 100), pointers[:1], tiles=2)
-    assert "3 calls" in result.notes[0]
+    assert any("3 calls" in note for note in result.notes)
     asked = len(backend.asked)
-    with pytest.raises(InputError, match=r"tiles is 2 and examples has 3 prompts .* takes 9 calls .* the 5 allowed"):
+    with pytest.raises(InputError, match=r"tiles is 2 and .* in 3 calls, which takes 9 calls .* the 5 allowed"):
         await detector.detect_by_example(picture(200, 100), pointers, tiles=2)
     many = [Pointer(saved="bolt", label=f"bolt {number}") for number in range(6)]
-    with pytest.raises(InputError, match=r"^examples has 6 prompts .* takes 6 calls"):
+    with pytest.raises(InputError, match=r"^the backend fake asks these examples in 6 calls, which takes 6"):
         await detector.detect_by_example(picture(), many)
     assert len(backend.asked) == asked
 
 
+async def test_seventy_saved_prompts_are_one_call_where_the_backend_says_nothing_else(tmp_path: Path) -> None:
+    backend = TellingBackend()
+    detector = detector_with(backend, tmp_path)
+    await detector.save_prompt("bolt", picture(), [Pointer(bbox=BOX)])
+    many = [Pointer(saved="bolt", label=f"bolt {number}") for number in range(70)]
+    await detector.detect_by_example(picture(), many)
+    assert len(backend.asked[-1][1].examples) == 70
+
+
 async def test_looks_of_several_calls_say_so(tmp_path: Path) -> None:
-    detector = detector_with(TellingBackend(), tmp_path)
+    detector = detector_with(PricedBackend(), tmp_path)
     await detector.save_prompt("bolt", picture(), [Pointer(bbox=BOX)])
     pointers = [Pointer(saved="bolt"), Pointer(bbox=BOX)]
     result = await detector.detect_by_example(picture(200, 100), pointers, tiles=2)
-    assert result.notes[0].endswith("2 overlapping parts: 3 looks of up to 2 calls each")
+    assert any(note.endswith("2 overlapping parts: 3 looks of up to 2 calls each") for note in result.notes)
 
 
 async def test_a_failure_in_a_tile_is_told_as_it_is() -> None:

@@ -1,15 +1,18 @@
 """Which backend answers which part of a question, where the settings leave that to the question."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.base import Capabilities, Fit
+from dinox_mcp.backends.base import Call, Capabilities, Fit
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import QuotaError, ServiceError, UnreachableError, UnsupportedError
+from dinox_mcp.errors import QuotaError, ServiceError, SettingsError, UnreachableError, UnsupportedError
+from dinox_mcp.examples import Pointer
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.routing import Plan, Router
-from dinox_mcp.schema import Detection, DetectionRequest, Need, Output
+from dinox_mcp.schema import Detection, DetectionRequest, Detections, Need, Output
 from dinox_mcp.settings import Settings
 from tests.fakes import CODE, DOG, FakeBackend, TellingBackend, picture
 
@@ -54,8 +57,9 @@ def detector_with(*backends: FakeBackend, backend: str = "auto") -> Detector:
     return Detector(Settings.load(backend=backend), backends=backends)
 
 
-def plan(*backends: FakeBackend, **question: object) -> Plan:
-    return Router(Backends(Settings.load(), backends)).plan(DetectionRequest.model_validate(question))
+def plan(*backends: FakeBackend, settings: Settings | None = None, **question: object) -> Plan:
+    router = Router(Backends(settings or Settings.load(), backends))
+    return router.plan(DetectionRequest.model_validate(question))
 
 
 def parts(plan: Plan) -> dict[str, tuple[str, ...] | None]:
@@ -73,8 +77,10 @@ def test_one_backend_that_answers_all_is_asked_once() -> None:
 
 
 def test_without_a_prompt_everything_is_found_and_codes_are_read() -> None:
-    assert parts(plan(Cloud(), Here())) == {"cloud": None, "here": ("QR code",)}
-    assert parts(plan(Here())) == {"here": None}
+    asked = parts(plan(Cloud(), Here()))
+    assert (asked["cloud"], asked["here"]) == (None, ("QR code",))
+    assert "QR code" not in (asked["embedded"] or ()), "what one backend reads, no other is asked for"
+    assert parts(plan(Here()))["here"] is None
 
 
 def test_a_backend_that_gives_the_outputs_comes_first() -> None:
@@ -145,6 +151,27 @@ async def test_a_part_that_fails_does_not_lose_the_others() -> None:
     assert not again.cached
 
 
+async def test_the_other_backend_is_asked_with_its_own_thresholds() -> None:
+    here = Here([DOG])
+    await detector_with(Cloud(error=QuotaError("no credit")), here).detect(picture(), "dog")
+    request = here.asked[0][1]
+    assert (request.min_score, request.iou_threshold, request.model) == (0.35, 0.5, "fake-1")
+
+
+async def test_a_model_that_the_caller_named_is_not_replaced() -> None:
+    detector = detector_with(Cloud(error=QuotaError("no credit")), Here([DOG]))
+    with pytest.raises(QuotaError):
+        await detector.detect(picture(), "dog", model="fake-1")
+
+
+async def test_a_backend_that_does_not_load_keeps_no_other_from_answering() -> None:
+    class Broken(Cloud):
+        def capabilities(self, model: str | None = None) -> Capabilities:  # noqa: ARG002
+            raise SettingsError("it does not load")
+
+    assert (await detector_with(Broken(), Here([DOG])).detect(picture(), "dog")).backend == "here"
+
+
 async def test_known_prompts_are_answered_and_unknown_ones_named_with_the_remedy() -> None:
     here = Here([DOG], unsearched=("forklift",), unknown=("forklift",))
     result = await detector_with(here).detect(picture(), ["dog", "forklift"])
@@ -153,8 +180,8 @@ async def test_known_prompts_are_answered_and_unknown_ones_named_with_the_remedy
 
 
 async def test_only_unknown_prompts_are_an_error_with_the_remedy() -> None:
-    here = Here([], unsearched=("forklift",), unknown=("forklift",), notes=("here knows no forklift",))
-    with pytest.raises(UnsupportedError, match=r"here knows no forklift; for anything else .*DINOX_API_KEY"):
+    here = Here([], unsearched=("forklift",), unknown=("forklift",))
+    with pytest.raises(UnsupportedError, match=r"here cannot find 'forklift': .*; for anything else .*DINOX_API_KEY"):
         await detector_with(here).detect(picture(), ["forklift"])
 
 
@@ -163,6 +190,56 @@ async def test_outputs_of_boxes_are_asked_of_who_can_tell_them() -> None:
     result = await detector_with(Cloud([DOG]), here).detect(picture(), "dog", include=["pose"])
     assert here.told[0][1] == {"pose"}
     assert any("pose by the backend here" in note for note in result.notes)
+
+
+async def test_a_backend_that_the_settings_name_has_another_remedy() -> None:
+    here = Here([], unsearched=("forklift",), unknown=("forklift",))
+    with pytest.raises(UnsupportedError, match="set DINOX_MCP_BACKEND to auto"):
+        await detector_with(here, backend="here").detect(picture(), ["forklift"])
+
+
+async def test_in_tiles_a_prompt_is_unknown_only_where_no_tile_found_it() -> None:
+    class Partly(Here):
+        async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+            found = await super().detect(image, request, call)
+            if image.width == 100:  # the whole image, in which it is too small
+                return found.model_copy(update={"unknown": ("Nike",), "unsearched": ("Nike",)})
+            return found.model_copy(update={"objects": (DOG.model_copy(update={"label": "Nike"}),)})
+
+    result = await detector_with(Partly([])).detect(picture(), ["Nike"], tiles=2)
+    assert result.counts["Nike"] > 0
+    assert not any("cannot find" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("prompts", [["dog", "wizard"], ["wizard", "dog"]])
+async def test_outputs_are_told_of_each_part_by_who_can(prompts: list[str]) -> None:
+    wizard = Detection(label="wizard", bbox=(1, 1, 9, 9), score=0.9)
+    cloud = Cloud([wizard], able=Capabilities(ALL))
+    here = Here([DOG], able=replace(Here().able, outputs=frozenset({"pose"})))
+    here.fit = lambda prompt: Fit.EXACT if prompt == "dog" else Fit.NOT  # type: ignore[method-assign]
+    await detector_with(cloud, here).detect(picture(), prompts, include=["pose"])
+    assert [[one.label for one in objects] for objects, _ in here.told] == [["wizard"]]
+
+
+async def test_a_count_has_the_threshold_of_each_part() -> None:
+    weak = CODE.model_copy(update={"score": 0.3})
+    count = await detector_with(Cloud([DOG.model_copy(update={"score": 0.3})]), Here([weak])).count_objects(
+        picture(), ["wolf", "QR code"]
+    )
+    assert count.result.counts == {"dog": 1, "wolf": 0, "QR code": 0}
+    assert [one.min_score for one in count.result.sources] == [0.25, 0.35]
+
+
+async def test_a_prompt_is_saved_by_a_backend_that_can_save(tmp_path: Path) -> None:
+    backends = [Cloud(able=Capabilities(frozenset({"examples"}))), Here()]
+    detector = Detector(Settings.load(prompts_folder=tmp_path), backends=backends)
+    saved = await detector.save_prompt("bolt", picture(), [Pointer(bbox=(1, 1, 9, 9))])
+    assert saved.embedding.backend == "here"
+
+
+def test_labels_that_a_backend_reads_are_left_to_it_though_it_does_not_say_how_well_they_fit() -> None:
+    reader = FakeBackend(name="reader", able=Capabilities(ALL, labels=("QR code",), reads=("QR code",)), PREFERENCE=100)
+    assert parts(plan(Cloud(), reader, prompts=("QR code", "dog"))) == {"cloud": ("dog",), "reader": ("QR code",)}
 
 
 async def test_a_count_says_what_is_doubtful() -> None:

@@ -148,6 +148,18 @@ class Selective(Protocol):
 
 
 @runtime_checkable
+class Priced(Protocol):
+    """A backend that puts some requests to its service in more than one call, each of which may cost something."""
+
+    def calls(self, request: DetectionRequest) -> int:
+        """Count the calls that one request about one picture takes; asked before every call, so it must cost nothing.
+
+        A backend without this method takes one call for each request.
+        """
+        ...
+
+
+@runtime_checkable
 class Loadable(Protocol):
     """A backend that can load what is heavy before the first question needs it."""
 

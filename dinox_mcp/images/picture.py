@@ -5,13 +5,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.errors import ForbiddenError
+from dinox_mcp.images.decode import Decoded, decode
 from dinox_mcp.images.formats import open_picture, silence
-from dinox_mcp.images.pixels import SIDEWAYS, flatten, orientation, turn
+from dinox_mcp.images.jpeg import has_end
+from dinox_mcp.images.opencv import is_deep_colour
+from dinox_mcp.images.pixels import SIDEWAYS, orientation
 from dinox_mcp.images.sources import shorten
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_LOOK = 1024
+"""Pixels of the long side at which a picture is looked at for its notes."""
+_LEAST_BYTES, _LEAST_FILE = 0.02, 4000
+"""A compressed picture of a single colour takes less bytes a pixel than that, or has less bytes in all."""
+_UNPACKED = {"BMP", "TIFF"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,44 +66,39 @@ class Picture:
     def sharing(self, data: bytes) -> Self:
         """Be the same picture over equal bytes that are in memory already."""
         same = replace(self, data=data)
-        same.__dict__["digest"] = self.digest
+        same.__dict__.update({name: self.__dict__[name] for name in ("digest", "notes") if name in self.__dict__})
         return same
 
     def rgb(self, max_side: int | None = None) -> "Image.Image":
         """Decode the first frame to upright RGB, its long side at most `max_side` (never enlarged).
 
-        Transparent pixels show white, 16-bit samples keep their high byte, samples without a fixed range
-        (32-bit, floating point) are stretched from black to white. No metadata comes along.
-        Slow: call it off the event loop.
+        Transparent pixels show the ground that contrasts with the others, samples of more than 8 bits are stretched
+        over the range that they use, and a JPEG that is cut off is shown as far as it goes: see `notes`. No metadata
+        comes along. Slow: call it off the event loop.
 
         Raises:
             ImageError: the bytes are damaged.
+            BusyError: too many pictures are being decoded at once.
         """
-        from PIL.Image import Resampling
+        return self._decode(max_side).image
 
-        named = shorten(self.source) or "the image"
-        image = open_picture(self.data, named)
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of how the picture is shown: stretched, cut off, blank. Slow where there may be something."""
+        return self._decode(_LOOK).notes if self._is_odd() else ()
+
+    def _decode(self, max_side: int | None) -> Decoded:
         size = _fit(self.width, self.height, max_side)
-        try:
-            with silence:
-                turned = orientation(image)
-                lying = size[::-1] if turned in SIDEWAYS else size
-                drafted = image.draft(None, lying) if max_side is not None else None
-                image.load()
-                _, _, *exact = drafted[1] if drafted else (0, 0, *image.size)
-                factor = max(1, min(image.width // lying[0], image.height // lying[1]) // 2)
-                flat = flatten(image, factor)
-                if flat.size != lying:
-                    box = (0, 0, exact[0] / factor, exact[1] / factor)
-                    flat = flat.resize(lying, Resampling.BICUBIC, box=box)
-                upright = turn(flat, turned).convert("RGB")
-        except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes
-            raise ImageError(
-                f"{named} is damaged and cannot be decoded ({shorten(str(error)) or type(error).__name__}); "
-                "pass an intact file"
-            ) from None
-        upright.info = {}
-        return upright
+        return decode(self.data, shorten(self.source) or "the image", size, reduced=max_side is not None)
+
+    def _is_odd(self) -> bool:
+        """Tell by the header whether the pixels may need a note: most photographs are spared a second decoding."""
+        if len(self.data) < max(self.width * self.height * _LEAST_BYTES, _LEAST_FILE) or self.format in _UNPACKED:
+            return True  # perhaps blank
+        if self.format == "JPEG":
+            return not has_end(self.data)
+        image = open_picture(self.data, shorten(self.source) or "the image")
+        return image.mode not in {"L", "RGB"} or image.has_transparency_data or is_deep_colour(image)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Picture) and self.data == other.data

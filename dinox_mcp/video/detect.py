@@ -19,13 +19,14 @@ from dinox_mcp.schema import DetectionRequest, Output
 from dinox_mcp.store import new_result_id
 from dinox_mcp.video.sampling import EVERY_S
 from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.videos import Shelf
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
     from dinox_mcp.video.output import Place
 
 _AT_A_TIME = 2
-_KEPT = 10
+_MAX_BYTES = 2 * 1024**3  # of temporary files, of all callers together
 _WORDS: frozenset[Output] = frozenset({"caption", "category", "text"})
 
 
@@ -45,14 +46,15 @@ class VideoOptions(Options, total=False):
 class VideoDetector:
     """Finds objects in videos with a detector of pictures.
 
-    Without a folder to write to, files lie in a temporary one, those of the last ten calls, until `close`.
+    Without a folder to write to, the files of a call lie in a temporary one. Those of the last ten calls of each caller
+    are kept until `close`, as far as there is room for all callers.
     """
 
     def __init__(self, detector: "Detector") -> None:
         self._detector = detector
         self._turns = anyio.Semaphore(_AT_A_TIME)
         self._scratch: TemporaryDirectory[str] | None = None
-        self._recent: list[Path] = []
+        self._folders: Shelf[Path] = Shelf(_MAX_BYTES)
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -112,7 +114,11 @@ class VideoDetector:
                     check_cost(job, settings.video_max_mask_frames)
                 result_id = new_result_id()
                 place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
-                return await Run(self._detector, job, request, options, plan, result_id, place, stopped).result()
+                try:
+                    return await Run(self._detector, job, request, options, plan, result_id, place, stopped).result()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(self._make_room, place, requests.caller_of(options).tenant)
 
     def _check(self, request: DetectionRequest, options: Options) -> Plan:
         """Plan what is asked of each key frame; refuse what no track can hold, or takes a second call for each."""
@@ -132,7 +138,7 @@ class VideoDetector:
                 f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
                 "leave it out, and ask describe_regions about a picture of it"
             )
-        return plan.updated(include=request.include - {"masks"})
+        return plan.including(request.include - {"masks"})
 
     def _place(self, folder: Path | None, stem: str) -> "Place":
         from dinox_mcp.video.output import Place
@@ -140,12 +146,22 @@ class VideoDetector:
         folder = folder or self._detector.settings.output_folder
         if folder is None:
             self._scratch = self._scratch or TemporaryDirectory(prefix="dinox-mcp-video-", ignore_cleanup_errors=True)
-            folder = Path(self._scratch.name) / stem
-            self._recent.append(folder)
-            for old in self._recent[:-_KEPT]:
-                shutil.rmtree(old, ignore_errors=True)
-            del self._recent[:-_KEPT]
+            folder = Path(self._scratch.name) / f"{stem}-{new_result_id()}"
         return Place(folder, stem)
+
+    def _make_room(self, place: "Place | None", tenant: str) -> None:
+        """Remove temporary files of earlier calls, now that a call of a tenant has written its own. Blocks."""
+        if place is None or self._scratch is None or place.folder.parent != Path(self._scratch.name):
+            return
+        try:
+            size = sum(path.lstat().st_size for path in place.folder.iterdir())
+        except OSError:
+            size = 0
+        if not size:
+            shutil.rmtree(place.folder, ignore_errors=True)
+            return
+        for old in self._folders.put(tenant, place.folder.name, place.folder, size):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _calls(wanted: int | None, allowed: int) -> int:

@@ -11,7 +11,10 @@ def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:
     """Say what is missing before the cloud can answer: a key."""
     if caller_has_key or settings.api_key:
         return None
-    return Unready("set DINOX_API_KEY to use the DINO-X cloud (a key: https://deepdataspace.com)")
+    return Unready(
+        "set DINOX_API_KEY (over HTTP, send the header X-DINOX-API-Key) to use the DINO-X cloud; "
+        "https://deepdataspace.com has keys"
+    )
 
 
 def create(settings: Settings) -> Backend:

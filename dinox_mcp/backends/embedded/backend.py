@@ -9,7 +9,7 @@ from dinox_mcp import memory
 from dinox_mcp.backends.base import Call, Capabilities, Fit, Model
 from dinox_mcp.backends.embedded import vocabulary, wanted
 from dinox_mcp.backends.embedded.worker import IdleTimer, Steps, Worker
-from dinox_mcp.errors import DeadlineError, InputError
+from dinox_mcp.errors import DeadlineError, InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
@@ -62,6 +62,7 @@ class EmbeddedBackend:
         self._worker = Worker(QUEUE)
         self._searcher: Searcher | None = None
         self._idle = IdleTimer(settings.idle_unload_s, self._unload)
+        self._closed = False
 
     def capabilities(self, model: str | None = None) -> Capabilities:
         """Closed vocabulary, examples, and what is read exactly; the same with both models.
@@ -94,11 +95,20 @@ class EmbeddedBackend:
             BackendError: a model is missing or damaged.
         """
         if request.examples:
+            if "hands" in request.include:
+                raise UnsupportedError(
+                    "the backend embedded does not look for hands by examples; leave include=['hands'] out, or ask "
+                    "detect_objects with the prompt 'hand'"
+                )
 
             def match(steps: Steps) -> Detections:
                 from dinox_mcp.backends.embedded import examples
 
-                return examples.search(image, request, call.pictures, steps)
+                found = examples.search(image, request, call.pictures, steps)
+                if "pose" not in request.include:
+                    return found
+                posed = self._ready(steps).estimate_poses(image, found.objects, steps)
+                return found.model_copy(update={"objects": posed.objects, "notes": (*found.notes, *posed.notes)})
 
             return await self._do(match, call)
         meant = wanted.understand(request.prompts)
@@ -120,14 +130,14 @@ class EmbeddedBackend:
         """
 
         def work(steps: Steps) -> Detections:
-            told = Detections(model=MODEL, objects=tuple(objects))
+            told = Detections(model="", objects=tuple(objects))
             if "pose" in include:
                 told = self._ready(steps).estimate_poses(image, told.objects, steps)
             if "text" in include:
                 read = self._ready(steps).describe(image, told.objects, steps)
-                models = [told.model, read.model] if "pose" in include else [read.model]
-                told = read.model_copy(update={"model": " + ".join(models), "notes": (*told.notes, *read.notes)})
-            return told
+                models = " + ".join(filter(None, (told.model, read.model)))
+                told = read.model_copy(update={"model": models, "notes": (*told.notes, *read.notes)})
+            return told if told.model else told.model_copy(update={"model": MODEL})
 
         return await self._do(work, call)
 
@@ -161,7 +171,8 @@ class EmbeddedBackend:
                 "or raise DINOX_MCP_TIMEOUT_S"
             ) from None
         finally:
-            self._idle.start()
+            if not self._closed:
+                self._idle.start()
 
     def _ready(self, steps: Steps) -> "Searcher":
         if self._searcher is None:
@@ -179,5 +190,6 @@ class EmbeddedBackend:
 
     async def aclose(self) -> None:
         """Forget the models; a later call loads them again."""
+        self._closed = True
         self._idle.stop()
         self._searcher = None

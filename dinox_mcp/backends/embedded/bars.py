@@ -1,9 +1,10 @@
-"""Where barcodes are, also those that are too small or blurred to be read, by OpenCV.
+"""Where barcodes are: those that are too small or blurred to be read, and how far the bars of the others reach.
 
 OpenCV takes any stripes for a barcode: here they are measured. What it reads is not asked for, as it reads EAN
 digits into about one in twelve barcodes of other kinds.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +25,12 @@ _SOFTENED = 0.5  # bars drawn by a program are found better softened
 _ROWS, _ROW_HEIGHT = 8, 8
 _LEAST_LENGTH, _MOST_LENGTH = 600, 2400
 _LEAST_BARS, _MOST_BARS = 12, 200
+_ALIKE = 0.5  # correlation of two rows that cross the same bars
+_MOST_HEIGHT = 1.0  # in lengths, to each side of where a code was read
+_GUARD, _MOST_GUARD = 0.032, 0.15  # the longer bars at both ends of an EAN, and how much longer, in lengths
+_BESIDE, _BLUR = 4, 1.0
+_ROWS_SEEN = 5  # so many rows are seen as one, against noise
+_GAP = 2  # rows that may look otherwise, as a scratch does
 _LEAST_VARIETY = 1.5  # barcodes have thin and wide bars, and gaps; blinds, fences and shirts do not
 
 
@@ -61,6 +68,68 @@ def are_bars(gray: Pixels, shape: Quad) -> bool:
             if (wide >= _LEAST_VARIETY * thin).all():
                 return True
     return False
+
+
+def extent(gray: Pixels, read: Quad) -> Quad:
+    """Give the outline of all bars of a code, of which a slice was read.
+
+    A slice is as long as the code. Its bars go on above and below as far as rows look like those of the slice.
+    """
+    along = _across_bars(gray, read)
+    axes = np.stack([along, (-along[1], along[0])])
+    places = read @ axes.T
+    (start, top), (end, bottom) = places.min(axis=0), places.max(axis=0)
+    length = max(1, round(float(end - start)))
+    reach = math.ceil(_MOST_HEIGHT * length)
+    height = math.ceil(bottom - top) + 2 * reach
+    matrix = np.column_stack([axes, (-start, reach - top)])
+    shade = float(gray.mean())
+    strip = cv2.warpAffine(gray, matrix, (length, height), flags=cv2.INTER_LINEAR, borderValue=shade)
+    strip = cv2.blur(strip.astype(float), (1, _ROWS_SEEN))
+    model = strip[reach : height - reach + 1].mean(axis=0)
+    alike = _correlations(strip, model) > _ALIKE
+    first, last = _run(alike, reach, reach + round(float(bottom - top)))
+    ends = np.r_[: max(2, round(_GUARD * length)), length - max(2, round(_GUARD * length)) : length]
+    guards = _run(_correlations(strip[:, ends], model[ends]) > _ALIKE, first, last)
+    most = round(_MOST_GUARD * length)
+    first, last = max(guards[0], first - most), min(guards[1], last + most)
+    upper, lower = first - reach + top, last + 1 - reach + top
+    return np.asarray(np.array([[start, upper], [end, upper], [end, lower], [start, lower]]) @ axes, np.float32)
+
+
+def _across_bars(gray: Pixels, read: Quad) -> npt.NDArray[np.float64]:
+    """Give the direction across the bars, of length 1: shades change along it and not along the bars."""
+    corner = np.maximum(np.floor(read.min(axis=0)) - _BESIDE, 0).astype(int)
+    far = np.ceil(read.max(axis=0)).astype(int) + _BESIDE
+    part = cv2.GaussianBlur(gray[corner[1] : far[1], corner[0] : far[0]], (0, 0), _BLUR)
+    inside = np.zeros(part.shape, np.uint8)
+    outline = (read - corner).round().astype(np.int32)
+    cv2.fillPoly(inside, [outline], 1)
+    cv2.polylines(inside, [outline], isClosed=True, color=1)
+    slopes = np.stack([cv2.Scharr(part, cv2.CV_64F, *axis)[inside > 0] for axis in ((1, 0), (0, 1))])
+    along: npt.NDArray[np.float64] = np.linalg.eigh(slopes @ slopes.T)[1][:, -1]
+    return along if along @ (read[1] - read[0]) >= 0 else -along
+
+
+def _correlations(rows: Widths, model: Widths) -> Widths:
+    """Correlate each row with a model; 0 for a row of one shade."""
+    rows, model = rows - rows.mean(axis=1, keepdims=True), model - model.mean()
+    return np.asarray(rows @ model / np.maximum(np.linalg.norm(rows, axis=1) * np.linalg.norm(model), 1e-9))
+
+
+def _run(alike: npt.NDArray[np.bool_], first: int, last: int) -> tuple[int, int]:
+    """Grow a run of rows both ways over those that are alike, and over short gaps."""
+    ahead, back = np.flatnonzero(alike[last:]), np.flatnonzero(alike[first::-1])
+    return first - _grown(back), last + _grown(ahead)
+
+
+def _grown(steps: npt.NDArray[np.intp]) -> int:
+    far = 0
+    for step in steps.tolist():
+        if step > far + _GAP + 1:
+            break
+        far = step
+    return far
 
 
 def _scan(gray: Pixels, shape: Quad) -> Iterator[Widths]:

@@ -1,18 +1,19 @@
 """QR codes, barcodes and the like with their content: read by ZXing-C++, barcodes also located by OpenCV.
 
 ZXing-C++ reads squares however they are turned, but bars only along rows and columns: a picture is shown to it
-turned too. It says nothing of bars that it cannot read: OpenCV finds those, and their whole extent.
+turned too. It says nothing of bars that it cannot read: OpenCV finds those.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded import bars, symbols
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, same_place, share_inside, sides
+from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, same_place, share_inside, sides
 from dinox_mcp.backends.embedded.pixels import View, around, tiles, zoomed
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
@@ -42,6 +43,9 @@ def read(gray: Pixels, kinds: AbstractSet[Kind], tell: Told) -> list[Finding]:
     found = once(found)
     found = [item if item.text else _closer(gray, item) for item in found]
     if Kind.BARCODE in kinds:
+        found = [
+            replace(item, quad=bars.extent(gray, item.quad)) if item.kind is Kind.BARCODE else item for item in found
+        ]
         found = _with_located(gray, found, bars.locate(gray, lambda done: tell(0.6 + 0.4 * done)))
     return found
 
@@ -93,7 +97,7 @@ def _closer(gray: Pixels, damaged: Finding) -> Finding:
 
 
 def _with_located(gray: Pixels, found: list[Finding], located: Iterable[Quad]) -> list[Finding]:
-    """Give barcodes their whole extent, and add those that were not read."""
+    """Drop what was read into a part of a barcode, and add barcodes that were not read."""
     for shape in located:
         inside = [item for item in found if item.kind in _ROWS and _is_at(item, shape)]
         if not inside:
@@ -104,8 +108,6 @@ def _with_located(gray: Pixels, found: list[Finding], located: Iterable[Quad]) -
         for item in inside:
             if item is not best and (not symbols.is_checked(item) or item.text == best.text):
                 found.remove(item)
-        if best.kind is Kind.BARCODE and cv2.contourArea(shape) > cv2.contourArea(best.quad):
-            found[found.index(best)] = Finding(best.kind, shape, best.text, category=best.category)
     return once(found)
 
 
@@ -121,8 +123,14 @@ def _levelled(gray: Pixels, shape: Quad) -> Finding:
         pixels = np.asarray(cv2.warpPerspective(gray, matrix, size, flags=cv2.INTER_CUBIC, borderValue=255), np.uint8)
         for look in (pixels, np.asarray(255 - pixels, np.uint8)):  # white bars on black are read only so
             if code := max(symbols.read(look, {Kind.BARCODE}), key=lambda code: len(code.text or ""), default=None):
-                return Finding(Kind.BARCODE, shape, code.text, category=code.category)
+                back = cv2.perspectiveTransform(code.quad[None], np.linalg.inv(matrix))[0]
+                return _whole(gray, replace(code, quad=quad(back)))
     return Finding(Kind.BARCODE, shape)
+
+
+def _whole(gray: Pixels, read: Finding) -> Finding:
+    """Give a barcode, of which a slice was read, the outline of all its bars."""
+    return replace(read, quad=bars.extent(gray, read.quad))
 
 
 def _is_at(found: Finding, shape: Quad) -> bool:

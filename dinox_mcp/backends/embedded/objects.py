@@ -12,7 +12,7 @@ from dinox_mcp.backends.embedded.kinds import sense
 from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
 from dinox_mcp.backends.embedded.networks.bodies import Body
 from dinox_mcp.backends.embedded.networks.objects import FoundObject
-from dinox_mcp.backends.embedded.networks.telling import Told, share
+from dinox_mcp.backends.embedded.networks.progress import Report, share
 from dinox_mcp.backends.embedded.wanted import BodyPart, Wanted
 from dinox_mcp.geometry import Box, suppress
 from dinox_mcp.schema import BBox, Detection, DetectionRequest, Keypoint
@@ -34,7 +34,7 @@ class ObjectSearcher:
     _hands: hands.HandFinder | None = None
 
     def search(
-        self, image: Image.Image, wanted: Wanted, request: DetectionRequest, tell: Told, *, thorough: bool
+        self, image: Image.Image, wanted: Wanted, request: DetectionRequest, report: Report, *, thorough: bool
     ) -> "Found":
         """Find the wanted kinds of objects, faces and hands.
 
@@ -42,7 +42,7 @@ class ObjectSearcher:
             image: The picture, RGB.
             wanted: Kinds and parts of the body, with their labels.
             request: Thresholds and outputs.
-            tell: Told how much is done.
+            report: Report how much is done.
             thorough: Look at the picture at two sizes, which takes half as long again and finds more.
 
         Raises:
@@ -53,7 +53,7 @@ class ObjectSearcher:
         self._objects = self._objects or objects.ObjectDetector()
         widths = objects.THOROUGH if thorough else objects.QUICK
         least = min(request.min_score, _PERSON_SCORE) if with_bodies else request.min_score
-        seen = self._objects.detect(image, widths, least, request.iou_threshold, share(tell, 0.0, 0.3))
+        seen = self._objects.detect(image, widths, least, request.iou_threshold, share(report, 0.0, 0.3))
         found = Found([f"{objects.FAMILY} {'+'.join(map(str, widths))}"])
         found.detections = _label(seen, wanted.kinds, request)
         if not with_bodies:
@@ -63,42 +63,46 @@ class ObjectSearcher:
             persons = [one for one in persons if one.score >= _PERSON_SCORE]
         if len(persons) > _MOST_PERSONS:
             found.notes.append(f"poses, faces and hands of the {_MOST_PERSONS} surest of {len(persons)} persons")
-        poses = self._poses(image, [one.bbox for one in persons[:_MOST_PERSONS]], found, share(tell, 0.3, 0.6))
+        poses = self._poses(image, [one.bbox for one in persons[:_MOST_PERSONS]], found, share(report, 0.3, 0.6))
         owners = _Owners(poses, found.detections)
         if "pose" in request.include:
             found.detections = [owners.with_pose(one) for one in found.detections]
         if label := wanted.parts.get(BodyPart.FACE):
             self._faces = self._faces or faces.FaceFinder()
             found.models.append(faces.FAMILY)
-            for face in self._faces.find(image, poses, share(tell, 0.6, 0.75)):
+            for face in self._faces.find(image, poses, share(report, 0.6, 0.75)):
                 found.add(_part(label, BodyPart.FACE, face.bbox, face.score, owners.of(face.person)), request)
         if with_hands:
             self._hands = self._hands or hands.HandFinder()
             found.models.append(hands.FAMILY)
             label = wanted.parts.get(BodyPart.HAND, BodyPart.HAND.value)
-            for hand in self._hands.find(image, poses, share(tell, 0.75, 1.0)):
+            for hand in self._hands.find(image, poses, share(report, 0.75, 1.0)):
                 part = _part(label, f"{hand.side} hand", hand.bbox, hand.score, owners.of(hand.person))
                 if "hands" in request.include:
                     part = part.model_copy(update={"keypoints": _named(keypoints.HAND, hand.points)})
                 found.add(part, request)
         return found
 
-    def poses(self, image: Image.Image, things: Sequence[Detection], tell: Told) -> "Found":
+    def poses(self, image: Image.Image, things: Sequence[Detection], report: Report) -> "Found":
         """Estimate the poses of those things that are persons by their labels, or have no label of their own."""
         found = Found([])
-        persons = [one.bbox for one in things if _may_be_a_person(one)]
-        estimated = iter(self._poses(image, persons, found, tell))
-        for one in things:
-            points = _named(keypoints.BODY, next(estimated).points) if _may_be_a_person(one) else one.keypoints
-            found.detections.append(one.model_copy(update={"keypoints": points}))
+        persons = [place for place, one in enumerate(things) if _may_be_a_person(one)]
+        if len(persons) > _MOST_PERSONS:
+            found.notes.append(f"poses of the first {_MOST_PERSONS} of {len(persons)} persons")
+        chosen = persons[:_MOST_PERSONS]
+        found.detections = list(things)
+        estimated = self._poses(image, [things[place].bbox for place in chosen], found, report)
+        for place, body in zip(chosen, estimated, strict=True):
+            points = _named(keypoints.BODY, body.points)
+            found.detections[place] = things[place].model_copy(update={"keypoints": points})
         return found
 
-    def _poses(self, image: Image.Image, boxes: Sequence[Box], found: "Found", tell: Told) -> list[Body]:
+    def _poses(self, image: Image.Image, boxes: Sequence[Box], found: "Found", report: Report) -> list[Body]:
         if not boxes:
             return []
         self._bodies = self._bodies or bodies.PoseEstimator()
         found.models.append(bodies.FAMILY)
-        return self._bodies.estimate(image, boxes, tell)
+        return self._bodies.estimate(image, boxes, report)
 
 
 @dataclass

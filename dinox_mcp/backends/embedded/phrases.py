@@ -8,6 +8,8 @@ import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Finding, Quad
 
+_UNSPACED = "\u2e80"  # from here on, scripts set no spaces between words
+_LETTER = r"[^\W\u2e80-\U0010ffff]"
 _LEVEL = 0.3
 """Steepest line, as height over width of its lower edge, in which words are placed by their letters."""
 
@@ -25,8 +27,11 @@ def spots(line: Finding, words: str) -> Iterator[Finding]:
 
 
 def _expression(words: str) -> "re.Pattern[str]":
+    """Make the expression for whole words; Chinese, Japanese and Korean words need no space beside them."""
     spaced = r"\s*".join(re.escape(word) for word in words.split())
-    return re.compile(rf"(?<!\w){spaced}(?!\w)", re.IGNORECASE)
+    start = "" if words[:1] >= _UNSPACED else rf"(?<!{_LETTER})"
+    end = "" if words[-1:] >= _UNSPACED else rf"(?!{_LETTER})"
+    return re.compile(f"{start}{spaced}{end}", re.IGNORECASE)
 
 
 def _between(quad: Quad, start: float, stop: float) -> Quad:

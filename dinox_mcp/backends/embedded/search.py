@@ -14,7 +14,7 @@ from dinox_mcp.backends.embedded.phrases import spots
 from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
 from dinox_mcp.backends.embedded.text import TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
-from dinox_mcp.backends.embedded.wanted import Wanted, not_found
+from dinox_mcp.backends.embedded.wanted import Wanted
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.geometry import area, around, clip, scale
 from dinox_mcp.images.picture import Picture
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 Labelled = tuple[str, Finding]
+Factor = tuple[float, float]
 _INSIDE_CODE = 0.7
+_QUIET_ZONE = 0.1  # of a code's length: it needs so much paper around it to be read
 
 
 class Searcher:
@@ -46,7 +48,7 @@ class Searcher:
         """
         steps.say(0.0, "decoding the picture")
         rgb, notes = decode_rgb(picture)
-        factor = picture.width / rgb.width
+        factor = picture.width / rgb.width, picture.height / rgb.height
         found = Found([])
         if wanted.kinds or wanted.parts:
             tell = _part(steps, 0.0, 0.3 if wanted.reads else 1.0, "looking for objects")
@@ -55,11 +57,10 @@ class Searcher:
         missing: list[str] = []
         if wanted.reads:
             things, words, missing, more = self._read(to_bgr(rgb), wanted, steps)
-            patterns = [item.quad * factor for _, item in things if item.kind is not Kind.TEXT]
+            patterns = [item.quad * np.array(factor, np.float32) for _, item in things if item.kind is not Kind.TEXT]
             objects = [one for one in objects if not _is_a_pattern(one, patterns)]
             objects += _detections([*things, *words], picture, factor, request)
             notes += more
-            notes += [not_found(missing)] if missing else []
         return Detections(
             model=" + ".join([*found.models, *_readers(wanted)]),
             objects=tuple(objects),
@@ -82,7 +83,7 @@ class Searcher:
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
-            if unread := sum(code.text is None for code in found):
+            if unread := sum(code.text is None and not _is_cut_off(code, gray) for code in found):
                 notes.append(f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)")
         phrases = {**wanted.quoted, **wanted.others}
         if Kind.TEXT not in kinds and not phrases:
@@ -108,12 +109,12 @@ class Searcher:
         """
         steps.say(0.0, "decoding the picture")
         rgb, notes = decode_rgb(picture)
-        factor = picture.width / rgb.width
+        factor = picture.width / rgb.width, picture.height / rgb.height
         tell = _part(steps, 0.0, 1.0, "estimating poses")
-        found = self._objects.poses(rgb, [_scaled(one, 1 / factor) for one in objects], tell)
+        found = self._objects.poses(rgb, [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects], tell)
         points = [_scaled(one, factor).keypoints for one in found.detections]
         told = [one.model_copy(update={"keypoints": those}) for one, those in zip(objects, points, strict=True)]
-        return Detections(model=" + ".join(found.models), objects=tuple(told), notes=tuple(notes))
+        return Detections(model=" + ".join(found.models), objects=tuple(told), notes=(*notes, *found.notes))
 
     def describe(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
         """Read what is written in the objects' boxes: lines of text and what codes say, from top to bottom.
@@ -169,6 +170,14 @@ def _in_a_code(thing: Finding, found: "Iterable[Finding]") -> bool:
     return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in found)
 
 
+def _is_cut_off(code: Finding, gray: Pixels) -> bool:
+    """Tell whether a code ends at an edge of the picture: nobody can read that, and its rest may be in another tile."""
+    (left, top), (right, bottom) = code.quad.min(axis=0), code.quad.max(axis=0)
+    height, width = gray.shape
+    margin = _QUIET_ZONE * max(right - left, bottom - top)
+    return bool(min(left, top) < margin or right > width - margin or bottom > height - margin)
+
+
 def _is_a_pattern(one: Detection, patterns: "Sequence[Quad]") -> bool:
     """Tell whether an object was seen into the pattern of a code or marker, which looks like many things."""
     x1, y1, x2, y2 = one.bbox
@@ -181,14 +190,12 @@ def _labelled(found: "Iterable[Finding]", wanted: Wanted) -> list[Labelled]:
 
 
 def _detections(
-    found: "Iterable[Labelled]", picture: Picture, factor: float, request: DetectionRequest
+    found: "Iterable[Labelled]", picture: Picture, factor: Factor, request: DetectionRequest
 ) -> list[Detection]:
     """Map back and filter; the order stays."""
     objects = []
     for label, item in found:
-        left, top, right, bottom = clip(
-            scale(around(item.quad.tolist()), factor, factor), picture.width, picture.height
-        )
+        left, top, right, bottom = clip(scale(around(item.quad.tolist()), *factor), picture.width, picture.height)
         if right > left and bottom > top and (item.score is None or item.score >= request.min_score):
             bbox = (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1))
             score = None if item.score is None else round(item.score, 4)
@@ -196,13 +203,13 @@ def _detections(
     return objects
 
 
-def _scaled(one: Detection, factor: float) -> Detection:
-    """Map a detection in a reduced picture back to the original's pixels."""
-    if factor == 1:
+def _scaled(one: Detection, factor: Factor) -> Detection:
+    """Map a detection in a reduced picture back to the original's pixels, by a factor for x and one for y."""
+    if factor == (1, 1):
         return one
-    points = [point.model_copy(update={"x": point.x * factor, "y": point.y * factor}) for point in one.keypoints]
-    update = {"bbox": scale(one.bbox, factor, factor), "keypoints": tuple(points)}
-    return one.model_copy(update={**update, "owner": one.owner and scale(one.owner, factor, factor)})
+    points = [point.model_copy(update={"x": point.x * factor[0], "y": point.y * factor[1]}) for point in one.keypoints]
+    update = {"bbox": scale(one.bbox, *factor), "keypoints": tuple(points)}
+    return one.model_copy(update={**update, "owner": one.owner and scale(one.owner, *factor)})
 
 
 def _readers(wanted: Wanted) -> list[str]:

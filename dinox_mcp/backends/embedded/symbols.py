@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
+import cv2
 import zxingcpp
 
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, quad
@@ -18,6 +19,8 @@ _FORMATS = {
 }
 _KINDS = {"QR Code": Kind.QR, "Data Matrix": Kind.DATA_MATRIX, "Aztec": Kind.AZTEC, "PDF417": Kind.PDF417}
 _USUAL = frozenset({*_KINDS, "QR Code Model 2", "Aztec Code"})
+# What is found and not read. Micro and rectangular QR codes have one corner mark, as each corner of a QR code is.
+_DAMAGED = frozenset({"QR Code", "QR Code Model 1", "QR Code Model 2"})
 _EAN_13 = {"EAN-13": "UPC-A", "UPC-A": "UPC-A", "UPC-E": "UPC-E"}
 _UNCHECKED = frozenset({"ITF", "Codabar", "Code 39"})
 _LEAST_ITF = 6  # what is read into parts of other codes is shorter
@@ -41,7 +44,7 @@ def read(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
             [(at.x, at.y) for at in (corners.top_left, corners.top_right, corners.bottom_right, corners.bottom_left)]
         )
         if not code.valid:
-            if kind is Kind.QR:
+            if str(code.format) in _DAMAGED and cv2.contourArea(shape):  # ZXing gives some without a place
                 yield Finding(kind, shape)
             continue
         name, text = str(code.format), _told(code)

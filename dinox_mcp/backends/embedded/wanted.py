@@ -20,18 +20,11 @@ class BodyPart(StrEnum):
 LABELS = (*KINDS, *BodyPart, *vocabulary.LABELS)
 """Everything that can be asked for, but for the words of a text."""
 
-_PARTS = {
-    "face": BodyPart.FACE,
-    "human face": BodyPart.FACE,
-    "person face": BodyPart.FACE,
-    "people face": BodyPart.FACE,
-    "hand": BodyPart.HAND,
-    "human hand": BodyPart.HAND,
-    "person hand": BodyPart.HAND,
-    "people hand": BodyPart.HAND,
-}
+_DESCRIBING = frozenset(
+    {"human", "left", "right", "visible", "raised", "open", "bare", "smiling", "happy", "young", "old"}
+)
+"""Words before a part of the body that leave it one; so do words for persons."""
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "'": "'", "‘": "’"}  # noqa: RUF001 - quotes as people type them
-_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +77,7 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
     quoted: dict[str, str] = {}
     others: dict[str, str] = {}
     shadowed: list[str] = []
+    part_notes: list[str] = []
     for prompt in prompts:
         if words := _quoted(prompt):
             quoted[prompt] = words
@@ -92,6 +86,9 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
         elif part := _part(prompt):
             if parts.setdefault(part, prompt) != prompt:
                 shadowed.append(prompt)
+                part_notes.append(f"'{prompt}' is covered by '{parts[part]}': each {part} is listed once")
+            elif _is_narrower(prompt, part):
+                part_notes.append(f"{prompt}: found as {part}; the embedded backend cannot tell which are '{prompt}'")
         elif known := sense(prompt):
             senses[prompt] = known
         else:
@@ -105,20 +102,7 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
         quoted=quoted,
         others=others,
         unsearched=(*labelled.covered, *covered, *shadowed),
-        notes=(*labelled.notes, *notes),
-    )
-
-
-def not_found(prompts: Sequence[str]) -> str:
-    """Say of prompts that are no kinds that they do not stand in the picture either."""
-    shown = ", ".join(f"'{prompt[:40]}'" for prompt in prompts[:_MOST_SHOWN])
-    more = f" and {len(prompts) - _MOST_SHOWN} more" if len(prompts) > _MOST_SHOWN else ""
-    which = "is not a kind" if len(prompts) == 1 else "are not kinds"
-    where = "and does not stand in the image as text" if len(prompts) == 1 else "and do not stand in the image as text"
-    return (
-        f"the embedded backend cannot find {shown}{more}, which {which} that it knows, {where}; it finds people, "
-        f"vehicles, animals, furniture, food and household things ({len(KINDS)} kinds, listed at dinox://backends), "
-        "faces, hands, text, codes and markers"
+        notes=(*labelled.notes, *notes, *part_notes),
     )
 
 
@@ -154,6 +138,9 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
         if prompt in covered:
             others = dict.fromkeys(labels[kind] for kind in sorted(senses[prompt].kinds, key=KINDS.index))
             notes.append(f"'{prompt}' is covered by {' and '.join(map(repr, others))}: each object is listed once")
+        elif taken := [kind for kind in sorted(senses[prompt].kinds, key=KINDS.index) if labels[kind] != prompt]:
+            elsewhere = ", ".join(f"{kind} is listed as '{labels[kind]}'" for kind in taken)
+            notes.append(f"'{prompt}' does not count everything that it covers: {elsewhere}")
         elif senses[prompt].narrower:
             notes.append(f"{prompt}: found as {kinds}; the embedded backend cannot tell which of them are '{prompt}'")
     return labels, covered, notes
@@ -167,6 +154,20 @@ def _quoted(prompt: str) -> str:
 
 
 def _part(prompt: str) -> BodyPart | None:
-    words = vocabulary.words_of(prompt)
-    singular = [word.removesuffix("s") for word in words if word != "s"]  # the s of "person's"
-    return _PARTS.get(" ".join(singular))
+    """Read "face", "people's faces", "left hand" or "hands of a child"; "clock face" is none of a person."""
+    words = [word for word in vocabulary.words_of(prompt) if word != "s"]  # the s of "person's"
+    head, _, owner = " ".join(words).partition(" of ")
+    *before, last = head.split() or [""]
+    part = last.removesuffix("s")
+    if part not in tuple(BodyPart) or not all(word in _DESCRIBING or _is_person(word) for word in before):
+        return None
+    return BodyPart(part) if not owner or _is_person(owner) else None
+
+
+def _is_narrower(prompt: str, part: BodyPart) -> bool:
+    return prompt.casefold().strip() not in (part, f"{part}s")
+
+
+def _is_person(words: str) -> bool:
+    known = sense(words)
+    return known is not None and known.kinds == {"person"}

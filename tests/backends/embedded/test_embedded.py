@@ -163,13 +163,11 @@ async def test_aruco_and_apriltag_are_told_apart(backend: Backend) -> None:
 async def test_a_word_that_is_no_kind_and_not_in_the_picture_is_unknown(backend: Backend) -> None:
     found = await find(backend, picture(paper()), "forklift")
     assert (found.objects, found.unknown, found.unsearched) == ((), ("forklift",), ("forklift",))
-    assert "cannot find 'forklift'" in found.notes[0]
-    assert "80 kinds" in found.notes[0]
 
 
 async def test_without_a_key_the_error_says_how_to_find_anything_else() -> None:
     async with Detector(Settings.load(backend="embedded")) as detector:
-        with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*; for anything else set DINOX_API_KEY"):
+        with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*for anything else .*DINOX_API_KEY"):
             await detector.detect(picture(paper()), "forklift")
 
 
@@ -178,8 +176,7 @@ async def test_of_a_mixture_the_known_is_answered_and_the_rest_is_said(backend: 
     write(sheet, "HELLO", (100, 100))
     found = await find(backend, picture(sheet), "text", "forklift")
     assert contents(found) == [("text", "HELLO")]
-    assert found.unsearched == ("forklift",)
-    assert "cannot find 'forklift'" in found.notes[0]
+    assert found.unsearched == found.unknown == ("forklift",)
 
 
 async def test_two_words_for_one_thing_list_it_once(backend: Backend) -> None:

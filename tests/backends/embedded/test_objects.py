@@ -6,11 +6,17 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import numpy as np
 import pytest
 from PIL import Image
 
 from dinox_mcp.backends.embedded import backend as embedded
+from dinox_mcp.backends.embedded.findings import Finding
+from dinox_mcp.backends.embedded.phrases import spots
+from dinox_mcp.backends.embedded.vocabulary import Kind
 from dinox_mcp.detector import Detector
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.examples import Pointer
 from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.keypoints import BODY
@@ -134,6 +140,21 @@ async def test_words_in_quotes_are_found_in_the_text(detector: Detector) -> None
     found = only(result, '"save changes"')
     assert result.counts == {'"save changes"': 1, '"Delete"': 0}
     assert found.bbox[0] > 150, "the words, not the whole line"
+
+
+@pytest.mark.parametrize(("line", "words"), [("请保存更改", "保存"), ("Save, changes", "save")])
+def test_words_are_whole_where_their_script_has_spaces(line: str, words: str) -> None:
+    finding = Finding(Kind.TEXT, np.array([[0, 0], [100, 0], [100, 10], [0, 10]], np.float32), line)
+    assert len(list(spots(finding, words))) == 1
+    assert not list(spots(finding, "ave"))
+
+
+async def test_poses_come_with_what_is_found_by_example(detector: Detector) -> None:
+    example = Pointer(bbox=(150, 30, 300, 200), label="woman")
+    result = await detector.detect_by_example(portrait(), [example], include=["pose"])
+    assert all(len(one.keypoints) == 17 for one in result.objects)
+    with pytest.raises(UnsupportedError, match="hands by examples"):
+        await detector.detect_by_example(portrait(), [example], include=["hands"])
 
 
 async def test_a_word_that_is_no_kind_is_found_where_it_stands_in_the_picture(detector: Detector) -> None:

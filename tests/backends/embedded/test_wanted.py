@@ -48,9 +48,22 @@ def test_a_wider_word_labels_all_its_kinds() -> None:
     assert set(kinds("vehicle").values()) == {"vehicle"}
 
 
-def test_the_exact_word_labels_its_kind_and_the_wider_one_the_rest() -> None:
-    labels = kinds("vehicle", "car")
-    assert (labels["car"], labels["bus"]) == ("car", "vehicle")
+def test_the_exact_word_labels_its_kind_and_the_wider_one_the_rest_with_a_note() -> None:
+    wanted = understand(["vehicle", "car"])
+    assert (wanted.kinds["car"], wanted.kinds["bus"]) == ("car", "vehicle")
+    assert wanted.notes == ("'vehicle' does not count everything that it covers: car is listed as 'car'",)
+
+
+@pytest.mark.parametrize("prompt", ["left hand", "hands of a child", "child's face", "faces of people", "human faces"])
+def test_parts_of_persons_are_known_by_more_than_their_names(prompt: str) -> None:
+    wanted = understand([prompt])
+    assert set(wanted.parts.values()) == {prompt}
+    assert wanted.notes[0].startswith(f"{prompt}: found as")
+
+
+@pytest.mark.parametrize("prompt", ["clock face", "hand cream", "cat's face", "hands of the clock"])
+def test_other_faces_and_hands_are_none_of_a_person(prompt: str) -> None:
+    assert not understand([prompt]).parts
 
 
 def test_a_narrower_word_is_answered_with_a_note() -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.crops import Crop
-from dinox_mcp.backends.embedded.networks.telling import Told, nobody
+from dinox_mcp.backends.embedded.networks.progress import Report, ignore
 from dinox_mcp.backends.embedded.networks.weights import Network
 from dinox_mcp.geometry import Box
 
@@ -43,20 +43,20 @@ class PoseEstimator:
         """
         self._network = Network("movenet-thunder")
 
-    def estimate(self, image: Image.Image, boxes: Sequence[Box], tell: Told = nobody) -> list[Body]:
+    def estimate(self, image: Image.Image, boxes: Sequence[Box], report: Report = ignore) -> list[Body]:
         """Find the pose of each person.
 
         Args:
             image: The picture, RGB.
             boxes: The persons' boxes in pixels of the picture.
-            tell: Told how much is done before each person.
+            report: Report how much is done before each person.
 
         Returns:
             One body for each box, in the same order.
         """
         bodies = []
         for done, bbox in enumerate(boxes):
-            tell(done / len(boxes))
+            report(done / len(boxes))
             crop = Crop.around(bbox, _CROP)
             rows = self._network(crop.pixels(image, _SIDE)[None].astype(np.int32))["Identity"].reshape(17, 3)
             places = crop.to_picture(rows[:, 1::-1])  # the network gives y before x

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
-from dinox_mcp.backends.embedded.networks.boxes import shares
 from dinox_mcp.backends.embedded.networks.crops import Crop
+from dinox_mcp.backends.embedded.networks.progress import Report, ignore
 from dinox_mcp.backends.embedded.networks.ssd import Candidates, Detector
-from dinox_mcp.backends.embedded.networks.telling import Told, nobody
 from dinox_mcp.backends.embedded.networks.weights import Floats
-from dinox_mcp.geometry import Box
+from dinox_mcp.geometry import Box, shares
 
 FAMILY = "BlazeFace"
 POINTS = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")
@@ -60,21 +59,21 @@ class FaceFinder:
         """
         self._detector = Detector("blazeface-back", _LAYERS, _rows)
 
-    def find(self, image: Image.Image, bodies: Sequence[Body], tell: Told = nobody) -> list[FoundFace]:
+    def find(self, image: Image.Image, bodies: Sequence[Body], report: Report = ignore) -> list[FoundFace]:
         """Find each face once.
 
         Args:
             image: The picture, RGB.
             bodies: The persons in it.
-            tell: Told how much is done before each crop.
+            report: Report how much is done before each crop.
 
         Returns:
             The faces, the surest first. Each person has at most one.
         """
-        tell(0.0)
+        report(0.0)
         found = _faces(self._detector.find(image, Crop.whole(image), _WHOLE_SCORE), image)
         for done, body in enumerate(bodies, start=1):
-            tell(done / (len(bodies) + 1))
+            report(done / (len(bodies) + 1))
             seen = _faces(self._detector.find(image, _head_crop(body), _HEAD_SCORE), image)
             found += [face for face in seen if _distance(face, body) < _TOO_FAR][:1]  # the crop shows neighbors too
         return _assigned(_once(found), bodies)

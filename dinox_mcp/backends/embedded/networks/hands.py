@@ -16,8 +16,8 @@ from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
 from dinox_mcp.backends.embedded.networks.crops import Crop
+from dinox_mcp.backends.embedded.networks.progress import Report, ignore
 from dinox_mcp.backends.embedded.networks.ssd import Candidates, Detector
-from dinox_mcp.backends.embedded.networks.telling import Told, nobody
 from dinox_mcp.backends.embedded.networks.weights import Floats, Network
 from dinox_mcp.geometry import Box
 
@@ -83,23 +83,23 @@ class HandFinder:
         self._palms = Detector("handdetect", _LAYERS, _rows)
         self._landmarks = Network("handlandmark-full")
 
-    def find(self, image: Image.Image, bodies: Sequence[Body], tell: Told = nobody) -> list[FoundHand]:
+    def find(self, image: Image.Image, bodies: Sequence[Body], report: Report = ignore) -> list[FoundHand]:
         """Find each hand once.
 
         Args:
             image: The picture, RGB.
             bodies: The persons in it.
-            tell: Told how much is done before each crop.
+            report: Report how much is done before each crop.
 
         Returns:
             The hands, the surest first. Each wrist of a person has at most one.
         """
-        tell(0.0)
+        report(0.0)
         palms = self._palms.find(image, Crop.whole(image), _WHOLE_SCORE)
         found = self._hands(image, list(_palm_crops(palms)))
         forearms = list(_forearms(bodies))
         for done, forearm in enumerate(forearms, start=1):
-            tell(done / (len(forearms) + 1))
+            report(done / (len(forearms) + 1))
             along = self._hands(image, [_hand_crop(forearm)])
             found += along
             if not any(hand.score > _SURE for hand in along):

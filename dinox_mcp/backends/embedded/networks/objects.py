@@ -12,10 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.kinds import KINDS
-from dinox_mcp.backends.embedded.networks.boxes import suppress
-from dinox_mcp.backends.embedded.networks.telling import Told, nobody
+from dinox_mcp.backends.embedded.networks.progress import Report, ignore
 from dinox_mcp.backends.embedded.networks.weights import Floats, Network
-from dinox_mcp.geometry import Box
+from dinox_mcp.geometry import Box, best_boxes
 
 FAMILY = "NanoDet"
 QUICK = (608,)
@@ -71,7 +70,7 @@ class ObjectDetector:
         widths: Sequence[int],
         min_score: float,
         iou_threshold: float,
-        tell: Told = nobody,
+        report: Report = ignore,
     ) -> list[FoundObject]:
         """Find objects.
 
@@ -81,18 +80,18 @@ class ObjectDetector:
                 `THOROUGH`. Each width is one run; what the runs find is merged by size.
             min_score: The lowest score of an object, from 0 to 1.
             iou_threshold: The highest overlap of two objects of one kind, from 0 to 1.
-            tell: Told how much is done before each run.
+            report: Report how much is done before each run.
 
         Returns:
             At most `MOST_OBJECTS` objects, the surest first. Boxes lie inside the picture and are never empty.
         """
         runs = []
         for done, width in enumerate(widths):
-            tell(done / len(widths))
+            report(done / len(widths))
             found = self._candidates(image, width, min_score)
             runs.append(found if len(widths) == 1 else _of_size(found, image, widths, width))
         found = _Candidates(*map(np.concatenate, zip(*runs, strict=True)))
-        kept = suppress(found.boxes, found.scores, found.classes, iou_threshold, MOST_OBJECTS)
+        kept = best_boxes(found.boxes, found.scores, found.classes, iou_threshold, MOST_OBJECTS)
         return [
             FoundObject(KINDS[number], (x1, y1, x2, y2), score)
             for number, (x1, y1, x2, y2), score in zip(

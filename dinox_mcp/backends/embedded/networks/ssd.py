@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp.backends.embedded.networks.boxes import ious
 from dinox_mcp.backends.embedded.networks.crops import Crop
 from dinox_mcp.backends.embedded.networks.weights import Floats, Network
+from dinox_mcp.geometry import ious
 
 _SIDE = 256
 _SAME_IOU = 0.3  # candidates that overlap more show one thing

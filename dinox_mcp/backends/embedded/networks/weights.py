@@ -54,7 +54,7 @@ def _check_size(folder: Traversable, file: str) -> None:
         size = json.loads((folder / _MANIFEST).read_bytes())[file]["size"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(
-            f"the list of networks {folder / _MANIFEST} does not tell the size of {file} "
+            f"the list of networks {folder / _MANIFEST} does not report the size of {file} "
             f"({type(error).__name__}); {_REMEDY}"
         ) from error
     with resources.as_file(folder / file) as path:

@@ -28,12 +28,12 @@ def test_what_the_picture_does_not_show_has_a_low_score(estimator: PoseEstimator
 
 
 def test_bodies_come_in_the_order_of_the_boxes(estimator: PoseEstimator) -> None:
-    told: list[float] = []
+    reported: list[float] = []
     empty = (400.0, 0.0, 500.0, 100.0)
-    nobody, astronaut = estimator.estimate(photograph(), [empty, ASTRONAUT], told.append)
-    assert (nobody.bbox, astronaut.bbox) == (empty, ASTRONAUT)
-    assert nobody.points[0, 2] < astronaut.points[0, 2]
-    assert told == [0, 0.5]
+    invisible, astronaut = estimator.estimate(photograph(), [empty, ASTRONAUT], reported.append)
+    assert (invisible.bbox, astronaut.bbox) == (empty, ASTRONAUT)
+    assert invisible.points[0, 2] < astronaut.points[0, 2]
+    assert reported == [0, 0.5]
 
 
 def test_without_persons_there_are_no_bodies(estimator: PoseEstimator) -> None:

@@ -34,10 +34,10 @@ def test_left_and_right_are_the_persons_own(finder: FaceFinder) -> None:
 
 
 def test_a_face_seen_in_the_picture_and_in_a_crop_is_found_once(finder: FaceFinder, estimator: PoseEstimator) -> None:
-    told: list[float] = []
-    (face,) = finder.find(photograph(), estimator.estimate(photograph(), [ASTRONAUT]), told.append)
+    reported: list[float] = []
+    (face,) = finder.find(photograph(), estimator.estimate(photograph(), [ASTRONAUT]), reported.append)
     assert face.person == 0
-    assert told == [0, 0.5]
+    assert reported == [0, 0.5]
 
 
 def test_a_face_belongs_to_the_nearest_head(finder: FaceFinder, estimator: PoseEstimator) -> None:

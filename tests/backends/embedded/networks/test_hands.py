@@ -45,11 +45,11 @@ def test_a_turned_hand_is_found_as_well(finder: HandFinder) -> None:
 
 
 def test_a_hand_seen_three_times_is_found_once_and_belongs_to_the_arm(finder: HandFinder) -> None:
-    told: list[float] = []
+    reported: list[float] = []
     away = arm((470, 10), (440, 20))
-    (hand,) = finder.find(left_hand(), [away, arm((245, 700), (240, 440))], told.append)
+    (hand,) = finder.find(left_hand(), [away, arm((245, 700), (240, 440))], reported.append)
     assert hand.person == 1
-    assert told == pytest.approx([0, 1 / 3, 2 / 3])
+    assert reported == pytest.approx([0, 1 / 3, 2 / 3])
 
 
 def test_a_hand_far_from_every_wrist_belongs_to_nobody(finder: HandFinder) -> None:

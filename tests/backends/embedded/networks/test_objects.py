@@ -56,13 +56,13 @@ def test_nothing_is_found_in_pictures_of_nothing(detector: ObjectDetector, size:
 
 
 def test_work_that_nobody_waits_for_ends_before_the_next_run(detector: ObjectDetector) -> None:
-    told: list[float] = []
+    reported: list[float] = []
 
-    def tell(done: float) -> None:
-        told.append(done)
+    def report(done: float) -> None:
+        reported.append(done)
         if done > 0:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        detector.detect(photograph(), THOROUGH, 0.5, 0.5, tell)
-    assert told == [0, 0.5]
+        detector.detect(photograph(), THOROUGH, 0.5, 0.5, report)
+    assert reported == [0, 0.5]

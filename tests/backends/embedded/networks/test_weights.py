@@ -51,5 +51,5 @@ def test_a_missing_file_is_told_with_the_remedy(folder: Path) -> None:
 @pytest.mark.parametrize("damaged", [b"", b"{}", b"[]", b'{"blazeface-back.onnx": 7}'])
 def test_a_damaged_list_is_told_with_the_remedy(folder: Path, damaged: bytes) -> None:
     (folder / "manifest.json").write_bytes(damaged)
-    with pytest.raises(BackendError, match=r"manifest\.json does not tell the size of blazeface-back\.onnx .*reinst"):
+    with pytest.raises(BackendError, match=r"manifest\.json does not report the size of blazeface-back\.onnx .*reinst"):
         Network("blazeface-back")

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-Told = Callable[[float], None]
+Report = Callable[[float], None]
 """Takes the share of the work that is done, from 0 to 1; it may raise an error to abandon the work."""
 
 
-def nobody(_: float) -> None:
+def ignore(_: float) -> None:
     """Listen to no progress."""
 
 
-def share(tell: Told, start: float, end: float) -> Told:
+def share(report: Report, start: float, end: float) -> Report:
     """Give a part of the work its share of the whole."""
-    return lambda done: tell(start + (end - start) * done)
+    return lambda done: report(start + (end - start) * done)
