@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from dinox_mcp import geometry, requests
+from dinox_mcp import geometry, requests, views
 from dinox_mcp.asking import Answer
 from dinox_mcp.errors import BackendError, InputError
 from dinox_mcp.images.picture import Picture
@@ -99,10 +99,10 @@ def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
         raise InputError(f"boxes has {len(boxes)} entries, more than {requests.MAX_OBJECTS}; split them over calls")
     for place, bbox in enumerate(boxes, start=1):
         clipped = geometry.clip(bbox, picture.width, picture.height)
-        if geometry.area(clipped) <= 0:
+        if not views.is_ordered(bbox) or geometry.area(clipped) <= 0:
             raise InputError(
                 f"box {place}: {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x"
-                f"{picture.height} picture; pass [x_min, y_min, x_max, y_max] in pixels of the original"
+                f"{picture.height} picture; {views.right_form(bbox)}"
             )
         objects.append(DetectedObject(id=place, label="region", bbox=clipped))
     return objects

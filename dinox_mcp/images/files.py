@@ -13,18 +13,16 @@ from typing import BinaryIO
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.nofollow import open_without_links
 from dinox_mcp.images.sources import NEVER_ARRIVES, shorten
 from dinox_mcp.settings import Settings
 
 _LISTED = 5000
 _CHAT_FOLDERS = ("/mnt/data", "/mnt/user-data")
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO or a device does not wait
-    | getattr(os, "O_NOFOLLOW", 0)  # the path is resolved: a link there now was put there after the check
-)
+_PLACEHOLDER = re.compile(r"\$\{[\w.]+\}")
+_ESCAPED = re.compile(r"\\([ ()&'\[\]])")
+_HOST = re.compile(r"(www\.[^/]+|([a-z0-9-]+\.)+[a-z]{2,})/", re.IGNORECASE)
+_WSL = re.compile(r"[\\/]{2}wsl(?:\.localhost|\$)[\\/][^\\/]+", re.IGNORECASE)
 
 
 def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
@@ -67,7 +65,7 @@ def open_file(
     for candidate in _candidates(real, suffixes):
         named = path if candidate == real else path.with_name(candidate.name)
         try:
-            return _open(_allowed(candidate, folders), named, what), str(named)
+            return _open(_allowed(candidate, folders), named, what), _readable(str(named))
         except (FileNotFoundError, NotADirectoryError):
             continue
     raise _missing(path, real, address, suffixes)
@@ -94,13 +92,25 @@ def _allowed_folders(address: str, settings: Settings) -> list[Path] | None:
     )
 
 
-def _absolute(address: str) -> Path:
-    if address[:2] in {"//", "\\\\", "/\\", "\\/"}:
+def _absolute(address: str, *, windows: bool = os.name == "nt") -> Path:
+    if unfilled := _PLACEHOLDER.search(address):
+        raise ImageError(
+            f"'{shorten(address)}' holds {unfilled[0]}, which the assistant's program should have filled in: "
+            "set it in the settings of the extension, or pass a full path"
+        )
+    wsl = _WSL.match(address)
+    if wsl and not windows:
+        inside = shorten(address[wsl.end() :].replace("\\", "/") or "/")
+        raise ImageError(
+            f"'{shorten(address)}' is a path of Windows into WSL, but this server runs on {sys.platform}; "
+            f"inside of WSL the file is '{inside}'"
+        )
+    if address[:2] in {"//", "\\\\", "/\\", "\\/"} and not wsl:
         raise ForbiddenError(
             f"'{shorten(address)}' is a network or device path, which is not read; "
             "pass a path on this machine, or map the share to a drive"
         )
-    if os.name != "nt" and re.match(r"[A-Za-z]:[\\/]", address):
+    if not windows and re.match(r"[A-Za-z]:[\\/]", address):
         mounted = f"/mnt/{address[0].lower()}/{address[3:]}".replace("\\", "/")
         raise ImageError(
             f"'{shorten(address)}' is a Windows path, but this server runs on {sys.platform}; "
@@ -117,10 +127,12 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
         real = path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
         raise ImageError(f"'{shorten(str(path))}' cannot be followed; pass the path of the file itself") from None
-    if str(real).startswith("\\\\"):
+    if str(real).startswith("\\\\") and not _WSL.match(str(real)):
         raise ForbiddenError(f"'{shorten(str(path))}' leads to a network share, which is not read")
     if folders is not None and not any(folder in real.parents for folder in folders):
         names = ", ".join(map(str, folders[:3])) or "none at all"
+        if unfilled := _PLACEHOLDER.search(names):
+            names += f"; {unfilled[0]} was not filled in: set it in the settings of the extension"
         raise ForbiddenError(
             f"'{shorten(str(path))}' is outside the folders that may be read ({shorten(names, 160)}); pass a picture "
             "from there, or add its folder to DINOX_MCP_ALLOWED_FOLDERS"
@@ -131,7 +143,7 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
 def _open(real: Path, path: Path, what: str) -> BinaryIO:
     shown = shorten(str(path))
     try:
-        descriptor = os.open(real, _FLAGS)
+        descriptor = open_without_links(real)
     except PermissionError:
         kind = "is a folder" if real.is_dir() else "may not be read by the user that this server runs as"
         raise ImageError(f"'{shown}' {kind}; pass the path of one {what}") from None
@@ -149,7 +161,8 @@ def _open(real: Path, path: Path, what: str) -> BinaryIO:
 
 def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) -> ImageError:
     """Explain a path that does not exist."""
-    bare = not re.search(r"[\\/]", address)
+    hints = _hints(address)
+    bare = not hints and not re.search(r"[\\/]", address)
     relative = not Path(address).is_absolute() and not address.startswith("~")
     where = f" (looked in {shorten(str(Path.cwd()))})" if relative else ""
     advice = ["check the spelling, or ask for the full path"]
@@ -162,7 +175,18 @@ def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) ->
     if close:
         found = ", ".join(f"'{shorten(str(path.with_name(names[name])), 160)}'" for name in close)
         advice.insert(0, f"did you mean {found}?")
-    return ImageError(f"there is no file '{shorten(address)}'{where}: {'; '.join(advice)}")
+    return ImageError(f"there is no file '{shorten(address)}'{where}: {'; '.join([*hints, *advice])}")
+
+
+def _hints(address: str) -> list[str]:
+    """Guess what was meant by a path that shells or people write in another way."""
+    hints = []
+    plain = _ESCAPED.sub(r"\1", address)
+    if os.name != "nt" and plain != address:
+        hints.append(f"a path here has no backslashes; did you mean '{shorten(plain)}'?")
+    if _HOST.match(address):
+        hints.append(f"for a picture on the web, pass https://{shorten(address)}")
+    return hints
 
 
 def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
@@ -173,6 +197,11 @@ def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if os.path.splitext(name)[1].lower() in suffixes)  # noqa: PTH122 - a name
+
+
+def _readable(name: str) -> str:
+    """Name a file whose name is no UTF-8 in letters that can be sent: each byte that is no letter becomes \ufffd."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _seen(name: str) -> str:

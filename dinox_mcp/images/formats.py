@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.images.png import without_metadata
 from dinox_mcp.images.structure import check_structure
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".mpo"}
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+    }
 )
 
 # Decoders are named one by one, so that Pillow never tries EPS, PSD or another format on hostile bytes.
@@ -75,6 +79,8 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
     decoder = _decoder(name, source)
     from PIL.Image import DecompressionBombError
 
+    if name == "PNG":
+        data = without_metadata(data)
     try:
         with silence:
             image = decoder(io.BytesIO(data))

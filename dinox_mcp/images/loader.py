@@ -15,7 +15,9 @@ from dinox_mcp.images.web import WebFetcher
 from dinox_mcp.settings import Settings
 
 T = TypeVar("T")
-_THREADS = 8
+_THREADS, _LARGE_THREADS = 8, 2
+_LARGE = 16_000_000
+"""Pixels from which on pictures are looked at in threads of their own, so that they hold up no others."""
 
 
 class ImageLoader:
@@ -28,6 +30,7 @@ class ImageLoader:
     def __init__(self, settings: Settings, *, resolve: Resolver | None = None) -> None:
         self._settings = settings
         self._threads = anyio.CapacityLimiter(_THREADS)
+        self._large_threads = anyio.CapacityLimiter(_LARGE_THREADS)
         self._web = WebFetcher(settings, resolve or system_resolver(anyio.CapacityLimiter(_THREADS)))
 
     async def load(self, source: str) -> Picture:
@@ -36,6 +39,7 @@ class ImageLoader:
         Raises:
             ImageError: there is none, it does not arrive, or it is no picture.
             ForbiddenError: it may not be read: its folder, address or size.
+            BusyError: it had to be looked at, and too many pictures are being decoded at once.
         """
         settings = self._settings
         found = await self._in_thread(lambda: parse_source(source))
@@ -46,17 +50,20 @@ class ImageLoader:
                 data, name = await self._in_thread(lambda: read_data_uri(found.address, settings.max_image_bytes))
             case "file":
                 data, name = await self._in_thread(lambda: read_file(found.address, settings))
-        return await self._in_thread(lambda: _picture(data, name, settings.max_image_pixels))
+        picture = await self._in_thread(lambda: _picture(data, name, settings.max_image_pixels))
+        is_large = picture.width * picture.height > _LARGE
+        await self._in_thread(lambda: picture.notes, self._large_threads if is_large else None)
+        return picture
 
     async def aclose(self) -> None:
         """Close the connections that are still open."""
         await self._web.aclose()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+    async def _in_thread(self, work: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter or self._threads)
 
 
 def _picture(data: bytes, name: str, max_pixels: int) -> Picture:
     picture = Picture.from_bytes(data, name, max_pixels=max_pixels)
-    _ = picture.digest  # computed here, off the event loop, and kept
+    _ = picture.digest  # computed here, off the event loop, and kept; so are the notes
     return picture

@@ -1,18 +1,43 @@
 """Pixels of any mode made plain: 8 bits, opaque, upright."""
 
 import math
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dinox_mcp.images.depth import Facts, measure
+from dinox_mcp.images.ground import BLACK, GREY, WHITE, ground_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
+
+    from dinox_mcp.images.depth import Samples
 
 SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
 _ORIENTATION = 0x0112
 _BAND = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """A decoded picture whose `rows` from one number to another can be had in the mode L, LA, RGB or RGBA.
+
+    `whole` is all of it where it is in the mode L or RGB already.
+    """
+
+    width: int
+    height: int
+    rows: "Callable[[int, int], Image.Image]"
+    notes: tuple[str, ...] = ()
+    whole: "Image.Image | None" = None
+
+    def bands(self, height: int = _BAND) -> "Iterator[Image.Image]":
+        """Give all rows, in bands of a height."""
+        for top in range(0, self.height, height):
+            yield self.rows(top, min(top + height, self.height))
 
 
 def orientation(image: "Image.Image") -> int:
@@ -45,61 +70,109 @@ def turn(image: "Image.Image", orientation: int) -> "Image.Image":
     return image if method is None else image.transpose(method)
 
 
-def flatten(image: "Image.Image", factor: int = 1) -> "Image.Image":
-    """Bring any mode to opaque RGB, or to L where it has no colour; transparent pixels show white.
+def raster_of(image: "Image.Image", facts: Facts) -> Raster:
+    """Read the rows of a picture that Pillow has loaded; `facts` are of samples of more than 8 bits."""
+    width, height = image.size
 
-    It is shrunk by the factor on the way, band by band: a few kilobytes can hold a hundred million pixels, and
+    def crop(top: int, bottom: int) -> "Image.Image":
+        return image.crop((0, top, width, bottom))
+
+    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+        import numpy as np
+
+        clear = image.info.get("transparency")
+        read = raster_of_samples(lambda top, bottom: np.asarray(crop(top, bottom)), (width, height), facts)
+        return _with_clear(read, crop, clear) if isinstance(clear, int) else read
+    alpha = image.has_transparency_data
+    if image.mode in {"L", "RGB"} and not alpha:
+        return Raster(width, height, crop, whole=image)
+    modes = {"1": "L", "L": "LA" if alpha else "L", "LA": "LA", "La": "LA"}
+    mode = modes.get(image.mode, "RGBA" if alpha else "RGB")
+    return Raster(width, height, lambda top, bottom: crop(top, bottom).convert(mode))
+
+
+def raster_of_samples(read: "Callable[[int, int], Samples]", size: tuple[int, int], facts: Facts) -> Raster:
+    """Make rows of samples, of shape (rows, width) or (rows, width, 3 or 4 channels), those of 8-bit pictures.
+
+    `read` gives the samples of the rows from the first to the second number. Pixels without data become transparent.
+    """
+    import numpy as np
+    from PIL import Image
+
+    width, height = size
+    places = [(top, min(top + _BAND, height)) for top in range(0, height, _BAND)]
+    scale = measure((_shades_of(read(*place)) for place in places), width * height, facts)
+    bands = (read(*place) for place in places)
+    opaque = max((int(band[..., 3].max()) for band in bands if band.shape[2:] == (4,)), default=1)
+
+    def rows(top: int, bottom: int) -> "Image.Image":
+        samples = read(top, bottom)
+        shades = scale.grey(_shades_of(samples))
+        if samples.shape[2:] == (4,):
+            alpha = samples[..., 3:].astype(np.float32) * (255 / max(opaque, 1))
+            return Image.fromarray(np.concatenate([shades, alpha.astype(np.uint8)], axis=2))
+        if samples.ndim == 2 and (scale.empty or samples.dtype.kind == "f"):  # noqa: PLR2004 - grey
+            alpha = np.where(scale.has_data(samples), np.uint8(255), np.uint8(0))
+            return Image.fromarray(np.stack([shades, alpha], axis=2))
+        return Image.fromarray(np.ascontiguousarray(shades))
+
+    return Raster(width, height, rows, scale.notes)
+
+
+def _shades_of(samples: "Samples") -> "Samples":
+    """Leave out the alpha channel."""
+    return samples[..., :3] if samples.ndim > 2 else samples  # noqa: PLR2004 - it has channels
+
+
+def flatten(raster: Raster, factor: int = 1) -> "tuple[Image.Image, tuple[str, ...]]":
+    """Bring rows to opaque RGB, or to L where there is no colour; say what was put behind transparent pixels.
+
+    They are shrunk by the factor on the way, band by band: a few kilobytes can hold a hundred million pixels, and
     whole copies of these in several modes would take gigabytes.
     """
     from PIL import Image
 
-    if factor == 1 and image.mode in {"L", "RGB"} and not image.has_transparency_data:
-        return image
-    plain = _converter(image)
-    width, height = image.size
-    rows = factor * math.ceil(_BAND / factor)
+    if raster.whole is not None:
+        return (raster.whole if factor == 1 else raster.whole.reduce(factor)), raster.notes
+    rows, notes = factor * math.ceil(_BAND / factor), raster.notes
+    ground: int | None = WHITE
+    if raster.rows(0, 1).mode in {"LA", "RGBA"}:
+        ground = ground_for(raster.bands(), raster.width * raster.height)
+        notes += {
+            None: ("its alpha is 0 everywhere and was ignored",),
+            BLACK: ("its transparent parts are shown black, as what borders on them is light",),
+            GREY: ("its transparent parts are shown grey, as what borders on them is light and dark",),
+        }.get(ground, ())
     flat = None
-    for top in range(0, height, rows):
-        band = plain(image.crop((0, top, width, min(top + rows, height)))).reduce(factor)
-        flat = flat or Image.new(band.mode, (band.width, math.ceil(height / factor)))
-        flat.paste(band, (0, top // factor))
-    return flat or image
+    for number, band in enumerate(raster.bands(rows)):
+        opaque = _opaque(band, ground).reduce(factor)
+        flat = flat or Image.new(opaque.mode, (opaque.width, math.ceil(raster.height / factor)))
+        flat.paste(opaque, (0, number * rows // factor))
+    if flat is None:
+        raise ValueError("no rows")
+    return flat, notes
 
 
-def _converter(image: "Image.Image") -> "Callable[[Image.Image], Image.Image]":
-    """Choose how the bands of a picture become opaque L or RGB."""
-    if image.mode.startswith("I;16"):
-        return _high_byte
-    if image.mode in {"I", "F"}:
-        return _stretch(image)
-    if image.has_transparency_data:
-        return _on_white
-    mode = "L" if image.mode in {"1", "L"} else "RGB"
-    return lambda band: band.convert(mode)
-
-
-def _high_byte(image: "Image.Image") -> "Image.Image":
-    """Keep the high byte of 16-bit grey; the one grey that a PNG may call transparent shows white."""
-    table = [value >> 8 for value in range(1 << 16)]
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        table[clear] = 255
-    return image.convert("I").point(table, "L")
-
-
-def _stretch(image: "Image.Image") -> "Callable[[Image.Image], Image.Image]":
-    """Show samples without a fixed range from their darkest as black to their brightest as white."""
-    low, high = (float(bound) for bound in cast("tuple[float, float]", image.getextrema()))
-    if not math.isfinite(high - low) or low == high:
-        low, high = 0.0, 255.0
-    factor = 255 / (high - low)
-    return lambda band: band.convert("F").point(lambda value: value * factor - low * factor).convert("L")
-
-
-def _on_white(image: "Image.Image") -> "Image.Image":
+def _opaque(band: "Image.Image", ground: int | None) -> "Image.Image":
     from PIL import Image
 
-    rgba = image.convert("RGBA")
-    opaque = Image.new("RGB", image.size, "white")
-    opaque.paste(rgba, mask=rgba.getchannel("A"))
+    mode = {"LA": "L", "RGBA": "RGB"}.get(band.mode)
+    if mode is None:
+        return band
+    if ground is None:
+        return band.convert(mode)
+    opaque = Image.new(mode, band.size, ground if mode == "L" else (ground,) * 3)
+    opaque.paste(band.convert(mode), mask=band.getchannel("A"))
     return opaque
+
+
+def _with_clear(raster: Raster, crop: "Callable[[int, int], Image.Image]", clear: int) -> Raster:
+    """Make the one grey transparent that a PNG of 16 bits names."""
+    import numpy as np
+    from PIL import Image
+
+    def rows(top: int, bottom: int) -> "Image.Image":
+        alpha = np.where(np.asarray(crop(top, bottom)) == clear, np.uint8(0), np.uint8(255))
+        return Image.merge("LA", (raster.rows(top, bottom).convert("L"), Image.fromarray(alpha)))
+
+    return Raster(raster.width, raster.height, rows, raster.notes)

@@ -18,7 +18,8 @@ MAX_ADDRESS = 8192
 SHOWN = 80
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: one is a Windows drive
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# The surrogates U+DC80 to U+DCFF stand for the bytes of a file name that is not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]")
 _CHAT_SCHEMES = {"attachment", "blob", "cid", "content", "sandbox", "upload"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
 _BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A", "AAAA")
@@ -95,6 +96,8 @@ def _path_of(uri: str, *, windows: bool) -> str:
     rest = uri[len("file:") :]
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
+        if host.lower() == "wsl.localhost":
+            return f"\\\\{host}{unquote(slash + path)}".replace("/", "\\")
         if host.lower() not in {"", "localhost"}:
             raise ForbiddenError(
                 f"'{shorten(uri)}' names the host '{shorten(host)}': pictures on network shares are not read; "
@@ -106,4 +109,4 @@ def _path_of(uri: str, *, windows: bool) -> str:
         raise ImageError(f"'{shorten(uri)}' names no file; {REMEDY}")
     if _CONTROL.search(path):
         raise ImageError(f"'{shorten(uri)}' contains control characters; {REMEDY}")
-    return path[1:] if windows and re.match(r"/[A-Za-z]:", path) else path
+    return path[1:] if re.match(r"/[A-Za-z]:" if windows else r"/[A-Za-z]:[\\/]", path) else path

@@ -1,5 +1,12 @@
-"""Pictures from the web: fetched from the public internet only, at the very address that was checked."""
+"""Pictures from the web: fetched from the public internet only, at the very address that was checked.
 
+Where the environment names a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), pictures are fetched through it.
+The name is still looked up and checked on this machine, and the proxy is asked for the address, not for the name:
+the same name could mean a private address behind the proxy. A machine that cannot look names up fetches nothing.
+Hosts of DINOX_MCP_PRIVATE_HOSTS are asked without a proxy.
+"""
+
+import os
 import ssl
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
@@ -11,6 +18,7 @@ import anyio.to_thread
 from dinox_mcp import __version__
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.addresses import Resolver, is_public, literal
+from dinox_mcp.images.proxies import EnvironmentProxy, proxy_for
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.images.urls import UrlRules, host_of, port_of, show
 from dinox_mcp.settings import Settings
@@ -41,7 +49,7 @@ class WebFetcher:
         self._resolve = resolve
         self._rules = UrlRules(settings)
         self._opening = anyio.Lock()
-        self._transport: httpx2.AsyncHTTPTransport | None = None
+        self._transports: dict[str | None, httpx2.AsyncHTTPTransport] = {}
 
     async def fetch(self, address: str) -> tuple[bytes, str]:
         """Fetch what is at a URL and name it by the URL without its query.
@@ -62,26 +70,32 @@ class WebFetcher:
 
     async def aclose(self) -> None:
         """Close what is still open."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
     async def _follow(self, url: "httpx2.URL") -> bytes:
         import httpx2
 
         first, shown = url, show(url)
         for _ in range(MAX_REDIRECTS + 1):
+            proxy = self._proxy_for(url)
             try:
-                async with aclosing(await self._ask(url, shown)) as response:
+                async with aclosing(await self._ask(url, shown, proxy)) as response:
                     location = response.headers.get("location")
                     if response.status_code not in _REDIRECTS or not location:
                         return await self._read(response, shown)
             except httpx2.TransportError as error:
-                raise ImageError(f"{shown} {_explain(error)}") from None
+                raise ImageError(f"{shown} {_explain(error, proxy)}") from None
             base, url = url, self._rules.parse(location, base=url)
             shown = show(url, base)
         raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the picture's own URL")
 
-    async def _addresses(self, url: "httpx2.URL", shown: str) -> Sequence[str]:
+    def _proxy_for(self, url: "httpx2.URL") -> EnvironmentProxy | None:
+        """Find the proxy for a URL; hosts that the settings vouch for are on this network and asked directly."""
+        host, port = host_of(url), port_of(url)
+        return None if self._rules.is_private(host, port) else proxy_for(url.scheme, host, port)
+
+    async def _addresses(self, url: "httpx2.URL", shown: str, proxy: EnvironmentProxy | None) -> Sequence[str]:
         """Look the host up once and check every address; only these are connected to."""
         host, port = host_of(url), port_of(url)
         number = literal(host)
@@ -89,6 +103,11 @@ class WebFetcher:
             addresses = [number] if number else await self._resolve(host, port)
         except (OSError, UnicodeError):
             addresses = []
+        if not addresses and proxy:
+            raise ImageError(
+                f"{shown} is on a host that this machine cannot look up, '{shorten(host)}'; names are checked here "
+                f"although {proxy.variable} names a proxy: check the spelling, or pass the picture's file"
+            )
         if not addresses:
             raise ImageError(f"{shown} is on an unknown host, '{shorten(host)}'; check the spelling of the URL")
         if not self._rules.is_private(host, port) and not all(map(is_public, addresses)):
@@ -98,51 +117,42 @@ class WebFetcher:
             )
         return addresses[:_MAX_ADDRESSES]
 
-    async def _ask(self, url: "httpx2.URL", shown: str) -> "httpx2.Response":
+    async def _ask(self, url: "httpx2.URL", shown: str, proxy: EnvironmentProxy | None) -> "httpx2.Response":
         """Send the request to the first checked address that answers."""
         import httpx2
 
-        *others, last = await self._addresses(url, shown)
+        *others, last = await self._addresses(url, shown, proxy)
+        transport = await self._opened(shown, proxy)
         timeout = self._settings.fetch_timeout_s / (len(others) + 1)
         for address in others:
             with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await self._send(url, address, timeout)
-        return await self._send(url, last, timeout)
+                return await _send(transport, url, address, timeout)
+        return await _send(transport, url, last, timeout)
 
-    async def _send(self, url: "httpx2.URL", address: str, connect_timeout_s: float) -> "httpx2.Response":
-        """Connect to the address, whatever the name resolves to by now; the certificate has to be the name's."""
-        import httpx2
-
-        transport = await self._opened()
-        request = httpx2.Request(
-            "GET",
-            url.copy_with(host=address),
-            headers={
-                "Host": url.netloc.decode("ascii"),
-                "User-Agent": f"dinox-mcp/{__version__}",
-                "Accept": "image/*",
-                "Accept-Encoding": "identity",  # what is compressed could be a bomb
-            },
-            extensions={"sni_hostname": host_of(url), "timeout": {"connect": connect_timeout_s}},
-        )
-        return await transport.handle_async_request(request)
-
-    async def _opened(self) -> "httpx2.AsyncHTTPTransport":
-        """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing, asks no proxy.
+    async def _opened(self, shown: str, proxy: EnvironmentProxy | None) -> "httpx2.AsyncHTTPTransport":
+        """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing.
 
         Authorities are the system's, or those of SSL_CERT_FILE.
         """
         import httpx2
 
+        key = proxy.url if proxy else None
         async with self._opening:
-            if self._transport is None:
-                context = await anyio.to_thread.run_sync(httpx2.create_ssl_context)
-                self._transport = httpx2.AsyncHTTPTransport(
-                    verify=context,
-                    # A kept connection would be handed to another host at the same address, its certificate unchecked.
-                    limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
-                )
-            return self._transport
+            if key not in self._transports:
+                through = proxy.parse(shown) if proxy else None
+                try:
+                    context = await anyio.to_thread.run_sync(httpx2.create_ssl_context)
+                    self._transports[key] = httpx2.AsyncHTTPTransport(
+                        verify=context,
+                        proxy=through,
+                        # A kept connection would be handed to another host at its address, the certificate unchecked.
+                        limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
+                    )
+                except ImportError:
+                    raise _socks_missing(shown, proxy) from None
+                except (OSError, ValueError) as error:
+                    raise ImageError(f"{shown} cannot be fetched: {_explain_certificates(error)}") from None
+            return self._transports[key]
 
     async def _read(self, response: "httpx2.Response", shown: str) -> bytes:
         limit = self._settings.max_image_bytes
@@ -163,6 +173,26 @@ class WebFetcher:
         return data
 
 
+async def _send(
+    transport: "httpx2.AsyncHTTPTransport", url: "httpx2.URL", address: str, connect_timeout_s: float
+) -> "httpx2.Response":
+    """Connect to the address, whatever the name resolves to by now; the certificate has to be the name's."""
+    import httpx2
+
+    request = httpx2.Request(
+        "GET",
+        url.copy_with(host=address),
+        headers={
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": f"dinox-mcp/{__version__}",
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",  # what is compressed could be a bomb
+        },
+        extensions={"sni_hostname": host_of(url), "timeout": {"connect": connect_timeout_s}},
+    )
+    return await transport.handle_async_request(request)
+
+
 async def _body(response: "httpx2.Response", limit: int) -> bytes | None:
     """Read the bytes as they were sent, or None where they are or will be too many."""
     length = response.headers.get("content-length", "")
@@ -177,7 +207,22 @@ async def _body(response: "httpx2.Response", limit: int) -> bytes | None:
     return bytes(data)
 
 
-def _explain(error: "httpx2.TransportError") -> str:
+def _socks_missing(shown: str, proxy: EnvironmentProxy | None) -> ImageError:
+    if proxy is None:
+        return ImageError(f"{shown} cannot be fetched: a part of httpx2 is not installed; install dinox-mcp again")
+    return proxy.refuse(shown, "names a SOCKS proxy, which needs one more package (pip install socksio)")
+
+
+def _explain_certificates(error: OSError | ValueError) -> str:
+    """Say which certificates cannot be read, and who named them."""
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if value := os.environ.get(name):
+            return f"{name}='{shorten(value)}' holds no certificates ({shorten(reason)}); correct or unset it"
+    return f"this system's certificates cannot be read ({shorten(reason)}); set SSL_CERT_FILE to a file of them"
+
+
+def _explain(error: "httpx2.TransportError", proxy: EnvironmentProxy | None) -> str:
     import httpx2
 
     cause: BaseException | None = error
@@ -185,6 +230,13 @@ def _explain(error: "httpx2.TransportError") -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"has no valid certificate ({shorten(cause.verify_message)}); pass another URL"
         cause = cause.__cause__ or cause.__context__
+    if proxy and isinstance(error, httpx2.ProxyError):
+        return (
+            f"was refused by the proxy that {proxy.variable} names ({shorten(str(error))}); allow the address there, "
+            "add the host to NO_PROXY, or pass the picture's file"
+        )
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        if proxy:
+            return f"cannot be reached: the proxy that {proxy.variable} names does not answer; correct or unset it"
         return "cannot be reached; check the URL, or try again later"
     return f"broke off ({type(error).__name__}); try again, or pass another URL"

@@ -2,14 +2,16 @@
 
 import os
 import socket
+import sys
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images import files
+from dinox_mcp.images import files, nofollow
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -123,6 +125,38 @@ async def test_a_link_put_there_after_the_check_is_not_followed(folder: Path) ->
     link.symlink_to(folder.parent / "private.png")
     with pytest.raises(ImageError, match="cannot be opened"):
         files._open(link, link, "picture")  # what is resolved and checked by now
+
+
+async def test_a_folder_swapped_for_a_link_after_the_check_is_not_followed(folder: Path) -> None:
+    inside = folder / "sub"
+    inside.mkdir()
+    (inside / "cat.png").write_bytes(PNG)
+    checked = files._allowed(inside / "cat.png", [folder])
+    outside = folder.parent / "outside"
+    inside.rename(folder / "moved")
+    outside.mkdir()
+    (outside / "cat.png").write_text("hunter2")
+    inside.symlink_to(outside)
+    with pytest.raises((ImageError, OSError)):
+        files._open(checked, checked, "picture")
+
+
+def test_elsewhere_a_link_is_noticed_after_it_was_opened(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    os.close(nofollow._open_and_compare(folder / "cat.png"))
+    with pytest.raises(OSError, match="link"):
+        nofollow._open_and_compare(tmp_path / "link" / "cat.png")
+
+
+@pytest.fixture
+def unlisted(folder: Path) -> Iterator[Path]:
+    folder.chmod(0o311)
+    yield folder
+    folder.chmod(0o755)
+
+
+async def test_a_folder_that_may_be_passed_but_not_listed_is_no_obstacle(unlisted: Path) -> None:
+    assert await load(unlisted / "cat.png")
 
 
 async def test_outside_the_allowed_folders_nobody_learns_what_exists(folder: Path) -> None:
@@ -254,6 +288,58 @@ async def test_the_paths_of_chat_sandboxes_are_recognised(path: str) -> None:
 async def test_a_windows_path_on_another_system_says_so() -> None:
     with pytest.raises(ImageError, match=r"is a Windows path, but this server runs on .*'/mnt/c/Users/me/a\.jpg'"):
         await load(r"C:\Users\me\a.jpg")
+
+
+@pytest.mark.parametrize("uri", ["file:///C:/Users/me/a.jpg", "file:///c%3A/Users/me/a.jpg"])
+async def test_a_windows_uri_on_another_system_says_so(uri: str) -> None:
+    with pytest.raises(ImageError, match=r"is a Windows path, but this server runs on .*'/mnt/c/Users/me/a\.jpg'"):
+        await load(uri)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [r"\\wsl.localhost\Ubuntu\home\me\a.jpg", r"\\wsl$\Ubuntu\home\me\a.jpg", "file://wsl.localhost/U/home/me/a.jpg"],
+)
+async def test_a_path_of_windows_into_wsl_says_what_it_is_inside(path: str) -> None:
+    with pytest.raises(ImageError, match=r"is a path of Windows into WSL, .* the file is '/home/me/a\.jpg'"):
+        await load(path)
+
+
+def test_windows_reads_its_own_paths_and_those_into_wsl() -> None:
+    for path in (r"C:\Users\me\a.jpg", r"\\wsl.localhost\Ubuntu\home\me\a.jpg"):
+        assert str(files._absolute(path, windows=True)).endswith(path)
+    with pytest.raises(ForbiddenError, match="is a network or device path"):
+        files._absolute(r"\\server\share\a.jpg", windows=True)
+
+
+async def test_a_path_that_a_shell_escaped_gets_a_hint(folder: Path) -> None:
+    with pytest.raises(ImageError, match=r"has no backslashes; did you mean '.*/My Photos \(2024\)/cat\.png'\?"):
+        await load(f"{folder}/My\\ Photos\\ \\(2024\\)/cat.png")
+
+
+@pytest.mark.parametrize("address", ["www.example.com/cat.jpg", "example.org/pictures/cat.jpg"])
+async def test_a_web_address_without_its_scheme_gets_a_hint(address: str) -> None:
+    with pytest.raises(ImageError, match=rf"for a picture on the web, pass https://{address}"):
+        await load(address)
+
+
+async def test_a_placeholder_that_nobody_filled_in_is_named(folder: Path) -> None:
+    with pytest.raises(
+        ImageError, match=r"holds \$\{user_config\.dir\}, which .* should have filled in: set it in the"
+    ):
+        await load("${user_config.dir}/cat.png")
+    with pytest.raises(ForbiddenError, match=r"\$\{user_config\.dir\} was not filled in: set it in the settings"):
+        await load(folder / "cat.png", allowed_folders=(Path("${user_config.dir}"),))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+async def test_a_name_that_is_not_utf8_is_read(folder: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (folder / "cat.png").rename(folder / name)
+    for written in (str(folder / name), f"file://{folder}/caf%E9.png"):
+        picture = await load(written, allowed_folders=(folder,))
+        assert picture.data == PNG
+        assert picture.source == f"{folder}/caf\ufffd.png"  # what is said of it can be written anywhere
 
 
 async def test_the_home_of_nobody_is_an_error() -> None:

@@ -28,7 +28,11 @@ BASE64 = base64.b64encode(PNG).decode()
         ("file:///home/me/my%20photo.jpg", "/home/me/my photo.jpg"),
         ("file://localhost/home/me/%C3%BC.jpg", "/home/me/ü.jpg"),
         ("FILE:/home/me/photo.jpg", "/home/me/photo.jpg"),
-        ("file:///C:/photo.jpg", "/C:/photo.jpg"),
+        ("file:///C:/photo.jpg", "C:/photo.jpg"),  # no path here: what is said of it follows in files.py
+        ("file:///c%3A/my%20photo.jpg", "c:/my photo.jpg"),
+        ("file://wsl.localhost/Ubuntu/home/me/a.jpg", r"\\wsl.localhost\Ubuntu\home\me\a.jpg"),
+        ("file:///home/me/caf%E9.jpg", "/home/me/caf\udce9.jpg"),  # a name in Latin-1
+        ("/home/me/caf\udce9.jpg", "/home/me/caf\udce9.jpg"),
         ("/a/Screenshot at 1.23\u202fPM.png", "/a/Screenshot at 1.23\u202fPM.png"),  # as macOS names them
     ],
 )
@@ -38,7 +42,13 @@ def test_files(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("file:///C:/my%20photo.jpg", "C:/my photo.jpg"), ("file:/d:/a.jpg", "d:/a.jpg"), ("file:///a.jpg", "/a.jpg")],
+    [
+        ("file:///C:/my%20photo.jpg", "C:/my photo.jpg"),
+        ("file:///c%3A/my%20photo.jpg", "c:/my photo.jpg"),
+        ("file:/d:/a.jpg", "d:/a.jpg"),
+        ("file:///a.jpg", "/a.jpg"),
+        ("file://wsl.localhost/Ubuntu/home/a.jpg", r"\\wsl.localhost\Ubuntu\home\a.jpg"),
+    ],
 )
 def test_drives_in_file_uris_on_windows(text: str, expected: str) -> None:
     assert parse_source(text, windows=True) == Source("file", expected)
@@ -62,7 +72,6 @@ def test_web_addresses(text: str) -> None:
         ("file://localhost", "names no file"),
         ("file:///photo%00.jpg", "contains control characters"),
         ("file:///photo%0a.jpg", "contains control characters"),
-        ("file:///photo%FF.jpg", "contains control characters"),
         ("sandbox:/mnt/data/cat.png", "exists only inside the chat: .* never reach this server; ask the user"),
         ("attachment:0", "exists only inside the chat"),
         ("blob:https://chat.example.com/1-2-3", "exists only inside the chat"),

@@ -3,7 +3,9 @@
 import asyncio
 import datetime as dt
 import ssl
+import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -533,3 +535,136 @@ async def test_a_redirect_from_https_to_http_is_refused(secure: Site) -> None:
     host = f"pictures.test:{secure.port}"
     with pytest.raises(ForbiddenError, match=r"redirects to http://pictures\.test/cat\.png, which is not encrypted"):
         await load(f"https://{host}/go", Names(pictures_test=HERE), private_hosts=(host,))
+
+
+# Proxies and certificates
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+PUBLIC = Names(public_test=[["93.184.215.14"]])
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_a_picture_is_fetched_through_the_proxy(
+    site: Site, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy is asked for the address that was checked, under the name of the host."""
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{site.port}")
+    site.pages["*"] = response(PNG)
+    picture = await load("http://public.test/cat.png", PUBLIC, allow_http=True)
+    assert picture.data == PNG
+    (head,) = site.heads
+    assert head.startswith("GET http://93.184.215.14/cat.png HTTP/1.1\r\n")
+    assert "\r\nhost: public.test\r\n" in head.lower()
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_an_encrypted_picture_is_asked_of_the_proxy_by_its_checked_address(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{site.port}")
+    site.pages["*"] = response(b"no", status=403)
+    with pytest.raises(
+        ImageError, match=r"public\.test/cat\.png was refused by the proxy that HTTPS_PROXY names \(403.*NO_PROXY"
+    ) as error:
+        await load("https://public.test/cat.png", PUBLIC)
+    assert "hunter2" not in str(error.value)
+    assert site.heads[0].startswith("CONNECT 93.184.215.14:443 ")
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_a_private_address_is_not_asked_of_a_proxy_either(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{site.port}")
+    for url in ("https://10.0.0.1/a.jpg", "https://evil.test/a.jpg"):
+        with pytest.raises(ForbiddenError, match="is on a private network"):
+            await load(url, Names(evil_test=[["8.8.8.8", "10.0.0.1"]]))
+    assert not site.heads
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_a_name_that_cannot_be_looked_up_is_not_left_to_a_proxy(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{site.port}")
+    with pytest.raises(ImageError, match="names are checked here although ALL_PROXY names a proxy"):
+        await load("https://nowhere.test/a.jpg")
+    assert not site.heads
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_hosts_of_no_proxy_are_asked_directly(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{site.port}")
+    monkeypatch.setenv("NO_PROXY", "other.test,public.test")
+    with pytest.raises(ImageError):
+        await load("https://public.test/a.jpg", PUBLIC, fetch_timeout_s=0.1)
+    assert not site.heads
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        ("socks5://127.0.0.1:1080", r"names a SOCKS proxy, which needs one more package \(pip install socksio\)"),
+        ("ftp://u:hunter2@127.0.0.1:21", r"is ftp://127\.0\.0\.1, which is no HTTP or SOCKS5 proxy"),
+        ("http://127.0.0.1:99999", "is no valid URL|there is no such port"),
+        ("http://127.0.0.1:port", "is no valid URL"),
+        ("http://", "is http://, which is no HTTP or SOCKS5 proxy"),
+        ("http://127.0.0.1:9", "does not answer; correct or unset it"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_named(proxy: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ImageError, match=rf"^https://public\.test/a\.jpg .*ALL_PROXY.*({reason})") as error:
+        await load("https://public.test/a.jpg", PUBLIC)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_certificates_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    for path in (broken, tmp_path / "missing.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        with pytest.raises(
+            ImageError, match=rf"cannot be fetched: SSL_CERT_FILE='.*{path.name}' holds no certificates \(.*\); correct"
+        ):
+            await load("https://public.test/a.jpg", PUBLIC)
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_the_certificate_is_checked_against_the_name_behind_a_proxy_too(
+    secure: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Be a proxy that leads every tunnel to the secure site."""
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode())
+        there, back = await asyncio.open_connection("127.0.0.1", secure.port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    asked: list[str] = []
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    names = Names(pictures_test=[["93.184.215.14"]], other_test=[["93.184.215.14"]])
+    assert (await load("https://pictures.test/cat.png", names)).data == PNG
+    with pytest.raises(ImageError, match="has no valid certificate"):
+        await load("https://other.test/cat.png", names)
+    assert asked == ["CONNECT 93.184.215.14:443 HTTP/1.1"] * 2
+    proxy.close()
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError, ssl.SSLError):
+        while data := await reader.read(4096):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

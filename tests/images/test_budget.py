@@ -1,0 +1,99 @@
+"""Decoded pixels have a budget over all calls."""
+
+import gc
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dinox_mcp.errors import BusyError
+from dinox_mcp.images import decode
+from dinox_mcp.images.budget import LARGE, PixelBudget
+from dinox_mcp.images.picture import Picture
+from tests.images.samples import encode, field
+
+
+class Pixels:
+    """What a budget counts: anything that can be collected."""
+
+
+def test_no_more_is_decoded_at_once_than_there_is_room_for() -> None:
+    budget, now, most = PixelBudget(small=100), 0, 0
+    lock = threading.Lock()
+
+    def decode_one(_: int) -> None:
+        nonlocal now, most
+        with budget.decoding(40):
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.01)
+            with lock:
+                now -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode_one, range(12)))
+    assert most == 2
+
+
+def elsewhere(budget: PixelBudget, size: int) -> bool:
+    """Try to decode in another thread."""
+
+    def attempt() -> bool:
+        try:
+            with budget.decoding(size):
+                return True
+        except BusyError as error:
+            assert str(error) == "too many large pictures are being decoded at once; try again in a while"  # noqa: PT017
+            return False
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(attempt).result()
+
+
+def test_who_waits_too_long_is_told_to_try_again() -> None:
+    budget = PixelBudget(small=100, patience_s=0.02)
+    with budget.decoding(80):
+        assert not elsewhere(budget, 40)
+        assert elsewhere(budget, 20)
+    assert elsewhere(budget, 100)
+
+
+def test_a_picture_counts_as_long_as_it_lives() -> None:
+    budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
+    budget.keep(pixels, 80)
+    assert not elsewhere(budget, 40)
+    del pixels
+    gc.collect()
+    assert elsewhere(budget, 40)
+
+
+def test_a_picture_larger_than_the_budget_is_decoded_alone() -> None:
+    budget = PixelBudget(large=2 * LARGE, patience_s=0.02)
+    with budget.decoding(9 * LARGE):
+        assert not elsewhere(budget, LARGE + 1)
+
+
+def test_large_pictures_do_not_hold_up_ordinary_ones() -> None:
+    budget = PixelBudget(patience_s=0.02)
+    with budget.decoding(9 * LARGE):
+        assert elsewhere(budget, LARGE)
+
+
+def test_a_thread_that_holds_a_picture_does_not_wait_for_itself() -> None:
+    budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
+    budget.keep(pixels, 100)
+    with budget.decoding(100):
+        assert pixels
+
+
+def test_pictures_are_decoded_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget, held = PixelBudget(small=64 * 48 * 8, patience_s=0.02), Pixels()
+    monkeypatch.setattr(decode, "pixel_budget", budget)
+    picture = Picture.from_bytes(encode(field()))
+    assert picture.rgb().size == (64, 48)
+    threading.Thread(target=budget.keep, args=(held, 64 * 48 * 8)).start()
+    time.sleep(0.01)
+    with pytest.raises(BusyError):
+        picture.rgb()
