@@ -43,6 +43,11 @@ the tracks. Ctrl-C keeps what is done.
 
 exit status: 0 all pictures answered, 1 some could not be, or the answers not written, 2 wrong usage or settings
 """
+_REFUSED = {
+    "--dinox-api-key": "every program of this machine can read a key on the command line; set DINOX_API_KEY instead",
+    "--enable-client-key": "leave it out: clients may always bring their own key, in the header X-DINOX-API-Key; "
+    "?key= in the address is not read, as addresses are logged",
+}
 _READER_LEFT = 141  # as a shell counts a program that SIGPIPE ended
 _SERVING = ("transport", "host", "port", "no_auth", "warm_up")
 _COMMON = ("backend", "log_level")
@@ -96,7 +101,11 @@ def _add_serve_options(command: argparse.ArgumentParser, default: str | None) ->
     command.set_defaults(run=_serve)
     group = command.add_argument_group("serving")
     group.add_argument(
-        "--transport", choices=("stdio", "http", "sse"), default=default, help="stdio (default), http or sse"
+        "--transport",
+        type=str.lower,
+        choices=("stdio", "http", "sse"),
+        default=default,
+        help="stdio (default), http or sse",
     )
     group.add_argument("--host", default=default, help="address to listen on (default 127.0.0.1)")
     group.add_argument(
@@ -112,7 +121,30 @@ def _add_serve_options(command: argparse.ArgumentParser, default: str | None) ->
     group.add_argument(
         "--warm-up", action="store_true", default=default, help="load the local model now, not at the first question"
     )
+    _add_flags_of_the_vendor(group, default)
     _add_common_options(command, default)
+
+
+def _add_flags_of_the_vendor(group: "argparse._ArgumentGroup", default: str | None) -> None:
+    """Take the flags of the vendor's own server, or say what to do instead (docs/from-vendor.md)."""
+    for transport in ("http", "stdio"):
+        group.add_argument(
+            f"--{transport}",
+            action="store_const",
+            dest="transport",
+            const=transport,
+            default=default,
+            help=argparse.SUPPRESS,
+        )
+    for flag in _REFUSED:
+        group.add_argument(flag, nargs="?", action=_Refused, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+class _Refused(argparse.Action):
+    """A flag of the vendor's server that this one does not take; its value, which may be a key, is not repeated."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.error(f"{self.option_strings[0]}: {_REFUSED[self.option_strings[0]]}")
 
 
 def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -136,7 +168,7 @@ def _add_detect_command(commands: "argparse._SubParsersAction[_Parser]") -> None
     detect.add_argument(
         "--iou-threshold", type=part, metavar="T", help="overlap above which boxes are one (the model's own)"
     )
-    detect.add_argument("--max-objects", type=_limit, default=100, metavar="N", help="objects to list at most (100)")
+    detect.add_argument("--max-objects", type=_limit, metavar="N", help="objects to list at most (100)")
     _add_asking_options(detect)
     _add_video_options(detect)
     _add_common_options(detect, argparse.SUPPRESS)
@@ -291,6 +323,7 @@ def _add_common_options(command: argparse.ArgumentParser, default: str | None) -
     )
     command.add_argument(
         "--log-level",
+        type=str.lower,
         choices=("debug", "info", "warning", "error"),
         default=default,
         help="log to stderr (warning)",

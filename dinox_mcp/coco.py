@@ -1,4 +1,4 @@
-"""A result as COCO JSON, the format that annotation tools and evaluators read."""
+"""Results as COCO JSON, the format that annotation tools and evaluators read."""
 
 from typing import Any
 
@@ -9,12 +9,16 @@ from dinox_mcp.schema import DetectedObject, DetectionResult, Keypoint, Mask
 _SKELETON = [[BODY.index(a) + 1, BODY.index(b) + 1] for a, b in BODY_BONES]
 
 
-def to_coco(result: DetectionResult) -> dict[str, Any]:
-    """Write a result as a COCO dataset of one image: its objects are the annotations, under their own numbers.
+def to_coco(*results: DetectionResult) -> dict[str, Any]:
+    """Write results as one COCO dataset with an image for each, in their order, and one list of categories.
 
-    `bbox` is [x, y, width, height] in original pixels and `area` counts the mask's pixels, or the box's where
-    there is no mask. Bodies of all 17 points are `keypoints` and `num_keypoints`, and their categories tell the points
-    and the skeleton (https://cocodataset.org/#format-data): of a point that is not there, x, y and v are 0.
+    The objects are the annotations. Of a single result they keep their own numbers as ids; of several, the numbers of
+    each go on behind those of the one before, so that no id is there twice.
+
+    `bbox` is [x, y, width, height] in original pixels. `segmentation` is the mask, or the outline of the box where
+    there is no mask, so that tools which make masks of annotations can make one of each; `area` counts what is in it.
+    Bodies of all 17 points are `keypoints` and `num_keypoints`, and their categories tell the points and the skeleton
+    (https://cocodataset.org/#format-data): of a point that is not there, x, y and v are 0.
 
     Where the object has them, these keys beyond the format are there too, which its readers pass over: `score`,
     `caption`, `category` (a model's word, unlike the one of `category_id`), `text`, and `points`: every keypoint that
@@ -24,25 +28,31 @@ def to_coco(result: DetectionResult) -> dict[str, Any]:
     Raises:
         ValueError: a mask is not a COCO RLE of the size that it claims.
     """
-    labels = list(dict.fromkeys(found.label for found in result.objects))
-    categories = {label: number for number, label in enumerate(labels, start=1)}
-    posed = {found.label for found in result.objects if _body(found)}
+    everything = [found for result in results for found in result.objects]
+    categories = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in everything), start=1)}
+    posed = {found.label for found in everything if _body(found)}
+    annotations: list[dict[str, Any]] = []
+    for image_id, result in enumerate(results, start=1):
+        before = max((one["id"] for one in annotations), default=0)
+        for found in result.objects:
+            known = {"id": before + found.id, "image_id": image_id, "category_id": categories[found.label]}
+            annotations.append(known | _annotation(found, posed=found.label in posed))
     return {
-        "info": {"description": f"Result {result.result_id} of {result.backend} ({result.model}) by dinox-mcp"},
+        "info": {"description": "; ".join(map(_title, results))},
         "licenses": [],
-        "images": [
-            {
-                "id": 1,
-                "file_name": result.image.source,
-                "width": result.image.width,
-                "height": result.image.height,
-            }
-        ],
+        "images": [_image(image_id, result) for image_id, result in enumerate(results, start=1)],
         "categories": [_category(number, label, posed=label in posed) for label, number in categories.items()],
-        "annotations": [
-            _annotation(found, categories[found.label], posed=found.label in posed) for found in result.objects
-        ],
+        "annotations": annotations,
     }
+
+
+def _title(result: DetectionResult) -> str:
+    return f"Result {result.result_id} of {result.backend} ({result.model}) by dinox-mcp"
+
+
+def _image(image_id: int, result: DetectionResult) -> dict[str, Any]:
+    image = result.image
+    return {"id": image_id, "file_name": image.source, "width": image.width, "height": image.height}
 
 
 def _category(number: int, label: str, *, posed: bool) -> dict[str, Any]:
@@ -50,18 +60,15 @@ def _category(number: int, label: str, *, posed: bool) -> dict[str, Any]:
     return category | {"keypoints": list(BODY), "skeleton": _SKELETON} if posed else category
 
 
-def _annotation(found: DetectedObject, category: int, *, posed: bool) -> dict[str, Any]:
+def _annotation(found: DetectedObject, *, posed: bool) -> dict[str, Any]:
+    """Write an object, all but its ids."""
     x1, y1, x2, y2 = found.bbox
     annotation: dict[str, Any] = {
-        "id": found.id,
-        "image_id": 1,
-        "category_id": category,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": masks.area(found.mask) if found.mask else geometry.area(found.bbox),
         "iscrowd": 0,
+        "segmentation": _segmentation(found.mask) if found.mask else [[x1, y1, x2, y1, x2, y2, x1, y2]],
     }
-    if found.mask:
-        annotation["segmentation"] = _segmentation(found.mask)
     if found.score is not None:
         annotation["score"] = found.score
     if posed:

@@ -65,3 +65,8 @@ def visibility(point: Keypoint) -> int:
     if point.score is not None and point.score < LEAST_SCORE:
         return 0
     return 2 if point.visibility is None else point.visibility
+
+
+def is_there(point: Keypoint) -> bool:
+    """Tell whether a point is in the picture, seen or hidden: the one rule for replies, drawings and exports."""
+    return visibility(point) > 0

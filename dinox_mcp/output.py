@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectedObject
+from dinox_mcp.whole import write_whole
 
 WRITABLE = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
@@ -71,12 +71,5 @@ def write_annotated(
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: a full disk leaves what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, data)

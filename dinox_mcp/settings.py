@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,6 +13,9 @@ from dinox_mcp.errors import SettingsError
 MiB = 1024 * 1024
 Names = Annotated[tuple[str, ...], NoDecode]
 Transport = Literal["stdio", "http", "sse"]
+VENDOR_TOKEN = "AUTH_TOKEN"  # noqa: S105 - a name
+"""What the vendor's own server calls the token that HTTP clients must send."""
+_BACKENDS = ("auto", "dinox", "local", "embedded")
 
 
 class Settings(BaseSettings):
@@ -128,10 +131,30 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: one line that names the option, the value and what would be right.
         """
+        given = {name: value for name, value in flags.items() if value is not None}
         try:
-            return cls(**{name: value for name, value in flags.items() if value is not None})
+            settings = cls(**given)
         except ValidationError as error:
             raise SettingsError("; ".join(_explain(cls, problem) for problem in error.errors())) from None
+        return settings._with_token_of_the_vendor(given)
+
+    def _with_token_of_the_vendor(self, given: dict[str, Any]) -> Self:
+        """Take AUTH_TOKEN, by which the vendor's own server is protected, where no other token is set.
+
+        Over stdio there is no token, and the variable may be of another program, so that it is ignored if it is wrong.
+        """
+        token = os.environ.get(VENDOR_TOKEN, "").strip()
+        if not token or self.token is not None:
+            return self
+        try:
+            return type(self)(**given, token=token)
+        except ValidationError:
+            if self.transport == "stdio":
+                return self
+            raise SettingsError(
+                f"{VENDOR_TOKEN}: must be printable ASCII without spaces, as it goes into an HTTP header; "
+                f"correct it, or set {environment_name('token')}"
+            ) from None
 
     @field_validator("private_hosts", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
@@ -144,12 +167,29 @@ class Settings(BaseSettings):
         folders = value.split(os.pathsep) if isinstance(value, str) else value
         if not isinstance(folders, list | tuple):
             return folders
-        return tuple(Path(folder).expanduser() for folder in folders if str(folder))
+        return tuple(folder for folder in folders if str(folder))
 
-    @field_validator("output_folder", "vocabulary")
+    @field_validator("*")
     @classmethod
-    def _expand_home(cls, value: Path | None) -> Path | None:
-        return value and value.expanduser()
+    def _expand_home(cls, value: object) -> object:
+        """Expand `~` in every path and list of paths, so that a new option cannot be forgotten."""
+        if isinstance(value, Path):
+            return _expanded(value)
+        if isinstance(value, tuple):
+            return tuple(_expanded(one) if isinstance(one, Path) else one for one in value)
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: object, info: ValidationInfo) -> object:
+        """Take values of a fixed list (names, true and false) in any case and with spaces around them."""
+        if not isinstance(value, str) or not info.field_name:
+            return value
+        kind = cls.model_fields[info.field_name].annotation
+        plain = value.strip().lower()
+        own = info.field_name == "backend" and plain not in _BACKENDS  # a plug-in is named as it likes
+        listed = kind is bool or get_origin(kind) is Literal or info.field_name in ("backend", "device")
+        return plain if listed and not own else value
 
     @field_validator("api_key", "token")
     @classmethod
@@ -164,6 +204,13 @@ class Settings(BaseSettings):
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header")
         return SecretStr(text) if text else None
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"no home is known for {path.parts[0]}; write the whole path") from None
 
 
 def environment_name(field: str) -> str:

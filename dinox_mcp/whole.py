@@ -1,26 +1,47 @@
-"""Files written whole or not at all."""
+"""The one way of writing files: whole or not at all, and never through a link."""
 
-import contextlib
 import os
-import tempfile
+import secrets
+import stat
+from contextlib import suppress
+from errno import EINVAL
 from pathlib import Path
 
+_OPEN = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_PRIVATE = 0o600
+_USUAL = 0o666
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place of what was there, in one step; until then nobody else can read it.
+
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Put a file in place of what was there, in one step; a full disk leaves what was there as it was.
+
+    A symbolic link is replaced, and what it points to stays as it is. Until a file with a `mode` is complete, nobody
+    else can read it. Without a mode it gets the usual one of new files.
 
     Raises:
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written, or a folder, a device or a pipe has this name.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+    _check_kind(path)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(beside, _OPEN, _USUAL if mode is None else _PRIVATE), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+        if mode is not None:
+            beside.chmod(mode)
+        beside.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
+        with suppress(OSError):
+            beside.unlink()
         raise
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse to replace what is no file: a device would be gone for every program on the machine."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+        raise OSError(EINVAL, "a folder, a device or a pipe has this name", str(path))

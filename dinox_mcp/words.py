@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,11 +14,17 @@ from dinox_mcp.examples import Pointer
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source
 from dinox_mcp.output import WRITABLE, stem_of
+from dinox_mcp.prompts import split_at_commas
 from dinox_mcp.requests import Options
 from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
 
 # ruff: noqa: PTH110, PTH111, PTH112, PTH207
 # os.path answers where pathlib raises: a name too long, a folder that may not be entered, a home that is unknown.
+
+
+_SEPARATOR = re.compile(f"([{re.escape(os.sep + (os.altsep or ''))}]+)")
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]")
+"""How a path begins that is full on Windows: `C:\\` or `\\\\server`."""
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -32,13 +39,18 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
         elif _ends_like_a_picture(word):
             pictures.append(word)
         else:
-            prompts.append(word)
+            prompts.extend(split_at_commas(word))
     return pictures, prompts
 
 
 def address_of(picture: str) -> str:
-    """Give the URL as it is, and a file by its full path: what a person names is named from where the person is."""
-    return picture if _is_url(picture) else os.path.abspath(os.path.expanduser(picture))  # noqa: PTH100 - as above
+    """Give the URL as it is, and a file by its full path: what a person names is named from where the person is.
+
+    A path that is full on Windows stays as it is, also under WSL, unless there is a file of this odd name here.
+    """
+    if _is_url(picture) or (_WINDOWS_PATH.match(picture) and not os.path.exists(picture)):
+        return picture
+    return os.path.abspath(os.path.expanduser(picture))  # noqa: PTH100 - as above
 
 
 def output_paths(out: str | None, pictures: Sequence[str]) -> list[Path | None]:
@@ -93,11 +105,12 @@ def pointer_of(word: str, *, negative: bool = False) -> Pointer:
 def asking(options: Namespace) -> Options:
     """Read how to ask, of a picture or a video, from the flags of `dinox-mcp detect`."""
     chosen = Options(
-        max_objects=options.max_objects,
         include=(*options.include, *(("masks",) if options.masks else ())),
         model=options.model,
         tiles=options.tiles,
     )
+    if options.max_objects is not None:
+        chosen["max_objects"] = options.max_objects
     if options.min_score is not None:
         chosen["min_score"] = options.min_score
     if options.iou_threshold is not None:
@@ -124,14 +137,22 @@ def _paths_in(folder: Path, pictures: Sequence[str]) -> list[Path]:
 
 def _is_picture(word: str) -> bool:
     """Tell whether a word is certainly one, taken literally: a file name may look like a pattern."""
-    if _is_url(word):
+    if _is_url(word) or (_WINDOWS_PATH.match(word) and not glob.has_magic(word)):
         return True
     named_as_path = os.sep in word or bool(os.altsep and os.altsep in word)
     return (named_as_path or _ends_like_a_picture(word)) and os.path.exists(os.path.expanduser(word))
 
 
 def _matches(word: str) -> list[str]:
-    return sorted(glob.glob(os.path.expanduser(word), recursive=True)) if glob.has_magic(word) else []
+    """Give the files that a pattern matches; a folder that exists is meant by its name, brackets and all."""
+    if not glob.has_magic(word):
+        return []
+    pattern = ""
+    *folders, name = _SEPARATOR.split(os.path.expanduser(word))
+    for folder, separator in zip(folders[::2], folders[1::2], strict=True):
+        literal = pattern + glob.escape(folder)
+        pattern = (literal if glob.glob(literal) else pattern + folder) + separator
+    return sorted(glob.glob(pattern + name, recursive=True))
 
 
 def is_video(word: str) -> bool:

@@ -76,7 +76,7 @@ def manifest() -> dict[str, Any]:
             "backend": {
                 "type": "string",
                 "title": "Backend",
-                "description": "auto, dinox (the cloud), or embedded (80 kinds of things, text and codes, on this machine)",
+                "description": "auto, dinox (the cloud), or embedded (80 kinds of things and text, on this machine)",
                 "required": False,
                 "default": "auto",
             },

@@ -13,7 +13,7 @@ from PIL import Image
 from dinox_mcp.cli import main, parser
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.examples import Pointer
-from dinox_mcp.words import output_paths, pointer_of, split_words
+from dinox_mcp.words import address_of, output_paths, pointer_of, split_words
 from tests.fakes import png
 
 
@@ -152,11 +152,18 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["photo[1].jpg", "photo[2].jpg"], ["photo[1].jpg", "photo[2].jpg"], []),
         (["photo", "person"], [], ["photo", "person"]),
         (["./photo", "./person"], ["./photo"], ["./person"]),
+        (["shelf [2024]/*.png", "box"], ["shelf [2024]/a.png", "shelf [2024]/b.png"], ["box"]),
+        (["shelf*/[ab].png"], ["shelf [2024]/a.png", "shelf [2024]/b.png"], []),
+        (["C:\\Users\\me\\photo", "d:/me/cat.jpg", "dog"], ["C:\\Users\\me\\photo", "d:/me/cat.jpg"], ["dog"]),
+        (["\\\\wsl.localhost\\Ubuntu\\me\\cat"], ["\\\\wsl.localhost\\Ubuntu\\me\\cat"], []),
     ],
 )
 def test_words_are_pictures_or_prompts(words: list[str], pictures: list[str], prompts: list[str]) -> None:
     for name in ("photo[1].jpg", "photo1.jpg", "photo"):
         Path(name).touch()
+    Path("shelf [2024]").mkdir()
+    for name in "ab":
+        Path(f"shelf [2024]/{name}.png").touch()
     assert split_words(words) == (pictures, prompts)
 
 
@@ -197,6 +204,65 @@ def test_annotated_pictures_overwrite_neither_each_other_nor_a_source(pictures: 
     Path("out").mkdir()
     Path("out/a-annotated.jpg").touch()
     assert output_paths("out", pictures) == [Path("out", name) for name in names]
+
+
+def test_a_path_of_windows_is_left_as_it_is() -> None:
+    assert address_of("C:\\Users\\me\\cat.jpg") == "C:\\Users\\me\\cat.jpg"
+    assert address_of("one.png") == str(Path("one.png").resolve())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_a_file_name_that_is_not_utf_8_works(capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Path("one.png").rename(name)
+    for more in ([], ["--json"], ["--out", "drawn/", "--html", "page.html"]):
+        status, out, err = run(capsys, "detect", name, "QR code", *more)
+        assert (status, "parcel one" in out) == (0, True), err
+    assert [path.name for path in Path("drawn").iterdir()] == ["caf-annotated.jpg"]
+
+
+def test_a_page_replaces_a_link_and_not_what_it_points_to(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("precious.txt").write_text("mine")
+    Path("page.html").symlink_to("precious.txt")
+    status, _, _ = run(capsys, "detect", "one.png", "QR code", "--html", "page.html")
+    assert status == 0
+    assert Path("precious.txt").read_text() == "mine"
+    assert not Path("page.html").is_symlink()
+    assert Path("page.html").read_text(encoding="utf-8").startswith("<!")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "transport"),
+    [
+        (["--http"], "http"),
+        (["--http", "--port=8080"], "http"),
+        (["serve", "--http"], "http"),
+        (["--stdio"], "stdio"),
+        (["--transport", "HTTP"], "http"),
+    ],
+)
+def test_the_transport_may_be_named_as_for_the_vendors_server(arguments: list[str], transport: str) -> None:
+    assert parser().parse_args(arguments).transport == transport
+
+
+@pytest.mark.parametrize("arguments", [["--http"], ["serve"]])
+@pytest.mark.parametrize(
+    ("flag", "remedy"),
+    [
+        ("--dinox-api-key=sesame", "set DINOX_API_KEY instead"),
+        ("--enable-client-key", "X-DINOX-API-Key"),
+        ("--enable-client-key=true", "leave it out"),
+    ],
+)
+def test_flags_of_the_vendors_server_are_refused_by_name(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], flag: str, remedy: str
+) -> None:
+    status, _, err = run(capsys, *arguments, flag)
+    assert status == 2
+    assert err.startswith(f"dinox-mcp: {flag.partition('=')[0]}: ")
+    assert remedy in err
+    assert "sesame" not in err
+    assert err.count("\n") == 1
 
 
 def test_a_link_to_a_source_is_not_overwritten() -> None:

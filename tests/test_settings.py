@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.settings import Settings, environment_name, unknown_variables
@@ -34,6 +35,72 @@ def test_options_come_from_the_environment(
 def test_folders_are_split_as_the_system_writes_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DINOX_MCP_ALLOWED_FOLDERS", f"{tmp_path}{os.pathsep}~/pictures")
     assert Settings.load().allowed_folders == (tmp_path, Path("~/pictures").expanduser())
+
+
+@pytest.mark.parametrize(
+    ("variable", "field"),
+    [
+        ("DINOX_MCP_PROMPTS_FOLDER", "prompts_folder"),
+        ("DINOX_MCP_VOCABULARY", "vocabulary"),
+        ("IMAGE_STORAGE_DIRECTORY", "output_folder"),
+    ],
+)
+def test_every_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, variable: str, field: str) -> None:
+    monkeypatch.setenv(variable, "~/x")
+    assert getattr(Settings.load(), field) == Path.home() / "x"
+
+
+def test_no_option_that_is_a_path_is_left_unexpanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)]
+    for name in paths:
+        monkeypatch.setenv(environment_name(name), "~/x")
+    values = [getattr(Settings.load(), name) for name in paths]
+    assert len(values) >= 4
+    assert all(value in (Path.home() / "x", (Path.home() / "x",)) for value in values)
+
+
+def test_a_home_that_is_unknown_is_one_clear_line() -> None:
+    with pytest.raises(SettingsError, match="DINOX_MCP_PROMPTS_FOLDER: no home is known for ~nobody-here"):
+        Settings.load(prompts_folder="~nobody-here/x")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("DINOX_MCP_BACKEND", "Embedded", "backend", "embedded"),
+        ("DINOX_MCP_BACKEND", " AUTO ", "backend", "auto"),
+        ("DINOX_MCP_BACKEND", "MyPlugin", "backend", "MyPlugin"),
+        ("DINOX_MCP_TRANSPORT", "HTTP", "transport", "http"),
+        ("DINOX_MCP_LOG_LEVEL", "Info", "log_level", "info"),
+        ("DINOX_MCP_PRECISION", "Float32", "precision", "float32"),
+        ("DINOX_MCP_DEVICE", "CUDA:1", "device", "cuda:1"),
+        ("DINOX_MCP_MODEL_PROCESS", "SAME", "model_process", "same"),
+        ("DINOX_MCP_ALLOW_HTTP", " TRUE", "allow_http", True),
+        ("DINOX_MCP_NO_AUTH", "Yes", "no_auth", True),
+    ],
+)
+def test_values_may_be_written_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, field: str, expected: object
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert getattr(Settings.load(), field) == expected
+
+
+def test_the_token_of_the_vendors_server_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_TOKEN", "sesame")
+    assert Settings.load(transport="http").token == SecretStr("sesame")
+    monkeypatch.setenv("DINOX_MCP_TOKEN", "own")
+    assert Settings.load(transport="http").token == SecretStr("own")
+
+
+def test_a_wrong_token_of_the_vendors_server_matters_only_where_there_are_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTH_TOKEN", "of another program")
+    assert Settings.load().token is None
+    with pytest.raises(SettingsError, match=r"^AUTH_TOKEN: must be printable ASCII") as caught:
+        Settings.load(transport="http")
+    assert "another program" not in str(caught.value)
 
 
 def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from dinox_mcp import __version__
+from dinox_mcp.backends.dinox import network
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.errors import BackendError, BusyError, KeyRejectedError, QuotaError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _AREA = "Cloud (dinox)"
 _TIMEOUT_S = 10
-_NETWORK = "check the network, HTTPS_PROXY, SSL_CERT_FILE and DINOX_API_BASE_URL"
 _GET_ONE = "get one at https://deepdataspace.com and set DINOX_API_KEY; dinox-mcp install asks for it"
 
 
@@ -40,7 +40,8 @@ def check(settings: Settings, keys: Mapping[str, SecretStr], *, offline: bool = 
     base = str(settings.api_base_url).rstrip("/")
     made_up = _look_up(base, SecretStr(f"doctor-{uuid4().hex}"))
     if isinstance(made_up, OSError):
-        yield Check(_AREA, "service", "problem", f"{_host(base)} cannot be reached ({made_up})", _NETWORK)
+        cause, remedy = network.explain(str(made_up))
+        yield Check(_AREA, "service", "problem", f"{_host(base)} cannot be reached ({cause})", remedy)
         return
     yield Check(_AREA, "service", "ok", f"{_host(base)} answers")
     same: dict[str, list[str]] = {}
@@ -79,8 +80,8 @@ def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
         with _client() as client:
             reply = client.get(f"{base}/v2/task_status/{uuid4()}", headers={"Token": key.get_secret_value()})
         read_reply(reply.status_code, reply.headers, reply.content, key)
-    except (httpx2.RequestError, httpx2.InvalidURL) as problem:
-        return OSError(quote(problem, key) or type(problem).__name__)
+    except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
+        return OSError(quote(network.words(problem), key))
     except Failure as failure:
         return None if failure.verdict is Verdict.LOST else failure.error
     return None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from dinox_mcp import streams
-from dinox_mcp.doctor import cloud, embedded, folders, hosts, local, report, system
+from dinox_mcp.doctor import cloud, embedded, folders, hosts, local, report, summary, system
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.install.machine import Machine
 
@@ -24,13 +24,16 @@ def look(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
     """Look at everything, in the order of the report."""
     yield from system.check(machine)
     settings, checks = system.load()
+    keys = hosts.keys(machine, str(settings.api_base_url))
     yield from checks
     yield from system.backends(settings)
     if any(check.name == "options" and check.status == "problem" for check in checks):
         yield cloud.not_asked("the settings are wrong, and may name another service")
     else:
-        yield from cloud.check(settings, hosts.keys(machine, str(settings.api_base_url)), offline=offline)
+        yield from cloud.check(settings, keys, offline=offline)
     yield from local.check(settings, settings.backend)
-    yield from embedded.check()
+    found = list(embedded.check())
+    yield from found
     yield from folders.check(settings)
     yield from hosts.check(machine)
+    yield from summary.check(settings, found, keys)

@@ -32,7 +32,6 @@ def check(settings: Settings) -> Iterator[Check]:
 
 def _look(name: str, folder: Path, remedy: str) -> Check:
     """See whether a folder, or the one that it will be made in, can be written."""
-    folder = folder.expanduser()
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
         if not there.is_dir():

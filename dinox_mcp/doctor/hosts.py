@@ -15,7 +15,7 @@ from dinox_mcp.errors import DinoxError
 from dinox_mcp.install import launch as launching
 from dinox_mcp.install.hosts import HOSTS, KEY, Entry, Host
 from dinox_mcp.install.machine import Machine
-from dinox_mcp.install.setup import entries, holds_key, variables
+from dinox_mcp.install.setup import entries, holds_key, stumbles, variables
 from dinox_mcp.settings import Settings, environment_name
 
 _AREA = "Hosts"
@@ -56,10 +56,14 @@ def _look(host: Host, machine: Machine, *, project: bool) -> Iterator[Check]:
     again = f"dinox-mcp install {host.name}{' --project' if project else ''}"
     try:
         found = entries(host, machine, project=project)
+        odd = stumbles(host, machine, project=project)
     except DinoxError as error:
         said, _, _ = str(error).partition("; ")
         yield Check(_AREA, title, "problem", said, f"mend the file: {host.title} cannot read it either")
         return
+    if odd:
+        remedy = again if "byte order mark" in odd else "take that out, and all else of its kind"
+        yield Check(_AREA, title, "problem", f"{path}, {odd}, nor anything else of the file", remedy)
     if not found and not project:
         yield Check(_AREA, title, "note", f"not set up in {path}", again)
     for name, entry in found.items():

@@ -17,8 +17,8 @@ from dinox_mcp.settings import Settings, environment_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WITHOUT = (
-    "none: 80 kinds of things, text and codes are found on this machine; any other object needs a key of the DINO-X cloud, "
-    "or --backend local"
+    "none: 80 kinds of things, text and codes are found on this machine; any other object needs a key of the DINO-X "
+    "cloud, or --backend local"
 )
 
 
@@ -91,6 +91,8 @@ def _install(host: Host, machine: Machine, start: Launch, key: str | None, optio
     lines = [*_written(change, f"{options.name} is set up", options)]
     if change.changes or not options.dry_run:
         lines += [f"  starts: {machine.quoted([start.command, *start.args])}", f"  key: {_about_key(change)}"]
+        if change.stumbles:
+            lines += [f"  but: {change.path}, {change.stumbles}: it reads nothing of the file until that is taken out"]
         lines += [f"  next: {host.then.format(title=host.title)}"]
     if change.changes and not options.dry_run and start.args and start.command.endswith(("uvx", "uvx.exe")):
         once = machine.quoted(["uvx", *start.args, "--version"])

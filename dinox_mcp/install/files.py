@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import datetime
+from errno import EINVAL
 from pathlib import Path
 
 from dinox_mcp.errors import DinoxError
@@ -13,11 +14,15 @@ _BOM = "\ufeff"
 _NEW_MODE = 0o644
 _WRITABLE = 0o222
 _OTHERS = 0o077
+_MOST_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a file says, with line feeds, and how it says it. `content` is None where there is no file."""
+    """What a file says, with line feeds, and how it says it. `content` is None where there is no file.
+
+    A byte order mark, which many programs that read JSON stumble over, is not written again.
+    """
 
     path: Path
     text: str
@@ -28,7 +33,7 @@ class Text:
     def encode(self, text: str) -> bytes:
         """Write another text down in the same way."""
         text = text.replace("\n", "\r\n") if self.crlf else text
-        return ((_BOM if self.bom else "") + text).encode("utf-8", "surrogatepass")
+        return text.encode("utf-8", "surrogatepass")
 
 
 def read(path: Path) -> Text:
@@ -39,7 +44,7 @@ def read(path: Path) -> Text:
     """
     path = Path(os.path.realpath(path))
     try:
-        content = path.read_bytes()
+        content = _bytes(path)
         text = content.decode()
     except FileNotFoundError:
         return Text(path, "")
@@ -67,13 +72,32 @@ def replace(old: Text, text: str, *, secret: bool) -> Path | None:
         if not mode & _WRITABLE:
             raise DinoxError(f"{path} is read-only; make it writable, or add the entry yourself (--dry-run shows it)")
         mode = mode & ~_OTHERS if secret else mode
-        if (path.read_bytes() if path.exists() else None) != old.content:
+        if (_bytes(path) if path.exists() else None) != old.content:
             raise DinoxError(f"{path} has changed meanwhile, perhaps by its host; nothing was written, try again")
         backup = _back_up(path, old.content, mode)
         write_whole(path, old.encode(text), mode)
     except OSError as error:
         raise DinoxError(f"{path} cannot be written ({error.strerror}); check it and its folder") from None
     return backup
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file, but nothing else: a pipe would keep us waiting, and a device has no end.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or far too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(EINVAL, "it is no regular file")
+        if status.st_size > _MOST_BYTES:
+            raise OSError(EINVAL, f"it is larger than {_MOST_BYTES:,} bytes")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _back_up(path: Path, content: bytes | None, mode: int) -> Path | None:

@@ -11,10 +11,14 @@ from typing import Any, cast
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install import jsonc, toml
+from dinox_mcp.install.files import Text
 from dinox_mcp.install.formats import Format, Keys
+from dinox_mcp.install.jsonc_reader import COMMA, COMMENT, extras, place
 from dinox_mcp.install.machine import Machine
 
 KEY = "DINOX_API_KEY"
+_BOM = "a byte order mark at its beginning"
+_LENIENT = frozenset({COMMENT, COMMA, _BOM})
 INPUT = "dinox-key"
 """The input by which VS Code asks for the key and keeps it outside the file."""
 
@@ -53,7 +57,7 @@ class Host:
     `keys` lead to its servers in the file; `reference` is how the file names the variable that holds the key, and
     `forwards` the option that lists variables to pass on instead; `asks` for the key itself; `defaults` are options
     that an entry has unless it says otherwise; `programs` are its names on a command line; `then` is what makes it
-    read the file again.
+    read the file again. Most hosts read plain JSON; `takes` lists what one reads besides.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Host:
     asks: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     module: ModuleType = jsonc
+    takes: frozenset[str] = frozenset()
 
     @property
     def format(self) -> Format:
@@ -86,6 +91,19 @@ class Host:
         if self.project is None:
             raise SettingsError(f"{self.title} has no settings for a project; leave --project out")
         return self.project(machine)
+
+    def cannot_read(self, text: Text) -> str | None:
+        """Say what the host stumbles over in its file, so that it reads nothing of it; None where it reads all.
+
+        Raises:
+            ConfigError: the file is broken.
+        """
+        if self.module is not jsonc:
+            return None
+        if text.bom and _BOM not in self.takes:
+            return f"has {_BOM}, which {self.title} does not read"
+        odd = next(((what, at) for what, at in extras(text.text) if what not in self.takes), None)
+        return odd and f"{place(text.text, odd[1])} has {odd[0]}, which {self.title} does not read"
 
     def found(self, machine: Machine) -> bool:
         """Tell whether it seems to be on a machine: its file, a folder of its own, or its program is there."""
@@ -173,6 +191,7 @@ HOSTS = {
             reference=f"${{input:{INPUT}}}",
             programs=("code",),
             asks=True,
+            takes=_LENIENT,
         ),
         Host(
             "codex",
@@ -195,6 +214,7 @@ HOSTS = {
             project=_in_project(".gemini", "settings.json"),
             reference="${DINOX_API_KEY}",
             programs=("gemini",),
+            takes=frozenset({COMMENT}),
         ),
         Host(
             "windsurf",
@@ -211,6 +231,7 @@ HOSTS = {
             keys=("context_servers",),
             entry=_with(source="custom"),
             programs=("zed",),
+            takes=_LENIENT,
         ),
         Host(
             "copilot",
@@ -230,6 +251,7 @@ HOSTS = {
             entry=_opencode,
             reference="{env:DINOX_API_KEY}",
             programs=("opencode",),
+            takes=_LENIENT,
         ),
         Host(
             "kiro",

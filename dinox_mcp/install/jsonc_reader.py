@@ -14,6 +14,8 @@ _WORDS = {"true": True, "false": False, "null": None}
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 _MAX_DEPTH = 100
 _DECODER = json.JSONDecoder()
+COMMENT = "a comment"
+COMMA = "a comma behind the last value"
 
 
 @dataclass(slots=True)
@@ -48,6 +50,17 @@ def parse(text: str) -> Node | None:
     return _Reader(text).root()
 
 
+def extras(text: str) -> list[tuple[str, int]]:
+    """List what a text has that plain JSON does not know, with its places: comments and trailing commas.
+
+    Raises:
+        ConfigError: the text is broken.
+    """
+    reader = _Reader(text)
+    reader.root()
+    return sorted(reader.extras, key=lambda extra: extra[1])
+
+
 def place(text: str, at: int) -> str:
     """Name a place as editors do."""
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
@@ -62,6 +75,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self.extras: set[tuple[str, int]] = set()
 
     def root(self) -> Node | None:
         following = self._next()
@@ -119,7 +133,10 @@ class _Reader:
     def _separate(self, bracket: str) -> None:
         following = self._next()
         if following == ",":
+            comma = self._at
             self._at += 1
+            if self._next() == bracket:
+                self.extras.add((COMMA, comma))
         elif following != bracket:
             raise self._error(f"a comma or {bracket} is missing")
 
@@ -142,6 +159,8 @@ class _Reader:
     def _next(self) -> str:
         """Pass blanks, and give the character behind them, or "" at the end."""
         blank = BLANK.match(self._text, self._at)
+        if blank and "/" in blank[0]:
+            self.extras.add((COMMENT, blank.start() + blank[0].index("/")))
         self._at = blank.end() if blank else self._at
         if self._text.startswith("/*", self._at):
             raise self._error("a comment does not end")

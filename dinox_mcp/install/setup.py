@@ -40,8 +40,13 @@ class Change:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
-        return self.after != self.before.text
+        """Whether there is anything to do; a byte order mark in front of our entry is taken off, too."""
+        return self.after != self.before.text or (self.before.bom and self.entry is not None)
+
+    @property
+    def stumbles(self) -> str | None:
+        """What the host cannot read in the file as it will be, so that it reads nothing of it."""
+        return self.host.cannot_read(files.Text(self.path, self.after))
 
     def diff(self) -> str:
         """Show the difference line by line, with keys and other secrets masked."""
@@ -124,6 +129,16 @@ def entries(host: Host, machine: Machine, *, project: bool = False) -> dict[str,
     """
     servers = dig(_data(host, _read(host, machine, project=project)), host.keys)
     return {name: one for name, one in servers.items() if is_ours(one)} if isinstance(servers, dict) else {}
+
+
+def stumbles(host: Host, machine: Machine, *, project: bool = False) -> str | None:
+    """Say what a host cannot read in its file, so that it reads nothing of it.
+
+    Raises:
+        DinoxError: the file is broken.
+    """
+    text = _read(host, machine, project=project)
+    return _edited(text.path, host.cannot_read, text)
 
 
 def variables(entry: Mapping[str, Any]) -> dict[str, str]:

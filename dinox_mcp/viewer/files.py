@@ -1,5 +1,6 @@
 """Pages on disk: where the command line says, or in a temporary folder, opened in the person's browser."""
 
+import os
 import tempfile
 import webbrowser
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.schema import DetectionResult
 from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, carry_video, standalone
+from dinox_mcp.whole import write_whole
 
 
 def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | None":
@@ -21,7 +23,8 @@ def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | N
     """
     if html is None and not opens:
         return None
-    return PageFile(Path(html) if html is not None else None, pictures, opens=opens)
+    path = None if html is None else Path(os.path.expanduser(html))  # noqa: PTH111 - raises where a home is unknown
+    return PageFile(path, pictures, opens=opens)
 
 
 class PageFile:
@@ -83,14 +86,14 @@ class PageFile:
 
 
 def write_page(path: Path, results: Sequence[Carried]) -> None:
-    """Write a page that shows `results` into a file; what was there is replaced.
+    """Write a page that shows `results` into a file; what was there is replaced, also where that was a link.
 
     Raises:
         InputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(standalone(results), encoding="utf-8")
+        write_whole(path, standalone(results).encode())
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}); choose another place") from None
 

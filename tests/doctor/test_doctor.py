@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from dinox_mcp.backends.embedded import symbols
 from dinox_mcp.backends.local import device, extra
 from dinox_mcp.backends.local.hub import Hub
 from dinox_mcp.cli import main
-from dinox_mcp.doctor import cloud, folders, hosts, local, probe, report, system
+from dinox_mcp.doctor import cloud, embedded, folders, hosts, local, probe, report, summary, system
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.install import jsonc
 from dinox_mcp.install.machine import Machine
@@ -90,6 +91,7 @@ class TestTheWhole:
         assert (status, document["ok"]) == (0, True)
         assert {check["area"] for check in document["checks"]} == {
             "Python", "Settings", "Backends", "Cloud (dinox)", "Local models", "Embedded", "Folders", "Hosts",
+            "What can be found",
         }  # fmt: skip
         assert all(check["status"] in {"ok", "note", "problem"} for check in document["checks"])
 
@@ -373,6 +375,65 @@ class TestHosts:
         assert set(hosts.keys(machine(tmp_path), base_url)) == names
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{\n  // mine\n  "mcpServers": {}\n}', "line 2, column 3 has a comment, which Cursor does not read"),
+        ('{"mcpServers": {},}', "line 1, column 18 has a comma behind the last value"),
+        ("\ufeff{}", "has a byte order mark at its beginning, which Cursor does not read"),
+    ],
+)
+def test_a_file_that_its_host_cannot_read_is_a_problem(tmp_path: Path, text: str, says: str) -> None:
+    put(tmp_path, ".cursor/mcp.json", text)
+    problem, *_ = hosts.check(machine(tmp_path))
+    assert problem.status == "problem"
+    assert says in problem.said
+
+
+class TestWhatCanBeFound:
+    @pytest.fixture(autouse=True)
+    def without_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(extra, "installed", lambda: False)
+
+    def look(self, *checks: Check, keys: Mapping[str, SecretStr] | None = None, **options: Any) -> list[Check]:  # noqa: ANN401
+        return list(summary.check(Settings.load(**options), checks, keys or {}))
+
+    def test_without_a_key_the_embedded_kinds_and_the_one_command_for_more(self) -> None:
+        here, rest = self.look()
+        assert here.said.startswith("80 kinds of everyday things, body poses")
+        assert here.said.endswith("text, codes and markers")
+        assert rest.remedy == "pip install 'dinox-mcp[local]' && dinox-mcp pull balanced"
+
+    def test_with_the_extra_the_command_is_shorter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(extra, "installed", lambda: True)
+        _, rest = self.look(model="fast")
+        assert rest.remedy == "dinox-mcp pull fast"
+
+    def test_with_a_key_anything_is_found(self) -> None:
+        (here,) = self.look(api_key=SECRET)
+        assert here.said.startswith("anything that is named (dinox), 80 kinds")
+
+    def test_a_key_in_the_file_of_a_host_counts_there(self) -> None:
+        _, there = self.look(keys={"cursor": SecretStr(SECRET)})
+        assert there.said == "anything that is named, in cursor, whose file has a key"
+
+    def test_a_backend_that_is_set_is_the_reason(self) -> None:
+        _, rest = self.look(backend="embedded", api_key=SECRET)
+        assert rest.remedy == "set DINOX_MCP_BACKEND=auto, and run the doctor again"
+
+    def test_what_is_damaged_is_not_found(self) -> None:
+        here, _ = self.look(Check("Embedded", "text", "problem", "damaged"))
+        assert ", text" not in here.said
+        none, _ = self.look(Check("Embedded", "packages", "problem", "cv2 does not load"))
+        assert (none.status, none.said) == ("problem", "nothing")
+
+
+def test_the_reader_of_codes_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "a test code is read" in only(list(embedded.check()), "codes").said
+    monkeypatch.setattr(symbols, "read", lambda *_: [])
+    assert only(list(embedded.check()), "codes").status == "problem"
+
+
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "_version", lambda name: None if name in {"numpy", "av"} else "1")
     checks = list(system.check(machine(tmp_path)))
@@ -394,7 +455,6 @@ def test_plug_ins_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_embedded_models_that_are_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from dinox_mcp.backends.embedded import models
-    from dinox_mcp.doctor import embedded
 
     monkeypatch.setattr(models, "_folder", lambda: tmp_path)
     (check,) = [each for each in embedded.check() if each.status == "problem"]

@@ -12,17 +12,18 @@ GROUNDING_DINO = ("GroundingDino-1.6-Pro", "GroundingDino-1.6-Edge", "GroundingD
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What one endpoint takes; `prompts` empty for one without."""
+    """What one endpoint takes; `prompts` empty for one without. No sample of the vendor sends T-Rex thresholds."""
 
     models: tuple[str, ...]
     targets: tuple[str, ...]
     prompts: tuple[str, ...] = ()
     max_side: int = 1536
+    thresholds: bool = True
 
     @property
     def fields(self) -> set[str]:
         """The fields that a body may have."""
-        thresholds = {"bbox_threshold", "iou_threshold"}
+        thresholds = {"bbox_threshold", "iou_threshold"} if self.thresholds else set()
         masks = {"mask_format"} if "mask" in self.targets else set()
         return {"model", "image", "targets", *(thresholds | masks | {"prompt"} if self.prompts else {"regions"})}
 
@@ -31,8 +32,10 @@ ENDPOINTS = {
     "dinox/detection": Endpoint(
         ("DINO-X-1.0",), ("bbox", "mask", "pose_keypoints", "hand_keypoints"), ("text", "universal")
     ),
-    "dinox/region_vl": Endpoint(("DINO-X-1.0",), ("caption", "roc", "ocr")),
-    "trex/detection": Endpoint(("T-Rex-2.0",), ("bbox", "embedding"), ("visual_images", "embedding"), 1333),
+    "dinox/region_vl": Endpoint(("DINO-X-1.0",), ("caption", "roc", "ocr"), max_side=8192),
+    "trex/detection": Endpoint(
+        ("T-Rex-2.0",), ("bbox", "embedding"), ("visual_images", "embedding"), 1333, thresholds=False
+    ),
     "grounding_dino/detection": Endpoint(GROUNDING_DINO, ("bbox",), ("text",)),
     "dino_xseek/detection": Endpoint(("DINO-XSeek-1.0",), ("bbox",), ("text",)),
 }

@@ -26,12 +26,13 @@ TEXT: dict[str, Any] = {
     "iou_threshold": 0.8,
 }
 REGIONS = {"model": "DINO-X-1.0", "image": uri(), "regions": [[0, 0, 60, 40]], "targets": ["caption", "roc", "ocr"]}
-EMBEDDED = TEXT | {"model": "T-Rex-2.0", "prompt": {"type": "embedding", "embedding": embedding_of([[1, 2, 3]])}}
+PLAIN = {name: value for name, value in TEXT.items() if "threshold" not in name}
+EMBEDDED = PLAIN | {"model": "T-Rex-2.0", "prompt": {"type": "embedding", "embedding": embedding_of([[1, 2, 3]])}}
 
 
 def shown(*interactions: dict[str, Any], image: str = TEXT["image"]) -> dict[str, Any]:
     seen = [{"image": image, "interactions": list(interactions)}]
-    return TEXT | {"model": "T-Rex-2.0", "prompt": {"type": "visual_images", "visual_images": seen}}
+    return PLAIN | {"model": "T-Rex-2.0", "prompt": {"type": "visual_images", "visual_images": seen}}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,8 @@ def shown(*interactions: dict[str, Any], image: str = TEXT["image"]) -> dict[str
         ("dino_xseek/detection", TEXT | {"model": "DINO-XSeek-1.0"}),
         ("dinox/region_vl", REGIONS),
         ("trex/detection", shown(RECT, POINT)),
-        ("trex/detection", shown(RECT) | {"targets": ["embedding"]}),
+        ("trex/detection", shown(RECT) | {"targets": ["bbox", "embedding"]}),
+        ("dinox/region_vl", REGIONS | {"image": uri(4000, 3000)}),
         ("trex/detection", EMBEDDED),
     ],
 )
@@ -70,6 +72,7 @@ def test_what_the_contract_says_is_taken(endpoint: str, body: dict[str, Any]) ->
         ("dinox/detection", shown(RECT) | {"model": "DINO-X-1.0"}, "prompt"),
         ("dino_xseek/detection", TEXT | {"model": "DINO-XSeek-1.0", "prompt": {"type": "universal"}}, "prompt"),
         ("trex/detection", TEXT | {"model": "T-Rex-2.0"}, "prompt"),
+        ("trex/detection", EMBEDDED | {"bbox_threshold": 0.25}, "bbox_threshold: unknown"),
         ("trex/detection", shown(), "interactions"),
         ("trex/detection", shown(RECT | {"rect": [1, 1, 61, 20]}), "not inside"),
         ("trex/detection", shown(RECT | {"rect": [20, 1, 1, 20]}), "not inside"),

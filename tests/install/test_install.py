@@ -1,5 +1,6 @@
 """`dinox-mcp install` as a person runs it, on files as persons have them."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_vs_code_asks_for_the_key_itself_once(home: Path, install: Install) -> N
     ("content", "after"),
     [
         (b"", b'{\n  "mcpServers": {'),
-        (b"\xef\xbb\xbf{}", b'\xef\xbb\xbf{\n  "mcpServers": {'),
+        (b"\xef\xbb\xbf{}", b'{\n  "mcpServers": {'),
         (b'{\r\n  "a": 1\r\n}\r\n', b'{\r\n  "a": 1,\r\n  "mcpServers": {\r\n    "dinox": {\r\n'),
         (b'{"a": "\xc3\xa9"}', b'{"a": "\xc3\xa9", "mcpServers": {"dinox": {'),
     ],
@@ -180,6 +181,50 @@ def test_a_file_keeps_how_it_is_written(content: bytes, after: bytes, home: Path
     path.write_bytes(content)
     install("cursor")
     assert path.read_bytes().startswith(after)
+
+
+def test_a_byte_order_mark_is_taken_off_even_where_nothing_else_is_to_do(home: Path, install: Install) -> None:
+    install("claude-desktop")
+    path = home / ".config/Claude/claude_desktop_config.json"
+    written = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + written)
+    install("claude-desktop")
+    assert path.read_bytes() == written
+
+
+COMMENTED = '{\n  // my servers\n  "mcpServers": {\n    "fs": {"command": "npx"},\n  },\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("host", "file", "text", "says"),
+    [
+        ("cursor", ".cursor/mcp.json", COMMENTED, "line 2, column 3 has a comment, which Cursor does not read"),
+        ("gemini", ".gemini/settings.json", COMMENTED, "has a comma behind the last value, which Gemini CLI does"),
+        ("zed", ".config/zed/settings.json", COMMENTED, ""),
+        ("cursor", ".cursor/mcp.json", '{"url": "https://example.com"}', ""),
+    ],
+)
+def test_what_the_host_cannot_read_in_its_file_is_said(
+    host: str, file: str, text: str, says: str, home: Path, install: Install
+) -> None:
+    path = write(home / file, text)
+    printed = install(host)
+    assert "dinox" in path.read_text()
+    assert ("  but: " in printed) == bool(says)
+    assert says in printed
+    if says:
+        assert "it reads nothing of the file until that is taken out" in printed
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes")
+@pytest.mark.parametrize("host", ["cursor", "codex"])
+def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(host: str, home: Path, install: Install) -> None:
+    path = home / {"cursor": ".cursor/mcp.json", "codex": ".codex/config.toml"}[host]
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(DinoxError, match=r"cannot be read \(it is no regular file\)"):
+        install(host)
+    assert "it is no regular file" in install("--list")
 
 
 @pytest.mark.parametrize(

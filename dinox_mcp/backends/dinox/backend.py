@@ -58,6 +58,10 @@ class DinoxBackend:
         """The models of the cloud; of those that can answer a request, the first does."""
         return tuple(model.listed for model in models.MODELS)
 
+    def calls(self, request: DetectionRequest) -> int:
+        """Count the tasks of a request: one, or for T-Rex one for all boxes and points, and one a saved prompt."""
+        return examples.calls(request.examples)
+
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find objects.
 
@@ -124,8 +128,10 @@ class DinoxBackend:
             yield _Asking(self._client, key, stage, deadline)
 
     def _encode(self, picture: Picture, max_side: int) -> Upload:
-        """Make the upload of a picture, no larger than its model looks at."""
-        return self._uploads.get(picture, min(max_side, self._settings.upload_max_side), self._settings.upload_quality)
+        """Make the upload of a picture, no larger than its model looks at, nor than a person has set."""
+        if "upload_max_side" in self._settings.model_fields_set:
+            max_side = min(max_side, self._settings.upload_max_side)
+        return self._uploads.get(picture, max_side, self._settings.upload_quality)
 
     async def _run(self, work: partial[T]) -> T:
         """Work on pixels in one of a few threads; a cancelled call waits for its thread, so none is left over."""
@@ -170,4 +176,6 @@ def _ask(image: Picture, request: DetectionRequest, call: Call, encode: Encode) 
 def _read(results: Sequence[Mapping[str, Any]], questions: Sequence[Question], iou_threshold: float) -> Detections:
     """Read the results of all questions into one answer. Slow."""
     answers = [read(result, question) for result, question in zip(results, questions, strict=True)]
+    if len(answers) == 1 and questions[0].model.takes_thresholds:
+        return answers[0]  # the service has done it
     return merge(answers, iou_threshold)

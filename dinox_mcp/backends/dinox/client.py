@@ -1,5 +1,6 @@
 """The way of one question to the service: create a task, poll until it is done, try again, pick up again."""
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from dinox_mcp import __version__
+from dinox_mcp.backends.dinox import network
 from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter
 from dinox_mcp.backends.dinox.patience import Patience
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply, read_status
@@ -19,6 +21,8 @@ from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, Unreacha
 
 if TYPE_CHECKING:
     import httpx2
+
+logger = logging.getLogger(__name__)
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
@@ -110,22 +114,22 @@ class Client:
             except Failure as failure:
                 if failure.verdict is not Verdict.LOST:
                     raise
-            forgotten = Task()
-            task.idempotency_key, task.uuid = forgotten.idempotency_key, None
+            task.renew()
         return await self._create(job, task, stage) or await self._wait(job, task, stage, resumed=False)
 
     async def _create(self, job: Job, task: Task, stage: Stage) -> dict[str, Any] | None:
         """Create the task; its result where the reply has it already."""
         await stage.say(0.1, f"uploading {len(job.body) / 1000:.0f} KB")
-        headers = {"Idempotency-Key": task.idempotency_key, "Content-Type": "application/json"}
+        same = job.idempotency_key(task.begun, task.number, self._patience.remember_s)
+        headers = {"Idempotency-Key": same, "Content-Type": "application/json"}
 
         async def send() -> Reply:
             return await self._send(job, "POST", f"/v2/task/{job.endpoint}", headers, job.body)
 
         data = (await self._retrying(send, stage, _RETRY)).data
-        if data.get("result") and (result := read_status(data, job.key)) is not None:
-            return result
         uuid = data.get("task_uuid")
+        if (data.get("result") or not uuid) and (result := read_status(data, job.key)) is not None:
+            return result
         if not isinstance(uuid, str) or not _TASK_ID.fullmatch(uuid):
             got = quote(uuid, job.key)
             error = ServiceError(f"the DINO-X service sent no usable task_uuid (got {got!r}); ask again")
@@ -194,10 +198,14 @@ class Client:
                 with self._until_closed():
                     async with request as response:
                         content = await _content(response)
-        except (httpx2.RequestError, httpx2.InvalidURL) as problem:
-            hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError
+        except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
+            hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *network.PROBLEMS
             verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
-            raise Failure(verdict, self._unreachable(quote(problem, job.key) or type(problem).__name__)) from None
+            said = quote(network.words(problem), job.key)
+            logger.info("%s %s: no reply (%s)", method, path, said)
+            raise Failure(verdict, self._unreachable(said)) from None
+        took_ms = (anyio.current_time() - sent) * 1000
+        logger.info("%s %s: HTTP %d, %d bytes, %.0f ms", method, path, response.status_code, len(content), took_ms)
         return Reply(read_reply(response.status_code, response.headers, content, job.key), sent)
 
     @contextmanager
@@ -229,17 +237,14 @@ class Client:
                     limits=limit,
                     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 )
-            except (ValueError, ImportError, OSError) as problem:
-                error = self._unreachable(f"the environment's proxy or certificate settings do not work: {problem}")
-                raise Failure(Verdict.UNCLEAR, error) from None
+            except (httpx2.InvalidURL, *network.PROBLEMS) as problem:
+                raise Failure(Verdict.UNCLEAR, self._unreachable(network.words(problem))) from None
         return self._http
 
     def _unreachable(self, problem: str) -> UnreachableError:
         host = self._base_url.rpartition("@")[2].removeprefix("https://")
-        return UnreachableError(
-            f"the DINO-X service at {host} cannot be reached ({problem}); "
-            "check the network, HTTPS_PROXY, SSL_CERT_FILE and DINOX_API_BASE_URL, and ask again"
-        )
+        cause, remedy = network.explain(problem)
+        return UnreachableError(f"the DINO-X service at {host} cannot be reached ({cause}); {remedy}, and ask again")
 
 
 async def _content(response: "httpx2.Response") -> bytes:

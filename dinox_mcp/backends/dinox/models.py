@@ -19,7 +19,8 @@ _EXAMPLES: frozenset[Need] = frozenset(
 class CloudModel:
     """A model of the service: its name there, its endpoint, and the long side in pixels to which it shrinks pictures.
 
-    `spellings` are names besides its own that are meant for it, without case, hyphens, dots and spaces.
+    `spellings` are names besides its own that are meant for it, without case, hyphens, dots and spaces. A model that
+    does not take thresholds (none of the vendor's samples sends it any) gets none; its answers are filtered here.
     """
 
     name: str
@@ -29,6 +30,7 @@ class CloudModel:
     answers: frozenset[Need] = frozenset({"text prompts"})
     outputs: frozenset[Output] = frozenset()
     max_side: int = 1536
+    takes_thresholds: bool = True
 
     @property
     def capabilities(self) -> Capabilities:
@@ -56,6 +58,7 @@ T_REX = CloudModel(
     ("trex", "trex2"),
     answers=_EXAMPLES,
     max_side=1333,
+    takes_thresholds=False,
 )
 XSEEK = CloudModel(
     "DINO-XSeek-1.0",

@@ -9,7 +9,8 @@ class Patience:
     """Attempts for one request, the pauses between them, and how long things are waited for or remembered.
 
     All times are in seconds. Pauses double from `first_s` up to `longest_s`, shortened by chance to as little
-    as half, so that calls which failed together do not come back together.
+    as half, so that calls which failed together do not come back together. `remember_s` is also the window of time
+    within which the same question has the same idempotency key, even after a restart.
     """
 
     attempts: int = 5
@@ -18,7 +19,7 @@ class Patience:
     first_poll_s: float = 0.25
     connect_s: float = 10.0
     reply_s: float = 20.0
-    remember_s: float = 600.0
+    remember_s: float = 3600.0
     heartbeat_s: float = 1.0
 
     def pause(self, attempt: int, asked_for: float | None) -> float:

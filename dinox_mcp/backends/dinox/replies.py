@@ -20,6 +20,9 @@ _MAX_PAUSE_S = 86_400.0
 _BAD_KEY = re.compile(
     r"token\b.*\b(invalid|expired|disabled|exist|found|missing|wrong)|invalid token|unauthori[sz]ed|forbidden"
 )
+_ENDED = frozenset({"failed", "failure", "error", "cancelled", "canceled", "timeout", "expired", "rejected", "aborted"})
+"""How a task ends without a result. Only `failed` is documented; polling on would only wait for the deadline."""
+_GOES_ON = frozenset({"success", "waiting", "running", "pending", "queued"})
 _MOMENTARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 
 
@@ -79,13 +82,18 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
 def read_status(data: Mapping[str, Any], key: SecretStr) -> dict[str, Any] | None:
     """Read a task's status: its result when it succeeded, None while it goes on, whatever that is called.
 
+    A status that is not known goes on, unless an error is said with it.
+
     Raises:
         Failure: the task failed, or has no result although it succeeded.
     """
-    status = data.get("status")
-    if status == "failed":
-        reason = quote(data.get("error"), key) or "without a reason"
-        error = ServiceError(f"the DINO-X task failed ({reason}); try again, or with a smaller or simpler picture")
+    status = str(data.get("status")).strip().casefold()
+    reason = quote(data.get("error"), key)
+    if status in _ENDED or (reason and status not in _GOES_ON):
+        said = ", ".join(filter(None, ("" if status == "failed" else f"status {quote(status, key)}", reason)))
+        error = ServiceError(
+            f"the DINO-X task failed ({said or 'without a reason'}); try again, or with a smaller or simpler picture"
+        )
         raise Failure(Verdict.FINAL, error)
     if status != "success":
         return None

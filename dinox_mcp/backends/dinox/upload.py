@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MAX_BASE64 = 496_000
 """Characters of the picture in a request, so that the whole of it stays below 500,000 bytes."""
+USUAL_SIDE = 1536
+"""The long side that the service shrinks pictures to before it looks for objects."""
+MAX_BASE64_LARGE = 12_000_000
+"""Characters of a picture that is sent larger than that, so that small text in it can be read."""
 LOWEST_QUALITY = 60
 _QUALITY_STEP = 6
 _PIXELS_ONLY = {"APP0", "APP14"}
@@ -44,7 +48,7 @@ class Uploads:
 
     def get(self, picture: Picture, max_side: int, quality: int) -> Upload:
         """Give the upload of a picture, see `shrink`. Slow: call it off the event loop."""
-        question = picture.digest, max_side, quality
+        question = picture.digest, min(max_side, max(picture.width, picture.height)), quality
         with self._lock:
             upload = self._kept.get(question)
         if upload is None:
@@ -58,15 +62,16 @@ class Uploads:
 def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
     """Make a JPEG with a long side of at most `max_side`, at a lower quality where that keeps it small.
 
-    Quality falls to 60 at the lowest. A small JPEG goes as it is, if it is upright, carries no metadata and
-    would grow by being encoded again. Slow: call it off the event loop.
+    Quality falls to 60 at the lowest; what is larger than usual may have more bytes. A small JPEG goes as it is, if it
+    is upright, carries no metadata and would grow by being encoded again. Slow: call it off the event loop.
 
     Raises:
         ImageError: the picture is damaged.
     """
     rgb = picture.rgb(max_side)
     data = _encode(rgb, quality)
-    while len(data) * 4 / 3 > MAX_BASE64 and quality > LOWEST_QUALITY:
+    most = MAX_BASE64 if max(rgb.size) <= USUAL_SIDE else MAX_BASE64_LARGE
+    while len(data) * 4 / 3 > most and quality > LOWEST_QUALITY:
         quality = max(quality - _QUALITY_STEP, LOWEST_QUALITY)
         data = _encode(rgb, quality)
     if len(picture.data) < len(data) and rgb.size == (picture.width, picture.height) and _is_plain(picture):
@@ -82,7 +87,7 @@ def _encode(rgb: "Image.Image", quality: int) -> bytes:
 
 def _is_plain(picture: Picture) -> bool:
     """Tell whether the bytes are an RGB JPEG of pixels alone: no EXIF, so no rotation, no place and no time."""
-    if picture.format != "JPEG":
+    if picture.format != "JPEG" or picture.notes:  # one that is cut off is sent as far as it goes
         return False
     from PIL import Image
 

@@ -39,6 +39,8 @@ class Desk:
     def put(self, question: Question, known: ImageState | None = None) -> None:
         """Let a question stand in line, with what is known of its picture.
 
+        Where the line is full, the last question of the client with the most gives way to one of a client with fewer.
+
         Raises:
             BusyError: too many wait already.
             BackendError: the desk is closed.
@@ -48,10 +50,14 @@ class Desk:
                 raise closed()
             waiting = sum(other.light == question.light for other in self._line)
             if waiting >= self._queue_max and question.state is None:
-                raise BusyError(
+                busy = BusyError(
                     f"{waiting} questions wait for the model {self._key} already; "
                     "ask again later, or raise DINOX_MCP_QUEUE_MAX"
                 )
+                other = self._line.to_give_way(question)
+                if other is None:
+                    raise busy
+                self.fail([other], busy)
             question.state = question.state or known
             self._line.put(question)
             self.changed.notify_all()

@@ -73,6 +73,15 @@ class Line:
             del self._clients[question.client]
         return True
 
+    def to_give_way(self, newcomer: Question) -> Question | None:
+        """Give the last question of the client with the most, if it has more than the newcomer's would then have."""
+
+        def alike(client: str) -> list[Question]:
+            return [one for one in self._clients.get(client, ()) if one.light == newcomer.light and one.state is None]
+
+        most = max((alike(client) for client in self._clients), key=len, default=[])
+        return most[-1] if len(most) > len(alike(newcomer.client)) + 1 else None
+
     def next(self, *, quick_first: bool = True) -> Question | None:
         """Tell which question `take` would begin with; None if nobody waits."""
         light = next((question for question in self if question.light), None)

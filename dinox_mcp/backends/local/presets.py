@@ -228,7 +228,8 @@ def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects")
 
 
 def preset_of(name: str, device: DeviceKind) -> Preset | None:
-    """Give the preset of a name, or None; `accurate` affords a larger model on a GPU."""
+    """Give the preset of a name in any case, or None; `accurate` affords a larger model on a GPU."""
+    name = name.lower()
     if name == "accurate" and device == "cuda":
         name = "accurate-base"
     return PRESETS.get(name) or DESCRIBING.get(name)

@@ -12,6 +12,7 @@ from dinox_mcp.errors import DeadlineError, KeyRejectedError, ServiceError, Unsu
 from dinox_mcp.schema import Detection, DetectionRequest, Output
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
 from tests.emulator import Emulator
+from tests.emulator.pixels import picture_size
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,23 @@ async def test_regions_are_sent_in_pixels_of_the_upload(connect: Connect, emulat
 
     assert emulator.last["regions"] == [[100, 30, 200, 90]]
     assert told.objects[0].caption == "a thing from 25% 10% to 50% 30%"
+
+
+@pytest.mark.parametrize(
+    ("include", "sent"),
+    [({"text"}, (4000, 3000)), ({"caption", "category"}, (4000, 3000)), ({"category"}, (1536, 1152))],
+    ids=["text", "caption", "category alone"],
+)
+async def test_small_text_is_read_in_the_original(
+    dinox: DinoxBackend, emulator: Emulator, include: set[Output], sent: tuple[int, int]
+) -> None:
+    thing = Detection(label="label", bbox=(1000, 300, 2000, 900))
+
+    told = await dinox.describe(plain(4000, 3000), [thing], frozenset(include), Call())
+
+    assert picture_size(emulator.last["image"]) == sent
+    assert emulator.last["regions"][0] == pytest.approx([edge * sent[0] / 4000 for edge in thing.bbox])
+    assert told.objects[0].bbox == thing.bbox
 
 
 @pytest.mark.parametrize(

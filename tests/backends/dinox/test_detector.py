@@ -1,17 +1,23 @@
 """The cloud behind the detector: what takes several of its endpoints, and what comes of it for a caller."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
+from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.examples import Pointer
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import Detection, Detections, Mask, Output
 from dinox_mcp.settings import Settings
 from tests.backends.dinox.conftest import encoded, plain
 from tests.emulator import FRACTIONS, Emulator
+from tests.fakes import TellingBackend
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +57,32 @@ async def test_the_same_question_is_paid_once_with_all_its_calls(detector: Detec
         await detector.detect(PHOTO, "dog", include=["caption", "masks"])
 
     assert emulator.stats().paid == 2
+
+
+@dataclass
+class MasksOfBoxes(TellingBackend):
+    """A model on this machine that makes masks of boxes, whoever found them."""
+
+    able: Capabilities = field(default_factory=lambda: Capabilities(describes=frozenset({"masks"})))
+    PREFERENCE: int = 20
+
+    async def describe(
+        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], _: Call
+    ) -> Detections:
+        self.told.append((objects, include))
+        mask = Mask(size=(image.height, image.width), counts="0")
+        return Detections(model="sam", objects=tuple(one.model_copy(update={"mask": mask}) for one in objects))
+
+
+async def test_boxes_of_grounding_dino_get_masks_from_a_model_on_this_machine(emulator: Emulator) -> None:
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url)
+    backends = [DinoxBackend(settings), MasksOfBoxes(name="sam")]
+    async with Detector(settings, backends=backends) as detector:
+        result = await detector.detect(PHOTO, "dog", model="GroundingDino-1.6-Pro", include=["masks"])
+
+    assert emulator.asked == ["grounding_dino/detection"]
+    assert [found.mask is not None for found in result.objects] == [True]
+    assert any("masks by the backend sam" in note for note in result.notes)
 
 
 async def test_where_nothing_is_found_nothing_more_is_asked(detector: Detector, emulator: Emulator) -> None:

@@ -14,7 +14,7 @@ from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import InputError, QuotaError, ServiceError, UnsupportedError
 from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, DetectionRequest, Embedding, Example
+from dinox_mcp.schema import BBox, Detection, DetectionRequest, Detections, Embedding, Example
 from tests.backends.dinox.conftest import Connect, encoded
 from tests.emulator import Emulator
 from tests.emulator.embeddings import embedding_of
@@ -135,6 +135,23 @@ async def test_an_example_of_nothing_is_refused_before_anything_is_paid(
     assert emulator.stats().requests == 0
 
 
+async def test_examples_are_asked_without_thresholds_and_filtered_here(dinox: DinoxBackend, emulator: Emulator) -> None:
+    request = DetectionRequest(examples=(Example(label="Red one", point=(110, 110)),), min_score=0.99)
+
+    found = await dinox.detect(SCENE, request, Call())
+
+    assert not {"bbox_threshold", "iou_threshold"} & emulator.last.keys()
+    assert all(one.score is None or one.score >= 0.99 for one in found.objects)
+
+
+def test_boxes_that_overlap_by_more_than_was_asked_for_are_one() -> None:
+    twice = tuple(Detection(label="cup", bbox=(0, 0, 100, edge), score=edge / 100) for edge in (70, 100))
+
+    merged = objects.merge([Detections(model="T-Rex-2.0", objects=twice)], 0.5)
+
+    assert [one.bbox for one in merged.objects] == [(0, 0, 100, 100)]
+
+
 def embedded(red: float, green: float = 0, blue: float = 0) -> Embedding:
     return Embedding(backend="dinox", model="T-Rex-2.0", data=embedding_of([[red, green, blue]]))
 
@@ -149,10 +166,25 @@ async def test_a_saved_prompt_finds_what_its_examples_found(dinox: DinoxBackend,
     saved = await save(dinox, Example(point=(110, 110)), Example(point=(100, 100), image=ELSEWHERE.digest))
 
     assert (saved.backend, saved.model) == ("dinox", "T-Rex-2.0")
-    assert emulator.last["targets"] == ["embedding"]
+    assert emulator.last["targets"] == ["bbox", "embedding"]
     found = await find(dinox, Example(label="anything", embedding=saved))
     assert_same(found["anything"], tuple(sorted((*RED, *BLUE))))
     assert emulator.last["prompt"] == {"type": "embedding", "embedding": saved.data}
+
+
+@pytest.mark.parametrize(
+    ("shown", "calls"),
+    [
+        ((), 1),
+        ((Example(point=(1, 1)), Example(bbox=(0, 0, 9, 9))), 1),
+        ((Example(embedding=embedded(1)), Example(embedding=embedded(2))), 2),
+        ((Example(embedding=embedded(1)), Example(embedding=embedded(1)), Example(point=(1, 1))), 2),
+    ],
+)
+async def test_it_says_how_many_calls_a_request_takes(
+    dinox: DinoxBackend, shown: tuple[Example, ...], calls: int
+) -> None:
+    assert dinox.calls(DetectionRequest(examples=shown)) == calls
 
 
 async def test_saved_prompts_and_boxes_are_asked_in_a_call_each_and_merged(

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.patience import Patience
-from dinox_mcp.backends.dinox.replies import Failure, Verdict, read_reply
+from dinox_mcp.backends.dinox.replies import Failure, Verdict, read_reply, read_status
 from dinox_mcp.errors import (
     BackendError,
     BusyError,
@@ -179,6 +179,74 @@ async def test_a_broken_proxy_setting_is_told(connect: Connect, monkeypatch: pyt
 
     with pytest.raises(UnreachableError, match="proxy"):
         await connect().detect(plain(), DOG, Call())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("ALL_PROXY", "socks5://user:sesame@127.0.0.1:1", r"ALL_PROXY is 'socks5://127.0.0.1:1'.*socksio"),
+        ("ALL_PROXY", "ftp://proxy", "ALL_PROXY is 'ftp://proxy'"),
+        ("HTTP_PROXY", "http://127.0.0.1:99999", "HTTP_PROXY is .* from 0 to 65535"),
+        ("all_proxy", "http://[::1", "all_proxy is"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE is '/nowhere/ca.pem', which is no file"),
+        ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE is .*which holds no certificates"),
+    ],
+)
+async def test_a_setting_of_the_environment_that_does_not_work_is_named(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv(variable, value)
+    backend = connect(api_base_url="http://192.0.2.1:1")  # a proxy is not asked about this machine
+
+    with pytest.raises(UnreachableError, match=words) as caught:
+        await backend.detect(plain(), DOG, Call())
+
+    assert f"correct or unset {variable}" in str(caught.value)
+    assert "sesame" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_where_nothing_is_wrong_with_the_environment_the_variables_that_are_set_are_named(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        backend = connect(api_base_url="http://192.0.2.1:1")
+
+        with pytest.raises(UnreachableError, match=r"check the network, HTTP_PROXY \(which is set\)"):
+            await backend.detect(plain(), DOG, Call())
+
+
+async def test_the_outcome_of_each_request_is_logged_without_key_or_picture(
+    dinox: DinoxBackend, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dinox_mcp")
+    emulator.faults.create.extend(["500", "drop"])
+
+    await dinox.detect(plain(), DOG, Call())
+
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("dinox_mcp")]
+    assert "POST /v2/task/dinox/detection: HTTP 500" in lines[0]
+    assert "POST /v2/task/dinox/detection: no reply" in lines[1]
+    assert "POST /v2/task/dinox/detection: HTTP 200" in lines[2]
+    assert "GET /v2/task_status/" in lines[3]
+    assert emulator.key not in "".join(lines)
+    assert "base64" not in "".join(lines)
+
+
+@pytest.mark.parametrize("status", ["failed", "error", "ERROR", "cancelled", "timeout", "expired"])
+async def test_a_task_that_ends_without_a_result_ends_the_call(status: str) -> None:
+    with pytest.raises(Failure, match=r"the DINO-X task failed .*out of memory") as caught:
+        read_status({"status": status, "error": "out of memory"}, SecretStr("sesame"))
+
+    assert caught.value.verdict is Verdict.FINAL
+
+
+@pytest.mark.parametrize("status", ["waiting", "running", "pending", "queued", "thinking", None])
+async def test_a_task_of_any_other_status_goes_on(status: str | None) -> None:
+    assert read_status({"status": status, "error": ""}, SecretStr("sesame")) is None
 
 
 async def test_a_closed_backend_asks_no_more(dinox: DinoxBackend, emulator: Emulator) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from uuid import UUID
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.patience import Patience
 from dinox_mcp.backends.dinox.tickets import Tickets
+from dinox_mcp.backends.dinox.wire.question import Job
 from dinox_mcp.errors import BackendError, DeadlineError, QuotaError, ServiceError, UnreachableError
 from dinox_mcp.schema import DetectionRequest, Detections
 from tests.backends.dinox.conftest import QUICK, Connect, plain
@@ -120,6 +122,44 @@ async def test_a_task_that_is_not_known_everywhere_yet_is_asked_for_again(
     await ask(dinox)
 
     assert (emulator.stats().paid, emulator.stats().polls) == (1, 2)
+
+
+async def test_a_question_that_a_killed_server_asked_is_not_paid_again_after_its_restart(
+    connect: Connect, emulator: Emulator
+) -> None:
+    emulator.model_time = math.inf
+    await ask_and_cancel(connect(), lambda: emulator.stats().polls > 0)
+    emulator.finish()
+
+    found = await ask(connect())  # another process knows nothing of the first
+
+    assert len(found.objects) == 1
+    assert (emulator.stats().creates, emulator.stats().paid) == (2, 1)
+
+
+async def test_a_question_that_is_answered_is_a_new_task_the_next_time(dinox: DinoxBackend, emulator: Emulator) -> None:
+    await ask(dinox)
+    await ask(dinox)
+
+    assert emulator.stats().paid == 2
+
+
+def test_the_idempotency_key_depends_on_who_pays_on_what_is_asked_and_on_the_window_of_time() -> None:
+    def job(body: bytes = b"question", key: str = "owner", endpoint: str = "dinox/detection") -> Job:
+        return Job(endpoint, body, SecretStr(key), "kind")
+
+    key = job().idempotency_key(7000, 0, 3600)
+    others = [
+        job(b"another").idempotency_key(7000, 0, 3600),
+        job(key="visitor").idempotency_key(7000, 0, 3600),
+        job(endpoint="trex/detection").idempotency_key(7000, 0, 3600),
+        job().idempotency_key(7000, 1, 3600),
+        job().idempotency_key(7200, 0, 3600),
+    ]
+
+    assert key == job().idempotency_key(3600, 0, 3600)
+    assert UUID(key).version == 4
+    assert len({key, *others}) == 6
 
 
 @pytest.mark.parametrize("fault", ["failed", "quota", "400"])
@@ -267,10 +307,12 @@ def test_the_memory_of_unfinished_tasks_is_bounded() -> None:
     assert len(tickets) <= 12
 
 
-def test_a_finished_task_is_not_remembered() -> None:
+def test_a_finished_task_is_not_remembered_but_counted() -> None:
     tickets = Tickets(life_s=60)
 
     with tickets.use("question"):
         tickets.close("question", finished=True)
 
     assert len(tickets) == 0
+    with tickets.use("question") as ticket:
+        assert ticket.task.number == 1

@@ -215,6 +215,29 @@ async def test_a_full_line_refuses_more() -> None:
     await host.aclose()
 
 
+async def test_one_client_with_many_questions_keeps_no_other_out() -> None:
+    model = FakeModel(adapter=FakeAdapter(pass_s=0.2))
+    host = host_of(model, queue_max=4)
+    ends: list[str] = []
+
+    async def ask(client: str, number: int) -> None:
+        try:
+            await look(host, picture(color=f"#0000{ord(client):02x}", width=20 + number), client)
+            ends.append(f"{client} answered")
+        except BusyError:
+            ends.append(f"{client} refused")
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(ask, "a", number)
+        await anyio.sleep(0.05)
+        for number in range(4):
+            group.start_soon(ask, "b", number)
+    assert ends.count("b answered") == 2, "half of the line"
+    assert ends.count("b refused") == 2
+    await host.aclose()
+
+
 async def test_who_waits_for_the_model_alone_takes_no_place_in_line_and_is_answered_first() -> None:
     model = FakeModel(adapter=FakeAdapter(pass_s=0.2, reuses_text=False), load_s=0.1)
     host = host_of(model, queue_max=1)

@@ -64,12 +64,15 @@ def things(result: Mapping[str, Any]) -> list[Any]:
 
 
 def merge(answers: Sequence[Detections], iou_threshold: float) -> Detections:
-    """Make one answer of those to several questions about one picture; what several found is one object."""
-    if len(answers) == 1:
-        return answers[0]
+    """Make one answer of those to several questions about one picture; what several found is one object.
+
+    Boxes of one label that overlap by more than `iou_threshold` are one: the service is not always told the threshold.
+    """
     objects = geometry.suppress([found for answer in answers for found in answer.objects], iou_threshold)
     notes = dict.fromkeys(note for answer in answers for note in answer.notes)
     model = answers[0].model
+    if len(answers) == 1:
+        return answers[0].model_copy(update={"objects": tuple(objects)})
     calls = f"{model} was asked in {len(answers)} calls, as it takes one saved prompt a call"
     return Detections(model=model, objects=tuple(objects), notes=(calls, *notes))
 

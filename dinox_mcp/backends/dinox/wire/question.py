@@ -1,11 +1,13 @@
 """A question as the service gets it, and what it takes to read the reply."""
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from pydantic import SecretStr
 
@@ -35,6 +37,17 @@ class Job:
         """Identify the question: equal for the same body, endpoint and key."""
         return self.key, self.endpoint, hashlib.sha256(self.body).digest()
 
+    def idempotency_key(self, begun: float, number: int, window_s: float) -> str:
+        """Derive the key by which the service knows a task: the same after a restart, so that nothing is paid twice.
+
+        It depends on who pays, on the model, the picture and the request (all of them are in the body), on the
+        `number` of earlier tasks of this question, and on the window of `window_s` seconds that `begun` lies in.
+        """
+        secret, endpoint, body = self.question
+        which = f"{endpoint}\0{number}\0{int(begun // window_s)}\0".encode() + body
+        digest = hmac.new(secret.get_secret_value().encode(), which, hashlib.sha256).digest()
+        return UUID(bytes=digest[:16], version=4).hex
+
 
 @dataclass(frozen=True)
 class Question:
@@ -57,14 +70,9 @@ def write(
     model: CloudModel, upload: Upload, prompt: Mapping[str, Any], targets: Sequence[str], request: DetectionRequest
 ) -> bytes:
     """Write the body of a question for objects."""
-    body = {
-        "model": model.name,
-        "image": upload.uri,
-        "prompt": prompt,
-        "targets": targets,
-        "bbox_threshold": request.min_score,
-        "iou_threshold": request.iou_threshold,
-    }
+    body: dict[str, Any] = {"model": model.name, "image": upload.uri, "prompt": prompt, "targets": targets}
+    if model.takes_thresholds:
+        body |= {"bbox_threshold": request.min_score, "iou_threshold": request.iou_threshold}
     if "mask" in targets:
         body["mask_format"] = "coco_rle"
     return json.dumps(body).encode()

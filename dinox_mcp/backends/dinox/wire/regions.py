@@ -17,6 +17,9 @@ from dinox_mcp.schema import BBox, Detection, Detections, Output
 
 ENDPOINT = "dinox/region_vl"
 _FIELDS: Mapping[Output, str] = {"caption": "caption", "category": "roc", "text": "ocr"}
+_READING: frozenset[Output] = frozenset({"caption", "text"})
+MAX_SIDE = 8192
+"""The long side of a picture whose regions are read or described: as the vendor's own clients, we send the original."""
 _TOLERANCE = 2.0
 """Pixels by which the service may round a region that it repeats."""
 _BBOX: TypeAdapter[BBox] = TypeAdapter(BBox)
@@ -39,12 +42,14 @@ class RegionQuestion:
 def ask(picture: Picture, objects: Sequence[Detection], include: frozenset[Output], encode: Encode) -> RegionQuestion:
     """Put the question; the picture is sent anew, as the service cannot refer to an earlier upload.
 
+    For a caption or text it is sent at its own size, as small letters do not survive being shrunk.
+
     Slow: call it off the event loop.
 
     Raises:
         ImageError: the picture is damaged.
     """
-    upload = encode(picture, DINO_X.max_side)
+    upload = encode(picture, MAX_SIDE if include & _READING else DINO_X.max_side)
     frames = Frames.of(picture, upload)
     regions = tuple(_at_least_a_pixel(frames.there(found.bbox), *frames.sent) for found in objects)
     fields = {output: field for output, field in _FIELDS.items() if output in include}

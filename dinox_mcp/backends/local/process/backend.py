@@ -24,9 +24,9 @@ FACTORY = "dinox_mcp.backends.local.backend:LocalBackend"
 class ProcessBackend:
     """Forwards calls to a `LocalBackend` in a process of its own, which the first call starts.
 
-    That process ends when nobody has asked for `idle_unload_s`, and all memory with it. If it crashes or is killed, the
-    calls that wait fail with a BackendError, and the next one starts another. `factory` ("module:callable") makes
-    another backend of the settings there. Needs asyncio.
+    That process ends when nobody has asked for `idle_unload_s`, and all memory with it. If it crashes, is killed or
+    says nothing for long, the calls that wait fail with a BackendError, and the next one starts another. `factory`
+    ("module:callable") makes another backend of the settings there. Needs asyncio.
     """
 
     name = "local"
@@ -135,8 +135,10 @@ class ProcessBackend:
                     case wire.Report():
                         heard = True
                         await progress(news.fraction, news.message)
-                    case None if not heard:  # Python starts and imports torch; from then on the models tell more
-                        await progress(0.0, "starting the local backend")
+                    case None:
+                        child.end_if_stuck()
+                        if not heard:  # Python starts and imports torch; from then on the models tell more
+                            await progress(0.0, "starting the local backend")
         finally:
             child.leave(question)
 

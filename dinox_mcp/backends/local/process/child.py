@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from dinox_mcp.backends.base import Model, Progress
 from dinox_mcp.backends.local.process import wire
-from dinox_mcp.errors import BackendError
+from dinox_mcp.backends.local.process.attention import Attention
+from dinox_mcp.errors import BackendError, BusyError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
 
@@ -28,7 +29,7 @@ GRACE_S = 0.5
 KEPT_BYTES = 64 * MiB
 """Pictures that the process keeps for later questions; its models keep what they saw of more."""
 _ENDED = b""
-_SECRETS = ("DINOX_API_KEY", "DINOX_MCP_TOKEN")
+_SECRETS = ("DINOX_API_KEY", "DINOX_MCP_TOKEN", "AUTH_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Question:
 class Child:
     """One process, from its first question to its end: after `idle_s` without any (0: never), or with `end`.
 
-    Two threads carry what is said: one starts the process, writes and buries it, the other reads.
+    One that is alive but says nothing for too long (see `attention`) is ended, too. Two threads carry what is said: one
+    starts the process, writes and buries it, the other reads.
     """
 
     def __init__(self, start: wire.Start, idle_s: float) -> None:
@@ -60,9 +62,10 @@ class Child:
         self._lock = Lock()  # guards what follows
         self._questions: dict[int, Question] = {}
         self._kept: OrderedDict[str, int] = OrderedDict()
+        self._attention = Attention(start.settings.queue_max + 1, start.settings.timeout_s)
+        self._silent_s = 0.0
         self._over = False
         self._closed = False
-        self._ready = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: Thread | None = None
         self._buried = Event()
@@ -80,13 +83,24 @@ class Child:
     def ask(
         self, method: str, arguments: tuple[Any, ...], options: Mapping[str, Any], progress: Progress
     ) -> Question | None:
-        """Call a method of the backend there; None if the process is about to end, so that another must be asked."""
+        """Call a method of the backend there; None if the process is about to end, so that another must be asked.
+
+        Raises:
+            BusyError: as many questions as may wait are in the pipe, and the process has not taken them yet.
+        """
+        self.end_if_stuck()
         with self._lock:
             if self._over:
                 return None
+            if self._attention.full:
+                raise BusyError(
+                    f"{self._attention.most} questions wait for the local model already; ask again later, or raise "
+                    "DINOX_MCP_QUEUE_MAX"
+                )
             question = Question(next(self._numbers))
             request, pictures = wire.dump_ask(wire.Ask(question.number, method, arguments, options), progress)
             self._keep(pictures)
+            self._attention.sent(question.number, idle=not self._questions)
             self._questions[question.number] = question
             self._outbox.put(request)
             self._drop()
@@ -100,6 +114,19 @@ class Child:
         with self._lock:
             if self._questions.pop(question.number, None) is not None:
                 self._outbox.put(wire.dump(wire.Cancel(question.number)))
+
+    def end_if_stuck(self) -> None:
+        """Kill the process if it has been silent for too long; questions that wait fail, and the next starts another.
+
+        Whoever waits for an answer calls this now and then; it takes no time.
+        """
+        with self._lock:
+            silent_s = self._attention.silent_s(idle=not self._questions)
+            if self._over or not silent_s or self._process is None:
+                return
+            self._over, self._silent_s = True, silent_s
+        logger.warning("the local model's process has said nothing for %.0f s and is killed", silent_s)
+        self._process.kill()
 
     def end(self) -> None:
         """End the process, within seconds whatever it does; questions that wait fail. Not for the event loop."""
@@ -181,10 +208,12 @@ class Child:
             logger.debug("what the models' process said cannot be read: %s", error)
         self._outbox.put(None)
 
-    def _take(self, message: wire.Ready | wire.Report | wire.Answer | wire.Failure) -> None:
+    def _take(self, message: wire.Ready | wire.Alive | wire.Taken | wire.Report | wire.Answer | wire.Failure) -> None:
         with self._lock:
+            self._attention.heard(message.number if isinstance(message, wire.Taken) else None)
             if isinstance(message, wire.Ready):
-                self._ready = True
+                self._attention.ready = True
+            if isinstance(message, wire.Ready | wire.Alive | wire.Taken):
                 return
             if isinstance(message, wire.Report):
                 question = self._questions.get(message.number)
@@ -201,7 +230,12 @@ class Child:
         how = _how(status)
         if self._closed:
             return "the local backend was closed; start it again and ask again"
-        if not self._ready and -status != _KILLED:
+        if self._silent_s:
+            return (
+                f"the local model's process said nothing for {self._silent_s:.0f} s and was ended; ask again, which "
+                "starts another"
+            )
+        if not self._attention.ready and -status != _KILLED:
             return f"the process for the local model does not start ({how}; stderr says more); {_SAME}"
         if -status == _KILLED:
             how += ", as a system does when memory runs out"

@@ -14,6 +14,8 @@ from dinox_mcp.errors import DinoxError, ServiceError
 
 logger = logging.getLogger(__name__)
 
+BEAT_S = 1.0
+
 
 def serve(requests: BinaryIO, answers: BinaryIO, left: Callable[[], object] = lambda: None) -> None:
     """Answer until the other side closes `requests`; `left` hears of that at once, in another thread."""
@@ -37,10 +39,19 @@ class _Service:
         self._send(wire.Ready())
         loop, end = asyncio.get_running_loop(), asyncio.Event()
         Thread(target=self._read, args=(loop, end), name="dinox-mcp questions", daemon=True).start()
+        alive = asyncio.create_task(self._say_alive())
         await end.wait()
+        alive.cancel()
         for task in self._tasks.values():
             task.cancel()
         await self._backend.aclose()
+
+    async def _say_alive(self) -> None:
+        """Say so while there are calls: the server ends a process that it has not heard of for long."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if self._tasks:
+                self._send(wire.Alive())
 
     def _read(self, loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
         """Take requests as they come. Runs in a thread, which alone knows the pictures."""
@@ -66,6 +77,7 @@ class _Service:
         if isinstance(request, wire.Ask):
             begun = self._tasks[request.number] = asyncio.create_task(self._answer(request))
             begun.add_done_callback(lambda _: self._tasks.pop(request.number))  # one that never begins is done, too
+            self._send(wire.Taken(request.number))
         elif task := self._tasks.get(request.number):
             task.cancel()
 

@@ -61,6 +61,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A call was taken from the pipe, and is being worked on or waits for its model."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Nothing new, but the process is alive: said again and again while there are calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """How far a call is."""
 

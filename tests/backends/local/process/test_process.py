@@ -1,6 +1,7 @@
 """The backend that asks another process: what it forwards, and what it makes of that process's end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,9 +20,11 @@ from dinox_mcp import errors
 from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
 from dinox_mcp.backends.local import create, extra
 from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local.process import attention
 from dinox_mcp.backends.local.process import child as children
 from dinox_mcp.backends.local.process.backend import ProcessBackend
-from dinox_mcp.errors import BackendError, DinoxError, ServiceError
+from dinox_mcp.errors import BackendError, BusyError, DinoxError, ServiceError
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import Detection, DetectionRequest, Example
 from dinox_mcp.settings import Settings
 from tests.backends.local.process.doubles import MASK_BYTES, TOGETHER
@@ -294,6 +297,79 @@ async def test_closing_kills_one_that_does_not_listen(start: Start, monkeypatch:
     with anyio.fail_after(5):
         await backend.aclose()
     assert not is_alive(pid_of(backend) or 0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a process for stuck after half a second."""
+    monkeypatch.setattr(attention, "SILENCE_S", 0.5)
+    monkeypatch.setattr(attention, "LEAST_S", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+async def test_one_that_is_stuck_is_ended_and_the_next_question_starts_another(start: Start) -> None:
+    backend = start()
+    await backend.load()
+    stuck = pid_of(backend) or 0
+    os.kill(stuck, signal.SIGSTOP)
+    with anyio.fail_after(10):
+        with pytest.raises(BackendError, match=r"said nothing for \d+ s and was ended; ask again"):
+            await backend.detect(picture(), asking("dog"), Call())
+        assert (await backend.detect(picture(), asking("dog"), Call())).objects
+    assert pid_of(backend) != stuck
+    assert not is_alive(stuck)
+
+
+async def test_one_that_works_for_long_is_not_taken_for_stuck(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "SILENCE_S", 1.5)
+    monkeypatch.setattr(attention, "LEAST_S", 1.5)
+    backend = start()
+    await backend.load()
+    with anyio.move_on_after(4) as scope:
+        await backend.detect(picture(), asking("wait"), Call())
+    assert scope.cancelled_caught, "it was still waiting"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+async def test_beyond_the_queue_questions_are_refused_and_not_kept(start: Start) -> None:
+    backend = start(queue_max=4)
+    await backend.load()
+    os.kill(pid_of(backend) or 0, signal.SIGSTOP)
+    image = Picture(os.urandom(10_000_000), 100, 100, "PNG")
+    refused: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await backend.detect(image, asking("dog"), Call())
+        except BusyError as error:
+            refused.append(str(error))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(60):
+            group.start_soon(ask)
+        await until(lambda: len(refused) == 55)
+        group.cancel_scope.cancel()
+    assert "5 questions wait for the local model already; ask again later" in refused[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+async def test_questions_that_were_given_up_take_room_while_nobody_has_taken_them(start: Start) -> None:
+    backend = start(queue_max=1)
+    await backend.load()
+    os.kill(pid_of(backend) or 0, signal.SIGSTOP)
+    for _ in range(2):
+        with anyio.move_on_after(0.05):
+            await backend.detect(picture(), asking("dog"), Call())
+    with pytest.raises(BusyError):
+        await backend.detect(picture(), asking("dog"), Call())
+    os.kill(pid_of(backend) or 0, signal.SIGCONT)
+    with anyio.fail_after(10):
+        while True:
+            with contextlib.suppress(BusyError):
+                await backend.detect(picture(), asking("dog"), Call())
+                break
+            await anyio.sleep(0.05)
 
 
 async def test_a_process_that_does_not_start_is_explained(start: Start) -> None:

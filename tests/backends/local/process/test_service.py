@@ -38,7 +38,10 @@ class Pipes:
         self.requests.flush()
 
     def hear(self) -> Any:  # noqa: ANN401 - any message
-        return wire.load(self.answers)
+        """Read the next message, but for those that only say that the process listens."""
+        while isinstance(message := wire.load(self.answers), wire.Alive | wire.Taken):
+            pass
+        return message
 
     def detect(self, number: int, word: str, call: Call | None = None) -> None:
         arguments = picture(), DetectionRequest(prompts=(word,)), call or Call()
