@@ -71,6 +71,8 @@ async def follow(
     loaded: dict[str, Picture] = {}
     examples = []
     for place, pointer in enumerate(pointers, start=1):
+        if pointer.point == (0, 0) and len(_given(pointer)) > 1:
+            pointer = pointer.model_copy(update={"point": None})  # noqa: PLW2901 - how some clients leave a point out
         _check(pointer, place)
         if pointer.saved is not None:
             saved = sources.saved.get(pointer.saved, caller.tenant)
@@ -105,13 +107,17 @@ async def follow(
     return tuple(examples), pictures
 
 
+def _given(pointer: Pointer) -> list[str]:
+    return [name for name in ("bbox", "point", "object", "saved") if getattr(pointer, name) is not None]
+
+
 def _check(pointer: Pointer, place: int) -> None:
     """Refuse what points at nothing, or at two things.
 
     Raises:
         InputError: it does.
     """
-    given = [name for name in ("bbox", "point", "object", "saved") if getattr(pointer, name) is not None]
+    given = _given(pointer)
     if len(given) != 1:
         raise InputError(
             f"example {place} has {' and '.join(given) or 'nothing to point at'}; give one of bbox, point, object "
@@ -143,12 +149,12 @@ def _check_place(bbox: BBox | None, point: Point | None, picture: Picture, place
         InputError: it is.
     """
     x1, y1, x2, y2 = bbox or (*(point or ()), *(point or ()))
-    empty = bbox is not None and (x2 <= x1 or y2 <= y1)
+    empty = bbox is not None and not views.is_ordered(bbox)
     if empty or x1 >= picture.width or y1 >= picture.height or x2 < 0 or y2 < 0:
         shown = [round(edge, 1) for edge in bbox or point or ()]
+        right = views.right_form(bbox) if bbox else "points are [x, y] in pixels of the original"
         raise InputError(
-            f"example {place}: {shown} is empty or outside its {picture.width}x{picture.height} picture; boxes are "
-            "[x_min, y_min, x_max, y_max] and points [x, y] in pixels of the original"
+            f"example {place}: {shown} is empty or outside its {picture.width}x{picture.height} picture; {right}"
         )
 
 

@@ -1,8 +1,11 @@
 """Saved prompts: what a model made of examples, under a name, on disk, apart for each tenant."""
 
 import hashlib
+import os
 import re
+import stat
 from datetime import UTC, datetime
+from errno import EFBIG, EINVAL
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -13,6 +16,12 @@ from dinox_mcp.schema import Embedding, Value
 from dinox_mcp.whole import write_whole
 
 MAX_PROMPTS = 1000
+"""Prompts of whoever runs the program."""
+MAX_PROMPTS_OF_CALLER = 50
+MAX_PROMPTS_OF_CALLERS = 300
+"""Prompts of all callers over HTTP together."""
+MAX_BYTES = 1024 * 1024
+"""Bytes of one prompt's file."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _OWN = "own"
 _MODE = 0o600  # for this user's eyes only
@@ -42,13 +51,16 @@ class SavedPrompts:
             SettingsError: the folder cannot be written.
         """
         path = self._path(name, tenant)
-        if not path.exists() and len(self.list(tenant)) >= MAX_PROMPTS:
-            raise InputError(f"there are {MAX_PROMPTS} saved prompts already; delete some with delete_prompt")
+        if not path.exists():
+            self._check_room(tenant)
         created = datetime.now(UTC).replace(microsecond=0)
         prompt = SavedPrompt(name=path.stem, label=label, examples=examples, created=created, embedding=embedding)
+        data = prompt.model_dump_json().encode()
+        if len(data) > MAX_BYTES:
+            raise InputError(f"the prompt has {len(data)} bytes, more than {MAX_BYTES}; save it from fewer examples")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, prompt.model_dump_json().encode(), _MODE)
+            write_whole(path, data, _MODE)
         except OSError as error:
             raise SettingsError(
                 f"the prompt cannot be saved in {path.parent} ({error.strerror}); set DINOX_MCP_PROMPTS_FOLDER to a "
@@ -73,7 +85,7 @@ class SavedPrompts:
         """
         path = self._path(name, tenant)
         try:
-            return SavedPrompt.model_validate_json(path.read_bytes())
+            return SavedPrompt.model_validate_json(_read(path))
         except OSError:
             known = ", ".join(self.list(tenant)[:20]) or "none yet; save_prompt makes one"
             raise NotFoundError(f"there is no saved prompt {path.stem!r}; there are: {known}") from None
@@ -98,6 +110,21 @@ class SavedPrompts:
             self.get(name, tenant)  # says which there are
         path.unlink(missing_ok=True)
 
+    def _check_room(self, tenant: str) -> None:
+        """Refuse one more prompt where there are too many, of the tenant or of all callers over HTTP.
+
+        Raises:
+            InputError: there are.
+        """
+        most = MAX_PROMPTS_OF_CALLER if tenant else MAX_PROMPTS
+        if len(self.list(tenant)) >= most:
+            raise InputError(f"there are {most} saved prompts already; delete some with delete_prompt")
+        if tenant and sum(1 for _ in self._folder.glob("*/*.json")) - len(self.list()) >= MAX_PROMPTS_OF_CALLERS:
+            raise InputError(
+                f"this server keeps {MAX_PROMPTS_OF_CALLERS} saved prompts of its callers already; whoever runs it can "
+                "delete some"
+            )
+
     def _path(self, name: str, tenant: str) -> Path:
         """Name the file of a prompt.
 
@@ -113,3 +140,19 @@ class SavedPrompts:
 
     def _home(self, tenant: str) -> Path:
         return self._folder / (hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _OWN)
+
+
+def _read(path: Path) -> bytes:
+    """Read a regular file: a pipe of that name would never end, and a link may lead anywhere.
+
+    Raises:
+        OSError: there is none, or it is too large.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(EINVAL, "it is no regular file", str(path))
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise OSError(EFBIG, "it is too large", str(path))
+    return data

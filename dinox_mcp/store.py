@@ -1,4 +1,4 @@
-"""Results and their pictures by unguessable id: bounded in count and bytes, apart for each tenant."""
+"""Results and their pictures by unguessable id: bounded in number and bytes, apart for each tenant."""
 
 import secrets
 from collections import Counter, OrderedDict
@@ -9,6 +9,10 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.memory import footprint
 from dinox_mcp.schema import DetectionResult
 
+_OWN_ROOMS = 8
+"""Tenants that have a room of their own at a time."""
+_SHARED = "*"
+"""The name of the room of all others; no tenant is called so."""
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -25,10 +29,12 @@ class Stored(NamedTuple):
 
 
 class Store:
-    """Keeps results for later calls; where room is short, the least recently used of the busiest tenant leaves.
+    """Keeps results for later calls; where room is short, whoever keeps more than a fair share gives it back first.
 
-    A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key
-    over HTTP. The bytes of a picture that several results share are kept, and counted, once.
+    A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key over
+    HTTP. The first few tenants have a room each, with a share that no other can take from them. All later ones share
+    one room, so that invented keys cannot crowd out those who were there. The bytes of a picture that several results
+    share are in memory once.
     """
 
     def __init__(self, max_results: int, max_bytes: int) -> None:
@@ -37,7 +43,8 @@ class Store:
         self._entries: OrderedDict[tuple[str, str], Stored] = OrderedDict()
         self._data: dict[str, bytes] = {}
         self._uses: Counter[str] = Counter()
-        self._held: Counter[str] = Counter()
+        self._rooms: dict[str, _Room] = {}
+        self._room_of: dict[tuple[str, str], str] = {}
         self._bytes = 0
 
     def put(self, result: DetectionResult, picture: Picture, tenant: str = "") -> DetectionResult:
@@ -48,9 +55,12 @@ class Store:
             self._bytes += len(picture.data)
         self._uses[digest] += 1
         # Bytes are shared, the rest is not: where a picture came from is its tenant's affair.
-        self._entries[tenant, result.result_id] = Stored(result, picture.sharing(self._data[digest]))
-        self._held[tenant] += 1
+        stored = Stored(result, picture.sharing(self._data[digest]))
+        self._entries[tenant, result.result_id] = stored
         self._bytes += _size(result)
+        name = tenant if not tenant or tenant in self._rooms or len(self._rooms) < _OWN_ROOMS else _SHARED
+        self._rooms.setdefault(name, _Room()).add(stored)
+        self._room_of[tenant, result.result_id] = name
         while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
             self._drop(self._next_to_leave(spared=(tenant, result.result_id)))
         return result
@@ -80,22 +90,52 @@ class Store:
         return self._bytes
 
     def _next_to_leave(self, spared: tuple[str, str]) -> tuple[str, str]:
-        """Name the least recently used result of whoever holds most, so that nobody crowds the others out."""
-        (busiest, _), *_ = self._held.most_common(1)
+        """Name the least recently used result of the room that is fullest for its size."""
+        fullness = {name: self._fullness(room) for name, room in self._rooms.items()}
         keys = [key for key in self._entries if key != spared]
-        return next((key for key in keys if key[0] == busiest), keys[0])
+        return max(keys, key=lambda key: fullness[self._room_of[key]])  # of equals, the first: the longest unused
+
+    def _fullness(self, room: "_Room") -> float:
+        """Say how much of its share a room takes, by number or bytes, whichever is more."""
+        return max(room.results / self._max_results, room.bytes / self._max_bytes)
 
     def _drop(self, key: tuple[str, str]) -> None:
         stored = self._entries.pop(key)
         self._bytes -= _size(stored.result)
-        self._held[key[0]] -= 1
-        if not self._held[key[0]]:
-            del self._held[key[0]]
+        name = self._room_of.pop(key)
+        room = self._rooms[name]
+        room.remove(stored)
+        if not room.results:
+            del self._rooms[name]
         digest = stored.picture.digest
         self._uses[digest] -= 1
         if not self._uses[digest]:
             del self._uses[digest]
             self._bytes -= len(self._data.pop(digest))
+
+
+class _Room:
+    """What one tenant, or all later ones together, keep: each picture counted once."""
+
+    def __init__(self) -> None:
+        self.results = 0
+        self.bytes = 0
+        self._uses: Counter[str] = Counter()
+
+    def add(self, stored: Stored) -> None:
+        self.results += 1
+        self.bytes += _size(stored.result)
+        if not self._uses[stored.picture.digest]:
+            self.bytes += len(stored.picture.data)
+        self._uses[stored.picture.digest] += 1
+
+    def remove(self, stored: Stored) -> None:
+        self.results -= 1
+        self.bytes -= _size(stored.result)
+        self._uses[stored.picture.digest] -= 1
+        if not self._uses[stored.picture.digest]:
+            del self._uses[stored.picture.digest]
+            self.bytes -= len(stored.picture.data)
 
 
 def _size(result: DetectionResult) -> int:

@@ -23,6 +23,7 @@ PNG = "image/png"
 FULL_QUALITY = 92
 _MARGIN = 0.15
 _ROOMY_SIDE = 1280
+_MOST_NUMBERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,30 @@ class View:
         return (self.frame[2] - self.frame[0]) / (self.picture_size or (self.width,))[0]
 
 
+def check_order(bbox: Sequence[float]) -> None:
+    """Refuse a box whose second corner is not right of and below its first, as in [x, y, width, height].
+
+    Raises:
+        ValueError: it is not; the message says what is.
+    """
+    if not is_ordered(bbox):
+        raise ValueError(f"{[round(edge, 1) for edge in bbox]} is empty; {right_form(bbox)}")
+
+
+def is_ordered(bbox: Sequence[float]) -> bool:
+    """Tell whether the second corner of a box is right of and below its first."""
+    return bbox[2] > bbox[0] and bbox[3] > bbox[1]
+
+
+def right_form(bbox: Sequence[float]) -> str:
+    """Say how a box is written, and what this one is if its last two numbers are its size."""
+    form = "pass [x_min, y_min, x_max, y_max] in pixels of the original"
+    x1, y1, x2, y2 = (round(edge, 1) for edge in bbox)
+    if is_ordered(bbox) or x2 <= 0 or y2 <= 0:
+        return form
+    return f"{form}; if this is [x, y, width, height], pass {[x1, y1, round(x1 + x2, 1), round(y1 + y2, 1)]}"
+
+
 def select(
     objects: Sequence[DetectedObject],
     numbers: Collection[int] = (),
@@ -56,8 +81,11 @@ def select(
     Raises:
         NotFoundError: there is no object of a number or label.
     """
+    numbered = {found.id for found in objects}
     for number in numbers:
-        get_object(objects, number)
+        if number not in numbered:
+            get_object(objects, number)  # says which there are
+    chosen = frozenset(numbers)
     known = {found.label.casefold(): found.label for found in objects}
     wanted = {label.strip().casefold() for label in labels}
     if unknown := sorted(wanted - known.keys()):
@@ -68,7 +96,7 @@ def select(
     return [
         found
         for found in objects
-        if (not numbers or found.id in numbers)
+        if (not chosen or found.id in chosen)
         and (not wanted or found.label.casefold() in wanted)
         and (found.score is None or found.score >= min_score)
     ]
@@ -83,8 +111,17 @@ def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject
     for found in objects:
         if found.id == number:
             return found
-    known = f"the numbers are 1 to {len(objects)}" if objects else "there are no objects"
+    numbers = [found.id for found in objects]
+    known = f"the numbers are {_ranges(numbers)}" if numbers else "there are no objects"
     raise NotFoundError(f"there is no object {number}; {known}")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write numbers shortly: "1 to 4", or as a list where some are missing."""
+    if len(numbers) == numbers[-1] - numbers[0] + 1:
+        return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+    shown = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
+    return f"{shown}, ..." if len(numbers) > _MOST_NUMBERS else shown
 
 
 def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int) -> View:
@@ -123,10 +160,10 @@ def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: in
     from dinox_mcp.drawing.crops import crop
     from dinox_mcp.drawing.encode import fit_bytes
 
-    if area(clip(bbox, picture.width, picture.height)) <= 0:
+    if not is_ordered(bbox) or area(clip(bbox, picture.width, picture.height)) <= 0:
         raise InputError(
             f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} "
-            "picture; pass [x_min, y_min, x_max, y_max] in pixels of the original"
+            f"picture; {right_form(bbox)}"
         )
     cut = crop(picture.rgb(), bbox, padding)
     data, mime_type, size = fit_bytes(cut.image, max_bytes, max_side)

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
-from dinox_mcp.saved import SavedPrompts
+from dinox_mcp.saved import MAX_BYTES, SavedPrompts
 from dinox_mcp.schema import Embedding
 
 EMBEDDING = Embedding(backend="local", model="owlv2", data="AAAA")
@@ -73,3 +74,41 @@ def test_a_folder_that_cannot_be_written_names_the_setting(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="DINOX_MCP_PROMPTS_FOLDER"):
         SavedPrompts(tmp_path / "file").put("bolt", "x", 1, EMBEDDING)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_among_the_prompts_is_not_waited_for(saved: SavedPrompts, tmp_path: Path) -> None:
+    saved.put("bolt", "bolt", 1, EMBEDDING)
+    os.mkfifo(tmp_path / "own" / "pipe.json")
+    with pytest.raises(NotFoundError, match="'pipe'"):
+        saved.get("pipe")
+
+
+def test_a_link_among_the_prompts_is_not_followed(saved: SavedPrompts, tmp_path: Path) -> None:
+    saved.put("bolt", "bolt", 1, EMBEDDING)
+    (tmp_path / "own" / "link.json").symlink_to(tmp_path / "own" / "bolt.json")
+    with pytest.raises(NotFoundError, match="'link'"):
+        saved.get("link")
+
+
+def test_a_caller_may_save_few_and_all_callers_together_not_too_many(
+    saved: SavedPrompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.saved.MAX_PROMPTS_OF_CALLER", 2)
+    monkeypatch.setattr("dinox_mcp.saved.MAX_PROMPTS_OF_CALLERS", 5)
+    for tenant in ("alice", "bob"):
+        for name in ("one", "two"):
+            saved.put(name, "x", 1, EMBEDDING, tenant)
+        with pytest.raises(InputError, match="2 saved prompts already"):
+            saved.put("three", "x", 1, EMBEDDING, tenant)
+    saved.put("one", "x", 1, EMBEDDING, "carol")
+    with pytest.raises(InputError, match="5 saved prompts of its callers"):
+        saved.put("two", "x", 1, EMBEDDING, "carol")
+    saved.put("one", "again", 1, EMBEDDING, "carol")
+    saved.put("mine", "x", 1, EMBEDDING)
+
+
+def test_a_prompt_that_is_too_large_is_refused(saved: SavedPrompts) -> None:
+    large = EMBEDDING.model_copy(update={"data": "A" * MAX_BYTES})
+    with pytest.raises(InputError, match="bytes, more than"):
+        saved.put("bolt", "bolt", 1, large)

@@ -100,3 +100,23 @@ def test_a_picture_is_counted_once_and_leaves_with_its_last_result() -> None:
     for name in ("three", "four"):
         store.put(result(name), picture(1, 1))
     assert store.used_bytes < alone + 1000
+
+
+def test_invented_tenants_share_one_room_and_push_nobody_out() -> None:
+    store = Store(20, 10 * MEGABYTE)
+    for number in range(2):
+        store.put(result(f"mine{number}"), picture(), "alice")
+    for number in range(100):
+        store.put(result(str(number)), picture(width=50 + number), f"invented {number}")
+    assert len(store.recent("alice")) == 2
+
+
+def test_large_pictures_of_one_tenant_leave_the_small_ones_of_another() -> None:
+    noise = [picture(400 + number, 400) for number in range(10)]
+    store = Store(500, 3 * max(len(one.data) for one in noise) + 20_000)
+    for number in range(10):
+        store.put(result(f"small{number}"), picture(), "alice")
+    for number, large in enumerate(noise):
+        store.put(result(f"large{number}"), large, "bob")
+    assert len(store.recent("alice")) == 10
+    assert 1 <= len(store.recent("bob")) < 10

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from mcp.server import MCPServer
 from mcp.types import Icon
 
 from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import prompts, resources, tools, viewer
 from dinox_mcp.server.arguments import PlainSpokenServer
+from dinox_mcp.server.clean import clean_line, without_folders
 from dinox_mcp.server.instructions import instructions
 
 # An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be. No spaces: it is
@@ -25,7 +25,7 @@ _LOG_LEVELS: dict[str, Literal["DEBUG", "INFO", "WARNING", "ERROR"]] = {
 }
 
 
-def build_server(detector: Detector) -> MCPServer:
+def build_server(detector: Detector) -> PlainSpokenServer:
     """Make the server; the caller runs it and closes the detector."""
     settings = detector.settings
     remote = settings.transport != "stdio"  # over HTTP, callers may bring a key of their own
@@ -40,6 +40,9 @@ def build_server(detector: Detector) -> MCPServer:
         log_level=_LOG_LEVELS[settings.log_level],
         extensions=[viewer.extension()],
     )
+    if remote:
+        folders = (settings.prompts_folder, settings.output_folder)
+        mcp.clean = lambda text: without_folders(clean_line(text), folders)
     mcp.answers = lambda: detector.capabilities(caller_has_key=remote).answers
     tools.register(mcp, detector)
     resources.register_data(mcp, detector)

@@ -1,9 +1,12 @@
 """The server as an ASGI application: streamable HTTP or SSE, behind a token, with a health check."""
 
 import hmac
+import re
+from collections.abc import Sequence
+from typing import Any
 
-from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -11,6 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dinox_mcp import __version__
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.server.arguments import PlainSpokenServer
+from dinox_mcp.server.bodies import BodyBudget
+from dinox_mcp.server.outbox import Sending
 from dinox_mcp.settings import MiB, Settings
 
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
@@ -38,57 +44,39 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def build_app(mcp: MCPServer, settings: Settings) -> ASGIApp:
+def largest_message(settings: Settings) -> int:
+    """Give the bytes of the largest message: a data: URI is base64, four bytes for three, inside JSON with more."""
+    return settings.max_image_bytes * 4 // 3 + MiB
+
+
+def build_app(mcp: PlainSpokenServer, settings: Settings) -> ASGIApp:
     """Make the application for the transport of the settings: `/mcp` for http, `/sse` for sse, and `/health`."""
-    # A data: URI is base64, four bytes for three, inside JSON that has some more to say.
-    body = settings.max_image_bytes * 4 // 3 + MiB
+    body = largest_message(settings)
     security = _security(settings)
-    if settings.transport == "sse":
-        app = mcp.sse_app(host=settings.host, transport_security=security, max_request_body_size=body)
-    else:
-        app = mcp.streamable_http_app(
-            host=settings.host, transport_security=security, max_request_body_size=body, stateless_http=True
-        )
-    app.routes.append(Route(HEALTH, _health))
-    bounded = BodyBudget(app, largest=body, total=_BODIES * body)
-    return BearerToken(bounded, settings.token.get_secret_value()) if settings.token else bounded
+    options: Any = {"host": settings.host, "transport_security": security, "max_request_body_size": body}
+    sse = settings.transport == "sse"
+    inner = mcp.sse_app(**options) if sse else mcp.streamable_http_app(**options, stateless_http=True)
+    inner.routes.append(Route(HEALTH, _health))
+    app: ASGIApp = Sending(BodyBudget(inner, largest=body, total=_BODIES * body), mcp.outbox)
+    if settings.token:
+        app = BearerToken(app, settings.token.get_secret_value())
+    return _for_browsers(app, security.allowed_origins) if security and security.allowed_origins else app
+
+
+def _for_browsers(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of the allowed origins call (CORS); `:*` at the end of an origin stands for any port."""
+    patterns = [re.escape(origin).replace(r":\*", r":\d+") for origin in origins]
+    return CORSMiddleware(
+        app,
+        allow_origin_regex="|".join(patterns),
+        allow_methods=["GET", "POST", "DELETE", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate"],
+    )
 
 
 async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "version": __version__})
-
-
-class BodyBudget:
-    """Keeps the bodies of all requests together within `total` bytes: a body is in memory until it is answered."""
-
-    def __init__(self, app: ASGIApp, largest: int, total: int) -> None:
-        self._app = app
-        self._largest = largest
-        self._total = total
-        self._held = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 503 to whoever comes when there is no room."""
-        size = self._announced(dict(scope["headers"])) if scope["type"] == "http" else 0
-        if self._held and self._held + size > self._total:
-            response = JSONResponse(
-                {"error": "too many large requests at once; try again in a few seconds"},
-                status_code=503,
-                headers={"Retry-After": "2"},
-            )
-            await response(scope, receive, send)
-            return
-        self._held += size
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._held -= size
-
-    def _announced(self, headers: dict[bytes, bytes]) -> int:
-        length = headers.get(b"content-length", b"")
-        if length.isdigit():
-            return min(int(length), self._largest)
-        return self._largest if b"transfer-encoding" in headers else 0
 
 
 class BearerToken:
@@ -118,11 +106,17 @@ class BearerToken:
 
 def _security(settings: Settings) -> TransportSecuritySettings | None:
     """Check Host and Origin headers, against DNS rebinding: always on this machine, elsewhere as configured."""
-    if not settings.allowed_hosts and not settings.allowed_origins:
+    own = settings.host in LOCAL_HOSTS
+    if not own and not settings.allowed_hosts and not settings.allowed_origins:
         return None
-    local = [f"{host}:*" for host in ("127.0.0.1", "localhost", "[::1]")] if settings.host in LOCAL_HOSTS else []
+    local = [f"{host}:*" for host in ("127.0.0.1", "localhost", "[::1]")] if own else []
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        allowed_hosts=[*settings.allowed_hosts, *local],
-        allowed_origins=[*settings.allowed_origins, *(f"http://{host}" for host in local)],
+        allowed_hosts=_also_without_port([*settings.allowed_hosts, *local]),
+        allowed_origins=_also_without_port([*settings.allowed_origins, *(f"http://{host}" for host in local)]),
     )
+
+
+def _also_without_port(patterns: Sequence[str]) -> list[str]:
+    """Let "any port" include the usual one, 80 or 443, which clients and proxies leave out."""
+    return [*patterns, *(pattern.removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))]

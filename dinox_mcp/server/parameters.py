@@ -6,24 +6,27 @@ says what to do.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, FailFast, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from dinox_mcp.examples import Pointer
 from dinox_mcp.requests import MAX_OBJECTS
 from dinox_mcp.schema import MAX_TILES, BBox, Output, Score
+from dinox_mcp.views import check_order
 
 Part = Literal["boxes", "masks", "labels", "numbers", "keypoints", "captions"]
 _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
 
 
-def _listed(value: object) -> object:
-    """Take a single thing for a list of one, and null for an empty one, as models write them."""
-    return () if value is None else (value,) if isinstance(value, str | int) else value
+def _in_order(box: BBox) -> BBox:
+    check_order(box)
+    return box
 
 
-def _one_listed(value: object) -> object:
-    return (value,) if isinstance(value, dict) else _listed(value)
+Box = Annotated[BBox, AfterValidator(_in_order)]
+# Lists of objects stop at their first wrong item, as explaining each takes time.
+Words = Annotated[tuple[str, ...], FailFast()]
+Text = list[str] | str
 
 
 Image = Annotated[
@@ -42,7 +45,7 @@ SameImage = Annotated[
     ),
 ]
 Prompts = Annotated[
-    list[str] | str,
+    Text,
     Field(
         description="What to look for: short English nouns, with an attribute where it helps, as in "
         '["person", "red car"]. Labels come back as written here.'
@@ -73,7 +76,7 @@ MaxObjects = Annotated[
 ]
 Include = Annotated[
     tuple[Output, ...],
-    BeforeValidator(_listed),
+    FailFast(),
     Field(
         description="More of each object, where the backend can: masks (exact shape), pose and hands (keypoints), "
         "caption, category, text (what is written on it)."
@@ -97,18 +100,16 @@ CountTiles = Annotated[
 Model = Annotated[str | None, Field(description="Model to ask instead of the usual one; dinox://backends lists them.")]
 Examples = Annotated[
     tuple[Pointer, ...],
-    BeforeValidator(_one_listed),
+    FailFast(),
     Field(
         description="What to find more of, each by one of: bbox or point (in image, or in another picture given as "
         '"image"), object with result, or saved. Several labels and negative ones ("not like this") may be mixed.'
     ),
 ]
-OptionalPrompts = Annotated[
-    list[str] | str | None, Field(description="What to count: short English nouns. Or pass examples.")
-]
+OptionalPrompts = Annotated[Text | None, Field(description="What to count: short English nouns. Or pass examples.")]
 OptionalExamples = Annotated[
     tuple[Pointer, ...],
-    BeforeValidator(_one_listed),
+    FailFast(),
     Field(description="Instead of prompts: what it looks like, as in detect_by_example."),
 ]
 Description = Annotated[
@@ -116,23 +117,24 @@ Description = Annotated[
 ]
 Caption = Annotated[str, Field(description="A sentence about the picture, in English.")]
 Phrases = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_listed),
+    Words,
     Field(description="Which phrases of the caption to find; default: all its noun phrases."),
 ]
 Boxes = Annotated[
-    tuple[BBox, ...], Field(description="With image: boxes [x_min, y_min, x_max, y_max] in pixels of the original.")
+    tuple[Box, ...],
+    FailFast(),
+    Field(description="With image: boxes [x_min, y_min, x_max, y_max] in pixels of the original."),
 ]
 DescribeInclude = Annotated[
     tuple[Output, ...],
-    BeforeValidator(_listed),
+    FailFast(),
     Field(description="What to tell: caption, category, text, masks, pose, hands; default: the words."),
 ]
 Video = Annotated[
     str, Field(description="Absolute path of a video file on this server's machine (MP4, MOV, WebM, ...).")
 ]
 VideoPrompts = Annotated[
-    list[str] | str | None, Field(description="What to follow: short English nouns. Default: everything known.")
+    Text | None, Field(description="What to follow: short English nouns. Default: everything known.")
 ]
 EveryS = Annotated[float, Field(description="Seconds between key frames; shorter for fast things, at more calls.")]
 StartS = Annotated[float, Field(description="Second to begin at.")]
@@ -150,11 +152,12 @@ OptionalImage = Annotated[
 Number = Annotated[int | None, Field(description="Number of the object in the result.")]
 Numbers = Annotated[
     tuple[int, ...],
-    BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    FailFast(),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
     Field(description="Only the objects of these numbers; default all."),
 ]
 Region = Annotated[
-    BBox | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")
+    Box | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")
 ]
 Padding = Annotated[
     float,
@@ -170,20 +173,20 @@ class DrawnObject(BaseModel):
 
     id: int | None = Field(None, ge=1)
     label: str = "object"
-    bbox: BBox
+    bbox: Box
     score: Score | None = None
 
 
 DrawnObjects = Annotated[
-    tuple[DrawnObject, ...], Field(description="With image: what to draw on it, boxes in pixels of the original.")
+    tuple[DrawnObject, ...],
+    FailFast(),
+    Field(description="With image: what to draw on it, boxes in pixels of the original."),
 ]
-Labels = Annotated[
-    tuple[str, ...], BeforeValidator(_listed), Field(description="Draw only objects of these labels; default all.")
-]
+Labels = Annotated[Words, Field(description="Draw only objects of these labels; default all.")]
 DrawnScore = Annotated[float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)]
 Show = Annotated[
     tuple[Part, ...],
-    BeforeValidator(_listed),
+    FailFast(),
     Field(description='What to draw of each object; ["numbers"] alone marks each with a dot, to count a crowd.'),
 ]
 Opacity = Annotated[float, Field(description="Opacity of the masks.", json_schema_extra=_UNIT)]

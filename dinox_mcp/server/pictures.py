@@ -64,6 +64,8 @@ async def show_objects(detector: Detector, selection: Selection, style: Style, a
     await audience.progress(0.0, "reading the picture")
     picture, objects = await _find(detector, selection, audience.caller)
     chosen = views.select(objects, selection.numbers, selection.labels, selection.min_score)
+    if len(chosen) < len(objects):
+        style = style.model_copy(update={"all_labels": tuple(dict.fromkeys(found.label for found in objects))})
     await audience.progress(0.3, "drawing")
     limits = detector.settings
     view = await detector.draw(

@@ -8,9 +8,11 @@ from pydantic import BaseModel, Field
 
 from dinox_mcp import links
 from dinox_mcp.counting import Count
+from dinox_mcp.keypoints import is_there
 from dinox_mcp.requests import MAX_OBJECTS
 from dinox_mcp.saved import SavedPrompt
 from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score, Source
+from dinox_mcp.server.clean import printable
 from dinox_mcp.server.fitting import fit
 
 MAX_TEXT_LENGTH = 300
@@ -21,9 +23,6 @@ MAX_LABEL_LENGTH = 100
 
 _LONG_TEXT = 30_000
 """Characters of a text from which on its head names the result too: hosts cut long texts, some at the end."""
-
-_SURE_POINT = 0.3
-"""Lowest score of a keypoint in the text of a reply."""
 
 
 class ObjectReply(BaseModel):
@@ -120,7 +119,7 @@ def description_reply(result: DetectionResult) -> CallToolResult:
     result = fit(result)
     lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
     lines += [line(found) for found in result.objects]
-    lines += [f"Note: {note}" for note in result.notes]
+    lines += [f"Note: {printable(note)}" for note in result.notes]
     model = f", model {result.model}" if result.model else ""  # none where there is nothing to tell of
     lines.append(f"By backend {result.backend}{model}{_from_memory(result)}. {_id(result)}")
     return CallToolResult(
@@ -183,7 +182,7 @@ def structure(result: DetectionResult) -> DetectionReply:
         min_score=request.min_score,
         iou_threshold=request.iou_threshold,
         cached=result.cached,
-        notes=list(result.notes),
+        notes=[printable(note) for note in result.notes],
         sources=[_source(source) for source in result.sources] or None,
         links=result_links(result),
     )
@@ -215,7 +214,7 @@ def describe(result: DetectionResult) -> str:
     if result.omitted:
         more = f"max_objects={min(MAX_OBJECTS, found)} or " if len(result.objects) < MAX_OBJECTS else ""
         lines.append(f"{result.omitted} more left out, the least sure: ask again with {more}a higher min_score")
-    lines.extend(f"Note: {note}" for note in result.notes)
+    lines.extend(f"Note: {printable(note)}" for note in result.notes)
     lines.append(_provenance(result))
     lines.append(_next_steps(result))
     if sum(map(len, lines)) > _LONG_TEXT:
@@ -242,18 +241,13 @@ def quote(text: str | None) -> str:
     if text is None:
         return ""
     quoted = json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)
-    quoted = _printable(quoted)
+    quoted = printable(quoted)
     return f" {quoted}… ({len(text)} characters)" if len(text) > MAX_TEXT_LENGTH else f" {quoted}"
 
 
 def plain(label: str) -> str:
     """Write a label so that it stays within its line, shortened where it is a sentence."""
-    return _printable(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1]}…")
-
-
-def _printable(text: str) -> str:
-    """Escape what breaks lines (U+2028, C1) or turns text around (bidi controls)."""
-    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
+    return printable(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1]}…")
 
 
 def count(number: int) -> str:
@@ -263,12 +257,8 @@ def count(number: int) -> str:
 
 def _points(found: DetectedObject) -> str:
     """Write the keypoints that can be seen, to a pixel."""
-    seen = [point for point in found.keypoints if _is_there(point)]
+    seen = [point for point in found.keypoints if is_there(point)]
     return f" keypoints {' '.join(f'{point.name} {point.x:.0f},{point.y:.0f}' for point in seen)}" if seen else ""
-
-
-def _is_there(point: Keypoint) -> bool:
-    return point.visibility != 0 and (point.score is None or point.score >= _SURE_POINT)
 
 
 def _object(found: DetectedObject) -> ObjectReply:
@@ -299,7 +289,7 @@ def _keypoints(points: Sequence[Keypoint]) -> dict[str, tuple[float, float, floa
     return {
         point.name: (round(point.x, 1), round(point.y, 1), None if point.score is None else round(point.score, 2))
         for point in points
-        if point.visibility != 0
+        if is_there(point)
     }
 
 

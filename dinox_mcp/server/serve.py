@@ -14,12 +14,18 @@ import uvicorn
 from dinox_mcp.backends.registry import find
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.server import logs
 from dinox_mcp.server.app import build_server
-from dinox_mcp.server.http import build_app, check_exposure
+from dinox_mcp.server.connections import BACKLOG, BoundedProtocol
+from dinox_mcp.server.ending import end_within
+from dinox_mcp.server.http import build_app, check_exposure, largest_message
+from dinox_mcp.server.stdio import serve_wire, take_standard_streams
 from dinox_mcp.settings import Settings
 
-_GRACE_S = 5
+_GRACE_S = 3
 """Seconds that running calls may take to end after a signal."""
+_END_S = 4
+"""Seconds after a signal or the end of input until the process ends, whatever it does."""
 
 
 def serve(settings: Settings) -> None:
@@ -50,15 +56,24 @@ async def _serve_stdio(settings: Settings) -> None:
 
         leaving: list[asyncio.Task[None]] = []
         _on_stop_signal(lambda: leaving.append(asyncio.create_task(leave())))
+        server = build_server(detector)
+        logs.set_up(settings.log_level)
         async with _warming_up(detector):
-            await build_server(detector).run_stdio_async()
+            await serve_wire(server, take_standard_streams(), largest_message(settings), _END_S)
 
 
 async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     async with Detector(settings) as detector:
         app = build_app(build_server(detector), settings)
+        logs.set_up(settings.log_level)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, lifespan="on"
+            app,
+            http=BoundedProtocol,
+            backlog=BACKLOG,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            lifespan="on",
         )
         server = _Server(config)
         # The SSE library wraps this method to learn that open streams must end.
@@ -121,6 +136,7 @@ def _on_stop_signal(stop: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
 
     def wake(_number: int, _frame: object) -> None:
+        end_within(_END_S)
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(stop)
 

@@ -42,7 +42,7 @@ async def test_visualize_tells_the_scale_beside_a_legend(
     connect: Connect, backend: FakeBackend, tmp_path: Path
 ) -> None:
     photo = tmp_path / "beach.png"
-    photo.write_bytes(png(1000, 600))
+    photo.write_bytes(png(1500, 900))
     backend.answer = (DOG.model_copy(update={"caption": SENTENCE}),)
     async with connect() as client:
         found = await client.call_tool("detect_objects", {"image": str(photo), "prompts": "dog"})
@@ -55,6 +55,6 @@ async def test_visualize_tells_the_scale_beside_a_legend(
     assert isinstance(shown, ImageContent)
     assert isinstance(plain, ImageContent)
     width, height = Image.open(io.BytesIO(base64.b64decode(shown.data))).size
-    assert f"Shown at 1000x600, pixel for pixel. The rest of the {width}x{height} is a legend" in text.text
-    assert Image.open(io.BytesIO(base64.b64decode(plain.data))).size == (1000, 600)
+    assert f"Shown at 1500x900, pixel for pixel. The rest of the {width}x{height} is a legend" in text.text
+    assert Image.open(io.BytesIO(base64.b64decode(plain.data))).size == (1500, 900)
     assert "legend" not in bare.text

@@ -43,6 +43,15 @@ class Process:
             if message.get("id") == self._number:
                 return message
 
+    def answer_to(self, line: bytes) -> dict[str, Any]:
+        """Write a line as it is, and give the next line that comes back."""
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
+        self.popen.stdin.write(line + b"\n")
+        self.popen.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.popen.stdout.readline())
+        return answer
+
     def send(self, message: dict[str, Any]) -> None:
         """Send a message."""
         assert self.popen.stdin is not None
@@ -111,6 +120,84 @@ def test_a_line_that_is_no_json_does_not_end_the_server(process: Process) -> Non
     assert process.popen.stdin is not None
     process.popen.stdin.write(b"hello?\n")
     assert process.initialize()["result"]["protocolVersion"] == "2025-06-18"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":"\\ud800"}}',
+        '\ufeff{"jsonrpc":"2.0","id":7,"method":"ping"}',
+        '{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":"\t"}}',
+        '{"method":"ping","params":{"x":"\\ud800"},"jsonrpc":"2.0","id":7}',
+    ],
+)
+def test_a_line_that_is_no_valid_json_is_answered_under_its_id(process: Process, line: str) -> None:
+    answer = process.answer_to(line.encode())
+    assert (answer["id"], answer["error"]["code"]) == (7, -32700)
+
+
+@pytest.mark.parametrize(("line", "code"), [("hello?", -32700), ("[1, 2]", -32600), ('{"id": {}}', -32600)])
+def test_a_line_that_has_no_id_to_answer_to_is_answered_all_the_same(process: Process, line: str, code: int) -> None:
+    answer = process.answer_to(line.encode())
+    assert (answer["id"], answer["error"]["code"]) == (None, code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"object": [0] * 1_000_000}, "beside its pictures"),
+        ({"objects": [[]] * 150_000}, "values"),
+        ({"image": "data:" + "A" * 80_000_000}, "bytes; send a smaller picture"),
+    ],
+)
+def test_a_message_that_is_too_large_is_refused_unread(process: Process, arguments: object, reason: str) -> None:
+    process.initialize()
+    answer = process.ask("tools/call", {"name": "visualize", "arguments": arguments})
+    assert reason in answer["error"]["message"]
+    assert process.ask("ping", {})["result"] == {}
+
+
+def test_a_client_that_never_reads_is_read_from_no_further(process: Process) -> None:
+    process.initialize()
+    assert process.popen.stdin is not None
+    os.set_blocking(process.popen.stdin.fileno(), False)
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode() + b"\n"
+    written = 0
+    quiet = time.monotonic()
+    while time.monotonic() - quiet < 2:
+        try:
+            written += os.write(process.popen.stdin.fileno(), line * 100)
+            quiet = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.05)
+        assert written < 5_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
+@pytest.mark.parametrize("how", ["end of input", "signal"])
+def test_work_that_cannot_be_stopped_does_not_keep_the_process(how: str) -> None:
+    program = (
+        "import threading, time, anyio, anyio.to_thread\n"
+        "from dinox_mcp.detector import Detector\n"
+        "from dinox_mcp.server.serve import serve\n"
+        "from dinox_mcp.settings import Settings\n"
+        "async def load(self):\n"
+        "    await anyio.to_thread.run_sync(time.sleep, 60)\n"
+        "Detector.warm_up = load\n"
+        "serve(Settings.load(warm_up=True))\n"
+    )
+    popen = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+    with popen:
+        assert popen.stdin is not None
+        assert popen.stdout is not None
+        popen.stdin.write(b"?\n")
+        popen.stdin.flush()
+        popen.stdout.readline()  # it runs
+        if how == "signal":
+            popen.send_signal(signal.SIGTERM)
+        else:
+            popen.stdin.close()
+        assert popen.wait(8) == 0
 
 
 @pytest.mark.parametrize("name", ["IMAGINARY", "imaginary"])

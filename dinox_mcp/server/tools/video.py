@@ -12,6 +12,7 @@ from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
+from dinox_mcp.server.clean import printable
 from dinox_mcp.server.models import offered
 from dinox_mcp.server.replies import named, plain
 from dinox_mcp.server.tools.register import LARGE, tool
@@ -86,7 +87,7 @@ def describe(result: VideoResult, *, saves: bool) -> str:
         lines += [f"{left} more tracks in the resource {links.VIDEO}"] if left > 0 else []
     if not result.complete:
         lines.append("Stopped before the end: what is said holds for the part that was looked at")
-    lines += [f"Note: {note}" for note in result.notes]
+    lines += [f"Note: {printable(note)}" for note in result.notes]
     calls = result.calls
     lines.append(
         f"By backend {result.backend}, model {result.model}, a key frame every {result.every_s:.3g} s, {calls.made} "

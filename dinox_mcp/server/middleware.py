@@ -1,0 +1,76 @@
+"""What every request passes through: names that replies repeat are bounded, and its outcome is logged in a line."""
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+from dinox_mcp.server.clean import clean_line
+
+MAX_NAME = 1000
+"""Characters of a progress token, of a name or URI, and of what is to be completed: replies repeat them."""
+_MAX_LOGGED = 300
+_PICTURE = re.compile(r"data:[^\s'\"]*")
+_logger = logging.getLogger(__name__)
+
+
+async def bound_names(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Refuse a request with a name that is too long.
+
+    Raises:
+        MCPError: there is one.
+    """
+    params = ctx.params or {}
+    named = {
+        "the progress token": _inside(params, "_meta").get("progressToken"),
+        "what is to be completed": _inside(params, "argument").get("value"),
+        "the name": params.get("name"),
+        "the uri": params.get("uri"),
+    }
+    for what, name in named.items():
+        if isinstance(name, str) and len(name) > MAX_NAME:
+            raise MCPError(
+                INVALID_PARAMS, f"{what} has {len(name)} characters, more than {MAX_NAME}; send a shorter one"
+            )
+    return await call_next(ctx)
+
+
+async def log_outcome(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Log what came of a request at the level info: no arguments, no key, no picture."""
+    if ctx.request_id is None or not _logger.isEnabledFor(logging.INFO):
+        return await call_next(ctx)
+    started = time.monotonic()
+    outcome = "failed"
+    try:
+        result = await call_next(ctx)
+        outcome = _outcome(result)
+    except MCPError as error:
+        outcome = f"refused: {error.error.message}"
+        raise
+    except anyio.get_cancelled_exc_class():
+        outcome = "cancelled"
+        raise
+    else:
+        return result
+    finally:
+        what = " ".join(str(part) for part in (ctx.method, (ctx.params or {}).get("name")) if part)
+        line = clean_line(f"{what[:MAX_NAME]} {_PICTURE.sub('data:...', outcome[:_MAX_LOGGED])}")
+        _logger.info("%s in %.2f s", line, time.monotonic() - started)
+
+
+def _outcome(result: HandlerResult) -> str:
+    """Say whether a tool's own answer is an error, and which: protocol errors are raised instead."""
+    if not isinstance(result, Mapping) or not result.get("isError"):
+        return "answered"
+    return f"refused: {' '.join(str(block.get('text', '')) for block in result.get('content', ()))}"
+
+
+def _inside(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = params.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -1,0 +1,182 @@
+"""Arguments as clients write them become arguments as the tool's schema has them, in one walk before validation.
+
+Clients send null, "" or 0 for what they do not use, JSON inside strings, and one thing where a list is expected. The
+walk also bounds what it meets, so that validation never sees a long list: a validator explains each wrong item, which
+for a million of them takes minutes.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dinox_mcp.errors import InputError
+from dinox_mcp.prompts import split_at_commas
+
+MAX_ITEMS = 1000
+"""Items of a list."""
+MAX_TEXT = 100_000
+"""Characters of a string that is no picture."""
+MAX_NAMES = 100
+"""Names in an object, those of the arguments included."""
+MAX_SEPARATORS = 20_000
+"""Commas and opening brackets of JSON inside a string, which is how many values it holds at most."""
+_DEPTH = 5
+_BOX = 4
+_PICTURE = "image"
+"""The argument that may hold a whole picture as a data: URI, at any depth."""
+_NOTHING = frozenset(("null", "none", "undefined"))
+
+Schema = Mapping[str, Any]
+
+
+def normalize(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Bring a tool's arguments into the form of its schema: unused ones left out, strings decoded, lists made.
+
+    Names that the schema does not have are left out. What does not fit the schema is left for validation to refuse.
+
+    Raises:
+        InputError: a list, a string or an object is too large.
+    """
+    _check_size(arguments, MAX_NAMES, "the call", "arguments")
+    known = {name: value for name, value in arguments.items() if name in schema["properties"]}
+    return _Walk(schema.get("$defs", {})).properties(known, schema, "")
+
+
+class _Walk:
+    """A walk through values along their schemas; `where` names the value for messages, as in examples[0].bbox."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self._definitions = definitions
+
+    def properties(self, given: Mapping[str, Any], schema: Schema, where: str) -> dict[str, Any]:
+        """Walk through an object, leaving out optional properties that are not used."""
+        _check_size(given, MAX_NAMES, where, "names")
+        required = schema.get("required", ())
+        kept = {}
+        for name, value in given.items():
+            part = schema["properties"].get(name)
+            walked = value if part is None else self.value(value, part, f"{where}.{name}" if where else name)
+            if walked is None or (name not in required and self._is_unused(walked, part or {})):
+                continue
+            kept[name] = walked
+        return kept
+
+    def value(self, value: Any, schema: Schema, where: str) -> Any:  # noqa: ANN401 - whatever a client sends
+        """Walk through a value of any kind."""
+        choices = self._choices(schema)
+        array = next((one for one in choices if one.get("type") == "array"), None)
+        if isinstance(value, str):
+            value = _decode(value, choices, array, where)
+        if array is not None:
+            value = self._listed(value, array, choices)
+            if isinstance(value, list):
+                return self._items(value, array, where)
+        record = next((one for one in choices if "properties" in one), None)
+        if record is not None and isinstance(value, dict):
+            return self.properties(value, record, where)
+        return value
+
+    def _items(self, values: list[Any], array: Schema, where: str) -> list[Any]:
+        if "prefixItems" in array:  # of fixed length, which validation checks first
+            return values
+        _check_size(values, MAX_ITEMS, where, "items")
+        return [
+            self.value(value, array["items"], f"{where}[{place}]")
+            for place, value in enumerate(values)
+            if value is not None and not (isinstance(value, str) and not value.strip())
+        ]
+
+    def _listed(self, value: object, array: Schema, choices: list[Schema]) -> object:
+        """Make a list of one thing, where the schema has lists of such things."""
+        if "prefixItems" in array or any(one.get("type") == "string" for one in choices):
+            return value
+        inner = self._choices(array["items"])[0]
+        if inner.get("type") == "array":  # a list of boxes: four numbers are one box
+            return [value] if isinstance(value, list) and _is_one_box(value) else value
+        if "properties" in inner:
+            return [value] if isinstance(value, dict) else value
+        return [value] if isinstance(value, str | int | float) else value
+
+    def _is_unused(self, value: object, schema: Schema) -> bool:
+        """Tell whether a value stands for "not given", as that of an optional property."""
+        if _is_empty(value):
+            return True
+        if schema.get("default", ...) not in (None, []):
+            return False
+        if isinstance(value, str):
+            return value.strip().casefold() in _NOTHING
+        least = (one.get("minimum", 1) for one in (schema, *self._choices(schema)))
+        return min(least) > 0 and _is_zero(value)
+
+    def _choices(self, schema: Schema) -> list[Schema]:
+        """List the schemas that a value may follow, without references, unions and null."""
+        if "$ref" in schema:
+            return self._choices(self._definitions[schema["$ref"].rpartition("/")[2]])
+        if "anyOf" in schema:
+            return [choice for one in schema["anyOf"] for choice in self._choices(one)]
+        return [] if schema.get("type") == "null" else [schema]
+
+
+def _decode(text: str, choices: list[Schema], array: Schema | None, where: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON, or a list with commas, where the schema has no free string or the text is clearly a list."""
+    free = any(one.get("type") == "string" and "enum" not in one for one in choices)
+    inner = array["items"] if array and "items" in array else {}
+    words = inner.get("type") == "string"
+    if not free or (array and text.lstrip().startswith("[")):
+        parsed = _parse(text, where)
+        if parsed is not text and (isinstance(parsed, list) or not (free or words)):
+            return parsed
+    _check_length(text, where)
+    if free or array is None or "," not in text:
+        return text
+    if words and "enum" not in inner:
+        return split_at_commas(text)
+    if inner.get("type") in {"string", "integer"} or "prefixItems" in array:
+        return [part.strip() for part in text.strip(" []()").split(",", MAX_ITEMS + 1)]
+    return text
+
+
+def _parse(text: str, where: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON; what is none stays as it is.
+
+    Raises:
+        InputError: it holds too many values.
+    """
+    values = sum(map(text.count, ",[{"))
+    if values > MAX_SEPARATORS:
+        raise InputError(f"{where} holds more than {MAX_SEPARATORS} values; send fewer, split over several calls")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _check_size(values: Mapping[str, Any] | list[Any], most: int, where: str, things: str) -> None:
+    if len(values) > most:
+        raise InputError(f"{where} has {len(values)} {things}, more than {most}; split them over several calls")
+
+
+def _check_length(text: str, where: str) -> None:
+    if len(text) > MAX_TEXT and where.rpartition(".")[2] != _PICTURE:
+        raise InputError(f"{where} has {len(text)} characters, more than {MAX_TEXT}; send a shorter text")
+
+
+def _is_one_box(values: list[Any]) -> bool:
+    return len(values) == _BOX and not any(
+        isinstance(one, list) or (isinstance(one, str) and "," in one) for one in values
+    )
+
+
+def _is_empty(value: object, depth: int = 0) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, dict | list) and depth < _DEPTH:
+        return all(_is_empty(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value))
+    return value is None
+
+
+def _is_zero(value: object) -> bool:
+    """Tell whether a value is 0, or a box or list of object numbers made of nothing else; a point may be [0, 0]."""
+    if isinstance(value, list):
+        return len(value) in {1, _BOX} and all(map(_is_zero, value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
