@@ -1,0 +1,1 @@
+"""A soak: thousands of mixed calls to real servers, hostile, cancelled and failing ones among them."""
