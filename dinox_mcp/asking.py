@@ -115,21 +115,24 @@ class Asker:
         except BackendError as error:
             return part, error
 
-    def explained(self, answer: Answer, plan: Plan, *, caller_has_key: bool) -> Answer:
-        """Say of prompts that nobody knows what would find them.
+    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, caller_has_key: bool) -> str:
+        """Say which prompts nobody knows, and what would find them.
+
+        Args:
+            unknown: those prompts; at least one.
+            plan: the question.
+            found: whether anything else was found.
+            caller_has_key: the caller brought an API key.
 
         Raises:
-            UnsupportedError: nobody knows any of the prompts.
+            UnsupportedError: nothing was found, and nobody knows any of the prompts.
         """
-        found = answer.found
-        if not found.unknown:
-            return answer
-        note = self._cannot(found.unknown, plan)
+        note = self._cannot(unknown, plan)
         remedy = ", or ".join(self._router.remedies(caller_has_key=caller_has_key))
         note += f"; for anything else {remedy}" if remedy else ""
-        if not found.objects and set(found.unknown) == set(plan.request.prompts or ()):
+        if not found and set(unknown) == set(plan.request.prompts or ()):
             raise UnsupportedError(note)
-        return answer._replace(found=found.model_copy(update={"notes": (*found.notes, note)}))
+        return note
 
     def _cannot(self, prompts: Sequence[str], plan: Plan) -> str:
         labels = self._backends.get(plan.main.backend).capabilities(plan.main.request.model).labels or ()

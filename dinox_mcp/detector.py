@@ -222,13 +222,14 @@ class Detector:
         """
         return await self._asker.answer(plan, picture, requests.call(who))
 
-    def explain(self, answer: Answer, plan: Plan, **who: Unpack[Who]) -> Answer:
-        """Say in an answer's notes what would find the prompts that nobody knows.
+    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, **who: Unpack[Who]) -> str:
+        """Say which prompts nobody knows, and what would find them; `found` says whether anything else was found.
 
         Raises:
-            UnsupportedError: nobody knows any of the prompts.
+            UnsupportedError: nothing was found, and nobody knows any of the prompts.
         """
-        return self._asker.explained(answer, plan, caller_has_key=requests.caller_of(who).api_key is not None)
+        has_key = requests.caller_of(who).api_key is not None
+        return self._asker.explain(unknown, plan, found=found, caller_has_key=has_key)
 
     def plan(
         self,
@@ -322,7 +323,12 @@ class Detector:
 
     async def _ask(self, plan: Plan, picture: Picture, call: Call, *, floor: float = 1.0) -> Answer:
         answer = await self._asker.answer(plan, picture, call, floor=floor)
-        return self._asker.explained(answer, plan, caller_has_key=call.api_key is not None)
+        found = answer.found
+        if not found.unknown:
+            return answer
+        has_key = call.api_key is not None
+        note = self._asker.explain(found.unknown, plan, found=bool(found.objects), caller_has_key=has_key)
+        return answer._replace(found=found.model_copy(update={"notes": (*found.notes, note)}))
 
     async def _with_more(
         self, result: DetectionResult, answer: Answer, plan: Plan, picture: Picture, call: Call

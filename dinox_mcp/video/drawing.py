@@ -17,7 +17,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.schema import DetectedObject, Mask, Point, count_labels
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.frames import Frame, Pixels
-from dinox_mcp.video.tracking import Trail
+from dinox_mcp.video.trail import Trail
 
 STYLE = Style(color_by="number", captions=False)
 SHEET_FRAMES = 12

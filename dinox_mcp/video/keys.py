@@ -8,7 +8,7 @@ from PIL import Image
 from dinox_mcp.drawing.encode import encode_jpeg
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.video import flow
-from dinox_mcp.video.frames import Pixels, Reader
+from dinox_mcp.video.frames import Fit, Pixels, Reader
 from dinox_mcp.video.job import Job, pause
 
 _QUALITY = 90
@@ -16,10 +16,14 @@ _TOO_SOON = 1e-3
 
 
 class KeyFrame(NamedTuple):
-    """A frame to ask about, and the grey frames that lead to it from the one before, that one too."""
+    """A frame to ask about, and the grey frames that lead to it from the one before, that one too.
+
+    `picture` is of the frame's own size, and `fit` says where that lies in the video; `image` is of the video's size.
+    """
 
     time: float
     picture: Picture
+    fit: Fit
     image: Image.Image
     times: list[float]
     grays: list[Pixels]
@@ -48,6 +52,11 @@ class KeyFrames:
         """How many parts of the file could not be decoded so far."""
         return self._reader.damaged
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes of the frames so far, in order."""
+        return list(self._reader.sizes)
+
     def next(self) -> KeyFrame | None:
         """Decode on to the next key frame; None after the last, or where the video ends before it."""
         keys, number = self._job.plan.keys, self._number
@@ -67,7 +76,9 @@ class KeyFrames:
             return None
         self._times, self._grays = times[-1:], grays[-1:]
         self._number += 1
-        image = Image.fromarray(frame.rgb(self._job.scan.size))
+        size = self._job.scan.size
+        image = Image.fromarray(frame.rgb(size))
+        own = image if frame.own == size else Image.fromarray(frame.rgb(frame.own))
         source = f"{self._job.video.name}#t={frame.time:.3f}"  # a media fragment, as in the W3C's recommendation
-        picture = Picture.from_bytes(encode_jpeg(image, _QUALITY), source)
-        return KeyFrame(frame.time, picture, image, times, grays)
+        picture = Picture.from_bytes(encode_jpeg(own, _QUALITY), source)
+        return KeyFrame(frame.time, picture, Fit.of(frame.own, size), image, times, grays)

@@ -22,7 +22,7 @@ from dinox_mcp.schema import Mask
 from dinox_mcp.video.clock import clock
 from dinox_mcp.video.frames import Frame, Reader
 from dinox_mcp.video.job import Job, pause
-from dinox_mcp.video.tracking import Trail
+from dinox_mcp.video.trail import Trail
 
 T = TypeVar("T")
 Tell = Callable[[float, str], Awaitable[None]]

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -15,7 +16,8 @@ from dinox_mcp.video.frames import Reader
 from dinox_mcp.video.scan import Scan
 from dinox_mcp.video.schema import VideoFiles, VideoResult
 from dinox_mcp.video.source import VideoFile
-from dinox_mcp.video.tracking import Trail
+from dinox_mcp.video.trail import Trail
+from dinox_mcp.whole import write_whole
 
 ANNOTATED = "-annotated.mp4"
 
@@ -31,6 +33,10 @@ class Place:
         """Name a file."""
         return self.folder / f"{self.stem}{ending}"
 
+    def written(self, ending: str) -> str:
+        """Name a file in full, which need not be there yet; where it is a link now, it will be a file."""
+        return str(self.folder.resolve() / f"{self.stem}{ending}")
+
 
 class Output:
     """Writes the annotated video and what is in each of its frames. All methods block.
@@ -42,24 +48,22 @@ class Output:
 
     def __init__(self, place: Place, video: VideoFile, scan: Scan, keys: Collection[int]) -> None:
         self._place, self._scan, self._keys = place, scan, frozenset(keys)
-        # Beside, until there is something to show: what an earlier call wrote stays where this one fails at once.
-        self._beside = place.path(f".{secrets.token_hex(4)}.part")
+        # Beside, until all is well: what an earlier call wrote stays where this one fails. No link has such a name.
+        self._beside = place.path(f".{secrets.token_hex(8)}.part")
         self._beside_lines = self._beside.with_suffix(".jsonl.part")
         if place.path(ANNOTATED).resolve() == Path(video.name).resolve():
             raise SettingsError(f"{video.name} is the video itself, which is not overwritten; choose another folder")
         try:
             place.folder.mkdir(parents=True, exist_ok=True)
-            self._lines: TextIO = self._beside_lines.open("w", encoding="utf-8")
+            self._lines: TextIO = self._beside_lines.open("x", encoding="utf-8")
+            try:
+                self._encoder = Encoder(self._beside, drawn_size(scan.size), scan.fps)
+            except BaseException:
+                self._lines.close()
+                self._remove()
+                raise
         except OSError as error:
             raise _unwritable(place.folder, error) from None
-        try:
-            self._encoder = Encoder(self._beside, drawn_size(scan.size), scan.fps)
-        except OSError as error:
-            self._drop_lines()
-            raise _unwritable(place.folder, error) from None
-        except BaseException:
-            self._drop_lines()
-            raise
         self._reader = Reader(video, scan)
         self._painter = Painter(scan.size)
         self.drawn = 0
@@ -92,27 +96,37 @@ class Output:
         Raises:
             SettingsError: the disk is full.
         """
-        self._reader.close()
-        self._lines.close()
         try:
-            self._encoder.close()
+            self._close()
             if self.drawn:
                 self._beside.replace(self._place.path(ANNOTATED))
                 self._beside_lines.replace(self._place.path("-frames.jsonl"))
         except OSError as error:
             raise _unwritable(self._place.folder, error) from None
         finally:
-            self._beside.unlink(missing_ok=True)
-            self._drop_lines()
+            self._remove()
         if not self.drawn:
             return VideoFiles()
         return VideoFiles(
-            video=str(self._place.path(ANNOTATED).resolve()),
-            frames=str(self._place.path("-frames.jsonl").resolve()),
+            video=self._place.written(ANNOTATED),
+            frames=self._place.written("-frames.jsonl"),
         )
 
-    def _drop_lines(self) -> None:
-        self._lines.close()
+    def discard(self) -> None:
+        """Remove what was written; what an earlier call wrote stays."""
+        with suppress(OSError):  # the disk may be full
+            self._close()
+        self._remove()
+
+    def _close(self) -> None:
+        self._reader.close()
+        try:
+            self._lines.close()
+        finally:
+            self._encoder.close()
+
+    def _remove(self) -> None:
+        self._beside.unlink(missing_ok=True)
         self._beside_lines.unlink(missing_ok=True)
 
 
@@ -131,19 +145,18 @@ def write_answer(place: Place, result: VideoResult) -> VideoResult:
     Raises:
         SettingsError: the folder cannot be written.
     """
-    path = str(place.path("-tracks.json").resolve())
+    path = place.written("-tracks.json")
     named = result.model_copy(update={"files": result.files.model_copy(update={"answer": path})})
     _write(place, "-tracks.json", named.model_dump_json(indent=1, exclude_none=True).encode())
     return named
 
 
 def _write(place: Place, ending: str, data: bytes) -> str:
-    path = place.path(ending)
     try:
-        path.write_bytes(data)
+        write_whole(place.path(ending), data)
     except OSError as error:
         raise _unwritable(place.folder, error) from None
-    return str(path.resolve())
+    return place.written(ending)
 
 
 def _line(number: int, time: float, key: bool, objects: Sequence[DetectedObject]) -> str:

@@ -1,10 +1,10 @@
 """One call on its way: what is decoded, asked, followed and drawn at the same time, and what is left when it stops."""
 
 import time as clocks
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -12,6 +12,7 @@ import numpy as np
 
 from dinox_mcp import requests
 from dinox_mcp.asking import Answer
+from dinox_mcp.backends.alongside import gather
 from dinox_mcp.backends.base import Follower, Progress, silent
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
@@ -26,9 +27,10 @@ from dinox_mcp.video.keys import KeyFrame, KeyFrames
 from dinox_mcp.video.looks import looks
 from dinox_mcp.video.masking import Masking
 from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
-from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
-from dinox_mcp.video.together import together
-from dinox_mcp.video.tracking import SURE, Path, Tracker, Trail
+from dinox_mcp.video.record import Record
+from dinox_mcp.video.schema import VideoFiles, VideoInfo, VideoResult
+from dinox_mcp.video.tracking import SURE, Tracker
+from dinox_mcp.video.trail import Path, Trail
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
@@ -49,16 +51,11 @@ class Run:
     result_id: str
     place: Place | None
     stopped: Callable[[VideoResult], None]
-    asked: list[float] = field(default_factory=list)
-    made: int = 0
-    remembered: int = 0
-    model: str = ""
-    notes: dict[str, None] = field(default_factory=dict)
-    unsearched: set[str] = field(default_factory=set)
     files: VideoFiles = field(default_factory=VideoFiles)
 
     def __post_init__(self) -> None:
         plan, found = self.job.plan, self.job.scan
+        self._record = Record(self.job.calls_each)
         self._keys = [found.times[key] for key in plan.keys]
         self._tracker = Tracker(plan.every_s, single=len(plan.keys) == 1)
         self._reach = plan.every_s / 2
@@ -98,11 +95,15 @@ class Run:
                 complete = await self._ask_all(reader)
             if complete:
                 complete = await self._draw_rest()
-        except BaseException as error:
+        except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 result = await self._finished(complete=False)
-            if isinstance(error, anyio.get_cancelled_exc_class()) and self.asked:
+            if self._record.asked:
                 self.stopped(result)
+            raise
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._discard)
             raise
         return await self._finished(complete=complete)
 
@@ -111,27 +112,39 @@ class Run:
         frame = await self._thread(reader.next)
         for number in range(len(self._keys)):
             if frame is None:
-                self._note(f"frames after {clock(self.asked[-1])} cannot be decoded" if self.asked else "")
+                self._record.note(
+                    f"frames after {clock(self._record.asked[-1])} cannot be decoded" if self._record.asked else ""
+                )
                 break
-            jobs = together(
+            works: list[Callable[[], Awaitable[Any]]] = [
                 partial(self._ask, number, frame),
                 partial(self._follow, frame),
-                partial(self._draw, number - 1 - self._tracker.patience),
                 partial(self._thread, reader.next),
-            )
+                partial(self._draw, number - 1 - self._tracker.patience),
+            ]
             try:
-                answer, followed, upcoming = await jobs
+                answer, followed, upcoming, _ = await gather(works, len(works))
             except BackendError as error:
-                if not self.asked:
+                if not self._record.asked:
                     raise
-                self._note(f"stopped at {clock(frame.time)} by an error of the backend: {error}")
+                self._record.note(f"stopped at {clock(frame.time)} by an error of the backend: {error}")
                 return False
             self._learn(frame, answer, followed)
             frame = upcoming
-        if not self.asked:
+        if not self._record.asked:
             raise ImageError(f"'{shorten(self.job.video.name)}' has no frame that can be decoded; pass an intact file")
+        if self._record.unknown:
+            caller = requests.caller_of(self.options)
+            record = self._record
+            record.note(self.detector.explain(record.unknown, self.plan, found=record.found, caller=caller))
         if reader.damaged:
-            self._note(f"{reader.damaged} damaged parts of the file were left out")
+            self._record.note(f"{reader.damaged} damaged parts of the file were left out")
+        if len(reader.sizes) > 1:
+            found, sizes = self.job.scan, ", ".join(f"{width}x{height}" for width, height in reader.sizes[:4])
+            self._record.note(
+                f"the size of the frames changes on the way ({sizes}); "
+                f"boxes are in pixels of {found.size[0]}x{found.size[1]}, into which all frames are fitted"
+            )
         return True
 
     async def _ask(self, number: int, frame: KeyFrame) -> Answer:
@@ -182,28 +195,30 @@ class Run:
         try:
             await self._draw(len(self._keys) - 1, last=True)
         except BackendError as error:
-            self._note(f"stopped by an error of the backend: {error}")
+            self._record.note(f"stopped by an error of the backend: {error}")
             return False
         return True
 
     def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         found = answer.found
         surest = sorted(found.objects, key=certainty, reverse=True)[: requests.max_objects(self.options)]
+        surest = [one.model_copy(update={"bbox": frame.fit.box(one.bbox)}) for one in surest]
         if len(surest) < len(found.objects):
-            self._note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
+            self._record.note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
         self._tracker.step(frame.time, surest, partial(looks, np.asarray(frame.image)), followed)
-        if len(self.asked) in self._shown:
+        if len(self._record.asked) in self._shown:
             self._sheet.keep(frame.time, frame.image)
-        self.asked.append(frame.time)
-        self.made += 0 if answer.cached else self.job.calls_each
-        self.remembered += answer.cached
-        self.model = found.model
-        self.unsearched.update(found.unsearched)
-        for note in found.notes:
-            self._note(note)
+        self._record.add(frame.time, answer)
 
     async def _finished(self, *, complete: bool) -> VideoResult:
         return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
+
+    def _discard(self) -> None:
+        """Leave no files of a call that failed, and those of an earlier call as they were. Blocks."""
+        if self._masking:
+            self._masking.close()
+        if self._output:
+            self._output.discard()
 
     def _finish(self, *, complete: bool) -> VideoResult:
         """Close the files, draw the sheet, and sum up. Blocks."""
@@ -211,15 +226,15 @@ class Run:
         if self._masking:
             self._masking.close()
             for note in self._masking.notes():
-                self._note(note)
+                self._record.note(note)
         drawn = self._output.drawn if self._output else 0
         files = self._output.close() if self._output else VideoFiles()
         trails = [trail for trail in self._tracker.trails() if trail.id is not None]
         if self._output and self.job.scan.sound:
-            self._note("the annotated video has no sound")
-        if not complete and self.asked:
+            self._record.note("the annotated video has no sound")
+        if not complete and self._record.asked:
             shown = f"; the annotated video has its first {drawn} frames" if self._output else ""
-            self._note(f"stopped after key frame {len(self.asked)} of {len(self._keys)}{shown}")
+            self._record.note(f"stopped after key frame {len(self._record.asked)} of {len(self._keys)}{shown}")
         if self._sheet.kept and self.place is not None:
             settings = self.detector.settings
             masks = self._masking.at_keys if self._masking else {}
@@ -227,25 +242,29 @@ class Run:
             files = files.model_copy(update={"sheet": write_sheet(self.place, data)})
         self.files = files
         result = self._summed_up(complete=complete)
-        return write_answer(self.place, result) if self.place is not None and self.asked else result
+        return write_answer(self.place, result) if self.place is not None and self._record.asked else result
 
     def _summed_up(self, *, complete: bool) -> VideoResult:
         scan_, tracker = self.job.scan, self._tracker
-        until = scan_.times[-1] if complete or not self.asked else self.asked[-1]
+        until = scan_.times[-1] if complete or not self._record.asked else self._record.asked[-1]
         times = [time for time in scan_.times if time <= until]
         tracks = summary.tracks(tracker.trails(), times, self._reach, scan_.size)
-        asked = [one for one in requests.labels_of(self.request) if one not in self.unsearched]
+        asked = [one for one in requests.labels_of(self.request) if one not in self._record.unsearched]
         counts = count_labels((Detection(label=one.label, bbox=one.path.start) for one in tracks), asked)
         labels = list(counts)
-        moments = summary.timeline(tracker.trails(), self.asked, self._reach, labels)
+        moments = summary.timeline(tracker.trails(), self._record.asked, self._reach, labels)
+        for number, older in tracker.renumbered:
+            self._record.note(
+                f"{number} turned out to be {older} when its code was read; some frames in the files say {number}"
+            )
         if tracker.dropped:
-            self._note(
+            self._record.note(
                 f"{tracker.dropped} sightings below a score of {SURE} in a single key frame were taken for mistakes"
             )
         return VideoResult(
             result_id=self.result_id,
-            backend=self.plan.backend,
-            model=self.model,
+            backend=self._record.backend or self.plan.backend,
+            model=self._record.model,
             video=VideoInfo(
                 source=self.job.video.name,
                 width=scan_.size[0],
@@ -253,7 +272,8 @@ class Run:
                 duration_s=round(scan_.duration_s, 3),
                 fps=round(scan_.fps, 3),
                 frames=len(scan_.times),
-                rotation=scan_.rotation,
+                rotation=scan_.orientation.rotation,
+                mirrored=scan_.orientation.mirrored,
             ),
             request=self.plan.request.model_copy(update={"include": self.request.include}),
             every_s=round(self.job.plan.every_s, 3),
@@ -261,15 +281,11 @@ class Run:
             counts=counts,
             peaks=summary.peaks(moments, labels),
             timeline=tuple(moments),
-            calls=Calls(planned=self._planned, made=self.made, memory=self.remembered),
+            calls=self._record.calls(self._planned),
             complete=complete,
             files=self.files,
-            notes=(*scan_.notes, *self.notes),
+            notes=(*scan_.notes, *self._record.notes()),
         )
-
-    def _note(self, text: str) -> None:
-        if text:
-            self.notes[text] = None
 
     async def _advance(self, kind: str, part: float, message: str) -> None:
         """Tell how far key frames or masks are, as a part of the whole."""

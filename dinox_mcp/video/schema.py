@@ -25,7 +25,8 @@ class VideoInfo(Value):
     """The part of a video that was looked at, upright and in square pixels.
 
     `frames` are those shown from its first second to `duration_s`, `fps` their mean rate. `rotation` is by how many
-    degrees clockwise the file says to turn its frames, which was done.
+    degrees clockwise the file says to turn its frames, and where `mirrored`, left and right change places before. Both
+    was done.
     """
 
     source: str
@@ -35,6 +36,7 @@ class VideoInfo(Value):
     fps: Seconds
     frames: int = Field(ge=1)
     rotation: int = 0
+    mirrored: bool = False
 
 
 class TrackPath(Value):
@@ -50,7 +52,8 @@ class Track(Value):
     """One thing over time; `id` is the number drawn on it, 1 to n in order of appearance.
 
     `seen` counts the key frames in which the backend found it, `frames` all frames that it is drawn in. `score` is its
-    best; caption, category and text are those of the key frame where it was surest.
+    best. `text` is the content of a code or the id of a marker, where any key frame gave it. Caption, category and
+    other text are each those of the surest key frame that has one.
     """
 
     id: int = Field(ge=1)

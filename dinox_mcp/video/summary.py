@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dinox_mcp.geometry import Box, clip
 from dinox_mcp.schema import certainty, count_labels
 from dinox_mcp.video.schema import Direction, Moment, Peak, Track, TrackPath
-from dinox_mcp.video.tracking import Trail
+from dinox_mcp.video.trail import Trail
 
 _STAYS = 0.5  # in sizes of the box: less is no way
 _STEEP = math.tan(math.radians(67.5))
@@ -26,7 +26,7 @@ def timeline(trails: Sequence[Trail], keys: Sequence[float], reach: float, label
     """Count what there is of each label at the times of key frames."""
     moments = []
     for time in keys:
-        there = [trail.sightings[0].found for trail in trails if _is_there(trail, time, reach)]
+        there = [trail.sightings[0].found for trail in trails if trail.id is not None and trail.is_there(time, reach)]
         counts = count_labels(there)
         moments.append(Moment(time_s=round(time, 3), counts={label: counts.get(label, 0) for label in labels}))
     return moments
@@ -69,29 +69,25 @@ _DIAGONAL: dict[tuple[str, str], Direction] = {
 
 def _track(trail: Trail, number: int, times: Sequence[float], reach: float, size: tuple[int, int]) -> Track:
     boxes = [clip(sighting.found.bbox, *size) for sighting in trail.sightings]
-    best = max((sighting.found for sighting in trail.sightings), key=certainty)
-    first, last = trail.span(reach)
+    surest = sorted((sighting.found for sighting in trail.sightings), key=certainty, reverse=True)
     mean = tuple(sum(edges) / len(boxes) for edges in zip(*boxes, strict=True))
     return Track(
         id=number,
         label=trail.label,
-        score=best.score,
+        score=surest[0].score,
         first_s=round(trail.sightings[0].time, 3),
         last_s=round(trail.sightings[-1].time, 3),
         seen=len(boxes),
-        frames=bisect_right(times, last + 1e-6) - bisect_left(times, first - 1e-6),
+        frames=sum(
+            bisect_right(times, last + 1e-6) - bisect_left(times, first - 1e-6) for first, last in trail.visits(reach)
+        ),
         path=TrackPath(
             start=_rounded(boxes[0]), end=_rounded(boxes[-1]), mean=_rounded(mean), direction=direction(boxes)
         ),
-        caption=best.caption,
-        category=best.category,
-        text=best.text,
+        caption=next((one.caption for one in surest if one.caption), None),
+        category=next((one.category for one in surest if one.category), None),
+        text=trail.content or next((one.text for one in surest if one.text), None),
     )
-
-
-def _is_there(trail: Trail, time: float, reach: float) -> bool:
-    first, last = trail.span(reach)
-    return trail.id is not None and first <= time <= last
 
 
 def _center(box: Sequence[float]) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.viewer.files import PageFile, begin_page
 from dinox_mcp.words import address_of, asking
 
-_ALIGNMENT = "><>>>><"
+_ALIGNMENT = "><>>>><<"
 _FOREIGN = ("like", "describe")
 
 
@@ -161,11 +161,14 @@ def _report(options: argparse.Namespace, source: str, result: VideoResult) -> No
 
 def _describe(source: str, result: VideoResult) -> list[str]:
     """Write an answer as a title, a table, and what there is to know about it."""
-    rows = [["#", "label", "score", "from", "to", "key frames", "goes"]]
+    rows = [["#", "label", "score", "from", "to", "key frames", "goes", "text"]]
     for track in result.tracks:
         score = "" if track.score is None else f"{track.score:.2f}"
+        text = " ".join((track.text or "").split())
         times = clock(track.first_s), clock(track.last_s)
-        rows.append([str(track.id), track.label, score, *times, str(track.seen), track.path.direction])
+        rows.append([str(track.id), track.label, score, *times, str(track.seen), track.path.direction, text])
+    if not any(row[-1] for row in rows[1:]):
+        rows = [row[:-1] for row in rows]
     counts = (
         f"{number} {label} (at most {result.peaks[label].count} at once, first at {clock(result.peaks[label].time_s)})"
         if number and label in result.peaks

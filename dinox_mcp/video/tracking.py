@@ -3,13 +3,14 @@
 A ByteTrack- or OC-SORT-like tracker for frames that lie half a second or more apart: where boxes need not overlap any
 more, each track says where it should be by now (seen in the pixels between, else by its motion), and all boxes of a
 label are given to its tracks at once, at the least distance in sum.
+
+What is read exactly comes first: the content of a code and the id of a marker decide which track a box belongs to
+(`identity`). Two contents are never one track. A content that comes back after any time continues its track.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,11 @@ from dinox_mcp import geometry
 from dinox_mcp.geometry import Box
 from dinox_mcp.schema import Detection
 from dinox_mcp.video.looks import Looks, unlikeness
-from dinox_mcp.video.matching import assign, closeness
+from dinox_mcp.video.matching import Costs, assign, closeness
 from dinox_mcp.video.motion import Motion
+from dinox_mcp.video.trail import Path, Sighting, Trail, identity
 
 LookAt = Callable[[Sequence[Box]], Looks]
-Path = Sequence[tuple[float, Box]]
-"""Boxes at increasing times in seconds."""
-
 SURE = 0.5
 """The score from which a thing counts that was found in a single key frame."""
 _PATIENCE_S = 2.0  # as long as people pass behind a car
@@ -32,71 +31,8 @@ _LOOKS = 1.0  # how much it costs to look different, where being at another plac
 _REACH = 2.0  # the most that place and look may cost together
 _WEAK_REACH = 1.2  # likewise for a track that does not count yet, lest two mistakes make one that does
 _HIDDEN = 0.6  # how unlike itself a thing is where something else is before it
-_ALIKE = 0.9  # how much of what a track looks like stays when it is seen again
-_FOLLOWED = 0.3  # overlap from which the pixels between tell how a track came to its box
+_ANYWHERE = 3.0  # more than any distance costs: what was read exactly is the same thing wherever it is
 _SAME = 0.7  # overlap from which a second box of a label is the same thing again
-
-
-class Sighting(NamedTuple):
-    """What was found at a key frame."""
-
-    time: float
-    found: Detection
-
-
-@dataclass(eq=False, slots=True)
-class Trail:
-    """One track: its sightings, its boxes over time, and its number once it has one.
-
-    `ahead` is where it went in the pixels since it was seen last; None once that is lost from sight.
-    """
-
-    label: str
-    motion: Motion
-    born: int
-    sightings: list[Sighting]
-    points: list[tuple[float, Box]]
-    look: Looks
-    ahead: Path | None = ()
-    missed: int = 0
-    id: int | None = None
-
-    @property
-    def now(self) -> Box | None:
-        """Where it is at the latest key frame, if that is known."""
-        if self.ahead is None:
-            return None
-        return self.ahead[-1][1] if self.ahead else self.points[-1][1]
-
-    def expected(self, time: float) -> Box:
-        """Where it should be at a key frame: where the pixels led, else where it was going."""
-        return self.ahead[-1][1] if self.ahead else self.motion.box(time)
-
-    def span(self, reach: float) -> tuple[float, float]:
-        """Tell from when to when it is there: from first to last sighting, or `reach` seconds around a single one."""
-        first, last = self.sightings[0].time, self.sightings[-1].time
-        return (first, last) if last > first else (first - reach, last + reach)
-
-    def box(self, time: float, reach: float) -> Box | None:
-        """Tell where it is at a time, in a straight line between known boxes; None while it is not there."""
-        first, last = self.span(reach)
-        if not first <= time <= last:
-            return None
-        after = bisect_left(self.points, time, key=lambda point: point[0])
-        if after in {0, len(self.points)}:
-            return self.points[min(after, len(self.points) - 1)][1]
-        (early, here), (late, there) = self.points[after - 1 : after + 1]
-        return _between(here, there, (time - early) / (late - early))
-
-    def latest(self, time: float) -> Sighting:
-        """Give the last sighting until a time, or the first of all."""
-        after = bisect_left(self.sightings, time + 1e-9, key=lambda sighting: sighting.time)
-        return self.sightings[max(0, after - 1)]
-
-    def forget(self, time: float) -> None:
-        """Drop what is known of times before one but its sightings, lest a long video fill the memory."""
-        seen = {sighting.time for sighting in self.sightings}
-        self.points = [point for point in self.points if point[0] >= time or point[0] in seen]
 
 
 @dataclass(slots=True)
@@ -105,6 +41,8 @@ class Tracker:
 
     A track may go unseen for two seconds, or for one key frame where they are further apart. It counts if it was seen
     twice, or once by a score of `SURE` or none; everything counts where there is a `single` key frame.
+
+    `renumbered` are numbers of tracks that turned out to be an older track, each with the number of that one.
     """
 
     every_s: float
@@ -112,6 +50,7 @@ class Tracker:
     active: list[Trail] = field(default_factory=list)
     ended: list[Trail] = field(default_factory=list)
     dropped: int = 0
+    renumbered: list[tuple[int, int]] = field(default_factory=list)
     _keys: int = 0
     _ids: int = 0
 
@@ -133,9 +72,8 @@ class Tracker:
         looks = look_at([one.bbox for one in found])
         labels = dict.fromkeys([*(one.label for one in found), *(trail.label for trail in self.active)])
         for label in labels:
-            trails = [trail for trail in self.active if trail.label == label]
             these = [at for at, one in enumerate(found) if one.label == label]
-            self._join(time, trails, [found[at] for at in these], looks[these])
+            self._join(time, label, [found[at] for at in these], looks[these])
         self._lose(look_at)
         over = [trail for trail in self.active if trail.missed > self.patience]
         believed = [trail for trail in over if self.counts(trail)]
@@ -168,48 +106,91 @@ class Tracker:
             if unlikeness(trail.look[None], look[None])[0, 0] > _HIDDEN:
                 trail.ahead = None
 
-    def _join(self, time: float, trails: Sequence[Trail], found: Sequence[Detection], looks: Looks) -> None:
-        left, pairs = list(range(len(found))), []
+    def _join(self, time: float, label: str, found: Sequence[Detection], looks: Looks) -> None:
+        """Give what was found of a label to its tracks; what is left begins tracks of its own."""
+        known = self._recognize(time, label, found, looks)
+        trails = [one for one in self.active if one.label == label and one.sightings[-1].time < time]
+        rest = [column for column in range(len(found)) if column not in known]
+        held = [(found[column].bbox, identity(found[column])) for column in known]
+        for trail, column in self._pairs(time, trails, rest, found, looks):
+            trail.extend(time, found[column], looks[column])
+            held.append((found[column].bbox, trail.content))
+            rest.remove(column)
+        for trail in trails:
+            trail.missed += trail.sightings[-1].time < time
+        for column in rest:
+            one, content = found[column], identity(found[column])
+            if all(geometry.iou(one.bbox, box) < _SAME or _differ(content, other) for box, other in held):
+                held.append((one.bbox, content))
+                motion, sightings, points = Motion.at(time, one.bbox), [Sighting(time, one)], [(time, one.bbox)]
+                self.active.append(
+                    Trail(one.label, motion, self._keys, sightings, points, looks[column], content=content)
+                )
+
+    def _recognize(self, time: float, label: str, found: Sequence[Detection], looks: Looks) -> set[int]:
+        """Give contents that were seen before to their tracks, wherever they are now; tell which were given."""
+        contents = [identity(one) for one in found]
+        given: set[int] = set()
+        for content in dict.fromkeys(one for one in contents if one is not None):
+            trails = [one for one in (*self.active, *self.ended) if (one.label, one.content) == (label, content)]
+            columns = [column for column, one in enumerate(contents) if one == content]
+            places = [trail.expected(time) if trail in self.active else trail.points[-1][1] for trail in trails]
+            costs = 1 - closeness(places, [found[column].bbox for column in columns])
+            for row, place in assign(costs, _ANYWHERE):
+                column = columns[place]
+                self._continue(trails[row], time, found[column], looks[column])
+                given.add(column)
+        return given
+
+    def _continue(self, trail: Trail, time: float, found: Detection, look: Looks) -> None:
+        """Lead a track on to where its content was read again."""
+        ended = trail not in self.active
+        if ended:
+            self.ended.remove(trail)
+            self.active.append(trail)
+        same = self._unread(trail, time, found, look)
+        if same:
+            if trail.id and same.id:
+                self.renumbered.append((same.id, trail.id))
+            self.active.remove(same)
+            trail.take_over(same, returned=ended)
+        if ended and not same:
+            trail.come_back(time, found, look)
+        else:
+            trail.extend(time, found, look)
+
+    def _unread(self, trail: Trail, time: float, found: Detection, look: Looks) -> Trail | None:
+        """Find the same thing as a track of its own: begun since, not read yet, and leading to the same box."""
+        last = trail.sightings[-1].time
+        begun = [one for one in self.active if one.label == trail.label and one.sightings[0].time > last]
+        begun = [one for one in begun if one.content is None]
+        pairs = assign(_costs(time, begun, [found], look[None]), _WEAK_REACH)
+        return begun[pairs[0][0]] if pairs else None
+
+    def _pairs(
+        self, time: float, trails: Sequence[Trail], columns: Sequence[int], found: Sequence[Detection], looks: Looks
+    ) -> list[tuple[Trail, int]]:
+        """Pair tracks with what was found, by place and look."""
+        pairs: list[tuple[Trail, int]] = []
         for sure in (True, False):  # what was seen once may be a mistake, and takes nothing from what was seen often
-            rows = [row for row, trail in enumerate(trails) if (len(trail.sightings) > 1) is sure]
-            expected = [trails[row].expected(time) for row in rows]
-            close = closeness(expected, [found[column].bbox for column in left])
-            known = np.array([trails[row].look for row in rows]).reshape(len(rows), looks.shape[1])
-            costs = np.where(close >= _NEAR, 1 - close + _LOOKS * unlikeness(known, looks[left]), np.inf)
-            weak = np.array([not self.counts(trails[row]) for row in rows], dtype=bool).reshape(-1, 1)
+            rows = [trail for trail in trails if (len(trail.sightings) > 1) is sure]
+            left = [column for column in columns if column not in {taken for _, taken in pairs}]
+            costs = _costs(time, rows, [found[column] for column in left], looks[left])
+            weak = np.array([not self.counts(trail) for trail in rows], dtype=bool).reshape(-1, 1)
             costs = np.where(weak & (costs > _WEAK_REACH), np.inf, costs)
             pairs += [(rows[row], left[column]) for row, column in assign(costs, _REACH)]
-            left = [column for column in left if column not in {taken for _, taken in pairs}]
-        for row, column in pairs:
-            _extend(trails[row], time, found[column], looks[column])
-        taken = {row for row, _ in pairs}
-        for row, trail in enumerate(trails):
-            trail.missed += row not in taken
-        held = [found[column].bbox for _, column in pairs]
-        for column in left:
-            one = found[column]
-            if all(geometry.iou(one.bbox, box) < _SAME for box in held):
-                held.append(one.bbox)
-                motion, sightings, points = Motion.at(time, one.bbox), [Sighting(time, one)], [(time, one.bbox)]
-                self.active.append(Trail(one.label, motion, self._keys, sightings, points, looks[column]))
+        return pairs
 
 
-def _extend(trail: Trail, time: float, found: Detection, look: Looks) -> None:
-    """Lead a track to a box: along the path seen in the pixels, bent so that it ends there."""
-    start, path = trail.points[-1][0], trail.ahead
-    if path and geometry.iou(path[-1][1], found.bbox) >= _FOLLOWED:
-        off = [there - here for there, here in zip(found.bbox, path[-1][1], strict=True)]
-        for moment, box in path[:-1]:
-            part = (moment - start) / (time - start)
-            x1, y1, x2, y2 = (edge + part * error for edge, error in zip(box, off, strict=True))
-            trail.points.append((moment, (x1, y1, x2, y2)))
-    trail.points.append((time, found.bbox))
-    trail.sightings.append(Sighting(time, found))
-    trail.motion.see(time, found.bbox)
-    trail.look = _ALIKE * trail.look + (1 - _ALIKE) * look
-    trail.missed, trail.ahead = 0, ()
+def _costs(time: float, trails: Sequence[Trail], found: Sequence[Detection], looks: Looks) -> Costs:
+    """Tell how badly each track fits each box; infinitely where they are far apart or their contents differ."""
+    close = closeness([trail.expected(time) for trail in trails], [one.bbox for one in found])
+    known = np.array([trail.look for trail in trails]).reshape(len(trails), looks.shape[1])
+    contents = [identity(one) for one in found]
+    others = np.array([[_differ(trail.content, one) for one in contents] for trail in trails], dtype=bool)
+    costs = np.where(close >= _NEAR, 1 - close + _LOOKS * unlikeness(known, looks), np.inf)
+    return np.where(others.reshape(costs.shape), np.inf, costs)
 
 
-def _between(here: Box, there: Box, part: float) -> Box:
-    x1, y1, x2, y2 = (a + part * (b - a) for a, b in zip(here, there, strict=True))
-    return x1, y1, x2, y2
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other

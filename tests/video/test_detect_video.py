@@ -9,9 +9,12 @@ import av
 import numpy as np
 import pytest
 
+from dinox_mcp.backends.base import Call
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, QuotaError, SettingsError, UnsupportedError
 from dinox_mcp.geometry import iou
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.schema import DetectionRequest, Detections
 from dinox_mcp.settings import Settings
 from dinox_mcp.video.detect import VideoDetector
 from dinox_mcp.video.schema import VideoResult
@@ -331,3 +334,22 @@ async def test_the_end_of_a_damaged_video_is_said(scene: Scene, finder: Finder, 
     assert "the file ends early" in " ".join(result.notes)
     assert result.counts["car"] == 2
     assert len(film_of(result)) == len(frames(result)) <= result.video.frames
+
+
+class Reader(Witness):
+    """Knows no prompt but by its words, which stand in the first key frame only."""
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        found = await super().detect(image, request, call)
+        words = ("SALE", "forklift") if len(self.asked) > 1 else ("forklift",)
+        return found.model_copy(update={"unsearched": words, "unknown": words})
+
+
+async def test_words_that_stand_in_one_key_frame_are_known_and_others_named_once(
+    scene: Scene, film: Path, finder: Finder
+) -> None:
+    result = await finder(Reader(scene)).detect(str(film), ["SALE", "forklift"], save=False)
+    assert result.complete
+    assert "forklift" not in result.counts
+    assert result.counts["SALE"] == 0
+    assert [note for note in result.notes if "cannot find" in note and "'forklift'" in note and "SALE" not in note]

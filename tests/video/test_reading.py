@@ -10,21 +10,13 @@ import pytest
 
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError
 from dinox_mcp.settings import Settings
-from dinox_mcp.video.frames import Frame, Reader
-from dinox_mcp.video.scan import Limits, Scan, scan
+from dinox_mcp.video.frames import Reader
+from dinox_mcp.video.scan import Limits, scan
 from dinox_mcp.video.source import open_video
+from tests.video.reading import LIMITS, grays, read, record, turned
 from tests.video.scenes import Scene, write_film
 
-LIMITS = Limits(max_s=600, max_frames=10_000)
 EVEN = [number / 25 for number in range(50)]
-
-
-def read(path: Path | str, limits: Limits = LIMITS, settings: Settings | None = None) -> tuple[Scan, list[Frame]]:
-    with open_video(str(path), settings or Settings()) as video:
-        found = scan(video, limits)
-        reader = Reader(video, found)
-        with reader:
-            return found, list(reader.until(found.times[-1]))
 
 
 def corner(path: Path) -> Path:
@@ -32,15 +24,6 @@ def corner(path: Path) -> Path:
     frame = np.zeros((120, 200, 3), np.uint8)
     frame[:40, :40] = (220, 20, 20)
     return write_film(path, [frame] * 10, EVEN[:10])
-
-
-def turned(path: Path, matrix: tuple[int, ...]) -> Path:
-    """Say in the header of an MP4 file how its frames are to be turned, as telephones do."""
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 44
-    data[at : at + 36] = b"".join((value & 0xFFFFFFFF).to_bytes(4) for value in matrix)
-    path.write_bytes(data)
-    return path
 
 
 def test_a_call_that_is_cancelled_stops_on_the_way_to_its_first_frame(scene: Scene, tmp_path: Path) -> None:
@@ -96,7 +79,7 @@ def test_frames_are_turned_as_the_file_says(
     matrix: tuple[int, ...], degrees: int, size: tuple[int, int], place: tuple[int, int], tmp_path: Path
 ) -> None:
     found, frames = read(turned(corner(tmp_path / "film.mp4"), matrix))
-    assert (found.rotation, found.size) == (degrees, size)
+    assert (found.orientation.rotation, found.size) == (degrees, size)
     red = frames[0].rgb(found.size)[place]
     assert red[0] > 180
     assert max(red[1:]) < 60
@@ -110,6 +93,13 @@ def test_a_part_is_read_from_where_it_starts(film: Path) -> None:
     assert (found.times[0], found.times[-1]) == (2.0, 3.0)
     assert [frame.time for frame in frames] == pytest.approx(list(found.times))
     assert frames[0].number == 0
+
+
+def test_a_part_is_read_from_a_file_without_an_index(tmp_path: Path) -> None:
+    film = record(tmp_path / "film.ts", grays(20), options={"g": "10"})
+    found, frames = read(film, Limits(600, 10_000, start_s=1.5))
+    assert found.begin == 10
+    assert [frame.time for frame in frames] == pytest.approx([1.5, 1.6, 1.7, 1.8, 1.9])
 
 
 @pytest.mark.parametrize("limits", [Limits(max_s=1.0, max_frames=10_000), Limits(max_s=600, max_frames=26)])
