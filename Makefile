@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # out, aloud; with LOCAL=required that is an error.
 LOCAL ?= if possible
 
-.PHONY: demo test test-hosts lint types format bench release clean
+.PHONY: demo test test-hosts lint types format pages docs bench release clean
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py
