@@ -1,13 +1,18 @@
-"""A picture in overlapping parts, so that small things are large enough to be found, and their findings made one.
+"""Pictures are searched in overlapping tiles, so that small things are large enough to be found.
 
-The idea is that of SAHI (Akyon et al. 2022, https://arxiv.org/abs/2202.06934), with care at the seams: what a part
-cuts off gives way to the whole thing, seen in the next part or in the picture as a whole, and pieces that only
-neighbouring parts saw are joined.
+The idea is that of SAHI (Akyon et al. 2022, https://arxiv.org/abs/2202.06934). Each tile is searched on its own, and
+so is the picture as a whole: each of these is a look. `merge` makes one list of what all looks found:
+
+1. What no seam cut is kept once, however many looks found it.
+2. A piece, which a seam cut, is dropped if it is a part of something that is kept.
+3. The other pieces are joined where they agree in what both of their tiles show.
+
+Detectors end the box of a piece some pixels before the seam. So a box that ends near a seam counts as cut there.
 """
 
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dinox_mcp import geometry
 from dinox_mcp.geometry import Box
@@ -16,9 +21,16 @@ from dinox_mcp.schema import Detection, certainty
 
 OVERLAP = 0.2
 """Part of a tile's side that it shares with its neighbour: a thing up to that size is whole in one of them."""
+Frame = tuple[int, int, int, int]
+
 _SAME = 0.5
-_EDGE = 2.0
-"""Pixels from the seam within which a box counts as cut off."""
+_MOST = 0.7
+_TOUCHING = 0.1
+"""Boxes of neighbouring codes overlap by less of the smaller."""
+_NOISE, _THIN = 3.0, 20.0
+"""Pixels by which boxes of one thing differ, and the thickness of slivers, whose IoU says little for that reason."""
+_NEAR_PIXELS, _NEAR_OF_BOX, _NEAR_OF_TILE = 10.0, 0.04, 0.02
+"""How near to a seam a box counts as cut: in pixels, in parts of the box's long side and of the tile's; the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +38,54 @@ class Tile:
     """A part of a picture: a picture itself, and the box in the original's pixels that it shows."""
 
     picture: Picture
-    frame: tuple[int, int, int, int]
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A detection in the original's pixels; `frame` is what its tile showed, None for the picture as a whole."""
+    """A detection in the original's pixels.
+
+    `look` is the number of the look that found it, 0 for the picture as a whole, and `frame` what that look showed.
+    `seams` says which sides (left, top, right, bottom) a seam cut. `full` is the box with these sides moved onto
+    their seams.
+    """
 
     found: Detection
-    frame: tuple[int, int, int, int] | None
-    cut: bool = False
+    look: int
+    frame: Frame
+    seams: tuple[bool, bool, bool, bool]
+    full: Box
+
+    @property
+    def cut(self) -> bool:
+        return any(self.seams)
 
 
-class _Places:
-    """Boxes by number, as an array: which of many thousands meet one is known in no time."""
+class _Kept:
+    """Pieces that are kept, with their boxes in an array: those that one may be the same as are found at once."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, most: int) -> None:
         import numpy as np
 
-        self._boxes = np.zeros((4, room))
-        self._count = 0
+        self.pieces: list[_Piece] = []
+        self._boxes = np.zeros((4, most))
 
-    def put(self, bbox: Sequence[float]) -> None:
-        """Add the next box."""
-        self._boxes[:, self._count] = bbox
-        self._count += 1
+    def add(self, piece: _Piece) -> None:
+        """Add a piece."""
+        self._boxes[:, len(self.pieces)] = piece.full
+        self.pieces.append(piece)
 
-    def meeting(self, bbox: Sequence[float]) -> list[int]:
-        """Number the boxes that share pixels with one."""
-        x1, y1, x2, y2 = self._boxes[:, : self._count]
-        meet = (x1 < bbox[2]) & (y1 < bbox[3]) & (x2 > bbox[0]) & (y2 > bbox[1])
-        return list(map(int, meet.nonzero()[0]))
+    def near(self, piece: _Piece) -> Iterator[int]:
+        """Number the pieces of other looks that have a piece's label and share pixels with it."""
+        x1, y1, x2, y2 = self._boxes[:, : len(self.pieces)]
+        left, top, right, bottom = piece.full
+        for place in ((x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)).nonzero()[0].tolist():
+            other = self.pieces[place]
+            if other.look != piece.look and other.found.label == piece.found.label:
+                yield place
 
 
-def frames(width: int, height: int, tiles: int) -> list[tuple[int, int, int, int]]:
+def frames(width: int, height: int, tiles: int) -> list[Frame]:
     """Lay `tiles` tiles along the long side, and as many along the short one as keep them about square."""
     long = max(width, height)
     columns, rows = (max(1, round(tiles * side / long)) for side in (width, height))
@@ -92,14 +118,18 @@ def merge(
 ) -> list[Detection]:
     """Make one list of what was found in the picture and in its tiles, best first, each thing once.
 
-    `size` is the picture's (width, height). Findings of one tile are never merged with each other: its backend has
+    `size` is the picture's (width, height). Findings of one look are never merged with each other: its backend has
     told them apart.
     """
-    pieces = [_Piece(found, None) for found in whole]
-    for tile, objects in parts:
-        pieces += [_piece(found, tile.frame, size) for found in objects]
-    kept = _joined(_once(sorted(pieces, key=_worth), iou_threshold))
-    return sorted((piece.found for piece in kept), key=lambda found: -certainty(found))
+    pieces = [_Piece(found, 0, (0, 0, *size), (False,) * 4, found.bbox) for found in whole]
+    for look, (tile, objects) in enumerate(parts, 1):
+        pieces += [_piece(found, look, tile.frame, size) for found in objects]
+    pieces.sort(key=_worth)
+    kept = _Kept(len(pieces))
+    _keep_once(kept, [piece for piece in pieces if not piece.cut], min(iou_threshold, _SAME))
+    others = _drop_parts(kept, [piece for piece in pieces if piece.cut])
+    objects = [piece.found for piece in kept.pieces] + _joined(others)
+    return sorted(objects, key=lambda found: -certainty(found))
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
@@ -108,16 +138,15 @@ def _spans(length: int, count: int) -> list[tuple[int, int]]:
     return [(start, start + side) for start in starts]
 
 
-def _piece(found: Detection, frame: tuple[int, int, int, int], size: tuple[int, int]) -> _Piece:
+def _piece(found: Detection, look: int, frame: Frame, size: tuple[int, int]) -> _Piece:
+    """Move what a tile showed to its place in the picture, and note which sides a seam cut."""
     left, top, right, bottom = frame
     x1, y1, x2, y2 = found.bbox
     bbox = x1 + left, y1 + top, x2 + left, y2 + top
-    cut_off = (
-        (left > 0 and x1 <= _EDGE)
-        or (top > 0 and y1 <= _EDGE)
-        or (right < size[0] and bbox[2] >= right - _EDGE)
-        or (bottom < size[1] and bbox[3] >= bottom - _EDGE)
-    )
+    inner = left > 0, top > 0, right < size[0], bottom < size[1]
+    near = max(_NEAR_PIXELS, _NEAR_OF_BOX * max(x2 - x1, y2 - y1), _NEAR_OF_TILE * max(right - left, bottom - top))
+    seams = tuple(seam and abs(edge - end) <= near for seam, edge, end in zip(inner, bbox, frame, strict=True))
+    full = tuple(end if seam else edge for seam, edge, end in zip(seams, bbox, frame, strict=True))
     update: dict[str, object] = {"bbox": bbox}
     if found.owner:
         update["owner"] = tuple(edge + offset for edge, offset in zip(found.owner, (left, top) * 2, strict=True))
@@ -128,86 +157,114 @@ def _piece(found: Detection, frame: tuple[int, int, int, int], size: tuple[int, 
         from dinox_mcp import masks
 
         update["mask"] = masks.place(found.mask, left, top, *size)
-    return _Piece(found.model_copy(update=update), frame, cut_off)
+    return _Piece(found.model_copy(update=update), look, frame, seams, full)  # type: ignore[arg-type] # four of each
 
 
-def _worth(piece: _Piece) -> tuple[bool, float, bool]:
-    """Rank whole things before cut ones, then by score; of equals a tile, which is sharper, before the picture."""
-    return piece.cut, -certainty(piece.found), piece.frame is None
+def _worth(piece: _Piece) -> tuple[float, bool, bool]:
+    """Rank by score, then by whether it has a text; of equals a tile, which is sharper, before the picture."""
+    return -certainty(piece.found), piece.found.text is None, piece.look == 0
 
 
-def _once(pieces: Sequence[_Piece], iou_threshold: float) -> list[_Piece]:
-    """Keep of each thing that several looks saw the first piece.
+def _keep_once(kept: _Kept, pieces: Iterable[_Piece], least: float) -> None:
+    """Keep the first piece of each thing."""
+    for piece in pieces:
+        box = piece.found.bbox
+        others = [kept.pieces[place].found for place in kept.near(piece)]
+        if not any(geometry.iou(box, other.bbox) > least or _are_one_code(piece.found, other) for other in others):
+            kept.add(piece)
 
-    Two looks saw one thing if its boxes overlap by more than the threshold, or if most of what a tile cut off lies in
-    the other box.
+
+def _are_one_code(found: Detection, other: Detection) -> bool:
+    """Say whether two detections are one by what was read: an equal text, or a code that only one look could read."""
+    shared = geometry.intersection(found.bbox, other.bbox)
+    share = shared / max(min(geometry.area(found.bbox), geometry.area(other.bbox)), 1e-9)
+    decoded = found.score is None and other.score is None
+    if found.text is None or other.text is None:
+        return decoded and found.text != other.text and share > _SAME
+    # Decoded contents are exact. Transcripts have scores, and the wide boxes of equal lines of text overlap.
+    return found.text == other.text and share > (_TOUCHING if decoded else _SAME)
+
+
+def _drop_parts(kept: _Kept, pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Give the pieces that are part of nothing that is kept.
+
+    Of a part that fits, what is kept takes the higher score, and the text if it has none.
     """
-    least = min(iou_threshold, _SAME)
-    kept: list[_Piece] = []
-    places = _Places(len(pieces))
+    left: list[_Piece] = []
     for piece in pieces:
-        if not any(_are_one(piece, kept[place], least) for place in places.meeting(piece.found.bbox)):
-            places.put(piece.found.bbox)
-            kept.append(piece)
-    return kept
+        fits = {place: _fit(piece, kept.pieces[place]) for place in kept.near(piece)}
+        best = max(fits, key=lambda place: fits[place], default=None)
+        if best is None or fits[best] <= 0:
+            left.append(piece)
+        elif fits[best] > _SAME:
+            kept.pieces[best] = replace(kept.pieces[best], found=_surer(kept.pieces[best].found, piece.found))
+    return left
 
 
-def _are_one(piece: _Piece, better: _Piece, least: float) -> bool:
-    if piece.found.label != better.found.label or piece.frame == better.frame:
-        return False
-    most = piece.cut and geometry.intersection(piece.found.bbox, better.found.bbox) > _SAME * geometry.area(
-        piece.found.bbox
-    )
-    return most or geometry.iou(piece.found.bbox, better.found.bbox) > least
+def _fit(piece: _Piece, other: _Piece) -> float:
+    """Say how well a piece fits as a part: its IoU with what its tile shows of the other, or 0 if it is none."""
+    left, top, right, bottom = other.found.bbox
+    room = left - _NOISE, top - _NOISE, right + _NOISE, bottom + _NOISE
+    inside = geometry.intersection(piece.found.bbox, room) > _SAME * geometry.area(piece.found.bbox)
+    if not inside and not _are_one_code(piece.found, other.found):
+        return 0.0
+    return max(geometry.iou(piece.full, _overlap(other.full, piece.frame)), 1e-9)
 
 
-def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
-    """Join pieces that neighbouring tiles cut off and that agree where both tiles look."""
-    done: list[_Piece | None] = []
-    places = _Places(len(pieces))
-    for piece in pieces:
-        grown = piece
-        while (place := _partner(grown, done, places)) is not None:
-            if partner := done[place]:
-                grown = _join(grown, partner)
-            done[place] = None
-        places.put(grown.found.bbox)
-        done.append(grown)
-    return [piece for piece in done if piece]
+def _surer(found: Detection, part: Detection) -> Detection:
+    update: dict[str, object] = {}
+    if certainty(part) > certainty(found):
+        update["score"] = part.score
+    if found.text is None and part.text is not None and part.score is None:
+        update |= {"text": part.text, "category": part.category}
+    return found.model_copy(update=update)
 
 
-def _partner(piece: _Piece, done: Sequence[_Piece | None], places: "_Places") -> int | None:
-    if not piece.cut:
-        return None
-    for place in places.meeting(piece.found.bbox):
-        other = done[place]
-        if other and _are_halves(piece, other):
-            return place
-    return None
+def _joined(pieces: Sequence[_Piece]) -> list[Detection]:
+    """Join pieces that agree where both of their tiles look, the best pairs first; no two of one look."""
+    places = _Kept(len(pieces))
+    pairs: list[tuple[float, int, int]] = []
+    for number, piece in enumerate(pieces):
+        pairs += [(_agreement(piece, pieces[other]), number, other) for other in places.near(piece)]
+        places.add(piece)
+    groups = [{number} for number in range(len(pieces))]
+    for agreement, one, other in sorted(pairs, key=lambda pair: -pair[0]):
+        looks = ({pieces[member].look for member in groups[number]} for number in (one, other))
+        if agreement > 0 and set.isdisjoint(*looks):
+            groups[one] |= groups[other]
+            for member in groups[other]:
+                groups[member] = groups[one]
+    each = {id(group): group for group in groups}.values()
+    return [_join([pieces[member].found for member in sorted(group)]) for group in each]
 
 
-def _are_halves(a: _Piece, b: _Piece) -> bool:
-    if not (a.cut and b.cut and a.frame and b.frame) or a.found.label != b.found.label or a.frame == b.frame:
-        return False
+def _agreement(a: _Piece, b: _Piece) -> float:
+    """Compare two pieces in what both tiles show; 0 if they are parts of two things."""
     shared = _overlap(a.frame, b.frame)
-    return geometry.iou(_overlap(a.found.bbox, shared), _overlap(b.found.bbox, shared)) > _SAME
+    of_a, of_b = _overlap(a.full, shared), _overlap(b.full, shared)
+    iou = geometry.iou(of_a, of_b)
+    small = min(of_a, of_b, key=geometry.area)
+    thin = min(small[2] - small[0], small[3] - small[1]) < _THIN
+    inside = thin and geometry.intersection(of_a, of_b) > _MOST * geometry.area(small)
+    return iou if iou > _SAME or inside or _are_one_code(a.found, b.found) else 0.0
 
 
-def _join(a: _Piece, b: _Piece) -> _Piece:
-    """Make one of two halves; it stays open to a third, which a thing across a corner has."""
-    better, other = sorted((a.found, b.found), key=lambda found: -certainty(found))
-    update: dict[str, object] = {"bbox": _around(a.found.bbox, b.found.bbox)}
-    if better.mask and other.mask:
+def _join(parts: Sequence[Detection]) -> Detection:
+    """Make one of the pieces of a thing, best first."""
+    best, *others = parts
+    if not others:
+        return best
+    corners = [(part.bbox[:2], part.bbox[2:]) for part in parts]
+    update: dict[str, object] = {"bbox": geometry.around([corner for pair in corners for corner in pair])}
+    if best.mask:
         from dinox_mcp import masks
 
-        update["mask"] = masks.union(better.mask, other.mask)
-    frame = _around(a.frame or (), b.frame or ())
-    return _Piece(better.model_copy(update=update), tuple(map(int, frame)), cut=True)  # type: ignore[arg-type] # four
+        mask = best.mask
+        for other in others:
+            mask = masks.union(mask, other.mask) if other.mask else mask
+        update["mask"] = mask
+    return best.model_copy(update=update)
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> Box:
     return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
-
-
-def _around(a: Sequence[float], b: Sequence[float]) -> Box:
-    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])

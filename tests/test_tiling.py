@@ -1,4 +1,5 @@
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -143,3 +144,116 @@ def test_the_mask_of_two_halves_is_both() -> None:
     (plank,) = tiling.merge([], halves, SIZE, 0.8)
     assert plank.mask is not None
     assert masks.area(plank.mask) == 800 * 30
+
+
+# One thing is counted once, however seams cut it. A detector is simulated that sees of each thing what a tile shows
+# of it, and ends the box some pixels before the seam.
+
+WIDE = (1400, 1000)
+Shrink = Callable[[float, np.random.Generator], float]
+SHRINKS: dict[str, Shrink] = {
+    "not at all": lambda _length, _random: 0,
+    "by up to 8 pixels": lambda _length, random: random.uniform(0, 8),
+    "by 8 pixels": lambda _length, _random: 8,
+    "by 3 percent": lambda length, _random: 0.03 * length,
+}
+
+
+def look(things: list[Box], frame: Box, shrink: Shrink, random: np.random.Generator) -> list[Detection]:
+    found = []
+    for thing in things:
+        edges = np.array([*np.maximum(thing[:2], frame[:2]), *np.minimum(thing[2:], frame[2:])])
+        size = edges[2:] - edges[:2]
+        if size.min() <= 0:
+            continue
+        for side, inward in enumerate((1, 1, -1, -1)):
+            cut = edges[side] != thing[side]
+            edges[side] += inward * shrink(size[side % 2], random) if cut else random.uniform(-1.5, 1.5)
+        if (edges[2:] - edges[:2]).min() >= 3:
+            found.append(seen("thing", tuple((edges - np.tile(frame[:2], 2)).tolist()), random.uniform(0.3, 1)))
+    return found
+
+
+def searched(things: list[Box], tiles: int, shrink: str = "by 8 pixels", *, whole: bool = False) -> list[Box]:
+    random = np.random.default_rng(tiles)
+    parts = [
+        (Tile(picture(1, 1), frame), look(things, frame, SHRINKS[shrink], random))
+        for frame in tiling.frames(*WIDE, tiles)
+    ]
+    first = look(things, (0, 0, *WIDE), SHRINKS[shrink], random) if whole else []
+    return [found.bbox for found in tiling.merge(first, parts, WIDE, 0.8)]
+
+
+def shelf(width: float, height: float, gap: float) -> list[Box]:
+    columns, rows = np.arange(11, WIDE[0] - width, width + gap), np.arange(7, WIDE[1] - height, height + gap)
+    return [(x, y, x + width, y + height) for y in rows.tolist() for x in columns.tolist()]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["and the picture as a whole", "tiles alone"])
+@pytest.mark.parametrize("tiles", [2, 3, 4])
+@pytest.mark.parametrize("shrink", SHRINKS)
+@pytest.mark.parametrize("size", [(70, 95), (300, 230)])
+def test_equal_packages_on_a_shelf_are_each_counted_once(
+    size: tuple[int, int], shrink: str, tiles: int, *, whole: bool
+) -> None:
+    for gap in (0, 2):
+        packages = shelf(*size, gap)
+        assert len(searched(packages, tiles, shrink, whole=whole)) == len(packages)
+
+
+@pytest.mark.parametrize("tiles", [2, 3, 4, 5])
+@pytest.mark.parametrize("shrink", SHRINKS)
+@pytest.mark.parametrize(
+    "thing",
+    [
+        (50, 40, 1350, 960),
+        (20, 450, 1390, 520),
+        (620, 30, 700, 980),
+        (600, 400, 800, 600),
+        (460, 200, 940, 800),
+        (553, 300, 565, 800),
+    ],
+    ids=["larger than a tile", "wide", "high", "across four tiles", "on both seams", "thin"],
+)
+def test_a_thing_on_a_seam_is_found_once_and_whole(thing: Box, shrink: str, tiles: int) -> None:
+    (found,) = searched([thing], tiles, shrink)
+    assert found == pytest.approx(thing, abs=10)
+
+
+@pytest.mark.parametrize("shrink", SHRINKS)
+def test_people_in_a_crowd_are_each_counted_once(shrink: str) -> None:
+    people: list[Box] = [(x, 300 + x % 90, x + 150, 800 + x % 70) for x in range(20, 1200, 110)]
+    assert [len(searched(people, tiles, shrink)) for tiles in (2, 3, 4)] == [len(people)] * 3
+
+
+def decoded(text: str | None, bbox: Box) -> Detection:
+    return Detection(label="QR code", bbox=bbox, text=text)
+
+
+def test_an_equal_content_in_overlapping_boxes_is_one_code() -> None:
+    upper, lower = decoded("4711", (100, 100, 400, 160)), decoded("4711", (100, 150, 400, 300))
+    assert len(tiling.merge([upper], [(Tile(picture(1, 1), LEFT), [lower])], SIZE, 0.8)) == 1
+
+
+def test_equal_codes_that_touch_are_two() -> None:
+    left, right = decoded("4711", (100, 100, 200, 200)), decoded("4711", (198, 100, 298, 200))
+    assert len(tiling.merge([left], [(Tile(picture(1, 1), LEFT), [left, right])], SIZE, 0.8)) == 2
+
+
+def test_what_was_not_read_is_part_of_the_code_around_it() -> None:
+    code, corner = decoded("4711", (100, 100, 400, 400)), decoded(None, (110, 320, 180, 390))
+    (kept,) = tiling.merge([code], [(Tile(picture(1, 1), LEFT), [corner])], SIZE, 0.8)
+    assert (kept.text, kept.bbox) == ("4711", code.bbox)
+
+
+def test_a_content_that_one_look_read_stays() -> None:
+    unread, cut_off = decoded(None, (400, 100, 553, 250)), decoded("4711", (400, 100, 553, 250))
+    (kept,) = tiling.merge([unread], [(Tile(picture(1, 1), LEFT), [cut_off])], SIZE, 0.8)
+    assert kept.text == "4711"
+
+
+def test_the_surest_look_gives_the_score() -> None:
+    piece, whole = seen("plank", (460, 10, 550, 40), 0.9), seen("plank", (16, 10, 256, 40), 0.4)
+    parts = [(Tile(picture(1, 1), LEFT), [piece]), (Tile(picture(1, 1), RIGHT), [whole])]
+    (plank,) = tiling.merge([], parts, SIZE, 0.8)
+    assert plank.score == 0.9

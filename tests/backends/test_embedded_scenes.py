@@ -96,6 +96,33 @@ def test_a_line_of_text(backend: Backend, words: str, look: dict[str, int], turn
     assert geometry.intersection(line.bbox, paper) > 0.8 * geometry.area(line.bbox)
 
 
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        ("", True),
+        ("Aπκη", True),
+        ("E三OΔOΣ", True),
+        ("Lagerhalle Süd", False),
+        ("第3倉庫のネジ", False),
+        ("ø 5 μm, 2 kΩ", False),
+        ("A区 12", False),
+    ],
+)
+def test_a_line_in_other_letters_is_known_by_what_is_read_into_it(words: str, *, other: bool) -> None:
+    strip = np.zeros((40, 400, 3), np.uint8)
+    assert text._is_of_unknown_letters(strip, text._Reading(words, 0.9)) is other
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+def test_the_box_of_letters_that_fill_a_picture_is_their_ink(backend: Backend, turned: int) -> None:
+    paper = sign("EXIT", 300, ink=0, paper=255)
+    ink = np.argwhere(np.rot90(paper, turned // 90) < 128)
+    (line,) = find(backend, np.ascontiguousarray(np.rot90(paper, turned // 90)), "text").objects
+    assert line.text == "EXIT"
+    top, left, bottom, right = *ink.min(axis=0).tolist(), *(ink.max(axis=0) + 1).tolist()
+    assert geometry.iou(line.bbox, (left, top, right, bottom)) > 0.9
+
+
 def test_lines_come_in_reading_order_also_on_a_slanted_page(backend: Backend) -> None:
     scene = wall()
     for row in range(3):
@@ -240,6 +267,22 @@ def test_a_pattern_of_two_dictionaries_is_named_after_both(backend: Backend) -> 
     hang(scene, marker(cv2.aruco.DICT_APRILTAG_16h5, 16), (500, 350))
     assert read(find(backend, scene, "marker")) == [("marker", "DICT_4X4_250 id 227 or AprilTag 16h5 id 16")]
     assert read(find(backend, scene, "AprilTag")) == [("AprilTag", "AprilTag 16h5 id 16")]
+
+
+@pytest.mark.parametrize("dictionary", [cv2.aruco.DICT_4X4_50, cv2.aruco.DICT_6X6_250, cv2.aruco.DICT_APRILTAG_36h11])
+@pytest.mark.parametrize("border", [0, 1, 2, 3, 6, 20])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_marker_on_dark_ground_is_found_and_boxed_whole(
+    backend: Backend, dictionary: int, border: int, *, inverted: bool
+) -> None:
+    code = cv2.aruco.generateImageMarker(cv2.aruco.getPredefinedDictionary(dictionary), 7, 120)
+    paper = np.pad(code, border, constant_values=255)
+    scene = np.full((480, 640), 60, np.uint8)
+    hang(scene, 255 - paper if inverted else paper, (300, 240))
+    (found,) = find(backend, scene, "marker").objects
+    assert found.text is not None
+    assert found.text.endswith("id 7")
+    assert geometry.iou(found.bbox, (240, 180, 360, 300)) > 0.95
 
 
 # Sizes, scores, and what is not there

@@ -12,8 +12,8 @@ def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:
     if caller_has_key or settings.api_key:
         return None
     return Unready(
-        "set DINOX_API_KEY (over HTTP, send the header X-DINOX-API-Key) to use the DINO-X cloud; "
-        "https://deepdataspace.com has keys"
+        "set DINOX_API_KEY (from https://deepdataspace.com; over HTTP, send it in the header X-DINOX-API-Key) to use "
+        "the DINO-X cloud"
     )
 
 

@@ -84,8 +84,8 @@ def extent(gray: Pixels, read: Quad) -> Quad:
     height = math.ceil(bottom - top) + 2 * reach
     matrix = np.column_stack([axes, (-start, reach - top)])
     shade = float(gray.mean())
-    strip = cv2.warpAffine(gray, matrix, (length, height), flags=cv2.INTER_LINEAR, borderValue=shade)
-    strip = cv2.blur(strip.astype(float), (1, _ROWS_SEEN))
+    level = cv2.warpAffine(gray, matrix, (length, height), flags=cv2.INTER_LINEAR, borderValue=shade)
+    strip = np.asarray(cv2.blur(level.astype(float), (1, _ROWS_SEEN)), np.float64)
     model = strip[reach : height - reach + 1].mean(axis=0)
     alike = _correlations(strip, model) > _ALIKE
     first, last = _run(alike, reach, reach + round(float(bottom - top)))
@@ -93,7 +93,7 @@ def extent(gray: Pixels, read: Quad) -> Quad:
     guards = _run(_correlations(strip[:, ends], model[ends]) > _ALIKE, first, last)
     most = round(_MOST_GUARD * length)
     first, last = max(guards[0], first - most), min(guards[1], last + most)
-    upper, lower = first - reach + top, last + 1 - reach + top
+    upper, lower = first + _ROWS_SEEN // 2 - reach + top, last - _ROWS_SEEN // 2 + 1 - reach + top
     return np.asarray(np.array([[start, upper], [end, upper], [end, lower], [start, lower]]) @ axes, np.float32)
 
 

@@ -140,4 +140,4 @@ def _is_at(found: Finding, shape: Quad) -> bool:
 
 
 def _moved(codes: Iterable[Finding], move: Callable[[Quad], Quad]) -> Iterator[Finding]:
-    return (Finding(code.kind, move(code.quad), code.text, category=code.category) for code in codes)
+    return (replace(code, quad=move(code.quad)) for code in codes)

@@ -44,6 +44,8 @@ _CELL = 8  # pixels of a cell when a square is laid level, of which the inner 4 
 _LEAST_SCORE = 0.9
 _LEAST_CONTRAST = 10
 _LEAST_PAPER = 0.3
+_LEAST_PAPER_BESIDE, _EXACT = 0.15, 0.97
+_FINE = 16  # pixels of a cell when the sides of a square are settled
 _MOST_LIGHT_BORDER = 0.1
 _LEAST_ASPECT = 0.35  # seen from the side, short against long edge
 
@@ -78,14 +80,55 @@ class MarkerReader:
         return once(found)
 
     def _in(self, view: View) -> Iterator[Finding]:
-        known, _, others = self._squares.detectMarkers(view.pixels)
-        for shape in map(quad, (*known, *others)):
-            if sides(shape).min() < _LEAST_ASPECT * sides(shape).max() or not _on_paper(view.pixels, shape):
-                continue
-            readings = [_identify(view.pixels, shape, bits, book) for bits, book in self._books.items()]
-            score, kind, text = max(readings, key=lambda reading: reading[0])
-            if score >= _LEAST_SCORE:
-                yield Finding(kind, view.whole(shape), text, score)
+        """Find markers in a view.
+
+        White on black, or with little paper around, there is more that looks like a marker: it must be one exactly.
+        """
+        for inverted, gray in enumerate((view.pixels, np.asarray(255 - view.pixels, np.uint8))):
+            known, _, others = self._squares.detectMarkers(gray)
+            for square in map(quad, (*known, *others)):
+                if sides(square).min() < _LEAST_ASPECT * sides(square).max():
+                    continue
+                settled = _settled(gray, square)
+                exact = self._read(gray, settled) if settled is not None else None
+                usual = self._read(gray, square) if not inverted and _on_paper(gray, square) else None
+                if settled is not None and exact and exact[0] >= max(_EXACT, usual[0] if usual else 0.0):
+                    yield Finding(exact[1], view.whole(settled), exact[2], exact[0])
+                elif usual and usual[0] >= _LEAST_SCORE:
+                    yield Finding(usual[1], view.whole(square), usual[2], usual[0])
+
+    def _read(self, gray: Pixels, shape: Quad) -> tuple[float, Kind, str]:
+        """Read a square as the marker of any size that fits best: its score, kind and text."""
+        return max((_identify(gray, shape, bits, book) for bits, book in self._books.items()), key=lambda one: one[0])
+
+
+def _settled(gray: Pixels, square: Quad) -> Quad | None:
+    """Move the sides of a square to where its black border ends; None where nothing lighter is beside it.
+
+    OpenCV puts the sides too far inside where a thin white line is all the paper there is.
+    """
+    cells = _MOST_BITS + 4
+    size = cells * _FINE
+    corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _FINE
+    matrix = cv2.getPerspectiveTransform(square, corners)
+    level = np.asarray(cv2.warpPerspective(gray, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    inner = level[_FINE:-_FINE, _FINE:-_FINE]
+    black, white = np.percentile(inner, 10), np.percentile(inner, 90)
+    moved: list[int] = []
+    for turned in (np.rot90(level, turn) for turn in range(4)):  # whose top is the top, right, bottom and left side
+        beside = np.median(turned[: _FINE * 3 // 2, 2 * _FINE : -2 * _FINE], axis=1)[::-1]  # from within outwards
+        paper = float(beside.max() - black)
+        ends = int(np.argmax(beside - black > paper / 2))
+        if paper < max(_LEAST_CONTRAST, _LEAST_PAPER_BESIDE * (white - black)) or not ends:
+            return None
+        moved.append(ends - _FINE // 2)
+    top, right, bottom, left = moved
+    low, high = _FINE, size - _FINE
+    settled = np.array(
+        [[low - left, low - top], [high + right, low - top], [high + right, high + bottom], [low - left, high + bottom]]
+    )
+    back = cv2.perspectiveTransform(settled.astype(np.float32)[None], np.linalg.inv(matrix))[0]
+    return quad(back)
 
 
 def _identify(gray: Pixels, shape: Quad, bits: int, book: _Book) -> tuple[float, Kind, str]:

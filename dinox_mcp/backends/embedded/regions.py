@@ -12,7 +12,7 @@ import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, reading_order, share_inside
 from dinox_mcp.backends.embedded.lines import Line
-from dinox_mcp.backends.embedded.text import TextReader
+from dinox_mcp.backends.embedded.text import Lines, TextReader
 from dinox_mcp.backends.embedded.vocabulary import Kind
 from dinox_mcp.geometry import Box, area
 
@@ -26,11 +26,8 @@ _MARGIN = 0.05
 _INSIDE = 0.6
 
 
-def lines_in(bgr: Pixels, boxes: Sequence[Box], reader: TextReader, tell: Told) -> tuple[list[Finding], int]:
-    """Find and read the lines of text in boxes of a picture (height, width, BGR), each line once.
-
-    The number is of those left unread, as there are too many.
-    """
+def lines_in(bgr: Pixels, boxes: Sequence[Box], reader: TextReader, tell: Told) -> Lines:
+    """Find and read the lines of text in boxes of a picture (height, width, BGR), each line once."""
     looks = look_at(bgr.shape[1], bgr.shape[0], boxes)
     found: list[Line] = []
     for done, ((left, top, right, bottom), factor) in enumerate(looks):

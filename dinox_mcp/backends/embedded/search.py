@@ -12,7 +12,7 @@ from dinox_mcp.backends.embedded.markers import MarkerReader
 from dinox_mcp.backends.embedded.objects import Found, ObjectSearcher
 from dinox_mcp.backends.embedded.phrases import spots
 from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
-from dinox_mcp.backends.embedded.text import TextReader
+from dinox_mcp.backends.embedded.text import Lines, TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
 from dinox_mcp.backends.embedded.wanted import Wanted
 from dinox_mcp.backends.embedded.worker import Steps
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Labelled = tuple[str, Finding]
 Factor = tuple[float, float]
+_OTHER_LETTERS = (
+    "some lines look like text in letters that cannot be read here: only Latin, Chinese and Japanese are, others are "
+    "left out or come back as letters that look like them"
+)
 _INSIDE_CODE = 0.7
 _QUIET_ZONE = 0.1  # of a code's length: it needs so much paper around it to be read
 
@@ -85,14 +89,15 @@ class Searcher:
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
             if unread := sum(code.text is None and not _is_cut_off(code, gray) for code in found):
                 notes.append(f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)")
+            notes += dict.fromkeys(code.note for code in found if code.note)
         phrases = {**wanted.quoted, **wanted.others}
         if Kind.TEXT not in kinds and not phrases:
             return _labelled(found, wanted), [], [], notes
         steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
         self._text = self._text or TextReader()
-        lines, left_out = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
-        notes += _left_out(left_out)
-        lines = reading_order(line for line in lines if not _in_a_code(line, found))
+        text = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
+        notes += _unread(text)
+        lines = reading_order(line for line in text.read if not _in_a_code(line, found))
         words = [(prompt, part) for prompt in phrases for line in lines for part in spots(line, phrases[prompt])]
         there = {prompt for prompt, _ in words}
         if Kind.TEXT in kinds:
@@ -137,9 +142,9 @@ class Searcher:
             seen = self._codes_and_markers(gray, ALL_CODES, steps)
             steps.say(0.35, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
-            lines, left_out = regions.lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
-            notes += _left_out(left_out)
-            read = [*seen, *(line for line in lines if not _in_a_code(line, seen))]
+            text = regions.lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
+            notes += _unread(text)
+            read = [*seen, *(line for line in text.read if not _in_a_code(line, seen))]
             objects = [
                 found if found.text is not None else found.model_copy(update={"text": regions.written(box, read)})
                 for box, found in zip(boxes, objects, strict=True)
@@ -156,8 +161,12 @@ class Searcher:
         return found
 
 
-def _left_out(lines: int) -> list[str]:
-    return [f"{lines} more lines of text were not read; zoom in for them"] if lines else []
+def _unread(text: Lines) -> list[str]:
+    """Say which lines were not read."""
+    notes = [f"{text.left_out} more lines of text were not read; zoom in for them"] if text.left_out else []
+    if text.unknown:
+        notes.append(_OTHER_LETTERS)
+    return notes
 
 
 def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[float], None]":

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 import cv2
 import zxingcpp
 
+from dinox_mcp.backends.embedded import contents
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, quad
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
@@ -25,6 +26,8 @@ _EAN_13 = {"EAN-13": "UPC-A", "UPC-A": "UPC-A", "UPC-E": "UPC-E"}
 _UNCHECKED = frozenset({"ITF", "Codabar", "Code 39"})
 _LEAST_ITF = 6  # what is read into parts of other codes is shorter
 _MOST_BINARY = 400
+_WITH_ENCODING = frozenset({"]Q2", "]Q4", "]Q6", "]d4", "]d5", "]d6", "]z3", "]z4", "]z5", "]L1"})
+_UNTOLD = "the encoding of a code cannot be told: bytes beyond ASCII are written as \\xNN in its text"
 
 
 def read(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
@@ -47,13 +50,13 @@ def read(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
             if str(code.format) in _DAMAGED and cv2.contourArea(shape):  # ZXing gives some without a place
                 yield Finding(kind, shape)
             continue
-        name, text = str(code.format), _told(code)
+        (text, note), name = _told(code), str(code.format)
         if name.startswith("DataBar"):  # which of its forms, a glance at a slice does not tell
             name = "DataBar"
         if name in _EAN_13 and text.startswith("0"):  # which is how UPC is written as EAN
             name, text = _EAN_13[name], text[1:]
         if name != "ITF" or len(text) >= _LEAST_ITF:
-            yield Finding(kind, shape, text or None, category=None if name in _USUAL else name)
+            yield Finding(kind, shape, text or None, category=None if name in _USUAL else name, note=note)
 
 
 def is_checked(found: Finding) -> bool:
@@ -61,7 +64,23 @@ def is_checked(found: Finding) -> bool:
     return found.category not in _UNCHECKED
 
 
-def _told(code: zxingcpp.Barcode) -> str:
-    if code.content_type is zxingcpp.ContentType.Binary and len(code.text) > _MOST_BINARY:
-        return f"{code.text[:_MOST_BINARY]}... ({len(code.bytes)} bytes)"
-    return code.text
+def _told(code: zxingcpp.Barcode) -> tuple[str, str | None]:
+    """Write a content as text, with a note where its encoding was guessed or could not be told."""
+    if code.content_type is zxingcpp.ContentType.Binary:
+        long = len(code.text) > _MOST_BINARY
+        return (f"{code.text[:_MOST_BINARY]}... ({len(code.bytes)} bytes)" if long else code.text), None
+    if not _is_guess(code):
+        return code.text, None
+    text, encoding = contents.decode(code.bytes)
+    if encoding is None or text == code.text:
+        return text, None
+    if not encoding:
+        return text, _UNTOLD
+    return text, f"a code does not name its encoding: its text was decoded as {encoding}, which fits best"
+
+
+def _is_guess(code: zxingcpp.Barcode) -> bool:
+    """Tell whether ZXing guessed the encoding of bytes: Latin-1, or Shift JIS if there are narrow katakana."""
+    named = code.symbology_identifier in _WITH_ENCODING or str(code.symbology) not in _KINDS
+    guessed = code.text == code.bytes.decode("latin-1") or any("\uff61" <= letter <= "\uff9f" for letter in code.text)
+    return not named and not code.bytes.isascii() and guessed

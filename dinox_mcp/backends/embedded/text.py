@@ -6,6 +6,7 @@ could download is ever imported.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -29,12 +30,26 @@ _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _BATCH_WIDTH = 48, 160, 4800, 1920
 _TURN_WIDTH, _TURN_THRESHOLD = 192, 0.9
 _UPRIGHT_RATIO = 1.5
 
+_LONG = 3  # in heights: what is shorter and says nothing is no line
+_GREEK = re.compile("[\u0370-\u03ff]")
 _SURE = 0.9  # what reads worse is read again, cut closer around the letters and both ways up
+
+# Letters whose outline is drawn in to their ink: how high it is, how clean its edge and how much there must be.
+_LARGE, _UNEVEN, _LEAST_INKED = 80, 0.02, 0.25
+_LEVEL = 0.05  # a slope below which a line is level
 
 
 class _Reading(NamedTuple):
     text: str
     score: float
+
+
+class Lines(NamedTuple):
+    """The lines that were read, how many were left out as there are too many, and how many are in no known letters."""
+
+    read: list[Finding]
+    left_out: int
+    unknown: int
 
 
 class TextReader:
@@ -55,8 +70,8 @@ class TextReader:
         """Find lines in a picture (height, width, BGR), shown by a factor larger, from top to bottom."""
         return self._lines.find(bgr, factor)
 
-    def read(self, bgr: Pixels, found: Sequence[Line], tell: Told) -> tuple[list[Finding], int]:
-        """Read lines of a picture (height, width, BGR); the number is of those past MAX_LINES, left unread."""
+    def read(self, bgr: Pixels, found: Sequence[Line], tell: Told) -> Lines:
+        """Read lines of a picture (height, width, BGR); those past MAX_LINES are left out."""
         lines = found[:MAX_LINES]
         strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
         readings = self._read(strips, lambda done: tell(0.7 * done))
@@ -68,11 +83,12 @@ class TextReader:
             if reading.score > readings[index].score:
                 readings[index], shapes[index] = reading, lines[index].tight
         findings = [
-            Finding(Kind.TEXT, shape, reading.text.strip(), reading.score)
+            Finding(Kind.TEXT, _to_ink(bgr, shape), reading.text.strip(), reading.score)
             for shape, reading in zip(shapes, readings, strict=True)
             if _is_text(reading)
         ]
-        return once(findings), len(found) - len(lines)
+        unknown = sum(map(_is_of_unknown_letters, strips, readings))
+        return Lines(once(findings), len(found) - len(lines), unknown)
 
     def _read(self, strips: Sequence[Pixels], tell: Told) -> list[_Reading]:
         readings: dict[int, _Reading] = {}
@@ -109,6 +125,37 @@ def _cut(bgr: Pixels, shape: Quad) -> Pixels:
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(np.rot90(strip) if height >= _UPRIGHT_RATIO * width else strip, np.uint8)
+
+
+def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
+    """Draw in the outline of very large letters to their ink, where that stands out from an even ground.
+
+    The outline is the wider, the larger the letters are: around those that fill a picture it is the whole picture.
+    """
+    _, (long, wide), _ = cv2.minAreaRect(shape)
+    if min(long, wide) < _LARGE:
+        return shape
+    corners = _clockwise(shape)
+    width, height = (max(2, round(float(np.linalg.norm(corners[0] - corners[at])))) for at in (1, 3))
+    level = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners, level)
+    strip = cv2.warpPerspective(bgr, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    _, light = cv2.threshold(cv2.cvtColor(strip, cv2.COLOR_BGR2GRAY), 0, 1, cv2.THRESH_OTSU)
+    around = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean()
+    if min(around, 1 - around) > _UNEVEN:
+        return shape
+    ink = cv2.medianBlur(light if around < 0.5 else 1 - light, 5)  # noqa: PLR2004 - ink is what the edges are not
+    points = cv2.findNonZero(ink)
+    if points is None or min(cv2.boundingRect(ink)[2:]) < _LEAST_INKED * min(width, height):
+        return shape
+    pixels = np.concatenate([points, points + 1]).reshape(-1, 1, 2).astype(np.float32)  # both corners of each
+    hull = cv2.convexHull(cv2.perspectiveTransform(pixels, np.linalg.inv(matrix)))
+    along = corners[1] - corners[0]
+    if min(abs(along)) < _LEVEL * max(abs(along)):
+        left, top, inked_width, inked_height = cv2.boundingRect(hull)
+        right, bottom = left + inked_width, top + inked_height
+        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+    return np.asarray(cv2.boxPoints(cv2.minAreaRect(hull)), np.float32)
 
 
 def _turned(strip: Pixels) -> Pixels:
@@ -152,3 +199,14 @@ def _is_text(reading: _Reading) -> bool:
     """Tell a transcript from texture."""
     letters = sum(letter.isalnum() for letter in reading.text)
     return letters > 0 and reading.score >= (LEAST_SCORE if letters > 1 else LEAST_SCORE_ALONE)
+
+
+def _is_of_unknown_letters(strip: Pixels, reading: _Reading) -> bool:
+    """Guess whether a line is in letters that the network does not know.
+
+    It reads spaces into lines in Cyrillic, and letters of Greek, of which it knows those that stand for units and
+    the like, into the words of others.
+    """
+    if not any(letter.isalnum() for letter in reading.text):
+        return strip.shape[1] > _LONG * strip.shape[0] and reading.score >= LEAST_SCORE
+    return any(len(_GREEK.findall(word)) > 1 for word in reading.text.split())

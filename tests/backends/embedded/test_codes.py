@@ -1,5 +1,6 @@
 """Codes of all symbologies, written by ZXing-C++ and hung turned, small, dim and side by side onto a wall."""
 
+import anyio
 import cv2
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from zxingcpp import BarcodeFormat as Symbology
 
 from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
-from dinox_mcp.backends.embedded import create
+from dinox_mcp.backends.embedded import contents, create
+from dinox_mcp.detector import Detector
+from dinox_mcp.schema import DetectionResult
 from dinox_mcp.settings import Settings
-from tests.backends.embedded_scenes import Gray, find, hang, read, sign, wall
+from tests.backends.embedded_scenes import Gray, find, hang, picture, read, sign, wall
 
 SSCC, LOT = "(00)340123450000000016", "(01)09506000134352(10)ABC(21)12"
 GS1 = (SSCC, LOT)
@@ -120,6 +123,46 @@ def test_contents_are_told_so_that_they_can_be_read(backend: Backend, content: s
     assert read(find(backend, scene, "QR code")) == [("QR code", text)]
 
 
+def unnamed(content: str, encoding: str) -> Gray:
+    """Print a QR code of bytes whose encoding it does not name, as many programs do."""
+    raw = content.encode(encoding).decode("latin-1")  # which is written byte by byte
+    return written(Symbology.QRCode, raw, 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        ("你好 世界 零件", "gb18030"),
+        ("台北市信義區", "big5"),
+        ("서울특별시 부품", "euc-kr"),
+        ("Привет мир", "cp1251"),
+        ("Zażółć gęślą", "iso8859-2"),
+        ("Αθήνα", "iso8859-7"),
+    ],
+)
+def test_the_encoding_of_a_code_that_names_none_is_told_by_its_text(
+    backend: Backend, content: str, encoding: str
+) -> None:
+    scene = wall()
+    hang(scene, unnamed(content, encoding), (500, 350))
+    found = find(backend, scene, "QR code")
+    assert read(found) == [("QR code", content)]
+    assert found.notes == (f"a code does not name its encoding: its text was decoded as {encoding}, which fits best",)
+
+
+@pytest.mark.parametrize("content", ["Preis 5 €", "“quoted”", "Größe 10 °C"])
+def test_windows_western_is_decoded_without_control_characters(content: str) -> None:
+    assert contents.decode(content.encode("cp1252")) == (content, "cp1252")
+
+
+def test_utf_8_is_no_guess() -> None:
+    assert contents.decode("Größe 日本".encode()) == ("Größe 日本", None)
+
+
+def test_bytes_that_nobody_can_decode_are_written_out() -> None:
+    assert contents.decode(b"A-1 \x81\xff\x8d") == ("A-1 \\x81\\xff\\x8d", "")
+
+
 def test_long_binary_content_is_cut(backend: Backend) -> None:
     scene = wall()
     hang(scene, written(Symbology.QRCode, bytes(range(256)) * 2, 4), (500, 350))
@@ -184,3 +227,42 @@ def test_nothing_is_read_into_clutter(backend: Backend, seed: int) -> None:
         at = int(rng.integers(0, 1000)), int(rng.integers(0, 700))
         hang(scene, sign(words, int(rng.integers(12, 50))), at, int(rng.integers(0, 360)))
     assert read(find(backend, scene, "code")) == []
+
+
+@pytest.mark.parametrize("name", ["EAN-13", "Code 128", "Code 39", "Codabar", "ITF", "DataBar"])
+@pytest.mark.parametrize("turned", [0, 12, 90])
+def test_a_barcode_on_white_is_boxed_to_its_bars(backend: Backend, name: str, turned: int) -> None:
+    symbology, content, _, _ = CODES[name]
+    paper = written(symbology, content)
+    rows, columns = np.nonzero(paper < 128)
+    inked = paper[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    scene = np.full((800, 1000), 255, np.uint8)
+    truth = hang(scene, inked, (500, 400), turned)
+    (code,) = find(backend, scene, "barcode").objects
+    assert geometry.iou(code.bbox, truth) > 0.9
+
+
+@pytest.mark.parametrize("tiles", [2, 3, 4])
+def test_codes_in_tiles_are_counted_as_in_the_whole_picture(tiles: int) -> None:
+    sheet = np.full((1300, 1500), 255, np.uint8)
+    for place in range(30):
+        hang(sheet, written(Symbology.QRCode, "PALLET-4711", 4), (150 + 240 * (place % 6), 150 + 240 * (place // 6)))
+    found = anyio.run(in_tiles, sheet, "QR code", tiles)
+    assert [item.text for item in found.objects] == ["PALLET-4711"] * 30
+    assert not any("not read" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("tiles", [2, 3, 4])
+@pytest.mark.parametrize("symbology", [Symbology.QRCode, Symbology.Code128])
+def test_a_code_larger_than_a_tile_is_counted_once(symbology: Symbology, tiles: int) -> None:
+    sheet = np.full((700, 1200), 255, np.uint8)
+    content = "x" * 300 if symbology is Symbology.QRCode else LOT
+    hang(sheet, written(symbology, content, 4), (520, 330))
+    found = anyio.run(in_tiles, sheet, "code", tiles)
+    assert [item.text for item in found.objects] == [content]
+    assert not any("not read" in note for note in found.notes)
+
+
+async def in_tiles(scene: Gray, prompt: str, tiles: int) -> DetectionResult:
+    async with Detector(Settings.load(backend="embedded")) as detector:
+        return await detector.detect(picture(scene), [prompt], tiles=tiles)

@@ -50,6 +50,32 @@ async def test_each_box_gets_what_is_written_in_it_from_top_to_bottom(backend: B
     assert found.model.startswith("PP-OCRv6 small + OpenCV")
 
 
+async def test_columns_are_read_one_after_the_other(backend: Backend) -> None:
+    sheet = paper()
+    write(sheet, "A TITLE ABOVE BOTH OF THE COLUMNS", (60, 40))
+    for row, number in enumerate(("one", "two", "three", "four")):
+        write(sheet, f"left line {number}", (60, 120 + 60 * row))
+        write(sheet, f"right line {number}", (480, 120 + 60 * row))
+    (text,) = texts(await describe(backend, sheet, crate((0, 0, 900, 600))))
+    assert text is not None
+    numbers = ("one", "two", "three", "four")
+    assert text.splitlines() == [
+        "A TITLE ABOVE BOTH OF THE COLUMNS",
+        *(f"left line {number}" for number in numbers),
+        *(f"right line {number}" for number in numbers),
+    ]
+
+
+async def test_a_table_is_read_row_by_row(backend: Backend) -> None:
+    sheet = paper()
+    for row, (name, number) in enumerate([("ORDER", "4711"), ("WEIGHT", "2.5 kg"), ("PIECES", "12"), ("BAY", "7B")]):
+        write(sheet, name, (60, 120 + 60 * row))
+        write(sheet, number, (600, 120 + 60 * row))
+    (text,) = texts(await describe(backend, sheet, crate((0, 0, 900, 600))))
+    assert text is not None
+    assert text.split() == ["ORDER", "4711", "WEIGHT", "2.5", "kg", "PIECES", "12", "BAY", "7B"]
+
+
 async def test_codes_are_read_too_and_their_pattern_is_no_text(backend: Backend) -> None:
     sheet = paper()
     sheet.paste(qr("parcel 4711"), (100, 100))
