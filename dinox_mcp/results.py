@@ -20,13 +20,15 @@ from dinox_mcp.schema import (
 )
 from dinox_mcp.store import new_result_id
 
+_SAME_OBJECT = 0.5
+"""IoU above which two looks at an image gave boxes of one object."""
+
 
 def number(answer: Answer, picture: Picture, request: DetectionRequest, max_objects: int) -> DetectionResult:
     """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
     found = answer.found
     things = [found.objects[index] for index in kept(found.objects, max_objects)]
-    owners = sorted(enumerate(things, start=1), key=lambda item: certainty(item[1]))
-    numbers = {thing.bbox: number for number, thing in owners if thing.owner is None}  # of equal boxes the surest
+    owners = [(number, thing) for number, thing in enumerate(things, start=1) if thing.owner is None]
     return DetectionResult(
         result_id=new_result_id(),
         backend=answer.backend,
@@ -34,7 +36,9 @@ def number(answer: Answer, picture: Picture, request: DetectionRequest, max_obje
         image=_info(picture),
         request=request,
         objects=tuple(
-            DetectedObject(id=i, part_of=thing.owner and numbers.get(thing.owner), **{**dict(thing), "owner": None})
+            DetectedObject(
+                id=i, part_of=thing.owner and _number_of(thing.owner, owners), **{**dict(thing), "owner": None}
+            )
             for i, thing in enumerate(things, start=1)
         ),
         counts=count_labels(found.objects, searched(request, found)),
@@ -43,6 +47,13 @@ def number(answer: Answer, picture: Picture, request: DetectionRequest, max_obje
         notes=(*found.notes, *picture.notes),
         sources=answer.sources,
     )
+
+
+def _number_of(bbox: BBox, owners: Sequence[tuple[int, Detection]]) -> int | None:
+    """Find the object of a box; where another look at the image gave a slightly different one, the nearest."""
+    overlaps = [(geometry.iou(bbox, one.bbox), certainty(one), number) for number, one in owners]
+    best = max(overlaps, default=(0.0, 0.0, 0))
+    return best[2] if best[0] > _SAME_OBJECT else None
 
 
 def kept(objects: Sequence[Detection], max_objects: int) -> list[int]:

@@ -200,3 +200,11 @@ async def test_closing_closes_the_backends() -> None:
     async with detector_with(backend):
         pass
     assert backend.closed
+
+
+async def test_a_part_has_the_number_of_its_owner_though_another_look_moved_the_box() -> None:
+    person = Detection(label="person", bbox=(10, 10, 60, 90), score=0.9)
+    face = Detection(label="face", bbox=(25, 12, 45, 35), score=0.8, owner=(11, 9, 62, 91))
+    lost = Detection(label="face", bbox=(80, 80, 90, 90), score=0.8, owner=(70, 70, 99, 99))
+    result = await detector_with(FakeBackend([face, person, lost])).detect(picture(), "person, face")
+    assert [(one.label, one.part_of) for one in result.objects] == [("face", 2), ("person", None), ("face", None)]
