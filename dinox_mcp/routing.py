@@ -145,11 +145,10 @@ class Router:
 
     def _parts(self, request: DetectionRequest, needs: frozenset[Need], *, caller_has_key: bool) -> list[Part]:
         usable = self._usable(caller_has_key=caller_has_key)
-        if request.model is not None or len(usable) <= 1:
-            name = self._backends.choose(caller_has_key=caller_has_key, model=request.model)
-            if request.model is None and usable:
-                name = usable[0]
-            return [Part(name, request, request)]
+        if request.model is not None or not usable:
+            usable = [self._backends.choose(caller_has_key=caller_has_key, model=request.model)]
+        if len(usable) == 1:
+            return [Part(usable[0], request, request)]
         able = [name for name in usable if self._answers(name, request, needs)] or usable
         able.sort(key=lambda name: not self._gives(name, request.include))  # stable: preference decides among equals
         if request.prompts is not None and request.caption is None:

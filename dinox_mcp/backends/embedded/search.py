@@ -23,6 +23,8 @@ from dinox_mcp.schema import Detection, DetectionRequest, Detections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from PIL import Image
+
 Labelled = tuple[str, Finding]
 Factor = tuple[float, float]
 _OTHER_LETTERS = (
@@ -50,9 +52,7 @@ class Searcher:
             BackendError: a model is missing or damaged.
             AbandonedError: nobody waits for the answer any more.
         """
-        steps.say(0.0, "decoding the picture")
-        rgb, notes = decode_rgb(picture)
-        factor = picture.width / rgb.width, picture.height / rgb.height
+        rgb, factor, notes = _decoded(picture, steps)
         found = Found([])
         if wanted.kinds or wanted.parts:
             tell = _part(steps, 0.0, 0.3 if wanted.reads else 1.0, "looking for objects")
@@ -112,9 +112,7 @@ class Searcher:
             BackendError: a model is missing or damaged.
             AbandonedError: nobody waits for the answer any more.
         """
-        steps.say(0.0, "decoding the picture")
-        rgb, notes = decode_rgb(picture)
-        factor = picture.width / rgb.width, picture.height / rgb.height
+        rgb, factor, notes = _decoded(picture, steps)
         tell = _part(steps, 0.0, 1.0, "estimating poses")
         found = self._objects.poses(rgb, [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects], tell)
         points = [_scaled(one, factor).keypoints for one in found.detections]
@@ -210,6 +208,13 @@ def _detections(
             score = None if item.score is None else round(item.score, 4)
             objects.append(Detection(label=label, bbox=bbox, score=score, category=item.category, text=item.text))
     return objects
+
+
+def _decoded(picture: Picture, steps: Steps) -> "tuple[Image.Image, Factor, list[str]]":
+    """Decode a picture; give the factors that lead back to the original's pixels, and what the caller should know."""
+    steps.say(0.0, "decoding the picture")
+    rgb, notes = decode_rgb(picture)
+    return rgb, (picture.width / rgb.width, picture.height / rgb.height), notes
 
 
 def _scaled(one: Detection, factor: Factor) -> Detection:
