@@ -1,11 +1,9 @@
 """Saved prompts: what a model made of examples, under a name, on disk, apart for each tenant."""
 
 import hashlib
-import os
 import re
-import stat
 from datetime import UTC, datetime
-from errno import EFBIG, EINVAL
+from errno import EFBIG
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -13,7 +11,7 @@ from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
 from dinox_mcp.schema import Embedding, Value
-from dinox_mcp.whole import write_whole
+from dinox_mcp.whole import open_regular, write_whole
 
 MAX_PROMPTS = 1000
 """Prompts of whoever runs the program."""
@@ -143,15 +141,12 @@ class SavedPrompts:
 
 
 def _read(path: Path) -> bytes:
-    """Read a regular file: a pipe of that name would never end, and a link may lead anywhere.
+    """Read the file of a prompt.
 
     Raises:
         OSError: there is none, or it is too large.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(EINVAL, "it is no regular file", str(path))
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise OSError(EFBIG, "it is too large", str(path))

@@ -1,13 +1,12 @@
 """What is kept of answers about videos: bounded for each tenant, and over all of them."""
 
-import os
-import stat
 from collections import Counter, OrderedDict
 from pathlib import Path
-from typing import BinaryIO, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.whole import open_regular
 
 T = TypeVar("T")
 
@@ -17,7 +16,6 @@ KEPT_OF_ALL = 100
 """As many are kept of all tenants together."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 Part = Literal["video", "frames", "sheet", "answer"]
 
 
@@ -98,19 +96,10 @@ class Videos:
         if path is None:
             raise NotFoundError(f"the result {result_id[:40]!r} has no {part} file; call detect_video again")
         try:
-            with _opened(Path(path)) as file:
+            with open_regular(Path(path)) as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise NotFoundError(f"the {part} file is gone ({error.strerror}); call detect_video again") from None
         if len(data) > MAX_FILE_BYTES:
             raise NotFoundError(f"the {part} file is too large for a message; open {path} on this server's machine")
         return data
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Open a regular file, without following a link that was put in its place, and without waiting for a pipe."""
-    descriptor = os.open(path, _FLAGS)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise FileNotFoundError(None, "another thing has its name")

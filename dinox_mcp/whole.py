@@ -1,4 +1,4 @@
-"""The one way of writing files: whole or not at all, and never through a link."""
+"""The one way of writing files, whole or not at all and never through a link, and of opening files of others."""
 
 import os
 import secrets
@@ -6,8 +6,10 @@ import stat
 from contextlib import suppress
 from errno import EINVAL
 from pathlib import Path
+from typing import BinaryIO
 
 _OPEN = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _PRIVATE = 0o600
 _USUAL = 0o666
 
@@ -35,6 +37,19 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
+    """Open a regular file for reading, and nothing else: a pipe would never end, and a link may lead anywhere.
+
+    Raises:
+        OSError: there is none, it cannot be read, or something else has this name.
+    """
+    descriptor = os.open(path, _READ if follow_links else _READ | getattr(os, "O_NOFOLLOW", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def _check_kind(path: Path) -> None:

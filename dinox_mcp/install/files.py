@@ -8,7 +8,7 @@ from errno import EINVAL
 from pathlib import Path
 
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.whole import write_whole
+from dinox_mcp.whole import open_regular, write_whole
 
 _BOM = "\ufeff"
 _NEW_MODE = 0o644
@@ -87,17 +87,10 @@ def _bytes(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or far too large.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(EINVAL, "it is no regular file")
-        if status.st_size > _MOST_BYTES:
+    with open_regular(path, follow_links=True) as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise OSError(EINVAL, f"it is larger than {_MOST_BYTES:,} bytes")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
+        return file.read()
 
 
 def _back_up(path: Path, content: bytes | None, mode: int) -> Path | None:
