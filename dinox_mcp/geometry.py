@@ -97,7 +97,8 @@ def best_boxes(
     by_left = np.argsort(boxes[:, 0], kind="stable")
     boxes, classes = boxes[by_left], classes[by_left]
     lefts, widths = boxes[:, 0], np.maximum(boxes[:, 2] - boxes[:, 0], 0)
-    first = np.searchsorted(lefts, lefts - widths / max(iou_threshold, _LEAST_THRESHOLD), "left")
+    reach = widths / iou_threshold if iou_threshold >= _LEAST_THRESHOLD else np.inf
+    first = np.searchsorted(lefts, lefts - reach, "left")
     last = np.searchsorted(lefts, boxes[:, 2], "right")
     free = np.ones(len(boxes), np.bool_)
     kept: list[int] = []

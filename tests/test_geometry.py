@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dinox_mcp import geometry
@@ -90,6 +90,7 @@ def test_an_object_without_a_score_counts_as_certain() -> None:
     st.lists(st.builds(found, st.sampled_from(["cat", "dog"]), boxes, st.none() | st.floats(0, 1)), max_size=8),
     st.floats(0, 1),
 )
+@example([found("cat", (-5e-245, -1, 0, 0)), found("cat", (-1, -1, 0, 0))], 0.0)  # as thin as a float can be
 def test_what_is_left_does_not_overlap_and_covers_what_is_gone(objects: list[Detection], limit: float) -> None:
     kept = geometry.suppress(objects, limit)
     for index, one in enumerate(kept):

@@ -21,7 +21,7 @@ Told = Callable[[float], None]
 
 _TURNED = (22.5, 45.0, 67.5)  # bars are read up to some 15 degrees off
 _ROWS = frozenset({Kind.BARCODE, Kind.PDF417})
-_SMALL = 1_500_000
+_SMALL, _LONG = 1_500_000, 2500  # pixels in all, and of the long side: turned, a thin picture fills a large square
 _LEAST_TILE = 1600
 _QR_SIDE = 500  # a damaged code is read best at about this height
 _LENGTHS = (700, 1400)  # and bars at one of these
@@ -52,10 +52,10 @@ def read(gray: Pixels, kinds: AbstractSet[Kind], tell: Told) -> list[Finding]:
 
 def _looks(gray: Pixels) -> list[View]:
     """Show a picture as it is, a small one at double size too; a long one in parts, which can be turned."""
-    if gray.size <= _SMALL:
-        return [View(gray), zoomed(gray, 2)]
+    is_small = gray.size <= _SMALL
     side = max(_LEAST_TILE, 2 * min(gray.shape))
-    return tiles(gray, side, side // 4)
+    parts = [View(gray)] if is_small and max(gray.shape) <= _LONG else tiles(gray, side, side // 4)
+    return [*parts, *(replace(zoomed(part.pixels, 2), x=part.x, y=part.y) for part in parts)] if is_small else parts
 
 
 def _turned(gray: Pixels, degrees: float, kinds: AbstractSet[Kind]) -> Iterator[Finding]:

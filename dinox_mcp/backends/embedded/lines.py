@@ -52,7 +52,8 @@ def search_size(width: int, height: int) -> tuple[int, int]:
     area = width * height
     factor = math.sqrt(min(max(area, _LEAST_AREA), _MOST_AREA) / area)
     legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / area))
-    factor = min(max(factor, legible), _MOST_FACTOR)
+    padded = _MOST_AREA_OF_LONG / (_STRIDE * max(width, height))  # a thin picture is padded to a whole stride
+    factor = min(max(factor, legible), _MOST_FACTOR, padded)
     return _in_strides(width * factor, height * factor)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 20_000_000
+MAX_SIDE = 32_000
+"""The longest side that is searched: ZXing takes 65,535 pixels, twice as many, and models pad thin pictures."""
 _TILE, _OVERLAP = 1600, 400
 _SMALL = 1_500_000
 
@@ -51,10 +53,10 @@ def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
     Raises:
         ImageError: the picture is damaged.
     """
-    size = picture.width * picture.height
-    if size <= MAX_PIXELS:
+    longest, size = max(picture.width, picture.height), picture.width * picture.height
+    side = min(MAX_SIDE, math.floor(longest * math.sqrt(min(1.0, MAX_PIXELS / size))))
+    if side >= longest:
         return picture.rgb(), []
-    side = math.floor(max(picture.width, picture.height) * math.sqrt(MAX_PIXELS / size))
     rgb = picture.rgb(side)
     return rgb, [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
 
