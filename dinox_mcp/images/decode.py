@@ -9,7 +9,7 @@ from dinox_mcp.images.budget import pixel_budget
 from dinox_mcp.images.depth import Facts
 from dinox_mcp.images.formats import open_picture, silence
 from dinox_mcp.images.jpeg import ENDS_EARLY, has_end, load_cut_off
-from dinox_mcp.images.opencv import is_deep_colour, opencv_raster
+from dinox_mcp.images.opencv import is_deep_colour, is_too_deep, opencv_raster, tiff_samples
 from dinox_mcp.images.pixels import SIDEWAYS, flatten, orientation, raster_of, turn
 from dinox_mcp.images.sources import shorten
 
@@ -22,6 +22,9 @@ _KEPT = 7
 _DECODING = {"JPEG": 5, "WEBP": 8, "AVIF": 12, "HEIF": 12}
 """Bytes that a pixel takes while it is decoded, as measured; see `_COMMON`."""
 _COMMON, _DEEP = 8, 14
+_SHOWN = 6
+"""Bytes that a pixel takes beside the samples that it is made of."""
+_UPPER_BITS = "it is so large that only the upper 8 of its 16 bits are shown; pass a smaller part to see the lower ones"
 _ALL_BITS = 16
 _BITS, _PHOTOMETRIC, _MAX_SAMPLE, _NODATA = 258, 262, 281, 42113
 
@@ -66,7 +69,10 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
 
 def _bytes_to_decode(image: "ImageFile") -> int:
     """Estimate what decoding takes; a JPEG's size is the reduced one by now."""
-    is_deep = is_deep_colour(image) or image.mode[0] in "IF"
+    if stored := tiff_samples(image):
+        # Twice: its one strip may be as large as the picture.
+        return image.width * image.height * (2 * stored.bands * max(stored.bits, _ALL_BITS) // 8 + _SHOWN)
+    is_deep = (is_deep_colour(image) and not is_too_deep(image)) or image.mode[0] in "IF"
     return image.width * image.height * (_DEEP if is_deep else _DECODING.get(image.format or "", _COMMON))
 
 
@@ -85,7 +91,9 @@ def _flat(
     exact = None
     raster = opencv_raster(image, data, size, facts)
     if raster is None:
+        upper = (_UPPER_BITS,) if is_too_deep(image) else ()
         image, notes = _loaded(image, data, source, size if drafted else None)
+        notes += upper
         exact = drafted and drafted[1][2:]
         raster = raster_of(image, facts)
     factor = max(1, min(raster.width // size[0], raster.height // size[1]) // 2)

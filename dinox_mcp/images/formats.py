@@ -29,7 +29,7 @@ _DECODERS = {
     "WEBP": (("PIL.WebPImagePlugin", "WebPImageFile"),),
     "GIF": (("PIL.GifImagePlugin", "GifImageFile"),),
     "BMP": (("PIL.BmpImagePlugin", "BmpImageFile"),),
-    "TIFF": (("PIL.TiffImagePlugin", "TiffImageFile"),),
+    "TIFF": (("dinox_mcp.images.tiff", "Tiff"),),
     "AVIF": (("PIL.AvifImagePlugin", "AvifImageFile"),),
     "HEIF": (("pillow_heif", "HeifImageFile"), ("pi_heif", "HeifImageFile")),
 }
@@ -69,7 +69,7 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
     """Read the header of an encoded picture; the pixels wait for `load()`.
 
     Raises:
-        ImageError: the bytes are not a picture of a format that is read here.
+        ImageError: the bytes are not a picture of a format that is read here, or a TIFF with samples that are not.
         ForbiddenError: the bytes are built to keep a decoder busy.
     """
     name = sniff(data)
@@ -90,6 +90,10 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
         raise ImageError(
             f"{source} begins like a {name} picture but its header is damaged; pass an intact file"
         ) from None
+    if name == "TIFF":
+        from dinox_mcp.images.tiff import check_samples
+
+        check_samples(image, source)
     return image
 
 

@@ -9,7 +9,9 @@ from dinox_mcp.errors import ForbiddenError
 from dinox_mcp.images import png
 
 # A progressive JPEG has about ten scans. Each costs as much as decoding all its pixels, in as little as 31 bytes.
+# Of a small picture there may be more.
 MAX_SCANS = 100
+MAX_SCANNED = 100_000_000
 # Decoders handle each part in Python; files of a few bytes a part take minutes and gigabytes.
 MAX_SEGMENTS = 4000
 MAX_CHUNKS = 100_000
@@ -25,6 +27,7 @@ MAX_ITEMS = 5000
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _ITEM = re.compile(rb"infe")
 _START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STRIPS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
 _BYTES = {1, 2, 6, 7}
 """TIFF types of one byte, which stay bytes in memory."""
@@ -45,18 +48,26 @@ def check_structure(data: bytes, name: str, source: str) -> None:
 
 def jpeg_markers(data: bytes) -> Iterator[int]:
     """Give the markers of the segments of a JPEG in their order, to the end of the image where it is there."""
+    return (marker for marker, _ in _segments(data))
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Give the marker of each segment of a JPEG, and where its content starts."""
     position, marker = 0, 0
     while marker != END_OF_IMAGE and (match := _MARKER.search(data, position)):
         marker, position = match[1][0], match.end()
-        yield marker
+        yield marker, position + 2
         position += int.from_bytes(data[position : position + 2])
 
 
 def _too_many_segments(data: bytes) -> str | None:
-    scans = 0
-    for segments, marker in enumerate(jpeg_markers(data)):
+    scans = pixels = 0
+    for segments, (marker, start) in enumerate(_segments(data)):
+        if marker in _START_OF_FRAME:
+            height, width = (int.from_bytes(data[at : at + 2]) for at in (start + 1, start + 3))
+            pixels = max(pixels, height * width)
         scans += marker == _START_OF_SCAN
-        if scans > MAX_SCANS:
+        if scans > MAX_SCANS and (scans * pixels > MAX_SCANNED or not pixels):
             return f"more than {MAX_SCANS} scans"
         if segments > MAX_SEGMENTS:
             return f"more than {MAX_SEGMENTS:,} segments"

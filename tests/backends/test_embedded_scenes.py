@@ -113,6 +113,15 @@ def test_a_line_in_other_letters_is_known_by_what_is_read_into_it(words: str, *,
     assert text._is_of_unknown_letters(strip, text._Reading(words, 0.9)) is other
 
 
+@pytest.mark.parametrize("words", ["ВХОД", "вход"])
+def test_a_word_in_other_letters_of_which_nothing_is_read_is_told(backend: Backend, words: str) -> None:
+    scene = np.dstack([wall(shade=235)] * 3)
+    cv2.putText(scene, words, (250, 400), (20, 20, 20), cv2.FontFace("sans"), 120)  # which has Cyrillic
+    found = find(backend, Image.fromarray(scene), "text")
+    assert not found.objects
+    assert "letters that cannot be read here" in " ".join(found.notes)
+
+
 @pytest.mark.parametrize("turned", [0, 90])
 def test_the_box_of_letters_that_fill_a_picture_is_their_ink(backend: Backend, turned: int) -> None:
     paper = sign("EXIT", 300, ink=0, paper=255)

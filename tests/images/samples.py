@@ -68,3 +68,43 @@ def raw_png(width: int, height: int, depth: int, colour: int, rows: bytes, extra
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def raw_tiff(
+    samples: np.ndarray,
+    bits: int,
+    *,
+    kind: int = 1,
+    photometric: int | None = None,
+    extra: int = 0,
+    apart: bool = False,
+) -> bytes:
+    """A TIFF of samples (height, width) or (height, width, bands), for what Pillow does not write.
+
+    `kind` is 1 for whole numbers, which are packed where their bits are no bytes, 2 for signed ones and 3 for floats.
+    Of the bands `extra` are beyond those of the colour, without a meaning.
+    """
+    height, width = samples.shape[:2]
+    count = samples.shape[2] if samples.ndim == 3 else 1
+    laid = np.moveaxis(samples, 2, 0) if apart else samples
+    raw = laid.tobytes() if bits % 8 == 0 else b"".join(_packed(row, bits) for row in samples.reshape(height, -1))
+    strips = count if apart else 1
+    tags = {256: [width], 257: [height], 258: [bits] * count, 259: [1]}
+    tags[262] = [(2 if count - extra == 3 else 1) if photometric is None else photometric]
+    tags |= {273: [0] * strips, 277: [count], 278: [height], 279: [len(raw) // strips] * strips}
+    tags |= {284: [2 if apart else 1], **({338: [0] * extra} if extra else {}), 339: [kind] * count}
+    end = 8 + 2 + 12 * len(tags) + 4
+    pixels = end + 4 * sum(len(values) for values in tags.values() if len(values) > 1)
+    tags[273] = [pixels + strip * (len(raw) // strips) for strip in range(strips)]
+    entries = more = b""
+    for tag, values in tags.items():
+        entries += struct.pack("<HHII", tag, 4, len(values), values[0] if len(values) == 1 else end + len(more))
+        more += struct.pack(f"<{len(values)}I", *values) if len(values) > 1 else b""
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + more + raw
+
+
+def _packed(row: np.ndarray, bits: int) -> bytes:
+    """Pack numbers, and fill up the last byte."""
+    text = "".join(f"{int(value):0{bits}b}" for value in row)
+    text += "0" * (-len(text) % 8)
+    return int(text, 2).to_bytes(len(text) // 8)

@@ -1,14 +1,17 @@
 """Samples of more than 8 bits are shown by the range that they use."""
 
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from dinox_mcp.errors import ImageError
+from dinox_mcp.images import opencv
 from dinox_mcp.images.picture import Picture
-from tests.images.samples import RED, encode, field, near, png_chunk, quadrants, raw_png
+from tests.images.samples import RED, encode, field, near, png_chunk, quadrants, raw_png, raw_tiff
 
 NODATA_TAG = 42113
 SHADES = np.full((60, 80), 0.1, np.float32)
@@ -65,6 +68,15 @@ def test_16_bits_that_are_used_are_shown_as_they_are() -> None:
     assert not picture.notes
 
 
+def test_of_very_large_pictures_the_upper_bits_are_shown_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opencv, "_MOST_DEEP", 100)
+    samples = np.zeros((20, 30, 3), np.uint16)
+    samples[10:] = 200 << 8
+    picture = Picture.from_bytes(by_opencv(samples, ".png"))
+    assert [picture.rgb().getpixel((5, row)) for row in (2, 15)] == [(0, 0, 0), (200, 200, 200)]
+    assert "only the upper 8 of its 16 bits" in picture.notes[0]
+
+
 def test_colours_keep_their_balance_when_they_are_stretched() -> None:
     samples = np.asarray(field()).astype(np.uint16)[..., ::-1] * 16  # 12 bits, in OpenCV's order
     image = Picture.from_bytes(by_opencv(samples, ".png")).rgb()
@@ -93,14 +105,91 @@ def test_bits_that_were_scaled_up_already_are_not_stretched_again() -> None:
     assert not Picture.from_bytes(significant(12, scene(0, 65535))).notes
 
 
-def test_a_tiff_of_12_packed_bits() -> None:
-    samples = scene(500, 4000)
-    bits = int("".join(f"{value:012b}" for value in samples.ravel()), 2).to_bytes(80 * 60 * 12 // 8)
-    tags = [(256, 80), (257, 60), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (278, 60), (279, len(bits))]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    picture = Picture.from_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + bits)
-    assert edges(picture) == pytest.approx((500 * 255 / 4095, 4000 * 255 / 4095), abs=1)
-    assert picture.notes == ("its samples have 12 bits and were stretched",)
+@pytest.mark.parametrize("width", [80, 81])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_tiff_of_packed_bits(bands: int, bits: int, width: int) -> None:
+    top = (1 << bits) - 1
+    samples = np.resize(scene(top // 8, top), (60, 80))[:, [*range(80), 79][:width]]
+    picture = Picture.from_bytes(raw_tiff(np.dstack([samples] * 3) if bands == 3 else samples, bits))
+    assert edges(picture) == pytest.approx((255 / 8, 255), abs=1)
+    assert picture.notes == (f"its samples have {bits} bits and were stretched",)
+
+
+def test_a_tiff_of_packed_bits_whose_0_is_white() -> None:
+    picture = Picture.from_bytes(raw_tiff(scene(500, 4000), 12, photometric=0))
+    assert edges(picture) == pytest.approx((255 - 500 * 255 / 4095, 255 - 4000 * 255 / 4095), abs=1)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u4", "i2", "i4"])
+def test_a_tiff_of_colours_in_floats_and_long_numbers(dtype: str) -> None:
+    colours = np.asarray(field(), np.float64)
+    samples = (colours * 2**23 if dtype == "u4" else colours).astype(f"<{dtype}")
+    data = raw_tiff(samples, 8 * int(dtype[1]), kind="?uif".index(dtype[0]))
+    assert near(quadrants(Picture.from_bytes(data).rgb()), quadrants(field()))
+
+
+def test_whole_numbers_of_32_bits_are_not_taken_for_negative_ones() -> None:
+    samples = scene(1, 4).astype("<u4") * 1_000_000_000
+    assert edges(Picture.from_bytes(raw_tiff(samples, 32))) == (0, 255)
+
+
+def test_signed_bytes_are_not_taken_for_large_ones() -> None:
+    samples = (scene(0, 200).astype(np.int16) - 100).astype(np.int8)
+    assert edges(Picture.from_bytes(raw_tiff(samples, 8, kind=2))) == (0, 255)
+
+
+def test_floats_in_colour_without_data_are_left_out() -> None:
+    samples = np.dstack([SHADES] * 3)
+    samples[:10, :10] = np.nan
+    picture = Picture.from_bytes(raw_tiff(samples, 32, kind=3))
+    assert picture.rgb().getpixel((79, 59)) == (255, 255, 255)
+    assert picture.notes[0] == "pixels without data were left out"
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("u1", 1), ("u2", 1), ("f4", 3)])
+def test_a_fourth_band_that_is_infrared_is_no_alpha(dtype: str, kind: int) -> None:
+    samples = np.dstack([np.asarray(field()), np.zeros((48, 64))]).astype(dtype)
+    samples[:24, :, 3] = 128
+    data = raw_tiff(samples * (257 if dtype == "u2" else 1), 8 * int(dtype[1]), kind=kind, extra=1)
+    assert near(quadrants(Picture.from_bytes(data).rgb()), quadrants(field()))
+
+
+@pytest.mark.parametrize(
+    ("bands", "dtype", "layout", "what"),
+    [
+        (5, "u2", {"extra": 4}, "5 bands of 16-bit samples"),
+        (5, "u2", {"extra": 2}, "5 bands of 16-bit samples"),
+        (5, "u2", {"extra": 4, "apart": True}, "5 bands of 16-bit samples, stored band after band"),
+        (10, "f4", {"extra": 9}, "10 bands of 32-bit floats"),
+        (8, "u1", {"extra": 5}, "8 bands of 8-bit samples"),
+        (3, "u2", {"apart": True}, "3 bands of 16-bit samples, stored band after band"),
+        (1, "f2", {}, "one band of 16-bit floats"),
+        (1, "u8", {}, "one band of 64-bit samples"),
+    ],
+)
+def test_a_tiff_that_cannot_be_shown_is_refused_with_the_remedy(
+    bands: int, dtype: str, layout: dict[str, Any], what: str
+) -> None:
+    samples = np.zeros((60, 80, bands), dtype) if bands > 1 else np.zeros((60, 80), dtype)
+    data = raw_tiff(samples, 8 * int(dtype[1]), kind=3 if dtype[0] == "f" else 1, **layout)
+    said = f"field.tif is a TIFF with {what}, which cannot be read; save it as RGB with 8 or 16 bits"
+    with pytest.raises(ImageError, match=f"^{said}$"):
+        Picture.from_bytes(data, "field.tif")
+
+
+def test_a_few_bytes_of_tiff_do_not_unpack_to_gigabytes() -> None:
+    data = raw_tiff(np.zeros((1, 1, 3), "<f8"), 64, kind=3)
+    for tag in (256, 257):
+        data = data.replace(struct.pack("<HHII", tag, 4, 1, 1), struct.pack("<HHII", tag, 4, 1, 9000))
+    with pytest.raises(ImageError, match=r"1,944,000,000 bytes of them and more than .*; save it as RGB with 8 bits"):
+        Picture.from_bytes(data)
+
+
+def test_a_tiff_of_floats_that_is_cut_off_is_damaged() -> None:
+    data = raw_tiff(np.asarray(field(), "<f4"), 32, kind=3)
+    with pytest.raises(ImageError, match="is damaged and cannot be decoded"):
+        Picture.from_bytes(data[: len(data) // 2]).rgb()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

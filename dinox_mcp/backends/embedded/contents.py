@@ -6,6 +6,7 @@ bytes are decoded in each encoding that is in use, and the text that looks most 
 alike, nobody can tell, and the bytes are written out.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -13,6 +14,7 @@ from itertools import pairwise
 
 ENCODINGS = ("cp1252", "iso8859-2", "cp1250", "cp1251", "iso8859-7", "gb18030", "big5", "euc-kr", "shift_jis")
 """In the order in which they are taken where they give one text; the first holds the standard's default, Latin-1."""
+_CENTRAL = frozenset({"iso8859-2", "cp1250"})
 _DEFAULT = 0.4
 """How much the default may look less likely than another."""
 _LEAST, _MARGIN = 0.3, 0.2
@@ -27,6 +29,8 @@ _LETTERS = frozenset(
     "タチツテトナニノハフヘホマミムメモラリルレロンガギグゲジズダデドバビブベボパピプペポーッャュョ"
 )
 _UNITS = frozenset("€£§°±²³µ½№")
+_POLISH = re.compile(r"ñ[bcdfghjklmnpqrstvwxz]|[a-z][±²³¹][a-z]", re.IGNORECASE)
+"""What no language of the West writes, and what Polish is taken for: ñ stands before vowels."""
 _PUNCTUATION = frozenset("–—„“”’‘«»·…®©™×、。，：（）！？・「」　")
 _IDEOGRAPHS = frozenset(
     "轴承文的一是不了人我在有他这中大来上个国和也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家十用发天如然作方成"
@@ -61,6 +65,16 @@ def decode(raw: bytes) -> tuple[str, str | None]:
     return raw.decode("ascii", "backslashreplace"), ""
 
 
+def rival(raw: bytes) -> tuple[str, str] | None:
+    """Give the text in an encoding of Central Europe, and its name, where only custom speaks for the default."""
+    (best, encoding, text), *others = sorted(_readings(raw), key=lambda reading: -reading[0]) or [(0.0, "", "")]
+    if encoding != ENCODINGS[0]:
+        return None
+    least = max(best - _DEFAULT - _MARGIN, _LEAST)
+    near = ((other, name) for score, name, other in others if score >= least and name in _CENTRAL)
+    return next((reading for reading in near if reading[0] != text), None)
+
+
 def _readings(raw: bytes) -> Iterator[tuple[float, str, str]]:
     for encoding in ENCODINGS:
         try:
@@ -75,6 +89,7 @@ def _plausibility(text: str, encoding: str) -> float:
     """Rate a text by its letters beyond ASCII, about from -2 to 1.5."""
     rates = [_rate(letter, encoding) for letter in text if not letter.isascii()]
     rates += [_odds(one, other) for one, other in pairwise(text) if not (one + other).isascii()]
+    rates += [_MIXED for _ in _POLISH.findall(text)]
     rates += [_rate_greek(word) for word in text.split() if encoding == "iso8859-7"]
     count = sum(not letter.isascii() for letter in text)
     return sum(rates) / max(count, 1) + (_DEFAULT if encoding == ENCODINGS[0] else 0.0)

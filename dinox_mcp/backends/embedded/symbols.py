@@ -72,10 +72,12 @@ def _told(code: zxingcpp.Barcode) -> tuple[str, str | None]:
     if not _is_guess(code):
         return code.text, None
     text, encoding = contents.decode(code.bytes)
-    if encoding is None or text == code.text:
-        return text, None
     if not encoding:
-        return text, _UNTOLD
+        return text, _UNTOLD if encoding == "" else None
+    if other := contents.rival(code.bytes):
+        return text, f"a code does not name its encoding: it says {text!r} in {encoding}, or {other[0]!r} in {other[1]}"
+    if text == code.text:
+        return text, None
     return text, f"a code does not name its encoding: its text was decoded as {encoding}, which fits best"
 
 

@@ -31,6 +31,7 @@ _TURN_WIDTH, _TURN_THRESHOLD = 192, 0.9
 _UPRIGHT_RATIO = 1.5
 
 _LONG = 3  # in heights: what is shorter and says nothing is no line
+_WORD = 2  # in heights: what is shorter and has no letters may be texture or a sign
 _GREEK = re.compile("[\u0370-\u03ff]")
 _SURE = 0.9  # what reads worse is read again, cut closer around the letters and both ways up
 
@@ -80,7 +81,9 @@ class TextReader:
         again = self._read([*closer, *map(_turned, closer)], lambda done: tell(0.7 + 0.3 * done))
         shapes = [line.shape for line in lines]
         for index, reading in zip(weak * 2, again, strict=True):
-            if reading.score > readings[index].score:
+            before = readings[index]
+            # What says nothing keeps saying it, but for text: letters that are not known look like some upside down.
+            if reading.score > before.score and (before.text or _is_text(reading)):
                 readings[index], shapes[index] = reading, lines[index].tight
         findings = [
             Finding(Kind.TEXT, _to_ink(bgr, shape), reading.text.strip(), reading.score)
@@ -204,9 +207,11 @@ def _is_text(reading: _Reading) -> bool:
 def _is_of_unknown_letters(strip: Pixels, reading: _Reading) -> bool:
     """Guess whether a line is in letters that the network does not know.
 
-    It reads spaces into lines in Cyrillic, and letters of Greek, of which it knows those that stand for units and
-    the like, into the words of others.
+    It reads nothing or spaces into lines in Cyrillic, and letters of Greek, of which it knows those that stand for
+    units and the like, into the words of others.
     """
+    if not reading.text:
+        return bool(strip.shape[1] >= _WORD * strip.shape[0])
     if not any(letter.isalnum() for letter in reading.text):
         return strip.shape[1] > _LONG * strip.shape[0] and reading.score >= LEAST_SCORE
     return any(len(_GREEK.findall(word)) > 1 for word in reading.text.split())
