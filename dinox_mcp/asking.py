@@ -11,9 +11,9 @@ from cachetools import TTLCache
 
 from dinox_mcp import refusals, routing, tiling
 from dinox_mcp.backends.alongside import gather
-from dinox_mcp.backends.base import Backend, Call, Describer, Priced, silent
+from dinox_mcp.backends.base import Backend, Call, Describer, Priced, Remarking, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.errors import BackendError, InputError, QuotaError, UnreachableError, UnsupportedError
+from dinox_mcp.errors import BackendError, DinoxError, InputError, QuotaError, UnreachableError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.memory import footprint
 from dinox_mcp.routing import Part, Plan, Router
@@ -108,7 +108,11 @@ class Asker:
             other = self._router.instead(part, caller_has_key=call.api_key is not None)
             if other is None:
                 return part, error
-            answer = await self.ask(_down_to(floor, other), image, heard)
+            try:
+                answer = await self.ask(_down_to(floor, other), image, heard)
+            except DinoxError as second:
+                both = f"{error}; the backend {other.backend}, asked instead, failed too: {second}"
+                return part, type(error)(both)
             note = f"the backend {part.backend} did not answer, so {other.backend} was asked: {error}"
             found = answer.found.model_copy(update={"notes": (note, *answer.found.notes)})
             return other, answer._replace(found=found)
@@ -290,7 +294,8 @@ class Asker:
         )
         labels = {found.label for found in objects}
         looks_found = (whole, *parts)
-        notes = dict.fromkeys(note for found in looks_found for note in found.notes)
+        pictures = (image, *(tile.picture for tile in tiles))
+        notes = _notes(backend, list(zip(pictures, looks_found, strict=True)), image, objects)
         cost = _cost(number, backend, request)
         looked = f"looked at the picture as a whole and in {len(tiles)} overlapping parts: {cost}"
         return whole.model_copy(
@@ -321,6 +326,19 @@ def _calls_each(backend: Backend, request: DetectionRequest) -> int:
 def _cost(looks: int, backend: Backend, request: DetectionRequest) -> str:
     each = _calls_each(backend, request)
     return f"{looks} looks of up to {each} calls each" if each > 1 else f"{looks} calls"
+
+
+def _notes(
+    backend: Backend, looks: Sequence[tuple[Picture, Detections]], image: Picture, merged: Sequence[Detection]
+) -> list[str]:
+    """Unite the notes of all looks; what the backend remarks on the objects is said of the merged ones."""
+    if not isinstance(backend, Remarking):
+        return list(dict.fromkeys(note for _, found in looks for note in found.notes))
+    notes: dict[str, None] = {}
+    for picture, found in looks:
+        remarks = backend.remarks(found.objects, (picture.width, picture.height))
+        notes |= dict.fromkeys(note for note in found.notes if note not in remarks)
+    return [*notes, *backend.remarks(merged, (image.width, image.height))]
 
 
 def _elsewhere(example: Example, image: Picture) -> Example:

@@ -17,12 +17,12 @@ from dinox_mcp.backends.base import Backend, Call, Capabilities, Embedder, Loada
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.caller import OWNER, Caller
 from dinox_mcp.counting import Count
-from dinox_mcp.errors import BackendError, DinoxError, InputError
+from dinox_mcp.errors import BackendError, BusyError, DinoxError, InputError
 from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.requests import Options, Who
-from dinox_mcp.routing import Plan, Router
+from dinox_mcp.routing import Part, Plan, Router
 from dinox_mcp.saved import SavedPrompt, SavedPrompts
 from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
 from dinox_mcp.settings import Settings
@@ -32,6 +32,8 @@ from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.videos import Videos
 
 T = TypeVar("T")
+DRAWING_WAIT_S = 30.0
+"""Seconds that a call waits for a thread to draw in."""
 
 
 class Detector:
@@ -145,7 +147,7 @@ class Detector:
         searched = results.searched(plan.request, answer.found)
         levels = counting.levels(answer.found.objects, searched, plan.request.min_score)
         doubtful = counting.doubtful(answer)
-        return Count(result=self._keep(result, picture, options), levels=levels, doubtful=doubtful)
+        return Count(result=self._keep(result, picture, options, answer.parts), levels=levels, doubtful=doubtful)
 
     async def describe_regions(
         self,
@@ -303,8 +305,19 @@ class Detector:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory.
 
         A cancelled call waits for its thread: left behind, threads would add up beyond the few.
+
+        Raises:
+            BusyError: none of the threads became free in time.
         """
-        return await anyio.to_thread.run_sync(work, limiter=self._drawing)
+        turn = object()
+        with anyio.move_on_after(DRAWING_WAIT_S) as waiting:
+            await self._drawing.acquire_on_behalf_of(turn)
+        if waiting.cancelled_caught:
+            raise BusyError("too many pictures are being drawn at once; try again in a while")
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has its turn already
+        finally:
+            self._drawing.release_on_behalf_of(turn)
 
     async def _answer(
         self,
@@ -319,7 +332,8 @@ class Detector:
         call = requests.call(options, pictures)
         answer = await self._ask(plan, picture, call)
         result = results.number(answer, picture, plan.request, requests.max_objects(options))
-        return self._keep(await self._with_more(result, answer, plan, picture, call), picture, options)
+        result = await self._with_more(result, answer, plan, picture, call)
+        return self._keep(result, picture, options, answer.parts)
 
     async def _ask(self, plan: Plan, picture: Picture, call: Call, *, floor: float = 1.0) -> Answer:
         answer = await self._asker.answer(plan, picture, call, floor=floor)
@@ -358,5 +372,14 @@ class Detector:
             await who["progress"](0, "reading the picture")
         return await self.load(image, requests.caller_of(who))
 
-    def _keep(self, result: DetectionResult, picture: Picture, who: Who) -> DetectionResult:
-        return self.store.put(result, picture, requests.caller_of(who).tenant)
+    def _keep(self, result: DetectionResult, picture: Picture, who: Who, parts: Iterable[Part] = ()) -> DetectionResult:
+        """Keep a result; `parts` are those of the question that each of its objects answers."""
+        caller = requests.caller_of(who)
+        return self.store.put(result, picture, caller.tenant, known=self._is_known(caller, parts))
+
+    def _is_known(self, caller: Caller, parts: Iterable[Part]) -> bool:
+        """Tell whether a caller is no invented one: the owner, or one whose key a backend took for an answer."""
+        if caller.api_key is None:
+            return True
+        by_key = set(self.backends.ready(caller_has_key=True)) - set(self.backends.ready())
+        return any(part.backend in by_key for part in parts)

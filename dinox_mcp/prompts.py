@@ -10,9 +10,12 @@ MAX_PROMPT_LENGTH = 300
 MAX_TEXT_LENGTH = MAX_PROMPTS * (MAX_PROMPT_LENGTH + 2)
 """Characters of all prompts together, separators included."""
 _PROMPT_FREE = "<prompt_free>"
+_QUOTES = tuple((pair[0], pair[1]) for pair in ('""', "“”", "„“", "„”", "«»", "「」", "''", "‘’"))  # noqa: RUF001 - as typed
+"""Quotation marks, an opening and a closing one each."""
 # Quotes open only at the start of a label: 27" is a size. Each alternative reads a character a fixed number of times,
 # whatever the text is: the possessive ++ and the look-behind before the dots keep a long run of dots linear.
-_QUOTED = r"""(?<![^\s,;、\uff0c\uff1b.]) (?: "[^"]*" | “[^“”]*” | «[^«»]*» | 「[^「」]*」 ) (?!\w)"""
+_IN_QUOTES = " | ".join(f"{start}[^{start}{end}]*{end}" for start, end in _QUOTES)
+_QUOTED = rf"""(?<![^\s,;、\uff0c\uff1b.]) (?: {_IN_QUOTES} ) (?!\w)"""
 _COMMAS = r"[,;\n、\uff0c\uff1b]"
 _DOTS = r"(?<!\.)\.++(?=\s|$) | (?<=[^\W\d_])\.(?=[^\W\d_])"
 _AT_COMMAS = re.compile(f"{_QUOTED} | (?P<separator> {_COMMAS})", re.VERBOSE)
@@ -40,6 +43,13 @@ def split_prompts(text: str) -> list[str]:
 def split_at_commas(text: str) -> list[str]:
     """Split one string at commas, semicolons and line ends, but not inside quotes; empty parts are left out."""
     return [piece for piece in _split(text, _AT_COMMAS) if piece]
+
+
+def words_in_quotes(prompt: str) -> str:
+    """Give the words of a prompt that is in quotes as a whole; empty where it is not."""
+    text = prompt.strip()
+    in_quotes = any(text.startswith(start) and text.endswith(end) for start, end in _QUOTES)
+    return _one_line(text[1:-1]) if in_quotes else ""
 
 
 def parse_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a backend cannot do is refused before it is asked, with the name of what can."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from dinox_mcp.backends.base import Backend, Capabilities, Describer, Follower
 from dinox_mcp.backends.registry import Backends
@@ -62,14 +63,19 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
         )
 
 
-def check_follower(backend: Backend, backends: Backends) -> None:
-    """Refuse to follow masks through a video with a backend that cannot.
+def follower(name: str, backends: Backends, *, caller_has_key: bool) -> Follower:
+    """Choose who follows masks through a video: the backend of a name or, with `auto`, another that is ready.
 
     Raises:
-        UnsupportedError: it cannot; the message says which backend can.
+        UnsupportedError: none of them can; the message says which backend can.
     """
+    backend = backends.get(name)
     if isinstance(backend, Follower):
-        return
+        return backend
+    for other in backends.usable(caller_has_key=caller_has_key) if backends.auto else ():
+        with suppress(DinoxError):  # one that does not load follows nothing
+            if isinstance(able := backends.get(other), Follower):
+                return able
     remedy = _other(lambda other: isinstance(other, Follower), backend, backends)
     raise UnsupportedError(
         f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise ask without masks"

@@ -20,6 +20,8 @@ from dinox_mcp.schema import (
 )
 from dinox_mcp.store import new_result_id
 
+_HAND = "hand"
+"""What a hand is called that no prompt asked for."""
 _SAME_OBJECT = 0.5
 """IoU above which two looks at an image gave boxes of one object."""
 
@@ -28,6 +30,7 @@ def number(answer: Answer, picture: Picture, request: DetectionRequest, max_obje
     """Number the objects 1 to n in the backend's order, keeping the surest where there are too many."""
     found = answer.found
     things = [found.objects[index] for index in kept(found.objects, max_objects)]
+    counted = _counted(found.objects, request)
     owners = [(number, thing) for number, thing in enumerate(things, start=1) if thing.owner is None]
     return DetectionResult(
         result_id=new_result_id(),
@@ -41,12 +44,27 @@ def number(answer: Answer, picture: Picture, request: DetectionRequest, max_obje
             )
             for i, thing in enumerate(things, start=1)
         ),
-        counts=count_labels(found.objects, searched(request, found)),
+        counts=count_labels(counted, searched(request, found)),
         omitted=len(found.objects) - len(things),
         cached=answer.cached,
-        notes=(*found.notes, *picture.notes),
+        notes=(*found.notes, *_uncounted(len(found.objects) - len(counted)), *picture.notes),
         sources=answer.sources,
     )
+
+
+def _counted(objects: Sequence[Detection], request: DetectionRequest) -> Sequence[Detection]:
+    """Leave out hands that are only there because `include` names them: they are no objects that were asked for."""
+    asked = requests.labels_of(request)
+    if "hands" not in request.include or not asked or _HAND in asked:
+        return objects
+    return [one for one in objects if one.label != _HAND]
+
+
+def _uncounted(hands: int) -> list[str]:
+    """Say that hands are listed and not counted."""
+    if not hands:
+        return []
+    return [f"hands listed but not counted: {hands} (they come with include; ask for 'hand' to count them)"]
 
 
 def _number_of(bbox: BBox, owners: Sequence[tuple[int, Detection]]) -> int | None:

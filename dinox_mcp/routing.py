@@ -201,10 +201,13 @@ class Router:
         return replace(part, request=_with_thresholds(request, able))
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
-        """Say why a backend that somebody has set up in part is passed over."""
+        """Say why a backend that somebody has set up in part is passed over, unless the other knows all prompts."""
         order = self._backends.preferred
         if not self._backends.auto or main.exact or main.given.model is not None or main.backend not in order:
             return
+        prompts = main.given.prompts or ()
+        if prompts and all(self._fit(main.backend, prompt) >= Fit.KNOWN for prompt in prompts):
+            return  # nothing is missing from the answer
         unready = self._backends.unready(caller_has_key=caller_has_key)
         for name in order[: order.index(main.backend)]:
             if name in unready and unready[name].installed:

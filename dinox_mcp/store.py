@@ -9,10 +9,8 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.memory import footprint
 from dinox_mcp.schema import DetectionResult
 
-_OWN_ROOMS = 8
-"""Tenants that have a room of their own at a time."""
 _SHARED = "*"
-"""The name of the room of all others; no tenant is called so."""
+"""The name of the room of all unknown tenants; no tenant is called so."""
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -32,9 +30,9 @@ class Store:
     """Keeps results for later calls; where room is short, whoever keeps more than a fair share gives it back first.
 
     A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key over
-    HTTP. The first few tenants have a room each, with a share that no other can take from them. All later ones share
-    one room, so that invented keys cannot crowd out those who were there. The bytes of a picture that several results
-    share are in memory once.
+    HTTP. Each known tenant has a room with a share that no other can take from it. All unknown ones share one room, so
+    that invented keys cannot crowd out the others. The bytes of a picture that several results share are in memory
+    once.
     """
 
     def __init__(self, max_results: int, max_bytes: int) -> None:
@@ -47,8 +45,13 @@ class Store:
         self._room_of: dict[tuple[str, str], str] = {}
         self._bytes = 0
 
-    def put(self, result: DetectionResult, picture: Picture, tenant: str = "") -> DetectionResult:
-        """Keep a result, letting others leave until everything fits; the newest always stays."""
+    def put(
+        self, result: DetectionResult, picture: Picture, tenant: str = "", *, known: bool = True
+    ) -> DetectionResult:
+        """Keep a result, letting others leave until everything fits; the newest always stays.
+
+        `known` says that the tenant is no invented one; it stays known while its room is not empty.
+        """
         digest = picture.digest
         if digest not in self._data:
             self._data[digest] = picture.data
@@ -58,7 +61,7 @@ class Store:
         stored = Stored(result, picture.sharing(self._data[digest]))
         self._entries[tenant, result.result_id] = stored
         self._bytes += _size(result)
-        name = tenant if not tenant or tenant in self._rooms or len(self._rooms) < _OWN_ROOMS else _SHARED
+        name = tenant if known or tenant in self._rooms else _SHARED
         self._rooms.setdefault(name, _Room()).add(stored)
         self._room_of[tenant, result.result_id] = name
         while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
@@ -115,7 +118,7 @@ class Store:
 
 
 class _Room:
-    """What one tenant, or all later ones together, keep: each picture counted once."""
+    """What one tenant, or all unknown ones together, keep: each picture counted once."""
 
     def __init__(self) -> None:
         self.results = 0

@@ -1,12 +1,15 @@
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
-from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.backends.base import Capabilities, Unready
 from dinox_mcp.caller import Caller
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import InputError, NotFoundError, ServiceError, SettingsError, UnsupportedError
+from dinox_mcp.errors import BusyError, InputError, NotFoundError, ServiceError, SettingsError, UnsupportedError
 from dinox_mcp.schema import Detection
 from dinox_mcp.settings import Settings
 from tests.fakes import CAT, CODE, DOG, FakeBackend, picture, png
@@ -53,6 +56,40 @@ async def test_too_many_objects_keep_the_surest_in_order_and_count_all() -> None
     assert [found.label for found in result.objects] == ["dog", "QR code"]
     assert result.omitted == 2
     assert sum(result.counts.values()) == 4
+
+
+HAND = Detection(label="hand", bbox=(20, 30, 30, 40), score=0.8, owner=DOG.bbox)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "counts", "notes"),
+    [
+        ("dog", {"dog": 1}, 1),
+        (["dog", "hand"], {"dog": 1, "hand": 1}, 0),
+        (None, {"dog": 1, "hand": 1}, 0),
+    ],
+)
+async def test_hands_are_counted_only_where_they_were_asked_for(
+    prompts: str | list[str] | None, counts: dict[str, int], notes: int
+) -> None:
+    backend = FakeBackend([DOG, HAND], able=Capabilities(outputs=frozenset({"hands"})))
+    result = await detector_with(backend).detect(picture(), prompts, include=["hands"])
+    assert [one.label for one in result.objects] == ["dog", "hand"]
+    assert result.counts == counts
+    assert sum(note.startswith("hands listed but not counted: 1") for note in result.notes) == notes
+
+
+async def test_who_waits_too_long_to_draw_is_told_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.detector.DRAWING_WAIT_S", 0.01)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    detector, done = detector_with(FakeBackend()), threading.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(detector.draw, done.wait)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(BusyError, match="drawn at once; try again"):
+            await detector.draw(lambda: None)
+        done.set()
+    assert await detector.draw(lambda: "drawn") == "drawn"
 
 
 async def test_the_same_question_is_answered_from_memory() -> None:
@@ -102,6 +139,30 @@ async def test_a_key_of_the_caller_reaches_the_backend_and_its_answers_stay_apar
     assert [call.api_key for _, _, call in backend.asked] == [SecretStr("alice-key"), SecretStr("bob-key")]
     with pytest.raises(NotFoundError):
         detector.result(result.result_id, bob)
+
+
+@dataclass
+class Keyed(FakeBackend):
+    """Answers with a caller's key alone."""
+
+    PREFERENCE: int = 300
+
+    def unready(self, _settings: Settings, *, caller_has_key: bool) -> Unready | None:
+        return None if caller_has_key else Unready("send a key")
+
+
+@pytest.mark.parametrize(("backend", "kept"), [(Keyed(), 2), (FakeBackend(PREFERENCE=300), 0)])
+async def test_results_of_a_caller_whose_key_was_accepted_are_not_pushed_out_by_invented_ones(
+    backend: FakeBackend, kept: int
+) -> None:
+    detector = Detector(Settings.load(backend="auto", store_max_results=6), backends=[backend])
+    caller = Caller.with_key("secret")
+    for prompt in ("dog", "cat"):
+        await detector.detect(picture(), prompt, caller=caller)
+    made = detector.store.recent(caller.tenant)[0].result
+    for number in range(10):
+        detector.store.put(made.model_copy(update={"result_id": str(number)}), picture(), "invented", known=False)
+    assert len(detector.store.recent(caller.tenant)) == kept
 
 
 async def test_a_caller_never_shows_its_key() -> None:

@@ -3,7 +3,14 @@ import time
 import pytest
 
 from dinox_mcp.errors import InputError
-from dinox_mcp.prompts import MAX_PROMPTS, MAX_TEXT_LENGTH, is_prompt_free, parse_prompts, split_prompts
+from dinox_mcp.prompts import (
+    MAX_PROMPTS,
+    MAX_TEXT_LENGTH,
+    is_prompt_free,
+    parse_prompts,
+    split_prompts,
+    words_in_quotes,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,11 @@ from dinox_mcp.prompts import MAX_PROMPTS, MAX_TEXT_LENGTH, is_prompt_free, pars
         (["U.S.", "wolf.dog"], ("U.S.", "wolf.dog")),
         ('"Save, changes", person', ('"Save, changes"', "person")),
         ("door,“No. 7, left”", ("door", "“No. 7, left”")),
+        ("「保存、閉じる」、人", ("「保存、閉じる」", "人")),
+        ("„Speichern, schließen“, Tür", ("„Speichern, schließen“", "Tür")),
+        ("„Zapisz, zamknij”, drzwi", ("„Zapisz, zamknij”", "drzwi")),
+        ("'Save, close', ‘Open, shut’", ("'Save, close'", "‘Open, shut’")),  # noqa: RUF001 - quotes as typed
+        ("boys' bikes, girls' bikes", ("boys' bikes", "girls' bikes")),
         ('27" monitor, 24" monitor', ('27" monitor', '24" monitor')),
         ('"open, door', ('"open', "door")),
         ("人、汽车，狗", ("人", "汽车", "狗")),  # noqa: RUF001 - the commas of Chinese text
@@ -32,6 +44,18 @@ from dinox_mcp.prompts import MAX_PROMPTS, MAX_TEXT_LENGTH, is_prompt_free, pars
 )
 def test_prompts_are_labels_in_the_callers_words(prompts: str | list[str], labels: tuple[str, ...]) -> None:
     assert parse_prompts(prompts) == labels
+
+
+@pytest.mark.parametrize(
+    "prompt", ['"Exit now"', "“Exit now”", "„Exit now“", "„Exit now”", "«Exit now»", "「Exit now」", " 'Exit  now' "]
+)
+def test_words_in_quotes_are_told_whatever_the_quotes(prompt: str) -> None:
+    assert words_in_quotes(prompt) == "Exit now"
+
+
+@pytest.mark.parametrize("prompt", ["exit", '"', "''", '"exit', "'exit\"", 'a "red" car'])
+def test_what_is_not_in_quotes_as_a_whole_has_no_words_in_quotes(prompt: str) -> None:
+    assert not words_in_quotes(prompt)
 
 
 def test_a_label_asked_twice_stands_once_as_first_written() -> None:
@@ -61,7 +85,7 @@ def test_the_length_is_checked_before_the_text_is_split(length: int) -> None:
         parse_prompts(["." * length])
 
 
-@pytest.mark.parametrize("letters", [".", "“", '"', '" ', " .", '"a"b', ".x", "«“「"])
+@pytest.mark.parametrize("letters", [".", "“", '"', '" ', " .", '"a"b', ".x", "«“「", "„", "“„", "'", "' "])
 def test_no_text_takes_long_to_split(letters: str) -> None:
     text = (letters * MAX_TEXT_LENGTH)[: MAX_TEXT_LENGTH - 1] + "x"
     started = time.process_time()

@@ -252,6 +252,37 @@ async def test_tiles_are_asked_for_and_merged() -> None:
     assert any("in 2 overlapping parts: 3 calls" in note for note in result.notes)
 
 
+class Reader(FakeBackend):
+    """Cannot read codes in whole pictures of 200 pixels, nor those right of the middle."""
+
+    def remarks(self, objects: Sequence[Detection], _size: tuple[int, int]) -> list[str]:
+        unread = sum(one.text is None for one in objects)
+        return [f"not read: {unread}"] if unread else []
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        found = await super().detect(image, request, call)
+        codes = [one for one in found.objects if image.width == 200 or one.bbox[2] < image.width]
+        if image.width == 200:
+            codes = [one.model_copy(update={"text": None}) for one in codes]
+        notes = (*self.remarks(codes, (0, 0)), "small letters")
+        return found.model_copy(update={"objects": tuple(codes), "notes": notes})
+
+
+async def test_what_a_tile_could_read_is_not_said_to_be_unread() -> None:
+    code = Detection(label="QR code", bbox=(60, 60, 85, 85), text="42")
+    result = await detector_with(Reader([code])).detect(picture(200, 100), "QR code", tiles=2)
+    assert {one.text for one in result.objects} == {"42"}
+    assert "small letters" in result.notes
+    assert not any("not read" in note for note in result.notes)
+
+
+async def test_what_no_look_could_read_is_counted_once() -> None:
+    code = Detection(label="QR code", bbox=(20, 20, 40, 40))
+    result = await detector_with(Reader([code])).detect(picture(200, 100), "QR code", tiles=2)
+    assert len(result.objects) == 2
+    assert [note for note in result.notes if "not read" in note] == ["not read: 2"]
+
+
 async def test_an_example_in_a_tiled_picture_is_in_the_whole_of_it() -> None:
     backend = TellingBackend()
     image = picture(200, 100)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.base import Call, Capabilities, Fit
+from dinox_mcp.backends.base import Call, Capabilities, Fit, Unready
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import QuotaError, ServiceError, SettingsError, UnreachableError, UnsupportedError
@@ -149,6 +149,40 @@ async def test_a_part_that_fails_does_not_lose_the_others() -> None:
     assert "not looked for (forklift): it broke" in result.notes
     again = await detector.detect(picture(), ["forklift", "QR code"])
     assert not again.cached
+
+
+@dataclass
+class Half(Here):
+    """Reads codes, and breaks where it is asked for dogs."""
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        if request.prompts == ("dog",):
+            raise ServiceError("no dogs today")
+        return await super().detect(image, request, call)
+
+
+async def test_a_part_whose_stand_in_fails_too_does_not_lose_the_others() -> None:
+    detector = detector_with(Cloud(error=UnreachableError("no network")), Half([CODE]))
+    result = await detector.detect(picture(), ["dog", "QR code"])
+    assert result.counts == {"QR code": 1}
+    both = "no network; the backend here, asked instead, failed too: no dogs today"
+    assert f"not looked for (dog): {both}" in result.notes
+
+
+@dataclass
+class NotDownloaded(Cloud):
+    """Is installed, and misses its weights."""
+
+    def unready(self, _settings: Settings, *, caller_has_key: bool) -> Unready:  # noqa: ARG002 - no key helps
+        return Unready("run pull", installed=True)
+
+
+@pytest.mark.parametrize(("prompts", "said"), [(("dog", "cat"), False), (("dog", "forklift"), True), (None, True)])
+def test_a_backend_without_weights_is_mentioned_only_where_it_might_find_more(
+    prompts: tuple[str, ...] | None, said: bool
+) -> None:
+    notes = plan(NotDownloaded(), Here(), prompts=prompts).notes
+    assert notes == (("the backend cloud is not ready, so here answered: run pull",) if said else ())
 
 
 async def test_the_other_backend_is_asked_with_its_own_thresholds() -> None:

@@ -107,7 +107,25 @@ def test_invented_tenants_share_one_room_and_push_nobody_out() -> None:
     for number in range(2):
         store.put(result(f"mine{number}"), picture(), "alice")
     for number in range(100):
-        store.put(result(str(number)), picture(width=50 + number), f"invented {number}")
+        store.put(result(str(number)), picture(width=50 + number), f"invented {number}", known=False)
+    assert len(store.recent("alice")) == 2
+
+
+def test_invented_tenants_who_came_first_take_no_room_of_a_known_one() -> None:
+    store = Store(20, 10 * MEGABYTE)
+    for number in range(100):
+        store.put(result(str(number)), picture(), f"invented {number}", known=False)
+    for number in range(10):
+        store.put(result(f"mine{number}"), picture(), "alice")
+    assert len(store.recent("alice")) == 10
+
+
+def test_a_known_tenant_stays_known() -> None:
+    store = Store(4, MEGABYTE)
+    store.put(result("mine0"), picture(), "alice")
+    store.put(result("mine1"), picture(), "alice", known=False)
+    for number in range(10):
+        store.put(result(str(number)), picture(), f"invented {number}", known=False)
     assert len(store.recent("alice")) == 2
 
 

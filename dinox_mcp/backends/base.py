@@ -160,6 +160,18 @@ class Priced(Protocol):
 
 
 @runtime_checkable
+class Remarking(Protocol):
+    """A backend some of whose notes follow from the objects alone, such as how many codes could not be read."""
+
+    def remarks(self, objects: Sequence[Detection], size: tuple[int, int]) -> Sequence[str]:
+        """Give those notes for objects in a picture of this width and height, as `detect` gives them.
+
+        Where several looks at a picture are merged, this says what is true of all objects together.
+        """
+        ...
+
+
+@runtime_checkable
 class Loadable(Protocol):
     """A backend that can load what is heavy before the first question needs it."""
 

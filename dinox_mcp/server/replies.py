@@ -212,7 +212,8 @@ def describe(result: DetectionResult) -> str:
         lines.append("number label score [x_min,y_min,x_max,y_max] in pixels of the original image:")
         lines.extend(line(found) for found in result.objects)
     if result.omitted:
-        more = f"max_objects={min(MAX_OBJECTS, found)} or " if len(result.objects) < MAX_OBJECTS else ""
+        all_of_them = len(result.objects) + result.omitted
+        more = f"max_objects={min(MAX_OBJECTS, all_of_them)} or " if len(result.objects) < MAX_OBJECTS else ""
         lines.append(f"{result.omitted} more left out, the least sure: ask again with {more}a higher min_score")
     lines.extend(f"Note: {printable(note)}" for note in result.notes)
     lines.append(_provenance(result))

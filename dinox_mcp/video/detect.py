@@ -131,7 +131,8 @@ class VideoDetector:
         name = plan.main.backend
         backends = self._detector.backends
         if "masks" in request.include:
-            refusals.check_follower(backends.get(name), backends)
+            has_key = requests.caller_of(options).api_key is not None
+            refusals.follower(name, backends, caller_has_key=has_key)
         able = backends.get(name).capabilities(plan.main.request.model).outputs
         if missing := sorted(request.include - able - {"masks"}):
             raise UnsupportedError(

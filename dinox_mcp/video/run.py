@@ -10,10 +10,10 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
-from dinox_mcp import requests
+from dinox_mcp import refusals, requests
 from dinox_mcp.asking import Answer
 from dinox_mcp.backends.alongside import gather
-from dinox_mcp.backends.base import Follower, Progress, silent
+from dinox_mcp.backends.base import Progress, silent
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.requests import Options
@@ -66,9 +66,10 @@ class Run:
         self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
         self._began = clocks.monotonic()
         self._output: Output | None = None
-        follower = self.detector.backends.get(self.plan.main.backend)
         self._masking: Masking | None = None
-        if "masks" in self.request.include and isinstance(follower, Follower):
+        if "masks" in self.request.include:
+            has_key = requests.caller_of(self.options).api_key is not None
+            follower = refusals.follower(self.plan.main.backend, self.detector.backends, caller_has_key=has_key)
             self._masking = Masking(follower, self.job, requests.call(self.options), partial(self._advance, "masks"))
         self._parts = {"keys": 0.0, "masks": 0.0}
 

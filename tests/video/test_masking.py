@@ -197,6 +197,20 @@ async def test_a_backend_that_cannot_is_refused_with_who_can(film: Path, scene: 
     assert witness.asked == []
 
 
+async def test_with_auto_another_backend_that_is_ready_follows_the_masks(
+    film: Path, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness, masker = Witness(scene), Masker(scene, name="masker")
+    monkeypatch.setattr(Witness, "PREFERENCE", 300, raising=False)
+    monkeypatch.setattr(Masker, "PREFERENCE", 200, raising=False)
+    async with Detector(Settings(backend="auto"), backends=[witness, masker]) as detector:
+        result = await ask(VideoDetector(detector), film, tmp_path)
+    assert result.backend == "witness"
+    assert masker.asked == []
+    assert masker.followed
+    assert any("by masker-1" in note for note in result.notes)
+
+
 async def test_masks_without_files_to_write_them_into_are_refused(film: Path, scene: Scene, finder: Finder) -> None:
     with pytest.raises(InputError, match="only in its files; name a folder for them"):
         await finder(Masker(scene)).detect(str(film), PROMPTS, include=["masks"], save=False)

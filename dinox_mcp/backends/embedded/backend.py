@@ -117,6 +117,12 @@ class EmbeddedBackend:
             lambda steps: self._ready(steps).search(image, request, meant, steps, thorough=thorough), call
         )
 
+    def remarks(self, objects: Sequence[Detection], size: tuple[int, int]) -> tuple[str, ...]:
+        """Say how many codes were not read."""
+        from dinox_mcp.backends.embedded.search import remarks
+
+        return remarks(objects, size)
+
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:

@@ -64,7 +64,7 @@ class Searcher:
             patterns = [item.quad * np.array(factor, np.float32) for _, item in things if item.kind is not Kind.TEXT]
             objects = [one for one in objects if not _is_a_pattern(one, patterns)]
             objects += _detections([*things, *words], picture, factor, request)
-            notes += more
+            notes += [*remarks(objects, (picture.width, picture.height)), *more]
         return Detections(
             model=" + ".join([*found.models, *_readers(wanted)]),
             objects=tuple(objects),
@@ -87,8 +87,6 @@ class Searcher:
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
-            if unread := sum(code.text is None and not _is_cut_off(code, gray) for code in found):
-                notes.append(f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)")
             notes += dict.fromkeys(code.note for code in found if code.note)
         phrases = {**wanted.quoted, **wanted.others}
         if Kind.TEXT not in kinds and not phrases:
@@ -159,6 +157,13 @@ class Searcher:
         return found
 
 
+def remarks(objects: "Sequence[Detection]", size: tuple[int, int]) -> tuple[str, ...]:
+    """Say how many of the codes in a picture of this size were found but not read; they have no score and no text."""
+    textless = [one for one in objects if one.score is None and one.text is None]
+    unread = sum(not _is_cut_off(code, size) for code in textless)
+    return (f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)",) if unread else ()
+
+
 def _unread(text: Lines) -> list[str]:
     """Say which lines were not read."""
     notes = [f"{text.left_out} more lines of text were not read; zoom in for them"] if text.left_out else []
@@ -177,12 +182,12 @@ def _in_a_code(thing: Finding, found: "Iterable[Finding]") -> bool:
     return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in found)
 
 
-def _is_cut_off(code: Finding, gray: Pixels) -> bool:
+def _is_cut_off(code: Detection, size: tuple[int, int]) -> bool:
     """Tell whether a code ends at an edge of the picture: nobody can read that, and its rest may be in another tile."""
-    (left, top), (right, bottom) = code.quad.min(axis=0), code.quad.max(axis=0)
-    height, width = gray.shape
+    left, top, right, bottom = code.bbox
+    width, height = size
     margin = _QUIET_ZONE * max(right - left, bottom - top)
-    return bool(min(left, top) < margin or right > width - margin or bottom > height - margin)
+    return min(left, top) < margin or right > width - margin or bottom > height - margin
 
 
 def _is_a_pattern(one: Detection, patterns: "Sequence[Quad]") -> bool:

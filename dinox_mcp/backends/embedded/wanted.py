@@ -8,6 +8,7 @@ from dinox_mcp.backends.base import Fit
 from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.backends.embedded.kinds import KINDS, Sense, sense
 from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.prompts import words_in_quotes
 
 
 class BodyPart(StrEnum):
@@ -24,7 +25,6 @@ _DESCRIBING = frozenset(
     {"human", "left", "right", "visible", "raised", "open", "bare", "smiling", "happy", "young", "old"}
 )
 """Words before a part of the body that leave it one; so do words for persons."""
-_QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "'": "'", "‘": "’"}  # noqa: RUF001 - quotes as people type them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def fit(prompt: str) -> Fit:
     A word such as "sign" that is answered with every line of text is known, but not read exactly: another backend may
     tell signs from other text.
     """
-    if _quoted(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
+    if words_in_quotes(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
         return Fit.EXACT
     known = vocabulary.meaning(prompt) or _part(prompt) or sense(prompt)
     return Fit.KNOWN if known else Fit.WORDS
@@ -79,7 +79,7 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
     shadowed: list[str] = []
     part_notes: list[str] = []
     for prompt in prompts:
-        if words := _quoted(prompt):
+        if words := words_in_quotes(prompt):
             quoted[prompt] = words
         elif vocabulary.meaning(prompt):
             read.append(prompt)
@@ -144,13 +144,6 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
         elif senses[prompt].narrower:
             notes.append(f"{prompt}: found as {kinds}; the embedded backend cannot tell which of them are '{prompt}'")
     return labels, covered, notes
-
-
-def _quoted(prompt: str) -> str:
-    """Give the words of a prompt in quotes; empty where it has none."""
-    text = prompt.strip()
-    closing = _QUOTES.get(text[:1])
-    return " ".join(text[1:-1].split()) if closing and len(text) > 2 and text.endswith(closing) else ""  # noqa: PLR2004
 
 
 def _part(prompt: str) -> BodyPart | None:

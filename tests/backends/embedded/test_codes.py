@@ -10,8 +10,9 @@ from zxingcpp import BarcodeFormat as Symbology
 from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.backends.embedded import contents, create
+from dinox_mcp.backends.embedded.backend import EmbeddedBackend
 from dinox_mcp.detector import Detector
-from dinox_mcp.schema import DetectionResult
+from dinox_mcp.schema import Detection, DetectionResult
 from dinox_mcp.settings import Settings
 from tests.backends.embedded_scenes import Gray, find, hang, picture, read, sign, wall
 
@@ -106,6 +107,13 @@ def test_a_barcode_too_blurred_to_be_read_is_found(backend: Backend) -> None:
     assert found.notes == ("codes found but not read: 1 (too small, blurred or damaged; zoom in)",)
 
 
+def test_a_code_that_an_edge_cuts_off_is_not_said_to_be_unread() -> None:
+    code = Detection(label="barcode", bbox=(2, 100, 82, 140))
+    whole = code.model_copy(update={"bbox": (50, 100, 130, 140)})
+    told = EmbeddedBackend(Settings.load()).remarks([code, whole], (1000, 700))
+    assert told == ("codes found but not read: 1 (too small, blurred or damaged; zoom in)",)
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
@@ -148,6 +156,29 @@ def test_the_encoding_of_a_code_that_names_none_is_told_by_its_text(
     found = find(backend, scene, "QR code")
     assert read(found) == [("QR code", content)]
     assert found.notes == (f"a code does not name its encoding: its text was decoded as {encoding}, which fits best",)
+
+
+@pytest.mark.parametrize("content", ["Gdańsk", "Wrocław", "Białystok", "ulica Długa 5, Gdańsk", "Zażółć gęślą"])
+def test_letters_that_the_west_does_not_write_there_are_polish(content: str) -> None:
+    assert contents.decode(content.encode("iso8859-2")) == (content, "iso8859-2")
+
+
+@pytest.mark.parametrize("content", ["Müller", "café", "Straße", "señor", "São Paulo", "Bjørn", "10 m³ ±5"])
+def test_words_of_the_west_stay_as_they_are(content: str) -> None:
+    assert contents.decode(content.encode("latin-1"))[0] == content
+
+
+def test_a_code_that_may_be_western_or_central_european_says_both(backend: Backend) -> None:
+    scene = wall()
+    hang(scene, unnamed("Poznań", "iso8859-2"), (500, 350))
+    found = find(backend, scene, "QR code")
+    assert read(found) == [("QR code", "Poznañ")]
+    assert found.notes == ("a code does not name its encoding: it says 'Poznañ' in cp1252, or 'Poznań' in iso8859-2",)
+
+
+@pytest.mark.parametrize("content", ["Müller", "café", "Straße", "Größe 10 °C", "à la"])
+def test_what_only_the_west_writes_needs_no_note(content: str) -> None:
+    assert contents.rival(content.encode("latin-1")) is None
 
 
 @pytest.mark.parametrize("content", ["Preis 5 €", "“quoted”", "Größe 10 °C"])

@@ -101,7 +101,15 @@ async def test_hands_are_looked_for_where_they_are_included(detector: Detector) 
     result = await detector.detect(portrait(), "person", include=["hands"])
     assert "MediaPipe Hands" in result.model
     assert {one.label for one in result.objects} <= {"person", "hand"}
+    assert result.counts == {"person": 1}
     assert all(len(one.keypoints) == 21 for one in result.objects if one.label == "hand")
+
+
+async def test_faces_below_min_score_are_left_out(detector: Detector) -> None:
+    face = only(await detector.detect(portrait(), "face"), "face")
+    assert face.score is not None
+    result = await detector.detect(portrait(), "face", min_score=face.score + 0.01)
+    assert result.counts == {"face": 0}
 
 
 async def test_one_face_is_found_in_each_of_two_photographs_side_by_side(detector: Detector) -> None:
