@@ -10,8 +10,8 @@ from benchmarks.tables import Table
 from dinox_mcp.backends.base import Backend, Call
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest, Detections
 
 SIZES = ((1280, 720), PHOTO_SIZE)
 QUESTIONS: dict[str, tuple[str, ...] | None] = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from dinox_mcp.backends.embedded.networks.objects import ObjectDetector
-    from dinox_mcp.backends.embedded.networks.weights import Floats
+    from dinox_mcp.backends.embedded.networks.runtime import Floats
 
 
 class Timed:
@@ -66,10 +66,10 @@ def main(contender: str, picture: str) -> None:
         return
     from PIL import Image
 
-    from dinox_mcp.backends.embedded.networks import objects, weights
+    from dinox_mcp.backends.embedded.networks import objects, runtime
 
     image = Image.open(picture).convert("RGB")
-    network = Timed((weights.Network if contender == "ours" else OpenCvNetwork)("nanodet"))
+    network = Timed((runtime.Network if contender == "ours" else OpenCvNetwork)("nanodet"))
     with mock.patch.object(objects, "Network", return_value=network):
         detector = objects.ObjectDetector()
     for line in sys.stdin:

@@ -12,13 +12,13 @@ from PIL import Image
 
 from benchmarks.bench import Bench
 from benchmarks.tables import Table
-from dinox_mcp import masks
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.wire import objects, text
-from dinox_mcp.backends.dinox.wire.frames import Frames
-from dinox_mcp.backends.dinox.wire.question import Question
+from dinox_mcp.backends.dinox.upload import Frames
+from dinox_mcp.backends.dinox.wire import objects
+from dinox_mcp.backends.dinox.wire.question import Question, spelled
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import DetectedObject
 
 GOAL_S = 1.5
 CROWD = 100
@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Table:
         photo = opened.convert("RGB")
     reply = json.dumps({"objects": [_ragged(number) for number in range(CROWD)]}).encode()
     targets = ("bbox", "mask", "pose_keypoints", "hand_keypoints")
-    question = Question(DINO_X, b"", Frames(photo.size, SENT), text.spelled({}), targets)
+    question = Question(DINO_X, b"", Frames(photo.size, SENT), spelled({}), targets)
     reading, found = _median(lambda: objects.read(json.loads(reply), question), rounds)
     things = [DetectedObject(id=number, **dict(one)) for number, one in enumerate(found.objects, start=1)]
     bare = [one.model_copy(update={"keypoints": ()}) for one in things]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dinox_mcp import geometry
-from dinox_mcp.geometry import Box
-from dinox_mcp.video.matching import assign
+from dinox_mcp.types import boxes
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.video.tracking import assign
 
 Things = Mapping[int, Box]
 """What is in one frame: boxes by identity."""
@@ -35,7 +35,7 @@ def quality(truth: Sequence[Things], found: Sequence[Things]) -> Quality:
         misses += len(real) - len(pairs)
         extras += len(seen) - len(pairs)
         for one, box in real.items():
-            together.update((one, other) for other, there in seen.items() if geometry.iou(box, there) >= OVERLAP)
+            together.update((one, other) for other, there in seen.items() if boxes.iou(box, there) >= OVERLAP)
     total = sum(map(len, truth))
     ids, others = sorted({one for real in truth for one in real}), sorted({one for seen in found for one in seen})
     shared = np.array([[-float(together[one, other]) for other in others] for one in ids]).reshape(
@@ -54,9 +54,9 @@ def _pairs(real: Things, seen: Things, held: Mapping[int, int]) -> dict[int, int
     pairs = {
         one: other
         for one, other in held.items()
-        if one in real and other in seen and geometry.iou(real[one], seen[other]) >= OVERLAP
+        if one in real and other in seen and boxes.iou(real[one], seen[other]) >= OVERLAP
     }
     ones = [one for one in real if one not in pairs]
     others = [other for other in seen if other not in pairs.values()]
-    costs = np.array([[1 - geometry.iou(real[one], seen[other]) for other in others] for one in ones])
+    costs = np.array([[1 - boxes.iou(real[one], seen[other]) for other in others] for one in ones])
     return pairs | {ones[row]: others[column] for row, column in assign(costs, 1 - OVERLAP)}

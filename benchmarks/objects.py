@@ -17,7 +17,7 @@ from benchmarks.bench import Bench, milliseconds
 from benchmarks.contenders import Ours
 from benchmarks.harness import Process, rss_mib
 from benchmarks.tables import Table
-from dinox_mcp.geometry import iou
+from dinox_mcp.types.boxes import iou
 
 QUICK, THOROUGH = (608,), (416, 608)
 GOAL_MS, GOAL_FIRST_MS = 60, 600

@@ -10,9 +10,9 @@ from benchmarks.pictures import PHOTO_SIZE
 from benchmarks.tables import Table
 from dinox_mcp.backends.base import Backend, Call
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.geometry import iou
-from dinox_mcp.schema import DetectionRequest, Example
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import iou
+from dinox_mcp.types.detection import DetectionRequest, Example
 from tests.backends.embedded.planted import KINDS, encode, planted
 
 COPIES = 20

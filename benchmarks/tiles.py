@@ -10,8 +10,8 @@ from benchmarks.bench import Bench
 from benchmarks.tables import Table
 from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection
 from tests.fakes import FakeBackend
 
 FOUND = 100

@@ -19,8 +19,8 @@ from benchmarks.bench import Bench
 from benchmarks.mot import Quality, Things, quality
 from benchmarks.tables import Table
 from dinox_mcp.detector import Detector
-from dinox_mcp.geometry import Box
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
 from dinox_mcp.video.detect import VideoDetector
 from tests.video.scenes import Scene, Thing, Where, Witness, line
 
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Table:
     columns = [f"{rate} a second" for rate in RATES]
     table = Table("Tracks in a video (video)", columns)
     followed = [[_quality(scene, film, 1 / rate, seed) for seed in seeds] for rate in RATES]
-    with patch("dinox_mcp.video.flow.follow", _lost):
+    with patch("dinox_mcp.video.key_frames.follow", _lost):
         straight = [[_quality(scene, film, 1 / rate, seed) for seed in seeds] for rate in RATES]
     best = mean(one.mota for one in followed[RATES.index(2)])
     table.add(

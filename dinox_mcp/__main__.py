@@ -1,6 +1,6 @@
 """`python -m dinox_mcp` is `dinox-mcp`."""
 
-from dinox_mcp.cli import main
+from dinox_mcp.cli.main import main
 
 if __name__ == "__main__":
     main()

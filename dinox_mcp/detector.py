@@ -11,25 +11,28 @@ from typing import Self, TypeVar, Unpack
 import anyio
 import anyio.to_thread
 
-from dinox_mcp import counting, links, phrases, requests, results, views
-from dinox_mcp.asking import Answer, Asker
 from dinox_mcp.backends.base import Backend, Call, Capabilities, Embedder, Loadable
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.caller import OWNER, Caller
-from dinox_mcp.counting import Count
+from dinox_mcp.detect import counting, results
+from dinox_mcp.detect.counting import Count
+from dinox_mcp.detect.options import Options, Who, caller_of, make_call, make_request, max_objects
+from dinox_mcp.detect.pipeline import Answer, Asker
+from dinox_mcp.detect.prompts import noun_phrases, parse_sentence
+from dinox_mcp.detect.routing import Part, Plan, Router
+from dinox_mcp.detect.visual_prompts import Pointer, follow, one_line
+from dinox_mcp.drawing import views
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, InputError
-from dinox_mcp.examples import Pointer, follow, one_line
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.requests import Options, Who
-from dinox_mcp.routing import Part, Plan, Router
-from dinox_mcp.saved import SavedPrompt, SavedPrompts
-from dinox_mcp.schema import BBox, DetectionRequest, DetectionResult, Need, Output
 from dinox_mcp.settings import Settings
-from dinox_mcp.store import Store, Stored
+from dinox_mcp.store import uris
+from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
+from dinox_mcp.store.results import Store, Stored
+from dinox_mcp.store.videos import Videos
+from dinox_mcp.types.caller import OWNER, Caller
+from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Need, Output
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
-from dinox_mcp.video.schema import VideoResult
-from dinox_mcp.videos import Videos
 
 T = TypeVar("T")
 DRAWING_WAIT_S = 30.0
@@ -89,30 +92,30 @@ class Detector:
         self, image: str | Picture, prompts: str | Sequence[str] | None = None, **options: Unpack[Options]
     ) -> DetectionResult:
         """Find the prompted objects in a picture, or everything where `prompts` is None."""
-        return await self._answer(image, requests.request(prompts, options), options)
+        return await self._answer(image, make_request(prompts, options), options)
 
     async def detect_by_example(
         self, image: str | Picture, examples: Sequence[Pointer], **options: Unpack[Options]
     ) -> DetectionResult:
         """Find what looks like examples: boxes or points in pictures, objects of results, saved prompts."""
-        requests.request(None, options)  # a wrong option need not wait for the pictures
+        make_request(None, options)  # a wrong option need not wait for the pictures
         picture = await self._picture(image, options)
-        seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
-        return await self._answer(picture, requests.request(None, options, examples=seen), options, pictures)
+        seen, pictures = await follow(examples, picture, self, caller_of(options))
+        return await self._answer(picture, make_request(None, options, examples=seen), options, pictures)
 
     async def find_by_description(
         self, image: str | Picture, description: str, **options: Unpack[Options]
     ) -> DetectionResult:
         """Find what one sentence tells from others like it, as in "the man in red left of the car"."""
-        sentence = phrases.parse_sentence(description, "description")
-        return await self._answer(image, requests.request(None, options, description=sentence), options)
+        sentence = parse_sentence(description, "description")
+        return await self._answer(image, make_request(None, options, description=sentence), options)
 
     async def ground_phrases(
         self, image: str | Picture, caption: str, prompts: Sequence[str] = (), **options: Unpack[Options]
     ) -> DetectionResult:
         """Find what each noun phrase of a caption means in the picture; `prompts` says which, else they are guessed."""
-        sentence = phrases.parse_sentence(caption, "caption")
-        asked = requests.request(prompts or phrases.noun_phrases(sentence), options, caption=sentence)
+        sentence = parse_sentence(caption, "caption")
+        asked = make_request(prompts or noun_phrases(sentence), options, caption=sentence)
         return await self._answer(image, asked, options)
 
     async def count_objects(
@@ -128,12 +131,12 @@ class Detector:
         """
         if (prompts is None) == (not examples):
             raise InputError("pass prompts (what to count) or examples (what it looks like), and only one of them")
-        request = requests.request(prompts, options)
+        request = make_request(prompts, options)
         picture = await self._picture(image, options)
-        call = requests.call(options)
+        call = make_call(options)
         if examples:
-            seen, pictures = await follow(examples, picture, self, requests.caller_of(options))
-            request, call = requests.request(None, options, examples=seen), requests.call(options, pictures)
+            seen, pictures = await follow(examples, picture, self, caller_of(options))
+            request, call = make_request(None, options, examples=seen), make_call(options, pictures)
         request = request.model_copy(update={"include": frozenset()})
         plan = self.plan(request, options)
         floor = min(counting.FLOOR, max(0.0, plan.request.min_score - counting.DOUBT))
@@ -143,7 +146,7 @@ class Detector:
             tiled = self.plan(request.model_copy(update={"tiles": tiles}), options)
             if self._asker.can_tile(tiled, picture):
                 plan, answer = tiled, await self._ask(tiled, picture, call, floor=floor)
-        result = results.number(counting.sure(answer), picture, plan.request, requests.max_objects(options))
+        result = results.number(counting.sure(answer), picture, plan.request, max_objects(options))
         searched = results.searched(plan.request, answer.found)
         levels = counting.levels(answer.found.objects, searched, plan.request.min_score)
         doubtful = counting.doubtful(answer)
@@ -164,10 +167,10 @@ class Detector:
         `include` defaults to the caption, category and text of each, as far as the backend can. Objects keep their
         numbers; the answer is a result of its own.
         """
-        name = self.backends.choose(caller_has_key=requests.caller_of(who).api_key is not None)
+        name = self.backends.choose(caller_has_key=caller_of(who).api_key is not None)
         wanted = frozenset(include) or self._asker.usual_descriptions(name)
         if result is not None and image is None and not boxes:
-            stored = self.result(result, requests.caller_of(who))
+            stored = self.result(result, caller_of(who))
             picture, request, known = stored.picture, stored.result.request, stored.result.objects
             chosen = [views.get_object(known, number) for number in dict.fromkeys(objects) or [one.id for one in known]]
         elif result is None and image is not None and boxes and not objects:
@@ -175,7 +178,7 @@ class Detector:
             chosen = results.regions(boxes, picture)
         else:
             raise InputError("pass result (with objects to choose some of it), or image with boxes")
-        told = await self._asker.tell_more(name, picture, chosen, wanted, requests.call(who))
+        told = await self._asker.tell_more(name, picture, chosen, wanted, make_call(who))
         request = request.model_copy(update={"include": request.include | wanted})
         return self._keep(results.described(told, name, picture, request, chosen), picture, who)
 
@@ -197,14 +200,14 @@ class Detector:
         label = one_line(label) or name.strip()
         picture = await self._picture(image, who)
         named = [one.model_copy(update={"label": label}) for one in examples]
-        seen, pictures = await follow(named, picture, self, requests.caller_of(who))
+        seen, pictures = await follow(named, picture, self, caller_of(who))
         request = DetectionRequest(examples=seen, model=model)
         saving: frozenset[Need] = frozenset({"saved prompts"})
         backend = self.backends.get(self.plan(request, who, needs=saving).main.backend)
         if not isinstance(backend, Embedder):
             raise InputError(f"the backend {backend.name} says that it saves prompts and does not; report it")
-        embedding = await backend.embed(picture, request, requests.call(who, pictures))
-        return self.saved.put(name, label, len(seen), embedding, requests.caller_of(who).tenant)
+        embedding = await backend.embed(picture, request, make_call(who, pictures))
+        return self.saved.put(name, label, len(seen), embedding, caller_of(who).tenant)
 
     async def detect_video(
         self, video: str, prompts: str | Sequence[str] | None = None, **options: Unpack[VideoOptions]
@@ -215,14 +218,14 @@ class Detector:
             UnsupportedError: the extra `video` is not installed.
         """
         result = await self._video.detect(video, prompts, **options)
-        return self.videos.put(result, requests.caller_of(options).tenant)
+        return self.videos.put(result, caller_of(options).tenant)
 
     async def ask(self, picture: Picture, plan: Plan, **who: Unpack[Who]) -> Answer:
         """Ask the backends, or memory, without keeping a result: for programs with many pictures, as of a video.
 
         Prompts that nobody knows are in `unknown` of the answer; `explain` says what would find them.
         """
-        return await self._asker.answer(plan, picture, requests.call(who))
+        return await self._asker.answer(plan, picture, make_call(who))
 
     def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, **who: Unpack[Who]) -> str:
         """Say which prompts nobody knows, and what would find them; `found` says whether anything else was found.
@@ -230,7 +233,7 @@ class Detector:
         Raises:
             UnsupportedError: nothing was found, and nobody knows any of the prompts.
         """
-        has_key = requests.caller_of(who).api_key is not None
+        has_key = caller_of(who).api_key is not None
         return self._asker.explain(unknown, plan, found=found, caller_has_key=has_key)
 
     def plan(
@@ -247,7 +250,7 @@ class Detector:
             UnsupportedError: nobody can answer it.
             InputError: there is no such model.
         """
-        has_key = requests.caller_of(who or {}).api_key is not None
+        has_key = caller_of(who or {}).api_key is not None
         return self._router.plan(request, caller_has_key=has_key, thorough=thorough, needs=needs)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
@@ -256,8 +259,8 @@ class Detector:
         Raises:
             InputError: it cannot be read, or may not be.
         """
-        if image.strip().lower().startswith(links.SCHEME):
-            target = links.parse_image_uri(image)
+        if image.strip().lower().startswith(uris.SCHEME):
+            target = uris.parse_image_uri(image)
             stored = self.result(target.result_id, caller)
             return await self.draw(partial(views.picture_of, stored, target))
         return await self._loader.load(image)
@@ -268,7 +271,7 @@ class Detector:
         Raises:
             NotFoundError: there is none for this caller.
         """
-        return self.store.get(links.bare_id(result_id), caller.tenant)
+        return self.store.get(uris.bare_id(result_id), caller.tenant)
 
     def capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
         """Say what the backends that may answer can do together."""
@@ -329,9 +332,9 @@ class Detector:
         """Ask, number, tell more of what is kept, and keep it."""
         plan = self.plan(request, options)
         picture = await self._picture(image, options)
-        call = requests.call(options, pictures)
+        call = make_call(options, pictures)
         answer = await self._ask(plan, picture, call)
-        result = results.number(answer, picture, plan.request, requests.max_objects(options))
+        result = results.number(answer, picture, plan.request, max_objects(options))
         result = await self._with_more(result, answer, plan, picture, call)
         return self._keep(result, picture, options, answer.parts)
 
@@ -370,11 +373,11 @@ class Detector:
             return image
         if "progress" in who:
             await who["progress"](0, "reading the picture")
-        return await self.load(image, requests.caller_of(who))
+        return await self.load(image, caller_of(who))
 
     def _keep(self, result: DetectionResult, picture: Picture, who: Who, parts: Iterable[Part] = ()) -> DetectionResult:
         """Keep a result; `parts` are those of the question that each of its objects answers."""
-        caller = requests.caller_of(who)
+        caller = caller_of(who)
         return self.store.put(result, picture, caller.tenant, known=self._is_known(caller, parts))
 
     def _is_known(self, caller: Caller, parts: Iterable[Part]) -> bool:

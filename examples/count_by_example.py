@@ -7,11 +7,11 @@ import asyncio
 import sys
 from pathlib import Path
 
+from dinox_mcp.detect.visual_prompts import Pointer
 from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.output import write_annotated
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.examples import Pointer
-from dinox_mcp.output import write_annotated
 
 
 async def main(picture: str, x1: float, y1: float, x2: float, y2: float) -> None:

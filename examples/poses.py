@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from dinox_mcp.detector import Detector
+from dinox_mcp.drawing.output import write_annotated
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.output import write_annotated
 
 
 async def main(picture: str) -> None:

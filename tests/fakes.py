@@ -10,7 +10,7 @@ from PIL import Image
 from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 DOG = Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
 CAT = Detection(label="cat", bbox=(70.0, 10.0, 95.0, 40.0), score=0.4)

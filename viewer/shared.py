@@ -4,8 +4,8 @@
 import json
 from pathlib import Path
 
-from dinox_mcp.drawing import colors, skeletons
-from dinox_mcp.keypoints import BODY, BODY_BONES, HAND_BONES, LEAST_SCORE
+from dinox_mcp.drawing import lines, style
+from dinox_mcp.types.keypoints import BODY, BODY_BONES, HAND_BONES, LEAST_SCORE
 
 FILE = Path(__file__).parent / "src" / "shared.json"
 
@@ -13,15 +13,15 @@ FILE = Path(__file__).parent / "src" / "shared.json"
 def shared() -> dict[str, object]:
     """Gather colours, bones and names of points."""
     return {
-        "step": colors._STEP,  # noqa: SLF001 - the page picks the colour of a label in the same way
-        "palette": [list(color) for color in colors.palette()],
+        "step": style._STEP,  # noqa: SLF001 - the page picks the colour of a label in the same way
+        "palette": [list(color) for color in style.palette()],
         "bodyPoints": list(BODY),
         "body": [list(bone) for bone in BODY_BONES],
         "hand": [list(bone) for bone in HAND_BONES],
         "leastPointScore": LEAST_SCORE,
-        "left": list(skeletons.LEFT),
-        "right": list(skeletons.RIGHT),
-        "fingers": {name: list(color) for name, color in skeletons.FINGER_COLORS.items()},
+        "left": list(lines.LEFT),
+        "right": list(lines.RIGHT),
+        "fingers": {name: list(color) for name, color in lines.FINGER_COLORS.items()},
     }
 
 

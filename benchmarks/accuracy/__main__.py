@@ -23,10 +23,10 @@ from benchmarks.accuracy.labelled import PERSON, Answers, Labelled, Share
 from benchmarks.contenders import OURS
 from benchmarks.harness import BenchmarkError, clean_environment
 from benchmarks.tables import Table
-from dinox_mcp.counting import DOUBT
+from dinox_mcp.detect.counting import DOUBT
 from dinox_mcp.detector import Detector
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest
 
 MODELS = {name: ("--model", name) for name in ("embedded", "thorough")}
 PACKAGES = ("dinox-mcp", "onnxruntime", "numpy", "pillow", "pycocotools")

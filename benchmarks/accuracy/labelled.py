@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dinox_mcp.geometry import Box
-from dinox_mcp.keypoints import BODY
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.keypoints import BODY
 
 Json = dict[str, Any]
 Answers = Mapping[int, Sequence[Json]]

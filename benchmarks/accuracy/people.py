@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.accuracy.labelled import PERSON, Answers, Json, Labelled, Share, divide, labelled
-from dinox_mcp.geometry import Box, area, intersection, iou
+from dinox_mcp.types.boxes import Box, area, intersection, iou
 
 _SAME = 0.5  # IoU from which a box is right
 

@@ -11,8 +11,8 @@ from benchmarks.local.child import serve
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, Output
 
 
 def main(masks: str, pose: str, caption: str) -> None:

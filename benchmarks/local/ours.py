@@ -11,8 +11,8 @@ from benchmarks.local.child import serve
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import create
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.backend import LocalBackend

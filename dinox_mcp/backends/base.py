@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Mask, Need, Output
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Mask, Need, Output
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Reports work done as a fraction from 0 to 1 and says in a few words what is going on."""

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.install import launch as launching
+from dinox_mcp.install.files import Machine
 from dinox_mcp.install.hosts import HOSTS, KEY, Entry, Host
-from dinox_mcp.install.machine import Machine
 from dinox_mcp.install.setup import entries, holds_key, stumbles, variables
 from dinox_mcp.settings import Settings, environment_name
 

@@ -6,14 +6,14 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
-from dinox_mcp.backends.local import presets
+from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.settings import Settings
 
 
 def look(settings: Settings) -> dict[str, Any]:
     """Give the device with its memory in bytes, and for each role the model and whether it is here."""
-    from dinox_mcp.backends.local import device as devices
+    from dinox_mcp.backends.local.checkpoints import device as devices
 
     try:
         device = devices.choose(settings.device, settings.precision)
@@ -38,7 +38,7 @@ def look(settings: Settings) -> dict[str, Any]:
 
 
 def _model(role: presets.Role, name: str | None, kind: presets.DeviceKind) -> dict[str, Any]:
-    from dinox_mcp.backends.local.hub import Hub
+    from dinox_mcp.backends.local.checkpoints.hub import Hub
 
     known = {"role": role, "name": name or presets.default(role, kind)}
     try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from dinox_mcp.errors import InputError
-from dinox_mcp.geometry import Box, clip
+from dinox_mcp.types.boxes import Box, clip
 
 LEGIBLE_SIDE = 512
 _MOST_ENLARGED = 4

@@ -5,8 +5,8 @@ import math
 
 from PIL import Image
 
-from dinox_mcp import masks
-from dinox_mcp.schema import Mask
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Mask
 
 JPEG = "image/jpeg"
 

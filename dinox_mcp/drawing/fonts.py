@@ -1,10 +1,15 @@
-"""Where systems keep fonts for scripts that need one: a fixed list of well-known files, never a search."""
+"""Fonts for any script: OpenCV's, Pillow's, and a fixed list of files that systems have."""
 
 import os
 import sys
-from functools import cache
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Protocol
+
+from PIL import Image, ImageDraw, ImageFont, features
 
 _NOTO_SCRIPTS = (
     "Arabic", "Hebrew", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada",
@@ -38,3 +43,119 @@ def installed_fonts() -> tuple[str, ...]:
     roots, folders, names = {"darwin": _MACOS, "win32": _WINDOWS}.get(sys.platform, _LINUX)
     found = (Path(root, folder, name) for name, root, folder in product(names, roots, folders))
     return tuple(str(path) for path in found if path.is_file())
+
+
+_WEIGHT = 520  # between medium and semi-bold: thin strokes drown in a small tag
+_TEST_SIZE = 24
+
+
+def line_height(size: int) -> int:
+    """Height in pixels of every line of a font size, whatever is written on it; the baseline is at `size`."""
+    return round(1.3 * size)
+
+
+class Face(Protocol):
+    """Something that sets lines of tidy text (see `text.tidy`)."""
+
+    def covers(self, line: str) -> bool:
+        """Say whether every letter and symbol comes out, and in its right shape."""
+        ...
+
+    def draw(self, line: str, size: int) -> Image.Image:
+        """Set a line as an alpha mask (mode L), `line_height(size)` high, with room at both ends."""
+        ...
+
+
+def face_for(line: str) -> Face | None:
+    """Choose the first face that covers a line: the one that looks the same everywhere, then the system's."""
+    return next((face for face in _faces() if face.covers(line)), None)
+
+
+class _BuiltIn:
+    """OpenCV's own fonts; a lone surrogate, which tidy text cannot have, would crash the process."""
+
+    def covers(self, line: str) -> bool:
+        return not _needs_shaping(line) and all(_built_in_has(char) for char in line if not char.isspace())
+
+    def draw(self, line: str, size: int) -> Image.Image:
+        import cv2
+        import numpy as np
+
+        font = cv2.FontFace("sans")
+        left, _, width, _ = cv2.getTextSize((1, 1), line, (0, size), font, size, _WEIGHT)
+        pixels = np.zeros((line_height(size), width + 2 * size), np.uint8)
+        cv2.putText(pixels, line, (size - left, size), (255,), font, size, _WEIGHT)
+        return Image.fromarray(pixels)
+
+
+class _FontFile:
+    """A font file, set by Pillow; `path` None is the font inside Pillow, which has ASCII only."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+
+    def covers(self, line: str) -> bool:
+        if _needs_shaping(line) and not features.check_feature("raqm"):
+            return False
+        return all(_file_has(self._path, char) for char in line if not char.isspace() and not _joins(char))
+
+    def draw(self, line: str, size: int) -> Image.Image:
+        font = _open(self._path, size)
+        drawn = Image.new("L", (round(font.getlength(line)) + 2 * size, line_height(size)))
+        ImageDraw.Draw(drawn).text((size, size), line, fill=255, font=font, anchor="ls", stroke_width=size / 60)
+        return drawn
+
+
+def _faces() -> Iterator[Face]:
+    if _opencv_has_fonts():
+        yield _BuiltIn()
+    for path in (*installed_fonts(), None):
+        try:
+            _open(path, _TEST_SIZE)
+        except OSError:  # FreeType cannot read it
+            continue
+        yield _FontFile(path)
+
+
+def _opencv_has_fonts() -> bool:
+    """OpenCV 4, which other packages may install over the 5 that we ask for, has none."""
+    import cv2
+
+    return hasattr(cv2, "FontFace")
+
+
+@lru_cache(maxsize=4096)
+def _built_in_has(char: str) -> bool:
+    """A character that OpenCV lacks comes out as a question mark, or not at all."""
+    drawn = _BuiltIn().draw(char, _TEST_SIZE)
+    return drawn.getbbox() is not None and (char == "?" or drawn != _question_mark())
+
+
+@cache
+def _question_mark() -> Image.Image:
+    return _BuiltIn().draw("?", _TEST_SIZE)
+
+
+@lru_cache(maxsize=4096)
+def _file_has(path: str | None, char: str) -> bool:
+    """A character that a font lacks comes out like one that no font has: U+FFFF is not a character."""
+    font = _open(path, _TEST_SIZE)
+    drawn, missing = font.getmask(char), font.getmask("\uffff")
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)
+
+
+@lru_cache(maxsize=64)
+def _open(path: str | None, size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise OSError("Pillow was built without FreeType")
+    return font
+
+
+def _needs_shaping(line: str) -> bool:
+    return any(_joins(char) or unicodedata.bidirectional(char) in {"R", "AL", "AN"} for char in line)
+
+
+def _joins(char: str) -> bool:
+    """Whether a character only changes its neighbours: marks, and the joiners that tidy text may have."""
+    return unicodedata.category(char)[0] in "MC"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.geometry import Box
+from dinox_mcp.types.boxes import Box
 
 Size = tuple[int, int]
 Boxes = npt.NDArray[np.float64]

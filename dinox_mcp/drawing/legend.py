@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from dinox_mcp.drawing import text, words
-from dinox_mcp.drawing.colors import BLACK, Color
-from dinox_mcp.drawing.faces import line_height
+from dinox_mcp.drawing import tags, text
+from dinox_mcp.drawing.fonts import line_height
 from dinox_mcp.drawing.layout import text_size
-from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.tagging import untold
-from dinox_mcp.drawing.tags import draw_tag
-from dinox_mcp.drawing.wrap import wrap
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.drawing.style import BLACK, Color, Style
+from dinox_mcp.drawing.tags import draw_tag, untold
+from dinox_mcp.drawing.text import wrap
+from dinox_mcp.types.detection import DetectedObject
 
 Size = tuple[int, int]
 
@@ -78,7 +76,7 @@ def make_legend(
     """
     told = untold(objects, style, picture, original_size)
     size = max(_SMALLEST_TEXT, round(0.8 * text_size(picture)))  # a little smaller than that of the tags
-    written = [(found, entry) for found in told if (entry := words.entry(found, label=style.labels))]
+    written = [(found, entry) for found in told if (entry := tags.entry(found, label=style.labels))]
     if not written:
         return None
     color_of = style.colors(objects)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from dinox_mcp.drawing import text
-from dinox_mcp.drawing.colors import Color, ink_on
-from dinox_mcp.drawing.faces import line_height
+from dinox_mcp.drawing.fonts import line_height
+from dinox_mcp.drawing.style import Color, ink_on
 
 PAPER: Color = (24, 24, 24)
 _SMALLEST_TEXT, _LARGEST_TEXT = 11, 28

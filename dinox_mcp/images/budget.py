@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 
 from dinox_mcp.errors import BusyError
-from dinox_mcp.memory import return_freed_blocks
 from dinox_mcp.settings import MiB
+from dinox_mcp.types.memory import return_freed_blocks
 
 LARGE = 128 * MiB
 """Pictures that take more than this wait in a line of their own, so that they never hold up ordinary ones."""

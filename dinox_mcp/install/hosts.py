@@ -11,10 +11,9 @@ from typing import Any, cast
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install import jsonc, toml
-from dinox_mcp.install.files import Text
-from dinox_mcp.install.formats import Format, Keys
+from dinox_mcp.install.files import Machine, Text
 from dinox_mcp.install.jsonc_reader import COMMA, COMMENT, extras, place
-from dinox_mcp.install.machine import Machine
+from dinox_mcp.install.toml import Format, Keys
 
 KEY = "DINOX_API_KEY"
 _BOM = "a byte order mark at its beginning"

@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any
 
-from dinox_mcp.install.formats import ConfigError, Keys
 from dinox_mcp.install.jsonc_reader import BLANK, Member, Node, kind, parse, place
+from dinox_mcp.install.toml import ConfigError, Keys
 
 APPEND = "-"
 """As a key, the place behind the last element of a list."""

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from dinox_mcp.install.formats import ConfigError
+from dinox_mcp.install.toml import ConfigError
 
 BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 """What may stand between values."""

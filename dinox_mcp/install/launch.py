@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Literal
 
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.install.files import Machine
 from dinox_mcp.install.hosts import Launch
-from dinox_mcp.install.machine import Machine
 
 Launcher = Literal["auto", "uvx", "python"]
 PACKAGE = "dinox-mcp"

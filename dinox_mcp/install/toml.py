@@ -1,12 +1,47 @@
 """Edits TOML; comments, order and style stay, by TOML Kit."""
 
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
-
-from dinox_mcp.install.formats import ConfigError, Keys
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
+
+
+Keys = tuple[str, ...]
+"""Names that lead to a value, from the outside in."""
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be read or edited: where and why, without the file's name, in part of a line."""
+
+
+class Format(Protocol):
+    """A way to write configurations down. Lines end in a line feed; an edit touches only what it is about."""
+
+    def read(self, text: str) -> dict[str, Any]:
+        """Give what a text says.
+
+        Raises:
+            ConfigError: it is broken.
+        """
+        ...
+
+    def put(self, text: str, keys: Keys, value: object) -> str:
+        """Set a value, and make what lies between where it is missing.
+
+        Raises:
+            ConfigError: the text is broken, or something on the way holds no names.
+        """
+        ...
+
+    def drop(self, text: str, keys: Keys) -> str:
+        """Take a value out, if it is there.
+
+        Raises:
+            ConfigError: the text is broken.
+        """
+        ...
+
 
 _TABLES = 2
 """How deep values have tables of their own: `[mcp_servers.dinox]`; what is deeper stands in one line."""

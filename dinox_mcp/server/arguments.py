@@ -1,6 +1,7 @@
-"""A server that answers wrong arguments in one line: what is wrong, the value, and what there is."""
+"""A server that answers wrong arguments in one line, and tool schemas without what no model needs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,97 @@ from pydantic import AnyUrl, ValidationError
 
 from dinox_mcp.errors import BusyError, InputError
 from dinox_mcp.server.bodies import caller_label
-from dinox_mcp.server.clean import clean_line
-from dinox_mcp.server.middleware import bound_names, log_outcome
-from dinox_mcp.server.names import check_names
 from dinox_mcp.server.normalize import normalize
 from dinox_mcp.server.outbox import Outbox
-from dinox_mcp.server.schemas import slim
+from dinox_mcp.server.requests import bound_names, log_outcome
+from dinox_mcp.types.text import clean_line
 
 if TYPE_CHECKING:
-    from dinox_mcp.schema import Need
+    from dinox_mcp.types.detection import Need
+
+
+_LONGEST = 60
+"""Characters of a name that may be a near miss; longer ones are not compared, as that takes time."""
+_CLOSE = 0.82
+"""Similarity from which on a name is taken for a misspelt one: minscore is, action is no caption."""
+_OTHER_NAMES = {
+    "prompts": ("classes", "classnames", "categories", "queries", "textprompt"),
+    "min_score": ("threshold", "score", "confidence", "conf", "minconfidence", "scorethreshold", "confidencethreshold"),
+    "iou_threshold": ("iou", "nms", "nmsthreshold"),
+    "max_objects": ("limit", "topk", "maxresults", "maxdetections"),
+    "bbox": ("box", "boundingbox", "rect"),
+    "boxes": ("bboxes", "regions", "boundingboxes"),
+    "result": ("resultid",),
+    "object": ("objectid", "objectnumber"),
+    "image": ("imagepath", "imageurl", "imageuri"),
+}
+"""Words that other vision tools have for our arguments, folded."""
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first name that is almost one of the tool's own; names unlike any of them are left to be ignored.
+
+    Raises:
+        InputError: there is one; the message says which it may stand for.
+    """
+    for name in given:
+        if name not in known and (meant := _nearest(name, known)):
+            raise InputError(
+                f"there is no argument {name!r}; its arguments are {', '.join(known)}; did you mean {meant!r}?"
+            )
+
+
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    if len(name) > _LONGEST:
+        return None
+    folded = {_fold(one): one for one in known}
+    word = _fold(name)
+    for one, others in _OTHER_NAMES.items():
+        if one in known and word in others:
+            return one
+    close = get_close_matches(word, folded, n=1, cutoff=_CLOSE)
+    return folded[close[0]] if close else None
+
+
+def _fold(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+Schema = dict[str, Any]
+
+
+def slim(schema: Schema) -> Schema:
+    """Leave out titles, which repeat names, and of optional properties that they may be null: they may be absent."""
+    lean: Schema = {}
+    for name, value in schema.items():
+        if name == "properties":
+            lean[name] = {key: _property(part) for key, part in value.items()}
+        elif name == "$defs":
+            lean[name] = {key: slim(part) for key, part in value.items()}
+        elif isinstance(value, dict):
+            lean[name] = slim(value)
+        elif isinstance(value, list):
+            lean[name] = [slim(part) if isinstance(part, dict) else part for part in value]
+        elif name != "title":
+            lean[name] = value
+    items = lean.get("prefixItems", [])
+    if items and all(item == items[0] for item in items):  # four numbers: some hosts know no tuples
+        lean["items"] = lean.pop("prefixItems")[0]
+    return lean
+
+
+def _property(schema: Schema) -> Schema:
+    lean = slim(schema)
+    choices = lean.get("anyOf", [])
+    if {"type": "null"} in choices and lean.get("default", "") is None:
+        del lean["default"]
+        left = [choice for choice in choices if choice != {"type": "null"}]
+        if len(left) == 1:
+            del lean["anyOf"]
+            return {**left[0], **lean}
+        lean["anyOf"] = left
+    return lean
+
 
 _SHORT = Repr()  # shows a value in a message without walking through all of it
 _SHORT.maxstring = _SHORT.maxother = 80

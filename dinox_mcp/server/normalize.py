@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from dinox_mcp.detect.prompts import split_at_commas
 from dinox_mcp.errors import InputError
-from dinox_mcp.prompts import split_at_commas
 
 MAX_ITEMS = 1000
 """Items of a list."""

@@ -1,4 +1,4 @@
-"""What a model reads: structured data and text, each complete on its own, because hosts show one or the other."""
+"""What a model reads: structured data and text, each complete alone, and no longer than hosts take."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,53 @@ from collections.abc import Mapping, Sequence
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
-from dinox_mcp import links
-from dinox_mcp.counting import Count
-from dinox_mcp.keypoints import is_there
-from dinox_mcp.requests import MAX_OBJECTS
-from dinox_mcp.saved import SavedPrompt
-from dinox_mcp.schema import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score, Source
-from dinox_mcp.server.clean import printable
-from dinox_mcp.server.fitting import fit
+from dinox_mcp.detect.counting import Count
+from dinox_mcp.detect.options import MAX_OBJECTS
+from dinox_mcp.store import uris
+from dinox_mcp.store.prompts import SavedPrompt
+from dinox_mcp.types.detection import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score, Source
+from dinox_mcp.types.keypoints import is_there
+from dinox_mcp.types.text import printable
+
+MAX_DETAILS = 60_000
+"""Characters of keypoints, captions, categories and texts in one reply; in tokens about a third of that."""
+_KEYPOINT = 40
+"""Characters of a keypoint in JSON, about."""
+
+
+def fit(result: DetectionResult) -> DetectionResult:
+    """Leave out of the last objects what is too long for one reply, and say so; the result's resource has it all."""
+    room = MAX_DETAILS
+    objects: list[DetectedObject] = []
+    bare: list[int] = []
+    for found in result.objects:
+        length = _details(found)
+        if length <= room:
+            room -= length
+            objects.append(found)
+        else:
+            objects.append(found.model_copy(update={"keypoints": (), "caption": None, "category": None, "text": None}))
+            bare.append(found.id)
+    if not bare:
+        return result
+    where = uris.RESULT.replace("{result_id}", result.result_id)
+    note = (
+        f"this reply would be too long with the keypoints and words of {_objects(bare)}, which are left out; they are "
+        f"in {where}, or ask for fewer objects"
+    )
+    return result.model_copy(update={"objects": tuple(objects), "notes": (*result.notes, note)})
+
+
+def _details(found: DetectedObject) -> int:
+    words = (found.caption, found.category, found.text)
+    return _KEYPOINT * len(found.keypoints) + sum(len(one) for one in words if one)
+
+
+def _objects(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"object {numbers[0]}"
+    return f"{len(numbers)} objects ({numbers[0]} to {numbers[-1]})"
+
 
 MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
@@ -191,15 +230,15 @@ def structure(result: DetectionResult) -> DetectionReply:
 def result_links(result: DetectionResult) -> dict[str, str]:
     """Name the resources of a result; those of an object have `{number}` to fill in."""
     templates = {
-        "result": links.RESULT,
-        "annotated": links.ANNOTATED_JPEG,
-        "annotated_png": links.ANNOTATED_PNG,
-        "coco": links.COCO,
+        "result": uris.RESULT,
+        "annotated": uris.ANNOTATED_JPEG,
+        "annotated_png": uris.ANNOTATED_PNG,
+        "coco": uris.COCO,
     }
     if result.objects:
-        templates["crop"] = links.CROP
+        templates["crop"] = uris.CROP
     if any(found.mask for found in result.objects):
-        templates["mask"] = links.MASK
+        templates["mask"] = uris.MASK
     return {name: template.replace("{result_id}", result.result_id) for name, template in templates.items()}
 
 
@@ -295,7 +334,7 @@ def _keypoints(points: Sequence[Keypoint]) -> dict[str, tuple[float, float, floa
 
 
 def _mask_area(mask: Mask) -> int:
-    from dinox_mcp import masks  # with NumPy: 70 ms that a reply without masks need not wait for
+    from dinox_mcp.types import masks  # with NumPy: 70 ms that a reply without masks need not wait for
 
     return masks.area(mask)
 

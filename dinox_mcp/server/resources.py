@@ -7,13 +7,14 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.types import Annotations
 
-from dinox_mcp import links, views
 from dinox_mcp.detector import Detector
+from dinox_mcp.drawing import views
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.saved import SavedPrompt, SavedPrompts
-from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
-from dinox_mcp.videos import Part
+from dinox_mcp.server.requests import RequestContext, caller_of, resource_errors
+from dinox_mcp.store import uris
+from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
+from dinox_mcp.store.videos import Part
 
 _JSON = "application/json"
 _FOR_USERS = Annotations(audience=["user"])
@@ -22,16 +23,16 @@ _FOR_USERS = Annotations(audience=["user"])
 def register_data(mcp: MCPServer, detector: Detector) -> None:
     """Add the resources that are JSON."""
 
-    @mcp.resource(links.RESULT, title="Detection result", mime_type=_JSON)
+    @mcp.resource(uris.RESULT, title="Detection result", mime_type=_JSON)
     async def result(result_id: str, ctx: RequestContext) -> str:
         """Give all objects of a result, masks as COCO RLE included."""
         with resource_errors():
             return detector.result(result_id, caller_of(ctx)).result.model_dump_json(exclude_none=True)
 
-    @mcp.resource(links.COCO, title="COCO annotations", mime_type=_JSON)
+    @mcp.resource(uris.COCO, title="COCO annotations", mime_type=_JSON)
     async def coco(result_id: str, ctx: RequestContext) -> str:
         """Give a result in the COCO format, which annotation tools and pycocotools read."""
-        from dinox_mcp.coco import to_coco
+        from dinox_mcp.types.coco import to_coco
 
         with resource_errors():
             return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
@@ -42,7 +43,7 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
         with resource_errors():
             return json.dumps(detector.backends.describe(), ensure_ascii=False)
 
-    @mcp.resource(links.PROMPT, title="Saved visual prompt", mime_type=_JSON)
+    @mcp.resource(uris.PROMPT, title="Saved visual prompt", mime_type=_JSON)
     async def saved_prompt(name: str, ctx: RequestContext) -> str:
         """Give a prompt that save_prompt has saved: its label, and the model that it works with."""
         with resource_errors():
@@ -51,7 +52,7 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
     if detector.settings.transport != "stdio":
         return  # a list without a template knows no caller, and callers have prompts of their own
 
-    @mcp.resource(links.PROMPTS, title="Saved visual prompts", mime_type=_JSON)
+    @mcp.resource(uris.PROMPTS, title="Saved visual prompts", mime_type=_JSON)
     async def saved_prompts() -> str:
         """List the prompts that save_prompt has saved, with the model that each works with."""
         with resource_errors():
@@ -61,7 +62,7 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
 def register_videos(mcp: MCPServer, detector: Detector) -> None:
     """Add the resources of answers about videos."""
 
-    @mcp.resource(links.VIDEO, title="Video result", mime_type=_JSON)
+    @mcp.resource(uris.VIDEO, title="Video result", mime_type=_JSON)
     async def video_result(result_id: str, ctx: RequestContext) -> str:
         """Give all tracks, counts and the timeline of a video."""
         with resource_errors():
@@ -71,19 +72,17 @@ def register_videos(mcp: MCPServer, detector: Detector) -> None:
         with resource_errors():
             return await detector.draw(partial(detector.videos.file, result_id, part, caller_of(ctx).tenant))
 
-    @mcp.resource(f"{links.VIDEO}/sheet.jpg", title="Key frames", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(f"{uris.VIDEO}/sheet.jpg", title="Key frames", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def sheet(result_id: str, ctx: RequestContext) -> bytes:
         """Give the key frames of a video on one sheet, with what was found."""
         return await read(result_id, "sheet", ctx)
 
-    @mcp.resource(
-        f"{links.VIDEO}/annotated.mp4", title="Annotated video", mime_type="video/mp4", annotations=_FOR_USERS
-    )
+    @mcp.resource(f"{uris.VIDEO}/annotated.mp4", title="Annotated video", mime_type="video/mp4", annotations=_FOR_USERS)
     async def annotated_video(result_id: str, ctx: RequestContext) -> bytes:
         """Give the video with its tracks drawn, as H.264."""
         return await read(result_id, "video", ctx)
 
-    @mcp.resource(f"{links.VIDEO}/frames.jsonl", title="Objects frame by frame", mime_type="application/x-ndjson")
+    @mcp.resource(f"{uris.VIDEO}/frames.jsonl", title="Objects frame by frame", mime_type="application/x-ndjson")
     async def frames(result_id: str, ctx: RequestContext) -> bytes:
         """Give where each track is in each frame, a line of JSON each."""
         return await read(result_id, "frames", ctx)
@@ -92,31 +91,31 @@ def register_videos(mcp: MCPServer, detector: Detector) -> None:
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
     """Add the resources that are pictures, at the original's full size."""
 
-    @mcp.resource(links.PICTURE, title="The picture itself", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(uris.PICTURE, title="The picture itself", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def picture(result_id: str, ctx: RequestContext) -> bytes:
         """Give the picture that was looked at, upright, as JPEG."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.annotated_file, stored.picture, (), Style()))
 
-    @mcp.resource(links.ANNOTATED_JPEG, title="Annotated picture", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated picture", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
         """Give the picture with its objects drawn, as JPEG."""
         return await _annotated(detector, result_id, ctx, views.JPEG)
 
-    @mcp.resource(links.ANNOTATED_PNG, title="Annotated picture, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
+    @mcp.resource(uris.ANNOTATED_PNG, title="Annotated picture, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
     async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
         """Give the picture with its objects drawn, as PNG."""
         return await _annotated(detector, result_id, ctx, views.PNG)
 
-    @mcp.resource(links.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(uris.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
         """Give one object, cut out of the picture at full resolution."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.crop_file, stored, number))
 
-    @mcp.resource(links.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
+    @mcp.resource(uris.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
     async def mask(result_id: str, number: int, ctx: RequestContext) -> bytes:
         """Give the mask of one object, white on black at the original's size."""
         with resource_errors():

@@ -1,6 +1,7 @@
-"""Running the server on a transport, until its client leaves or a signal says stop."""
+"""Running the server on a transport, with its log, until its client leaves or a signal says stop."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -10,17 +11,56 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 from dinox_mcp.backends.registry import find
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DinoxError, SettingsError
-from dinox_mcp.server import logs
 from dinox_mcp.server.app import build_server
-from dinox_mcp.server.connections import BACKLOG, BoundedProtocol
-from dinox_mcp.server.ending import end_within
-from dinox_mcp.server.http import build_app, check_exposure, largest_message
-from dinox_mcp.server.stdio import serve_wire, take_standard_streams
+from dinox_mcp.server.http import BACKLOG, BoundedProtocol, build_app, check_exposure, largest_message
+from dinox_mcp.server.stdio import end_within, serve_wire, take_standard_streams
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.text import clean_line
+
+_BROKEN_OFF = (
+    ClientDisconnect,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+    ConnectionError,
+)
+
+
+def set_up(level: str) -> None:
+    """Log to stderr, in place of whatever the SDK has set up."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(_without_broken_off)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _OneLine(logging.Formatter):
+    """Writes messages in one line each; tracebacks of real faults keep theirs."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        """Bring the message to one harmless line."""
+        return clean_line(super().formatMessage(record))
+
+
+def _without_broken_off(record: logging.LogRecord) -> bool:
+    """Say in a line that a client has broken off, where the SDK logs the exception that this causes."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and _is_broken_off(error):
+        record.msg, record.args = "a client broke off (%s)", (type(error).__name__,)
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _is_broken_off(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_broken_off, error.exceptions))
+    return isinstance(error, _BROKEN_OFF)
+
 
 _GRACE_S = 3
 """Seconds that running calls may take to end after a signal."""
@@ -57,7 +97,7 @@ async def _serve_stdio(settings: Settings) -> None:
         leaving: list[asyncio.Task[None]] = []
         _on_stop_signal(lambda: leaving.append(asyncio.create_task(leave())))
         server = build_server(detector)
-        logs.set_up(settings.log_level)
+        set_up(settings.log_level)
         async with _warming_up(detector):
             await serve_wire(server, take_standard_streams(), largest_message(settings), _END_S)
 
@@ -65,7 +105,7 @@ async def _serve_stdio(settings: Settings) -> None:
 async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     async with Detector(settings) as detector:
         app = build_app(build_server(detector), settings)
-        logs.set_up(settings.log_level)
+        set_up(settings.log_level)
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,

@@ -1,9 +1,11 @@
-"""The protocol over stdin and stdout: a message a line, each answered, and no more at once than fits into memory."""
+"""The protocol over stdin and stdout: a message a line, each answered, and no more at once than fit."""
 
 import logging
 import os
 import sys
+import threading
 from collections import Counter
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 import anyio
@@ -13,9 +15,22 @@ from mcp.shared.message import SessionMessage
 from mcp.types import INTERNAL_ERROR, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.ending import end_within
-from dinox_mcp.server.messages import parse, refusal
+from dinox_mcp.server.bodies import parse, refusal
 from dinox_mcp.server.outbox import Outbox
+
+
+def end_within(seconds: float) -> None:
+    """End the process after some seconds at most: a thread that draws cannot be stopped, and Python waits for it."""
+
+    def end() -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True  # where everything ends earlier, so does this
+    timer.start()
+
 
 MAX_IN_FLIGHT = 64
 """Requests that may wait for their answer at once; a client that never reads gets no further."""

@@ -8,15 +8,16 @@ from mcp.server.apps import APP_MIME_TYPE, Apps
 from mcp.server.mcpserver.resources import FileResource
 from mcp.types import Annotations
 
-from dinox_mcp import links, views
 from dinox_mcp.detector import Detector
-from dinox_mcp.server.caller import RequestContext, caller_of, resource_errors
-from dinox_mcp.viewer import pictures
+from dinox_mcp.drawing import views
+from dinox_mcp.server.requests import RequestContext, caller_of, resource_errors
+from dinox_mcp.store import uris
+from dinox_mcp.viewer import page
 from dinox_mcp.viewer.page import FILE
 
 URI = "ui://dinox/viewer.html"
-PREVIEW = links.RESULT + "/preview.jpg"
-REGION = links.RESULT + "/regions/{region}.jpg"
+PREVIEW = uris.RESULT + "/preview.jpg"
+REGION = uris.RESULT + "/regions/{region}.jpg"
 _FOR_USERS = Annotations(audience=["user"])
 
 
@@ -53,7 +54,7 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         """Give the picture that was looked at, upright, at the size of a screen."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
-            work = partial(pictures.preview, stored.picture, limits.preview_max_side, limits.preview_max_bytes)
+            work = partial(page.preview, stored.picture, limits.preview_max_side, limits.preview_max_bytes)
             return await detector.draw(work)
 
     @mcp.resource(REGION, title="A part of the picture", mime_type=views.JPEG, annotations=_FOR_USERS)
@@ -61,6 +62,6 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
         """Give a part of the picture at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
-            box = pictures.parse_region(region)
-            work = partial(pictures.region, stored.picture, box, limits.preview_max_side, limits.preview_max_bytes)
+            box = page.parse_region(region)
+            work = partial(page.region, stored.picture, box, limits.preview_max_side, limits.preview_max_bytes)
             return await detector.draw(work)

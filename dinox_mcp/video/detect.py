@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Unpack
 import anyio
 import anyio.to_thread
 
-from dinox_mcp import refusals, requests
+from dinox_mcp.detect import capabilities
+from dinox_mcp.detect.options import Options, caller_of, make_request
+from dinox_mcp.detect.routing import Plan
+from dinox_mcp.drawing.output import stem_of
 from dinox_mcp.errors import InputError, UnsupportedError
-from dinox_mcp.output import stem_of
-from dinox_mcp.requests import Options
-from dinox_mcp.routing import Plan
-from dinox_mcp.schema import DetectionRequest, Output
-from dinox_mcp.store import new_result_id
-from dinox_mcp.video.sampling import EVERY_S
-from dinox_mcp.video.schema import VideoResult
-from dinox_mcp.videos import Shelf
+from dinox_mcp.store.results import new_result_id
+from dinox_mcp.store.videos import Shelf
+from dinox_mcp.types.detection import DetectionRequest, Output
+from dinox_mcp.types.video import VideoResult
+from dinox_mcp.video.job import EVERY_S
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
@@ -99,7 +99,7 @@ class VideoDetector:
         from dinox_mcp.video.masking import check_cost
         from dinox_mcp.video.run import Run
 
-        request = requests.request(prompts, options)
+        request = make_request(prompts, options)
         settings = self._detector.settings
         most = _calls(max_calls, settings.video_max_calls)
         plan = self._check(request, options)
@@ -118,7 +118,7 @@ class VideoDetector:
                     return await Run(self._detector, job, request, options, plan, result_id, place, stopped).result()
                 finally:
                     with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(self._make_room, place, requests.caller_of(options).tenant)
+                        await anyio.to_thread.run_sync(self._make_room, place, caller_of(options).tenant)
 
     def _check(self, request: DetectionRequest, options: Options) -> Plan:
         """Plan what is asked of each key frame; refuse what no track can hold, or takes a second call for each."""
@@ -131,8 +131,8 @@ class VideoDetector:
         name = plan.main.backend
         backends = self._detector.backends
         if "masks" in request.include:
-            has_key = requests.caller_of(options).api_key is not None
-            refusals.follower(name, backends, caller_has_key=has_key)
+            has_key = caller_of(options).api_key is not None
+            capabilities.follower(name, backends, caller_has_key=has_key)
         able = backends.get(name).capabilities(plan.main.request.model).outputs
         if missing := sorted(request.include - able - {"masks"}):
             raise UnsupportedError(

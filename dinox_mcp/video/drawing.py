@@ -9,15 +9,15 @@ from PIL import Image
 
 from dinox_mcp.drawing.annotate import annotate
 from dinox_mcp.drawing.encode import encode_jpeg, fit_bytes
+from dinox_mcp.drawing.lines import draw_trails
 from dinox_mcp.drawing.sheet import contact_sheet
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.trails import draw_trails
-from dinox_mcp.geometry import clip
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectedObject, Mask, Point, count_labels
-from dinox_mcp.video.clock import clock
+from dinox_mcp.types.boxes import clip
+from dinox_mcp.types.detection import DetectedObject, Mask, Point, count_labels
+from dinox_mcp.types.video import clock
 from dinox_mcp.video.frames import Frame, Pixels
-from dinox_mcp.video.trail import Trail
+from dinox_mcp.video.track import Trail
 
 STYLE = Style(color_by="number", captions=False)
 SHEET_FRAMES = 12

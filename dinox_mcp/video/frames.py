@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.geometry import Box
-from dinox_mcp.video.container import open_container, opened_stream, pixel_ratio
-from dinox_mcp.video.orientation import orientation_of
-from dinox_mcp.video.scan import Scan, counts, shown_size
-from dinox_mcp.video.source import VideoFile
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.video.scan import Scan, counts, orientation_of, shown_size
+from dinox_mcp.video.source import VideoFile, open_container, opened_stream, pixel_ratio
 
 if TYPE_CHECKING:
     from av.packet import Packet

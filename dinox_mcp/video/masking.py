@@ -13,16 +13,16 @@ from typing import NamedTuple, TypeVar
 import anyio.to_thread
 from PIL import Image
 
-from dinox_mcp import geometry
 from dinox_mcp.backends.base import Call, Follower
 from dinox_mcp.drawing.encode import encode_jpeg
 from dinox_mcp.errors import BackendError, InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Mask
-from dinox_mcp.video.clock import clock
+from dinox_mcp.types.boxes import area, clip
+from dinox_mcp.types.detection import Mask
+from dinox_mcp.types.video import clock
 from dinox_mcp.video.frames import Frame, Reader
 from dinox_mcp.video.job import Job, pause
-from dinox_mcp.video.trail import Trail
+from dinox_mcp.video.track import Trail
 
 T = TypeVar("T")
 Tell = Callable[[float, str], Awaitable[None]]
@@ -97,8 +97,8 @@ class Masking:
         """Ask for the masks of all tracks that have a box in the first frame of a stretch."""
         width, height = self._job.scan.size
         boxes = ((trail, trail.box(stretch[0].time, reach)) for trail in trails)
-        begun = [(trail, geometry.clip(box, width, height)) for trail, box in boxes if box]
-        begun = [(trail, box) for trail, box in begun if geometry.area(box) > 0]
+        begun = [(trail, clip(box, width, height)) for trail, box in boxes if box]
+        begun = [(trail, box) for trail, box in begun if area(box) > 0]
         if not begun:
             return {}
         call = replace(self._call, progress=partial(self._progress, stretch))

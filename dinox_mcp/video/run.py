@@ -10,27 +10,24 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
-from dinox_mcp import refusals, requests
-from dinox_mcp.asking import Answer
-from dinox_mcp.backends.alongside import gather
 from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.backends.concurrency import gather
+from dinox_mcp.detect import capabilities
+from dinox_mcp.detect.options import Options, caller_of, labels_of, make_call, max_objects
+from dinox_mcp.detect.pipeline import Answer
+from dinox_mcp.detect.routing import Plan
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
-from dinox_mcp.requests import Options
-from dinox_mcp.routing import Plan
-from dinox_mcp.schema import Detection, DetectionRequest, certainty, count_labels
-from dinox_mcp.video import flow, summary
-from dinox_mcp.video.clock import clock
+from dinox_mcp.types.detection import Detection, DetectionRequest, certainty, count_labels
+from dinox_mcp.types.video import VideoFiles, VideoInfo, VideoResult, clock
+from dinox_mcp.video import key_frames, summary
 from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet
-from dinox_mcp.video.job import Job, pause
-from dinox_mcp.video.keys import KeyFrame, KeyFrames
-from dinox_mcp.video.looks import looks
+from dinox_mcp.video.job import Job, Record, pause
+from dinox_mcp.video.key_frames import KeyFrame, KeyFrames
 from dinox_mcp.video.masking import Masking
 from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
-from dinox_mcp.video.record import Record
-from dinox_mcp.video.schema import VideoFiles, VideoInfo, VideoResult
+from dinox_mcp.video.track import Path, Trail, looks
 from dinox_mcp.video.tracking import SURE, Tracker
-from dinox_mcp.video.trail import Path, Trail
 
 if TYPE_CHECKING:
     from dinox_mcp.detector import Detector
@@ -68,9 +65,9 @@ class Run:
         self._output: Output | None = None
         self._masking: Masking | None = None
         if "masks" in self.request.include:
-            has_key = requests.caller_of(self.options).api_key is not None
-            follower = refusals.follower(self.plan.main.backend, self.detector.backends, caller_has_key=has_key)
-            self._masking = Masking(follower, self.job, requests.call(self.options), partial(self._advance, "masks"))
+            has_key = caller_of(self.options).api_key is not None
+            follower = capabilities.follower(self.plan.main.backend, self.detector.backends, caller_has_key=has_key)
+            self._masking = Masking(follower, self.job, make_call(self.options), partial(self._advance, "masks"))
         self._parts = {"keys": 0.0, "masks": 0.0}
 
     async def result(self) -> VideoResult:
@@ -135,7 +132,7 @@ class Run:
         if not self._record.asked:
             raise ImageError(f"'{shorten(self.job.video.name)}' has no frame that can be decoded; pass an intact file")
         if self._record.unknown:
-            caller = requests.caller_of(self.options)
+            caller = caller_of(self.options)
             record = self._record
             record.note(self.detector.explain(record.unknown, self.plan, found=record.found, caller=caller))
         if reader.damaged:
@@ -161,14 +158,16 @@ class Run:
 
         await self._advance("keys", number / total, where)
         who: Options = {**self.options, "progress": progress}
-        return await self.detector.ask(frame.picture, self.plan, caller=requests.caller_of(who), progress=progress)
+        return await self.detector.ask(frame.picture, self.plan, caller=caller_of(who), progress=progress)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
         """Follow the tracks from the key frame before."""
         boxes = [trail.now for trail in self._tracker.active]
         if len(frame.grays) < 2 or not any(boxes):  # noqa: PLR2004 - from one to the next
             return [None] * len(boxes)
-        paths = await self._thread(partial(flow.follow, frame.times, frame.grays, boxes, self.job.scan.size, pause))
+        paths = await self._thread(
+            partial(key_frames.follow, frame.times, frame.grays, boxes, self.job.scan.size, pause)
+        )
         return list(paths)
 
     async def _draw(self, settled: int, *, last: bool = False) -> None:
@@ -202,7 +201,7 @@ class Run:
 
     def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         found = answer.found
-        surest = sorted(found.objects, key=certainty, reverse=True)[: requests.max_objects(self.options)]
+        surest = sorted(found.objects, key=certainty, reverse=True)[: max_objects(self.options)]
         surest = [one.model_copy(update={"bbox": frame.fit.box(one.bbox)}) for one in surest]
         if len(surest) < len(found.objects):
             self._record.note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
@@ -250,7 +249,7 @@ class Run:
         until = scan_.times[-1] if complete or not self._record.asked else self._record.asked[-1]
         times = [time for time in scan_.times if time <= until]
         tracks = summary.tracks(tracker.trails(), times, self._reach, scan_.size)
-        asked = [one for one in requests.labels_of(self.request) if one not in self._record.unsearched]
+        asked = [one for one in labels_of(self.request) if one not in self._record.unsearched]
         counts = count_labels((Detection(label=one.label, bbox=one.path.start) for one in tracks), asked)
         labels = list(counts)
         moments = summary.timeline(tracker.trails(), self._record.asked, self._reach, labels)

@@ -4,10 +4,10 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from dinox_mcp.geometry import Box, clip
-from dinox_mcp.schema import certainty, count_labels
-from dinox_mcp.video.schema import Direction, Moment, Peak, Track, TrackPath
-from dinox_mcp.video.trail import Trail
+from dinox_mcp.types.boxes import Box, clip
+from dinox_mcp.types.detection import certainty, count_labels
+from dinox_mcp.types.video import Direction, Moment, Peak, Track, TrackPath
+from dinox_mcp.video.track import Trail
 
 _STAYS = 0.5  # in sizes of the box: less is no way
 _STEEP = math.tan(math.radians(67.5))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
-from dinox_mcp.schema import DetectionResult
-from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.store.files import write_whole
+from dinox_mcp.types.detection import DetectionResult
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, carry_video, standalone
-from dinox_mcp.whole import write_whole
 
 
 def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | None":

@@ -1,4 +1,4 @@
-"""The page as a file: one HTML document that carries results and their pictures and asks nobody for anything."""
+"""The page as a file: one HTML document that carries results and their pictures and asks nobody."""
 
 import base64
 import json
@@ -8,10 +8,54 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionResult
-from dinox_mcp.store import Stored
-from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.store.results import Stored
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import DetectionResult
+from dinox_mcp.types.video import VideoResult
+
+_REGION = re.compile(r"(\d{1,7})_(\d{1,7})_(\d{1,7})_(\d{1,7})")
+
+
+def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
+    """Encode a picture as JPEG, its long side at most `max_side` pixels, in at most `max_bytes`."""
+    from dinox_mcp.drawing.encode import fit_bytes
+
+    data, _, _ = fit_bytes(picture.rgb(max_side), max_bytes)
+    return data
+
+
+def region(picture: Picture, box: Box, max_side: int, max_bytes: int) -> bytes:
+    """Encode exactly the part of a picture that `box` (in its pixels) frames, within the same limits.
+
+    Raises:
+        InputError: the box is empty or reaches out of the picture.
+    """
+    from dinox_mcp.drawing.encode import fit_bytes
+
+    x1, y1, x2, y2 = box
+    if not (0 <= x1 < x2 <= picture.width and 0 <= y1 < y2 <= picture.height):
+        raise InputError(
+            f"the region {x1:.0f}_{y1:.0f}_{x2:.0f}_{y2:.0f} is no part of the {picture.width}x{picture.height} "
+            "picture; give x_min_y_min_x_max_y_max in its pixels"
+        )
+    data, _, _ = fit_bytes(picture.rgb().crop((round(x1), round(y1), round(x2), round(y2))), max_bytes, max_side)
+    return data
+
+
+def parse_region(text: str) -> Box:
+    """Read a region as URIs write it: four whole numbers joined by underscores.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = _REGION.fullmatch(text)
+    if not match:
+        raise InputError(f"{text[:40]!r} is no region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400")
+    x1, y1, x2, y2 = (float(edge) for edge in match.groups())
+    return x1, y1, x2, y2
+
 
 FILE = Path(__file__).with_name("viewer.html")
 """The page without data, as `viewer/build.mjs` builds it."""
@@ -69,7 +113,7 @@ def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
     shown["image"]["source"] = _name(picture.source)
     for dumped, found in zip(shown["objects"], result.objects, strict=True):
         if found.mask:
-            from dinox_mcp import masks
+            from dinox_mcp.types import masks
 
             dumped["mask_area"] = masks.area(found.mask)
     return shown

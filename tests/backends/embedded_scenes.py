@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dinox_mcp.backends.base import Backend, Call
 from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, DetectionRequest, Detections
+from dinox_mcp.types.detection import BBox, DetectionRequest, Detections
 
 Gray = npt.NDArray[np.uint8]
 WALL = 190

@@ -10,13 +10,13 @@ import anyio
 import pytest
 
 from dinox_mcp.backends.base import Backend, Call, silent
-from dinox_mcp.backends.embedded import create, models
+from dinox_mcp.backends.embedded import create, text_lines
 from dinox_mcp.backends.embedded.text import TextReader
 from dinox_mcp.backends.embedded.worker import AbandonedError, Steps, Worker
 from dinox_mcp.errors import BackendError, BusyError, DeadlineError, ImageError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.embedded_scenes import find, hang, picture, qr_code, read, sign, wall
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,16 +67,16 @@ def test_nothing_is_printed_imported_early_or_fetched(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_named_and_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(text_lines, "_folder", lambda: tmp_path)
     with pytest.raises(BackendError, match=r"PP-OCRv6_det_small.onnx is missing; reinstall it: pip install"):
         TextReader()
-    (tmp_path / models.LINES).write_bytes(b"no model")
+    (tmp_path / text_lines.LINES).write_bytes(b"no model")
     with pytest.raises(BackendError, match=r"PP-OCRv6_det_small.onnx does not load .*; reinstall it"):
         TextReader()
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(text_lines.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(BackendError, match="the package rapidocr with the text models is missing"):
         TextReader()
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.backends.embedded import create, pixels, text
 from dinox_mcp.settings import Settings
+from dinox_mcp.types import boxes
 from tests.backends.embedded_scenes import (
     Gray,
     barcode,
@@ -93,7 +93,7 @@ def test_a_line_of_text(backend: Backend, words: str, look: dict[str, int], turn
     assert (line.label, line.text) == ("text", words)
     assert line.score is not None
     assert line.score > 0.8
-    assert geometry.intersection(line.bbox, paper) > 0.8 * geometry.area(line.bbox)
+    assert boxes.intersection(line.bbox, paper) > 0.8 * boxes.area(line.bbox)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_box_of_letters_that_fill_a_picture_is_their_ink(backend: Backend, t
     (line,) = find(backend, np.ascontiguousarray(np.rot90(paper, turned // 90)), "text").objects
     assert line.text == "EXIT"
     top, left, bottom, right = *ink.min(axis=0).tolist(), *(ink.max(axis=0) + 1).tolist()
-    assert geometry.iou(line.bbox, (left, top, right, bottom)) > 0.9
+    assert boxes.iou(line.bbox, (left, top, right, bottom)) > 0.9
 
 
 def test_lines_come_in_reading_order_also_on_a_slanted_page(backend: Backend) -> None:
@@ -191,7 +191,7 @@ def test_a_qr_code(backend: Backend, content: str, module: int, turned: float, s
     paper = hang(scene, qr_code(content, module), (420, 330), turned, slant)
     (code,) = find(backend, scene, "QR code").objects
     assert (code.label, code.text, code.score) == ("QR code", content, None)
-    assert geometry.iou(code.bbox, paper) > 0.45  # the paper is wider than the code, by its margin
+    assert boxes.iou(code.bbox, paper) > 0.45  # the paper is wider than the code, by its margin
 
 
 def test_several_qr_codes_in_reading_order(backend: Backend) -> None:
@@ -229,7 +229,7 @@ def test_a_barcode(backend: Backend, modules: str, digits: str, module: int, tur
     paper = hang(scene, barcode(modules, module), (500, 350), turned)
     (code,) = find(backend, scene, "barcode").objects
     assert (code.label, code.text, code.score) == ("barcode", digits, None)
-    assert geometry.iou(code.bbox, paper) > 0.4
+    assert boxes.iou(code.bbox, paper) > 0.4
 
 
 def test_bars_of_another_kind_are_found_and_never_misread(backend: Backend) -> None:
@@ -291,7 +291,7 @@ def test_a_marker_on_dark_ground_is_found_and_boxed_whole(
     (found,) = find(backend, scene, "marker").objects
     assert found.text is not None
     assert found.text.endswith("id 7")
-    assert geometry.iou(found.bbox, (240, 180, 360, 300)) > 0.95
+    assert boxes.iou(found.bbox, (240, 180, 360, 300)) > 0.95
 
 
 # Sizes, scores, and what is not there
@@ -312,7 +312,7 @@ def test_small_things_in_a_12_megapixel_photo(backend: Backend) -> None:
         ("marker", "DICT_5X5_50 id 3"),
         ("text", "SMALL PRINT"),
     }
-    assert geometry.iou(found.objects[-1].bbox, at) > 0.3
+    assert boxes.iou(found.objects[-1].bbox, at) > 0.3
 
 
 def test_a_huge_picture_is_searched_smaller_and_says_so(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_a_huge_picture_is_searched_smaller_and_says_so(backend: Backend, monkey
     paper = hang(scene, marker(cv2.aruco.DICT_4X4_50, 7, 180), (1500, 600))
     found = find(backend, scene, "marker")
     assert found.notes == ("searched at 1000x500 pixels; zoom in for what is smaller",)
-    assert geometry.iou(found.objects[0].bbox, paper) > 0.5
+    assert boxes.iou(found.objects[0].bbox, paper) > 0.5
 
 
 def test_a_photo_taken_sideways_is_searched_upright(backend: Backend) -> None:
@@ -329,7 +329,7 @@ def test_a_photo_taken_sideways_is_searched_upright(backend: Backend) -> None:
     hang(scene, qr_code("turn me"), (800, 150))
     (code,) = find(backend, Image.fromarray(scene).transpose(Image.Transpose.ROTATE_90), "QR code", turned=6).objects
     assert code.text == "turn me"
-    assert geometry.iou(code.bbox, (760, 110, 840, 190)) > 0.5
+    assert boxes.iou(code.bbox, (760, 110, 840, 190)) > 0.5
 
 
 def test_boxes_stay_in_the_picture(backend: Backend) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.cli import parser
+from dinox_mcp.cli.main import parser
 from docs.site import ROOT, listed
 
 _FENCED = re.compile(r"^```(?:sh|console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from dinox_mcp.backends.embedded import symbols
-from dinox_mcp.backends.local import device, extra
-from dinox_mcp.backends.local.hub import Hub
-from dinox_mcp.cli import main
-from dinox_mcp.doctor import cloud, embedded, folders, hosts, local, probe, report, summary, system
-from dinox_mcp.doctor.report import Check
+from dinox_mcp.backends.embedded import codes
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.checkpoints import device
+from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.cli.main import main
+from dinox_mcp.doctor import backends, hosts, probe, report, system
+from dinox_mcp.doctor.report import Check, summarize
+from dinox_mcp.doctor.system import check_folders
 from dinox_mcp.install import jsonc
-from dinox_mcp.install.machine import Machine
+from dinox_mcp.install.files import Machine
 from dinox_mcp.settings import Settings
 from tests.emulator import Emulator
 
@@ -129,7 +131,7 @@ class TestTheWhole:
     def test_wrong_settings_send_no_key_anywhere(
         self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cloud, "_look_up", lambda *_: pytest.fail("a key was sent"))
+        monkeypatch.setattr(backends, "_look_up", lambda *_: pytest.fail("a key was sent"))
         monkeypatch.setenv("DINOX_MCP_PORT", "x")
         monkeypatch.setenv("DINOX_API_BASE_URL", "https://gateway.example")
         cursor(home, env={"DINOX_API_KEY": "sk-of-the-gateway"})
@@ -146,7 +148,7 @@ class TestTheWhole:
 
 class TestTheCloud:
     def look(self, settings: Settings, **options: Any) -> list[Check]:  # noqa: ANN401
-        return list(cloud.check(settings, options.pop("keys", {}), **options))
+        return list(backends.check_cloud(settings, options.pop("keys", {}), **options))
 
     def test_a_key_is_accepted_where_a_made_up_one_is_refused_and_nothing_is_paid(self, emulator: Emulator) -> None:
         checks = self.look(settings_of(emulator))
@@ -214,12 +216,12 @@ class TestLocalModels:
 
     def look(self, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch, chosen: str = "local") -> list[Check]:
         monkeypatch.setattr(extra, "installed", lambda: True)
-        return list(local.check(Settings.load(), chosen, lambda: found))
+        return list(backends.check_local(Settings.load(), chosen, lambda: found))
 
     @pytest.mark.parametrize(("backend", "status"), [("auto", "note"), ("local", "problem")])
     def test_the_extra_is_missing(self, backend: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(extra, "installed", lambda: False)
-        (check,) = local.check(Settings.load(backend=backend), backend)
+        (check,) = backends.check_local(Settings.load(backend=backend), backend)
         assert check.status == status
         assert check.remedy is not None
         assert "pip install 'dinox-mcp[local]'" in check.remedy
@@ -240,15 +242,15 @@ class TestLocalModels:
         assert check.status == "problem"
 
     def test_another_process_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        answer = local.ask()
+        answer = backends.ask()
         assert "torch" not in sys.modules or extra.installed()
         assert extra.installed() == ("models" in answer)
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
-        assert "looking at torch failed" in local.ask()["error"]
+        assert "looking at torch failed" in backends.ask()["error"]
 
     def test_a_process_that_dies_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DINOX_MCP_PORT", "x")
-        assert "ended with status 1" in local.ask()["error"]
+        assert "ended with status 1" in backends.ask()["error"]
 
     def test_what_the_other_process_sees(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(device, "choose", lambda *_: device.Device("cpu", "cpu", "float32"))
@@ -266,7 +268,7 @@ class TestLocalModels:
 
 class TestFolders:
     def look(self, **options: Any) -> list[Check]:  # noqa: ANN401
-        return list(folders.check(Settings.load(**options)))
+        return list(check_folders(Settings.load(**options)))
 
     def test_folders_that_can_be_written(self, tmp_path: Path) -> None:
         checks = self.look(output_folder=tmp_path, prompts_folder=tmp_path / "new" / "prompts")
@@ -396,7 +398,7 @@ class TestWhatCanBeFound:
         monkeypatch.setattr(extra, "installed", lambda: False)
 
     def look(self, *checks: Check, keys: Mapping[str, SecretStr] | None = None, **options: Any) -> list[Check]:  # noqa: ANN401
-        return list(summary.check(Settings.load(**options), checks, keys or {}))
+        return list(summarize(Settings.load(**options), checks, keys or {}))
 
     def test_without_a_key_the_embedded_kinds_and_the_one_command_for_more(self) -> None:
         here, rest = self.look()
@@ -429,9 +431,9 @@ class TestWhatCanBeFound:
 
 
 def test_the_reader_of_codes_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "a test code is read" in only(list(embedded.check()), "codes").said
-    monkeypatch.setattr(symbols, "read", lambda *_: [])
-    assert only(list(embedded.check()), "codes").status == "problem"
+    assert "a test code is read" in only(list(backends.check_embedded()), "codes").said
+    monkeypatch.setattr(codes, "read_symbols", lambda *_: [])
+    assert only(list(backends.check_embedded()), "codes").status == "problem"
 
 
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,10 +456,10 @@ def test_plug_ins_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_embedded_models_that_are_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from dinox_mcp.backends.embedded import models
+    from dinox_mcp.backends.embedded import text_lines
 
-    monkeypatch.setattr(models, "_folder", lambda: tmp_path)
-    (check,) = [each for each in embedded.check() if each.status == "problem"]
+    monkeypatch.setattr(text_lines, "_folder", lambda: tmp_path)
+    (check,) = [each for each in backends.check_embedded() if each.status == "problem"]
     assert check.name == "text"
     assert "is missing" in check.said
     assert check.remedy is not None

@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dinox_mcp import masks
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.colors import BLACK, WHITE, color_of_number
-from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.style import BLACK, WHITE, Style, color_of_number
 from dinox_mcp.drawing.tags import draw_tag
-from dinox_mcp.schema import BBox, DetectedObject, Mask
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import BBox, DetectedObject, Mask
 
 GREY = (90, 90, 90)
 BOXES = Style(masks=False, labels=False, numbers=False)

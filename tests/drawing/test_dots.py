@@ -3,9 +3,8 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.colors import color_of_number
-from dinox_mcp.drawing.style import Style
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.drawing.style import Style, color_of_number
+from dinox_mcp.types.detection import DetectedObject
 
 GREY = (90, 90, 90)
 COUNTING = Style(boxes=False, labels=False)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinox_mcp import masks
 from dinox_mcp.drawing.encode import encode_jpeg, encode_png, fit_bytes, mask_png
-from dinox_mcp.schema import Mask
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Mask
 
 NOISE = Image.fromarray(np.random.default_rng(7).integers(0, 256, (300, 400, 3), dtype=np.uint8))
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.drawing.layout import Tag, place_tags
-from dinox_mcp.geometry import Box, intersection
+from dinox_mcp.types.boxes import Box, intersection
 
 CANVAS = (400, 300)
 FULL, SHORT = (80, 12), (16, 12)

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinox_mcp.drawing.colors import color_of_number
 from dinox_mcp.drawing.layout import text_size
 from dinox_mcp.drawing.legend import Legend, make_legend
-from dinox_mcp.drawing.style import Style
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.drawing.style import Style, color_of_number
+from dinox_mcp.types.detection import DetectedObject
 
 SENTENCE = "a man in a red shirt holding a wooden bat above his left shoulder while the catcher waits"
 SIZES = [(1568, 1045), (640, 427), (4000, 500), (900, 1600), (300, 4000), (1000, 1000), (60, 40), (1, 1)]

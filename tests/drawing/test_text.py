@@ -6,7 +6,8 @@ import cv2
 import pytest
 from PIL import Image, ImageChops, ImageFont, features
 
-from dinox_mcp.drawing import faces, fonts, text
+from dinox_mcp.drawing import fonts, text
+from dinox_mcp.drawing import fonts as faces
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 needs_dejavu = pytest.mark.skipif(

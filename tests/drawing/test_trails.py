@@ -3,10 +3,9 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.colors import color_of_number
-from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.trails import draw_trails
-from dinox_mcp.schema import DetectedObject, Point
+from dinox_mcp.drawing.lines import draw_trails
+from dinox_mcp.drawing.style import Style, color_of_number
+from dinox_mcp.types.detection import DetectedObject, Point
 
 GREY = (90, 90, 90)
 TRAIL = [(20.0 + 40 * step, 100.0) for step in range(10)]  # from x = 20 to x = 380

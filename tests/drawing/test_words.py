@@ -1,7 +1,7 @@
 import pytest
 
-from dinox_mcp.drawing import words
-from dinox_mcp.schema import DetectedObject
+from dinox_mcp.drawing import tags
+from dinox_mcp.types.detection import DetectedObject
 
 
 def told(label: str = "person", number: int = 1, **words_of_a_model: str) -> DetectedObject:
@@ -19,12 +19,12 @@ def told(label: str = "person", number: int = 1, **words_of_a_model: str) -> Det
     ],
 )
 def test_text_is_named_by_its_transcript_and_all_else_by_its_label(found: DetectedObject, name: str) -> None:
-    assert words.name(found) == name
+    assert tags.name(found) == name
 
 
 @pytest.mark.parametrize(("score", "written"), [(0.876, "0.88"), (None, "")])
 def test_scores_have_two_digits(score: float | None, written: str) -> None:
-    assert words.score(DetectedObject(id=1, label="person", bbox=(0, 0, 1, 1), score=score)) == written
+    assert tags.score(DetectedObject(id=1, label="person", bbox=(0, 0, 1, 1), score=score)) == written
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_scores_have_two_digits(score: float | None, written: str) -> None:
     ],
 )
 def test_a_single_short_word_goes_on_the_tag(found: DetectedObject, remark: str) -> None:
-    assert words.remark(found) == remark
+    assert tags.remark_about(found) == remark
 
 
 def test_what_is_long_is_too_much_for_a_tag() -> None:
     long = "a man in a red shirt holding a bat"
     objects = [told(number=3, caption=long), told(number=2, category="boy"), told(number=1, caption=long), told()]
-    assert [found.id for found in words.too_much(objects)] == [3, 1]
+    assert [found.id for found in tags.too_much(objects)] == [3, 1]
 
 
 def test_in_a_crowd_everything_told_is_too_much() -> None:
     crowd = [told(number=number, category="boy") for number in range(1, 40)]
-    assert words.too_much(crowd) == crowd
-    assert not words.too_much(crowd[:12])
+    assert tags.too_much(crowd) == crowd
+    assert not tags.too_much(crowd[:12])
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_in_a_crowd_everything_told_is_too_much() -> None:
     ],
 )
 def test_an_entry_says_what_there_is_and_can_be_drawn(found: DetectedObject, entry: str) -> None:
-    assert words.entry(found, label=True) == entry
+    assert tags.entry(found, label=True) == entry
 
 
 def test_an_entry_without_a_label_is_what_was_told() -> None:
-    assert words.entry(told(caption="a man", category="pitcher"), label=False) == "pitcher: a man"
+    assert tags.entry(told(caption="a man", category="pitcher"), label=False) == "pitcher: a man"
 
 
 def test_entries_are_bounded() -> None:
     endless = "word " * 1000
-    assert len(words.entry(told(endless, caption=endless, category=endless, text=endless), label=True)) < 420
+    assert len(tags.entry(told(endless, caption=endless, category=endless, text=endless), label=True)) < 420

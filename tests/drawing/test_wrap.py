@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dinox_mcp.drawing import text
-from dinox_mcp.drawing.wrap import wrap
+from dinox_mcp.drawing.text import wrap
 
 SIZE = 16
 SENTENCE = "a man in a red shirt holding a wooden bat above his left shoulder"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp import masks
+from dinox_mcp.types import masks
 
 
 class PictureError(ValueError):

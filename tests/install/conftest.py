@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dinox_mcp.cli import parser
-from dinox_mcp.install.command import run
-from dinox_mcp.install.machine import Machine, Platform
+from dinox_mcp.cli.install import run
+from dinox_mcp.cli.main import parser
+from dinox_mcp.install.files import Machine, Platform
 
 UVX = "/opt/bin/uvx"
 

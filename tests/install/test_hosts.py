@@ -8,8 +8,8 @@ import pytest
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install import jsonc
+from dinox_mcp.install.files import Machine, Platform
 from dinox_mcp.install.hosts import HOSTS, find
-from dinox_mcp.install.machine import Machine, Platform
 from tests.install.conftest import UVX, Install, machine, write
 
 MAC = "Library/Application Support"

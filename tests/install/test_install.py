@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.cli import main, parser
+from dinox_mcp.cli.main import main, parser
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install import jsonc
 from dinox_mcp.install.hosts import find

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.install import jsonc
-from dinox_mcp.install.formats import ConfigError
+from dinox_mcp.install.toml import ConfigError
 
 ENTRY = {"command": "uvx", "args": ["a", "b"], "env": {"K": "v"}}
 TEXTS = [

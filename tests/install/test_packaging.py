@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from dinox_mcp import __version__
-from dinox_mcp.cli import parser
+from dinox_mcp.cli.main import parser
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
 from dinox_mcp.server.http import HEALTH
@@ -77,7 +77,7 @@ def test_one_place_says_the_version(manifest: dict[str, Any]) -> None:
 def test_the_bundle_holds_what_uv_needs_and_no_more(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
     scripts["bundle"].stage(tmp_path)
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())
-    assert project["project"]["scripts"] == {"dinox-mcp": "dinox_mcp.cli:main"}
+    assert project["project"]["scripts"] == {"dinox-mcp": "dinox_mcp.cli.main:main"}
     assert "dependency-groups" not in project
     assert list(project["tool"]) == ["hatch"]
     assert {path.name for path in tmp_path.iterdir()} == {

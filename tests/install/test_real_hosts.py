@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.cli import main
+from dinox_mcp.cli.main import main
 
 ASK = {
     "claude-code": ("claude", "mcp", "get", "dinox"),

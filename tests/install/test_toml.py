@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from dinox_mcp.install import toml
-from dinox_mcp.install.formats import ConfigError
+from dinox_mcp.install.toml import ConfigError
 
 ENTRY = {"command": "uvx", "args": ["a"], "env": {"K": "v"}}
 TEXTS = [

@@ -13,10 +13,10 @@ from mcp.types import CallToolResult
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
-from dinox_mcp.schema import Need
 from dinox_mcp.server.app import build_server
 from dinox_mcp.server.normalize import MAX_ITEMS, MAX_TEXT, normalize
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Need
 from tests.fakes import FakeBackend, png
 from tests.server.conftest import Connect
 from tests.server.test_tools import data_of, text_of

@@ -15,9 +15,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from dinox_mcp.errors import BusyError
-from dinox_mcp.server import connections
+from dinox_mcp.server import http as connections
 from dinox_mcp.server.bodies import BodyBudget
-from dinox_mcp.server.connections import BoundedProtocol
+from dinox_mcp.server.http import BoundedProtocol
 from dinox_mcp.server.outbox import Outbox, Sending
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mcp.types import TextContent
 
-from dinox_mcp.schema import Detection
+from dinox_mcp.types.detection import Detection
 from tests.fakes import FakeBackend, png
 from tests.server.conftest import Connect
 

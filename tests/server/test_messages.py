@@ -9,7 +9,7 @@ import pytest
 from mcp import MCPError
 from mcp.types import JSONRPCError, JSONRPCRequest, PromptReference
 
-from dinox_mcp.server.messages import MAX_TEXT_BYTES, MAX_VALUES, parse, refusal, too_large
+from dinox_mcp.server.bodies import MAX_TEXT_BYTES, MAX_VALUES, parse, refusal, too_large
 from tests.fakes import png
 from tests.server.conftest import Connect
 
@@ -84,7 +84,7 @@ async def test_the_outcome_of_each_request_is_logged_in_a_line(
         async with connect() as client:
             await client.call_tool("detect_prompt_free", {"image": str(tmp_path / "photo.png")})
             await client.call_tool("detect_prompt_free", {"image": "data:image/png;base64,SECRET"})
-    lines = [record.getMessage() for record in caplog.records if record.name == "dinox_mcp.server.middleware"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "dinox_mcp.server.requests"]
     calls = [line for line in lines if line.startswith("tools/call")]
     assert calls[0].startswith("tools/call detect_prompt_free answered in ")
     assert calls[1].startswith("tools/call detect_prompt_free refused: ")

@@ -6,9 +6,9 @@ import pytest
 from mcp.types import ImageContent, TextContent
 from PIL import Image
 
-from dinox_mcp.geometry import Box
-from dinox_mcp.server.pictures import _scale
-from dinox_mcp.views import JPEG, View
+from dinox_mcp.drawing.views import JPEG, View
+from dinox_mcp.server.tools.pictures import _scale
+from dinox_mcp.types.boxes import Box
 from tests.fakes import DOG, FakeBackend, png
 from tests.server.conftest import Connect
 

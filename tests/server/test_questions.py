@@ -8,7 +8,7 @@ import pytest
 from mcp.types import CallToolResult, TextContent
 
 from dinox_mcp.backends.base import Capabilities, Model
-from dinox_mcp.schema import Keypoint
+from dinox_mcp.types.detection import Keypoint
 from tests.fakes import DOG, FakeBackend, TellingBackend, png
 from tests.server.conftest import Connect
 

@@ -9,8 +9,8 @@ from mcp import Client, MCPError
 from mcp.types import BlobResourceContents, TextResourceContents
 from PIL import Image
 
-from dinox_mcp import masks
 from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.types import masks
 from tests.fakes import DOG, FakeBackend, png
 from tests.server.conftest import Connect
 

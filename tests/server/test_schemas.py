@@ -1,4 +1,4 @@
-from dinox_mcp.server.schemas import slim
+from dinox_mcp.server.arguments import slim
 
 
 def test_titles_go_and_properties_of_that_name_stay() -> None:

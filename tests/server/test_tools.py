@@ -10,10 +10,10 @@ import pytest
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from dinox_mcp import masks
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.errors import KeyRejectedError
-from dinox_mcp.schema import Detection, Need
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Detection, Need
 from tests.fakes import CODE, DOG, FakeBackend, png
 from tests.server.conftest import Connect
 

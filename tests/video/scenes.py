@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.base import Call, Capabilities, Model
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 Pixels = npt.NDArray[np.uint8]
 Where = Callable[[float], tuple[float, float]]

@@ -12,12 +12,12 @@ import pytest
 from dinox_mcp.backends.base import Call
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, QuotaError, SettingsError, UnsupportedError
-from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Detections
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import iou
+from dinox_mcp.types.detection import DetectionRequest, Detections
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector
-from dinox_mcp.video.schema import VideoResult
 from tests.video.conftest import Finder
 from tests.video.scenes import Scene, Thing, Witness, line, write_film
 

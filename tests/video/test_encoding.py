@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dinox_mcp.errors import UnsupportedError
-from dinox_mcp.video import encoding
-from dinox_mcp.video.encoding import Encoder
+from dinox_mcp.video import output
+from dinox_mcp.video.output import Encoder
 
 
 def write(path: Path, height: int, width: int) -> list[av.VideoFrame]:
@@ -30,11 +30,11 @@ def test_frames_keep_their_colours_and_times(height: int, width: int, tmp_path: 
 
 
 def test_the_first_encoder_that_works_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(encoding, "ENCODERS", ("libnothing", "h264_qsv", "libvpx-vp9"))  # no such thing, no such chip
+    monkeypatch.setattr(output, "ENCODERS", ("libnothing", "h264_qsv", "libvpx-vp9"))  # no such thing, no such chip
     assert len(write(tmp_path / "film.mp4", 120, 200)) == 4
 
 
 def test_where_none_works_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(encoding, "ENCODERS", ("libnothing",))
+    monkeypatch.setattr(output, "ENCODERS", ("libnothing",))
     with pytest.raises(UnsupportedError, match=r"no H\.264 encoder that works"):
         write(tmp_path / "film.mp4", 120, 200)

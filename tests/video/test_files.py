@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp import videos
-from dinox_mcp.caller import Caller
 from dinox_mcp.errors import ForbiddenError, NotFoundError, SettingsError
 from dinox_mcp.settings import Settings
+from dinox_mcp.store import videos
+from dinox_mcp.store.videos import KEPT, Shelf, Videos
+from dinox_mcp.types.caller import Caller
 from dinox_mcp.video.source import open_video
-from dinox_mcp.videos import KEPT, Shelf, Videos
 from tests.video.conftest import Finder
 from tests.video.scenes import Scene, Thing, Witness, line
 

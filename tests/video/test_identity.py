@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dinox_mcp.detector import Detector
-from dinox_mcp.geometry import Box
-from dinox_mcp.schema import Detection
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video import summary
-from dinox_mcp.video.schema import VideoResult
 from dinox_mcp.video.tracking import Tracker
 from tests.video.reading import record
 

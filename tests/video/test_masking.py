@@ -14,14 +14,14 @@ import pytest
 from dinox_mcp.backends.base import Call, Followed
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, InputError, UnsupportedError
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.masks import decode, encode
-from dinox_mcp.schema import Mask
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Mask
+from dinox_mcp.types.masks import decode, encode
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector
 from dinox_mcp.video.masking import AT_ONCE
-from dinox_mcp.video.schema import VideoResult
 from tests.video.conftest import Finder
 from tests.video.scenes import Scene, Thing, Witness, line
 

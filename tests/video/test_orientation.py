@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dinox_mcp.video.frames import Fit
-from dinox_mcp.video.orientation import Orientation
+from dinox_mcp.video.scan import Orientation
 from tests.video.conftest import Finder
 from tests.video.reading import grays, joined, read, record, turned
 from tests.video.scenes import Pixels, Scene, Thing, Witness, line

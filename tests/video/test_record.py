@@ -1,8 +1,8 @@
 """What is noted of a video's key frames."""
 
-from dinox_mcp.asking import Answer
-from dinox_mcp.schema import Detections
-from dinox_mcp.video.record import Record
+from dinox_mcp.detect.pipeline import Answer
+from dinox_mcp.types.detection import Detections
+from dinox_mcp.video.job import Record
 
 
 def test_a_note_about_some_key_frames_says_about_how_many() -> None:

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 
-from dinox_mcp.geometry import Box, iou
-from dinox_mcp.schema import Detection
-from dinox_mcp.video.looks import looks, unlikeness
-from dinox_mcp.video.matching import assign, closeness
-from dinox_mcp.video.motion import Motion
-from dinox_mcp.video.tracking import Tracker
+from dinox_mcp.types.boxes import Box, iou
+from dinox_mcp.types.detection import Detection
+from dinox_mcp.video.track import Motion, looks, unlikeness
+from dinox_mcp.video.tracking import Tracker, assign, closeness
 
 
 def box(x: float, y: float = 100, size: float = 40) -> Box:

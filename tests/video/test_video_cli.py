@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dinox_mcp.cli import main
-from dinox_mcp.words import is_video, split_words
+from dinox_mcp.cli.arguments import is_video, split_words
+from dinox_mcp.cli.main import main
 from tests.video.scenes import write_film
 
 

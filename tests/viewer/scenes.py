@@ -7,9 +7,9 @@ import random
 import numpy as np
 from PIL import Image
 
-from dinox_mcp import masks
-from dinox_mcp.keypoints import BODY
-from dinox_mcp.schema import Detection, Keypoint, Mask
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Detection, Keypoint, Mask
+from dinox_mcp.types.keypoints import BODY
 
 
 def photo(width: int = 800, height: int = 600, seed: int = 1) -> bytes:

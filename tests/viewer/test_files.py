@@ -12,10 +12,10 @@ import pytest
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest
 from dinox_mcp.settings import Settings
-from dinox_mcp.store import Stored
-from dinox_mcp.video.schema import Calls, VideoFiles, VideoInfo, VideoResult
+from dinox_mcp.store.results import Stored
+from dinox_mcp.types.detection import Detection, DetectionRequest
+from dinox_mcp.types.video import Calls, VideoFiles, VideoInfo, VideoResult
 from dinox_mcp.viewer import files
 from dinox_mcp.viewer.files import PageFile
 from dinox_mcp.viewer.page import MAX_PICTURES, carry, standalone

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dinox_mcp.schema import Detection
+from dinox_mcp.types.detection import Detection
 from tests.viewer.conftest import Show
 from tests.viewer.hosting import Shown
 from tests.viewer.scenes import body, ellipse, photo

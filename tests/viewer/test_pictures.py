@@ -7,7 +7,7 @@ from PIL import Image
 
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.viewer.pictures import parse_region, preview, region
+from dinox_mcp.viewer.page import parse_region, preview, region
 from tests.fakes import picture
 from tests.viewer.scenes import photo
 

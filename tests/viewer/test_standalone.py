@@ -11,9 +11,9 @@ from anyio.from_thread import start_blocking_portal
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection
 from dinox_mcp.settings import Settings
-from dinox_mcp.video.schema import VideoResult
+from dinox_mcp.types.detection import Detection
+from dinox_mcp.types.video import VideoResult
 from dinox_mcp.viewer.files import write_page
 from dinox_mcp.viewer.page import carry, carry_video
 from tests.fakes import FakeBackend

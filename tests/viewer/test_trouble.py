@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dinox_mcp.schema import Detection
+from dinox_mcp.types.detection import Detection
 from tests.viewer.conftest import Show
 from tests.viewer.hosting import CAN_ALL, EVERYTHING, Shown
 

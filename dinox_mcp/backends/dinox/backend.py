@@ -10,20 +10,19 @@ import anyio
 import anyio.to_thread
 from pydantic import SecretStr
 
-from dinox_mcp.backends.alongside import gather
 from dinox_mcp.backends.base import Call, Capabilities, Model
+from dinox_mcp.backends.concurrency import gather
 from dinox_mcp.backends.dinox import models
-from dinox_mcp.backends.dinox.client import Client
-from dinox_mcp.backends.dinox.patience import Patience
-from dinox_mcp.backends.dinox.stage import Stage, telling
+from dinox_mcp.backends.dinox.client import Client, Stage, telling
+from dinox_mcp.backends.dinox.pacing import Patience
 from dinox_mcp.backends.dinox.upload import Upload, Uploads
-from dinox_mcp.backends.dinox.wire import examples, regions, text
+from dinox_mcp.backends.dinox.wire import examples, regions
 from dinox_mcp.backends.dinox.wire.objects import merge, read
-from dinox_mcp.backends.dinox.wire.question import Encode, Job, Question
+from dinox_mcp.backends.dinox.wire.question import Encode, Job, Question, ask
 from dinox_mcp.errors import InputError, KeyRejectedError, UnsupportedError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Output
 
 T = TypeVar("T")
 _AT_ONCE = 4
@@ -170,7 +169,7 @@ def _ask(image: Picture, request: DetectionRequest, call: Call, encode: Encode) 
     """Put a request into the questions that it takes. Slow."""
     if request.examples:
         return examples.ask(image, request, call.pictures, encode)
-    return (text.ask(image, request, models.choose(request), encode),)
+    return (ask(image, request, models.choose(request), encode),)
 
 
 def _read(results: Sequence[Mapping[str, Any]], questions: Sequence[Question], iou_threshold: float) -> Detections:

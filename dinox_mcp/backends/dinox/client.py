@@ -1,26 +1,56 @@
-"""The way of one question to the service: create a task, poll until it is done, try again, pick up again."""
+"""The way of one request to the service: create a task, poll until it is done, report progress."""
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from dinox_mcp import __version__
+from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.concurrency import alongside
 from dinox_mcp.backends.dinox import network
-from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter
-from dinox_mcp.backends.dinox.patience import Patience
+from dinox_mcp.backends.dinox.pacing import Durations, Patience, RateLimiter, Task, Ticket, Tickets
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply, read_status
-from dinox_mcp.backends.dinox.stage import Stage
-from dinox_mcp.backends.dinox.tickets import Task, Ticket, Tickets
 from dinox_mcp.backends.dinox.wire.question import Job
 from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx2
+
+
+class Stage:
+    """Where a call stands: a fraction that only grows, and a few words."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._fraction = 0.0
+        self._message = ""
+
+    async def say(self, fraction: float, message: str) -> None:
+        """Report a change."""
+        self._fraction = max(self._fraction, fraction)
+        self._message = message
+        await self._progress(self._fraction, message)
+
+    async def repeat(self, every_s: float) -> None:
+        """Report again and again, creeping forward, so that nobody takes a long wait for a dead one."""
+        while True:
+            await anyio.sleep(every_s)
+            await self.say(self._fraction + (0.95 - self._fraction) / 20, self._message)
+
+
+@asynccontextmanager
+async def telling(progress: Progress, every_s: float) -> AsyncIterator[Stage]:
+    """Keep a caller told while the block runs."""
+    stage = Stage(progress)
+    async with alongside(partial(stage.repeat, every_s)):
+        yield stage
+
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dinox_mcp.backends.base import Capabilities, Model
 from dinox_mcp.errors import InputError, UnsupportedError
-from dinox_mcp.schema import DetectionRequest, Need, Output
+from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
 DESCRIBES: frozenset[Output] = frozenset({"caption", "category", "text"})
 """What DINO-X tells of given boxes, whichever model found them."""

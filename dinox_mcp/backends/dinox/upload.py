@@ -1,8 +1,9 @@
-"""Makes the picture that is sent: small, upright, and without what a camera wrote beside the pixels."""
+"""The picture that is sent: small, upright, without metadata; and its pixel frame beside the caller's."""
 
 import base64
 import io
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,12 @@ from cachetools import LRUCache
 
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
+from dinox_mcp.types import boxes
+from dinox_mcp.types.boxes import Box
 
 if TYPE_CHECKING:
     from PIL import Image
+
 
 MAX_BASE64 = 496_000
 """Characters of the picture in a request, so that the whole of it stays below 500,000 bytes."""
@@ -93,3 +97,30 @@ def _is_plain(picture: Picture) -> bool:
 
     with Image.open(io.BytesIO(picture.data), formats=["JPEG"]) as image:
         return image.mode == "RGB" and {marker for marker, _ in getattr(image, "applist", ())} <= _PIXELS_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The way between the frames; sizes are (width, height) in pixels."""
+
+    size: tuple[int, int]
+    sent: tuple[int, int]
+
+    @classmethod
+    def of(cls, picture: Picture, upload: Upload) -> "Frames":
+        """Measure a picture and its upload."""
+        return cls((picture.width, picture.height), (upload.width, upload.height))
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """How much larger the picture is than its upload, in x and in y."""
+        return self.size[0] / self.sent[0], self.size[1] / self.sent[1]
+
+    def back(self, bbox: Sequence[float]) -> Box:
+        """Bring a box of the upload to the picture, clipped to it."""
+        return boxes.clip(boxes.scale(bbox, *self.factors), *self.size)
+
+    def there(self, bbox: Sequence[float]) -> Box:
+        """Bring a box of the picture to the upload, clipped to it."""
+        factor_x, factor_y = self.factors
+        return boxes.clip(boxes.scale(bbox, 1 / factor_x, 1 / factor_y), *self.sent)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from dinox_mcp import memory
 from dinox_mcp.backends.base import Call, Capabilities, Fit, Model
-from dinox_mcp.backends.embedded import vocabulary, wanted
+from dinox_mcp.backends.embedded import prompts, vocabulary
 from dinox_mcp.backends.embedded.worker import IdleTimer, Steps, Worker
 from dinox_mcp.errors import DeadlineError, InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types import memory
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Output
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.embedded.search import Searcher
@@ -33,7 +33,7 @@ _CAPABILITIES = Capabilities(
     ),
     outputs=frozenset({"pose", "hands", "category"}),
     describes=frozenset({"text", "pose"}),
-    labels=wanted.LABELS,
+    labels=prompts.LABELS,
     reads=vocabulary.EVERYTHING,
     # The best thresholds for counting people, measured on COCO's photographs (benchmarks/accuracy).
     min_score=0.35,
@@ -82,7 +82,7 @@ class EmbeddedBackend:
 
     def fit(self, prompt: str) -> Fit:
         """Say how well it can look for a prompt: reads it, knows it, or looks for its words in the text."""
-        return wanted.fit(prompt)
+        return prompts.fit(prompt)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find what the prompts ask for, what looks like the examples, or everything; `text` is what was read.
@@ -111,7 +111,7 @@ class EmbeddedBackend:
                 return found.model_copy(update={"objects": posed.objects, "notes": (*found.notes, *posed.notes)})
 
             return await self._do(match, call)
-        meant = wanted.understand(request.prompts)
+        meant = prompts.understand(request.prompts)
         thorough = (request.model or MODEL).casefold() == THOROUGH
         return await self._do(
             lambda steps: self._ready(steps).search(image, request, meant, steps, thorough=thorough), call

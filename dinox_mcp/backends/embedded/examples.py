@@ -5,17 +5,16 @@ from typing import NamedTuple
 
 import cv2
 
-from dinox_mcp import geometry
 from dinox_mcp.backends.embedded import matching, templates
 from dinox_mcp.backends.embedded.findings import Pixels, Quad, same_place
 from dinox_mcp.backends.embedded.pixels import decode
-from dinox_mcp.backends.embedded.poses import Pyramid
-from dinox_mcp.backends.embedded.templates import Template
+from dinox_mcp.backends.embedded.templates import Pyramid, Template
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.errors import InputError
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Example
+from dinox_mcp.types import boxes
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Example
 
 NOTE = (
     "matches how the example looks, pixel by pixel, not what it is: copies of 0.7 to 1.4 times its size, turned by up "
@@ -58,7 +57,7 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
         crowded |= too_many
         for match in matches:
             outline = match.pose.outline(shown.size) / factor
-            found.append(_Found(template, outline, geometry.around(outline.tolist()), match.correlation))
+            found.append(_Found(template, outline, boxes.around(outline.tolist()), match.correlation))
     if crowded:
         notes.append(
             f"much of the picture looks a little like an example: only the {matching.MOST_SPOTS} likeliest places were "
@@ -120,20 +119,20 @@ def _once(found: list[_Found]) -> list[_Found]:
 
 
 def _same(item: _Found, other: _Found) -> bool:
-    if not geometry.intersection(item.box, other.box):
+    if not boxes.intersection(item.box, other.box):
         return False
     if (item.template.label, item.template.negative) == (other.template.label, other.template.negative):
         return same_place(item.outline, other.outline, _SAME)
-    return geometry.iou(item.box, other.box) > _SAME
+    return boxes.iou(item.box, other.box) > _SAME
 
 
 def _detections(found: list[_Found], picture: Picture, request: DetectionRequest) -> list[Detection]:
     objects = []
     for item in found:
-        left, top, right, bottom = geometry.clip(item.box, picture.width, picture.height)
+        left, top, right, bottom = boxes.clip(item.box, picture.width, picture.height)
         floor = matching.LEAST_CORRELATION
         score = round(min(1.0, (item.correlation - floor) / (1 - floor)), 4)
         if not item.template.negative and score >= request.min_score and right > left and bottom > top:
             bbox = round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
             objects.append(Detection(label=item.template.label, bbox=bbox, score=score))
-    return geometry.suppress(objects, request.iou_threshold)
+    return boxes.suppress(objects, request.iou_threshold)

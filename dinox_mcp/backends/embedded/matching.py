@@ -16,8 +16,7 @@ import numpy as np
 
 from dinox_mcp.backends.embedded.findings import Pixels
 from dinox_mcp.backends.embedded.pixels import tiles
-from dinox_mcp.backends.embedded.poses import Floats, Pose, Pyramid, affine, rotation
-from dinox_mcp.backends.embedded.templates import Template, color_axis
+from dinox_mcp.backends.embedded.templates import Pose, Pyramid, Template, _Floats, affine, color_axis, rotation
 
 Told = Callable[[float], None]
 
@@ -61,14 +60,14 @@ class Seen(NamedTuple):
 
     pixels: Pixels
     factor: float
-    axis: Floats
+    axis: _Floats
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
-    def shade(self, bgr: Pixels) -> Floats:
+    def shade(self, bgr: Pixels) -> _Floats:
         """Show a picture in the one shade."""
         return np.asarray(cv2.transform(bgr.astype(np.float32), self.axis[None]), np.float32)
 
@@ -138,7 +137,7 @@ def _spots(pyramid: Pyramid, seen: Seen, tell: Told) -> Iterator[tuple[float, Po
         yield from _spots_at(shade, seen, pose, stretch)
 
 
-def _spots_at(shade: Floats, seen: Seen, pose: Pose, stretch: float) -> Iterator[tuple[float, Pose]]:
+def _spots_at(shade: _Floats, seen: Seen, pose: Pose, stretch: float) -> Iterator[tuple[float, Pose]]:
     """Look for an example at one scale and turn: the picture is scaled and turned back, and holds it upright.
 
     `shade` is the part of the picture whose upper left corner is at the pose, reduced by `stretch`.
@@ -197,13 +196,13 @@ def _settled(pyramid: Pyramid, seen: Seen, around: Pose, scale: float, turn: flo
     return at
 
 
-def _peak(likeness: Floats) -> tuple[float, float, float]:
+def _peak(likeness: _Floats) -> tuple[float, float, float]:
     """Find the highest point and, between pixels, where it is (x, y)."""
     _, best, _, (column, row) = cv2.minMaxLoc(likeness)
     return float(best), column + _summit(likeness[row], column), row + _summit(likeness[:, column], row)
 
 
-def _summit(line: Floats, at: int) -> float:
+def _summit(line: _Floats, at: int) -> float:
     """Lay a parabola through a highest value and its neighbors; how far off is its top?"""
     if not 0 < at < len(line) - 1:
         return 0.0
@@ -227,7 +226,7 @@ def _correlation(pyramid: Pyramid, seen: Seen, pose: Pose) -> float:
     return (_cosine(shown, example, weights) + _cosine(_edges(shown), _edges(example), weights)) / 2
 
 
-def _weights(shape: tuple[int, int]) -> Floats:
+def _weights(shape: tuple[int, int]) -> _Floats:
     """Weigh the pixels (height, width, 1) of an example: 1 in an ellipse, little in the corners."""
     height, width = shape
     y, x = np.mgrid[:height, :width]
@@ -236,12 +235,12 @@ def _weights(shape: tuple[int, int]) -> Floats:
     return np.asarray(_CORNER_WEIGHT + (1 - _CORNER_WEIGHT) * inside, np.float32)[..., None]
 
 
-def _edges(pixels: Floats) -> Floats:
+def _edges(pixels: _Floats) -> _Floats:
     """Give the slope of each color, both ways."""
     soft = cv2.GaussianBlur(pixels, (0, 0), _SOFT)
     return np.concatenate([cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)], axis=2)
 
 
-def _cosine(a: Floats, b: Floats, weights: Floats) -> float:
+def _cosine(a: _Floats, b: _Floats, weights: _Floats) -> float:
     shared, of_a, of_b = (float((pair * weights).sum()) for pair in (a * b, a * a, b * b))
     return shared / math.sqrt(max(of_a * of_b, 1e-9))

@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp import keypoints
 from dinox_mcp.backends.embedded.kinds import sense
 from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
 from dinox_mcp.backends.embedded.networks.bodies import Body
 from dinox_mcp.backends.embedded.networks.objects import FoundObject
-from dinox_mcp.backends.embedded.networks.progress import Report, share
-from dinox_mcp.backends.embedded.wanted import BodyPart, Wanted
-from dinox_mcp.geometry import Box, suppress
-from dinox_mcp.schema import BBox, Detection, DetectionRequest, Keypoint
+from dinox_mcp.backends.embedded.networks.runtime import Report, share
+from dinox_mcp.backends.embedded.prompts import BodyPart, Wanted
+from dinox_mcp.types import keypoints
+from dinox_mcp.types.boxes import Box, suppress
+from dinox_mcp.types.detection import BBox, Detection, DetectionRequest, Keypoint
 
 PERSON = "person"
 _PERSON_SCORE = 0.35

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded import codes, models, regions
+from dinox_mcp.backends.embedded import codes, text_lines
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
 from dinox_mcp.backends.embedded.objects import Found, ObjectSearcher
-from dinox_mcp.backends.embedded.phrases import spots
+from dinox_mcp.backends.embedded.phrases import lines_in, spots, written
 from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
+from dinox_mcp.backends.embedded.prompts import Wanted
 from dinox_mcp.backends.embedded.text import Lines, TextReader
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
-from dinox_mcp.backends.embedded.wanted import Wanted
 from dinox_mcp.backends.embedded.worker import Steps
-from dinox_mcp.geometry import area, around, clip, scale
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections
+from dinox_mcp.types.boxes import area, around, clip, scale
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -138,11 +138,11 @@ class Searcher:
             seen = self._codes_and_markers(gray, ALL_CODES, steps)
             steps.say(0.35, "loading the text models" if self._text is None else "looking for text")
             self._text = self._text or TextReader()
-            text = regions.lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
+            text = lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
             notes += _unread(text)
             read = [*seen, *(line for line in text.read if not _in_a_code(line, seen))]
             objects = [
-                found if found.text is not None else found.model_copy(update={"text": regions.written(box, read)})
+                found if found.text is not None else found.model_copy(update={"text": written(box, read)})
                 for box, found in zip(boxes, objects, strict=True)
             ]
         return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
@@ -237,7 +237,7 @@ def _readers(wanted: Wanted) -> list[str]:
 
 
 def _model(kinds: frozenset[Kind]) -> str:
-    used = [models.FAMILY] if Kind.TEXT in kinds else []
+    used = [text_lines.FAMILY] if Kind.TEXT in kinds else []
     if kinds - {Kind.TEXT}:
         used.append(f"OpenCV {cv2.__version__}")
     if kinds & ALL_CODES:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded import models
+from dinox_mcp.backends.embedded import text_lines
 from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once
-from dinox_mcp.backends.embedded.lines import Line, LineFinder
-from dinox_mcp.backends.embedded.models import Floats, Model
+from dinox_mcp.backends.embedded.text_lines import Floats, Line, LineFinder, Model
 from dinox_mcp.backends.embedded.vocabulary import Kind
 
 Told = Callable[[float], None]
@@ -63,8 +62,8 @@ class TextReader:
             BackendError: a model is missing or damaged.
         """
         self._lines = LineFinder()
-        self._turns = Model(models.TURNS)
-        self._letters = Model(models.LETTERS)
+        self._turns = Model(text_lines.TURNS)
+        self._letters = Model(text_lines.LETTERS)
         self._characters = self._letters.characters()
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
@@ -194,7 +193,7 @@ def _pad(strip: Pixels, width: int) -> Floats:
     """Scale a strip to the height that the networks know, and fill up with grey to the width."""
     scaled = min(width, math.ceil(_HEIGHT * strip.shape[1] / strip.shape[0]))
     padded = np.zeros((3, _HEIGHT, width), np.float32)
-    padded[:, :, :scaled] = models.normalize(np.asarray(cv2.resize(strip, (scaled, _HEIGHT)), np.uint8))
+    padded[:, :, :scaled] = text_lines.normalize(np.asarray(cv2.resize(strip, (scaled, _HEIGHT)), np.uint8))
     return padded
 
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.alongside import alongside
 from dinox_mcp.backends.base import Progress
+from dinox_mcp.backends.concurrency import alongside
 from dinox_mcp.errors import BusyError
 
 T = TypeVar("T")

@@ -12,12 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import extra, presets
-from dinox_mcp.backends.local.families import FAMILIES
-from dinox_mcp.backends.local.presets import PRESETS, ModelSource, resolve
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.checkpoints import presets
+from dinox_mcp.backends.local.checkpoints.presets import PRESETS, ModelSource, resolve
+from dinox_mcp.backends.local.models import FAMILIES
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
-from dinox_mcp.schema import Need, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Need, Output
 
 _LABELS: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
 _ABILITIES = {
@@ -92,7 +93,7 @@ def is_here(settings: Settings) -> bool:
         _cache_folder().glob(f"models--{str(source.repo).replace('/', '--')}/snapshots/*")
     ):
         return False  # most often so; to be certain of the rest takes the hub's library, which is slow to import
-    from dinox_mcp.backends.local.hub import Hub
+    from dinox_mcp.backends.local.checkpoints.hub import Hub
 
     return Hub().find(source) is not None
 

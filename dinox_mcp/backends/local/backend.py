@@ -11,22 +11,23 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Call, Capabilities, Followed, Progress, silent
 from dinox_mcp.backends.base import Model as Offer
-from dinox_mcp.backends.local import abilities, merge, presets
+from dinox_mcp.backends.local import abilities, merge
 from dinox_mcp.backends.local import vocabulary as vocabularies
-from dinox_mcp.backends.local.describing.describing import DESCRIBES, Describing
-from dinox_mcp.backends.local.following.following import Following
-from dinox_mcp.backends.local.host import Host
-from dinox_mcp.backends.local.hosts import Hosts
-from dinox_mcp.backends.local.model import Model
-from dinox_mcp.backends.local.questions import examples, labels, sentences
-from dinox_mcp.backends.local.questions.turn import Answer, Turn, rising
-from dinox_mcp.backends.local.source import Checkpoint
+from dinox_mcp.backends.local.checkpoints import presets
+from dinox_mcp.backends.local.checkpoints.source import Checkpoint
+from dinox_mcp.backends.local.models.interfaces import Model
+from dinox_mcp.backends.local.runtime import examples, requests
+from dinox_mcp.backends.local.runtime.describing import DESCRIBES, Describing
+from dinox_mcp.backends.local.runtime.following import Following
+from dinox_mcp.backends.local.runtime.pool import Hosts
+from dinox_mcp.backends.local.runtime.requests import Answer, Turn, rising
+from dinox_mcp.backends.local.runtime.worker import Host
 from dinox_mcp.backends.local.vocabulary import Vocabulary
 from dinox_mcp.errors import DeadlineError
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Need, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class LocalBackend:
         cache: Path | None = None,
     ) -> None:
         self._settings = settings
-        self._labels = labels.Embeddings(cache)
+        self._labels = requests.Embeddings(cache)
         self._hosts = Hosts(settings, models or partial(Checkpoint, settings=settings), self._labels.forget)
         self._describing = Describing(settings, self._hosts.room, self._hosts.states)
         self._following = Following(settings, self._hosts.room)
@@ -156,15 +157,15 @@ class LocalBackend:
     async def _answer(self, turn: Turn, request: DetectionRequest, everything: Vocabulary | None) -> Answer:
         """Put the question of its kind to the model."""
         if request.description is not None:
-            return await sentences.find_described(turn, request.description)
+            return await requests.find_described(turn, request.description)
         if request.examples and request.prompts is None:
             return await examples.find(turn, request.examples)
         asked = everything.nouns if everything else request.prompts or ()
         if request.caption is None:
-            return await labels.find(turn, asked, self._labels)
+            return await requests.find(turn, asked, self._labels)
         if "descriptions" in (await self._hosts.know(turn.host, turn.call)).able.answers:
-            return await sentences.ground(turn, request.caption, asked, self._labels)
-        return sentences.alone(await labels.find(turn, asked, self._labels))
+            return await requests.ground(turn, request.caption, asked, self._labels)
+        return requests.alone(await requests.find(turn, asked, self._labels))
 
     async def _ready(
         self, model: str | None, needs: frozenset[Need], include: frozenset[Output], call: Call

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from dinox_mcp import geometry
-from dinox_mcp.backends.local.families.base import Found
-from dinox_mcp.schema import Detection
+from dinox_mcp.backends.local.models.base import Found
+from dinox_mcp.types.boxes import area, clip
+from dinox_mcp.types.detection import Detection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +45,8 @@ def detections(
 
     things = []
     for one in sorted(found, key=lambda one: -one.score):
-        bbox = geometry.clip(one.bbox, *size)
-        if geometry.area(bbox) > 0:
+        bbox = clip(one.bbox, *size)
+        if area(bbox) > 0:
             things.append((labels[one.label], bbox, one))
     boxes = np.array([bbox for _, bbox, _ in things], dtype=np.float64).reshape(-1, 4)
     kept = []

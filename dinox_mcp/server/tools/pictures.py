@@ -1,17 +1,182 @@
-"""The tools that answer pictures: without a schema, as hosts then show the picture to the model."""
+"""The tools that answer pictures: visualize and zoom, without a schema, as hosts then show the picture."""
 
+import base64
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
+from dinox_mcp.backends.base import Progress
 from dinox_mcp.detector import Detector
+from dinox_mcp.drawing import views
+from dinox_mcp.drawing.output import save_annotated, tag_of
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.errors import InputError
+from dinox_mcp.drawing.views import View
+from dinox_mcp.errors import InputError, SettingsError
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.pictures import Audience, Region, Selection, show_objects, show_region
+from dinox_mcp.server.parameters import DrawnObject
+from dinox_mcp.server.replies import count, line
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.tools.register import tool
+from dinox_mcp.store import uris
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.caller import Caller
+from dinox_mcp.types.detection import DetectedObject
+
+_MAX_PADDING = 10
+
+
+class Selection(NamedTuple):
+    """Which objects to show: of a result, or given with an image."""
+
+    result: str | None
+    numbers: Sequence[int]
+    image: str | None
+    objects: Sequence[DrawnObject]
+    labels: Sequence[str]
+    min_score: float
+
+
+class Region(NamedTuple):
+    """Which region to show: an object of a result, or a box in a picture."""
+
+    result: str | None
+    number: int | None
+    image: str | None
+    bbox: Box | None
+    padding: float
+
+
+class Audience(NamedTuple):
+    """For whom a picture is made, and who hears of its progress."""
+
+    caller: Caller
+    progress: Progress
+
+
+async def show_objects(detector: Detector, selection: Selection, style: Style, audience: Audience) -> CallToolResult:
+    """Draw the selected objects on their picture, and save the full size where a folder is set.
+
+    Raises:
+        InputError: there is no such result, object, label or picture.
+    """
+    if not 0 <= selection.min_score <= 1:
+        raise InputError(f"min_score is {selection.min_score:g}; choose 0 to 1")
+    await audience.progress(0.0, "reading the picture")
+    picture, objects = await _find(detector, selection, audience.caller)
+    chosen = views.select(objects, selection.numbers, selection.labels, selection.min_score)
+    if len(chosen) < len(objects):
+        style = style.model_copy(update={"all_labels": tuple(dict.fromkeys(found.label for found in objects))})
+    await audience.progress(0.3, "drawing")
+    limits = detector.settings
+    view = await detector.draw(
+        partial(views.annotated, picture, chosen, style, limits.preview_max_side, limits.preview_max_bytes)
+    )
+    lines = [_what_is_drawn(selection, picture, objects, chosen), _scale(view)]
+    if selection.result is not None and len(chosen) == len(objects) and style == Style():
+        lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(selection.result))}")
+    if limits.output_folder and limits.transport == "stdio":
+        await audience.progress(0.7, "saving the full size")
+        lines.append(await _save(detector, limits.output_folder, picture, chosen, style))
+    return _reply(lines, view)
+
+
+async def show_region(detector: Detector, region: Region, audience: Audience) -> CallToolResult:
+    """Cut a region out of its picture.
+
+    Raises:
+        InputError: there is no such result, object or picture, or the region is not in it.
+    """
+    if not 0 <= region.padding <= _MAX_PADDING:
+        raise InputError(f"padding is {region.padding:g}; choose 0 to {_MAX_PADDING}, a part of the region's size")
+    await audience.progress(0.0, "reading the picture")
+    picture, bbox, what = await _locate(detector, region, audience.caller)
+    await audience.progress(0.3, "cutting out")
+    limits = detector.settings
+    view = await detector.draw(
+        partial(views.zoomed, picture, bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
+    )
+    frame = ", ".join(f"{edge:.0f}" for edge in view.frame)
+    return _reply(
+        [f"{what}: the region [{frame}] of the {picture.width}x{picture.height} original.", _scale(view)], view
+    )
+
+
+async def _find(detector: Detector, selection: Selection, caller: Caller) -> tuple[Picture, Sequence[DetectedObject]]:
+    if selection.result is not None:
+        if selection.image is not None or selection.objects:
+            raise InputError(
+                "pass result (with object, labels or min_score to choose), or image with objects, not both"
+            )
+        stored = detector.result(selection.result, caller)
+        return stored.picture, stored.result.objects
+    if selection.image is None:
+        raise InputError("pass result (the result_id of an answer) or image (a path or URL) to visualize")
+    picture = await detector.load(selection.image, caller)
+    return picture, [
+        DetectedObject(id=drawn.id or place, label=drawn.label, bbox=drawn.bbox, score=drawn.score)
+        for place, drawn in enumerate(selection.objects, start=1)
+    ]
+
+
+async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[Picture, Box, str]:
+    if region.result is not None and region.image is not None:
+        raise InputError("pass result or image, not both, to zoom")
+    if region.number is not None and region.bbox is not None:
+        raise InputError("pass object or bbox, not both, to zoom")
+    if region.result is not None:
+        stored = detector.result(region.result, caller)
+        if region.number is not None:
+            found = views.get_object(stored.result.objects, region.number)
+            return stored.picture, found.bbox, f"Object {line(found)}"
+        picture = stored.picture
+    elif region.image is not None:
+        picture = await detector.load(region.image, caller)
+    else:
+        raise InputError("pass result and object, or image and bbox, to zoom")
+    if region.bbox is None:
+        raise InputError(
+            "pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom"
+        )
+    return picture, region.bbox, "Region"
+
+
+async def _save(
+    detector: Detector, folder: Path, picture: Picture, chosen: Sequence[DetectedObject], style: Style
+) -> str:
+    """Save the full size and say where; a folder that cannot be written costs the file, not the reply."""
+    tag = tag_of(picture, chosen, style)
+    try:
+        path = await detector.draw(partial(save_annotated, folder, picture, chosen, style, tag))
+    except SettingsError as error:
+        return f"Not saved: {error}"
+    return f"Saved at full size: {path}"
+
+
+def _what_is_drawn(
+    selection: Selection, picture: Picture, objects: Sequence[DetectedObject], chosen: Sequence[DetectedObject]
+) -> str:
+    whose = f" of result {uris.bare_id(selection.result)}" if selection.result is not None else ""
+    some = f"{len(chosen)} of {count(len(objects))}" if len(chosen) < len(objects) else count(len(objects))
+    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image; the tags are object numbers."
+
+
+def _scale(view: View) -> str:
+    width, height = view.picture_size or (view.width, view.height)
+    exact = abs(view.scale - 1) < 0.001  # noqa: PLR2004 - a rounding error is no scale
+    scale = ", pixel for pixel." if exact else f": one pixel here is {view.scale:.3g} of the original."
+    legend = f" The rest of the {view.width}x{view.height} is a legend, by object number." if view.picture_size else ""
+    return f"Shown at {width}x{height}{scale}{legend}"
+
+
+def _reply(lines: Sequence[str], view: View) -> CallToolResult:
+    picture = ImageContent(data=base64.b64encode(view.data).decode("ascii"), mime_type=view.mime_type)
+    content: list[ContentBlock] = [TextContent(text="\n".join(lines)), picture]
+    return CallToolResult(content=content)
 
 
 def register(mcp: PlainSpokenServer, detector: Detector) -> None:

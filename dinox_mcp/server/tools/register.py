@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from mcp.types import ToolAnnotations
 
-from dinox_mcp.schema import Need
 from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.viewer import viewer_meta
+from dinox_mcp.types.detection import Need
 
 T = TypeVar("T", bound=Callable[..., Any])
 LARGE = {"anthropic/maxResultSizeChars": 200_000} | viewer_meta()

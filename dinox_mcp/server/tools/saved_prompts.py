@@ -7,9 +7,9 @@ from mcp.types import CallToolResult, TextContent
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.models import offered
+from dinox_mcp.server.parameters import offered
 from dinox_mcp.server.replies import SavedPromptReply, saved_prompt_reply
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.tools.register import tool
 
 

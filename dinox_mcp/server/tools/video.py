@@ -5,19 +5,18 @@ from functools import partial
 
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
-from dinox_mcp import links
+from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
-from dinox_mcp.requests import Options
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.caller import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.clean import printable
-from dinox_mcp.server.models import offered
+from dinox_mcp.server.parameters import offered
 from dinox_mcp.server.replies import named, plain
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
 from dinox_mcp.server.tools.register import LARGE, tool
-from dinox_mcp.video.clock import clock
-from dinox_mcp.video.schema import Peak, Track, VideoResult
+from dinox_mcp.store import uris
+from dinox_mcp.types.text import printable
+from dinox_mcp.types.video import Peak, Track, VideoResult, clock
 
 MAX_TRACKS = 100
 
@@ -84,7 +83,7 @@ def describe(result: VideoResult, *, saves: bool) -> str:
         lines.append("number label score from-to seen-in-key-frames way [start box]>[end box] in pixels of the video:")
         lines += [_line(track) for track in result.tracks[:MAX_TRACKS]]
     if left := len(result.tracks) - MAX_TRACKS:
-        lines += [f"{left} more tracks in the resource {links.VIDEO}"] if left > 0 else []
+        lines += [f"{left} more tracks in the resource {uris.VIDEO}"] if left > 0 else []
     if not result.complete:
         lines.append("Stopped before the end: what is said holds for the part that was looked at")
     lines += [f"Note: {printable(note)}" for note in result.notes]
@@ -114,7 +113,7 @@ def _line(track: Track) -> str:
 
 
 def _resources(result: VideoResult) -> str:
-    root = links.VIDEO.replace("{result_id}", result.result_id)
+    root = uris.VIDEO.replace("{result_id}", result.result_id)
     files = {"sheet": "sheet.jpg", "video": "annotated.mp4", "frames": "frames.jsonl"}
     there = [f"/{name}" for part, name in files.items() if getattr(result.files, part)]
     return f"{root}, and below it {', '.join(there)}" if there else root

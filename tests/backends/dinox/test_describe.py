@@ -9,7 +9,7 @@ from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.wire import regions
 from dinox_mcp.backends.dinox.wire.regions import RegionQuestion
 from dinox_mcp.errors import DeadlineError, KeyRejectedError, ServiceError, UnsupportedError
-from dinox_mcp.schema import Detection, DetectionRequest, Output
+from dinox_mcp.types.detection import Detection, DetectionRequest, Output
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
 from tests.emulator import Emulator
 from tests.emulator.pixels import picture_size

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dinox_mcp import masks
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox import create, models
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.wire import objects, text
-from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.upload import Frames
+from dinox_mcp.backends.dinox.wire import objects, question
 from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import ImageError, InputError, ServiceError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
 from tests.emulator import FRACTIONS, UNIVERSAL, Emulator
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 DOG = DetectionRequest(prompts=("dog",))
 FRAMES = Frames(size=(100, 50), sent=(50, 25))
-QUESTION = Question(models.DINO_X, b"", FRAMES, text.spelled({"dog": "Dog"}), ("bbox", "mask"))
+QUESTION = Question(models.DINO_X, b"", FRAMES, question.spelled({"dog": "Dog"}), ("bbox", "mask"))
 MASK = {"counts": masks.encode(np.ones((25, 50), dtype=bool)).counts, "size": [25, 50], "format": "coco_rle"}
 
 

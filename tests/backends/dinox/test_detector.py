@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw
 
 from dinox_mcp.backends.base import Call, Capabilities
 from dinox_mcp.backends.dinox.backend import DinoxBackend
+from dinox_mcp.detect.visual_prompts import Pointer
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
-from dinox_mcp.examples import Pointer
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, Detections, Mask, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, Detections, Mask, Output
 from tests.backends.dinox.conftest import encoded, plain
 from tests.emulator import FRACTIONS, Emulator
 from tests.fakes import TellingBackend

@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw
 from dinox_mcp.backends.base import Call, Embedder
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.models import T_REX
+from dinox_mcp.backends.dinox.upload import Frames
 from dinox_mcp.backends.dinox.wire import examples, objects
-from dinox_mcp.backends.dinox.wire.frames import Frames
 from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import InputError, QuotaError, ServiceError, UnsupportedError
-from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, Detection, DetectionRequest, Detections, Embedding, Example
+from dinox_mcp.types.boxes import iou
+from dinox_mcp.types.detection import BBox, Detection, DetectionRequest, Detections, Embedding, Example
 from tests.backends.dinox.conftest import Connect, encoded
 from tests.emulator import Emulator
 from tests.emulator.embeddings import embedding_of

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.patience import Patience
+from dinox_mcp.backends.dinox.pacing import Patience
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, read_reply, read_status
 from dinox_mcp.errors import (
     BackendError,
@@ -22,7 +22,7 @@ from dinox_mcp.errors import (
     ServiceError,
     UnreachableError,
 )
-from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.dinox.conftest import QUICK, Connect, plain
 from tests.emulator import Emulator
 

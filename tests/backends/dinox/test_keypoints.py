@@ -3,20 +3,20 @@ from typing import Any
 
 import pytest
 
-from dinox_mcp import keypoints
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.wire import objects, text
-from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.upload import Frames
+from dinox_mcp.backends.dinox.wire import objects, question
 from dinox_mcp.backends.dinox.wire.question import Question
-from dinox_mcp.schema import DetectionRequest, Output
+from dinox_mcp.types import keypoints
+from dinox_mcp.types.detection import DetectionRequest, Output
 from tests.backends.dinox.conftest import Connect, plain
 from tests.emulator import FRACTIONS, Emulator, place_of
 
 pytestmark = pytest.mark.anyio
 
 QUESTION = Question(
-    DINO_X, b"", Frames((100, 50), (50, 25)), text.spelled({}), ("bbox", "pose_keypoints", "hand_keypoints")
+    DINO_X, b"", Frames((100, 50), (50, 25)), question.spelled({}), ("bbox", "pose_keypoints", "hand_keypoints")
 )
 BODY = [5, 6, 2, 0.5] * 17
 

@@ -4,8 +4,8 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox import create
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.errors import InputError, UnsupportedError
-from dinox_mcp.schema import DetectionRequest, Example
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest, Example
 from tests.backends.dinox.conftest import plain
 from tests.emulator import Emulator
 

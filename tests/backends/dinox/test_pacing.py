@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter
-from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.dinox.conftest import Connect, plain
 from tests.emulator import Emulator
 

@@ -10,11 +10,10 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.patience import Patience
-from dinox_mcp.backends.dinox.tickets import Tickets
+from dinox_mcp.backends.dinox.pacing import Patience, Tickets
 from dinox_mcp.backends.dinox.wire.question import Job
 from dinox_mcp.errors import BackendError, DeadlineError, QuotaError, ServiceError, UnreachableError
-from dinox_mcp.schema import DetectionRequest, Detections
+from dinox_mcp.types.detection import DetectionRequest, Detections
 from tests.backends.dinox.conftest import QUICK, Connect, plain
 from tests.emulator import Emulator
 

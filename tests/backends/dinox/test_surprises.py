@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.wire import objects, regions, text
-from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.upload import Frames
+from dinox_mcp.backends.dinox.wire import objects, question, regions
 from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.backends.dinox.wire.regions import RegionQuestion
 from dinox_mcp.errors import ServiceError
-from dinox_mcp.schema import Detection
+from dinox_mcp.types.detection import Detection
 
 TARGETS = ("bbox", "mask", "pose_keypoints", "hand_keypoints")
-QUESTION = Question(DINO_X, b"", Frames((100, 50), (50, 25)), text.spelled({}), TARGETS)
+QUESTION = Question(DINO_X, b"", Frames((100, 50), (50, 25)), question.spelled({}), TARGETS)
 BOXES = ((0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0))
 REGIONS = RegionQuestion(b"", BOXES, {"caption": "caption", "category": "roc", "text": "ocr"})
 THINGS = [Detection(label="thing", bbox=bbox) for bbox in BOXES]

@@ -7,7 +7,7 @@ from PIL import Image
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.upload import Upload, Uploads, shrink
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
 from tests.emulator import Emulator
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox
+from dinox_mcp.types.detection import BBox
 
 Pixels = npt.NDArray[np.uint8]
 Random = np.random.Generator

@@ -7,13 +7,13 @@ import pytest
 import zxingcpp
 from zxingcpp import BarcodeFormat as Symbology
 
-from dinox_mcp import geometry
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.backends.embedded import contents, create
 from dinox_mcp.backends.embedded.backend import EmbeddedBackend
 from dinox_mcp.detector import Detector
-from dinox_mcp.schema import Detection, DetectionResult
 from dinox_mcp.settings import Settings
+from dinox_mcp.types import boxes
+from dinox_mcp.types.detection import Detection, DetectionResult
 from tests.backends.embedded_scenes import Gray, find, hang, picture, read, sign, wall
 
 SSCC, LOT = "(00)340123450000000016", "(01)09506000134352(10)ABC(21)12"
@@ -60,7 +60,7 @@ def test_a_code_is_read_at_any_angle(backend: Backend, name: str, module: int, t
     paper = hang(scene, written(symbology, content, module), (500, 350), turned)
     (code,) = find(backend, scene, "QR code", "barcode", "Data Matrix", "Aztec code", "PDF417").objects
     assert (code.label, code.category, code.text, code.score) == (label, category, content, None)
-    assert geometry.intersection(code.bbox, paper) > 0.8 * geometry.area(code.bbox)
+    assert boxes.intersection(code.bbox, paper) > 0.8 * boxes.area(code.bbox)
     assert code.bbox[2] - code.bbox[0] > 0.4 * (paper[2] - paper[0])
 
 
@@ -103,7 +103,7 @@ def test_a_barcode_too_blurred_to_be_read_is_found(backend: Backend) -> None:
     paper = hang(scene, written(Symbology.Code128, "SHELF-4711-B"), (500, 350), turned=20)
     found = find(backend, np.asarray(cv2.GaussianBlur(scene, (0, 0), 3), np.uint8), "barcode")
     assert read(found) == [("barcode", None)]
-    assert geometry.iou(found.objects[0].bbox, paper) > 0.4
+    assert boxes.iou(found.objects[0].bbox, paper) > 0.4
     assert found.notes == ("codes found but not read: 1 (too small, blurred or damaged; zoom in)",)
 
 
@@ -270,7 +270,7 @@ def test_a_barcode_on_white_is_boxed_to_its_bars(backend: Backend, name: str, tu
     scene = np.full((800, 1000), 255, np.uint8)
     truth = hang(scene, inked, (500, 400), turned)
     (code,) = find(backend, scene, "barcode").objects
-    assert geometry.iou(code.bbox, truth) > 0.9
+    assert boxes.iou(code.bbox, truth) > 0.9
 
 
 @pytest.mark.parametrize("tiles", [2, 3, 4])

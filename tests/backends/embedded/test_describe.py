@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.base import Backend, Call, Describer
-from dinox_mcp.backends.embedded import create, regions
+from dinox_mcp.backends.embedded import create, phrases
 from dinox_mcp.errors import DeadlineError
-from dinox_mcp.schema import BBox, Detection, Detections, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import BBox, Detection, Detections, Output
 from tests.backends.embedded.scenes import marker, paper, picture, qr, write
 
 pytestmark = pytest.mark.anyio
@@ -158,13 +158,13 @@ async def test_a_hundred_boxes_take_few_looks(backend: Backend) -> None:
     ],
 )
 def test_looking_at_boxes_is_bounded_and_none_is_left_out(boxes: list[BBox]) -> None:
-    looks = regions.look_at(4000, 3000, boxes)
+    looks = phrases.look_at(4000, 3000, boxes)
     parts = [part for part, _ in looks]
     for x1, y1, x2, y2 in boxes:
         assert any(p[0] <= x1 and p[1] <= y1 and x2 <= p[2] and y2 <= p[3] for p in parts)
     assert all(0 <= p[0] < p[2] <= 4000 and 0 <= p[1] < p[3] <= 3000 for p in parts)
     pixels = [(p[2] - p[0]) * (p[3] - p[1]) * factor**2 for p, factor in looks if factor is not None]
-    assert sum(pixels) <= regions.MOST_LOOKED_AT
+    assert sum(pixels) <= phrases.MOST_LOOKED_AT
 
 
 async def test_a_description_that_takes_too_long_is_given_up() -> None:

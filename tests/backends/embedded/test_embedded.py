@@ -14,10 +14,10 @@ from dinox_mcp.backends.base import Backend, Call
 from dinox_mcp.backends.embedded import create, vocabulary
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BusyError, DeadlineError, ImageError, UnsupportedError
-from dinox_mcp.geometry import area, intersection, iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import area, intersection, iou
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 from tests.backends.embedded.scenes import marker, paper, picture, qr, write
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "sample.png"

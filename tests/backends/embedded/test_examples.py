@@ -11,10 +11,10 @@ import pytest
 from dinox_mcp.backends.base import Backend, Call, Embedder
 from dinox_mcp.backends.embedded import create
 from dinox_mcp.errors import BackendError, DeadlineError, InputError, UnsupportedError
-from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, DetectionRequest, Detections, Embedding, Example
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import iou
+from dinox_mcp.types.detection import BBox, DetectionRequest, Detections, Embedding, Example
 from tests.backends.embedded.planted import (
     KINDS,
     Pixels,

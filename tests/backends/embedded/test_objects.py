@@ -14,14 +14,14 @@ from dinox_mcp.backends.embedded import backend as embedded
 from dinox_mcp.backends.embedded.findings import Finding
 from dinox_mcp.backends.embedded.phrases import spots
 from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.detect.visual_prompts import Pointer
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
-from dinox_mcp.examples import Pointer
-from dinox_mcp.geometry import iou
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.keypoints import BODY
-from dinox_mcp.schema import DetectedObject, DetectionResult
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import iou
+from dinox_mcp.types.detection import DetectedObject, DetectionResult
+from dinox_mcp.types.keypoints import BODY
 from tests.backends.embedded.scenes import paper, picture, qr, write
 
 ASTRONAUT = Path(__file__).parents[2] / "pictures" / "astronaut.jpg"

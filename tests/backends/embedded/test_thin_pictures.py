@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinox_mcp.backends.embedded import create, symbols
+from dinox_mcp.backends.embedded import codes, create
 from dinox_mcp.backends.embedded.findings import Finding, Pixels
-from dinox_mcp.backends.embedded.lines import search_size
 from dinox_mcp.backends.embedded.pixels import MAX_SIDE
+from dinox_mcp.backends.embedded.text_lines import search_size
 from dinox_mcp.backends.embedded.vocabulary import Kind
 from dinox_mcp.settings import Settings
 from tests.backends.embedded_scenes import find, hang, qr_code, read, wall
@@ -23,13 +23,13 @@ MOST = 30_000_000
 def largest(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Tell how many pixels the reader of codes was shown at most."""
     sizes = [0]
-    stock = symbols.read
+    stock = codes.read_symbols
 
     def spy(pixels: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
         sizes.append(pixels.size)
         return stock(pixels, kinds)
 
-    monkeypatch.setattr(symbols, "read", spy)
+    monkeypatch.setattr(codes, "read", spy)
     return lambda: max(sizes)
 
 

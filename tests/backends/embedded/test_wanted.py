@@ -3,8 +3,8 @@
 import pytest
 
 from dinox_mcp.backends.base import Fit
+from dinox_mcp.backends.embedded.prompts import BodyPart, Wanted, fit, understand
 from dinox_mcp.backends.embedded.vocabulary import Kind
-from dinox_mcp.backends.embedded.wanted import BodyPart, Wanted, fit, understand
 
 
 def kinds(*prompts: str) -> dict[str, str]:

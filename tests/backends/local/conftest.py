@@ -1,13 +1,23 @@
 """What the tests of the local backend share."""
 
-from collections.abc import Callable
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
+from tests.backends.local.pictures import picture as draw
+
 if find_spec("torch") is None or find_spec("transformers") is None:  # the extra is not installed
-    collect_ignore_glob = ["test_*.py"]
+    collect_ignore_glob = ["*test_*.py"]
+
+Open = Callable[[str], AbstractAsyncContextManager[LocalBackend]]
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     """Give the folder of a tiny random checkpoint by its family, as in `checkpoint("owlv2")`."""
     import torch
 
-    from tests.backends.local.checkpoints import build
+    from tests.backends.local.tiny_checkpoints import build
 
     torch.set_num_threads(1)  # tiny layers gain nothing from threads, and lose much where other tests run too
     built: dict[str, Path] = {}
@@ -26,3 +36,40 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return built[family]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def describer(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
+    """Load a tiny checkpoint as the backend does, as in `describer("sam2")`."""
+    from dinox_mcp.backends.local import models
+    from dinox_mcp.backends.local.checkpoints import device, loader
+
+    loaded: dict[str, Any] = {}
+
+    def get(kind: str) -> Any:  # noqa: ANN401 - each has its own class
+        if kind not in loaded:
+            role, _ = models.DESCRIBERS[kind.partition("-")[0]]
+            loaded[kind] = loader.load(checkpoint(kind), device.choose("cpu"), role)
+        return loaded[kind]
+
+    return get
+
+
+@pytest.fixture
+def local(checkpoint: Callable[[str], Path], tmp_path: Path) -> Open:
+    """Open a backend over a family's tiny checkpoint, as in `async with local("owlv2") as backend`."""
+
+    @asynccontextmanager
+    async def opened(family: str) -> AsyncIterator[LocalBackend]:
+        backend = LocalBackend(Settings.load(model=str(checkpoint(family)), device="cpu"), cache=tmp_path / "labels")
+        yield backend
+        await backend.aclose()
+
+    return opened
+
+
+def photo(width: int = 160, height: int = 120, seed: int = 0) -> Picture:
+    """Make a picture with things in it."""
+    buffer = io.BytesIO()
+    draw(width, height, seed=seed).save(buffer, "PNG")
+    return Picture.from_bytes(buffer.getvalue(), f"photo {seed}")

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp.backends.local.families.base import Found, Prepared, check
-from dinox_mcp.backends.local.model import Loaded, Tell
+from dinox_mcp.backends.local.models.base import Found, Prepared, check
+from dinox_mcp.backends.local.models.interfaces import Loaded, Tell
 from dinox_mcp.errors import BackendError
 
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dinox_mcp.backends.local.families import family_of
-from dinox_mcp.backends.local.families.base import Found, interruptible
+from dinox_mcp.backends.local.models import family_of
+from dinox_mcp.backends.local.models.base import Found, interruptible
 
 DEVICE = os.environ.get("DINOX_TEST_DEVICE", "cpu")
 LEAST = {"cpu": (0.0, 0.0), "cuda": (0.1, 1e-3), "mps": (0.25, 2e-3)}

@@ -11,8 +11,8 @@ import pytest
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.backends.local import abilities
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.hub import Hub
-from dinox_mcp.backends.local.presets import ModelSource
+from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.backends.local.checkpoints.presets import ModelSource
 from dinox_mcp.errors import InputError
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakehub import FakeHub, serve

@@ -12,13 +12,13 @@ from mcp import Client
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.families.base import Found
+from dinox_mcp.backends.local.models.base import Found
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, SettingsError, UnsupportedError
-from dinox_mcp.masks import encode
-from dinox_mcp.schema import Detection, DetectionRequest
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, DetectionRequest
+from dinox_mcp.types.masks import encode
 from tests.backends.local.fakes import FakeAdapter, FakeModel, FakeState
 from tests.fakes import picture
 
@@ -124,7 +124,7 @@ async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:
 
 
 async def test_progress_never_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.host.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("dinox_mcp.backends.local.runtime.worker.HEARTBEAT_S", 0.05)
     bench.model = FakeModel(adapter=FakeAdapter(window=1, reuses_text=False, find_s=0.2, pass_s=0.2), load_s=0.2)
     backend = bench.backend()
     fractions: list[float] = []
@@ -392,7 +392,7 @@ async def test_callers_of_a_detector_share_the_model_fairly(bench: Bench) -> Non
         return await detect(image, request, call)
 
     backend.detect = spy  # type: ignore[method-assign,assignment]
-    from dinox_mcp.caller import Caller
+    from dinox_mcp.types.caller import Caller
 
     async with Detector(Settings.load(backend="local"), [backend]) as detector:
         result = await detector.detect(RED, "dog", caller=Caller(tenant="somebody"))

@@ -15,14 +15,14 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import create
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process.backend import ProcessBackend
+from dinox_mcp.detect.visual_prompts import Pointer
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import SettingsError, UnsupportedError
-from dinox_mcp.examples import Pointer
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
-from tests.backends.local.checkpoints import BUILDERS
+from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.local.pictures import picture as draw
+from tests.backends.local.tiny_checkpoints import BUILDERS
 
 pytestmark = pytest.mark.anyio
 FAMILIES = sorted(BUILDERS)

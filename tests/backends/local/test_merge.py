@@ -1,11 +1,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dinox_mcp import geometry
-from dinox_mcp.backends.local.families.base import Found
 from dinox_mcp.backends.local.merge import detections, name_once
+from dinox_mcp.backends.local.models.base import Found
 from dinox_mcp.backends.local.vocabulary import parse
-from dinox_mcp.schema import Detection
+from dinox_mcp.types.boxes import suppress
+from dinox_mcp.types.detection import Detection
 
 LABELS = ("animal", "dog", "puppy", "tree")
 KINDS = parse("animal\n  dog\n    puppy\ntree", "test")
@@ -24,7 +24,7 @@ founds = st.lists(
 @settings(deadline=None)
 def test_overlaps_are_dropped_as_the_plain_algorithm_drops_them(found: list[Found], threshold: float) -> None:
     plain = [Detection(label=LABELS[one.label], bbox=one.bbox, score=one.score) for one in found]
-    assert detections(found, LABELS, (1000, 1000), threshold) == geometry.suppress(plain, threshold)
+    assert detections(found, LABELS, (1000, 1000), threshold) == suppress(plain, threshold)
 
 
 @given(founds)

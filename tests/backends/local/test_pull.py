@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.local import extra, pull
-from dinox_mcp.backends.local.hub import Hub
-from dinox_mcp.cli import main
+from dinox_mcp.backends.local import extra
+from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.cli import pull
+from dinox_mcp.cli.main import main
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakehub import COMMIT, FakeHub, serve

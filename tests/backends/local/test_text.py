@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.local.checkpoints import BUILDERS
 from tests.backends.local.parity import load_adapter
+from tests.backends.local.tiny_checkpoints import BUILDERS
 
 
 @pytest.mark.parametrize("family", sorted(BUILDERS))

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dinox_mcp import geometry
 from dinox_mcp.backends.dinox.models import T_REX, find
-from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.upload import Frames
 from dinox_mcp.backends.dinox.wire.question import Encode, Labelling, Question, write
 from dinox_mcp.errors import InputError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import DetectionRequest, Embedding, Example
+from dinox_mcp.types import boxes
+from dinox_mcp.types.detection import DetectionRequest, Embedding, Example
 
 BACKEND = "dinox"
 
@@ -163,7 +163,7 @@ def _interaction(example: Example, number: int, frames: Frames) -> dict[str, Any
         return {"type": "point", "category_id": number, "point": frames.there((x, y, x, y))[:2]}
     bbox = example.bbox or (0, 0, 0, 0)
     there = frames.there(bbox)
-    if geometry.area(there) <= 0:
+    if boxes.area(there) <= 0:
         raise _outside(example.label, "bbox", bbox, frames)
     return {"type": "rect", "category_id": number, "rect": there}
 

@@ -1,15 +1,63 @@
-"""Reading the objects of a reply, back to the caller's labels and pixels."""
+"""Reading the objects of a reply and their keypoints, back to the caller's labels and pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from dinox_mcp import geometry
-from dinox_mcp.backends.dinox.wire import keypoints
+from dinox_mcp.backends.dinox.upload import Frames
 from dinox_mcp.backends.dinox.wire.question import Question
 from dinox_mcp.errors import ServiceError
-from dinox_mcp.schema import Detection, Detections, Keypoint, Mask, certainty
+from dinox_mcp.types import boxes, keypoints
+from dinox_mcp.types.detection import Detection, Detections, Keypoint, Mask, certainty
+
+NAMES: Mapping[str, Sequence[str]] = {"pose": keypoints.BODY, "hand": keypoints.HAND}
+"""The names of points by the field of an object that they come in."""
+_VALUES = 4
+_VISIBILITIES = (0, 1, 2)
+_FAR = 1e9
+"""No picture is that large; not finite is not less, either."""
+
+
+def read_keypoints(thing: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint, ...]:
+    """Read the points of one field, in pixels of the picture; none where the object has no such thing.
+
+    The third value is the visibility by the vendor's word and a confidence by the vendor's code: it is taken for what
+    it can be. The fourth is not documented: it counts as a score where it can be one, and differs between the points.
+
+    Raises:
+        ValueError: what is there is not a list of that many points.
+    """
+    values = thing.get(field)
+    if values is None or values == []:
+        return ()
+    names = NAMES[field]
+    if not isinstance(values, list) or len(values) != _VALUES * len(names) or not all(map(_is_number, values)):
+        raise ValueError(f"not {len(names)} points")
+    xs, ys, thirds, fourths = (values[place::_VALUES] for place in range(_VALUES))
+    factor_x, factor_y = frames.factors
+    sure = not set(thirds) <= set(_VISIBILITIES) and all(map(_is_score, thirds))
+    scores = thirds if sure else fourths
+    told = len(set(scores)) > 1
+    return tuple(
+        Keypoint(
+            name=name,
+            x=x * factor_x,
+            y=y * factor_y,
+            visibility=int(third) if third in _VISIBILITIES and not sure else None,
+            score=score if told and _is_score(score) else None,
+        )
+        for name, x, y, third, score in zip(names, xs, ys, thirds, scores, strict=True)
+    )
+
+
+def _is_score(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR
+
 
 _MAX_MASK_SIDE = 16_384
 _SCORE_NOISE = 0.001
@@ -68,7 +116,7 @@ def merge(answers: Sequence[Detections], iou_threshold: float) -> Detections:
 
     Boxes of one label that overlap by more than `iou_threshold` are one: the service is not always told the threshold.
     """
-    objects = geometry.suppress([found for answer in answers for found in answer.objects], iou_threshold)
+    objects = boxes.suppress([found for answer in answers for found in answer.objects], iou_threshold)
     notes = dict.fromkeys(note for answer in answers for note in answer.notes)
     model = answers[0].model
     if len(answers) == 1:
@@ -100,7 +148,7 @@ def _detection(thing: Any, question: Question, unread: dict[str, int]) -> Detect
     """
     wired = _Object.model_validate(thing)
     bbox = question.frames.back(wired.bbox)
-    if geometry.area(bbox) <= 0:
+    if boxes.area(bbox) <= 0:
         raise ValueError("an empty box")
     score = wired.score
     if score is not None and -_SCORE_NOISE <= score <= 1 + _SCORE_NOISE:
@@ -121,7 +169,7 @@ def _keypoints(thing: Mapping[str, Any], question: Question, unread: dict[str, i
     for target, field in _FIELDS.items():
         if target in question.targets:
             try:
-                points += keypoints.read(thing, field, question.frames)
+                points += read_keypoints(thing, field, question.frames)
             except ValueError:
                 unread[target] += 1
     return points
@@ -129,7 +177,7 @@ def _keypoints(thing: Mapping[str, Any], question: Question, unread: dict[str, i
 
 def _mask(wired: Any, size: tuple[int, int]) -> Mask | None:  # noqa: ANN401 - whatever the service sent
     """Bring a mask back to the caller's pixels; None where it is missing or not one."""
-    from dinox_mcp import masks
+    from dinox_mcp.types import masks
 
     try:
         mask = _Mask.model_validate(wired)

@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.wire.frames import Frames
+from dinox_mcp.backends.dinox.upload import Frames
 from dinox_mcp.backends.dinox.wire.objects import things
 from dinox_mcp.backends.dinox.wire.question import Encode, Job
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import BBox, Detection, Detections, Output
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import BBox, Detection, Detections, Output
 
 ENDPOINT = "dinox/region_vl"
 _FIELDS: Mapping[Output, str] = {"caption": "caption", "category": "roc", "text": "ocr"}

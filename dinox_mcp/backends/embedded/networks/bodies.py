@@ -8,9 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.crops import Crop
-from dinox_mcp.backends.embedded.networks.progress import Report, ignore
-from dinox_mcp.backends.embedded.networks.weights import Network
-from dinox_mcp.geometry import Box
+from dinox_mcp.backends.embedded.networks.runtime import Network, Report, ignore
+from dinox_mcp.types.boxes import Box
 
 FAMILY = "MoveNet Thunder"
 _SIDE = 256
@@ -23,7 +22,7 @@ class Body:
 
     Attributes:
         bbox: The person's box in pixels of the picture, as given.
-        points: The 17 points of `dinox_mcp.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels
+        points: The 17 points of `types.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels
             and a score from 0 to 1. There is a guess for each point, also where it is hidden or outside the picture:
             its score tells.
     """

@@ -12,11 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
-from dinox_mcp.backends.embedded.networks.crops import Crop
-from dinox_mcp.backends.embedded.networks.progress import Report, ignore
-from dinox_mcp.backends.embedded.networks.ssd import Candidates, Detector
-from dinox_mcp.backends.embedded.networks.weights import Floats
-from dinox_mcp.geometry import Box, shares
+from dinox_mcp.backends.embedded.networks.crops import Candidates, Crop, Detector
+from dinox_mcp.backends.embedded.networks.runtime import Floats, Report, ignore
+from dinox_mcp.types.boxes import Box, shares
 
 FAMILY = "BlazeFace"
 POINTS = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")

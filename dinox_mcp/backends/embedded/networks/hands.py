@@ -15,11 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
-from dinox_mcp.backends.embedded.networks.crops import Crop
-from dinox_mcp.backends.embedded.networks.progress import Report, ignore
-from dinox_mcp.backends.embedded.networks.ssd import Candidates, Detector
-from dinox_mcp.backends.embedded.networks.weights import Floats, Network
-from dinox_mcp.geometry import Box
+from dinox_mcp.backends.embedded.networks.crops import Candidates, Crop, Detector
+from dinox_mcp.backends.embedded.networks.runtime import Floats, Network, Report, ignore
+from dinox_mcp.types.boxes import Box
 
 Side = Literal["left", "right"]
 
@@ -47,7 +45,7 @@ class FoundHand:
     Attributes:
         bbox: A box around its points, a little wider, in pixels and inside the picture.
         score: How sure it is that this is a hand, from 0 to 1.
-        points: The 21 points of `dinox_mcp.keypoints.HAND` as an array (21, 2) of x and y in pixels.
+        points: The 21 points of `dinox_mcp.types.keypoints.HAND` as an array (21, 2) of x and y in pixels.
         side: Which hand of the person it is.
         person: The number of the body that it belongs to, or None if it belongs to none of the given.
     """

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.kinds import KINDS
-from dinox_mcp.backends.embedded.networks.progress import Report, ignore
-from dinox_mcp.backends.embedded.networks.weights import Floats, Network
-from dinox_mcp.geometry import Box, best_boxes
+from dinox_mcp.backends.embedded.networks.runtime import Floats, Network, Report, ignore
+from dinox_mcp.types.boxes import Box, best_boxes
 
 FAMILY = "NanoDet"
 QUICK = (608,)

@@ -12,10 +12,10 @@ from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process import wire
 from dinox_mcp.backends.local.process.child import Child, Question
 from dinox_mcp.errors import BackendError
-from dinox_mcp.geometry import Box
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Output
 
 HEARTBEAT_S = 0.5
 FACTORY = "dinox_mcp.backends.local.backend:LocalBackend"

@@ -1,4 +1,4 @@
-"""The models' process as the server sees it: started, asked many things at a time, ended when nobody asks."""
+"""The models' process as the server sees it: started, asked many things at a time, watched, ended."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,60 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Any, BinaryIO, cast
 
 from dinox_mcp.backends.base import Model, Progress
 from dinox_mcp.backends.local.process import wire
-from dinox_mcp.backends.local.process.attention import Attention
 from dinox_mcp.errors import BackendError, BusyError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
+
+SILENCE_S = 30.0
+"""The process says every second that it is alive while it has questions; after this long without a word it is stuck."""
+START_S = 120.0
+"""How long it may be silent while it starts, which takes long where a disk is slow."""
+LEAST_S = 5.0
+
+
+@dataclass
+class Attention:
+    """The questions that wait in the pipe, of which `most` may, and the time of the last word from the other side.
+
+    No question may take longer than `timeout_s` without a word. Not thread-safe: whoever owns it guards it.
+    """
+
+    most: int
+    timeout_s: float
+    ready: bool = False
+    _sent: set[int] = field(default_factory=set)
+    _heard: float = field(default_factory=monotonic)
+
+    @property
+    def full(self) -> bool:
+        """Whether so many questions wait in the pipe that no other should be put there."""
+        return len(self._sent) >= self.most
+
+    def sent(self, number: int, *, idle: bool) -> None:
+        """Note that a question was sent; a process that was `idle` had no reason to say anything before."""
+        if idle and not self._sent:
+            self._heard = monotonic()
+        self._sent.add(number)
+
+    def heard(self, taken: int | None = None) -> None:
+        """Note a word from the other side, perhaps that it has taken a question."""
+        self._heard = monotonic()
+        if taken is not None:
+            self._sent.discard(taken)
+
+    def silent_s(self, *, idle: bool) -> float:
+        """Say for how many seconds it has been silent, if that is too long for one that is alive; else 0."""
+        if idle and not self._sent:
+            return 0.0
+        silent = monotonic() - self._heard
+        usual = max(min(SILENCE_S, self.timeout_s), LEAST_S)
+        return silent if silent > (usual if self.ready else START_S) else 0.0
+
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dinox_mcp.backends.embedded.networks.bodies import PoseEstimator
-from dinox_mcp.keypoints import BODY
+from dinox_mcp.types.keypoints import BODY
 from tests.backends.embedded.networks.scenes import ASTRONAUT, LEFT_EYE, NOSE, RIGHT_EYE, photograph
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body, PoseEstimator
 from dinox_mcp.backends.embedded.networks.faces import POINTS, FaceFinder
-from dinox_mcp.geometry import area, intersection
+from dinox_mcp.types.boxes import area, intersection
 from tests.backends.embedded.networks.scenes import ASTRONAUT, HEAD, LEFT_EYE, NOSE, RIGHT_EYE, photograph
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
 from dinox_mcp.backends.embedded.networks.hands import HandFinder
-from dinox_mcp.keypoints import BODY, HAND
+from dinox_mcp.types.keypoints import BODY, HAND
 from tests.backends.embedded.networks.scenes import FINGERTIPS, left_hand, photograph
 
 TIPS = [HAND.index(name) for name in HAND if name.endswith("_tip")]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.objects import MOST_OBJECTS, QUICK, THOROUGH, FoundObject, ObjectDetector
-from dinox_mcp.geometry import iou
+from dinox_mcp.types.boxes import iou
 from tests.backends.embedded.networks.scenes import ASTRONAUT, photograph
 
 

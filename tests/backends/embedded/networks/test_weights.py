@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.embedded.networks import weights
-from dinox_mcp.backends.embedded.networks.weights import Network
+from dinox_mcp.backends.embedded.networks import runtime
+from dinox_mcp.backends.embedded.networks.runtime import Network
 from dinox_mcp.errors import BackendError
 
 FILE = "blazeface-back.onnx"
@@ -17,13 +17,13 @@ FILE = "blazeface-back.onnx"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the networks be loaded from a copy of their folder that holds one of them."""
     for name in (FILE, "manifest.json"):
-        shutil.copy(str(weights._folder() / name), tmp_path)
-    monkeypatch.setattr(weights, "_folder", lambda: tmp_path)
+        shutil.copy(str(runtime._folder() / name), tmp_path)
+    monkeypatch.setattr(runtime, "_folder", lambda: tmp_path)
     return tmp_path
 
 
 def test_every_network_that_is_listed_loads() -> None:
-    listed = json.loads((weights._folder() / "manifest.json").read_bytes())
+    listed = json.loads((runtime._folder() / "manifest.json").read_bytes())
     assert len(listed) == 5
     for file in listed:
         assert Network(file.removesuffix(".onnx"))

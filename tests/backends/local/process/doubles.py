@@ -10,8 +10,8 @@ import anyio
 from dinox_mcp import errors
 from dinox_mcp.backends.base import Call, Capabilities, Model, Progress, silent
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Detections, Embedding, Mask, Output
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Mask, Output
 
 MASK_BYTES = 3_000_000
 TOGETHER = 20

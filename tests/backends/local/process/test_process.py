@@ -20,13 +20,13 @@ from dinox_mcp import errors
 from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
 from dinox_mcp.backends.local import create, extra
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.process import attention
+from dinox_mcp.backends.local.process import child
 from dinox_mcp.backends.local.process import child as children
 from dinox_mcp.backends.local.process.backend import ProcessBackend
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, ServiceError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.schema import Detection, DetectionRequest, Example
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Detection, DetectionRequest, Example
 from tests.backends.local.process.doubles import MASK_BYTES, TOGETHER
 from tests.fakes import picture
 
@@ -302,8 +302,8 @@ async def test_closing_kills_one_that_does_not_listen(start: Start, monkeypatch:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a process for stuck after half a second."""
-    monkeypatch.setattr(attention, "SILENCE_S", 0.5)
-    monkeypatch.setattr(attention, "LEAST_S", 0.5)
+    monkeypatch.setattr(child, "SILENCE_S", 0.5)
+    monkeypatch.setattr(child, "LEAST_S", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -322,8 +322,8 @@ async def test_one_that_is_stuck_is_ended_and_the_next_question_starts_another(s
 
 
 async def test_one_that_works_for_long_is_not_taken_for_stuck(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "SILENCE_S", 1.5)
-    monkeypatch.setattr(attention, "LEAST_S", 1.5)
+    monkeypatch.setattr(child, "SILENCE_S", 1.5)
+    monkeypatch.setattr(child, "LEAST_S", 1.5)
     backend = start()
     await backend.load()
     with anyio.move_on_after(4) as scope:

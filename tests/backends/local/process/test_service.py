@@ -14,8 +14,8 @@ from dinox_mcp.backends.local.process import wire
 from dinox_mcp.backends.local.process.__main__ import _take_pipes
 from dinox_mcp.backends.local.process.service import _Service, serve
 from dinox_mcp.errors import NotFoundError, ServiceError
-from dinox_mcp.schema import DetectionRequest
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest
 from tests.fakes import picture
 
 

@@ -1,0 +1,233 @@
+"""Poses by ViTPose (Xu et al., arXiv:2204.12484): a crop around each person, its heatmaps, and 17 points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+
+from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
+from dinox_mcp.backends.local.models.base import Prepared, check
+from dinox_mcp.backends.local.models.interfaces import Describer
+from dinox_mcp.backends.local.models.shared import ViewerBase
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Keypoint, Output
+from dinox_mcp.types.keypoints import BODY
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+Array = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+_SIGMA, _RADIUS = 0.8, 5
+_LEAST, _MOST = 0.001, 50
+_FAR = 2.0
+"""Cells. A peak that the fit moves further is no peak: it stays where it is."""
+
+
+def decode(heatmaps: Array) -> tuple[Array, Array]:
+    """Find the peak of each map: where it is (n, points, 2), x and y in cells, and how high (n, points).
+
+    `heatmaps` is (n, points, height, width).
+    """
+    maps, points, height, width = heatmaps.shape
+    flat = heatmaps.reshape(maps, points, height * width)
+    highest = flat.argmax(-1)
+    x, y = highest % width, highest // width
+    offset = _offset(np.log(np.clip(_blurred(heatmaps), _LEAST, _MOST)), x, y)
+    far = ~(np.abs(offset).max(-1, keepdims=True) <= _FAR)  # nowhere at all is far, too
+    peaks = np.stack((x, y), axis=-1) - np.where(far, 0, offset)
+    return peaks.astype(np.float32), flat.max(-1)
+
+
+def _offset(logs: Array, x: Places, y: Places) -> npt.NDArray[np.float64]:
+    """Give how far each peak (n, points) lies from the vertex of the parabola through it: (n, points, 2)."""
+    around = np.pad(logs.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    maps, points = np.ogrid[: logs.shape[0], : logs.shape[1]]
+
+    def at(right: int, down: int) -> npt.NDArray[np.float64]:
+        values: npt.NDArray[np.float64] = around[maps, points, y + 1 + down, x + 1 + right]
+        return values
+
+    here, left, right, above, below = at(0, 0), at(-1, 0), at(1, 0), at(0, -1), at(0, 1)
+    slope_x, slope_y = (right - left) / 2, (below - above) / 2
+    tiny = np.finfo(np.float32).eps
+    bend_x, bend_y = right - 2 * here + left + tiny, below - 2 * here + above + tiny
+    twist = (at(1, 1) - right - below + 2 * here - left - above + at(-1, -1)) / 2
+    determinant = bend_x * bend_y - twist * twist
+    moved = np.stack((bend_y * slope_x - twist * slope_y, bend_x * slope_y - twist * slope_x), axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where the map is flat
+        return moved / determinant[..., None]
+
+
+def _blurred(heatmaps: Array) -> Array:
+    """Blur with a Gaussian; beyond the edge a map is mirrored."""
+    steps = np.arange(-_RADIUS, _RADIUS + 1)
+    weights = np.exp(-0.5 * (steps / _SIGMA) ** 2)
+    weights /= weights.sum()
+    for axis in (2, 3):
+        border = [(_RADIUS, _RADIUS) if each == axis else (0, 0) for each in range(4)]
+        wide = np.pad(heatmaps, border, mode="symmetric")
+        heatmaps = (sliding_window_view(wide, weights.size, axis=axis) @ weights).astype(np.float32)
+    return heatmaps
+
+
+Pixels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+
+_MARGIN = 1.25
+"""A person's box is enlarged by as much, as in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A window of a picture: its centre and its size (x, y), in pixels whose centres are at whole numbers."""
+
+    centre: Points
+    size: Points
+
+    @classmethod
+    def around(cls, box: Box, aspect: float) -> Self:
+        """Enlarge a box to a width that is `aspect` times its height, and by the margin."""
+        x1, y1, x2, y2 = box
+        width, height = max(x2 - x1, (y2 - y1) * aspect), max(y2 - y1, (x2 - x1) / aspect)
+        centre = np.array([(x1 + x2) / 2, (y1 + y2) / 2], dtype=np.float32)
+        return cls(centre, np.array([width, height], dtype=np.float32) * np.float32(_MARGIN))
+
+    def of(self, pixels: Pixels, width: int, height: int) -> Pixels:
+        """Sample a picture (height, width, 3) bilinearly; the outermost samples are at the window's edges.
+
+        Beyond the picture all is black. What lies between four pixels is rounded, as SciPy and OpenCV do.
+        """
+        ys, down, inside_y = self._samples(1, height, pixels.shape[0])
+        xs, across, inside_x = self._samples(0, width, pixels.shape[1])
+        after = np.minimum(ys + 1, pixels.shape[0] - 1), np.minimum(xs + 1, pixels.shape[1] - 1)
+        across = across[:, None]
+        upper, lower = (
+            pixels[rows][:, xs] * (1 - across) + pixels[rows][:, after[1]] * across for rows in (ys, after[0])
+        )
+        sampled = upper * (1 - down)[:, None, None] + lower * down[:, None, None] + 0.5
+        sampled[~inside_y] = 0
+        sampled[:, ~inside_x] = 0
+        return sampled.astype(np.uint8)
+
+    def to_picture(self, points: Points, width: int, height: int) -> Points:
+        """Map points (..., 2) in a grid of `width` x `height` cells over the window into the picture."""
+        step = self.size / np.array([width - 1, height - 1], dtype=np.float32)
+        moved: Points = points * step + self.centre - self.size * np.float32(0.5)
+        return moved
+
+    def _samples(
+        self, axis: int, count: int, limit: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Give the pixel before each sample of an axis, the weight of the one after, and whether they exist."""
+        step = float(self.size[axis]) / (count - 1)
+        where = np.arange(count) * step + float(self.centre[axis]) - float(self.size[axis]) / 2
+        before = np.clip(np.floor(where), 0, limit - 1).astype(np.int64)
+        return before, where - before, (where >= 0) & (where <= limit - 1)
+
+
+_COCO = 0
+"""The place of COCO among the data sets that the mixtures of experts were trained on."""
+
+
+def architecture(_config: Mapping[str, Any]) -> type[Any]:
+    """Name the transformers class of a checkpoint."""
+    from transformers import VitPoseForPoseEstimation
+
+    return VitPoseForPoseEstimation
+
+
+def adapt(
+    model: Any,  # noqa: ANN401 - a model of its `architecture`
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> Describer:
+    """Wrap a loaded model.
+
+    Raises:
+        UnsupportedError: it has other points than the 17 of COCO.
+    """
+    if model.config.num_labels != len(BODY):
+        raise UnsupportedError(
+            f"the model in {folder} gives {model.config.num_labels} points a person, not the {len(BODY)} of COCO; "
+            "choose another for DINOX_MCP_POSE_MODEL"
+        )
+    return VitPose(model, Preprocessor.from_folder(folder), dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelState:
+    """One picture as it is (height, width, 3): people are cut out of it."""
+
+    pixels: Pixels
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, in bytes."""
+        return self.pixels.nbytes
+
+
+class VitPose(ViewerBase):
+    """A ViTPose model, asked by the boxes of people."""
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers
+        preprocess: Preprocessor,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(model, preprocess, dtype)
+        self._experts = model.config.backbone_config.num_experts > 1
+
+    @property
+    def at_once(self) -> int:
+        """On a CPU more at once are no faster, and cannot be stopped between."""
+        return 4 if self._precision.device.type == "cpu" else 32
+
+    def prepare(self, image: "Image.Image") -> Prepared:
+        """Keep the pixels of an RGB picture as they are."""
+        return Prepared(cast("Any", np.asarray(image)), image.size)  # (height, width, 3), not yet what a model sees
+
+    def encode(self, batch: Sequence[Prepared]) -> list[PixelState]:
+        """Keep the pixels: people are looked at one by one."""
+        return [PixelState(cast("Pixels", picture.pixels)) for picture in batch]
+
+    @torch.inference_mode()
+    def describe(self, state: PixelState, boxes: Sequence[Box], output: Output) -> list[tuple[Keypoint, ...]]:  # noqa: ARG002 - has one
+        """Give the points of the person in each box; those that the model sees nowhere are left out."""
+        width, height = self._preprocess.width, self._preprocess.height
+        crops = [Crop.around(box, width / height) for box in boxes]
+        pixels = torch.stack([self._seen(state.pixels, crop) for crop in crops]).to(self._precision.device)
+        index = torch.full((len(boxes),), _COCO, device=pixels.device) if self._experts else None
+        with self._precision.running():
+            heatmaps = self._model(pixels, dataset_index=index).heatmaps
+        cells, scores = decode(heatmaps.float().cpu().numpy())
+        grid = heatmaps.shape[3], heatmaps.shape[2]
+        return [
+            _named(crop.to_picture(points, *grid), certainty)
+            for crop, points, certainty in zip(crops, cells, scores, strict=True)
+        ]
+
+    def _seen(self, pixels: Pixels, crop: Crop) -> torch.Tensor:
+        from PIL import Image
+
+        check()
+        part = Image.fromarray(crop.of(pixels, self._preprocess.width, self._preprocess.height))
+        return torch.from_numpy(self._preprocess(part))
+
+
+def _named(points: Points, scores: Points) -> tuple[Keypoint, ...]:
+    """Name points (17, 2) whose pixels have their centres at whole numbers: ours have their edges there."""
+    return tuple(
+        Keypoint(name=name, x=x + 0.5, y=y + 0.5, score=min(score, 1.0))
+        for name, (x, y), score in zip(BODY, points.tolist(), scores.tolist(), strict=True)
+        if score > 0
+    )

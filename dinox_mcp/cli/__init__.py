@@ -1,0 +1,1 @@
+"""The command line: every parser and everything that is printed to a terminal."""

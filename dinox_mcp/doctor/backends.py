@@ -1,0 +1,234 @@
+"""The backends: the models in the wheels, local models, and whether the cloud takes the key."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from dinox_mcp import __version__
+from dinox_mcp.backends.dinox import network
+from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
+from dinox_mcp.backends.local import extra
+from dinox_mcp.doctor.report import Check, Status
+from dinox_mcp.errors import BackendError, BusyError, KeyRejectedError, QuotaError
+from dinox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+_EMBEDDED = "Embedded"
+_CODE = "dinox-mcp doctor"
+
+
+def check_embedded() -> Iterator[Check]:
+    """Load every model, and say what each finds."""
+    try:
+        yield from _objects()
+        yield from _text()
+        yield from _codes()
+    except (ImportError, OSError) as error:
+        remedy = "reinstall: pip install --force-reinstall dinox-mcp"
+        yield Check(_EMBEDDED, "packages", "problem", f"a package does not load: {error!s:.200}", remedy)
+
+
+def _objects() -> Iterator[Check]:
+    from dinox_mcp.backends.embedded.kinds import KINDS
+    from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
+
+    try:
+        objects.ObjectDetector()
+        yield Check(_EMBEDDED, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things")
+        for part, network in ((bodies, bodies.PoseEstimator), (faces, faces.FaceFinder), (hands, hands.HandFinder)):
+            network()
+            yield Check(_EMBEDDED, part.__name__.rpartition(".")[2], "ok", f"{part.FAMILY}, its files load")
+    except BackendError as error:
+        yield _broken("objects", error)
+
+
+def _text() -> Iterator[Check]:
+    from dinox_mcp.backends.embedded import text_lines
+
+    try:
+        for name in (text_lines.LINES, text_lines.LETTERS, text_lines.TURNS):
+            text_lines.Model(name)
+        yield Check(_EMBEDDED, "text", "ok", f"{text_lines.FAMILY}, its files load")
+    except BackendError as error:
+        yield _broken("text", error)
+
+
+def _codes() -> Iterator[Check]:
+    """Read a code that is made here, with the reader that the backend uses."""
+    import cv2
+    import numpy as np
+
+    from dinox_mcp.backends.embedded import codes
+    from dinox_mcp.backends.embedded.vocabulary import Kind
+
+    modules = np.asarray(cv2.QRCodeEncoder.create().encode(_CODE), np.uint8)
+    picture = np.pad(modules.repeat(4, axis=0).repeat(4, axis=1), 16, constant_values=255)
+    texts = [found.text for found in codes.read_symbols(picture, {Kind.QR})]
+    packages = f"ZXing-C++ {version('zxing-cpp')}, OpenCV {cv2.__version__}"
+    if texts == [_CODE]:
+        yield Check(_EMBEDDED, "codes", "ok", f"{packages}, a test code is read")
+    else:
+        remedy = "reinstall: pip install --force-reinstall zxing-cpp opencv-python-headless"
+        yield Check(_EMBEDDED, "codes", "problem", f"{packages}: a test code is not read (got {texts})", remedy)
+
+
+def _broken(name: str, error: BackendError) -> Check:
+    said, _, remedy = str(error).partition("; ")
+    return Check(_EMBEDDED, name, "problem", said, remedy)
+
+
+_LOCAL = "Local models"
+_PROBE_TIMEOUT_S = 120
+_GB = 1e9
+_INSTALL = "pip install 'dinox-mcp[local]', or dinox-mcp install HOST --backend local"
+
+
+def check_local(settings: Settings, chosen: str, look: "Callable[[], dict[str, Any]] | None" = None) -> Iterator[Check]:
+    """Say where models would run and which are here; `chosen` is the backend that answers."""
+    if not extra.installed():
+        status: Status = "problem" if settings.backend == "local" else "note"
+        yield Check(_LOCAL, "extra", status, "torch and transformers are not installed", _INSTALL)
+        return
+    found = (look or ask)()
+    if error := found.get("error"):
+        yield Check(_LOCAL, "device", "problem", str(error), "see docs/local.md, or DINOX_MCP_BACKEND=embedded")
+        return
+    memory = f", {found['free'] / _GB:.1f} of {found['total'] / _GB:.1f} GB free" if found.get("total") else ""
+    versions = f"torch {found['torch']}, transformers {found['transformers']}"
+    yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {versions}{memory}")
+    for model in found["models"]:
+        yield _about_model(model, needed=chosen == "local" and model["role"] == "objects")
+
+
+def ask() -> dict[str, Any]:
+    """Have another process import torch and look."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dinox_mcp.doctor.probe"],
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"error": f"looking at torch failed: {error!s:.200}"}
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
+        return {"error": f"looking at torch ended with status {done.returncode}: {last[:200]}"}
+    return answer
+
+
+def _about_model(model: dict[str, Any], *, needed: bool) -> Check:
+    role, name = model["role"], model["name"]
+    if error := model.get("error"):
+        return Check(_LOCAL, role, "problem", f"{name}: {error}", "see dinox-mcp pull --list")
+    if model["here"]:
+        return Check(_LOCAL, role, "ok", f"{name}, here")
+    if needed and os.environ.get("HF_HUB_OFFLINE"):
+        said = f"{name}, not here, and HF_HUB_OFFLINE forbids to download it"
+        return Check(_LOCAL, role, "problem", said, f"unset it and run dinox-mcp pull {name}")
+    if needed:
+        first = "the first question downloads it"
+    else:
+        first = "auto asks it once it is here" if role == "objects" else "downloaded when it is first needed"
+    return Check(_LOCAL, role, "note", f"{name}, not here; {first}", f"dinox-mcp pull {name}")
+
+
+_CLOUD = "Cloud (dinox)"
+_TIMEOUT_S = 10
+_GET_ONE = "get one at https://deepdataspace.com and set DINOX_API_KEY; dinox-mcp install asks for it"
+
+
+def check_cloud(settings: Settings, keys: Mapping[str, SecretStr], *, offline: bool = False) -> Iterator[Check]:
+    """Look up a task that does not exist, once with each key, and once with a made-up one.
+
+    Neither costs anything, as only creating tasks does. If the service refuses the made-up key and not ours, ours is
+    accepted; whether it has credit left is not known before a question is paid. `keys` are named by where they are
+    from; those of hosts come on top of the one in the settings.
+    """
+    keys = ({"environment": settings.api_key} if settings.api_key else {}) | dict(keys)
+    if not keys:
+        needed = settings.backend == "dinox"
+        yield Check(_CLOUD, "key", "problem" if needed else "note", "none; not asked", _GET_ONE)
+        return
+    names = ", ".join(keys)
+    if offline:
+        yield Check(_CLOUD, "key", "note", f"set ({names}); not asked, as --offline says")
+        return
+    base = str(settings.api_base_url).rstrip("/")
+    made_up = _look_up(base, SecretStr(f"doctor-{uuid4().hex}"))
+    if isinstance(made_up, OSError):
+        cause, remedy = network.explain(str(made_up))
+        yield Check(_CLOUD, "service", "problem", f"{_host(base)} cannot be reached ({cause})", remedy)
+        return
+    yield Check(_CLOUD, "service", "ok", f"{_host(base)} answers")
+    same: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        same.setdefault(key.get_secret_value(), []).append(name)
+    for value, owners in same.items():
+        yield _about_key(
+            _look_up(base, SecretStr(value)), ", ".join(owners), refuses=isinstance(made_up, KeyRejectedError)
+        )
+
+
+def not_asked(why: str) -> Check:
+    """Say that no key is sent anywhere, and why."""
+    return Check(_CLOUD, "key", "note", f"not asked: {why}")
+
+
+def _about_key(found: BackendError | OSError | None, owners: str, *, refuses: bool) -> Check:
+    """Say what an answer means for a key; `refuses` tells whether a made-up one is refused."""
+    name = f"key ({owners})"
+    if isinstance(found, KeyRejectedError):
+        return Check(_CLOUD, name, "problem", _first(found), f"correct it, or {_GET_ONE}")
+    if isinstance(found, QuotaError):
+        return Check(_CLOUD, name, "problem", _first(found), "add credit to the account of the key")
+    if isinstance(found, BusyError):
+        return Check(_CLOUD, name, "note", _first(found), "run the doctor again in a minute")
+    if found is not None:
+        return Check(_CLOUD, name, "problem", _first(found), "check DINOX_API_BASE_URL, and what answers there")
+    if refuses:
+        return Check(_CLOUD, name, "ok", "accepted, where a made-up one is refused; nothing was spent")
+    return Check(_CLOUD, name, "note", "not refused, but neither is a made-up one: only a question will tell")
+
+
+def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
+    """Ask for a task that nobody made; None if the answer is that there is none, an OSError if there is no answer."""
+    import httpx2
+
+    try:
+        with _client() as client:
+            reply = client.get(f"{base}/v2/task_status/{uuid4()}", headers={"Token": key.get_secret_value()})
+        read_reply(reply.status_code, reply.headers, reply.content, key)
+    except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
+        return OSError(quote(network.words(problem), key))
+    except Failure as failure:
+        return None if failure.verdict is Verdict.LOST else failure.error
+    return None
+
+
+def _client() -> "httpx2.Client":
+    import httpx2
+
+    return httpx2.Client(timeout=_TIMEOUT_S, headers={"User-Agent": f"dinox-mcp/{__version__}"})
+
+
+def _first(error: BackendError | OSError) -> str:
+    """Give an error without its remedy, which is for those who ask questions."""
+    return str(error).rpartition("; ")[0] or str(error)
+
+
+def _host(base: str) -> str:
+    return base.rpartition("@")[2].removeprefix("https://")

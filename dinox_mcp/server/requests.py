@@ -1,0 +1,134 @@
+"""What every request passes through: who is calling, names that are bounded, errors that a model may read."""
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+from dinox_mcp.backends.base import Progress
+from dinox_mcp.errors import DinoxError, InputError, NotFoundError
+from dinox_mcp.types.caller import OWNER, Caller
+from dinox_mcp.types.text import clean_line
+
+RequestContext = Context[Any, Any]
+KEY_HEADER = "x-dinox-api-key"
+MAX_KEY_LENGTH = 512
+
+
+def caller_of(context: RequestContext) -> Caller:
+    """Read the caller's own DINO-X key from the request's header, where the transport has headers.
+
+    Raises:
+        InputError: the header is no key.
+    """
+    key = ((context.headers or {}).get(KEY_HEADER) or "").strip()
+    if not key:
+        return OWNER
+    if len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
+        raise InputError("the header X-DINOX-API-Key is no key (printable ASCII without spaces); send the key alone")
+    return Caller.with_key(key)
+
+
+def progress_of(context: RequestContext) -> Progress:
+    """Report progress to the caller in per cent; never backwards, as the protocol asks."""
+    highest = -1.0
+
+    async def report(fraction: float, message: str) -> None:
+        nonlocal highest
+        # The protocol wants each value above the last, also where a step only changes the words.
+        highest = max(highest + 0.01, min(99.0, 100 * fraction))
+        await context.report_progress(min(highest, 100.0), 100, message)
+
+    return report
+
+
+@contextmanager
+def tool_errors() -> Iterator[None]:
+    """Turn our errors into the one whose text the SDK passes to the model."""
+    try:
+        yield
+    except DinoxError as error:
+        raise ToolError(str(error)) from None
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Turn our errors into those of resources."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise ResourceNotFoundError(str(error)) from None
+    except DinoxError as error:
+        raise ResourceError(str(error)) from None
+
+
+MAX_NAME = 1000
+"""Characters of a progress token, of a name or URI, and of what is to be completed: replies repeat them."""
+_MAX_LOGGED = 300
+_PICTURE = re.compile(r"data:[^\s'\"]*")
+_logger = logging.getLogger(__name__)
+
+
+async def bound_names(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Refuse a request with a name that is too long.
+
+    Raises:
+        MCPError: there is one.
+    """
+    params = ctx.params or {}
+    named = {
+        "the progress token": _inside(params, "_meta").get("progressToken"),
+        "what is to be completed": _inside(params, "argument").get("value"),
+        "the name": params.get("name"),
+        "the uri": params.get("uri"),
+    }
+    for what, name in named.items():
+        if isinstance(name, str) and len(name) > MAX_NAME:
+            raise MCPError(
+                INVALID_PARAMS, f"{what} has {len(name)} characters, more than {MAX_NAME}; send a shorter one"
+            )
+    return await call_next(ctx)
+
+
+async def log_outcome(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Log what came of a request at the level info: no arguments, no key, no picture."""
+    if ctx.request_id is None or not _logger.isEnabledFor(logging.INFO):
+        return await call_next(ctx)
+    started = time.monotonic()
+    outcome = "failed"
+    try:
+        result = await call_next(ctx)
+        outcome = _outcome(result)
+    except MCPError as error:
+        outcome = f"refused: {error.error.message}"
+        raise
+    except anyio.get_cancelled_exc_class():
+        outcome = "cancelled"
+        raise
+    else:
+        return result
+    finally:
+        what = " ".join(str(part) for part in (ctx.method, (ctx.params or {}).get("name")) if part)
+        line = clean_line(f"{what[:MAX_NAME]} {_PICTURE.sub('data:...', outcome[:_MAX_LOGGED])}")
+        _logger.info("%s in %.2f s", line, time.monotonic() - started)
+
+
+def _outcome(result: HandlerResult) -> str:
+    """Say whether a tool's own answer is an error, and which: protocol errors are raised instead."""
+    if not isinstance(result, Mapping) or not result.get("isError"):
+        return "answered"
+    return f"refused: {' '.join(str(block.get('text', '')) for block in result.get('content', ()))}"
+
+
+def _inside(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = params.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -1,0 +1,1 @@
+"""Values that every part of the package speaks: detections, boxes, masks, keypoints."""

@@ -1,0 +1,65 @@
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dinox_mcp.cli import terminal
+from dinox_mcp.errors import DinoxError
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("EXIT 出口 é 👩‍🚒 می‌خواهم", "EXIT 出口 é 👩‍🚒 می‌خواهم"),
+        ("\x1b[31mred", "?[31mred"),
+        ("\x9b31mred", "?31mred"),
+        ("a\nb\tc\x7f", "a?b?c?"),
+        ("a\u2028b\u2029c", "a?b?c"),
+        ("\u202eturned\u2066\u200f\u061c", "?turned???"),
+        ("not UTF-8: \udcff", "not UTF-8: ?"),
+    ],
+)
+def test_what_a_terminal_obeys_is_a_question_mark(line: str, shown: str) -> None:
+    assert terminal.printable(line) == shown
+
+
+def test_letters_that_stdout_lacks_are_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    terminal.prepare()
+    terminal.write("é 出口")
+    assert written.getvalue() == b"\xe9 ??"
+
+
+def test_a_closed_stdout_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(DinoxError, match="stdout is closed"):
+        terminal.write("result")
+
+
+def test_a_closed_stderr_swallows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    terminal.prepare()
+    with sys.stderr as stderr:
+        assert stderr.write("lost") == 4
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_one_line_and_nothing_is_left_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(DinoxError, match="No space left"):
+            terminal.write("result")
+
+
+def test_a_reader_that_left_is_told_and_nothing_is_left_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError):
+            terminal.write("result")

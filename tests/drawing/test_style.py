@@ -1,0 +1,60 @@
+import itertools
+
+import pytest
+
+from dinox_mcp.drawing.style import BLACK, WHITE, Color, Style, color_of_number, contrast, ink_on, palette
+from dinox_mcp.types.detection import DetectedObject
+
+
+@pytest.mark.parametrize("color", palette())
+def test_text_on_every_colour_reads_by_wcag_aa(color: tuple[int, int, int]) -> None:
+    assert contrast(color, ink_on(color)) >= 4.5
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)  # the well-known #777
+
+
+def test_dark_backgrounds_take_white_and_light_ones_black() -> None:
+    assert ink_on((0, 0, 90)) == WHITE
+    assert ink_on((250, 240, 200)) == BLACK
+
+
+def test_all_colours_differ() -> None:
+    apart = [sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in itertools.combinations(palette(), 2)]
+    assert min(apart) > 20
+
+
+def test_a_label_has_one_colour_whatever_its_case() -> None:
+    assert drawn("dog", "Red Car", "  red car ")[1:] == [color_of_number(2)] * 2
+
+
+@pytest.mark.parametrize("count", [2, 12, 36])
+def test_no_two_labels_of_an_image_share_a_colour(count: int) -> None:
+    assert len(set(drawn(*(f"label {number}" for number in range(count))))) == count
+
+
+def test_one_label_alone_is_coloured_by_number() -> None:
+    assert drawn("seed", "seed", "seed") == [color_of_number(number) for number in (1, 2, 3)]
+
+
+def test_a_part_of_an_image_has_the_colours_of_the_whole() -> None:
+    whole = objects("cat", "dog", "person")
+    alone = Style(all_labels=("cat", "dog", "person")).colors(whole[2:])(whole[2])
+    assert alone == Style().colors(whole)(whole[2])
+
+
+@pytest.mark.parametrize("label", ["", "\ud800", "🦊" * 1000])
+def test_any_label_has_a_colour(label: str) -> None:
+    assert set(drawn(label, "dog")) <= set(palette())
+
+
+def objects(*labels: str) -> list[DetectedObject]:
+    return [DetectedObject(id=place, label=label, bbox=(0, 0, 9, 9)) for place, label in enumerate(labels, start=1)]
+
+
+def drawn(*labels: str) -> list[Color]:
+    """Give the colours in which objects of these labels are drawn together."""
+    found = objects(*labels)
+    return list(map(Style().colors(found), found))

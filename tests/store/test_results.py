@@ -1,0 +1,140 @@
+import pytest
+
+from dinox_mcp.errors import NotFoundError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.store.results import Store, new_result_id
+from dinox_mcp.types.detection import DetectedObject, DetectionRequest, DetectionResult, ImageInfo, Mask
+from tests.fakes import picture, png
+
+MEGABYTE = 1_000_000
+
+
+def result(result_id: str, *objects: DetectedObject) -> DetectionResult:
+    return DetectionResult(
+        result_id=result_id,
+        backend="fake",
+        model="fake-1",
+        image=ImageInfo(width=100, height=100),
+        request=DetectionRequest(),
+        objects=objects,
+        counts={},
+    )
+
+
+def test_a_result_comes_back_with_its_picture() -> None:
+    store, white = Store(10, MEGABYTE), picture()
+    kept = store.put(result("one"), white)
+    assert store.get("one") == (kept, white)
+
+
+def test_ids_are_long_and_differ() -> None:
+    ids = {new_result_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(each) for each in ids} == {16}
+
+
+def test_an_unknown_result_says_how_to_get_one() -> None:
+    with pytest.raises(NotFoundError, match=r"'nope'.*detect_objects"):
+        Store(10, MEGABYTE).get("nope")
+
+
+def test_another_tenant_sees_nothing() -> None:
+    store = Store(10, MEGABYTE)
+    store.put(result("one"), picture(), "alice")
+    with pytest.raises(NotFoundError):
+        store.get("one", "bob")
+    assert store.recent("bob") == []
+    assert store.get("one", "alice").result.result_id == "one"
+
+
+def test_the_least_recently_used_leaves_first() -> None:
+    store = Store(2, MEGABYTE)
+    for name in ("one", "two"):
+        store.put(result(name), picture())
+    store.get("one")
+    store.put(result("three"), picture())
+    assert [stored.result.result_id for stored in store.recent()] == ["three", "one"]
+
+
+def test_where_a_picture_came_from_is_its_tenants_affair() -> None:
+    store = Store(10, MEGABYTE)
+    store.put(result("one"), Picture.from_bytes(png(), "https://alice.example/secret/path.png"), "alice")
+    store.put(result("two"), Picture.from_bytes(png(), "data:image/png…"), "bob")
+    alice, bob = store.get("one", "alice").picture, store.get("two", "bob").picture
+    assert bob.source == "data:image/png…"
+    assert alice.data is bob.data
+
+
+def test_whoever_keeps_much_does_not_crowd_out_the_others() -> None:
+    store = Store(4, MEGABYTE)
+    store.put(result("mine"), picture(), "alice")
+    for number in range(10):
+        store.put(result(str(number)), picture(), "bob")
+    assert store.get("mine", "alice").result.result_id == "mine"
+    assert [stored.result.result_id for stored in store.recent("bob")] == ["9", "8", "7"]
+
+
+def test_memory_is_bounded_by_bytes_of_pictures_and_masks() -> None:
+    store = Store(1000, 20_000)
+    mask = Mask(size=(100, 100), counts="0" * 5000)
+    for number in range(20):
+        found = DetectedObject(id=1, label="dog", bbox=(0, 0, 1, 1), mask=mask)
+        store.put(result(str(number), found), picture(width=100 + number))
+    assert store.used_bytes <= 20_000
+    assert 1 <= len(store.recent()) <= 4
+
+
+def test_the_newest_stays_even_when_it_is_too_large() -> None:
+    store = Store(10, 1)
+    store.put(result("one"), picture())
+    store.put(result("two"), picture())
+    assert [stored.result.result_id for stored in store.recent()] == ["two"]
+
+
+def test_a_picture_is_counted_once_and_leaves_with_its_last_result() -> None:
+    store, large = Store(2, MEGABYTE), picture(500, 500)
+    store.put(result("one"), large)
+    alone = store.used_bytes
+    store.put(result("two"), picture(500, 500))
+    assert store.used_bytes - alone < len(large.data)
+    for name in ("three", "four"):
+        store.put(result(name), picture(1, 1))
+    assert store.used_bytes < alone + 1000
+
+
+def test_invented_tenants_share_one_room_and_push_nobody_out() -> None:
+    store = Store(20, 10 * MEGABYTE)
+    for number in range(2):
+        store.put(result(f"mine{number}"), picture(), "alice")
+    for number in range(100):
+        store.put(result(str(number)), picture(width=50 + number), f"invented {number}", known=False)
+    assert len(store.recent("alice")) == 2
+
+
+def test_invented_tenants_who_came_first_take_no_room_of_a_known_one() -> None:
+    store = Store(20, 10 * MEGABYTE)
+    for number in range(100):
+        store.put(result(str(number)), picture(), f"invented {number}", known=False)
+    for number in range(10):
+        store.put(result(f"mine{number}"), picture(), "alice")
+    assert len(store.recent("alice")) == 10
+
+
+def test_a_known_tenant_stays_known() -> None:
+    store = Store(4, MEGABYTE)
+    store.put(result("mine0"), picture(), "alice")
+    store.put(result("mine1"), picture(), "alice", known=False)
+    for number in range(10):
+        store.put(result(str(number)), picture(), f"invented {number}", known=False)
+    assert len(store.recent("alice")) == 2
+
+
+def test_large_pictures_of_one_tenant_leave_the_small_ones_of_another() -> None:
+    noise = [picture(400 + number, 400) for number in range(10)]
+    store = Store(500, 3 * max(len(one.data) for one in noise) + 20_000)
+    for number in range(10):
+        store.put(result(f"small{number}"), picture(), "alice")
+    for number, large in enumerate(noise):
+        store.put(result(f"large{number}"), large, "bob")
+    assert len(store.recent("alice")) == 10
+    assert 1 <= len(store.recent("bob")) < 10

@@ -1,0 +1,98 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dinox_mcp.types.boxes import Box, area, around, clip, intersection, iou, scale, suppress
+from dinox_mcp.types.detection import Detection
+
+numbers = st.floats(-1000, 1000)
+any_boxes = st.tuples(numbers, numbers, numbers, numbers)
+boxes = any_boxes.map(lambda box: (*map(min, box[:2], box[2:]), *map(max, box[:2], box[2:])))
+
+
+@given(any_boxes, st.floats(1, 500), st.floats(1, 500))
+def test_a_clipped_box_lies_in_the_picture_with_its_corners_in_order(box: Box, width: float, height: float) -> None:
+    x1, y1, x2, y2 = clip(box, width, height)
+    assert 0 <= x1 <= x2 <= width
+    assert 0 <= y1 <= y2 <= height
+
+
+@given(boxes)
+def test_clipping_twice_changes_nothing(box: Box) -> None:
+    once = clip(box, 300, 200)
+    assert clip(once, 300, 200) == once
+
+
+@given(boxes, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_scaling_there_and_back_changes_nothing(box: Box, x: float, y: float) -> None:
+    assert scale(scale(box, x, y), 1 / x, 1 / y) == pytest.approx(box)
+
+
+@given(boxes, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_area_scales_with_both_factors(box: Box, x: float, y: float) -> None:
+    assert area(scale(box, x, y)) == pytest.approx(area(box) * x * y, abs=1e-6)
+
+
+@given(boxes, boxes)
+def test_intersection_is_symmetric_and_within_both(a: Box, b: Box) -> None:
+    shared = intersection(a, b)
+    assert shared == intersection(b, a)
+    assert 0 <= shared <= min(area(a), area(b)) * (1 + 1e-12)
+
+
+@given(boxes, boxes)
+def test_iou_is_between_nothing_and_the_same(a: Box, b: Box) -> None:
+    assert 0 <= iou(a, b) <= 1 + 1e-9
+    assert iou(a, a) == pytest.approx(1 if area(a) > 0 else 0)
+
+
+def test_iou_of_half_overlapping_boxes() -> None:
+    assert iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert iou((0, 0, 1, 1), (1, 0, 2, 1)) == 0
+
+
+def test_an_inverted_box_has_no_area() -> None:
+    assert area((5, 5, 1, 9)) == 0
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1))
+def test_points_lie_in_the_box_around_them(points: list[tuple[float, float]]) -> None:
+    x1, y1, x2, y2 = around(points)
+    assert all(x1 <= x <= x2 and y1 <= y <= y2 for x, y in points)
+    assert {x1, x2} <= {x for x, _ in points}
+
+
+def found(label: str, bbox: Box, score: float | None = None) -> Detection:
+    return Detection(label=label, bbox=bbox, score=score)
+
+
+def test_suppression_keeps_the_best_of_each_heap() -> None:
+    best, copy, far = (
+        found("cat", (0, 0, 10, 10), 0.9),
+        found("cat", (1, 0, 11, 10), 0.8),
+        found("cat", (50, 0, 60, 10), 0.3),
+    )
+    assert suppress([far, copy, best], 0.5) == [best, far]
+
+
+def test_suppression_leaves_other_labels_alone() -> None:
+    cat, dog = found("cat", (0, 0, 10, 10), 0.9), found("dog", (0, 0, 10, 10), 0.8)
+    assert suppress([cat, dog], 0.5) == [cat, dog]
+
+
+def test_an_object_without_a_score_counts_as_certain() -> None:
+    sure, guess = found("text", (0, 0, 10, 10)), found("text", (0, 0, 10, 10), 0.99)
+    assert suppress([guess, sure], 0.5) == [sure]
+
+
+@given(
+    st.lists(st.builds(found, st.sampled_from(["cat", "dog"]), boxes, st.none() | st.floats(0, 1)), max_size=8),
+    st.floats(0, 1),
+)
+@example([found("cat", (-5e-245, -1, 0, 0)), found("cat", (-1, -1, 0, 0))], 0.0)  # as thin as a float can be
+def test_what_is_left_does_not_overlap_and_covers_what_is_gone(objects: list[Detection], limit: float) -> None:
+    kept = suppress(objects, limit)
+    for index, one in enumerate(kept):
+        assert all(one.label != other.label or iou(one.bbox, other.bbox) <= limit for other in kept[:index])
+    for gone in (one for one in objects if one not in kept):
+        assert any(gone.label == other.label and iou(gone.bbox, other.bbox) > limit for other in kept)
