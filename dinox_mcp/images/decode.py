@@ -46,6 +46,8 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
         ImageError: the bytes are damaged.
         BusyError: too many pictures are being decoded at once.
     """
+    from PIL.ImageFile import ImageFile
+
     image = open_picture(data, source)
     try:
         with silence:
@@ -54,7 +56,9 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
             drafted = image.draft(None, lying) if reduced else None
             with pixel_budget.decoding(_bytes_to_decode(image)):
                 flat, notes = _flat(image, data, source, lying, drafted)
-                upright = turn(flat, turned).convert("RGB")
+                upright = turn(flat, turned)
+                if upright.mode != "RGB" or isinstance(upright, ImageFile):
+                    upright = upright.convert("RGB")  # a copy of its own, of 400 MB where there are many pixels
             pixel_budget.keep(upright, upright.width * upright.height * _KEPT)
     except DinoxError:
         raise
