@@ -1,4 +1,4 @@
-"""How good tracks are: MOTA (Bernardin and Stiefelhagen 2008) and IDF1 (Ristani et al. 2016), for boxes by IoU."""
+"""The quality of tracks: MOTA (Bernardin and Stiefelhagen 2008) and IDF1 (Ristani et al. 2016), for boxes by IoU."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from dinox_mcp.types.boxes import Box
 from dinox_mcp.video.tracking import assign
 
 Things = Mapping[int, Box]
-"""What is in one frame: boxes by identity."""
+"""The objects in one frame: boxes by identity."""
 OVERLAP = 0.5
 
 
 class Quality(NamedTuple):
-    """MOTA and IDF1, 1 at best, and how often the identity of something changed."""
+    """MOTA and IDF1, 1 at best, and how often the identity of an object changed."""
 
     mota: float
     idf1: float
@@ -50,7 +50,7 @@ def quality(truth: Sequence[Things], found: Sequence[Things]) -> Quality:
 
 
 def _pairs(real: Things, seen: Things, held: Mapping[int, int]) -> dict[int, int]:
-    """Pair what is there with what was found: as before where that still overlaps, else at the least distance."""
+    """Pair real objects with found ones: as before where they still overlap, else at the least distance."""
     pairs = {
         one: other
         for one, other in held.items()

@@ -1,7 +1,7 @@
-"""How good are tracks at how many questions a second, and how long does everything but the model take?
+"""How good are tracks at how many key frames a second, and how long does everything but the model take?
 
 The film is made on the spot, so that the truth of every frame is known: people, cars and balls that cross, hide behind
-each other and turn, seen by a model that misses some, sees some that are not there, and is never quite right.
+each other and turn. The model misses some, invents some, and is never quite right.
 """
 
 import json
@@ -61,13 +61,13 @@ def measure(bench: Bench) -> Table:
     table.add("IDF1 by boxes alone", *(f"{mean(one.idf1 for one in each):.2f}" for each in straight))
     tracks, files = (_speed(bench, save=save) for save in (False, True))
     table.remarks.append(
-        f"Columns are key frames a second of {SECONDS:g} s with {len(scene.things)} things; means of {len(seeds)} "
+        f"Columns are key frames a second of {SECONDS:g} s with {len(scene.things)} objects; means of {len(seeds)} "
         "models that miss 7%, invent one in 15% of key frames, and are wrong by 4% of the size. By boxes alone is "
-        "without looking at the frames between key frames."
+        "without the frames between key frames."
     )
     verdict = "met" if files.cpu_ms <= GOAL_CPU_MS else "MISSED"
     table.remarks.append(
-        f"1920x1080 with 12 things at 30 frames a second, everything but the model: {files.cpu_ms:.0f} ms of CPU a "
+        f"1920x1080 with 12 objects at 30 frames a second, everything but the model: {files.cpu_ms:.0f} ms of CPU a "
         f"frame with all files (goal {GOAL_CPU_MS}: {verdict}), {tracks.cpu_ms:.0f} ms without; by the clock of this "
         f"machine, with what else it did, {files.fps:.0f} and {tracks.fps:.0f} frames a second."
     )

@@ -1,37 +1,71 @@
-"""The way of a video through a call: read, ask about key frames, track, draw, sum up."""
+"""Detection in videos: what there is to choose, what is refused, and where the files go."""
 
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 import anyio
 import anyio.to_thread
 
+from dinox_mcp.backends.base import Follower
+from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
-from dinox_mcp.detect.options import Options, caller_of, make_request
+from dinox_mcp.detect.answers import Answer
+from dinox_mcp.detect.options import CallOptions, Options, caller_of, make_request
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.drawing.output import stem_of
 from dinox_mcp.errors import InputError, UnsupportedError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import new_result_id
-from dinox_mcp.store.videos import Shelf
+from dinox_mcp.store.videos import PerTenant
 from dinox_mcp.types.detection import DetectionRequest, Output
 from dinox_mcp.types.video import VideoResult
-from dinox_mcp.video.job import EVERY_S
 
 if TYPE_CHECKING:
-    from dinox_mcp.detector import Detector
-    from dinox_mcp.video.output import Place
+    from dinox_mcp.video.output import OutputPaths
 
+EVERY_S = 0.5
+"""Seconds from one key frame to the next, unless the caller chooses others."""
 _AT_A_TIME = 2
 _MAX_BYTES = 2 * 1024**3  # of temporary files, of all callers together
-_WORDS: frozenset[Output] = frozenset({"caption", "category", "text"})
+_TEXTS: frozenset[Output] = frozenset({"caption", "category", "text"})
+
+
+class ImageDetector(Protocol):
+    """What a video needs of the detector of images; `Detector` has it.
+
+    It is one Protocol rather than five callables, as they belong together: a plan of one detector is answered by it.
+    """
+
+    @property
+    def settings(self) -> Settings:
+        """All settings."""
+        ...
+
+    @property
+    def backends(self) -> Backends:
+        """The backends, to know whether they can give the requested outputs."""
+        ...
+
+    def plan(self, request: DetectionRequest, options: CallOptions | None = None, *, thorough: bool = True) -> Plan:
+        """Choose the backend and model for a request; without `thorough`, the fast model."""
+        ...
+
+    async def answer(self, picture: Picture, plan: Plan, **options: Unpack[CallOptions]) -> Answer:
+        """Detect in one image, from the cache if it has the answer; the result is not kept."""
+        ...
+
+    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, **options: Unpack[CallOptions]) -> str:
+        """Say which prompts no backend knows, and what would find them."""
+        ...
 
 
 class VideoOptions(Options, total=False):
-    """What there is to choose of a video, besides what there is of a picture; see `VideoDetector.detect`."""
+    """The options of a video, besides those of an image; see `VideoDetector.detect`."""
 
     every_s: float
     max_calls: int | None
@@ -44,23 +78,23 @@ class VideoOptions(Options, total=False):
 
 
 class VideoDetector:
-    """Finds objects in videos with a detector of pictures.
+    """Finds objects in videos and follows them, with a detector of images.
 
-    Without a folder to write to, the files of a call lie in a temporary one. Those of the last ten calls of each caller
-    are kept until `close`, as far as there is room for all callers.
+    Without a folder to write to, the files of a call are temporary. Those of the last ten calls of each caller are kept
+    until `close`, within a limit for all callers together.
     """
 
-    def __init__(self, detector: "Detector") -> None:
+    def __init__(self, detector: ImageDetector) -> None:
         self._detector = detector
-        self._turns = anyio.Semaphore(_AT_A_TIME)
-        self._scratch: TemporaryDirectory[str] | None = None
-        self._folders: Shelf[Path] = Shelf(_MAX_BYTES)
+        self._running = anyio.Semaphore(_AT_A_TIME)
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._folders: PerTenant[Path] = PerTenant(_MAX_BYTES)
 
     def close(self) -> None:
         """Remove the temporary files."""
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
 
     async def detect(
         self,
@@ -77,95 +111,120 @@ class VideoDetector:
         stopped: Callable[[VideoResult], None] = lambda _: None,
         **options: Unpack[Options],
     ) -> VideoResult:
-        """Find things in a video, and follow them.
+        """Find objects in a video and follow them.
 
-        The backend is asked about key frames `every_s` seconds apart, or further, so that `max_calls` (by default, and
-        at most, `video_max_calls` of the settings) are enough; how many it will be is told as progress before the
-        first. Between them things are followed in the pixels. `video` is the path of a file; `start_s` and `end_s`
-        choose a part of it. With `save`, the annotated video, its objects frame by frame, a contact sheet and the
-        answer are written into `folder`, by default the output folder of the settings, under names that begin with
-        `stem`. Of `include`, words are answered for each track: caption, category, text; masks are followed through all
-        frames by a backend that can, and are in the files.
+        The backend is asked about key frames; between them objects are followed in the pixels. The number of calls is
+        the first progress message, before the first call. A cancelled call stops within a frame and completes the
+        files. When the backend fails after its first answer, the result so far is returned, and its notes say so.
 
-        When the call is cancelled, it stops within a frame, finishes the files, and gives `stopped` the answer so far.
-        When the backend fails after it answered once, the answer so far is returned, and says so.
+        Args:
+            video: The path of a video file.
+            prompts: What to find; None for everything.
+            every_s: Seconds from one key frame to the next; more where `max_calls` needs it.
+            max_calls: The most calls to the backend; by default, and at most, `video_max_calls` of the settings.
+            start_s: Where the part to process begins, in seconds.
+            end_s: Where it ends; None for the end of the video.
+            folder: The folder for the files; by default the output folder of the settings, else a temporary one.
+            stem: What the names of the files begin with.
+            save: Whether to write files: the annotated video, its objects frame by frame, a contact sheet, the result.
+            stopped: Gets the result so far when the call is cancelled.
+            options: As of an image. Of `include`, each track gets caption, category and text, as far as the backend
+                gives them; masks of every frame are in the files.
 
         Raises:
-            InputError: an argument or the video is wrong.
-            BackendError: the backend cannot answer.
-            SettingsError: the folder cannot be written.
+            InputError: An argument or the video is wrong.
+            BackendError: The backend cannot answer.
+            SettingsError: The folder cannot be written.
         """
-        from dinox_mcp.video.job import opened
-        from dinox_mcp.video.masking import check_cost
+        # Imported with the first video: a server starts faster without them.
+        from dinox_mcp.video.key_frames import open_job
+        from dinox_mcp.video.masking import check_mask_frames
         from dinox_mcp.video.run import Run
 
         request = make_request(prompts, options)
         settings = self._detector.settings
-        most = _calls(max_calls, settings.video_max_calls)
-        plan = self._check(request, options)
-        if "masks" in request.include and not save:
+        most = _max_calls(max_calls, settings.video_max_calls)
+        plan = self._plan(request, options)
+        follower = self._follower(plan, options) if "masks" in request.include else None
+        if follower and not save:
             raise InputError(
                 "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
             )
-        async with self._turns:
-            opening = partial(opened, video, settings, every_s, most, start_s, end_s, request.tiles)
-            with await anyio.to_thread.run_sync(opening) as job:
-                if "masks" in request.include:
-                    check_cost(job, settings.video_max_mask_frames)
+        opening = partial(
+            open_job,
+            video,
+            settings,
+            every_s=every_s,
+            max_calls=most,
+            start_s=start_s,
+            end_s=end_s,
+            tiles=request.tiles,
+        )
+        async with self._running:
+            job = await anyio.to_thread.run_sync(opening)
+            with job.video:
+                if follower:
+                    check_mask_frames(job, settings.video_max_mask_frames)
                 result_id = new_result_id()
-                place = self._place(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
+                paths = self._paths(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
+                run = Run(self._detector, job, request, options, plan, follower, result_id, paths, stopped)
                 try:
-                    return await Run(self._detector, job, request, options, plan, result_id, place, stopped).result()
+                    return await run.result()
                 finally:
                     with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(self._make_room, place, caller_of(options).tenant)
+                        await anyio.to_thread.run_sync(self._keep_within_limits, paths, caller_of(options).tenant)
 
-    def _check(self, request: DetectionRequest, options: Options) -> Plan:
-        """Plan what is asked of each key frame; refuse what no track can hold, or takes a second call for each."""
-        if unfit := sorted(request.include - _WORDS - {"masks"}):
+    def _plan(self, request: DetectionRequest, options: Options) -> Plan:
+        """Plan the request for each key frame.
+
+        Outputs that would take a second call for each key frame, or that a track cannot have, are refused.
+        """
+        if unfit := sorted(request.include - _TEXTS - {"masks"}):
             raise InputError(
                 f"include is {', '.join(unfit)}: of a video there are boxes, masks, caption, category and text; "
-                "ask detect_objects about a picture of it for the rest"
+                "call detect_objects with an image of it for the rest"
             )
         plan = self._detector.plan(request.model_copy(update={"include": frozenset()}), options, thorough=False)
-        name = plan.main.backend
-        backends = self._detector.backends
-        if "masks" in request.include:
-            has_key = caller_of(options).api_key is not None
-            capabilities.follower(name, backends, caller_has_key=has_key)
-        able = backends.get(name).capabilities(plan.main.request.model).outputs
-        if missing := sorted(request.include - able - {"masks"}):
+        name, texts = plan.main.backend, request.include - {"masks"}
+        given = self._detector.backends.get(name).capabilities(plan.main.request.model).outputs
+        if missing := sorted(texts - given):
             raise UnsupportedError(
                 f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
-                "leave it out, and ask describe_regions about a picture of it"
+                "leave it out, and call describe_regions with an image of it"
             )
-        return plan.including(request.include - {"masks"})
+        return plan.including(texts)
 
-    def _place(self, folder: Path | None, stem: str) -> "Place":
-        from dinox_mcp.video.output import Place
+    def _follower(self, plan: Plan, options: Options) -> Follower:
+        has_key = caller_of(options).api_key is not None
+        return capabilities.follower(plan.main.backend, self._detector.backends, caller_has_key=has_key)
+
+    def _paths(self, folder: Path | None, stem: str) -> "OutputPaths":
+        from dinox_mcp.video.output import OutputPaths
 
         folder = folder or self._detector.settings.output_folder
         if folder is None:
-            self._scratch = self._scratch or TemporaryDirectory(prefix="dinox-mcp-video-", ignore_cleanup_errors=True)
-            folder = Path(self._scratch.name) / f"{stem}-{new_result_id()}"
-        return Place(folder, stem)
+            self._temporary = self._temporary or TemporaryDirectory(
+                prefix="dinox-mcp-video-", ignore_cleanup_errors=True
+            )
+            folder = Path(self._temporary.name) / f"{stem}-{new_result_id()}"
+        return OutputPaths(folder, stem)
 
-    def _make_room(self, place: "Place | None", tenant: str) -> None:
-        """Remove temporary files of earlier calls, now that a call of a tenant has written its own. Blocks."""
-        if place is None or self._scratch is None or place.folder.parent != Path(self._scratch.name):
+    def _keep_within_limits(self, paths: "OutputPaths | None", tenant: str) -> None:
+        """Remove temporary files of earlier calls, after a call of a tenant has written its own. Blocks."""
+        if paths is None or self._temporary is None or paths.folder.parent != Path(self._temporary.name):
             return
         try:
-            size = sum(path.lstat().st_size for path in place.folder.iterdir())
+            size = sum(path.lstat().st_size for path in paths.folder.iterdir())
         except OSError:
             size = 0
         if not size:
-            shutil.rmtree(place.folder, ignore_errors=True)
+            shutil.rmtree(paths.folder, ignore_errors=True)
             return
-        for old in self._folders.put(tenant, place.folder.name, place.folder, size):
+        for old in self._folders.put(tenant, paths.folder.name, paths.folder, size):
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _calls(wanted: int | None, allowed: int) -> int:
+def _max_calls(wanted: int | None, allowed: int) -> int:
     if wanted is None:
         return allowed
     if not 1 <= wanted <= allowed:

@@ -1,4 +1,4 @@
-"""Decoding, frame by frame: upright, with the time at which each is shown."""
+"""Decoding frame by frame: upright, each with the time at which it is shown."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.video.scan import Scan, counts, orientation_of, shown_size
+from dinox_mcp.video.scan import Scan, has_frame, orientation_of, shown_size
 from dinox_mcp.video.source import VideoFile, open_container, opened_stream, pixel_ratio
 
 if TYPE_CHECKING:
@@ -18,14 +18,25 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 HD_LINES = 720
+"""Height from which a video that does not name its colour space has that of HD television."""
 _BT709 = "itu709"
-_UNKNOWN = 2
-_TOO_SOON = 5e-4
-_ALIKE = 0.02  # of the ratio of the sides, which rounding to whole pixels and to macroblocks changes
+_UNKNOWN_COLORSPACE = 2
+TOLERANCE_S = 5e-4
+"""Times in seconds that differ by less are the same time."""
+_SAME_RATIO = 0.02  # ratios of the sides that differ by less are the same: sizes are rounded to macroblocks
 
 
 class Fit(NamedTuple):
-    """Where a frame of another shape lies in the video: as large as fits, in the middle, with black beside it."""
+    """Where a frame of another size lies in the video: as large as fits, in the middle, with black borders.
+
+    Attributes:
+        scale_x: Pixels of the video for each of the frame's own, across.
+        scale_y: Likewise, down.
+        left: Pixels of the video to the left of the frame.
+        top: Pixels of the video above the frame.
+        width: The width of the frame in the video.
+        height: Its height.
+    """
 
     scale_x: float
     scale_y: float
@@ -39,9 +50,9 @@ class Fit(NamedTuple):
         """Fit a frame of its `own` (width, height) into a `size`."""
         ratio = own[0] / own[1] / (size[0] / size[1])
         width, height = size
-        if ratio > 1 + _ALIKE:
+        if ratio > 1 + _SAME_RATIO:
             height = max(1, round(size[0] * own[1] / own[0]))
-        elif ratio < 1 - _ALIKE:
+        elif ratio < 1 - _SAME_RATIO:
             width = max(1, round(size[1] * own[0] / own[1]))
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
         return cls(width / own[0], height / own[1], left, top, width, height)
@@ -59,9 +70,13 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame: its number from 0 in the part that is looked at, and when it is shown, in seconds.
+    """A decoded frame.
 
-    `own` is its size as a person sees it, which may change in the middle of a video.
+    Attributes:
+        number: Its number, from 0 in the part of the video that is processed.
+        time: When it is shown, in seconds.
+        decoded: The frame as PyAV decoded it.
+        own: Its (width, height) as a person sees it, which may change in the middle of a video.
     """
 
     number: int
@@ -70,21 +85,20 @@ class Frame:
     own: tuple[int, int]
 
     def rgb(self, size: tuple[int, int]) -> Pixels:
-        """Give its pixels upright in a size (width, height), as an array of shape (height, width, 3)."""
+        """Convert to RGB, upright, at a size (width, height): an array of shape (height, width, 3)."""
         return self._pixels(size, "rgb24")
 
     def gray(self, size: tuple[int, int]) -> Pixels:
-        """Give its brightness upright in a size (width, height), as an array of shape (height, width)."""
+        """Convert to grey, upright, at a size (width, height): an array of shape (height, width)."""
         return self._pixels(size, "gray")
 
     def _pixels(self, size: tuple[int, int], kind: str) -> Pixels:
         orientation = orientation_of(self.decoded)
         fit = Fit.of(self.own, size)
         width, height = orientation.size(fit.width, fit.height)
-        # What does not say its colours has those of television: of HD from 720 lines on.
-        unsaid = self.decoded.colorspace == _UNKNOWN and self.decoded.height >= HD_LINES
+        unknown = self.decoded.colorspace == _UNKNOWN_COLORSPACE and self.decoded.height >= HD_LINES
         decoded = self.decoded.reformat(
-            width=width, height=height, format=kind, src_colorspace=_BT709 if unsaid else None
+            width=width, height=height, format=kind, src_colorspace=_BT709 if unknown else None
         )
         pixels = orientation.apply(np.asarray(decoded.to_ndarray(), np.uint8))
         if (fit.width, fit.height) == size:
@@ -95,9 +109,11 @@ class Frame:
 
 
 class Reader:
-    """Reads the frames that a scan found, one after the other, never holding more than a few.
+    """Decodes the frames that a scan found, in order; few are in memory at a time.
 
-    Frames that are damaged are left out and counted. `sizes` are those of the frames so far, in order.
+    Attributes:
+        damaged: How many packets could not be decoded so far; their frames are left out.
+        sizes: The different sizes of the frames so far, in order.
     """
 
     def __init__(self, video: VideoFile, scan: Scan) -> None:
@@ -106,7 +122,7 @@ class Reader:
         self._stream = opened_stream(self._container, scan.stream, video.name)
         self.damaged = 0
         self.sizes: dict[tuple[int, int], None] = {}
-        self._pause: Callable[[], None] = lambda: None
+        self._check: Callable[[], None] = lambda: None
         self._frames = self._decode()
 
     def __enter__(self) -> Self:
@@ -120,26 +136,28 @@ class Reader:
         self._frames.close()
         self._container.close()
 
-    def until(self, time: float, pause: Callable[[], None] = lambda: None) -> Iterator[Frame]:
-        """Decode on to the frame shown at a time, that one too. Blocks.
+    def until(self, time: float, check: Callable[[], None] = lambda: None) -> Iterator[Frame]:
+        """Decode on to the frame shown at a time, including that one. Blocks.
 
-        `pause` is called before anything is decoded, also on the way to the first frame, which may be far from where a
-        decoder can begin.
+        Args:
+            time: In seconds.
+            check: Called before each packet, also on the way to the first frame, which may be far from where decoding
+                can begin; what it raises stops the work.
         """
-        self._pause = pause
+        self._check = check
         for frame in self._frames:
             yield frame
-            if frame.time >= time - _TOO_SOON:
+            if frame.time >= time - TOLERANCE_S:
                 return
-            pause()
+            check()
 
     def _decode(self) -> Generator[Frame, None, None]:
         times, last, number = self._scan.times, -1.0, 0
         for decoded in self._decoded():
             time = self._time(decoded, last)
-            if time < times[0] - _TOO_SOON or time <= last:
+            if time < times[0] - TOLERANCE_S or time <= last:
                 continue
-            if time > times[-1] + _TOO_SOON:
+            if time > times[-1] + TOLERANCE_S:
                 return
             own = shown_size(decoded, orientation_of(decoded), pixel_ratio(self._stream))
             self.sizes[own] = None
@@ -147,9 +165,9 @@ class Reader:
             last, number = time, number + 1
 
     def _time(self, decoded: "VideoFrame", last: float) -> float:
-        """Tell when a frame is shown, which came after one shown at `last`."""
+        """Give the time of a frame that follows one shown at `last`."""
         repaired = self._scan.repaired
-        if repaired:  # its stamp is then the number of its packet
+        if repaired:  # its time stamp is then the number of its packet
             return repaired[decoded.pts] if decoded.pts is not None else last + self._scan.step_s
         return float(decoded.time) - self._scan.zero if decoded.time is not None else last + self._scan.step_s
 
@@ -161,27 +179,27 @@ class Reader:
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError):
-                return  # the file ends early, which the scan has noted
+                return  # the file ends early, as the notes of the scan say
             if packet is None:
                 return
-            self._pause()
+            self._check()
             try:
                 yield from packet.decode()
             except av.FFmpegError:
                 self.damaged += 1
 
     def _packets(self) -> "Iterator[Packet[Any]]":
-        """Read packets from where decoding begins; their stamps are their numbers where the clock is corrected.
+        """Read packets from where decoding begins; where the clock is repaired, their time stamps become their numbers.
 
-        Packets before are read and left out: seeking misses in files without an index, and by wrong stamps.
+        Earlier packets are read and left out: seeking fails in files without an index or with wrong time stamps.
         """
         number = 0
         for packet in self._container.demux(self._stream):
-            if counts(packet):
+            if has_frame(packet):
                 if self._scan.repaired:
                     packet.pts, packet.dts = number, None
                 number += 1
             if number > self._scan.begin or not packet.size:
                 yield packet
             else:
-                self._pause()
+                self._check()

@@ -1,28 +1,144 @@
-"""Key frames one after the other, and where boxes go from one to the next."""
+"""Key frames: which frames the backend is asked about, how they are decoded, and how boxes move between them."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from anyio.from_thread import check_cancelled
 from PIL import Image
 
+from dinox_mcp.detect import tiling
 from dinox_mcp.drawing.encode import encode_jpeg
+from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.video.frames import Fit, Pixels, Reader
-from dinox_mcp.video.job import Job, pause
+from dinox_mcp.video.frames import TOLERANCE_S, Fit, Pixels, Reader
+from dinox_mcp.video.scan import Limits, Scan, scan
+from dinox_mcp.video.source import VideoFile, open_video
 
-_QUALITY = 90
-_TOO_SOON = 1e-3
+_JPEG_QUALITY = 90
+
+_FLOW_SIDE = 480  # pixels along the long side of the grey frames in which boxes are followed
+_FLOW_FPS = 15  # grey frames a second: in less time little moves
+_MAX_FLOW_FRAMES = 64  # from one key frame to the next, to bound the memory
+_GRID = 6  # points along each side of a box
+_WINDOW = (15, 15)
+_LEVELS = 3
+_MIN_POINTS = 8  # that must agree
+_MAX_RETURN_ERROR = 1.5  # pixels between a point and where it ends when it is followed there and back
+_MAX_GROWTH = 1.25  # of a box in one step
+
+Points = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFramePlan:
+    """The numbers of the key frames, and the longest time from one to the next in seconds."""
+
+    keys: tuple[int, ...]
+    every_s: float
+
+
+def plan_key_frames(times: Sequence[float], every_s: float, most: int) -> KeyFramePlan:
+    """Choose key frames, evenly in time.
+
+    The first and the last frame are among them, as tracks are known only between two key frames.
+
+    Args:
+        times: When the frames are shown, in seconds, increasing.
+        every_s: The wished time from one key frame to the next.
+        most: How many key frames there may be; with fewer than `every_s` needs, they are further apart.
+
+    Raises:
+        InputError: `every_s` is not a positive number.
+    """
+    if not every_s > 0:
+        raise InputError(f"every_s is {every_s}; choose the seconds from one key frame to the next, such as 0.5")
+    span = times[-1] - times[0]
+    steps = min(max(1, most - 1), max(1, -int(-span // every_s)))
+    if most == 1 or len(times) == 1:
+        return KeyFramePlan((len(times) // 2,), max(span, every_s))
+    ideal = [times[0] + span * step / steps for step in range(steps + 1)]
+    keys = sorted({_nearest(times, time) for time in ideal})
+    return KeyFramePlan(tuple(keys), max(times[b] - times[a] for a, b in pairwise(keys)))
+
+
+def _nearest(times: Sequence[float], time: float) -> int:
+    after = min(bisect_left(times, time), len(times) - 1)
+    return after - 1 if after and time - times[after - 1] < times[after] - time else after
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An open video and the plan for it; `calls_each` is how many calls to the backend each key frame takes."""
+
+    video: VideoFile
+    scan: Scan
+    plan: KeyFramePlan
+    calls_each: int
+
+    @property
+    def key_times(self) -> list[float]:
+        """When the key frames are shown, in seconds."""
+        return [self.scan.times[key] for key in self.plan.keys]
+
+    @property
+    def planned_calls(self) -> int:
+        """How many calls to the backend all key frames take together."""
+        return len(self.plan.keys) * self.calls_each
+
+
+def open_job(
+    source: str,
+    settings: Settings,
+    *,
+    every_s: float,
+    max_calls: int,
+    start_s: float,
+    end_s: float | None,
+    tiles: int,
+) -> Job:
+    """Open a video and plan its key frames. Blocks: call it in a thread.
+
+    Raises:
+        InputError: An argument or the video is wrong.
+    """
+    video = open_video(source, settings)
+    try:
+        limits = Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s)
+        found = scan(video, limits, check_cancelled)
+        calls_each = _calls_each(found.size, tiles, max_calls)
+        return Job(video, found, plan_key_frames(found.times, every_s, max_calls // calls_each), calls_each)
+    except BaseException:
+        video.file.close()
+        raise
+
+
+def _calls_each(size: tuple[int, int], tiles: int, most: int) -> int:
+    calls = len(tiling.frames(*size, tiles)) + 1 if tiles > 1 else 1
+    if calls > most:
+        raise InputError(
+            f"tiles is {tiles}, which takes {calls} calls for each key frame, more than the {most} allowed; "
+            "choose fewer, or raise max_calls"
+        )
+    return calls
 
 
 class KeyFrame(NamedTuple):
-    """A frame to ask about, and the grey frames that lead to it from the one before, that one too.
+    """A key frame, and the grey frames that lead to it from the key frame before.
 
-    `picture` is of the frame's own size, and `fit` says where that lies in the video; `image` is of the video's size.
+    Attributes:
+        time: When it is shown, in seconds.
+        picture: The frame in its own size, for the backend.
+        fit: Where the frame lies in the video.
+        image: The frame in the size of the video.
+        times: When the grey frames are shown, from the key frame before to this one.
+        grays: The grey frames, each of shape (height, width).
     """
 
     time: float
@@ -32,9 +148,14 @@ class KeyFrame(NamedTuple):
     times: list[float]
     grays: list[Pixels]
 
+    @property
+    def is_first(self) -> bool:
+        """Whether no key frame comes before it."""
+        return len(self.grays) == 1
+
 
 class KeyFrames:
-    """Decodes the key frames of a job, from the first on. Blocks."""
+    """Decodes the key frames of a job, in order. Blocks."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -46,59 +167,48 @@ class KeyFrames:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reader.close()
 
     @property
     def damaged(self) -> int:
-        """How many parts of the file could not be decoded so far."""
+        """How many packets could not be decoded so far."""
         return self._reader.damaged
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """The sizes of the frames so far, in order."""
+        """The different sizes of the frames so far, in order."""
         return list(self._reader.sizes)
 
     def next(self) -> KeyFrame | None:
-        """Decode on to the next key frame; None after the last, or where the video ends before it."""
+        """Decode the next key frame; None after the last, or where the video ends before it."""
         keys, number = self._job.plan.keys, self._number
         if number == len(keys):
             return None
         time = self._job.scan.times[keys[number]]
         between = keys[number] - keys[number - 1] if number else 1
-        stride = max(1, -(-between // MOST), round(self._job.scan.fps / RATE))
-        small = gray_size(self._job.scan.size)
+        stride = max(1, -(-between // _MAX_FLOW_FRAMES), round(self._job.scan.fps / _FLOW_FPS))
+        small = flow_size(self._job.scan.size)
         times, grays, frame = self._times, self._grays, None
-        for frame in self._reader.until(time, pause):
-            is_key = frame.time >= time - _TOO_SOON
+        for frame in self._reader.until(time, check_cancelled):
+            is_key = frame.time >= time - TOLERANCE_S
             if is_key or (number and frame.number % stride == 0):
                 times.append(frame.time)
                 grays.append(frame.gray(small))
-        if frame is None or frame.time < time - _TOO_SOON:
+        if frame is None or frame.time < time - TOLERANCE_S:
             return None
         self._times, self._grays = times[-1:], grays[-1:]
         self._number += 1
         size = self._job.scan.size
         image = Image.fromarray(frame.rgb(size))
         own = image if frame.own == size else Image.fromarray(frame.rgb(frame.own))
-        source = f"{self._job.video.name}#t={frame.time:.3f}"  # a media fragment, as in the W3C's recommendation
-        picture = Picture.from_bytes(encode_jpeg(own, _QUALITY), source)
+        picture = encode_frame(own, self._job.video.name, frame.time)
         return KeyFrame(frame.time, picture, Fit.of(frame.own, size), image, times, grays)
 
 
-Points = npt.NDArray[np.float32]
-
-SIDE = 480  # the long side at which pixels are followed
-RATE = 15  # frames a second that are followed: what is shown more often moves little
-MOST = 64  # the most frames followed from one key frame to the next, lest they fill the memory
-_GRID = 6  # points along each side of a box
-_WINDOW = (15, 15)
-_LEVELS = 3
-_ENOUGH = 8  # points that must agree
-_ASTRAY = 1.5  # pixels from where a point started when it is followed there and back: lost
-_GROWTH = 1.25  # the most that a box grows or shrinks in one step
+def encode_frame(frame: Image.Image, name: str, time: float) -> Picture:
+    """Encode a frame for a backend. Its source is the name of the video with a media fragment for the time (W3C)."""
+    return Picture.from_bytes(encode_jpeg(frame, _JPEG_QUALITY), f"{name}#t={time:.3f}")
 
 
 def follow(
@@ -106,47 +216,55 @@ def follow(
     grays: Sequence[Pixels],
     boxes: Sequence[Box | None],
     size: tuple[int, int],
-    pause: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[list[tuple[float, Box]] | None]:
-    """Follow boxes, in pixels of `size` (width, height), from the first of some grey frames to the last.
+    """Follow boxes through grey frames by the pixels in them (median flow). Blocks.
 
-    Gives the path of each without its start; None where it is lost from sight, or was None. Blocks.
+    Args:
+        times: When the grey frames are shown, in seconds.
+        grays: The grey frames, each of shape (height, width).
+        boxes: The boxes in the first of them, in pixels of `size`.
+        size: The (width, height) of the video.
+        check: Called before each frame; what it raises stops the work.
+
+    Returns:
+        The path of each box without its start; None where it is lost, or was None.
     """
     scale = np.array([grays[0].shape[1] / size[0], grays[0].shape[0] / size[1]] * 2)
     paths: list[list[tuple[float, Box]] | None] = [None if box is None else [] for box in boxes]
-    now = {at: np.array(box) * scale for at, box in enumerate(boxes) if box is not None}
+    current = {index: np.array(box) * scale for index, box in enumerate(boxes) if box is not None}
     for (before, gray), time in zip(pairwise(grays), times[1:], strict=True):
-        if not now:
+        if not current:
             break
-        pause()
-        places = list(now)
-        starts = np.concatenate([_grid(now[at]) for at in places])
-        ends, found = _lucas_kanade(before, gray, starts)
-        back, returned = _lucas_kanade(gray, before, ends)
-        astray = np.linalg.norm(back - starts, axis=1)
-        astray[~(found & returned)] = np.inf
-        for order, at in enumerate(places):
+        check()
+        indices = list(current)
+        starts = np.concatenate([_grid(current[index]) for index in indices])
+        ends, found = _optical_flow(before, gray, starts)
+        back, returned = _optical_flow(gray, before, ends)
+        errors = np.linalg.norm(back - starts, axis=1)
+        errors[~(found & returned)] = np.inf
+        for order, index in enumerate(indices):
             part = slice(order * _GRID**2, (order + 1) * _GRID**2)
-            moved = _moved(now[at], starts[part], ends[part], astray[part])
-            path = paths[at]
+            moved = _moved(current[index], starts[part], ends[part], errors[part])
+            path = paths[index]
             if moved is None or path is None:
-                paths[at] = None
-                del now[at]
+                paths[index] = None
+                del current[index]
             else:
-                now[at] = moved
+                current[index] = moved
                 x1, y1, x2, y2 = (float(edge) for edge in moved / scale)
                 path.append((time, (x1, y1, x2, y2)))
     return paths
 
 
-def gray_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Tell at which size (width, height) pixels of a video of a size are followed."""
-    factor = min(1.0, SIDE / max(size))
+def flow_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Give the (width, height) of the grey frames for a video of a size."""
+    factor = min(1.0, _FLOW_SIDE / max(size))
     return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
 
 
-def _lucas_kanade(before: Pixels, after: Pixels, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
-    """Follow points from one frame to the next; tells for each where it is, and whether it was found."""
+def _optical_flow(before: Pixels, after: Pixels, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
+    """Follow points (n, 2) to the next frame (Lucas-Kanade); also say which were found."""
     import cv2
 
     ends, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
@@ -154,16 +272,17 @@ def _lucas_kanade(before: Pixels, after: Pixels, points: Points) -> tuple[Points
 
 
 def _grid(box: npt.NDArray[np.float64]) -> Points:
-    """Spread points over a box, up to its edges, where plain things differ from what is behind them."""
+    """Spread points over a box up to its edges, where objects without texture differ from the background."""
     x, y = np.meshgrid(np.linspace(box[0], box[2], _GRID), np.linspace(box[1], box[3], _GRID))
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
 def _moved(
-    box: npt.NDArray[np.float64], starts: Points, ends: Points, astray: Points
+    box: npt.NDArray[np.float64], starts: Points, ends: Points, errors: Points
 ) -> npt.NDArray[np.float64] | None:
-    good = astray <= min(_ASTRAY, float(np.median(astray)))
-    if np.count_nonzero(good) < _ENOUGH:
+    """Move and scale a box as the median of its points does; None where too few agree."""
+    good = errors <= min(_MAX_RETURN_ERROR, float(np.median(errors)))
+    if np.count_nonzero(good) < _MIN_POINTS:
         return None
     start, end = starts[good], ends[good]
     step = np.median(end - start, axis=0)
@@ -172,7 +291,7 @@ def _moved(
     if not far.any():
         return None
     ratios = np.linalg.norm(end - np.median(end, axis=0), axis=1)[far] / spread[far]
-    growth = float(np.clip(np.median(ratios), 1 / _GROWTH, _GROWTH))
+    growth = float(np.clip(np.median(ratios), 1 / _MAX_GROWTH, _MAX_GROWTH))
     center = (box[:2] + box[2:]) / 2 + step
     half = (box[2:] - box[:2]) / 2 * growth
     return np.concatenate([center - half, center + half])

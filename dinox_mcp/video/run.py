@@ -1,301 +1,282 @@
-"""One call on its way: what is decoded, asked, followed and drawn at the same time, and what is left when it stops."""
+"""One call: key frames are decoded, answered, followed and drawn at the same time, and summed up at the end."""
 
 import time as clocks
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import numpy as np
+from anyio.from_thread import check_cancelled
 
-from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.backends.base import Follower, silent
 from dinox_mcp.backends.concurrency import gather
-from dinox_mcp.detect import capabilities
-from dinox_mcp.detect.options import Options, caller_of, labels_of, make_call, max_objects
-from dinox_mcp.detect.pipeline import Answer
+from dinox_mcp.detect.answers import Answer
+from dinox_mcp.detect.options import Options, caller_of, make_call, max_objects
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
-from dinox_mcp.types.detection import Detection, DetectionRequest, certainty, count_labels
-from dinox_mcp.types.video import VideoFiles, VideoInfo, VideoResult, clock
-from dinox_mcp.video import key_frames, summary
-from dinox_mcp.video.drawing import SHEET_FRAMES, Sheet
-from dinox_mcp.video.job import Job, Record, pause
-from dinox_mcp.video.key_frames import KeyFrame, KeyFrames
+from dinox_mcp.types.detection import DetectionRequest, certainty
+from dinox_mcp.types.video import VideoFiles, VideoResult, clock
+from dinox_mcp.video import key_frames
+from dinox_mcp.video.drawing import SHEET_FRAMES, ContactSheet
+from dinox_mcp.video.key_frames import Job, KeyFrame, KeyFrames
 from dinox_mcp.video.masking import Masking
-from dinox_mcp.video.output import Output, Place, write_answer, write_sheet
-from dinox_mcp.video.track import Path, Trail, looks
-from dinox_mcp.video.tracking import SURE, Tracker
+from dinox_mcp.video.output import FrameFiles, OutputPaths, write_result, write_sheet
+from dinox_mcp.video.summary import Answers, video_result
+from dinox_mcp.video.track import Path, TrackHistory, appearances
+from dinox_mcp.video.tracking import Tracker
 
 if TYPE_CHECKING:
-    from dinox_mcp.detector import Detector
+    from dinox_mcp.video.detect import ImageDetector
 
 T = TypeVar("T")
-_MASKS_SHARE = 0.8  # of the time that a video takes with masks: each frame is looked at, not only key frames
+_MASKS_SHARE = 0.8  # of the time of a video with masks, as every frame is processed and not only key frames
+_THREADS = 4  # a call does three things in threads at the same time
 
 
 @dataclass
 class Run:
-    """Carries out one job; `result` may be awaited once."""
+    """Carries out one call; `result` is awaited once.
 
-    detector: "Detector"
+    Attributes:
+        detector: Answers the key frames.
+        job: The open video and its key frames.
+        request: The request of the caller.
+        options: The caller's options.
+        plan: The request as it is put to the backends, for each key frame.
+        follower: The backend that follows masks; None for a call without masks.
+        result_id: The id of the result.
+        paths: Where the files go; None for a call without files.
+        stopped: Gets the result so far when the call is cancelled.
+    """
+
+    detector: "ImageDetector"
     job: Job
     request: DetectionRequest
     options: Options
     plan: Plan
+    follower: Follower | None
     result_id: str
-    place: Place | None
+    paths: OutputPaths | None
     stopped: Callable[[VideoResult], None]
-    files: VideoFiles = field(default_factory=VideoFiles)
 
     def __post_init__(self) -> None:
-        plan, found = self.job.plan, self.job.scan
-        self._record = Record(self.job.calls_each)
-        self._keys = [found.times[key] for key in plan.keys]
+        plan = self.job.plan
+        self._key_times = self.job.key_times
         self._tracker = Tracker(plan.every_s, single=len(plan.keys) == 1)
-        self._reach = plan.every_s / 2
-        self._sheet = Sheet(found.size)
-        most = min(SHEET_FRAMES, len(self._keys))
-        self._shown = {round(at * (len(self._keys) - 1) / max(1, most - 1)) for at in range(most)}
-        self._planned = len(plan.keys) * self.job.calls_each
-        self._limiter = anyio.CapacityLimiter(4)  # threads of this call: it does three things at once
+        self._answers = Answers(self.job.calls_each)
+        self._sheet = ContactSheet(self.job.scan.size)
+        most = min(SHEET_FRAMES, len(self._key_times))
+        self._on_sheet = {round(at * (len(self._key_times) - 1) / max(1, most - 1)) for at in range(most)}
+        self._limiter = anyio.CapacityLimiter(_THREADS)
         self._began = clocks.monotonic()
-        self._output: Output | None = None
+        self._files: FrameFiles | None = None
         self._masking: Masking | None = None
-        if "masks" in self.request.include:
-            has_key = caller_of(self.options).api_key is not None
-            follower = capabilities.follower(self.plan.main.backend, self.detector.backends, caller_has_key=has_key)
-            self._masking = Masking(follower, self.job, make_call(self.options), partial(self._advance, "masks"))
-        self._parts = {"keys": 0.0, "masks": 0.0}
+        if self.follower:
+            call, progress = make_call(self.options), partial(self._report_part, "masks")
+            self._masking = Masking(self.follower, self.job, call, progress)
+        self._done = {"keys": 0.0, "masks": 0.0}
 
     async def result(self) -> VideoResult:
-        """Do the job.
+        """Carry out the call.
 
         Raises:
-            BackendError: the backend cannot answer, not even once.
-            ImageError: no frame can be decoded.
-            SettingsError: the folder cannot be written.
+            BackendError: The backend does not answer, not even once.
+            ImageError: No frame can be decoded.
+            SettingsError: The folder cannot be written.
         """
-        scan_, plan = self.job.scan, self.job.plan
-        await self._tell(
-            0.0,
-            f"{scan_.duration_s:.1f} s of video, a key frame every {plan.every_s:.2g} s: "
-            f"at most {self._planned} call{'s'[: self._planned != 1]} to the backend {self.plan.backend}"
-            + (f", and masks in {len(scan_.times)} frames, seconds each on a CPU" if self._masking else ""),
-        )
+        await self._report(0.0, self._cost())
         complete = False
         try:
-            if self.place is not None:
-                self._output = await self._thread(partial(Output, self.place, self.job.video, scan_, plan.keys))
+            if self.paths is not None:
+                files = partial(FrameFiles, self.paths, self.job.video, self.job.scan, self.job.plan.keys)
+                self._files = await self._thread(files)
             with await self._thread(partial(KeyFrames, self.job)) as reader:
-                complete = await self._ask_all(reader)
+                complete = await self._answer_key_frames(reader)
             if complete:
-                complete = await self._draw_rest()
+                complete = await self._write_rest()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                result = await self._finished(complete=False)
-            if self._record.asked:
+                result = await anyio.to_thread.run_sync(partial(self._finish, complete=False))
+            if self._answers.times:
                 self.stopped(result)
             raise
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._discard)
             raise
-        return await self._finished(complete=complete)
+        return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
 
-    async def _ask_all(self, reader: KeyFrames) -> bool:
-        """Ask about one key frame after the other, while the frames before are drawn and those after decoded."""
+    def _cost(self) -> str:
+        found, calls = self.job.scan, self.job.planned_calls
+        masks = f", and masks in {len(found.times)} frames, seconds each on a CPU" if self._masking else ""
+        return (
+            f"{found.duration_s:.1f} s of video, a key frame every {self.job.plan.every_s:.2g} s: "
+            f"at most {calls} call{'s'[: calls != 1]} to the backend {self.plan.backend}{masks}"
+        )
+
+    async def _answer_key_frames(self, reader: KeyFrames) -> bool:
+        """Ask the backend about all key frames; False where it failed after its first answer.
+
+        Meanwhile the frames before are written, and the next key frame is decoded.
+        """
         frame = await self._thread(reader.next)
-        for number in range(len(self._keys)):
+        for number in range(len(self._key_times)):
             if frame is None:
-                self._record.note(
-                    f"frames after {clock(self._record.asked[-1])} cannot be decoded" if self._record.asked else ""
-                )
+                if self._answers.times:
+                    self._answers.note(f"frames after {clock(self._answers.times[-1])} cannot be decoded")
                 break
             works: list[Callable[[], Awaitable[Any]]] = [
                 partial(self._ask, number, frame),
                 partial(self._follow, frame),
                 partial(self._thread, reader.next),
-                partial(self._draw, number - 1 - self._tracker.patience),
+                partial(self._write_until, number - 1 - self._tracker.max_missed),
             ]
             try:
                 answer, followed, upcoming, _ = await gather(works, len(works))
             except BackendError as error:
-                if not self._record.asked:
+                if not self._answers.times:
                     raise
-                self._record.note(f"stopped at {clock(frame.time)} by an error of the backend: {error}")
+                self._answers.note(f"stopped at {clock(frame.time)} by an error of the backend: {error}")
                 return False
-            self._learn(frame, answer, followed)
+            self._add(frame, answer, followed)
             frame = upcoming
-        if not self._record.asked:
+        if not self._answers.times:
             raise ImageError(f"'{shorten(self.job.video.name)}' has no frame that can be decoded; pass an intact file")
-        if self._record.unknown:
-            caller = caller_of(self.options)
-            record = self._record
-            record.note(self.detector.explain(record.unknown, self.plan, found=record.found, caller=caller))
-        if reader.damaged:
-            self._record.note(f"{reader.damaged} damaged parts of the file were left out")
-        if len(reader.sizes) > 1:
-            found, sizes = self.job.scan, ", ".join(f"{width}x{height}" for width, height in reader.sizes[:4])
-            self._record.note(
-                f"the size of the frames changes on the way ({sizes}); "
-                f"boxes are in pixels of {found.size[0]}x{found.size[1]}, into which all frames are fitted"
-            )
+        self._note_shortcomings(reader)
         return True
 
+    def _note_shortcomings(self, reader: KeyFrames) -> None:
+        """Note unknown prompts, damaged frames, and frames of another size."""
+        answers = self._answers
+        if answers.unknown:
+            caller = caller_of(self.options)
+            answers.note(self.detector.explain(answers.unknown, self.plan, found=answers.found, caller=caller))
+        if reader.damaged:
+            answers.note(f"{reader.damaged} damaged parts of the file were left out")
+        if len(reader.sizes) > 1:
+            (width, height), sizes = self.job.scan.size, ", ".join(f"{x}x{y}" for x, y in reader.sizes[:4])
+            answers.note(
+                f"the size of the frames changes on the way ({sizes}); "
+                f"boxes are in pixels of {width}x{height}, into which all frames are fitted"
+            )
+
     async def _ask(self, number: int, frame: KeyFrame) -> Answer:
-        total = len(self._keys)
+        total = len(self._key_times)
         left = ""
-        if number and not self._masking:  # which tell the time left themselves
+        if number and not self._masking:  # masks report the time left themselves
             seconds = (clocks.monotonic() - self._began) / number * (total - number)
             left = f", about {clock(seconds)} left" if seconds >= 1 else ""
-        where = f"key frame {number + 1} of {total} at {clock(frame.time)}{left}"
+        message = f"key frame {number + 1} of {total} at {clock(frame.time)}{left}"
 
-        async def progress(part: float, message: str) -> None:
-            await self._advance("keys", (number + part) / total, f"{where}: {message}")
+        async def progress(part: float, of_backend: str) -> None:
+            await self._report_part("keys", (number + part) / total, f"{message}: {of_backend}")
 
-        await self._advance("keys", number / total, where)
-        who: Options = {**self.options, "progress": progress}
-        return await self.detector.ask(frame.picture, self.plan, caller=caller_of(who), progress=progress)
+        await self._report_part("keys", number / total, message)
+        return await self.detector.answer(frame.picture, self.plan, caller=caller_of(self.options), progress=progress)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
-        """Follow the tracks from the key frame before."""
-        boxes = [trail.now for trail in self._tracker.active]
-        if len(frame.grays) < 2 or not any(boxes):  # noqa: PLR2004 - from one to the next
+        """Follow the active tracks from the key frame before to this one."""
+        boxes = [track.current_box for track in self._tracker.active]
+        if frame.is_first or not any(boxes):
             return [None] * len(boxes)
-        paths = await self._thread(
-            partial(key_frames.follow, frame.times, frame.grays, boxes, self.job.scan.size, pause)
-        )
-        return list(paths)
+        size = self.job.scan.size
+        follow = partial(key_frames.follow, frame.times, frame.grays, boxes, size, check_cancelled)
+        return list(await self._thread(follow))
 
-    async def _draw(self, settled: int, *, last: bool = False) -> None:
-        """Draw what is known for certain: up to a key frame after which no track can come back any more."""
-        if settled < 0:
+    def _add(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
+        """Add the answer about a key frame to the tracks, the sheet and the answers."""
+        found = answer.found.objects
+        best = sorted(found, key=certainty, reverse=True)[: max_objects(self.options)]
+        best = [one.model_copy(update={"bbox": frame.fit.box(one.bbox)}) for one in best]
+        if len(best) < len(found):
+            self._answers.note(f"of a key frame, only the {len(best)} surest objects were followed; raise max_objects")
+        self._tracker.update(frame.time, best, partial(appearances, np.asarray(frame.image)), followed)
+        if len(self._answers.times) in self._on_sheet:
+            self._sheet.add(frame.time, frame.image)
+        self._answers.add(frame.time, answer)
+
+    async def _write_until(self, key: int, *, last: bool = False) -> None:
+        """Write the frames up to a key frame; tracks up to there must be final, as none can come back."""
+        if key < 0:
             return
-        self._tracker.settle(settled)
-        time = self.job.scan.times[-1] if last else self._keys[settled]
-        trails = [trail for trail in self._tracker.trails() if trail.id is not None]
+        self._tracker.number(key)
+        time = self.job.scan.times[-1] if last else self._key_times[key]
+        tracks = [track for track in self._tracker.confirmed() if track.id is not None]
         if self._masking is not None:
-            while (until := await self._masking.next(None if last else time, trails, self._reach)) is not None:
-                await self._paint(until, trails)
+            while (until := await self._masking.next(None if last else time, tracks)) is not None:
+                await self._write(until, tracks)
         else:
-            await self._paint(time, trails)
-        for trail in trails:
-            trail.forget(time)
+            await self._write(time, tracks)
+        for track in tracks:
+            track.drop_followed_boxes(time)
 
-    async def _paint(self, time: float, trails: Sequence[Trail]) -> None:
-        if self._output is not None:
+    async def _write(self, time: float, tracks: Sequence[TrackHistory]) -> None:
+        if self._files is not None:
             masks = self._masking.masks if self._masking else {}
-            await self._thread(partial(self._output.draw, time, trails, self._reach, pause, masks))
+            await self._thread(partial(self._files.write, time, tracks, check_cancelled, masks))
 
-    async def _draw_rest(self) -> bool:
-        """Draw what is left after the last key frame was answered; False where masks of it are not to be had."""
+    async def _write_rest(self) -> bool:
+        """Write the frames that are left after the last answer; False where their masks fail."""
         try:
-            await self._draw(len(self._keys) - 1, last=True)
+            await self._write_until(len(self._key_times) - 1, last=True)
         except BackendError as error:
-            self._record.note(f"stopped by an error of the backend: {error}")
+            self._answers.note(f"stopped by an error of the backend: {error}")
             return False
         return True
 
-    def _learn(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
-        found = answer.found
-        surest = sorted(found.objects, key=certainty, reverse=True)[: max_objects(self.options)]
-        surest = [one.model_copy(update={"bbox": frame.fit.box(one.bbox)}) for one in surest]
-        if len(surest) < len(found.objects):
-            self._record.note(f"of a key frame, only the {len(surest)} surest objects were followed; raise max_objects")
-        self._tracker.step(frame.time, surest, partial(looks, np.asarray(frame.image)), followed)
-        if len(self._record.asked) in self._shown:
-            self._sheet.keep(frame.time, frame.image)
-        self._record.add(frame.time, answer)
-
-    async def _finished(self, *, complete: bool) -> VideoResult:
-        return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
-
     def _discard(self) -> None:
-        """Leave no files of a call that failed, and those of an earlier call as they were. Blocks."""
+        """Remove the files of a failed call; those of an earlier call stay. Blocks."""
         if self._masking:
             self._masking.close()
-        if self._output:
-            self._output.discard()
+        if self._files:
+            self._files.discard()
 
     def _finish(self, *, complete: bool) -> VideoResult:
-        """Close the files, draw the sheet, and sum up. Blocks."""
-        self._tracker.settle(len(self._keys))
+        """Close the files, draw the contact sheet, and sum up. Blocks."""
+        answers = self._answers
+        self._tracker.number(len(self._key_times))
         if self._masking:
             self._masking.close()
             for note in self._masking.notes():
-                self._record.note(note)
-        drawn = self._output.drawn if self._output else 0
-        files = self._output.close() if self._output else VideoFiles()
-        trails = [trail for trail in self._tracker.trails() if trail.id is not None]
-        if self._output and self.job.scan.sound:
-            self._record.note("the annotated video has no sound")
-        if not complete and self._record.asked:
-            shown = f"; the annotated video has its first {drawn} frames" if self._output else ""
-            self._record.note(f"stopped after key frame {len(self._record.asked)} of {len(self._keys)}{shown}")
-        if self._sheet.kept and self.place is not None:
-            settings = self.detector.settings
-            masks = self._masking.at_keys if self._masking else {}
-            data = self._sheet.draw(trails, self._reach, settings.preview_max_side, settings.preview_max_bytes, masks)
-            files = files.model_copy(update={"sheet": write_sheet(self.place, data)})
-        self.files = files
-        result = self._summed_up(complete=complete)
-        return write_answer(self.place, result) if self.place is not None and self._record.asked else result
-
-    def _summed_up(self, *, complete: bool) -> VideoResult:
-        scan_, tracker = self.job.scan, self._tracker
-        until = scan_.times[-1] if complete or not self._record.asked else self._record.asked[-1]
-        times = [time for time in scan_.times if time <= until]
-        tracks = summary.tracks(tracker.trails(), times, self._reach, scan_.size)
-        asked = [one for one in labels_of(self.request) if one not in self._record.unsearched]
-        counts = count_labels((Detection(label=one.label, bbox=one.path.start) for one in tracks), asked)
-        labels = list(counts)
-        moments = summary.timeline(tracker.trails(), self._record.asked, self._reach, labels)
-        for number, older in tracker.renumbered:
-            self._record.note(
-                f"{number} turned out to be {older} when its code was read; some frames in the files say {number}"
-            )
-        if tracker.dropped:
-            self._record.note(
-                f"{tracker.dropped} sightings below a score of {SURE} in a single key frame were taken for mistakes"
-            )
-        return VideoResult(
+                answers.note(note)
+        files = self._files.close() if self._files else VideoFiles()
+        if self._files and self.job.scan.sound:
+            answers.note("the annotated video has no sound")
+        if not complete and answers.times:
+            written = f"; the annotated video has its first {self._files.written} frames" if self._files else ""
+            answers.note(f"stopped after key frame {len(answers.times)} of {len(self._key_times)}{written}")
+        if self.paths is not None and not self._sheet.is_empty:
+            files = files.model_copy(update={"sheet": self._write_sheet(self.paths)})
+        result = video_result(
+            self.job,
+            self._tracker,
+            answers,
+            self.plan.request.model_copy(update={"include": self.request.include}),
             result_id=self.result_id,
-            backend=self._record.backend or self.plan.backend,
-            model=self._record.model,
-            video=VideoInfo(
-                source=self.job.video.name,
-                width=scan_.size[0],
-                height=scan_.size[1],
-                duration_s=round(scan_.duration_s, 3),
-                fps=round(scan_.fps, 3),
-                frames=len(scan_.times),
-                rotation=scan_.orientation.rotation,
-                mirrored=scan_.orientation.mirrored,
-            ),
-            request=self.plan.request.model_copy(update={"include": self.request.include}),
-            every_s=round(self.job.plan.every_s, 3),
-            tracks=tracks,
-            counts=counts,
-            peaks=summary.peaks(moments, labels),
-            timeline=tuple(moments),
-            calls=self._record.calls(self._planned),
+            backend=self.plan.backend,
             complete=complete,
-            files=self.files,
-            notes=(*scan_.notes, *self._record.notes()),
+            files=files,
         )
+        return write_result(self.paths, result) if self.paths is not None and answers.times else result
 
-    async def _advance(self, kind: str, part: float, message: str) -> None:
-        """Tell how far key frames or masks are, as a part of the whole."""
-        self._parts[kind] = part
+    def _write_sheet(self, paths: OutputPaths) -> str:
+        settings, tracks = self.detector.settings, self._tracker.confirmed()
+        masks = self._masking.at_keys if self._masking else {}
+        data = self._sheet.draw(tracks, settings.preview_max_side, settings.preview_max_bytes, masks)
+        return write_sheet(paths, data)
+
+    async def _report_part(self, kind: str, part: float, message: str) -> None:
+        """Report how far the key frames or the masks are, as a part of the call."""
+        self._done[kind] = part
         share = _MASKS_SHARE if self._masking else 0.0
-        await self._tell((1 - share) * self._parts["keys"] + share * self._parts["masks"], message)
+        await self._report((1 - share) * self._done["keys"] + share * self._done["masks"], message)
 
-    async def _tell(self, part: float, message: str) -> None:
-        progress: Progress = self.options.get("progress", silent)
-        await progress(part, message)
+    async def _report(self, part: float, message: str) -> None:
+        await self.options.get("progress", silent)(part, message)
 
     async def _thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)

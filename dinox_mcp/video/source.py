@@ -1,4 +1,4 @@
-"""Which files are read as videos, and how FFmpeg opens them."""
+"""Which files are accepted as videos, and how FFmpeg opens them."""
 
 import io
 import threading
@@ -32,7 +32,14 @@ _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 @dataclass(slots=True)
 class VideoFile:
-    """An open file with the name of FFmpeg's reader for it; what is appended to the file meanwhile is not seen."""
+    """An open video file.
+
+    Attributes:
+        file: The file.
+        format: The name of FFmpeg's reader for it.
+        name: Its path, as results show it.
+        size: How many bytes are read of it; what is appended later is left out.
+    """
 
     file: BinaryIO
     format: str
@@ -41,7 +48,7 @@ class VideoFile:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stream(self) -> io.RawIOBase:
-        """Give the bytes to one reader, from the start; several readers, in threads of their own, do not meet."""
+        """Open a stream of its bytes with a position of its own; several threads may have one each."""
         return _Window(self.file, self.size, self._lock)
 
     def __enter__(self) -> Self:
@@ -55,9 +62,9 @@ def open_video(source: str, settings: Settings) -> VideoFile:
     """Open the file that a `video` argument points to. Blocks: call it in a thread.
 
     Raises:
-        ImageError: there is no such file, it cannot be read, or it is no video.
-        ForbiddenError: it lies outside the allowed folders, is too large, or is no regular file.
-        InputError: it is a URL.
+        ImageError: There is no such file, it cannot be read, or it is not a video.
+        ForbiddenError: It is outside the allowed folders, too large, or not a regular file.
+        InputError: It is a URL.
     """
     if not source.strip():
         raise InputError(f"the video argument is empty; pass the path of an {READABLE} file")
@@ -81,7 +88,7 @@ def open_video(source: str, settings: Settings) -> VideoFile:
 
 
 def sniff(data: bytes) -> str | None:
-    """Name FFmpeg's reader for what the bytes begin like; None where they are no video."""
+    """Name FFmpeg's reader for a file by its first bytes; None where it is not a video."""
     if data[4:8] in _BOXES and data[8:12] not in _PICTURE_BRANDS:
         return "mov"
     if data.startswith(b"RIFF"):
@@ -115,13 +122,13 @@ def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
         )
     kind = sniff(beginning)
     if kind is None:
-        remedy = f"pass an {READABLE} file (of a picture, ask detect_objects)"
+        remedy = f"pass an {READABLE} file (for an image, call detect_objects)"
         raise ImageError(f"'{shorten(name)}' is not a video; {remedy}")
     return VideoFile(file, kind, name, size)
 
 
 class _Window(io.RawIOBase):
-    """The first bytes of a file that several share, read at a place of its own."""
+    """The first bytes of a shared file, with a position of its own."""
 
     def __init__(self, file: BinaryIO, size: int, lock: threading.Lock) -> None:
         super().__init__()
@@ -155,27 +162,28 @@ _DECODERS = (
     "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,msmpeg4v3,msmpeg4v2,h263,mjpeg,"
     "gif,prores,dnxhd,vc1,wmv3,wmv2,wmv1,theora,flv,ffv1,png,rawvideo,dvvideo"
 )
-"""The common ones: FFmpeg has hundreds, and hostile bytes choose which one reads them."""
+"""The common decoders: FFmpeg has hundreds, and a hostile file chooses which one reads it."""
 _TOLERANT_RELEASE = 19
 _THREADS = 4
-_FEW = 0.05  # of the frames of the longest stream: what has fewer is a thumbnail or a preview
+_FEW = 0.05  # of the frames of the longest stream: a stream with fewer is a thumbnail or a preview
 _MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
-_WIDEST = 8  # times wider than high, or the other way round, that a pixel is believed to be
+_WIDEST = 8  # the highest ratio of the sides of a pixel that is believed
 
 
 def open_container(video: VideoFile) -> "InputContainer":
-    """Open a video with its own reader, and no decoder but the common ones.
+    """Open a video with its own reader, and only the common decoders.
 
     Raises:
-        UnsupportedError: PyAV is not installed.
-        ImageError: it is damaged.
+        UnsupportedError: The extra `video` is not installed.
+        ImageError: The file is damaged.
     """
     try:
         import av
+        import lap  # noqa: F401 - checked here, as it is used only after paid calls
     except ImportError:
-        raise UnsupportedError("videos need one more package: pip install 'dinox-mcp[video]'") from None
-    options = {"codec_whitelist": _DECODERS, "protocol_whitelist": ""}  # nothing that it names is opened
-    # Titles in odd encodings are no reason to refuse a video; from some version on they never are.
+        raise UnsupportedError("videos need more packages: pip install 'dinox-mcp[video]'") from None
+    options = {"codec_whitelist": _DECODERS, "protocol_whitelist": ""}  # other files that it names are not opened
+    # Titles in wrong encodings must not make the video fail; newer versions never fail.
     release = int(av.__version__.partition(".")[0])
     tolerant: dict[str, Any] = {"metadata_errors": "replace"} if release < _TOLERANT_RELEASE else {}
     try:
@@ -188,13 +196,16 @@ def open_container(video: VideoFile) -> "InputContainer":
     return container
 
 
-def main_stream(video: VideoFile, pause: Callable[[], None]) -> tuple[int, int]:
-    """Choose the stream that people watch; give its number, and how many moving streams there are. Blocks.
+def main_stream(video: VideoFile, check: Callable[[], None]) -> tuple[int, int]:
+    """Choose the stream that a player shows: the largest of those with many frames. Blocks.
 
-    It is the largest of those with many frames: files also carry covers, thumbnails and small previews, often first.
+    Files also contain covers, thumbnails and small previews, often first.
+
+    Returns:
+        The number of the stream, and how many streams have many frames.
 
     Raises:
-        InputError: there is none.
+        InputError: There is none.
     """
     container = open_container(video)
     with container:
@@ -204,7 +215,7 @@ def main_stream(video: VideoFile, pause: Callable[[], None]) -> tuple[int, int]:
             raise InputError(f"'{shorten(video.name)}' has no pictures in it{sound}; pass a video")
         if len(streams) == 1:
             return streams[0].index, 1
-        packets = _count(container, streams, pause)
+        packets = _count(container, streams, check)
         enough = _FEW * max(packets.values())
         moving = [stream for stream in streams if packets[stream.index] > enough]
         largest = max(moving, key=lambda stream: (_is_decoded(stream), stream.width * stream.height))
@@ -212,11 +223,11 @@ def main_stream(video: VideoFile, pause: Callable[[], None]) -> tuple[int, int]:
 
 
 def opened_stream(container: "InputContainer", index: int, name: str) -> "VideoStream":
-    """Get a stream ready to be decoded.
+    """Prepare a stream for decoding.
 
     Raises:
-        ImageError: its codec is not decoded here.
-        ForbiddenError: its frames are too large.
+        ImageError: Its codec is not among the allowed ones.
+        ForbiddenError: Its frames are too large.
     """
     stream = next(stream for stream in container.streams.video if stream.index == index)
     context = stream.codec_context
@@ -235,24 +246,24 @@ def opened_stream(container: "InputContainer", index: int, name: str) -> "VideoS
 
 
 def pixel_ratio(stream: "VideoStream") -> Fraction:
-    """Tell how much wider than high the pixels are now; 1 where the file says nothing believable."""
+    """Give the width of a pixel by its height; 1 where the file gives no plausible ratio."""
     ratio = stream.sample_aspect_ratio or Fraction(1)
     return ratio if Fraction(1, _WIDEST) <= ratio <= _WIDEST else Fraction(1)
 
 
-def _count(container: "InputContainer", streams: "list[VideoStream]", pause: Callable[[], None]) -> dict[int, int]:
+def _count(container: "InputContainer", streams: "list[VideoStream]", check: Callable[[], None]) -> dict[int, int]:
     """Count the packets of streams, as far as the file can be read."""
     import av
 
     packets = {stream.index: 0 for stream in streams}
     try:
         for packet in container.demux(*streams):
-            pause()
+            check()
             packets[packet.stream_index] += packet.size > 0
             if packets[packet.stream_index] >= _MOST_PACKETS:
                 break
     except (av.FFmpegError, OSError):
-        pass  # the scan says that the file ends early
+        pass  # the notes of the scan say that the file ends early
     return packets
 
 

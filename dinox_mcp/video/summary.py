@@ -1,39 +1,173 @@
-"""What is said of tracks: where from, where to, how many, and when most."""
+"""The result of a video: its tracks, their counts over time, and the notes of all key frames."""
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from dinox_mcp.detect.answers import Answer
+from dinox_mcp.detect.options import labels_of
 from dinox_mcp.types.boxes import Box, clip
-from dinox_mcp.types.detection import certainty, count_labels
-from dinox_mcp.types.video import Direction, Moment, Peak, Track, TrackPath
-from dinox_mcp.video.track import Trail
+from dinox_mcp.types.detection import Detection, DetectionRequest, certainty, count_labels
+from dinox_mcp.types.video import (
+    Calls,
+    Direction,
+    Moment,
+    Peak,
+    Track,
+    TrackPath,
+    VideoFiles,
+    VideoInfo,
+    VideoResult,
+)
+from dinox_mcp.video.key_frames import Job
+from dinox_mcp.video.scan import Scan
+from dinox_mcp.video.track import TrackHistory
+from dinox_mcp.video.tracking import MIN_SINGLE_SCORE, Tracker
 
-_STAYS = 0.5  # in sizes of the box: less is no way
+_STAYS = 0.5  # in sizes of the box: a shorter way is no movement
 _STEEP = math.tan(math.radians(67.5))
+_DIAGONAL: dict[tuple[str, str], Direction] = {
+    ("up", "right"): "up and right",
+    ("up", "left"): "up and left",
+    ("down", "right"): "down and right",
+    ("down", "left"): "down and left",
+}
 
 
-def tracks(trails: Sequence[Trail], times: Sequence[float], reach: float, size: tuple[int, int]) -> tuple[Track, ...]:
-    """Describe the numbered tracks of frames shown at `times`, in their order, in a video of (width, height) `size`."""
-    return tuple(
-        _track(trail, trail.id, times, reach, size)
-        for trail in sorted(trails, key=lambda one: one.id or 0)
-        if trail.id is not None
+@dataclass(slots=True)
+class Answers:
+    """What the backend answered so far: the number of calls, the notes, and who answered.
+
+    Attributes:
+        calls_each: How many calls each key frame takes that is not in the cache.
+        times: When the answered key frames are shown, in seconds.
+        model: The model that answered last.
+        backend: The backend that answered last.
+        found: Whether anything was found.
+        unsearched: Prompts that were searched for in no key frame.
+        unknown: Those of them that no backend knows.
+    """
+
+    calls_each: int
+    times: list[float] = field(default_factory=list)
+    model: str = ""
+    backend: str = ""
+    found: bool = False
+    unsearched: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    _made: int = 0
+    _cached: int = 0
+    _notes: dict[str, None] = field(default_factory=dict)
+    _key_frame_notes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, time: float, answer: Answer) -> None:
+        """Add the answer for the key frame at a time."""
+        first, found = not self.times, answer.found
+        self.times.append(time)
+        self._made += 0 if answer.cached else self.calls_each
+        self._cached += answer.cached
+        self.model = found.model
+        self.backend = answer.backend
+        self.found = self.found or bool(found.objects)
+        self.unsearched = tuple(one for one in found.unsearched if first or one in self.unsearched)
+        self.unknown = tuple(one for one in found.unknown if first or one in self.unknown)
+        self._key_frame_notes.update(set(found.notes))
+
+    def note(self, text: str) -> None:
+        """Add a note about the video; the same note is kept once."""
+        self._notes[text] = None
+
+    def notes(self) -> list[str]:
+        """List the backend's notes, with the number of key frames each is about unless it is all, then the others."""
+        total = len(self.times)
+        of_key_frames = (
+            note if number == total else f"in {number} of {total} key frames: {note}"
+            for note, number in self._key_frame_notes.items()
+        )
+        return [*of_key_frames, *self._notes]
+
+    def calls(self, planned: int) -> Calls:
+        """Count the calls that were made, of those `planned`."""
+        return Calls(planned=planned, made=self._made, memory=self._cached)
+
+
+def video_result(
+    job: Job,
+    tracker: Tracker,
+    answers: Answers,
+    request: DetectionRequest,
+    *,
+    result_id: str,
+    backend: str,
+    complete: bool,
+    files: VideoFiles,
+) -> VideoResult:
+    """Make the result of a video, or of its part that was answered before the call was stopped.
+
+    Args:
+        job: The video and its key frames.
+        tracker: The tracks.
+        answers: The answers of the backend.
+        request: What was asked, with the model and thresholds filled in.
+        result_id: The id of the result.
+        backend: The backend to name where there is no answer.
+        complete: Whether the video was answered to its end.
+        files: What was written.
+    """
+    found, tracks = job.scan, tracker.confirmed()
+    until = found.times[-1] if complete or not answers.times else answers.times[-1]
+    times = [time for time in found.times if time <= until]
+    described = describe_tracks(tracks, times, found.size)
+    searched = [label for label in labels_of(request) if label not in answers.unsearched]
+    counts = count_labels((Detection(label=one.label, bbox=one.path.start) for one in described), searched)
+    moments = timeline(tracks, answers.times, list(counts))
+    return VideoResult(
+        result_id=result_id,
+        backend=answers.backend or backend,
+        model=answers.model,
+        video=_info(job.video.name, found),
+        request=request,
+        every_s=round(job.plan.every_s, 3),
+        tracks=described,
+        counts=counts,
+        peaks=peaks(moments, list(counts)),
+        timeline=tuple(moments),
+        calls=answers.calls(job.planned_calls),
+        complete=complete,
+        files=files,
+        notes=(*found.notes, *answers.notes(), *_tracker_notes(tracker)),
     )
 
 
-def timeline(trails: Sequence[Trail], keys: Sequence[float], reach: float, labels: Sequence[str]) -> list[Moment]:
-    """Count what there is of each label at the times of key frames."""
+def describe_tracks(tracks: Sequence[TrackHistory], times: Sequence[float], size: tuple[int, int]) -> tuple[Track, ...]:
+    """Describe the numbered tracks in the order of their numbers.
+
+    Args:
+        tracks: The tracks.
+        times: When the frames of the video are shown, in seconds.
+        size: The (width, height) of the video.
+    """
+    return tuple(
+        _describe(track, track.id, times, size)
+        for track in sorted(tracks, key=lambda one: one.id or 0)
+        if track.id is not None
+    )
+
+
+def timeline(tracks: Sequence[TrackHistory], key_times: Sequence[float], labels: Sequence[str]) -> list[Moment]:
+    """Count the numbered tracks of each label at each key frame."""
     moments = []
-    for time in keys:
-        there = [trail.sightings[0].found for trail in trails if trail.id is not None and trail.is_there(time, reach)]
-        counts = count_labels(there)
+    for time in key_times:
+        present = [one.detections[0].detection for one in tracks if one.id is not None and one.is_present(time)]
+        counts = count_labels(present)
         moments.append(Moment(time_s=round(time, 3), counts={label: counts.get(label, 0) for label in labels}))
     return moments
 
 
 def peaks(moments: Sequence[Moment], labels: Sequence[str]) -> dict[str, Peak]:
-    """Find when there was most of each label."""
+    """Find the highest count of each label, and when it was reached first."""
     found = {}
     for label in labels:
         best = max(moments, key=lambda moment: moment.counts.get(label, 0), default=None)
@@ -43,51 +177,68 @@ def peaks(moments: Sequence[Moment], labels: Sequence[str]) -> dict[str, Peak]:
 
 
 def direction(path: Sequence[Box]) -> Direction:
-    """Say in words which way boxes go from first to last; what moves by less than half its size stays."""
+    """Name the direction from the first box to the last; a way of less than half their size stays."""
     (x1, y1), (x2, y2) = _center(path[0]), _center(path[-1])
     across, down = x2 - x1, y2 - y1
     size = sum(math.sqrt(max(1.0, (box[2] - box[0]) * (box[3] - box[1]))) for box in path) / len(path)
     if math.hypot(across, down) < _STAYS * size:
         farthest = max(math.dist(_center(box), (x1, y1)) for box in path)
         return "stays" if farthest < 2 * _STAYS * size else "there and back"
-    sideways: Direction = "right" if across > 0 else "left"
-    upright: Direction = "down" if down > 0 else "up"
+    horizontal: Direction = "right" if across > 0 else "left"
+    vertical: Direction = "down" if down > 0 else "up"
     if abs(across) > _STEEP * abs(down):
-        return sideways
+        return horizontal
     if abs(down) > _STEEP * abs(across):
-        return upright
-    return _DIAGONAL[upright, sideways]
+        return vertical
+    return _DIAGONAL[vertical, horizontal]
 
 
-_DIAGONAL: dict[tuple[str, str], Direction] = {
-    ("up", "right"): "up and right",
-    ("up", "left"): "up and left",
-    ("down", "right"): "down and right",
-    ("down", "left"): "down and left",
-}
-
-
-def _track(trail: Trail, number: int, times: Sequence[float], reach: float, size: tuple[int, int]) -> Track:
-    boxes = [clip(sighting.found.bbox, *size) for sighting in trail.sightings]
-    surest = sorted((sighting.found for sighting in trail.sightings), key=certainty, reverse=True)
+def _describe(track: TrackHistory, number: int, times: Sequence[float], size: tuple[int, int]) -> Track:
+    boxes = [clip(one.detection.bbox, *size) for one in track.detections]
+    best_first = sorted((one.detection for one in track.detections), key=certainty, reverse=True)
     mean = tuple(sum(edges) / len(boxes) for edges in zip(*boxes, strict=True))
+    visits = track.visits()
     return Track(
         id=number,
-        label=trail.label,
-        score=surest[0].score,
-        first_s=round(trail.sightings[0].time, 3),
-        last_s=round(trail.sightings[-1].time, 3),
+        label=track.label,
+        score=best_first[0].score,
+        first_s=round(track.detections[0].time, 3),
+        last_s=round(track.detections[-1].time, 3),
         seen=len(boxes),
-        frames=sum(
-            bisect_right(times, last + 1e-6) - bisect_left(times, first - 1e-6) for first, last in trail.visits(reach)
-        ),
+        frames=sum(bisect_right(times, last + 1e-6) - bisect_left(times, first - 1e-6) for first, last in visits),
         path=TrackPath(
             start=_rounded(boxes[0]), end=_rounded(boxes[-1]), mean=_rounded(mean), direction=direction(boxes)
         ),
-        caption=next((one.caption for one in surest if one.caption), None),
-        category=next((one.category for one in surest if one.category), None),
-        text=trail.content or next((one.text for one in surest if one.text), None),
+        caption=next((one.caption for one in best_first if one.caption), None),
+        category=next((one.category for one in best_first if one.category), None),
+        text=track.content or next((one.text for one in best_first if one.text), None),
     )
+
+
+def _info(name: str, found: Scan) -> VideoInfo:
+    return VideoInfo(
+        source=name,
+        width=found.size[0],
+        height=found.size[1],
+        duration_s=round(found.duration_s, 3),
+        fps=round(found.fps, 3),
+        frames=len(found.times),
+        rotation=found.orientation.rotation,
+        mirrored=found.orientation.mirrored,
+    )
+
+
+def _tracker_notes(tracker: Tracker) -> list[str]:
+    notes = [
+        f"{number} turned out to be {older} when its code was read; some frames in the files say {number}"
+        for number, older in tracker.renumbered
+    ]
+    if tracker.dropped:
+        notes.append(
+            f"{tracker.dropped} detections below a score of {MIN_SINGLE_SCORE} in a single key frame were taken for "
+            "mistakes"
+        )
+    return notes
 
 
 def _center(box: Sequence[float]) -> tuple[float, float]:

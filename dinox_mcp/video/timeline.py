@@ -1,7 +1,7 @@
-"""One clock for a whole video: time stamps that jump or go back are put in line.
+"""Repair of time stamps that jump or go back, so that a video has one clock.
 
-Recorders restart their clock, files are joined end to end, and single stamps are wrong by hours. A player shows all of
-these frames one after the other, and so does this. Gaps that a film may have are left as they are.
+Recorders restart their clock, files are joined end to end, and single stamps are wrong by hours. A player shows all
+these frames one after the other, and so does this. Gaps of a plausible length are kept.
 """
 
 import math
@@ -11,18 +11,18 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-_JUMP_S = 1.0  # a longer step forward may be the beginning of a wrong stretch
+_JUMP_S = 1.0  # a longer step forward may begin a wrong stretch
 _JUMP_STEPS = 10  # likewise, in usual steps from frame to frame
-_STILL_STEPS = 20  # what changes rarely may stand still for longer
-_LOOK_AHEAD = 8  # stretches after which the clock must be right again, where a wrong one lies between
-_ROOM = 0.5  # of a usual step, which each frame of a wrong stretch needs between those before and after it
+_STILL_STEPS = 20  # in usual steps: for as long as this, a frame may be shown in any file
+_MAX_WRONG = 8  # stretches in a row that may be wrong
+_MIN_STEP = 0.5  # of a usual step: the least time for each frame of a wrong stretch
 _STILL_S = {"mpegts": 10.0, "mpeg": 10.0}
 """The longest that one frame is shown, by formats that are broadcast or recorded live; FFmpeg's own limit."""
 _OTHER_STILL_S = 600.0
 
 
 class Stamp(NamedTuple):
-    """When a packet is shown and when it is decoded, in seconds, as the file says. The latter should never go back."""
+    """When a packet is shown and when it is decoded, in seconds, as the file says; decoding times should increase."""
 
     shown: float
     decoded: float
@@ -30,7 +30,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Times at which packets are shown, in the order of the file, and how many stretches of them were moved."""
+    """When packets are shown, in the order of the file, and how many stretches of them were moved."""
 
     times: tuple[float, ...]
     moved: int
@@ -47,7 +47,12 @@ class _Stretch:
 
 
 def repair(stamps: Sequence[Stamp], file_format: str) -> Repair | None:
-    """Put the stamps of a video's packets on one clock; None where they are on one already."""
+    """Put the time stamps of a video's packets on one clock; None where they already are.
+
+    Args:
+        stamps: The time stamps in the order of the file.
+        file_format: The name of FFmpeg's reader, which decides how long a frame may be shown.
+    """
     step = _usual_step(stamps)
     if not step:
         return None
@@ -59,7 +64,7 @@ def repair(stamps: Sequence[Stamp], file_format: str) -> Repair | None:
     moved = at = 0
     while at < len(stretches):
         now = stretches[at]
-        wrong = _wrong(stretches[at : at + _LOOK_AHEAD + 1], offset, end, step, still)
+        wrong = _wrong(stretches[at : at + _MAX_WRONG + 1], offset, end, step, still)
         if wrong:
             _spread(times, stamps, stretches[at : at + wrong], end, stretches[at + wrong].start + offset)
             moved += wrong
@@ -82,7 +87,7 @@ def _usual_step(stamps: Sequence[Stamp]) -> float:
 
 
 def _believed(stamps: Sequence[Stamp], still: float) -> list[Stamp]:
-    """Correct times of showing that are far from those of decoding, which is at most some frames before."""
+    """Correct the times of packets that are shown long before or after they are decoded."""
     delay = median(stamp.shown - stamp.decoded for stamp in stamps)
     return [
         stamp if abs(stamp.shown - stamp.decoded - delay) <= still else Stamp(stamp.decoded + delay, stamp.decoded)
@@ -104,13 +109,13 @@ def _goes_on(before: Stamp, after: Stamp, jump: float) -> bool:
 
 
 def _wrong(stretches: Sequence[_Stretch], offset: float, end: float, step: float, still: float) -> int:
-    """Count the stretches after which the clock goes on from its `end` as if they were not there; 0 for none."""
+    """Count the stretches from here on that are wrong: after them the clock continues from its `end`."""
     frames = 0
     for number, stretch in enumerate(stretches):
         start = stretch.start + offset
-        room = _ROOM * step * (frames + 1)
+        needed = _MIN_STEP * step * (frames + 1)
         outside = all(not end < one.start + offset < start for one in stretches[:number])
-        if number and outside and room < start - end <= still:
+        if number and outside and needed < start - end <= still:
             return number
         frames += stretch.last - stretch.first
     return 0
@@ -119,6 +124,6 @@ def _wrong(stretches: Sequence[_Stretch], offset: float, end: float, step: float
 def _spread(times: list[float], stamps: Sequence[Stamp], wrong: Sequence[_Stretch], end: float, start: float) -> None:
     """Show the packets of wrong stretches evenly between the clock's `end` before them and its `start` after them."""
     first, last = wrong[0].first, wrong[-1].last
-    for place, packet in enumerate(range(first, last), 1):
-        decoded = end + (start - end) * place / (last - first + 1)
+    for number, packet in enumerate(range(first, last), 1):
+        decoded = end + (start - end) * number / (last - first + 1)
         times[packet] = decoded + stamps[packet].shown - stamps[packet].decoded

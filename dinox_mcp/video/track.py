@@ -1,4 +1,4 @@
-"""One thing over time: its motion, its colours, and where it was seen."""
+"""One track: where an object is over time, how it moves, and what it looks like."""
 
 import re
 from bisect import bisect_left
@@ -9,223 +9,258 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.types import boxes
-from dinox_mcp.types.boxes import Box, clip
+from dinox_mcp.types.boxes import Box, clip, iou
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video.frames import Pixels
 
-Looks = npt.NDArray[np.float64]
-"""Of shape (boxes, bins): square roots of the parts of a box that have a colour, so that each row is of length 1."""
+Appearances = npt.NDArray[np.float64]
+"""Colour histograms of boxes, of shape (boxes, bins): square roots of shares, so that each row has length 1."""
+Path = Sequence[tuple[float, Box]]
+"""Boxes at increasing times in seconds."""
 
-_LEVELS = 5  # of each of red, green and blue
+_COLOR_LEVELS = 5  # of each of red, green and blue
 _SAMPLES = 24  # points along each side of a box
-_EDGE = 0.1  # of a box left out on each side, where there is more background
+_MARGIN = 0.1  # of a box left out on each side, where there is more background
+_APPEARANCE_MEMORY = 0.9  # weight of the earlier appearance of a track when it is detected again
+_MIN_FOLLOWED_IOU = 0.3  # overlap with the detection from which the path followed in the pixels is used
+_MARKER = re.compile(r"(?:AprilTag |DICT_)\S+ id \d+")
+
+# The Kalman filter works in sizes of the box, so that its constants hold for near and far objects.
+_POSITION_DEVIATION = 0.05  # standard deviation of a detected centre
+_START_SPEED = 2.0  # standard deviation of the first velocity, a second
+_ACCELERATION = 1.5  # standard deviation, a second squared
+_SIZE_GAIN = 0.6  # weight of a newly detected size
 
 
-def looks(pixels: Pixels, boxes: Sequence[Box]) -> Looks:
-    """Measure boxes of a picture of shape (height, width, 3)."""
+def appearances(pixels: Pixels, boxes: Sequence[Box]) -> Appearances:
+    """Measure the colours in boxes.
+
+    Args:
+        pixels: The image as RGB, of shape (height, width, 3).
+        boxes: Boxes in its pixels.
+
+    Returns:
+        A row for each box.
+    """
     height, width, _ = pixels.shape
-    measured = np.zeros((len(boxes), _LEVELS**3))
-    steps = np.linspace(_EDGE, 1 - _EDGE, _SAMPLES)
+    measured = np.zeros((len(boxes), _COLOR_LEVELS**3))
+    steps = np.linspace(_MARGIN, 1 - _MARGIN, _SAMPLES)
     for row, box in enumerate(boxes):
         x1, y1, x2, y2 = clip(box, width, height)
         xs = np.clip((x1 + steps * (x2 - x1)).astype(int), 0, width - 1)
         ys = np.clip((y1 + steps * (y2 - y1)).astype(int), 0, height - 1)
-        levels = pixels[np.ix_(ys, xs)].astype(int) * _LEVELS // 256
-        bins = (levels @ [_LEVELS**2, _LEVELS, 1]).ravel()
-        measured[row] = np.sqrt(np.bincount(bins, minlength=_LEVELS**3) / bins.size)
+        levels = pixels[np.ix_(ys, xs)].astype(int) * _COLOR_LEVELS // 256
+        bins = (levels @ [_COLOR_LEVELS**2, _COLOR_LEVELS, 1]).ravel()
+        measured[row] = np.sqrt(np.bincount(bins, minlength=_COLOR_LEVELS**3) / bins.size)
     return measured
 
 
-def unlikeness(a: Looks, b: Looks) -> Looks:
-    """Hellinger distance of each of `a` from each of `b`, from 0 (the same colours) to 1 (none in common)."""
-    distance: Looks = np.sqrt(np.clip(1 - a @ b.T, 0, 1))
+def appearance_distances(a: Appearances, b: Appearances) -> Appearances:
+    """Hellinger distance of each row of `a` from each of `b`: 0 for the same colours, 1 for none in common."""
+    distance: Appearances = np.sqrt(np.clip(1 - a @ b.T, 0, 1))
     return distance
-
-
-_SEEN = 0.05  # standard deviation of a box's centre, in sizes of the box
-_SPEED = 2.0  # of the first velocity, in sizes a second
-_ACCELERATION = 1.5  # in sizes a second squared
-_SIZE_GAIN = 0.6  # how much of a box's new size is believed
 
 
 @dataclass(slots=True)
 class Motion:
-    """The state of one track: centre and size in pixels, velocity in pixels a second, at a time in seconds."""
+    """Position and velocity of a track, estimated by a Kalman filter.
+
+    Attributes:
+        time: When the track was last detected, in seconds.
+        center: The centre of its box in pixels.
+        size: The width and height of its box in pixels.
+        velocity: In pixels a second.
+    """
 
     time: float
     center: tuple[float, float]
     size: tuple[float, float]
     velocity: tuple[float, float] = (0.0, 0.0)
-    _variance: tuple[float, float, float] = field(default=(_SEEN**2, 0.0, _SPEED**2))  # place, both, speed; in sizes
+    # Variance of the position, covariance of position and velocity, variance of the velocity.
+    _variance: tuple[float, float, float] = field(default=(_POSITION_DEVIATION**2, 0.0, _START_SPEED**2))
 
     @classmethod
-    def at(cls, time: float, bbox: Sequence[float]) -> "Motion":
-        """Begin where something is seen first, going nowhere."""
+    def at(cls, time: float, bbox: Box) -> "Motion":
+        """Start at a first detection, without a velocity."""
         return cls(time, _center(bbox), _size(bbox))
 
     def box(self, time: float) -> Box:
         """Predict the box at a time."""
         step = time - self.time
-        x, y = (place + speed * step for place, speed in zip(self.center, self.velocity, strict=True))
+        x, y = (position + speed * step for position, speed in zip(self.center, self.velocity, strict=True))
         width, height = self.size
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
-    def see(self, time: float, bbox: Sequence[float]) -> None:
-        """Learn from a box that was found at a later time."""
+    def update(self, time: float, bbox: Box) -> None:
+        """Correct the estimate by a box that was detected at a later time."""
         step = time - self.time
-        place, both, speed = self._variance
+        position, both, speed = self._variance
         noise = _ACCELERATION**2
-        place += 2 * step * both + step**2 * speed + noise * step**4 / 4
+        position += 2 * step * both + step**2 * speed + noise * step**4 / 4
         both += step * speed + noise * step**3 / 2
         speed += noise * step**2
-        gain, turn = place / (place + _SEEN**2), both / (place + _SEEN**2)
+        gain, speed_gain = position / (position + _POSITION_DEVIATION**2), both / (position + _POSITION_DEVIATION**2)
         predicted = _center(self.box(time))
-        missed = [seen - guess for seen, guess in zip(_center(bbox), predicted, strict=True)]
-        self.center = predicted[0] + gain * missed[0], predicted[1] + gain * missed[1]
-        self.velocity = self.velocity[0] + turn * missed[0], self.velocity[1] + turn * missed[1]
-        self._variance = (1 - gain) * place, (1 - gain) * both, speed - turn * both
+        error = [found - guess for found, guess in zip(_center(bbox), predicted, strict=True)]
+        self.center = predicted[0] + gain * error[0], predicted[1] + gain * error[1]
+        self.velocity = self.velocity[0] + speed_gain * error[0], self.velocity[1] + speed_gain * error[1]
+        self._variance = (1 - gain) * position, (1 - gain) * both, speed - speed_gain * both
         width, height = (old + _SIZE_GAIN * (new - old) for old, new in zip(self.size, _size(bbox), strict=True))
         self.size = width, height
         self.time = time
 
 
-def _center(bbox: Sequence[float]) -> tuple[float, float]:
-    return (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
-
-
-def _size(bbox: Sequence[float]) -> tuple[float, float]:
-    return max(1.0, bbox[2] - bbox[0]), max(1.0, bbox[3] - bbox[1])
-
-
-Path = Sequence[tuple[float, Box]]
-"""Boxes at increasing times in seconds."""
-
-_ALIKE = 0.9  # how much of what a track looks like stays when it is seen again
-_FOLLOWED = 0.3  # overlap from which the pixels between tell how a track came to its box
-_MARKER = re.compile(r"(?:AprilTag |DICT_)\S+ id \d+")
-
-
-class Sighting(NamedTuple):
-    """What was found at a key frame."""
+class TimedDetection(NamedTuple):
+    """What the backend found of a track at a key frame."""
 
     time: float
-    found: Detection
+    detection: Detection
 
 
 @dataclass(eq=False, slots=True)
-class Trail:
-    """One track: its sightings, its boxes over time, and its number once it has one.
+class TrackHistory:
+    """One track with all that is known of it.
 
-    `ahead` is where it went in the pixels since it was seen last; None once that is lost from sight. `content` is what
-    was read exactly of it, if anything. `gaps` are the times of the sightings around each absence that ended a track.
+    Attributes:
+        label: The label of all its detections.
+        motion: Its estimated motion.
+        first_key: The number of the key frame in which it was found first.
+        detections: What the backend found of it, in order.
+        boxes: Its boxes over time: detected ones at key frames, followed ones between.
+        appearance: Its colours, of shape (bins,).
+        margin_s: How long it is in the video before and after a single detection, in seconds.
+        followed: Its path in the pixels since its last detection; None once it is lost from sight.
+        missed: In how many key frames in a row it was not found.
+        id: Its number in the result, once it has one.
+        content: What was read exactly of it: the content of a code or the id of a marker.
+        absences: For each absence that had ended the track, the times of the detections before and after it.
     """
 
     label: str
     motion: Motion
-    born: int
-    sightings: list[Sighting]
-    points: list[tuple[float, Box]]
-    look: Looks
-    ahead: Path | None = ()
+    first_key: int
+    detections: list[TimedDetection]
+    boxes: list[tuple[float, Box]]
+    appearance: Appearances
+    margin_s: float
+    followed: Path | None = ()
     missed: int = 0
     id: int | None = None
     content: str | None = None
-    gaps: list[tuple[float, float]] = field(default_factory=list)
+    absences: list[tuple[float, float]] = field(default_factory=list)
+
+    @classmethod
+    def start(
+        cls, time: float, detection: Detection, appearance: Appearances, *, first_key: int, margin_s: float
+    ) -> "TrackHistory":
+        """Start a track with a first detection."""
+        motion, first, boxes = (
+            Motion.at(time, detection.bbox),
+            TimedDetection(time, detection),
+            [(time, detection.bbox)],
+        )
+        content = exact_content(detection)
+        return cls(detection.label, motion, first_key, [first], boxes, appearance, margin_s, content=content)
 
     @property
-    def now(self) -> Box | None:
-        """Where it is at the latest key frame, if that is known."""
-        if self.ahead is None:
+    def current_box(self) -> Box | None:
+        """The box at the latest key frame; None where it is not known."""
+        if self.followed is None:
             return None
-        return self.ahead[-1][1] if self.ahead else self.points[-1][1]
+        return self.followed[-1][1] if self.followed else self.boxes[-1][1]
 
-    def expected(self, time: float) -> Box:
-        """Where it should be at a key frame: where the pixels led, else where it was going."""
-        return self.ahead[-1][1] if self.ahead else self.motion.box(time)
+    def expected_box(self, time: float) -> Box:
+        """Predict the box at a key frame: by the pixels, or by the motion where it is lost from sight."""
+        return self.followed[-1][1] if self.followed else self.motion.box(time)
 
-    def visits(self, reach: float) -> list[tuple[float, float]]:
-        """List from when to when it is there, visit by visit.
+    def visits(self) -> list[tuple[float, float]]:
+        """List from when to when it is in the video, in seconds.
 
-        A visit lasts from its first to its last sighting, or from `reach` seconds before to after a single one.
+        A visit lasts from its first to its last detection. With a single one, `margin_s` is added before and after.
         """
-        starts = [self.sightings[0].time, *(back for _, back in self.gaps)]
-        ends = [*(left for left, _ in self.gaps), self.sightings[-1].time]
+        starts = [self.detections[0].time, *(back for _, back in self.absences)]
+        ends = [*(left for left, _ in self.absences), self.detections[-1].time]
         return [
-            (start, end) if end > start else (start - reach, end + reach)
+            (start, end) if end > start else (start - self.margin_s, end + self.margin_s)
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def is_there(self, time: float, reach: float) -> bool:
-        """Tell whether a time is within a visit."""
-        return any(start <= time <= end for start, end in self.visits(reach))
+    def is_present(self, time: float) -> bool:
+        """Say whether a time is within a visit."""
+        return any(start <= time <= end for start, end in self.visits())
 
-    def box(self, time: float, reach: float) -> Box | None:
-        """Tell where it is at a time, in a straight line between known boxes; None while it is not there."""
-        visit = next(((start, end) for start, end in self.visits(reach) if start <= time <= end), None)
+    def box(self, time: float) -> Box | None:
+        """Interpolate the box at a time; None where the track is not in the video then."""
+        visit = next(((start, end) for start, end in self.visits() if start <= time <= end), None)
         if visit is None:
             return None
-        points = [point for point in self.points if visit[0] <= point[0] <= visit[1]]
-        after = bisect_left(points, time, key=lambda point: point[0])
-        if after in {0, len(points)}:
-            return points[min(after, len(points) - 1)][1]
-        (early, here), (late, there) = points[after - 1 : after + 1]
-        return _between(here, there, (time - early) / (late - early))
+        known = [(at, box) for at, box in self.boxes if visit[0] <= at <= visit[1]]
+        after = bisect_left(known, time, key=lambda one: one[0])
+        if after in {0, len(known)}:
+            return known[min(after, len(known) - 1)][1]
+        (early, before), (late, behind) = known[after - 1 : after + 1]
+        part = (time - early) / (late - early)
+        x1, y1, x2, y2 = (a + part * (b - a) for a, b in zip(before, behind, strict=True))
+        return x1, y1, x2, y2
 
-    def latest(self, time: float) -> Sighting:
-        """Give the last sighting until a time, or the first of all."""
-        after = bisect_left(self.sightings, time + 1e-9, key=lambda sighting: sighting.time)
-        return self.sightings[max(0, after - 1)]
+    def latest(self, time: float) -> TimedDetection:
+        """Give the last detection until a time, or the first of all."""
+        after = bisect_left(self.detections, time + 1e-9, key=lambda one: one.time)
+        return self.detections[max(0, after - 1)]
 
-    def take_over(self, other: "Trail", *, returned: bool) -> None:
-        """Continue with a younger track that turned out to be the same thing, after an absence if it has `returned`."""
-        if returned:
-            self.gaps.append((self.sightings[-1].time, other.sightings[0].time))
-        self.gaps += other.gaps
-        self.sightings += other.sightings
-        self.points += other.points
-        self.motion, self.look, self.ahead, self.missed = other.motion, other.look, other.ahead, other.missed
-        self.id = self.id or other.id
-
-    def extend(self, time: float, found: Detection, look: Looks) -> None:
-        """Lead the track to a box: along the path seen in the pixels, bent so that it ends there."""
-        start, path = self.points[-1][0], self.ahead
-        if path and boxes.iou(path[-1][1], found.bbox) >= _FOLLOWED:
-            off = [there - here for there, here in zip(found.bbox, path[-1][1], strict=True)]
+    def extend(self, time: float, detection: Detection, appearance: Appearances) -> None:
+        """Add a detection; the path followed in the pixels is bent so that it ends at its box."""
+        start, path = self.boxes[-1][0], self.followed
+        if path and iou(path[-1][1], detection.bbox) >= _MIN_FOLLOWED_IOU:
+            errors = [found - followed for found, followed in zip(detection.bbox, path[-1][1], strict=True)]
             for moment, box in path[:-1]:
                 part = (moment - start) / (time - start)
-                x1, y1, x2, y2 = (edge + part * error for edge, error in zip(box, off, strict=True))
-                self.points.append((moment, (x1, y1, x2, y2)))
-        self.points.append((time, found.bbox))
-        self.sightings.append(Sighting(time, found))
-        self.motion.see(time, found.bbox)
-        self.look = _ALIKE * self.look + (1 - _ALIKE) * look
-        self.missed, self.ahead = 0, ()
-        self.content = self.content or identity(found)
+                x1, y1, x2, y2 = (edge + part * error for edge, error in zip(box, errors, strict=True))
+                self.boxes.append((moment, (x1, y1, x2, y2)))
+        self.boxes.append((time, detection.bbox))
+        self.detections.append(TimedDetection(time, detection))
+        self.motion.update(time, detection.bbox)
+        self.appearance = _APPEARANCE_MEMORY * self.appearance + (1 - _APPEARANCE_MEMORY) * appearance
+        self.missed, self.followed = 0, ()
+        self.content = self.content or exact_content(detection)
 
-    def come_back(self, time: float, found: Detection, look: Looks) -> None:
-        """Continue after an absence that ended the track, from where it is now."""
-        self.gaps.append((self.sightings[-1].time, time))
-        self.motion, self.ahead = Motion.at(time, found.bbox), None
-        self.extend(time, found, look)
+    def resume(self, time: float, detection: Detection, appearance: Appearances) -> None:
+        """Add a detection after an absence that had ended the track."""
+        self.absences.append((self.detections[-1].time, time))
+        self.motion, self.followed = Motion.at(time, detection.bbox), None
+        self.extend(time, detection, appearance)
 
-    def forget(self, time: float) -> None:
-        """Drop what is known of times before one but its sightings, lest a long video fill the memory."""
-        seen = {sighting.time for sighting in self.sightings}
-        self.points = [point for point in self.points if point[0] >= time or point[0] in seen]
+    def merge(self, other: "TrackHistory", *, after_absence: bool) -> None:
+        """Append a younger track that turned out to be the same object."""
+        if after_absence:
+            self.absences.append((self.detections[-1].time, other.detections[0].time))
+        self.absences += other.absences
+        self.detections += other.detections
+        self.boxes += other.boxes
+        self.motion, self.appearance = other.motion, other.appearance
+        self.followed, self.missed = other.followed, other.missed
+        self.id = self.id or other.id
+
+    def drop_followed_boxes(self, until: float) -> None:
+        """Drop the boxes between key frames before a time, so that memory does not grow with the video."""
+        detected = {one.time for one in self.detections}
+        self.boxes = [(time, box) for time, box in self.boxes if time >= until or time in detected]
 
 
-def identity(found: Detection) -> str | None:
-    """Give what was read exactly in a box; None where nothing was, or where it was only recognized.
+def exact_content(detection: Detection) -> str | None:
+    """Give the content of a code or the id of a marker; None where nothing was read exactly.
 
-    The decoded content of a code has no score, as it is checked by the code itself. Markers have one, and are known by
-    how their ids are written. Text in a picture has one too: it is read a little differently from frame to frame.
+    The content of a code has no score, as the code has a checksum. A marker has a score and is known by how its id is
+    written. Recognized text has a score too; it differs a little from frame to frame and identifies nothing.
     """
-    if not found.text:
+    if not detection.text:
         return None
-    return found.text if found.score is None or _MARKER.match(found.text) else None
+    return detection.text if detection.score is None or _MARKER.match(detection.text) else None
 
 
-def _between(here: Box, there: Box, part: float) -> Box:
-    x1, y1, x2, y2 = (a + part * (b - a) for a, b in zip(here, there, strict=True))
-    return x1, y1, x2, y2
+def _center(bbox: Box) -> tuple[float, float]:
+    return (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+
+
+def _size(bbox: Box) -> tuple[float, float]:
+    return max(1.0, bbox[2] - bbox[0]), max(1.0, bbox[3] - bbox[1])

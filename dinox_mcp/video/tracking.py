@@ -1,4 +1,4 @@
-"""Tracks over the key frames of a video: found boxes are assigned to them at the least cost, label by label."""
+"""The tracks of a video: detections of each key frame are assigned to them, label by label."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,246 +9,247 @@ import numpy.typing as npt
 
 from dinox_mcp.types.boxes import Box, iou
 from dinox_mcp.types.detection import Detection
-from dinox_mcp.video.track import Looks, Motion, Path, Sighting, Trail, identity, unlikeness
+from dinox_mcp.video.track import Appearances, Path, TrackHistory, appearance_distances, exact_content
 
 Costs = npt.NDArray[np.float64]
+Measure = Callable[[Sequence[Box]], Appearances]
+"""Gives the appearances of boxes in the current key frame."""
+
+MIN_SINGLE_SCORE = 0.5
+"""The score from which an object counts that was found in a single key frame."""
+_MAX_MISSED_S = 2.0  # how long people take to pass behind a car
+_APPEARANCE_WEIGHT = 1.0  # of the appearance in a cost, beside the position
+_HIDDEN_DISTANCE = 0.6  # appearance distance from which something else is in front of the object
+_SAME_IOU = 0.7  # overlap from which a second detection of a label is the same object again
+# Costs: 0 for the same position and appearance, 1 for boxes that touch, 2 at most for the position alone.
+_MAX_POSITION_COST = 1.55  # about three widths away
+_MAX_COST = 2.0
+_MAX_UNCONFIRMED_COST = 1.2  # for a track that is not confirmed, so that two mistakes do not confirm each other
+_ANY_COST = 3.0  # more than any position costs: equal contents are the same object wherever they are
 
 
-def closeness(a: Sequence[Box], b: Sequence[Box]) -> Costs:
+@dataclass(slots=True)
+class Tracker:
+    """Joins the detections of key frames to tracks.
+
+    A track may be missed for two seconds, or in one key frame where they are further apart. It is confirmed when it
+    was found twice, or once without a score or with a score of at least `MIN_SINGLE_SCORE`.
+
+    Attributes:
+        every_s: The time from one key frame to the next.
+        single: There is only one key frame; all its detections are confirmed.
+        active: The tracks that may go on.
+        ended: The confirmed tracks that have ended.
+        dropped: How many tracks ended without being confirmed.
+        renumbered: Numbers of tracks that turned out to be an older track, each with the number of the older one.
+    """
+
+    every_s: float
+    single: bool = False
+    active: list[TrackHistory] = field(default_factory=list)
+    ended: list[TrackHistory] = field(default_factory=list)
+    dropped: int = 0
+    renumbered: list[tuple[int, int]] = field(default_factory=list)
+    _keys: int = 0
+    _numbers: int = 0
+
+    @property
+    def max_missed(self) -> int:
+        """In how many key frames in a row a track may be missed before it ends."""
+        return max(1, min(8, round(_MAX_MISSED_S / max(self.every_s, 1e-3))))
+
+    def update(
+        self, time: float, detections: Sequence[Detection], measure: Measure, followed: Sequence[Path | None] = ()
+    ) -> None:
+        """Assign the detections of the next key frame.
+
+        Args:
+            time: When the key frame is shown, in seconds.
+            detections: What the backend found in it.
+            measure: Measures the appearance of boxes in it.
+            followed: For each active track, its path in the pixels since the last key frame; None where it was lost.
+        """
+        for track, path in zip_longest(self.active, followed):
+            track.followed = [*track.followed, *path] if path and track.followed is not None else None
+        measured = measure([one.bbox for one in detections])
+        labels = dict.fromkeys([*(one.label for one in detections), *(track.label for track in self.active)])
+        for label in labels:
+            columns = [column for column, one in enumerate(detections) if one.label == label]
+            self._update_label(time, label, [detections[column] for column in columns], measured[columns])
+        self._stop_following_hidden(measure)
+        over = [track for track in self.active if track.missed > self.max_missed]
+        confirmed = [track for track in over if self.is_confirmed(track)]
+        self.ended += confirmed
+        self.dropped += len(over) - len(confirmed)
+        self.active = [track for track in self.active if track.missed <= self.max_missed]
+        self._keys += 1
+
+    def number(self, key: int) -> None:
+        """Number the confirmed tracks that began at the key frame number `key` or before, in order of appearance."""
+        new = [track for track in self.confirmed() if track.first_key <= key and track.id is None]
+        for track in sorted(new, key=lambda one: one.first_key):  # stable: then in the backend's order
+            self._numbers += 1
+            track.id = self._numbers
+
+    def confirmed(self) -> list[TrackHistory]:
+        """List the confirmed tracks so far."""
+        return [*self.ended, *(track for track in self.active if self.is_confirmed(track))]
+
+    def is_confirmed(self, track: TrackHistory) -> bool:
+        """Say whether a track is taken for an object, not for a mistake of the model."""
+        score = track.detections[0].detection.score
+        return self.single or len(track.detections) > 1 or score is None or score >= MIN_SINGLE_SCORE
+
+    def _stop_following_hidden(self, measure: Measure) -> None:
+        """Give up the followed path of tracks that were not found and whose box shows something else now."""
+        missed = [track for track in self.active if track.missed and track.followed]
+        boxes = [track.followed[-1][1] for track in missed if track.followed]
+        for track, appearance in zip(missed, measure(boxes), strict=True):
+            if appearance_distances(track.appearance[None], appearance[None])[0, 0] > _HIDDEN_DISTANCE:
+                track.followed = None
+
+    def _update_label(self, time: float, label: str, detections: Sequence[Detection], measured: Appearances) -> None:
+        """Assign the detections of one label: by content, then by position and appearance; the rest begin tracks."""
+        known = self._assign_contents(time, label, detections, measured)
+        tracks = [one for one in self.active if one.label == label and one.detections[-1].time < time]
+        rest = [column for column in range(len(detections)) if column not in known]
+        assigned = [(detections[column].bbox, exact_content(detections[column])) for column in known]
+        for track, column in self._pairs(time, tracks, rest, detections, measured):
+            track.extend(time, detections[column], measured[column])
+            assigned.append((detections[column].bbox, track.content))
+            rest.remove(column)
+        for track in tracks:
+            track.missed += track.detections[-1].time < time
+        for column in rest:
+            one, content = detections[column], exact_content(detections[column])
+            if all(iou(one.bbox, box) < _SAME_IOU or _differ(content, other) for box, other in assigned):
+                assigned.append((one.bbox, content))
+                margin_s = self.every_s / 2
+                self.active.append(
+                    TrackHistory.start(time, one, measured[column], first_key=self._keys, margin_s=margin_s)
+                )
+
+    def _assign_contents(
+        self, time: float, label: str, detections: Sequence[Detection], measured: Appearances
+    ) -> set[int]:
+        """Assign detections whose content was read before to its track, wherever they are; return their indices."""
+        contents = [exact_content(one) for one in detections]
+        assigned: set[int] = set()
+        for content in dict.fromkeys(one for one in contents if one is not None):
+            tracks = [one for one in (*self.active, *self.ended) if (one.label, one.content) == (label, content)]
+            columns = [column for column, one in enumerate(contents) if one == content]
+            boxes = [track.expected_box(time) if track in self.active else track.boxes[-1][1] for track in tracks]
+            costs = 1 - distance_ious(boxes, [detections[column].bbox for column in columns])
+            for row, found in assign(costs, _ANY_COST):
+                column = columns[found]
+                self._continue(tracks[row], time, detections[column], measured[column])
+                assigned.add(column)
+        return assigned
+
+    def _continue(self, track: TrackHistory, time: float, detection: Detection, appearance: Appearances) -> None:
+        """Extend a track by a detection with the same content, and merge what was tracked of it in between."""
+        ended = track not in self.active
+        if ended:
+            self.ended.remove(track)
+            self.active.append(track)
+        same = self._same_unread(track, time, detection, appearance)
+        if same:
+            if track.id and same.id:
+                self.renumbered.append((same.id, track.id))
+            self.active.remove(same)
+            track.merge(same, after_absence=ended)
+        if ended and not same:
+            track.resume(time, detection, appearance)
+        else:
+            track.extend(time, detection, appearance)
+
+    def _same_unread(
+        self, track: TrackHistory, time: float, detection: Detection, appearance: Appearances
+    ) -> TrackHistory | None:
+        """Find the track of the same object that began since `track` was found last and has no content yet."""
+        last = track.detections[-1].time
+        begun = [one for one in self.active if one.label == track.label and one.detections[0].time > last]
+        begun = [one for one in begun if one.content is None]
+        pairs = assign(_costs(time, begun, [detection], appearance[None]), _MAX_UNCONFIRMED_COST)
+        return begun[pairs[0][0]] if pairs else None
+
+    def _pairs(
+        self,
+        time: float,
+        tracks: Sequence[TrackHistory],
+        columns: Sequence[int],
+        detections: Sequence[Detection],
+        measured: Appearances,
+    ) -> list[tuple[TrackHistory, int]]:
+        """Pair tracks with detections (the given `columns` of them) by position and appearance.
+
+        Tracks that were found once may be mistakes: they get only what the others leave.
+        """
+        pairs: list[tuple[TrackHistory, int]] = []
+        for found_often in (True, False):
+            rows = [track for track in tracks if (len(track.detections) > 1) is found_often]
+            left = [column for column in columns if column not in {taken for _, taken in pairs}]
+            costs = _costs(time, rows, [detections[column] for column in left], measured[left])
+            unconfirmed = np.array([not self.is_confirmed(track) for track in rows], dtype=bool).reshape(-1, 1)
+            costs = np.where(unconfirmed & (costs > _MAX_UNCONFIRMED_COST), np.inf, costs)
+            pairs += [(rows[row], left[column]) for row, column in assign(costs, _MAX_COST)]
+        return pairs
+
+
+def assign(costs: Costs, limit: float) -> list[tuple[int, int]]:
+    """Pair rows with columns at the least total cost.
+
+    Args:
+        costs: The cost of each pair, of shape (rows, columns); infinite where they cannot be a pair.
+        limit: The cost of leaving a row and a column without a pair, and so the most that a pair may cost.
+
+    Returns:
+        The pairs (row, column), by rows.
+    """
+    # SciPy has the same solver, but takes 0.5 s and 54 MB to import (lap: 5 ms, 1 MB) and 143 MB on disk (lap: 2 MB).
+    import lap
+
+    if not costs.size:
+        return []
+    _, columns, _ = lap.lapjv(costs, extend_cost=True, cost_limit=limit)
+    return [(row, int(column)) for row, column in enumerate(columns) if column >= 0]
+
+
+def distance_ious(a: Sequence[Box], b: Sequence[Box]) -> Costs:
     """Distance-IoU of each box of `a` with each of `b`, from -1 (far apart) to 1 (the same).
 
-    It tells near from far where boxes do not overlap, as they do not between key frames (Zheng et al. 2020).
+    Unlike the IoU it separates near from far where boxes do not overlap, as between key frames (Zheng et al. 2020).
+
+    Returns:
+        An array of shape (len(a), len(b)).
     """
     first = np.array(a, dtype=float).reshape(-1, 1, 4)
     second = np.array(b, dtype=float).reshape(1, -1, 4)
     low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    union = _area(first) + _area(second) - shared
+    union = _areas(first) + _areas(second) - shared
     span = np.maximum(first[..., 2:], second[..., 2:]) - np.minimum(first[..., :2], second[..., :2])
     apart = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
     distance = np.sum(apart**2, axis=-1) / np.maximum(np.sum(span**2, axis=-1), 1e-9)
-    close: Costs = shared / np.maximum(union, 1e-9) - distance
-    return close
+    result: Costs = shared / np.maximum(union, 1e-9) - distance
+    return result
 
 
-def assign(costs: Costs, limit: float) -> list[tuple[int, int]]:
-    """Pair rows with columns at the least cost in sum, where what stays alone costs `limit`: no pair costs more.
-
-    Shortest augmenting paths with potentials (Jonker and Volgenant 1987), cubic in the larger side: a few hundred
-    boxes take a fraction of a second.
-    """
-    if not costs.size:
-        return []
-    capped = np.minimum(costs, limit)
-    pairs = _assign(capped) if capped.shape[0] <= capped.shape[1] else [(b, a) for a, b in _assign(capped.T)]
-    return sorted((row, column) for row, column in pairs if costs[row, column] <= limit)
+def _areas(boxes: Costs) -> Costs:
+    areas: Costs = np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
+    return areas
 
 
-def _assign(costs: Costs) -> list[tuple[int, int]]:
-    """Assign each row a column of its own; there are at least as many columns."""
-    rows, columns = costs.shape
-    of_row, of_column = np.zeros(rows + 1), np.zeros(columns + 1)
-    owner = np.full(columns + 1, rows)  # the row that has each column; the last column is where a path starts
-    for row in range(rows):
-        owner[columns] = row
-        least = np.full(columns, np.inf)
-        came_from = np.full(columns, columns)
-        visited = np.zeros(columns + 1, dtype=bool)
-        here = columns
-        while owner[here] != rows:
-            visited[here] = True
-            current = owner[here]
-            reduced = costs[current] - of_row[current] - of_column[:columns]
-            better = ~visited[:columns] & (reduced < least)
-            least[better] = reduced[better]
-            came_from[better] = here
-            there = int(np.argmin(np.where(visited[:columns], np.inf, least)))
-            step = least[there]
-            of_row[owner[visited]] += step
-            of_column[visited] -= step
-            least[~visited[:columns]] -= step
-            here = there
-        while here != columns:
-            before = came_from[here]
-            owner[here] = owner[before]
-            here = before
-        owner[columns] = rows
-    return [(int(owner[column]), column) for column in range(columns) if owner[column] != rows]
-
-
-def _area(boxes: Costs) -> Costs:
-    area: Costs = np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
-    return area
-
-
-LookAt = Callable[[Sequence[Box]], Looks]
-SURE = 0.5
-"""The score from which a thing counts that was found in a single key frame."""
-_PATIENCE_S = 2.0  # as long as people pass behind a car
-_NEAR = -0.55  # the least closeness of a box to where its track should be: about three widths beside it
-_LOOKS = 1.0  # how much it costs to look different, where being at another place costs 1 and more
-_REACH = 2.0  # the most that place and look may cost together
-_WEAK_REACH = 1.2  # likewise for a track that does not count yet, lest two mistakes make one that does
-_HIDDEN = 0.6  # how unlike itself a thing is where something else is before it
-_ANYWHERE = 3.0  # more than any distance costs: what was read exactly is the same thing wherever it is
-_SAME = 0.7  # overlap from which a second box of a label is the same thing again
-
-
-@dataclass(slots=True)
-class Tracker:
-    """Joins what is found at key frames `every_s` seconds apart.
-
-    A track may go unseen for two seconds, or for one key frame where they are further apart. It counts if it was seen
-    twice, or once by a score of `SURE` or none; everything counts where there is a `single` key frame.
-
-    `renumbered` are numbers of tracks that turned out to be an older track, each with the number of that one.
-    """
-
-    every_s: float
-    single: bool = False
-    active: list[Trail] = field(default_factory=list)
-    ended: list[Trail] = field(default_factory=list)
-    dropped: int = 0
-    renumbered: list[tuple[int, int]] = field(default_factory=list)
-    _keys: int = 0
-    _ids: int = 0
-
-    @property
-    def patience(self) -> int:
-        """The number of key frames that a track may be missing in."""
-        return max(1, min(8, round(_PATIENCE_S / max(self.every_s, 1e-3))))
-
-    def step(
-        self, time: float, found: Sequence[Detection], look_at: LookAt, followed: Sequence[Path | None] = ()
-    ) -> None:
-        """Take what was found at the next key frame, where `look_at` tells what boxes look like.
-
-        `followed` are the paths of the active tracks since the last one, in their order; None where they were lost
-        from sight.
-        """
-        for trail, path in zip_longest(self.active, followed):
-            trail.ahead = [*trail.ahead, *path] if path and trail.ahead is not None else None
-        looks = look_at([one.bbox for one in found])
-        labels = dict.fromkeys([*(one.label for one in found), *(trail.label for trail in self.active)])
-        for label in labels:
-            these = [at for at, one in enumerate(found) if one.label == label]
-            self._join(time, label, [found[at] for at in these], looks[these])
-        self._lose(look_at)
-        over = [trail for trail in self.active if trail.missed > self.patience]
-        believed = [trail for trail in over if self.counts(trail)]
-        self.ended += believed
-        self.dropped += len(over) - len(believed)
-        self.active = [trail for trail in self.active if trail.missed <= self.patience]
-        self._keys += 1
-
-    def settle(self, key: int) -> None:
-        """Number the tracks that began at the key frame `key` or before, in order of appearance."""
-        born = [one for one in self.trails() if one.born <= key and one.id is None]
-        for trail in sorted(born, key=lambda one: one.born):  # stable: in the backend's order
-            self._ids += 1
-            trail.id = self._ids
-
-    def trails(self) -> list[Trail]:
-        """List the tracks that count, so far."""
-        return [*self.ended, *(trail for trail in self.active if self.counts(trail))]
-
-    def counts(self, trail: Trail) -> bool:
-        """Tell whether a track is believed."""
-        score = trail.sightings[0].found.score
-        return self.single or len(trail.sightings) > 1 or score is None or score >= SURE
-
-    def _lose(self, look_at: LookAt) -> None:
-        """Lose sight of what was not found, and does not look any more like it did where it should be."""
-        missing = [trail for trail in self.active if trail.missed and trail.ahead]
-        boxes = [trail.ahead[-1][1] for trail in missing if trail.ahead]
-        for trail, look in zip(missing, look_at(boxes), strict=True):
-            if unlikeness(trail.look[None], look[None])[0, 0] > _HIDDEN:
-                trail.ahead = None
-
-    def _join(self, time: float, label: str, found: Sequence[Detection], looks: Looks) -> None:
-        """Give what was found of a label to its tracks; what is left begins tracks of its own."""
-        known = self._recognize(time, label, found, looks)
-        trails = [one for one in self.active if one.label == label and one.sightings[-1].time < time]
-        rest = [column for column in range(len(found)) if column not in known]
-        held = [(found[column].bbox, identity(found[column])) for column in known]
-        for trail, column in self._pairs(time, trails, rest, found, looks):
-            trail.extend(time, found[column], looks[column])
-            held.append((found[column].bbox, trail.content))
-            rest.remove(column)
-        for trail in trails:
-            trail.missed += trail.sightings[-1].time < time
-        for column in rest:
-            one, content = found[column], identity(found[column])
-            if all(iou(one.bbox, box) < _SAME or _differ(content, other) for box, other in held):
-                held.append((one.bbox, content))
-                motion, sightings, points = Motion.at(time, one.bbox), [Sighting(time, one)], [(time, one.bbox)]
-                self.active.append(
-                    Trail(one.label, motion, self._keys, sightings, points, looks[column], content=content)
-                )
-
-    def _recognize(self, time: float, label: str, found: Sequence[Detection], looks: Looks) -> set[int]:
-        """Give contents that were seen before to their tracks, wherever they are now; tell which were given."""
-        contents = [identity(one) for one in found]
-        given: set[int] = set()
-        for content in dict.fromkeys(one for one in contents if one is not None):
-            trails = [one for one in (*self.active, *self.ended) if (one.label, one.content) == (label, content)]
-            columns = [column for column, one in enumerate(contents) if one == content]
-            places = [trail.expected(time) if trail in self.active else trail.points[-1][1] for trail in trails]
-            costs = 1 - closeness(places, [found[column].bbox for column in columns])
-            for row, place in assign(costs, _ANYWHERE):
-                column = columns[place]
-                self._continue(trails[row], time, found[column], looks[column])
-                given.add(column)
-        return given
-
-    def _continue(self, trail: Trail, time: float, found: Detection, look: Looks) -> None:
-        """Lead a track on to where its content was read again."""
-        ended = trail not in self.active
-        if ended:
-            self.ended.remove(trail)
-            self.active.append(trail)
-        same = self._unread(trail, time, found, look)
-        if same:
-            if trail.id and same.id:
-                self.renumbered.append((same.id, trail.id))
-            self.active.remove(same)
-            trail.take_over(same, returned=ended)
-        if ended and not same:
-            trail.come_back(time, found, look)
-        else:
-            trail.extend(time, found, look)
-
-    def _unread(self, trail: Trail, time: float, found: Detection, look: Looks) -> Trail | None:
-        """Find the same thing as a track of its own: begun since, not read yet, and leading to the same box."""
-        last = trail.sightings[-1].time
-        begun = [one for one in self.active if one.label == trail.label and one.sightings[0].time > last]
-        begun = [one for one in begun if one.content is None]
-        pairs = assign(_costs(time, begun, [found], look[None]), _WEAK_REACH)
-        return begun[pairs[0][0]] if pairs else None
-
-    def _pairs(
-        self, time: float, trails: Sequence[Trail], columns: Sequence[int], found: Sequence[Detection], looks: Looks
-    ) -> list[tuple[Trail, int]]:
-        """Pair tracks with what was found, by place and look."""
-        pairs: list[tuple[Trail, int]] = []
-        for sure in (True, False):  # what was seen once may be a mistake, and takes nothing from what was seen often
-            rows = [trail for trail in trails if (len(trail.sightings) > 1) is sure]
-            left = [column for column in columns if column not in {taken for _, taken in pairs}]
-            costs = _costs(time, rows, [found[column] for column in left], looks[left])
-            weak = np.array([not self.counts(trail) for trail in rows], dtype=bool).reshape(-1, 1)
-            costs = np.where(weak & (costs > _WEAK_REACH), np.inf, costs)
-            pairs += [(rows[row], left[column]) for row, column in assign(costs, _REACH)]
-        return pairs
-
-
-def _costs(time: float, trails: Sequence[Trail], found: Sequence[Detection], looks: Looks) -> Costs:
-    """Tell how badly each track fits each box; infinitely where they are far apart or their contents differ."""
-    close = closeness([trail.expected(time) for trail in trails], [one.bbox for one in found])
-    known = np.array([trail.look for trail in trails]).reshape(len(trails), looks.shape[1])
-    contents = [identity(one) for one in found]
-    others = np.array([[_differ(trail.content, one) for one in contents] for trail in trails], dtype=bool)
-    costs = np.where(close >= _NEAR, 1 - close + _LOOKS * unlikeness(known, looks), np.inf)
-    return np.where(others.reshape(costs.shape), np.inf, costs)
+def _costs(
+    time: float, tracks: Sequence[TrackHistory], detections: Sequence[Detection], measured: Appearances
+) -> Costs:
+    """Cost of each pair of a track and a detection; infinite where they are far apart or their contents differ."""
+    positions = 1 - distance_ious([track.expected_box(time) for track in tracks], [one.bbox for one in detections])
+    known = np.array([track.appearance for track in tracks]).reshape(len(tracks), measured.shape[1])
+    contents = [exact_content(one) for one in detections]
+    others = np.array([[_differ(track.content, one) for one in contents] for track in tracks], dtype=bool)
+    costs = positions + _APPEARANCE_WEIGHT * appearance_distances(known, measured)
+    return np.where((positions > _MAX_POSITION_COST) | others.reshape(costs.shape), np.inf, costs)
 
 
 def _differ(one: str | None, other: str | None) -> bool:

@@ -25,8 +25,14 @@ def read(path: Path | str, limits: Limits = LIMITS, settings: Settings | None = 
             return found, list(reader.until(found.times[-1]))
 
 
+def matrix(linear: tuple[int, int, int, int]) -> tuple[int, ...]:
+    """Make a display matrix by which (x, y) is shown at (ax + cy, bx + dy)."""
+    a, b, c, d = (one << 16 for one in linear)
+    return a, b, 0, c, d, 0, 0, 0, 1 << 30
+
+
 def turned(path: Path, matrix: tuple[int, ...]) -> Path:
-    """Say in the header of an MP4 file how its frames are to be turned, as telephones do."""
+    """Write a display matrix into the header of an MP4 file, as telephones do."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 44
     data[at : at + 36] = b"".join((value & 0xFFFFFFFF).to_bytes(4) for value in matrix)

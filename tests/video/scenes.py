@@ -1,7 +1,6 @@
-"""Films made on the spot whose truth is known: textured things that move, cross and hide, and a backend that sees them.
+"""Films made on the spot whose truth is known: textured things that move, cross and hide, and a backend for them.
 
-The backend tells by a picture's name which moment it shows, and answers the truth of it, as shaken and as incomplete
-as the test says.
+The backend knows by the name of an image which moment it shows. It answers the truth, with errors as the test says.
 """
 
 import re
@@ -26,7 +25,7 @@ SIZE = (640, 360)
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that moves: its centre over time, its size (width, height), and from when to when it is there."""
+    """An object that moves: its centre over time, its size (width, height), and from when to when it is there."""
 
     label: str
     where: Where
@@ -36,7 +35,7 @@ class Thing:
     hidden: tuple[float, float] = (1.0, 0.0)
 
     def box(self, time: float) -> Box | None:
-        """Tell where it is, whether or not anybody can see it."""
+        """Give its box, also while it is hidden."""
         if not self.first <= time <= self.last:
             return None
         (x, y), (width, height) = self.where(time), self.size
@@ -53,7 +52,7 @@ def line(x: float, y: float, speed_x: float, speed_y: float = 0.0) -> Where:
 
 @dataclass
 class Scene:
-    """Things before a background, the later ones nearer."""
+    """Things in front of a background, the later ones nearer."""
 
     things: Sequence[Thing]
     size: tuple[int, int] = SIZE
@@ -77,16 +76,29 @@ class Scene:
                 canvas[top:bottom, left:right] = face[top - y : bottom - y, left - x : right - x]
         return canvas
 
-    def film(self, path: Path, fps: float = 25, codec: str = "libx264", times: Sequence[float] | None = None) -> Path:
+    def film(
+        self,
+        path: Path,
+        fps: float = 25,
+        codec: str = "libx264",
+        times: Sequence[float] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Path:
         """Film the scene, at an even rate or at given times in seconds."""
         times = times or [number / fps for number in range(round(self.seconds * fps))]
-        return write_film(path, [self.draw(time) for time in times], times, codec)
+        return write_film(path, [self.draw(time) for time in times], times, codec, options)
 
 
-def write_film(path: Path, frames: Sequence[Pixels], times: Sequence[float], codec: str = "libx264") -> Path:
+def write_film(
+    path: Path,
+    frames: Sequence[Pixels],
+    times: Sequence[float],
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> Path:
     """Write frames of shape (height, width, 3), each shown at its time."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(100))
+        stream = container.add_stream(codec, rate=Fraction(100), options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = {"gif": "rgb8", "zmbv": "bgr0"}.get(codec, "yuv420p")
         stream.codec_context.time_base = Fraction(1, 1000 if codec != "gif" else 100)
@@ -101,7 +113,7 @@ def write_film(path: Path, frames: Sequence[Pixels], times: Sequence[float], cod
 
 @dataclass
 class Witness:
-    """A backend named `witness` that saw the scene."""
+    """A backend named `witness` that knows the scene."""
 
     scene: Scene
     jitter: float = 0.0
@@ -136,7 +148,7 @@ class Witness:
         pass
 
     def sees(self, time: float, size: tuple[int, int]) -> list[Detection]:
-        """Say what it saw at a time, in a random order, in a picture of a size."""
+        """Detect at a time, in a random order, in an image of a size."""
         chance = np.random.default_rng((self.seed, round(time * 1000)))
         found = []
         factor = size[0] / self.scene.size[0]

@@ -1,4 +1,4 @@
-"""One clock for films whose time stamps jump, go back, or are wrong."""
+"""Repair of time stamps that jump, go back, or are wrong."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ LATER = [4 + time for time in EVEN]
 BFRAMES = {"bf": "2"}
 
 
-def put_right(times: Sequence[float], file_format: str = "mpegts") -> list[float] | None:
-    repaired = repair([Stamp(time, time) for time in times], file_format)
-    return None if repaired is None else list(repaired.times)
+def repaired(times: Sequence[float], file_format: str = "mpegts") -> list[float] | None:
+    result = repair([Stamp(time, time) for time in times], file_format)
+    return None if result is None else list(result.times)
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ def put_right(times: Sequence[float], file_format: str = "mpegts") -> list[float
     [EVEN, [0.0, 0.04, 0.5, 0.52, 1.7, 1.74, 3.0], [0.0, 9.0, 12.0, 21.0], [3600 + time for time in EVEN], [0.0], []],
 )
 def test_a_clock_that_goes_on_is_left_alone(times: list[float]) -> None:
-    assert put_right(times) is None
+    assert repaired(times) is None
 
 
-def test_a_slide_of_five_minutes_is_no_jump() -> None:
-    assert put_right([0.0, 30.0, 70.0, 370.0, 380.0], "mov") is None
+def test_a_slide_of_five_minutes_is_not_a_jump() -> None:
+    assert repaired([0.0, 30.0, 70.0, 370.0, 380.0], "mov") is None
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_a_slide_of_five_minutes_is_no_jump() -> None:
     ],
 )
 def test_frames_follow_each_other_whatever_their_stamps_say(times: list[float]) -> None:
-    assert put_right(times) == pytest.approx(EVEN + LATER)
+    assert repaired(times) == pytest.approx(EVEN + LATER)
 
 
 def test_a_wild_first_stamp_is_where_the_clock_begins() -> None:
-    assert put_right([1000.0, *EVEN[1:]]) == pytest.approx([1000 + time for time in EVEN])
+    assert repaired([1000.0, *EVEN[1:]]) == pytest.approx([1000 + time for time in EVEN])
 
 
 @pytest.mark.parametrize("options", [{"bf": "0"}, BFRAMES])
@@ -85,8 +85,8 @@ def test_a_part_of_a_film_whose_clock_jumps_is_read_from_its_key_frame(tmp_path:
     found, frames = read(film, Limits(LIMITS.max_s, LIMITS.max_frames, start_s=3.5))
     assert found.begin == 30
     assert [frame.time for frame in frames] == pytest.approx(EVEN[35:])
-    _, whole = read(film)
-    assert (frames[0].gray((8, 8)) == whole[35].gray((8, 8))).all()
+    _, every = read(film)
+    assert (frames[0].gray((8, 8)) == every[35].gray((8, 8))).all()
 
 
 @pytest.mark.parametrize(("name", "codec"), [("film.mkv", "libx264"), ("film.webm", "libvpx-vp9")])

@@ -1,149 +1,165 @@
+"""Detections of key frames become tracks: by position, appearance and what was read exactly."""
+
+from itertools import permutations
+
 import numpy as np
 import pytest
 
-from dinox_mcp.types.boxes import Box, iou
 from dinox_mcp.types.detection import Detection
-from dinox_mcp.video.track import Motion, looks, unlikeness
-from dinox_mcp.video.tracking import Tracker, assign, closeness
+from dinox_mcp.video import summary
+from dinox_mcp.video.tracking import Tracker, assign, distance_ious
+from tests.video.tracks import SIZE, alike, box, code, track
 
 
-def box(x: float, y: float = 100, size: float = 40) -> Box:
-    return x, y, x + size, y + size
-
-
-def seen(x: float, label: str = "car", score: float | None = 0.9) -> Detection:
+def car(x: float, label: str = "car", score: float | None = 0.9) -> Detection:
     return Detection(label=label, bbox=box(x), score=score)
 
 
-def alike(boxes: object) -> np.ndarray:  # type: ignore[type-arg]
-    return np.ones((len(boxes), 1))  # type: ignore[arg-type]
+def marker(number: int, x: float = 0) -> Detection:
+    return Detection(label="marker", bbox=box(x), score=0.95, text=f"DICT_4X4_50 id {number}")
 
 
-def track(*keys: list[Detection], every_s: float = 0.5) -> Tracker:
-    tracker = Tracker(every_s)
-    for number, found in enumerate(keys):
-        tracker.step(number * every_s, found, alike)
-    tracker.settle(len(keys))
-    return tracker
+def lefts(tracker: Tracker) -> dict[int | None, list[float]]:
+    """Give the left edges of the detections of each track, by numbers."""
+    return {one.id: [timed.detection.bbox[0] for timed in one.detections] for one in tracker.confirmed()}
 
 
-def ids(tracker: Tracker) -> dict[int | None, list[float]]:
-    return {trail.id: [sighting.found.bbox[0] for sighting in trail.sightings] for trail in tracker.trails()}
+def texts(tracker: Tracker) -> list[tuple[str | None, float, float]]:
+    """Give the text, the first and the last time of each track."""
+    tracks = summary.describe_tracks(tracker.confirmed(), [number / 10 for number in range(200)], SIZE)
+    return [(one.text, one.first_s, one.last_s) for one in tracks]
 
 
-def test_things_that_meet_and_go_on_keep_their_identities() -> None:
-    tracker = track(*([seen(60 * key), seen(400 - 60 * key)] for key in range(7)))
-    assert ids(tracker) == {1: [60.0 * key for key in range(7)], 2: [400 - 60.0 * key for key in range(7)]}
+def test_objects_that_meet_and_go_on_keep_their_numbers() -> None:
+    tracker = track(*([car(60 * key), car(400 - 60 * key)] for key in range(7)))
+    assert lefts(tracker) == {1: [60.0 * key for key in range(7)], 2: [400 - 60.0 * key for key in range(7)]}
 
 
-def test_the_order_in_which_a_backend_lists_things_does_not_matter() -> None:
-    tracker = track([seen(0), seen(200)], [seen(210), seen(10)], [seen(20), seen(220)])
-    assert sorted(ids(tracker).values()) == [[0, 10, 20], [200, 210, 220]]
+def test_the_order_in_which_a_backend_lists_objects_does_not_matter() -> None:
+    tracker = track([car(0), car(200)], [car(210), car(10)], [car(20), car(220)])
+    assert sorted(lefts(tracker).values()) == [[0, 10, 20], [200, 210, 220]]
 
 
 def test_labels_are_tracked_apart() -> None:
-    tracker = track([seen(0, "car"), seen(5, "truck")], [seen(0, "truck"), seen(5, "car")])
-    assert [(trail.label, len(trail.sightings)) for trail in tracker.trails()] == [("car", 2), ("truck", 2)]
+    tracker = track([car(0, "car"), car(5, "truck")], [car(0, "truck"), car(5, "car")])
+    assert [(one.label, len(one.detections)) for one in tracker.confirmed()] == [("car", 2), ("truck", 2)]
 
 
-def test_a_thing_that_is_hidden_for_less_than_two_seconds_is_the_same_afterwards() -> None:
-    tracker = track([seen(0)], [seen(30)], [seen(60)], [], [], [], [seen(180)], every_s=0.5)
-    (trail,) = tracker.trails()
-    assert trail.box(2.25, 0.25) == pytest.approx(box(135))
+def test_an_object_that_is_hidden_for_less_than_two_seconds_is_the_same_afterwards() -> None:
+    (one,) = track([car(0)], [car(30)], [car(60)], [], [], [], [car(180)]).confirmed()
+    assert one.box(2.25) == pytest.approx(box(135))
 
 
-def test_a_thing_that_is_hidden_for_longer_is_another_one() -> None:
-    tracker = track([seen(0)], [seen(0)], [], [], [], [], [], [seen(0)], [seen(0)])
-    assert list(ids(tracker)) == [1, 2]
+def test_an_object_that_is_hidden_for_longer_is_another_one() -> None:
+    assert list(lefts(track([car(0)], [car(0)], [], [], [], [], [], [car(0)], [car(0)]))) == [1, 2]
 
 
-def test_a_weak_sighting_at_a_single_key_frame_is_a_mistake() -> None:
-    tracker = track([seen(0), seen(300, score=0.3)], [seen(5)], [seen(10)], [], [], [], [], [])
-    assert (list(ids(tracker)), tracker.dropped) == ([1], 1)
+def test_a_weak_detection_at_a_single_key_frame_is_a_mistake() -> None:
+    tracker = track([car(0), car(300, score=0.3)], [car(5)], [car(10)], [], [], [], [], [])
+    assert (list(lefts(tracker)), tracker.dropped) == ([1], 1)
 
 
 @pytest.mark.parametrize("score", [0.5, None])
-def test_a_sure_sighting_at_a_single_key_frame_counts(score: float | None) -> None:
-    assert len(track([seen(300, score=score)], [], [], [], [], [], []).trails()) == 1
+def test_a_sure_detection_at_a_single_key_frame_counts(score: float | None) -> None:
+    assert len(track([car(300, score=score)], [], [], [], [], [], []).confirmed()) == 1
 
 
 def test_at_a_single_key_frame_everything_counts() -> None:
     tracker = Tracker(1.0, single=True)
-    tracker.step(0.0, [seen(0, score=0.3)], alike)
-    assert len(tracker.trails()) == 1
+    tracker.update(0.0, [car(0, score=0.3)], alike)
+    assert len(tracker.confirmed()) == 1
 
 
 def test_two_mistakes_far_apart_do_not_make_a_track() -> None:
-    assert track([seen(0, score=0.3)], [seen(90, score=0.3)], [], [], [], [], [], []).trails() == []
+    assert track([car(0, score=0.3)], [car(90, score=0.3)], [], [], [], [], [], []).confirmed() == []
 
 
-def test_the_second_box_on_a_thing_is_no_second_thing() -> None:
-    assert list(ids(track([seen(0), seen(2)], [seen(4), seen(5)]))) == [1]
+def test_the_second_box_on_an_object_is_not_a_second_object() -> None:
+    assert list(lefts(track([car(0), car(2)], [car(4), car(5)]))) == [1]
 
 
 def test_numbers_follow_the_order_of_appearance() -> None:
-    tracker = track([seen(0, "car")], [seen(0, "car"), seen(300, "person")], [seen(300, "person"), seen(150, "bus")])
-    assert {trail.id: trail.label for trail in tracker.trails()} == {1: "car", 2: "person", 3: "bus"}
+    tracker = track([car(0, "car")], [car(0, "car"), car(300, "person")], [car(300, "person"), car(150, "bus")])
+    assert {one.id: one.label for one in tracker.confirmed()} == {1: "car", 2: "person", 3: "bus"}
 
 
-def test_things_are_where_the_pixels_led_between_key_frames() -> None:
-    tracker = Tracker(1.0)
-    tracker.step(0.0, [seen(0)], alike)
-    up_and_back = [(0.25, box(10, 80)), (0.5, box(20, 60)), (0.75, box(30, 80)), (1.0, box(40))]
-    tracker.step(1.0, [seen(44)], alike, [up_and_back])
-    (trail,) = tracker.trails()
-    assert trail.box(0.5, 0.5) == pytest.approx(box(22, 60))
-
-
-def test_a_track_forgets_the_way_but_not_its_sightings() -> None:
-    tracker = track([seen(0)], [seen(30)], [seen(60)])
-    (trail,) = tracker.trails()
-    trail.points.insert(1, (0.25, box(99)))
-    trail.forget(0.5)
-    assert trail.box(0.25, 0.25) == pytest.approx(box(15))
-
-
-def test_looks_tell_things_apart_that_cross() -> None:
+def test_appearance_tells_objects_apart_that_cross() -> None:
     red, blue = np.eye(2)
     tracker = Tracker(0.5)
-    tracker.step(0.0, [seen(290), seen(310)], lambda boxes: np.array([red, blue][: len(boxes)]))
-    tracker.step(0.5, [seen(290), seen(310)], lambda boxes: np.array([blue, red][: len(boxes)]))
-    tracker.settle(1)
-    assert ids(tracker) == {1: [290, 310], 2: [310, 290]}
+    tracker.update(0.0, [car(290), car(310)], lambda boxes: np.array([red, blue][: len(boxes)]))
+    tracker.update(0.5, [car(290), car(310)], lambda boxes: np.array([blue, red][: len(boxes)]))
+    tracker.number(1)
+    assert lefts(tracker) == {1: [290, 310], 2: [310, 290]}
 
 
-def test_looks_are_the_colours_in_a_box() -> None:
-    pixels = np.full((100, 300, 3), (200, 30, 30), np.uint8)
-    pixels[:, 150:] = (30, 30, 200)
-    red, also_red, blue, both, outside = looks(
-        pixels, [(10, 10, 60, 60), (90, 20, 140, 90), (200, 10, 250, 60), (100, 0, 200, 100), (-50, -50, 0, 0)]
-    )[:, None]
-    assert unlikeness(red, also_red) == pytest.approx(0)
-    assert unlikeness(red, blue) == pytest.approx(1)
-    assert 0.3 < unlikeness(both, blue)[0, 0] < 0.7
-    assert unlikeness(outside, red) == pytest.approx(0)
+@pytest.mark.parametrize(("first", "second"), [(code("A"), code("B")), (marker(1), marker(2))])
+def test_two_contents_at_one_position_are_two_tracks(first: Detection, second: Detection) -> None:
+    assert texts(track([first], [first], [second], [second])) == [(first.text, 0.0, 0.5), (second.text, 1.0, 1.5)]
 
 
-def test_pairs_are_chosen_for_the_least_sum_and_none_is_too_dear() -> None:
+def test_contents_that_swap_positions_between_key_frames_keep_their_tracks() -> None:
+    tracker = track([code("A", 0), code("B", 60)], [code("A", 60), code("B", 0)])
+    assert texts(tracker) == [("A", 0.0, 0.5), ("B", 0.0, 0.5)]
+
+
+@pytest.mark.parametrize("away", [2, 10])
+def test_a_content_that_comes_back_elsewhere_is_the_same_object(away: int) -> None:
+    tracker = track([code("A")], *[[]] * away, [code("A", 700)], [code("A", 710)])
+    assert texts(tracker) == [("A", 0.0, (away + 2) * 0.5)]
+
+
+def test_equal_contents_side_by_side_are_as_many_objects() -> None:
+    assert texts(track(*[[code("A", 0), code("A", 300)]] * 3)) == [("A", 0.0, 1.0), ("A", 0.0, 1.0)]
+
+
+def test_a_track_has_the_content_that_was_read_later() -> None:
+    assert texts(track([code(None)], [code(None, 5)], [code("A", 10)], [code(None, 15)])) == [("A", 0.0, 1.5)]
+
+
+def test_a_code_that_comes_back_unread_and_is_read_then_is_one_track() -> None:
+    tracker = track([code("A")], *[[]] * 10, [code(None, 300)], [code(None, 305)], [code("A", 310)])
+    assert texts(tracker) == [("A", 0.0, 6.5)]
+
+
+def test_a_number_that_was_given_before_the_content_was_read_is_known() -> None:
+    tracker = track([code("A")], *[[]] * 10, *[[code(None, 300)]] * 8, [code("A", 300)])
+    assert texts(tracker) == [("A", 0.0, 9.5)]
+    assert tracker.renumbered == [(2, 1)]
+
+
+def test_recognized_text_identifies_nothing() -> None:
+    lines = [
+        Detection(label="text", bbox=box(0), score=score, text=text) for score, text in [(0.7, "EXlT"), (0.9, "EXIT")]
+    ]
+    assert texts(track([lines[0]], [lines[1]], [lines[0]])) == [("EXIT", 0.0, 1.0)]
+
+
+def test_pairs_have_the_least_total_cost_and_none_is_above_the_limit() -> None:
     costs = np.array([[1.0, 2.0, 9.0], [1.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
     assert assign(costs, limit=5) == [(0, 1), (1, 0)]
     assert assign(costs.T, limit=5) == [(0, 1), (1, 0)]
     assert assign(np.zeros((0, 3)), limit=5) == []
+    assert assign(np.full((2, 3), np.inf), limit=5) == []
 
 
 def test_a_good_pair_is_not_given_up_for_two_poor_ones() -> None:
     assert assign(np.array([[0.1, 0.9], [0.9, 9.0]]), limit=1) == [(0, 0)]
 
 
-def test_closeness_goes_on_where_overlap_ends() -> None:
-    near, far = closeness([box(0)], [box(50), box(120)])[0]
+def test_no_other_pairs_cost_less() -> None:
+    chance, limit = np.random.default_rng(0), 2.0
+    for _ in range(100):
+        costs = chance.random(chance.integers(1, 5, 2)) * 3
+        costs[chance.random(costs.shape) < 0.3] = np.inf
+        saved = sum(limit - costs[pair] for pair in assign(costs, limit))
+        rows, columns = costs.shape
+        padded = np.full((rows, columns + rows), limit)  # a row may also stay without a pair
+        padded[:, :columns] = np.minimum(costs, limit)
+        least = min(sum(padded[range(rows), list(one)]) for one in permutations(range(columns + rows), rows))
+        assert saved == pytest.approx(rows * limit - least)
+
+
+def test_distance_iou_goes_on_where_overlap_ends() -> None:
+    near, far = distance_ious([box(0)], [box(50), box(120)])[0]
     assert 0 > near > far > -1
-    assert closeness([box(0)], [box(0)]) == pytest.approx(1)
-
-
-def test_motion_is_learnt_from_what_is_seen() -> None:
-    motion = Motion.at(0.0, box(0))
-    for step in range(1, 6):
-        motion.see(step * 0.5, box(30.0 * step))
-    assert motion.velocity == pytest.approx((60, 0), abs=2)
-    assert iou(motion.box(3.0), box(180)) > 0.9
+    assert distance_ious([box(0)], [box(0)]) == pytest.approx(1)
