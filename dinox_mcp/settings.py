@@ -1,4 +1,4 @@
-"""Every option, its environment name and its default: the one place."""
+"""Every option, with its environment name and default."""
 
 import difflib
 import os
@@ -21,8 +21,11 @@ _BACKENDS = ("auto", "dinox", "local", "embedded")
 class Settings(BaseSettings):
     """Options of the server, the command line and the Python API.
 
-    Each is read from the environment variable `DINOX_MCP_<NAME>`, or from the name that the vendor's own
-    server uses where it has one. Settings are values: they compare and pickle.
+    Each option is read from the environment variable `DINOX_MCP_<NAME>`, or from the variable that the vendor's own
+    server reads, where there is one. Settings are frozen values: they can be compared and pickled.
+
+    Example:
+        detector = Detector(Settings(backend="embedded"))
     """
 
     model_config = SettingsConfigDict(
@@ -45,9 +48,9 @@ class Settings(BaseSettings):
     timeout_s: float = Field(120, gt=0, description="seconds that one detection may take")
     upload_max_side: int = Field(1536, ge=64, description="long side of the picture uploaded to the cloud")
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the picture uploaded")
-    max_calls: int = Field(64, ge=1, description="calls to a backend that one question may take, as with tiles")
+    max_calls: int = Field(64, ge=1, description="calls to a backend that one request may take, as with tiles")
     prompts_folder: Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
-    cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is kept for the same question")
+    cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is cached for the same request")
 
     # The local backend
     model: str | None = Field(
@@ -58,29 +61,31 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the model's numbers")
     vocabulary: Path | None = Field(
-        None, description="file of nouns to look for where no prompts are given, instead of the built-in ones"
+        None, description="file of nouns to find where no prompts are given, instead of the built-in ones"
     )
     masks_model: str | None = Field(
-        None, description="what makes masks of boxes: sam2.1-tiny, ..., owner/name or a folder; unset: by device"
+        None,
+        description="the model for masks of boxes: sam2.1-tiny, ..., owner/name or a folder; unset: by device",
     )
     pose_model: str | None = Field(
-        None, description="what makes poses of people: vitpose-base, ..., owner/name or a folder; unset: vitpose-base"
+        None,
+        description="the model for poses of people: vitpose-base, ..., owner/name or a folder; unset: vitpose-base",
     )
     caption_model: str | None = Field(
         None,
-        description="what makes captions, categories and texts of boxes: florence2-base, ..., owner/name or a folder; "
-        "unset: florence2-base",
+        description="the model for captions, categories and texts of boxes: florence2-base, ..., owner/name or a "
+        "folder; unset: florence2-base",
     )
-    features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for how the model sees recent pictures")
+    features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for the features of recent pictures")
     models_max_bytes: int = Field(8192 * MiB, gt=0, description="memory that several models may share")
     idle_unload_s: float = Field(
-        600, ge=0, description="seconds without a question until a model leaves memory; 0 keeps it"
+        600, ge=0, description="seconds without a request until a model leaves memory; 0 keeps it"
     )
     model_process: Literal["own", "same"] = Field(
-        "own", description="where models live: a process of their own, or the same as everything else"
+        "own", description="where models run: in a process of their own, or in the server's"
     )
-    warm_up: bool = Field(False, description="load the model when the server starts, not at the first question")
-    queue_max: int = Field(64, ge=1, description="questions that may wait for a model")
+    warm_up: bool = Field(False, description="load the model when the server starts, not at the first request")
+    queue_max: int = Field(64, ge=1, description="requests that may wait for a model")
 
     # Pictures coming in
     allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
@@ -97,9 +102,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(100_000_000, gt=0, description="largest picture in pixels")
 
     # Videos coming in
-    video_max_calls: int = Field(60, ge=1, description="questions to the backend that one video may take")
-    video_max_s: float = Field(600, gt=0, description="seconds of a video that are looked at in one call")
-    video_max_frames: int = Field(40_000, ge=1, description="frames of a video that are looked at in one call")
+    video_max_calls: int = Field(60, ge=1, description="requests to the backend that one video may take")
+    video_max_s: float = Field(600, gt=0, description="seconds of a video that are searched in one call")
+    video_max_frames: int = Field(40_000, ge=1, description="frames of a video that are searched in one call")
     video_max_mask_frames: int = Field(100, ge=1, description="frames of a video that masks are followed through")
     video_max_bytes: int = Field(2048 * MiB, gt=0, description="largest video file")
 
@@ -135,13 +140,13 @@ class Settings(BaseSettings):
         try:
             settings = cls(**given)
         except ValidationError as error:
-            raise SettingsError("; ".join(_explain(cls, problem) for problem in error.errors())) from None
+            raise SettingsError(", and ".join(_explain(cls, problem) for problem in error.errors())) from None
         return settings._with_token_of_the_vendor(given)
 
     def _with_token_of_the_vendor(self, given: dict[str, Any]) -> Self:
-        """Take AUTH_TOKEN, by which the vendor's own server is protected, where no other token is set.
+        """Take the token of the vendor's own server from AUTH_TOKEN if no other token is set.
 
-        Over stdio there is no token, and the variable may be of another program, so that it is ignored if it is wrong.
+        Over stdio there is no token, and the variable may belong to another program: a wrong one is ignored.
         """
         token = os.environ.get(VENDOR_TOKEN, "").strip()
         if not token or self.token is not None:
@@ -210,7 +215,7 @@ def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"no home is known for {path.parts[0]}; write the whole path") from None
+        raise ValueError(f"no home is known for {path.parts[0]}; write the full path") from None
 
 
 def environment_name(field: str) -> str:
@@ -220,13 +225,13 @@ def environment_name(field: str) -> str:
 
 
 def unknown_variables() -> list[str]:
-    """List lines about environment variables that look like options and are none, which is mostly a typing error."""
+    """List warnings about environment variables that look like options and are not: mostly typing errors."""
     known = {environment_name(field): field for field in Settings.model_fields}
     lines = []
     for name in sorted(os.environ):
         if name.startswith("DINOX_MCP_") and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"{name} is no option" + (f"; did you mean {close[0]}?" if close else ""))
+            lines.append(f"{name} is not an option" + (f"; did you mean {close[0]}?" if close else ""))
     return lines
 
 
@@ -235,7 +240,8 @@ def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydant
     field = name if name in cls.model_fields else name.removeprefix("DINOX_MCP_").lower()
     field = next((known for known in cls.model_fields if environment_name(known) == name), field)
     if field not in cls.model_fields:
-        return f"{name}: no such option; see dinox-mcp --help"
-    secret = field in {"api_key", "token"}
-    value = "" if secret else f" (got {problem['input']!r})"
-    return f"{environment_name(field)}: {problem['msg'].removeprefix('Value error, ')}{value}"
+        return f"{name} is not an option; see dinox-mcp --help"
+    message = str(problem["msg"])
+    if problem["type"] != "value_error" and field not in {"api_key", "token"}:  # whose values are secret
+        message = f"{problem['input']!r} is not valid; {message[0].lower()}{message[1:]}"
+    return f"{environment_name(field)}: {message.removeprefix('Value error, ')}"

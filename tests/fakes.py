@@ -58,7 +58,7 @@ class FakeBackend:
 
 
 @dataclass
-class TellingBackend(FakeBackend):
+class DescribingBackend(FakeBackend):
     """A fake that also tells of boxes, in its own words, and makes embeddings of examples."""
 
     able: Capabilities = field(
@@ -66,7 +66,7 @@ class TellingBackend(FakeBackend):
             answers=frozenset(get_args(Need)), describes=frozenset({"caption", "category", "text"})
         )
     )
-    told: list[tuple[Sequence[Detection], frozenset[Output]]] = field(default_factory=list)
+    described: list[tuple[Sequence[Detection], frozenset[Output]]] = field(default_factory=list)
 
     async def describe(
         self,
@@ -75,7 +75,7 @@ class TellingBackend(FakeBackend):
         include: frozenset[Output],
         call: Call,
     ) -> Detections:
-        self.told.append((objects, include))
+        self.described.append((objects, include))
         await call.progress(0.5, "writing")
         more = [one.model_copy(update={name: f"{name} of {one.label}" for name in include}) for one in objects]
         return Detections(model="teller-1", objects=tuple(more))

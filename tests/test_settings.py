@@ -115,7 +115,7 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ({"port": 70000}, ["DINOX_MCP_PORT", "65535", "70000"]),
         ({"transport": "pigeon"}, ["DINOX_MCP_TRANSPORT", "'stdio', 'http' or 'sse'", "'pigeon'"]),
         ({"api_base_url": "nowhere"}, ["DINOX_API_BASE_URL", "'nowhere'"]),
-        ({"colour": "red"}, ["colour", "no such option"]),
+        ({"colour": "red"}, ["colour", "is not an option"]),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(flags: dict[str, object], words: list[str]) -> None:
@@ -150,7 +150,7 @@ def test_settings_pickle() -> None:
 def test_a_misspelt_variable_is_named_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DINOX_MCP_BAKEND", "embedded")
     monkeypatch.setenv("DINOX_MCP_PORT", "1")
-    assert unknown_variables() == ["DINOX_MCP_BAKEND is no option; did you mean DINOX_MCP_BACKEND?"]
+    assert unknown_variables() == ["DINOX_MCP_BAKEND is not an option; did you mean DINOX_MCP_BACKEND?"]
 
 
 def test_a_key_that_a_host_left_as_a_reference_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a backend is: it gets a picture and a request, and answers detections in original pixels."""
+"""The contract of backends: a backend gets an image and a request, and gives detections in original pixels."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,20 @@ from pydantic import SecretStr
 
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Mask, Need, Output
+from dinox_mcp.types.detection import (
+    IOU_THRESHOLD,
+    MIN_SCORE,
+    Detection,
+    DetectionRequest,
+    Detections,
+    Embedding,
+    Mask,
+    Need,
+    Output,
+)
 
 Progress = Callable[[float, str], Awaitable[None]]
-"""Reports work done as a fraction from 0 to 1 and says in a few words what is going on."""
+"""Reports the progress of a call: a fraction from 0 to 1, and a short description of the current step."""
 
 
 async def silent(_fraction: float, _message: str) -> None:
@@ -21,10 +31,13 @@ async def silent(_fraction: float, _message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What comes with one call besides the question: who hears of its progress, and a caller's own key.
+    """What a backend learns of a call besides the image and the request.
 
-    `client` is the same for calls of one caller, so that a backend can be fair between several. `pictures` are those
-    that the request's examples are in, by their digests.
+    Attributes:
+        progress: reports progress to the caller.
+        api_key: the caller's own key; it goes nowhere but to the service.
+        client: the same for all calls of a caller, so that a backend can be fair between callers.
+        pictures: the other images that the request's examples are in, by digest.
     """
 
     progress: Progress = silent
@@ -37,13 +50,17 @@ class Call:
 class Capabilities:
     """What a backend can do with one of its models.
 
-    `outputs` come with what it finds; `describes` are those that it can give of any boxes (see `Describer`). `labels`
-    lists a closed vocabulary; None means that any noun may be asked for. `reads` are the labels that it reads exactly,
-    such as codes: with `auto`, they are always left to it.
-
-    `min_score` and `iou_threshold` are the model's own best for prompts and without prompts, used where the caller
-    gives none. `thorough` names a model of the same backend that takes longer and finds more: it is asked about single
-    images, but not about the key frames of a video. Where it `fetches`, it takes any model's name and downloads it.
+    Attributes:
+        answers: the kinds of requests that it answers.
+        outputs: what comes with its detections.
+        describes: what it can give of any boxes, see `Describer`.
+        labels: its vocabulary if that is closed; None means any noun.
+        reads: the labels that it reads exactly, such as codes; with `auto` they always go to it.
+        min_score: the model's best threshold, used if the caller gives none.
+        iou_threshold: the same for the overlap of boxes of one label.
+        thorough: a model of the same backend that takes longer and finds more; it is used for single images, but not
+            for tiles and the key frames of a video.
+        fetches: it takes any model's name and downloads it.
     """
 
     answers: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
@@ -51,19 +68,19 @@ class Capabilities:
     describes: frozenset[Output] = frozenset()
     labels: tuple[str, ...] | None = None
     reads: tuple[str, ...] = ()
-    min_score: float = 0.25
-    iou_threshold: float = 0.8
+    min_score: float = MIN_SCORE
+    iou_threshold: float = IOU_THRESHOLD
     thorough: str | None = None
     fetches: bool = False
 
 
 class Fit(IntEnum):
-    """How well a backend can look for a prompt."""
+    """How well a backend can find a prompt."""
 
     NOT = 0
     """It does not know what the prompt means."""
     WORDS = 1
-    """It only finds the prompt where it stands in the image as text."""
+    """It finds the prompt only where it is written in the image as text."""
     KNOWN = 2
     """It detects what the prompt means."""
     EXACT = 3
@@ -72,9 +89,9 @@ class Fit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unready:
-    """Why a backend cannot answer here and now: the `remedy` in one line.
+    """What a backend lacks before it can answer: the `remedy` in one line.
 
-    `installed` says that a part of it is set up, so that whoever asks expects it to answer.
+    `installed` says that a part of it is set up, so that callers expect it to answer.
     """
 
     remedy: str
@@ -83,7 +100,7 @@ class Unready:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that a backend offers: the name that users write, what it can do, and in a few words what it is."""
+    """A model that a backend offers: the name that users write, what it can do, and a short description."""
 
     name: str
     capabilities: Capabilities
@@ -93,7 +110,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The masks of things over some frames, `masks[frame][thing]`: at the frame's size; None where it is not seen."""
+    """Masks of objects over frames, `masks[frame][object]`, at the size of the frame; None where it is not visible."""
 
     model: str
     masks: tuple[tuple[Mask | None, ...], ...]
@@ -101,7 +118,7 @@ class Followed:
 
 
 class Backend(Protocol):
-    """The seam between the detector and whatever finds objects.
+    """What the detector needs of everything that finds objects; see docs/plugins.md for a complete example.
 
     A backend is created from settings by a function registered in the entry-point group
     `dinox_mcp.backends`, imports what is heavy on first use, keeps model work off the event loop, and frees
@@ -114,7 +131,7 @@ class Backend(Protocol):
         ...
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Say what it can do with a model, by default its own choice; asked before every call, so it must cost nothing.
+        """Give what it can do with a model, by default its own choice. Called before each request: it must be quick.
 
         Raises:
             InputError: it has no such model; the message names those that it has.
@@ -127,6 +144,11 @@ class Backend(Protocol):
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find objects.
+
+        Args:
+            image: the image to search.
+            request: what to find; only what its capabilities allow.
+            call: who calls, and who hears of the progress.
 
         Raises:
             BackendError: with what was wrong and what to do, in one line.
@@ -143,16 +165,16 @@ class Selective(Protocol):
     """A backend that knows some prompts and not others."""
 
     def fit(self, prompt: str) -> Fit:
-        """Say how well it can look for a prompt; asked before every call, so it must cost nothing."""
+        """Give how well it can find a prompt. Called before every request, so it must be quick."""
         ...
 
 
 @runtime_checkable
 class Priced(Protocol):
-    """A backend that puts some requests to its service in more than one call, each of which may cost something."""
+    """A backend that makes more than one call to its service for some requests, each of which may cost something."""
 
     def calls(self, request: DetectionRequest) -> int:
-        """Count the calls that one request about one picture takes; asked before every call, so it must cost nothing.
+        """Count the calls that one request for one image takes. Called before every request, so it must be quick.
 
         A backend without this method takes one call for each request.
         """
@@ -160,41 +182,41 @@ class Priced(Protocol):
 
 
 @runtime_checkable
-class Remarking(Protocol):
+class Noting(Protocol):
     """A backend some of whose notes follow from the objects alone, such as how many codes could not be read."""
 
-    def remarks(self, objects: Sequence[Detection], size: tuple[int, int]) -> Sequence[str]:
-        """Give those notes for objects in a picture of this width and height, as `detect` gives them.
+    def notes_for(self, objects: Sequence[Detection], size: tuple[int, int]) -> Sequence[str]:
+        """Give those notes for objects in an image of this width and height, as `detect` gives them.
 
-        Where several looks at a picture are merged, this says what is true of all objects together.
+        Where tiles of an image are merged, this gives the notes for all objects together.
         """
         ...
 
 
 @runtime_checkable
 class Loadable(Protocol):
-    """A backend that can load what is heavy before the first question needs it."""
+    """A backend that can load its model before the first request needs it."""
 
     async def load(self) -> str:
-        """Load, and give the name of what is loaded.
+        """Load the model, and give its name.
 
         Raises:
-            BackendError: it cannot be had, or does not load.
+            BackendError: it is not on this machine, or does not load.
         """
         ...
 
 
 @runtime_checkable
 class Describer(Protocol):
-    """A backend that can tell more about boxes, whoever found them."""
+    """A backend that can describe boxes, whichever backend found them."""
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
-        """Give the same objects in the same order with more known of each; what has no such output stays as it is.
+        """Give the same objects in the same order, with the outputs added where there are any.
 
-        `include` holds only what its capabilities say it `describes`. The answer's `model` names the model or models
-        that did it.
+        `include` holds only what its capabilities say it `describes`. `model` of the response names the model or
+        models that did it.
 
         Raises:
             BackendError: with what was wrong and what to do, in one line.
@@ -204,7 +226,7 @@ class Describer(Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """A backend that can keep examples as an embedding, to be asked again in a request's examples."""
+    """A backend that can encode examples as an embedding, which later requests have as an example."""
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Make one embedding of all examples of a request, whose label they share.
@@ -217,12 +239,15 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class Follower(Protocol):
-    """A backend that can follow things from frame to frame of a video, with a mask in each."""
+    """A backend that can follow objects from frame to frame of a video, with a mask in each."""
 
     async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
-        """Give the masks of what is in the boxes of the first frame, in it and in those that come after, in order.
+        """Give the masks of the objects in boxes of the first frame, in this frame and all later ones.
 
-        Frames are of one size, a few dozen at most; boxes are in their pixels and have an area.
+        Args:
+            frames: frames of one size, in order; a few dozen at most.
+            boxes: boxes in pixels of the frames; none is empty.
+            call: who calls, and who hears of the progress.
 
         Raises:
             BackendError: with what was wrong and what to do, in one line.

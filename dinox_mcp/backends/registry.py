@@ -1,17 +1,20 @@
-"""Which backends there are, which one answers, and their lives: created on first use, closed together."""
+"""The backends of a detector: which there are, which are ready, and their creation on first use."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from typing import Any
 
 import anyio
 from cachetools import TTLCache
 
-from dinox_mcp.backends.base import Backend, Model, Unready
+from dinox_mcp.backends.base import Backend, Capabilities, Model, Unready
 from dinox_mcp.errors import BackendError, DinoxError, SettingsError
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Need, Output
 
 GROUP = "dinox_mcp.backends"
 _READINESS_S = 5
@@ -22,6 +25,7 @@ class Backends:
 
     def __init__(self, settings: Settings, given: Iterable[Backend] = ()) -> None:
         self._settings = settings
+        self.auto = settings.backend == "auto"  # each request chooses its backends
         self._created: dict[str, Backend] = {backend.name: backend for backend in given}
         self._given = frozenset(self._created)
         self._readiness: TTLCache[tuple[str, bool], Unready | None] = TTLCache(64, _READINESS_S)
@@ -29,11 +33,6 @@ class Backends:
     def names(self) -> list[str]:
         """List the names of all backends, in alphabetical order."""
         return sorted({*self._installed, *self._created})
-
-    @property
-    def auto(self) -> bool:
-        """Tell whether the settings leave the choice of the backend to the question."""
-        return self._settings.backend == "auto"
 
     def usable(self, *, caller_has_key: bool = False) -> list[str]:
         """List the backends that may answer here and now, in the order of preference.
@@ -47,12 +46,12 @@ class Backends:
         return [name for name in self.preferred if self._unready(name, caller_has_key=caller_has_key) is None]
 
     def unready(self, *, caller_has_key: bool = False) -> dict[str, Unready]:
-        """Say what is missing before other backends can answer, in the order of preference."""
+        """Give what each backend that is not ready lacks, in the order of preference."""
         found = {name: self._unready(name, caller_has_key=caller_has_key) for name in self.preferred}
         return {name: unready for name, unready in found.items() if unready is not None}
 
     def choose(self, *, caller_has_key: bool = False, model: str | None = None) -> str:
-        """Name the backend that is asked by default, or the first one that has the `model`.
+        """Choose the backend that answers by default, or the first one that has the `model`.
 
         Raises:
             SettingsError: none can answer.
@@ -79,21 +78,23 @@ class Backends:
         return installed()  # looking through all packages takes 20 ms
 
     def _unready(self, name: str, *, caller_has_key: bool) -> Unready | None:
-        """Say what a backend lacks; it is looked up anew after a few seconds, as weights may have been downloaded."""
-        question = name, caller_has_key
+        """Give what a backend lacks; it is checked again after a few seconds, as weights may have been downloaded."""
+        key = name, caller_has_key
         try:
-            return self._readiness[question]
+            return self._readiness[key]
         except KeyError:
             check: Callable[..., Unready | None] | None = getattr(self._origin(name), "unready", None)
             try:
                 answer = check(self._settings, caller_has_key=caller_has_key) if check else None
             except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the others answer without it
-                answer = Unready(f"mend or remove the backend {name}, which fails with {error!r:.200}", installed=True)
-            self._readiness[question] = answer
+                answer = Unready(
+                    f"repair or remove the backend {name}, which fails with {error!r:.200}", installed=True
+                )
+            self._readiness[key] = answer
             return answer
 
     def _origin(self, name: str) -> object:
-        """Give what says whether a backend takes part in `auto`: a ready-made one itself, or the module it comes from.
+        """Give what says whether a backend takes part in `auto`: a ready-made backend itself, or the module it is in.
 
         Importing that module is cheap; creating the backend may not be.
         """
@@ -101,7 +102,7 @@ class Backends:
             return self._created[name]
         try:
             return import_module(self._installed[name].module)
-        except Exception:  # noqa: BLE001 - a plug-in may raise anything; it is explained when it is asked for
+        except Exception:  # noqa: BLE001 - a plug-in may raise anything; `get` explains it
             return None
 
     def _offers(self, name: str, model: str) -> bool:
@@ -120,8 +121,24 @@ class Backends:
             self._created[name] = _load(name, self._settings)
         return self._created[name]
 
+    def combined_capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
+        """Combine what all backends that may answer can do; one that does not load is left out."""
+        able = []
+        for name in self.usable(caller_has_key=caller_has_key):
+            with suppress(DinoxError):  # it says why when a request needs it
+                able.append(self.get(name).capabilities())
+        labels = dict.fromkeys(chain.from_iterable(one.labels or () for one in able))
+        anything = any(one.labels is None for one in able)
+        return Capabilities(
+            answers=frozenset[Need]().union(*(one.answers for one in able)),
+            outputs=frozenset[Output]().union(*(one.outputs for one in able)),
+            describes=frozenset[Output]().union(*(one.describes for one in able)),
+            labels=None if anything else tuple(labels),
+            reads=tuple(chain.from_iterable(one.reads for one in able)),
+        )
+
     def describe(self) -> list[dict[str, object]]:
-        """List the installed backends with what each can do, or why it does not load."""
+        """List all backends with what each can do, or why it does not load."""
         return [self._describe(name) for name in self.names()]
 
     def _describe(self, name: str) -> dict[str, object]:

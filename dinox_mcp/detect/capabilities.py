@@ -1,11 +1,11 @@
-"""What a backend cannot do is refused before it is asked, with the name of what can."""
+"""The one check of what a backend can do; the error names a backend or model that can."""
 
 from collections.abc import Callable
 from contextlib import suppress
 
-from dinox_mcp.backends.base import Backend, Capabilities, Describer, Follower
+from dinox_mcp.backends.base import Backend, Capabilities, Describer, Follower, Priced
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.errors import DinoxError, UnsupportedError
+from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
 from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
 _NOBODY = "no installed backend can"
@@ -18,14 +18,14 @@ def check(
     needs: frozenset[Need],
     described: frozenset[Output],
 ) -> None:
-    """Refuse a request that the backend, or the model that is named, cannot answer.
+    """Refuse a request that a backend, or its named model, cannot answer.
 
     Args:
-        request: what is asked.
-        backend: who is asked.
-        backends: those that a remedy may name.
-        needs: what the request takes.
-        described: outputs that any backend gives of boxes, whoever found them.
+        request: the request.
+        backend: the backend that is to answer it.
+        backends: the backends that the error may name.
+        needs: what the request needs of a backend.
+        described: outputs that some backend gives of boxes afterwards.
 
     Raises:
         UnsupportedError: it cannot; the message says which model or backend can.
@@ -47,7 +47,7 @@ def check(
 
 
 def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends) -> None:
-    """Refuse to tell of given boxes what the backend cannot.
+    """Refuse outputs that a backend cannot give of given boxes.
 
     Raises:
         UnsupportedError: it cannot; the message says which backend can.
@@ -58,13 +58,34 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
         if remedy == _NOBODY:
             remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends)}"
         raise UnsupportedError(
-            f"the backend {backend.name} cannot tell {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
+            f"the backend {backend.name} cannot give {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
             f"for {' and '.join(sorted(able)) or 'a detection instead'}"
         )
 
 
+def check_calls(searches: int, backend: Backend, request: DetectionRequest, max_calls: int) -> None:
+    """Refuse a request that could make more calls to the backend than are allowed.
+
+    Raises:
+        InputError: it could.
+    """
+    each = calls_of(backend, request)
+    if searches * each > max_calls:
+        tiles = f"tiles is {request.tiles}" if searches > 1 else ""
+        examples = f"the backend {backend.name} asks these examples in {each} calls" if each > 1 else ""
+        raise InputError(
+            f"{' and '.join(filter(None, (tiles, examples)))}, which takes {searches * each} calls to the backend, "
+            f"more than the {max_calls} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
+        )
+
+
+def calls_of(backend: Backend, request: DetectionRequest) -> int:
+    """Give the number of calls that one search takes, as the backend says."""
+    return backend.calls(request) if isinstance(backend, Priced) else 1
+
+
 def follower(name: str, backends: Backends, *, caller_has_key: bool) -> Follower:
-    """Choose who follows masks through a video: the backend of a name or, with `auto`, another that is ready.
+    """Choose the backend that follows masks through a video: the named one or, with `auto`, another that is ready.
 
     Raises:
         UnsupportedError: none of them can; the message says which backend can.
@@ -83,7 +104,7 @@ def follower(name: str, backends: Backends, *, caller_has_key: bool) -> Follower
 
 
 def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Backends) -> str:
-    """Say which model or backend can."""
+    """Name the model or backend that can."""
 
     def models(of: Backend) -> list[str]:
         return [model.name for model in of.models() if able(model.capabilities)]
@@ -94,7 +115,7 @@ def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Ba
 
 
 def _other(able: Callable[[Backend], bool], backend: Backend, backends: Backends) -> str:
-    """Say which other backend can, and how to have it."""
+    """Name the other backend that can, and how to make it ready."""
 
     def can(name: str) -> bool:
         try:

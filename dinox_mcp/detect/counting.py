@@ -1,23 +1,23 @@
-"""Counts with evidence: how they change with the threshold, and whether the picture should be looked at in parts."""
+"""How counts change with the threshold, and whether tiles would make them better."""
 
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from dinox_mcp.detect.pipeline import Answer
+from dinox_mcp.detect.answers import Answer
 from dinox_mcp.types.detection import Detection, DetectionResult, Score, Value, count_labels
 
 FLOOR = 0.1
-"""Lowest score that a count looks at, so as to say how it would change."""
+"""The lowest threshold for which counts are given."""
 DOUBT = 0.05
-"""How far below the threshold an object is doubtful, not absent: of persons there, about one in five is right."""
+"""How far below the threshold an object still is doubtful: of persons in that range, about one in five is right."""
 _STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 _SMALL = 0.03
-"""Part of the long side below which a typical object is small: 46 pixels of the 1536 that models see."""
+"""Objects below this part of the long side are small: 46 pixels of the 1536 that models get."""
 _LARGE_PICTURE = 2000
 
 
 class Level(Value):
-    """How many there would be of each label if `min_score` were the threshold."""
+    """The count of each label if `min_score` were the threshold."""
 
     min_score: Score
     counts: dict[str, int]
@@ -26,7 +26,7 @@ class Level(Value):
 class Count(Value):
     """The counts of a result, with how they would change at other thresholds, from low to high.
 
-    `doubtful` counts what scores a little less than the threshold: there may be up to so many more.
+    `doubtful` counts the objects of each label that score a little less than the threshold: some may be real.
     """
 
     result: DetectionResult
@@ -34,18 +34,18 @@ class Count(Value):
     doubtful: dict[str, int]
 
 
-def levels(objects: Sequence[Detection], asked: Iterable[str], min_score: float) -> tuple[Level, ...]:
-    """Count at a row of thresholds around the chosen one; what has no score is certain."""
-    asked = tuple(asked)
+def levels(objects: Sequence[Detection], labels: Iterable[str], min_score: float) -> tuple[Level, ...]:
+    """Count objects of each label at several thresholds and the chosen one; objects without a score always count."""
+    labels = tuple(labels)
     steps = sorted({*_STEPS, min_score})
     return tuple(
-        Level(min_score=step, counts=count_labels([one for one in objects if reaches(one, step)], asked))
+        Level(min_score=step, counts=count_labels([one for one in objects if reaches(one, step)], labels))
         for step in steps
     )
 
 
 def doubtful(answer: Answer) -> dict[str, int]:
-    """Count per label what scores less than the threshold of its part of the question by no more than `DOUBT`."""
+    """Count, for each label, the objects that score up to `DOUBT` less than the threshold of their part of the plan."""
     return count_labels(
         one
         for one, part in zip(answer.found.objects, answer.parts, strict=True)
@@ -54,12 +54,12 @@ def doubtful(answer: Answer) -> dict[str, int]:
 
 
 def reaches(found: Detection, min_score: float) -> bool:
-    """Tell whether an object counts at a threshold."""
+    """Return whether an object counts at a threshold."""
     return found.score is None or found.score >= min_score
 
 
-def sure(answer: Answer) -> Answer:
-    """Keep of an answer what counts at the threshold of its part of the question."""
+def above_thresholds(answer: Answer) -> Answer:
+    """Keep only the objects of an answer that reach the threshold of their part of the plan."""
     pairs = zip(answer.found.objects, answer.parts, strict=True)
     counted = [(one, part) for one, part in pairs if reaches(one, part.request.min_score)]
     found = answer.found.model_copy(update={"objects": tuple(one for one, _ in counted)})
@@ -67,10 +67,14 @@ def sure(answer: Answer) -> Answer:
 
 
 def worthwhile_tiles(size: tuple[int, int], objects: Sequence[Detection]) -> int:
-    """Say in how many parts along its long side to look at a picture, after a first look at the whole.
+    """Give the number of tiles along the long side that are worth it, after a first search of the full image.
 
-    More than one only for a picture of more pixels than a model sees at once, in which the typical object found is
+    It is above 1 only if the image is larger than what a model gets at once, and the typical object found in it is
     small, or none was found.
+
+    Args:
+        size: width and height of the image in pixels.
+        objects: what the first search found.
     """
     long = max(size)
     if long < _LARGE_PICTURE:

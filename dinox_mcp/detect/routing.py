@@ -1,9 +1,9 @@
-"""Which backend answers which part of a question, with which model and thresholds.
+"""Which backend answers which part of a request, with which model and thresholds.
 
 With `auto`, each prompt goes to the backend that answers it best here and now. What is read exactly (text, codes,
-markers) goes to the backend that reads it, which costs nothing. All else goes to the most preferred backend that knows
-it. A backend that the settings name, or that has the named model, is asked alone. Capabilities decide: no backend is
-known by its name here.
+markers) goes to the backend that reads it, at no cost. All else goes to the most preferred backend that knows it. A
+backend that the settings name, or that has the named model, is asked alone. Only capabilities decide: this module
+knows no backend's name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,23 +12,22 @@ from dataclasses import dataclass, replace
 from dinox_mcp.backends.base import Capabilities, Describer, Fit, Selective
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
-from dinox_mcp.errors import DinoxError
-from dinox_mcp.types import boxes
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Need, Output, Source
+from dinox_mcp.errors import DinoxError, UnsupportedError
+from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
-_SAME = 0.5
-"""IoU above which two backends found one object."""
+_FEW_LABELS = 12
+_FEW_PROMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a question: what one backend is asked.
+    """The part of a request that one backend answers.
 
     Attributes:
-        backend: who is asked.
-        request: what is asked, with the model and thresholds filled in.
+        backend: the name of the backend.
+        request: this part of the request, with the model and thresholds filled in.
         given: the same as the caller gave it, without what was filled in.
-        exact: it asks only for what is read exactly.
+        exact: it has only prompts that the backend reads exactly.
     """
 
     backend: str
@@ -39,7 +38,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A question in parts. `request` is the whole of it, with the thresholds and the model of the first part."""
+    """A request in parts.
+
+    Attributes:
+        request: the full request, with the thresholds and the model of the first part.
+        parts: what each backend is asked.
+        notes: what the result must say, such as which preferred backend is not ready.
+    """
 
     request: DetectionRequest
     parts: tuple[Part, ...]
@@ -52,11 +57,11 @@ class Plan:
 
     @property
     def backend(self) -> str:
-        """Name the backends, as results do."""
+        """The names of the backends, joined as in results."""
         return " + ".join(dict.fromkeys(part.backend for part in self.parts))
 
     def including(self, include: frozenset[Output]) -> "Plan":
-        """Ask for outputs, without another check of who can give them."""
+        """Give the same plan with other outputs, without checking which backend can give them."""
         update = {"include": include}
         parts = tuple(
             replace(part, request=part.request.model_copy(update=update), given=part.given.model_copy(update=update))
@@ -66,7 +71,7 @@ class Plan:
 
 
 class Router:
-    """Plans questions for the backends of one detector."""
+    """Makes plans of requests, for the backends of one detector."""
 
     def __init__(self, backends: Backends) -> None:
         self._backends = backends
@@ -79,17 +84,17 @@ class Router:
         thorough: bool = True,
         needs: frozenset[Need] = frozenset(),
     ) -> Plan:
-        """Put a question into parts, check that each can be answered, and fill in models and thresholds.
+        """Divide a request into parts, check that each can be answered, and fill in models and thresholds.
 
         Args:
-            request: what is asked.
+            request: what the caller wants.
             caller_has_key: the caller brought an API key.
-            needs: what a backend must be able to do besides what the request itself takes.
-            thorough: take the model that takes longer and finds more, where there is one. It is not taken for tiles, in
-                which things are large enough for the quick one.
+            needs: what a backend must be able to do besides what the request itself needs.
+            thorough: choose the model that takes longer and finds more, where there is one. Tiles never get it:
+                objects in them are large enough for the quick one.
 
         Raises:
-            UnsupportedError: a part cannot be answered; the message says who can.
+            UnsupportedError: a part cannot be answered; the message says which backend can.
             InputError: there is no such model.
             SettingsError: there is no such backend.
         """
@@ -100,8 +105,8 @@ class Router:
         )
         main = prepared[0].request
         filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
-        whole = main if alone else request.model_copy(update=filled)
-        return Plan(whole, prepared, tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key)))
+        full = main if alone else request.model_copy(update=filled)
+        return Plan(full, prepared, tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key)))
 
     def instead(self, part: Part, *, caller_has_key: bool) -> Part | None:
         """Give the same part for a less preferred backend that knows all of it, or None where there is none.
@@ -122,9 +127,10 @@ class Router:
     def describers(
         self, include: frozenset[Output], main: str, *, caller_has_key: bool
     ) -> dict[str, frozenset[Output]]:
-        """Say which backend is asked for which outputs of given boxes; those that none gives are left to `main`.
+        """Choose the backend for each output of given boxes; outputs that none gives are left to `main`.
 
-        Text is read by the backend that reads exactly, unless `main` says words of the boxes too and reads along.
+        Text is read by the backend that reads exactly, unless `main` gives captions or categories of the boxes too and
+        text with them.
         """
         describing = self._describing(main, caller_has_key=caller_has_key)
         reads_along = bool({"caption", "category"} & include) and "text" in describing[main]
@@ -137,12 +143,39 @@ class Router:
         return shares
 
     def remedies(self, *, caller_has_key: bool = False) -> list[str]:
-        """Say in a line each, as commands, how to have the backends that cannot answer here and now."""
+        """List, one line each, how to make the backends ready that cannot answer here and now."""
         remedies = [unready.remedy for unready in self._backends.unready(caller_has_key=caller_has_key).values()]
         if self._backends.auto:
             return remedies
         asks_one = "set DINOX_MCP_BACKEND to auto, as now one backend is asked alone"
         return [asks_one, *(f"then {remedy}" for remedy in remedies)]
+
+    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, caller_has_key: bool) -> str:
+        """Say which prompts no backend knows, and what would find them.
+
+        Args:
+            unknown: those prompts; at least one.
+            plan: the plan of the request.
+            found: objects of other prompts were found.
+            caller_has_key: the caller brought an API key.
+
+        Raises:
+            UnsupportedError: nothing was found, and no backend knows any of the prompts.
+        """
+        backend = plan.main.backend
+        labels = self._backends.get(backend).capabilities(plan.main.request.model).labels or ()
+        shown = ", ".join(f"'{prompt[:40]}'" for prompt in unknown[:_FEW_PROMPTS])
+        more = f" and {len(unknown) - _FEW_PROMPTS} more" if len(unknown) > _FEW_PROMPTS else ""
+        known = ", ".join(labels[:_FEW_LABELS])
+        rest = f" and {len(labels) - _FEW_LABELS} more kinds, listed at dinox://backends" * (len(labels) > _FEW_LABELS)
+        remedy = ", or ".join(self.remedies(caller_has_key=caller_has_key))
+        note = (
+            f"the backend {backend} cannot find {shown}{more}: it knows {known}{rest}, and the image has no such words "
+            f"either{f'; for anything else {remedy}' if remedy else ''}"
+        )
+        if not found and set(unknown) == set(plan.request.prompts or ()):
+            raise UnsupportedError(note)
+        return note
 
     def _parts(self, request: DetectionRequest, needs: frozenset[Need], *, caller_has_key: bool) -> list[Part]:
         usable = self._usable(caller_has_key=caller_has_key)
@@ -182,7 +215,7 @@ class Router:
             fits = {name: self._fit(name, prompt) for name in able}
             best = max(able, key=lambda name: fits[name])
             shares.setdefault((fits[best] == Fit.EXACT, best), []).append(prompt)
-        if len({name for _, name in shares}) == 1:  # one backend: one question
+        if len({name for _, name in shares}) == 1:  # one backend: one part
             (exact, name), *rest = shares
             return [Part(name, request, request, exact=exact and not rest)]
         parts = []
@@ -193,7 +226,10 @@ class Router:
 
     def _prepared(self, part: Part, needs: frozenset[Need], *, caller_has_key: bool, thorough: bool) -> Part:
         backend, request = self._backends.get(part.backend), part.request
-        described = frozenset[Output]().union(*self._describing(part.backend, caller_has_key=caller_has_key).values())
+        described = frozenset[Output]()
+        if request.include:
+            describing = self._describing(part.backend, caller_has_key=caller_has_key)
+            described = described.union(*describing.values())
         capabilities.check(request, backend, self._backends, request.needs | needs, described)
         able = backend.capabilities(request.model)
         if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
@@ -202,7 +238,7 @@ class Router:
         return replace(part, request=_with_thresholds(request, able))
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
-        """Say why a backend that somebody has set up in part is passed over, unless the other knows all prompts."""
+        """Explain why a preferred backend that is partly set up is not used, unless the other one knows all prompts."""
         order = self._backends.preferred
         if not self._backends.auto or main.exact or main.given.model is not None or main.backend not in order:
             return
@@ -215,9 +251,9 @@ class Router:
                 yield f"the backend {name} is not ready, so {main.backend} answered: {unready[name].remedy}"
 
     def _describing(self, main: str, *, caller_has_key: bool) -> dict[str, frozenset[Output]]:
-        """Say which backends may say more of given boxes, and which outputs of each; `main` comes first.
+        """List the backends that may describe given boxes, with the outputs of each; `main` comes first.
 
-        A backend that the settings name is asked alone, but for text, which another one reads at no cost.
+        A backend that the settings name is asked alone, except for text, which another one reads at no cost.
         """
         if self._backends.auto:
             names = dict.fromkeys((main, *self._usable(caller_has_key=caller_has_key)))
@@ -252,49 +288,8 @@ class Router:
         return Fit.KNOWN if known else Fit.NOT
 
 
-def merge(plan: Plan, found: Sequence[tuple[Part, Detections]]) -> tuple[Detections, tuple[Part, ...]]:
-    """Make one answer of those to the parts of a question.
-
-    Where two backends found one object, that of the part that is read exactly stays.
-
-    Returns:
-        The answer, and for each of its objects the part that it answers.
-    """
-    exact = [one for part, answer in found if part.exact for one in answer.objects]
-    pairs = [
-        (one, part)
-        for part, answer in found
-        for one in answer.objects
-        if part.exact or not any(_are_one(one, other) for other in exact)
-    ]
-    answers = [answer for _, answer in found]
-    merged = Detections(
-        model=" + ".join(dict.fromkeys(answer.model for answer in answers if answer.model)),
-        objects=tuple(one for one, _ in pairs),
-        notes=tuple(dict.fromkeys((*plan.notes, *(note for answer in answers for note in answer.notes)))),
-        unsearched=tuple(prompt for answer in answers for prompt in answer.unsearched),
-        unknown=tuple(prompt for answer in answers for prompt in answer.unknown),
-        complete=all(answer.complete for answer in answers),
-    )
-    return merged, tuple(part for _, part in pairs)
-
-
-def source(part: Part, answer: Detections) -> Source:
-    """Say who answered a part of a question, with which thresholds."""
-    labels = part.request.prompts
-    if labels is None or part.exact:
-        labels = tuple(dict.fromkeys(one.label for one in answer.objects))
-    return Source(
-        backend=part.backend,
-        model=answer.model,
-        labels=labels,
-        min_score=part.request.min_score,
-        iou_threshold=part.request.iou_threshold,
-    )
-
-
 def _read(name: str, labels: Sequence[str], request: DetectionRequest) -> Part:
-    """Ask for what is read exactly, of which there is nothing more to say."""
+    """Make a part of labels that are read exactly, which have nothing else to describe."""
     read = request.model_copy(update={"prompts": tuple(labels), "include": frozenset()})
     return Part(name, read, read, exact=True)
 
@@ -307,7 +302,3 @@ def _with_thresholds(request: DetectionRequest, able: Capabilities) -> Detection
     return request.model_copy(
         update={name: value for name, value in own.items() if name not in request.model_fields_set}
     )
-
-
-def _are_one(one: Detection, other: Detection) -> bool:
-    return one.label.casefold() == other.label.casefold() and boxes.iou(one.bbox, other.bbox) > _SAME

@@ -1,13 +1,13 @@
-"""Pictures are searched in overlapping tiles, so that small things are large enough to be found.
+"""Overlapping tiles of an image, in which small objects are large enough to be found.
 
-The idea is that of SAHI (Akyon et al. 2022, https://arxiv.org/abs/2202.06934). Each tile is searched on its own, and
-so is the picture as a whole: each of these is a look. `merge` makes one list of what all looks found:
+The idea is that of SAHI (Akyon et al. 2022, https://arxiv.org/abs/2202.06934). Each tile is searched, and the full
+image too. `merge` makes one list of what all these searches found:
 
-1. What no seam cut is kept once, however many looks found it.
-2. A piece, which a seam cut, is dropped if it is a part of something that is kept.
-3. The other pieces are joined where they agree in what both of their tiles show.
+1. An object that no seam between tiles cuts is kept once, however many searches found it.
+2. An object that a seam cuts is dropped if it is a part of one that is kept.
+3. Other cut objects are joined if they agree in the region that both of their tiles show.
 
-Detectors end the box of a piece some pixels before the seam. So a box that ends near a seam counts as cut there.
+Detectors end the box of a cut object some pixels before the seam. So a box that ends near a seam counts as cut there.
 """
 
 import io
@@ -20,7 +20,7 @@ from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection, certainty
 
 OVERLAP = 0.2
-"""Part of a tile's side that it shares with its neighbour: a thing up to that size is whole in one of them."""
+"""Part of a tile's side that it shares with its neighbour: no seam cuts a smaller object in both of them."""
 Frame = tuple[int, int, int, int]
 
 _SAME = 0.5
@@ -28,14 +28,14 @@ _MOST = 0.7
 _TOUCHING = 0.1
 """Boxes of neighbouring codes overlap by less of the smaller."""
 _NOISE, _THIN = 3.0, 20.0
-"""Pixels by which boxes of one thing differ, and the thickness of slivers, whose IoU says little for that reason."""
+"""Pixels by which boxes of one object differ, and the thickness below which the IoU says little for that reason."""
 _NEAR_PIXELS, _NEAR_OF_BOX, _NEAR_OF_TILE = 10.0, 0.04, 0.02
-"""How near to a seam a box counts as cut: in pixels, in parts of the box's long side and of the tile's; the largest."""
+"""A box this near to a seam counts as cut: in pixels, in parts of the box's long side, of the tile's; the largest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of a picture: a picture itself, and the box in the original's pixels that it shows."""
+    """A part of an image: an image itself, and the box `frame` of the original that it shows, in pixels."""
 
     picture: Picture
     frame: Frame
@@ -43,15 +43,18 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A detection in the original's pixels.
+    """A detection in pixels of the original.
 
-    `look` is the number of the look that found it, 0 for the picture as a whole, and `frame` what that look showed.
-    `seams` says which sides (left, top, right, bottom) a seam cut. `full` is the box with these sides moved onto
-    their seams.
+    Attributes:
+        found: the detection.
+        search: the number of the search that found it: 0 for the full image, 1 to n for the tiles.
+        frame: the box that was searched.
+        seams: which sides (left, top, right, bottom) a seam cuts.
+        full: the box of the detection with these sides moved onto their seams.
     """
 
     found: Detection
-    look: int
+    search: int
     frame: Frame
     seams: tuple[bool, bool, bool, bool]
     full: Box
@@ -62,7 +65,7 @@ class _Piece:
 
 
 class _Kept:
-    """Pieces that are kept, with their boxes in an array: those that one may be the same as are found at once."""
+    """Pieces that are kept, with their boxes in an array, which finds neighbours fast."""
 
     def __init__(self, most: int) -> None:
         import numpy as np
@@ -76,17 +79,17 @@ class _Kept:
         self.pieces.append(piece)
 
     def near(self, piece: _Piece) -> Iterator[int]:
-        """Number the pieces of other looks that have a piece's label and share pixels with it."""
+        """Give the indices of pieces of other searches that have the same label as a piece and share pixels with it."""
         x1, y1, x2, y2 = self._boxes[:, : len(self.pieces)]
         left, top, right, bottom = piece.full
-        for place in ((x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)).nonzero()[0].tolist():
-            other = self.pieces[place]
-            if other.look != piece.look and other.found.label == piece.found.label:
-                yield place
+        for index in ((x1 < right) & (y1 < bottom) & (x2 > left) & (y2 > top)).nonzero()[0].tolist():
+            other = self.pieces[index]
+            if other.search != piece.search and other.found.label == piece.found.label:
+                yield index
 
 
 def frames(width: int, height: int, tiles: int) -> list[Frame]:
-    """Lay `tiles` tiles along the long side, and as many along the short one as keep them about square."""
+    """Give the boxes of `tiles` tiles along the long side; along the short one, as many as make them about square."""
     long = max(width, height)
     columns, rows = (max(1, round(tiles * side / long)) for side in (width, height))
     return [
@@ -95,10 +98,10 @@ def frames(width: int, height: int, tiles: int) -> list[Frame]:
 
 
 def cut(picture: Picture, tiles: int) -> list[Tile]:
-    """Cut a picture into overlapping tiles. Slow: call it off the event loop.
+    """Cut an image into overlapping tiles. Slow: call it in a thread.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
     """
     image = picture.rgb()
     cuts = []
@@ -111,19 +114,24 @@ def cut(picture: Picture, tiles: int) -> list[Tile]:
 
 
 def merge(
-    whole: Sequence[Detection],
+    full: Sequence[Detection],
     parts: Iterable[tuple[Tile, Sequence[Detection]]],
     size: tuple[int, int],
     iou_threshold: float,
 ) -> list[Detection]:
-    """Make one list of what was found in the picture and in its tiles, best first, each thing once.
+    """Make one list of what was found in the full image and in its tiles, best first, each object once.
 
-    `size` is the picture's (width, height). Findings of one look are never merged with each other: its backend has
-    told them apart.
+    Objects of one search are never merged with each other: the backend has found that they differ.
+
+    Args:
+        full: what was found in the full image.
+        parts: the tiles, with what was found in each, in pixels of the tile.
+        size: width and height of the image.
+        iou_threshold: boxes of one label that overlap more are one object.
     """
-    pieces = [_Piece(found, 0, (0, 0, *size), (False,) * 4, found.bbox) for found in whole]
-    for look, (tile, objects) in enumerate(parts, 1):
-        pieces += [_piece(found, look, tile.frame, size) for found in objects]
+    pieces = [_Piece(found, 0, (0, 0, *size), (False,) * 4, found.bbox) for found in full]
+    for search, (tile, objects) in enumerate(parts, 1):
+        pieces += [_piece(found, search, tile.frame, size) for found in objects]
     pieces.sort(key=_worth)
     kept = _Kept(len(pieces))
     _keep_once(kept, [piece for piece in pieces if not piece.cut], min(iou_threshold, _SAME))
@@ -134,12 +142,12 @@ def merge(
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
     side = min(length, max(1, round(length / (count - (count - 1) * OVERLAP))))
-    starts = [round(place * (length - side) / max(1, count - 1)) for place in range(count)]
+    starts = [round(index * (length - side) / max(1, count - 1)) for index in range(count)]
     return [(start, start + side) for start in starts]
 
 
-def _piece(found: Detection, look: int, frame: Frame, size: tuple[int, int]) -> _Piece:
-    """Move what a tile showed to its place in the picture, and note which sides a seam cut."""
+def _piece(found: Detection, search: int, frame: Frame, size: tuple[int, int]) -> _Piece:
+    """Move a detection in a tile to pixels of the original, and find the sides that a seam cuts."""
     left, top, right, bottom = frame
     x1, y1, x2, y2 = found.bbox
     bbox = x1 + left, y1 + top, x2 + left, y2 + top
@@ -157,25 +165,25 @@ def _piece(found: Detection, look: int, frame: Frame, size: tuple[int, int]) -> 
         from dinox_mcp.types import masks
 
         update["mask"] = masks.place(found.mask, left, top, *size)
-    return _Piece(found.model_copy(update=update), look, frame, seams, full)  # type: ignore[arg-type] # four of each
+    return _Piece(found.model_copy(update=update), search, frame, seams, full)  # type: ignore[arg-type] # four of each
 
 
 def _worth(piece: _Piece) -> tuple[float, bool, bool]:
-    """Rank by score, then by whether it has a text; of equals a tile, which is sharper, before the picture."""
-    return -certainty(piece.found), piece.found.text is None, piece.look == 0
+    """Rank by score, then by whether it has a text; of equals a tile, which is sharper, before the full image."""
+    return -certainty(piece.found), piece.found.text is None, piece.search == 0
 
 
 def _keep_once(kept: _Kept, pieces: Iterable[_Piece], least: float) -> None:
-    """Keep the first piece of each thing."""
+    """Keep the first piece of each object."""
     for piece in pieces:
         box = piece.found.bbox
-        others = [kept.pieces[place].found for place in kept.near(piece)]
+        others = [kept.pieces[index].found for index in kept.near(piece)]
         if not any(boxes.iou(box, other.bbox) > least or _are_one_code(piece.found, other) for other in others):
             kept.add(piece)
 
 
 def _are_one_code(found: Detection, other: Detection) -> bool:
-    """Say whether two detections are one by what was read: an equal text, or a code that only one look could read."""
+    """Return whether two detections are one by their text: it is equal, or only one search could read the code."""
     shared = boxes.intersection(found.bbox, other.bbox)
     share = shared / max(min(boxes.area(found.bbox), boxes.area(other.bbox)), 1e-9)
     decoded = found.score is None and other.score is None
@@ -186,14 +194,14 @@ def _are_one_code(found: Detection, other: Detection) -> bool:
 
 
 def _drop_parts(kept: _Kept, pieces: Iterable[_Piece]) -> list[_Piece]:
-    """Give the pieces that are part of nothing that is kept.
+    """Give the pieces that are not part of a kept one.
 
-    Of a part that fits, what is kept takes the higher score, and the text if it has none.
+    A kept piece takes a higher score from a part that fits, and its text if it has none itself.
     """
     left: list[_Piece] = []
     for piece in pieces:
-        fits = {place: _fit(piece, kept.pieces[place]) for place in kept.near(piece)}
-        best = max(fits, key=lambda place: fits[place], default=None)
+        fits = {index: _fit(piece, kept.pieces[index]) for index in kept.near(piece)}
+        best = max(fits, key=lambda index: fits[index], default=None)
         if best is None or fits[best] <= 0:
             left.append(piece)
         elif fits[best] > _SAME:
@@ -202,10 +210,10 @@ def _drop_parts(kept: _Kept, pieces: Iterable[_Piece]) -> list[_Piece]:
 
 
 def _fit(piece: _Piece, other: _Piece) -> float:
-    """Say how well a piece fits as a part: its IoU with what its tile shows of the other, or 0 if it is none."""
+    """Measure how well a piece fits as a part of another: the IoU within its tile, or 0 if it is not a part."""
     left, top, right, bottom = other.found.bbox
-    room = left - _NOISE, top - _NOISE, right + _NOISE, bottom + _NOISE
-    inside = boxes.intersection(piece.found.bbox, room) > _SAME * boxes.area(piece.found.bbox)
+    around = left - _NOISE, top - _NOISE, right + _NOISE, bottom + _NOISE
+    inside = boxes.intersection(piece.found.bbox, around) > _SAME * boxes.area(piece.found.bbox)
     if not inside and not _are_one_code(piece.found, other.found):
         return 0.0
     return max(boxes.iou(piece.full, _overlap(other.full, piece.frame)), 1e-9)
@@ -221,16 +229,16 @@ def _surer(found: Detection, part: Detection) -> Detection:
 
 
 def _joined(pieces: Sequence[_Piece]) -> list[Detection]:
-    """Join pieces that agree where both of their tiles look, the best pairs first; no two of one look."""
-    places = _Kept(len(pieces))
+    """Join pieces that agree in the region that both of their tiles show, best pairs first; never two of one search."""
+    seen = _Kept(len(pieces))
     pairs: list[tuple[float, int, int]] = []
     for number, piece in enumerate(pieces):
-        pairs += [(_agreement(piece, pieces[other]), number, other) for other in places.near(piece)]
-        places.add(piece)
+        pairs += [(_agreement(piece, pieces[other]), number, other) for other in seen.near(piece)]
+        seen.add(piece)
     groups = [{number} for number in range(len(pieces))]
     for agreement, one, other in sorted(pairs, key=lambda pair: -pair[0]):
-        looks = ({pieces[member].look for member in groups[number]} for number in (one, other))
-        if agreement > 0 and set.isdisjoint(*looks):
+        searches = ({pieces[member].search for member in groups[number]} for number in (one, other))
+        if agreement > 0 and set.isdisjoint(*searches):
             groups[one] |= groups[other]
             for member in groups[other]:
                 groups[member] = groups[one]
@@ -239,7 +247,7 @@ def _joined(pieces: Sequence[_Piece]) -> list[Detection]:
 
 
 def _agreement(a: _Piece, b: _Piece) -> float:
-    """Compare two pieces in what both tiles show; 0 if they are parts of two things."""
+    """Compare two pieces in the region that both tiles show; 0 if they are parts of two objects."""
     shared = _overlap(a.frame, b.frame)
     of_a, of_b = _overlap(a.full, shared), _overlap(b.full, shared)
     iou = boxes.iou(of_a, of_b)
@@ -250,7 +258,7 @@ def _agreement(a: _Piece, b: _Piece) -> float:
 
 
 def _join(parts: Sequence[Detection]) -> Detection:
-    """Make one of the pieces of a thing, best first."""
+    """Make one detection of the pieces of an object, which come best first."""
     best, *others = parts
     if not others:
         return best

@@ -1,29 +1,36 @@
-"""What callers point at to say "more like this": a place in a picture, an object of a result, or a saved prompt."""
+"""Visual prompts, which show what to find: a box or point in an image, an object of a result, or a saved prompt."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
 from pydantic import Field
 
-from dinox_mcp.drawing import views
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
 from dinox_mcp.store.prompts import SavedPrompts
 from dinox_mcp.store.results import Stored
+from dinox_mcp.types.boxes import is_ordered, right_form
 from dinox_mcp.types.caller import Caller
-from dinox_mcp.types.detection import BBox, Example, Point, Value
+from dinox_mcp.types.detection import BBox, Example, Point, Value, get_object
+from dinox_mcp.types.text import one_line
 
 MAX_EXAMPLES = 100
+MAX_LABEL_LENGTH = 300
 MAX_PICTURES_BYTES = 200 * MiB
-"""Files of other pictures that the examples of one question may be in, together."""
+"""Bytes of the files of all other images that the examples of one request are in."""
 
 
-class Pointer(Value):
-    """One example, as a caller gives it: by `bbox`, `point`, `object` of a `result`, or `saved` name.
+class VisualPrompt(Value):
+    """An example of what to find, or not to find: exactly one of `bbox`, `point`, `object` of a `result`, `saved` name.
 
-    `image` is where the picture of a box or point is, by default the searched one. The default label is that of the
-    object or saved prompt, else "object".
+    A box or point is in `image`, by default the one that is searched. By default the label is that of the object or
+    saved prompt, otherwise "object".
+
+    Example:
+        box = VisualPrompt(bbox=(40, 60, 220, 300), label="bag")
+        result = await detector.detect_by_example("photo.jpg", [box])
+        again = await detector.detect_by_example("other.jpg", [VisualPrompt(result=result.result_id, object=1)])
     """
 
     bbox: BBox | None = None
@@ -37,127 +44,138 @@ class Pointer(Value):
 
 
 class Sources(Protocol):
-    """Where pointers lead: pictures, results and saved prompts."""
+    """Where visual prompts come from: images, results and saved prompts."""
 
     @property
     def saved(self) -> SavedPrompts:
-        """The prompts that are kept by name."""
+        """The saved prompts."""
         ...
 
     async def load(self, image: str, caller: Caller) -> Picture:
-        """Load a picture from wherever `image` points."""
+        """Load an image."""
         ...
 
     def result(self, result_id: str, caller: Caller) -> Stored:
-        """Fetch an earlier result with its picture."""
+        """Fetch an earlier result with its image."""
         ...
 
 
-async def follow(
-    pointers: Iterable[Pointer], searched: Picture, sources: Sources, caller: Caller
+async def resolve(
+    prompts: Iterable[VisualPrompt], searched: Picture, sources: Sources, caller: Caller
 ) -> tuple[tuple[Example, ...], dict[str, Picture]]:
-    """Make examples of pointers, with the other pictures that they are in, by digest.
+    """Make examples for a backend of visual prompts.
+
+    Args:
+        prompts: at most `MAX_EXAMPLES`, of which one at least is not negative.
+        searched: the image that is searched.
+        sources: where other images, results and saved prompts come from.
+        caller: who calls.
+
+    Returns:
+        The examples, and the other images that they are in, by digest.
 
     Raises:
-        InputError: there are none or too many, one points at nothing or at two things, or outside its picture.
+        InputError: there are none or too many, or one is incomplete, contradictory or outside of its image.
     """
-    pointers = tuple(pointers)
-    if not 1 <= len(pointers) <= MAX_EXAMPLES:
+    prompts = tuple(prompts)
+    if not 1 <= len(prompts) <= MAX_EXAMPLES:
         raise InputError(
-            f"examples has {len(pointers)} entries; give 1 to {MAX_EXAMPLES}, each with a bbox [x_min, y_min, x_max, "
+            f"examples has {len(prompts)} entries; give 1 to {MAX_EXAMPLES}, each with a bbox [x_min, y_min, x_max, "
             "y_max] or point [x, y], a result and object, or the name of a saved prompt"
         )
     pictures: dict[str, Picture] = {}
     loaded: dict[str, Picture] = {}
     examples = []
-    for place, pointer in enumerate(pointers, start=1):
-        if pointer.point == (0, 0) and len(_given(pointer)) > 1:
-            pointer = pointer.model_copy(update={"point": None})  # noqa: PLW2901 - how some clients leave a point out
-        _check(pointer, place)
-        if pointer.saved is not None:
-            saved = sources.saved.get(pointer.saved, caller.tenant)
-            label = one_line(pointer.label) or saved.label
-            examples.append(Example(label=label, embedding=saved.embedding, negative=pointer.negative))
+    for number, given in enumerate(prompts, start=1):
+        prompt = _without_zero_point(given)
+        _check_fields(prompt, number)
+        label = clean_label(prompt.label)
+        if prompt.saved is not None:
+            saved = sources.saved.get(prompt.saved, caller.tenant)
+            label = label or saved.label
+            examples.append(Example(label=label, embedding=saved.embedding, negative=prompt.negative))
             continue
-        picture, bbox, label = searched, pointer.bbox, one_line(pointer.label)
-        if pointer.object is not None:
-            stored = sources.result(pointer.result or "", caller)
-            found = views.get_object(stored.result.objects, pointer.object)
+        picture, bbox = searched, prompt.bbox
+        if prompt.object is not None:
+            stored = sources.result(prompt.result or "", caller)
+            found = get_object(stored.result.objects, prompt.object)
             picture, bbox, label = stored.picture, found.bbox, label or found.label
-        elif pointer.image is not None:
-            if pointer.image not in loaded:
-                loaded[pointer.image] = await sources.load(pointer.image, caller)
-            picture = loaded[pointer.image]
-        _check_place(bbox, pointer.point, picture, place)
-        same = picture.digest == searched.digest
-        if not same:
-            pictures[picture.digest] = picture
-            _check_bytes(pictures.values(), place)
+        elif prompt.image is not None:
+            if prompt.image not in loaded:
+                loaded[prompt.image] = await sources.load(prompt.image, caller)
+            picture = loaded[prompt.image]
+        _check_position(bbox, prompt.point, picture, number)
+        image = ""
+        if picture.digest != searched.digest:
+            image = picture.digest
+            pictures[image] = picture
+            _check_bytes(pictures.values(), number)
         examples.append(
-            Example(
-                label=label or "object",
-                bbox=bbox,
-                point=pointer.point,
-                image="" if same else picture.digest,
-                negative=pointer.negative,
-            )
+            Example(label=label or "object", bbox=bbox, point=prompt.point, image=image, negative=prompt.negative)
         )
     if all(example.negative for example in examples):
         raise InputError("all examples are negative; give at least one of what to find")
     return tuple(examples), pictures
 
 
-def _given(pointer: Pointer) -> list[str]:
-    return [name for name in ("bbox", "point", "object", "saved") if getattr(pointer, name) is not None]
+def clean_label(label: str | None) -> str:
+    """Bring a label to one line of at most `MAX_LABEL_LENGTH` characters; empty where there is none."""
+    return one_line(label or "")[:MAX_LABEL_LENGTH]
 
 
-def _check(pointer: Pointer, place: int) -> None:
-    """Refuse what points at nothing, or at two things.
+def _given(prompt: VisualPrompt) -> list[str]:
+    return [name for name in ("bbox", "point", "object", "saved") if getattr(prompt, name) is not None]
+
+
+def _without_zero_point(prompt: VisualPrompt) -> VisualPrompt:
+    """Remove the point (0, 0) beside another field: some clients send it for a point that is left out."""
+    return prompt.model_copy(update={"point": None}) if prompt.point == (0, 0) and len(_given(prompt)) > 1 else prompt
+
+
+def _check_fields(prompt: VisualPrompt, number: int) -> None:
+    """Refuse a visual prompt that gives nothing, or two examples at once.
 
     Raises:
         InputError: it does.
     """
-    given = _given(pointer)
+    given = _given(prompt)
     if len(given) != 1:
         raise InputError(
-            f"example {place} has {' and '.join(given) or 'nothing to point at'}; give one of bbox, point, object "
+            f"example {number} has {' and '.join(given) or 'nothing to point at'}; give one of bbox, point, object "
             "(with result), saved"
         )
-    if (pointer.object is None) != (pointer.result is None):
-        raise InputError(f"example {place} needs result and object together: the result_id and the object's number")
-    if pointer.image is not None and given[0] in ("object", "saved"):
-        raise InputError(f"example {place} has image and {given[0]}; an object and a saved prompt bring their own")
+    if (prompt.object is None) != (prompt.result is None):
+        raise InputError(
+            f"example {number} has only one of result and object; give the result_id and the object's number together"
+        )
+    if prompt.image is not None and given[0] in ("object", "saved"):
+        raise InputError(f"example {number} has image and {given[0]}; an object and a saved prompt bring their own")
 
 
-def _check_bytes(pictures: Iterable[Picture], place: int) -> None:
-    """Refuse more pictures than fit into memory.
+def _check_bytes(pictures: Iterable[Picture], number: int) -> None:
+    """Refuse more images than fit into memory.
 
     Raises:
         InputError: they are too large together.
     """
     if sum(len(picture.data) for picture in pictures) > MAX_PICTURES_BYTES:
         raise InputError(
-            f"the pictures of examples 1 to {place} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
+            f"the pictures of examples 1 to {number} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
             "fewer or smaller ones"
         )
 
 
-def _check_place(bbox: BBox | None, point: Point | None, picture: Picture, place: int) -> None:
-    """Refuse an empty box, and what is outside the picture.
+def _check_position(bbox: BBox | None, point: Point | None, picture: Picture, number: int) -> None:
+    """Refuse an empty box, and a box or point outside of its image.
 
     Raises:
         InputError: it is.
     """
     x1, y1, x2, y2 = bbox or (*(point or ()), *(point or ()))
-    empty = bbox is not None and not views.is_ordered(bbox)
+    empty = bbox is not None and not is_ordered(bbox)
     if empty or x1 >= picture.width or y1 >= picture.height or x2 < 0 or y2 < 0:
         shown = [round(edge, 1) for edge in bbox or point or ()]
-        right = views.right_form(bbox) if bbox else "points are [x, y] in pixels of the original"
+        form = right_form(bbox) if bbox else "points are [x, y] in pixels of the original"
         raise InputError(
-            f"example {place}: {shown} is empty or outside its {picture.width}x{picture.height} picture; {right}"
+            f"example {number}: {shown} is empty or outside its {picture.width}x{picture.height} picture; {form}"
         )
-
-
-def one_line(label: str | None) -> str:
-    """Bring a label to one line of bearable length; empty where there is none."""
-    return " ".join((label or "").split())[:300]

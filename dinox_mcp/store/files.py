@@ -1,4 +1,4 @@
-"""The one way of writing files, whole or not at all and never through a link, and of opening files of others."""
+"""Writes files completely or not at all and never through a link, and opens files that others may have put there."""
 
 import os
 import secrets
@@ -14,16 +14,16 @@ _PRIVATE = 0o600
 _USUAL = 0o666
 
 
-def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Put a file in place of what was there, in one step; a full disk leaves what was there as it was.
+def write_atomically(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write or replace a file in one step; if the disk is full, an existing file stays as it was.
 
-    A symbolic link is replaced, and what it points to stays as it is. Until a file with a `mode` is complete, nobody
-    else can read it. Without a mode it gets the usual one of new files.
+    A symbolic link is replaced, and its target stays as it was. A file with a `mode` cannot be read by others before
+    it is complete. Without a mode it gets the usual one of new files.
 
     Raises:
         OSError: it cannot be written, or a folder, a device or a pipe has this name.
     """
-    _check_kind(path)
+    check_replaceable(path)
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with os.fdopen(os.open(beside, _OPEN, _USUAL if mode is None else _PRIVATE), "wb") as file:
@@ -43,17 +43,31 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
     """Open a regular file for reading, and nothing else: a pipe would never end, and a link may lead anywhere.
 
     Raises:
-        OSError: there is none, it cannot be read, or something else has this name.
+        OSError: there is no such file, it cannot be read, or this is not a regular file.
     """
     descriptor = os.open(path, _READ if follow_links else _READ | getattr(os, "O_NOFOLLOW", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(EINVAL, "it is no regular file", str(path))
+        raise OSError(EINVAL, "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse to replace what is no file: a device would be gone for every program on the machine."""
+def move_into_place(source: Path, path: Path) -> None:
+    """Move a complete file onto a path of the same folder, in one step; a symbolic link there is replaced.
+
+    Raises:
+        OSError: It cannot be moved, or a folder, a device or a pipe has this name.
+    """
+    check_replaceable(path)
+    source.replace(path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but files and links: a device would be gone for every program on the machine.
+
+    Raises:
+        OSError: A folder, a device or a pipe has this name.
+    """
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:

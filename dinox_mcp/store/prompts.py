@@ -1,4 +1,4 @@
-"""Saved prompts: what a model made of examples, under a name, on disk, apart for each tenant."""
+"""Saved prompts: examples encoded by a model, under a name, on disk, and separate for each tenant."""
 
 import hashlib
 import re
@@ -10,23 +10,23 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
-from dinox_mcp.store.files import open_regular, write_whole
+from dinox_mcp.store.files import open_regular, write_atomically
 from dinox_mcp.types.detection import Embedding, Value
 
 MAX_PROMPTS = 1000
-"""Prompts of whoever runs the program."""
+"""Saved prompts of the user of this machine."""
 MAX_PROMPTS_OF_CALLER = 50
 MAX_PROMPTS_OF_CALLERS = 300
-"""Prompts of all callers over HTTP together."""
+"""Saved prompts of all callers over HTTP together."""
 MAX_BYTES = 1024 * 1024
 """Bytes of one prompt's file."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _OWN = "own"
-_MODE = 0o600  # for this user's eyes only
+_MODE = 0o600  # only this user may read it
 
 
 class SavedPrompt(Value):
-    """An embedding of `examples` examples under a `name`, found things being called `label`."""
+    """An embedding of a number of `examples` under a `name`; objects found by it get the `label`."""
 
     name: str
     label: str
@@ -36,7 +36,7 @@ class SavedPrompt(Value):
 
 
 class SavedPrompts:
-    """The saved prompts in a folder: a file each, in one folder for each tenant."""
+    """The saved prompts in a folder: one file each, in one folder for each tenant."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or user_data_path("dinox-mcp") / "prompts"
@@ -45,12 +45,12 @@ class SavedPrompts:
         """Save a prompt, in place of one of the same name.
 
         Raises:
-            InputError: the name is none, or there are too many.
+            InputError: the name is not valid, or there are too many.
             SettingsError: the folder cannot be written.
         """
         path = self._path(name, tenant)
         if not path.exists():
-            self._check_room(tenant)
+            self._check_number(tenant)
         created = datetime.now(UTC).replace(microsecond=0)
         prompt = SavedPrompt(name=path.stem, label=label, examples=examples, created=created, embedding=embedding)
         data = prompt.model_dump_json().encode()
@@ -58,7 +58,7 @@ class SavedPrompts:
             raise InputError(f"the prompt has {len(data)} bytes, more than {MAX_BYTES}; save it from fewer examples")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, data, _MODE)
+            write_atomically(path, data, _MODE)
         except OSError as error:
             raise SettingsError(
                 f"the prompt cannot be saved in {path.parent} ({error.strerror}); set DINOX_MCP_PROMPTS_FOLDER to a "
@@ -67,10 +67,10 @@ class SavedPrompts:
         return prompt
 
     def check(self, name: str) -> None:
-        """Refuse a name that none can be saved under.
+        """Refuse a name that is not valid.
 
         Raises:
-            InputError: it is none.
+            InputError: it is not.
         """
         self._path(name, "")
 
@@ -78,7 +78,7 @@ class SavedPrompts:
         """Fetch a prompt by its name.
 
         Raises:
-            NotFoundError: there is none of that name.
+            NotFoundError: there is no prompt of that name.
             InputError: its file is damaged.
         """
         path = self._path(name, tenant)
@@ -93,7 +93,7 @@ class SavedPrompts:
     def list(self, tenant: str = "") -> list[str]:
         """List the names of a tenant's prompts, in alphabetical order."""
         try:
-            return sorted(path.stem for path in self._home(tenant).glob("*.json") if _NAME.fullmatch(path.stem))
+            return sorted(path.stem for path in self._folder_of(tenant).glob("*.json") if _NAME.fullmatch(path.stem))
         except OSError:
             return []
 
@@ -101,22 +101,24 @@ class SavedPrompts:
         """Delete a prompt.
 
         Raises:
-            NotFoundError: there is none of that name.
+            NotFoundError: there is no prompt of that name.
         """
         path = self._path(name, tenant)
         if not path.exists():
-            self.get(name, tenant)  # says which there are
+            self.get(name, tenant)  # raises with the names that there are
         path.unlink(missing_ok=True)
 
-    def _check_room(self, tenant: str) -> None:
-        """Refuse one more prompt where there are too many, of the tenant or of all callers over HTTP.
+    def _check_number(self, tenant: str) -> None:
+        """Refuse one more prompt if the tenant, or all callers over HTTP together, have too many.
 
         Raises:
-            InputError: there are.
+            InputError: they have.
         """
         most = MAX_PROMPTS_OF_CALLER if tenant else MAX_PROMPTS
         if len(self.list(tenant)) >= most:
-            raise InputError(f"there are {most} saved prompts already; delete some with delete_prompt")
+            raise InputError(
+                f"there are {most} saved prompts already; delete some with save_prompt(name=…, delete=true)"
+            )
         if tenant and sum(1 for _ in self._folder.glob("*/*.json")) - len(self.list()) >= MAX_PROMPTS_OF_CALLERS:
             raise InputError(
                 f"this server keeps {MAX_PROMPTS_OF_CALLERS} saved prompts of its callers already; whoever runs it can "
@@ -124,19 +126,19 @@ class SavedPrompts:
             )
 
     def _path(self, name: str, tenant: str) -> Path:
-        """Name the file of a prompt.
+        """Give the path of a prompt's file.
 
         Raises:
-            InputError: the name is none.
+            InputError: the name is not valid.
         """
         folded = re.sub(r"\s+", "-", name.strip().casefold())
         if not _NAME.fullmatch(folded):
             raise InputError(
-                f"the name {name[:80]!r} of a saved prompt may have 1 to 64 letters a to z, digits, - and _"
+                f"the name {name[:80]!r} of a saved prompt is not valid; use 1 to 64 letters a to z, digits, - and _"
             )
-        return self._home(tenant) / f"{folded}.json"
+        return self._folder_of(tenant) / f"{folded}.json"
 
-    def _home(self, tenant: str) -> Path:
+    def _folder_of(self, tenant: str) -> Path:
         return self._folder / (hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _OWN)
 
 
@@ -144,7 +146,7 @@ def _read(path: Path) -> bytes:
     """Read the file of a prompt.
 
     Raises:
-        OSError: there is none, or it is too large.
+        OSError: there is no such file, or it is too large.
     """
     with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)

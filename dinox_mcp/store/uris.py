@@ -1,4 +1,4 @@
-"""The resource URIs of a result: written into replies, served as resources, accepted wherever an image is."""
+"""The `dinox://` URIs: written into replies, served as resources, and accepted wherever an image is."""
 
 import re
 from typing import NamedTuple
@@ -25,7 +25,7 @@ _URI = re.compile(
 
 
 class Target(NamedTuple):
-    """What a URI names: a picture of a result, or of one object in it."""
+    """What a URI names: an image of a result, or of one object in it."""
 
     result_id: str
     view: str
@@ -33,15 +33,15 @@ class Target(NamedTuple):
 
 
 def parse_image_uri(uri: str) -> Target:
-    """Read a URI that names a picture; a result by itself stands for the picture that was looked at.
+    """Parse a URI that names an image; that of a result names the image that was searched.
 
     Raises:
-        InputError: it names no picture of ours.
+        InputError: it does not name an image.
     """
     match = _URI.fullmatch(uri.strip())
     if not match:
         raise InputError(
-            f"{uri.strip()[:80]!r} is no picture of a result; use {RESULT}, {ANNOTATED_JPEG} or {CROP} with the "
+            f"{uri.strip()[:80]!r} is not a picture of a result; use {RESULT}, {ANNOTATED_JPEG} or {CROP} with the "
             "result_id of an answer"
         )
     number = match["number"]
@@ -50,6 +50,6 @@ def parse_image_uri(uri: str) -> Target:
 
 
 def bare_id(result: str) -> str:
-    """Accept a result's URI, or one below it, wherever its id is expected."""
+    """Give the id of a result from its id, its URI, or a URI below it."""
     match = re.match(r"dinox://results/([^/?#]+)", result.strip(), re.IGNORECASE)
     return match[1] if match else result.strip()

@@ -1,4 +1,4 @@
-"""What is kept of answers about videos: bounded for each tenant, and over all of them."""
+"""Results of videos: bounded in number and bytes, for each tenant and for all together."""
 
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -11,73 +11,73 @@ from dinox_mcp.types.video import VideoResult
 T = TypeVar("T")
 
 KEPT = 10
-"""As many of a tenant's answers are kept, and as many of its folders of temporary files."""
+"""Results of videos that are kept for each tenant, and folders of temporary files."""
 KEPT_OF_ALL = 100
-"""As many are kept of all tenants together."""
+"""The same for all tenants together."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 Part = Literal["video", "frames", "sheet", "answer"]
 
 
-class _Held(NamedTuple, Generic[T]):
-    """Something that is kept, and the bytes that it takes."""
+class _Entry(NamedTuple, Generic[T]):
+    """An item, and the bytes that it takes."""
 
     item: T
     size: int
 
 
-class Shelf(Generic[T]):
-    """Keeps things by names, apart for each tenant.
+class PerTenant(Generic[T]):
+    """Keeps items by name, separate for each tenant.
 
-    A tenant has `KEPT` things at most. Where all tenants together have more than `KEPT_OF_ALL` things, or more than
-    `max_bytes`, the oldest thing leaves of the tenant that holds most bytes. The newest thing always stays.
+    A tenant has at most `KEPT` items. If all tenants together have more than `KEPT_OF_ALL` items or `max_bytes` bytes,
+    the oldest item of the tenant that has most bytes is removed. The newest item is never removed.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._held: OrderedDict[tuple[str, str], _Held[T]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], _Entry[T]] = OrderedDict()
 
     def put(self, tenant: str, name: str, item: T, size: int) -> list[T]:
-        """Keep a thing that takes `size` bytes; give the things that left for it."""
-        self._held[tenant, name] = _Held(item, size)
-        own = [key for key in self._held if key[0] == tenant]
-        left = [self._held.pop(key).item for key in own[:-KEPT]]
-        while len(self._held) > 1 and (len(self._held) > KEPT_OF_ALL or self._bytes() > self._max_bytes):
-            left.append(self._held.pop(self._next_to_leave()).item)
-        return left
+        """Keep an item that takes `size` bytes; give the items that were removed for it."""
+        self._entries[tenant, name] = _Entry(item, size)
+        own = [key for key in self._entries if key[0] == tenant]
+        removed = [self._entries.pop(key).item for key in own[:-KEPT]]
+        while len(self._entries) > 1 and (len(self._entries) > KEPT_OF_ALL or self._bytes() > self._max_bytes):
+            removed.append(self._entries.pop(self._next_to_remove()).item)
+        return removed
 
     def get(self, tenant: str, name: str) -> T | None:
-        """Give a thing, if it is kept."""
-        held = self._held.get((tenant, name))
-        return held.item if held else None
+        """Give an item, if it is kept."""
+        entry = self._entries.get((tenant, name))
+        return entry.item if entry else None
 
     def _bytes(self) -> int:
-        return sum(held.size for held in self._held.values())
+        return sum(entry.size for entry in self._entries.values())
 
-    def _next_to_leave(self) -> tuple[str, str]:
+    def _next_to_remove(self) -> tuple[str, str]:
         sizes: Counter[str] = Counter()
-        for (tenant, _), held in self._held.items():
-            sizes[tenant] += held.size
-        *older, _ = self._held
+        for (tenant, _), entry in self._entries.items():
+            sizes[tenant] += entry.size
+        *older, _ = self._entries
         return next(key for tenant, _ in sizes.most_common() for key in older if key[0] == tenant)
 
 
 class Videos:
-    """Keeps answers about videos, apart for each tenant."""
+    """Keeps results of videos, separate for each tenant."""
 
     def __init__(self) -> None:
-        self._results: Shelf[VideoResult] = Shelf(_MAX_ANSWER_BYTES)
+        self._results: PerTenant[VideoResult] = PerTenant(_MAX_ANSWER_BYTES)
 
     def put(self, result: VideoResult, tenant: str = "") -> VideoResult:
-        """Keep an answer; older ones leave where there are too many."""
+        """Keep a result; older ones are removed if there are too many."""
         self._results.put(tenant, result.result_id, result, len(result.model_dump_json()))
         return result
 
     def get(self, result_id: str, tenant: str = "") -> VideoResult:
-        """Fetch an answer.
+        """Fetch a result.
 
         Raises:
-            NotFoundError: it was never given, given to another tenant, or has left to make room.
+            NotFoundError: it never existed, belongs to another tenant, or was removed.
         """
         result = self._results.get(tenant, result_id)
         if result is None:
@@ -87,7 +87,7 @@ class Videos:
         return result
 
     def file(self, result_id: str, part: Part, tenant: str = "") -> bytes:
-        """Read one of the files of an answer. Slow: call it in a thread.
+        """Read one of the files of a result. Slow: call it in a thread.
 
         Raises:
             NotFoundError: there is no such file, or no more, or it is too large for a message.

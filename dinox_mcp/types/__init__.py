@@ -1,1 +1,1 @@
-"""Values that every part of the package speaks: detections, boxes, masks, keypoints."""
+"""Values that all parts of the package share: detections, boxes, masks, keypoints."""

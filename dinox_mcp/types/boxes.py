@@ -1,6 +1,6 @@
-"""Arithmetic on boxes, one by one and many at once: a box is [x_min, y_min, x_max, y_max].
+"""Arithmetic on boxes (x_min, y_min, x_max, y_max), one by one and many at once: the one IoU and the one NMS.
 
-NumPy is loaded when many boxes are first compared, so that this module stays cheap to import.
+NumPy is imported when many boxes are first compared, so that this module stays cheap to import.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,30 @@ def around(points: Sequence[Sequence[float]]) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def is_ordered(bbox: Sequence[float]) -> bool:
+    """Return whether the second corner of a box is right of and below its first."""
+    return bbox[2] > bbox[0] and bbox[3] > bbox[1]
+
+
+def right_form(bbox: Sequence[float]) -> str:
+    """Explain how a box is written, and which box [x, y, width, height] may have been meant by a wrong one."""
+    form = "pass [x_min, y_min, x_max, y_max] in pixels of the original"
+    x1, y1, x2, y2 = (round(edge, 1) for edge in bbox)
+    if is_ordered(bbox) or x2 <= 0 or y2 <= 0:
+        return form
+    return f"{form}; if this is [x, y, width, height], pass {[x1, y1, round(x1 + x2, 1), round(y1 + y2, 1)]}"
+
+
+def check_order(bbox: Sequence[float]) -> None:
+    """Refuse a box whose second corner is not right of and below its first, as in [x, y, width, height].
+
+    Raises:
+        ValueError: it is not; the message says how to write it.
+    """
+    if not is_ordered(bbox):
+        raise ValueError(f"{[round(edge, 1) for edge in bbox]} is empty; {right_form(bbox)}")
+
+
 def area(bbox: Sequence[float]) -> float:
     """Area in square pixels; 0 for an empty box."""
     return max(0.0, bbox[2] - bbox[0]) * max(0.0, bbox[3] - bbox[1])
@@ -59,12 +83,15 @@ def intersections(box: "Floats", boxes: "Floats") -> "Floats":
     """Area that one box (4,) shares with each of others (n, 4)."""
     import numpy as np
 
-    lengths = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    return np.asarray(np.maximum(lengths, 0).prod(axis=1))
+    # Column by column: NumPy takes up to twenty times as long for rows of four.
+    (x1, y1, x2, y2), (left, top, right, bottom) = box, boxes.T
+    widths = np.minimum(right, x2) - np.maximum(left, x1)
+    heights = np.minimum(bottom, y2) - np.maximum(top, y1)
+    return np.asarray(np.maximum(widths, 0) * np.maximum(heights, 0))
 
 
 def ious(box: "Floats", boxes: "Floats") -> "Floats":
-    """Intersection over union of one box (4,) with each of others (n, 4)."""
+    """Intersection over union of one box (4,) with each of others (n, 4); 0 for empty boxes."""
     shared = intersections(box, boxes)
     return _ratios(shared, _areas(box[None]) + _areas(boxes) - shared)
 
@@ -130,7 +157,8 @@ def suppress(objects: Sequence[Detection], iou_threshold: float) -> list[Detecti
 def _areas(boxes: "Floats") -> "Floats":
     import numpy as np
 
-    return np.asarray(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1))
+    left, top, right, bottom = boxes.T
+    return np.asarray(np.maximum(right - left, 0) * np.maximum(bottom - top, 0))
 
 
 def _ratios(parts: "Floats", wholes: "Floats") -> "Floats":

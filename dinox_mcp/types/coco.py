@@ -1,4 +1,4 @@
-"""Results as COCO JSON, the format that annotation tools and evaluators read."""
+"""Results as COCO JSON, the format of annotation tools and evaluators."""
 
 from typing import Any
 
@@ -10,23 +10,29 @@ _SKELETON = [[BODY.index(a) + 1, BODY.index(b) + 1] for a, b in BODY_BONES]
 
 
 def to_coco(*results: DetectionResult) -> dict[str, Any]:
-    """Write results as one COCO dataset with an image for each, in their order, and one list of categories.
+    """Convert results to one COCO dataset, ready for `json.dumps`: https://cocodataset.org/#format-data.
 
-    The objects are the annotations. Of a single result they keep their own numbers as ids; of several, the numbers of
-    each go on behind those of the one before, so that no id is there twice.
+    The objects are the annotations. `bbox` is [x, y, width, height] in original pixels. `segmentation` is the mask, or
+    the outline of the box if there is no mask, so that tools which need a mask can make one; `area` is its area. A body
+    with all 17 points has `keypoints` and `num_keypoints`, and its category lists the points and the skeleton: x, y and
+    v of a missing point are 0.
 
-    `bbox` is [x, y, width, height] in original pixels. `segmentation` is the mask, or the outline of the box where
-    there is no mask, so that tools which make masks of annotations can make one of each; `area` counts what is in it.
-    Bodies of all 17 points are `keypoints` and `num_keypoints`, and their categories tell the points and the skeleton
-    (https://cocodataset.org/#format-data): of a point that is not there, x, y and v are 0.
+    Annotations have further keys where the object has such values, which readers of COCO ignore: `score`, `caption`,
+    `category` (a model's name for it, unlike `category_id`), `text`, and `points`, which are all keypoints, also of
+    hands, with `name`, `x`, `y`, `visibility` and `score`.
 
-    Where the object has them, these keys beyond the format are there too, which its readers pass over: `score`,
-    `caption`, `category` (a model's word, unlike the one of `category_id`), `text`, and `points`: every keypoint that
-    there is, of hands as well, as an object of `name`, `x`, `y` and, if known, `visibility` and `score`.
-    Ready for `json.dumps`.
+    Args:
+        results: one or more results; each is one image of the dataset.
+
+    Returns:
+        The dataset. The annotations of the first result have the numbers of its objects as ids; those of later results
+        are counted on from there.
 
     Raises:
-        ValueError: a mask is not a COCO RLE of the size that it claims.
+        ValueError: a mask is not a COCO RLE of its size.
+
+    Example:
+        Path("coco.json").write_text(json.dumps(to_coco(result)))
     """
     everything = [found for result in results for found in result.objects]
     categories = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in everything), start=1)}

@@ -1,14 +1,17 @@
-"""The values that everything speaks: what is asked, what is found, and in which pixels.
+"""Requests, detections and results.
 
-One pixel frame throughout: the original picture as a person sees it (EXIF orientation applied), x to the
-right, y down, origin in the upper left corner, pixel edges at whole numbers.
+All coordinates are in pixels of the original image as a person sees it, with EXIF orientation applied: x to the right,
+y down, origin in the upper left corner, pixel edges at integers.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from dinox_mcp.errors import NotFoundError
 
 BBox = Annotated[
     tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat],
@@ -18,7 +21,7 @@ Point = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="[x, y] in 
 Score = Annotated[float, Field(ge=0, le=1)]
 Output = Literal["masks", "pose", "hands", "caption", "category", "text"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
-"""What there may be of an object besides its label, score and box: `pose` and `hands` are keypoints."""
+"""What an object may have besides its label, score and box; `pose` and `hands` are keypoints."""
 Need = Literal[
     "text prompts",
     "prompt-free detection",
@@ -29,17 +32,27 @@ Need = Literal[
     "examples in other pictures",
     "saved prompts",
 ]
-"""What a question takes, and what a backend may be able to do."""
+"""What a request needs, and what a backend may be able to do."""
 
 
+MIN_SCORE = 0.25
+"""Objects that score less are not given, unless the model or the caller names another threshold."""
+IOU_THRESHOLD = 0.8
+"""Boxes of one label that overlap more count as one object, unless the model or the caller names another threshold."""
 MAX_TILES = 8
-"""As many parts as the long side of a picture may be cut into."""
+"""Most parts that the long side of an image may be cut into."""
+_MOST_NUMBERS = 20
+_REQUEST_BYTES = 1300
+_OBJECT_BYTES = 750
+_KEYPOINT_BYTES = 1070
+"""Bytes of a request, of each object and of each keypoint, without strings: measured with tracemalloc."""
 
 
 class Value(BaseModel):
-    """A frozen value that knows all its fields."""
+    """A frozen value that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built at first use: `initialize` need not wait for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Mask(Value):
@@ -67,10 +80,21 @@ class Keypoint(Value):
 
 
 class Detection(Value):
-    """One thing that a backend found: `bbox` in original pixels, `score` only where the model gives one.
+    """An object that a backend found.
 
-    `text` is a transcript (text in the picture) or the decoded content (codes, markers); `caption` and `category`
-    are a model's words about the region. `owner` is the box of another detection that this one is a part of.
+    Attributes:
+        label: as the caller wrote it, or as the model names it.
+        bbox: (x_min, y_min, x_max, y_max) in pixels of the original image.
+        score: the model's confidence from 0 to 1; None where it gives none, as for decoded codes.
+        mask: the object's pixels, at the size of the image.
+        keypoints: points of its body or hand.
+        caption: a sentence of a model about it.
+        category: what a model calls it.
+        text: a transcript of text in the image, or the decoded content of a code or marker.
+        owner: the box of another detection that this one is a part of, as a face is of a person.
+
+    Example:
+        Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
     """
 
     label: str
@@ -85,9 +109,9 @@ class Detection(Value):
 
 
 class DetectedObject(Detection):
-    """A detection with the number that stands for it in a result, on its picture and in later calls.
+    """A detection in a result, with the number `id` that is drawn on the image and used in later calls.
 
-    `part_of` is the number of the object that it belongs to, as a face belongs to a person.
+    `part_of` is the number of the object that it is a part of, as a face is of a person.
     """
 
     id: int = Field(ge=1)
@@ -95,7 +119,7 @@ class DetectedObject(Detection):
 
 
 class Embedding(Value):
-    """What a model made of examples, to be asked again: only `model` of `backend` understands `data` (base64)."""
+    """Examples as a model encodes them, for later requests: only `model` of `backend` understands `data` (base64)."""
 
     backend: str
     model: str
@@ -105,8 +129,8 @@ class Embedding(Value):
 class Example(Value):
     """A visual prompt: a `bbox` or a `point` in a picture, or an `embedding`; exactly one of them.
 
-    `image` is the digest of the picture that it is in, empty for the picture that is searched. Where `negative`, what
-    looks like it is not meant.
+    `image` is the digest of the image that it is in, empty for the one that is searched. If `negative`, objects that
+    look like it are not wanted.
     """
 
     label: str = "object"
@@ -125,13 +149,21 @@ class Example(Value):
 
 
 class DetectionRequest(Value):
-    """What is asked of a backend: one of `prompts`, `examples` and `description`, or none for everything it can find.
+    """A request: `prompts`, `examples` or a `description`; without any of them, everything is to be found.
 
-    `caption` is a sentence that the prompts are phrases of: a backend that reads sentences looks for each in its
-    context. `description` tells one thing from others like it, as in "the man in red left of the car". `model` is None
-    for the backend's default. Where a caller gives no `min_score` or `iou_threshold`, the model's own are filled in
-    before a backend is asked (see `routing`). `tiles` is how many parts the long side is cut into; the backend is asked
-    part by part and need not mind it.
+    Attributes:
+        prompts: labels to find.
+        caption: a sentence that the prompts are phrases of; a backend that reads sentences finds each in its context.
+        examples: visual prompts.
+        description: a sentence that describes the wanted object among similar ones, as in "the man in red left of the
+            car".
+        model: a model of the backend; None leaves the choice to it.
+        tiles: how many parts the long side of the image is cut into; 1 searches the full image only.
+        min_score: objects that score less are not given.
+        iou_threshold: boxes of one label that overlap more are one object.
+        include: outputs that are wanted besides labels, scores and boxes.
+
+    The router fills in the model's own thresholds where the caller gives none.
     """
 
     prompts: tuple[str, ...] | None = None
@@ -140,13 +172,13 @@ class DetectionRequest(Value):
     description: str | None = None
     model: str | None = None
     tiles: int = Field(default=1, ge=1, le=MAX_TILES)
-    min_score: float = Field(default=0.25, ge=0, le=1)
-    iou_threshold: float = Field(default=0.8, ge=0, le=1)
+    min_score: float = Field(default=MIN_SCORE, ge=0, le=1)
+    iou_threshold: float = Field(default=IOU_THRESHOLD, ge=0, le=1)
     include: frozenset[Output] = frozenset()
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Name what a backend must be able to do to answer."""
+        """What a backend must be able to do to answer."""
         if self.description is not None:
             return frozenset({"descriptions"})
         if self.prompts is not None:
@@ -157,11 +189,15 @@ class DetectionRequest(Value):
 
 
 class Detections(Value):
-    """What a backend answers, best guesses unfiltered by count; `notes` tell what the caller must know.
+    """A backend's response.
 
-    `unsearched` names the prompts that it did not look for, which so must not count as absent; `unknown` those of them
-    whose meaning it does not know. Where not `complete`, it ran out of time, and the same question is worth asking
-    again.
+    Attributes:
+        model: the model that answered.
+        objects: all that was found, however many.
+        notes: what the caller must know about this response.
+        unsearched: the prompts that were not searched for, which must not be counted as absent.
+        unknown: those of them whose meaning the backend does not know.
+        complete: False if time ran out; the same request may find more and is not cached.
     """
 
     model: str
@@ -173,7 +209,7 @@ class Detections(Value):
 
 
 class ImageInfo(Value):
-    """The picture that was looked at: size in pixels as a person sees it, and where it came from."""
+    """The image that was searched: its size in pixels as a person sees it, and where it came from."""
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -181,9 +217,9 @@ class ImageInfo(Value):
 
 
 class Source(Value):
-    """Which backend and model answered a part of a question, and with which thresholds.
+    """Which backend and model answered a part of a request, and with which thresholds.
 
-    `labels` are the labels that it was asked for, or those that it found where none were named.
+    `labels` are the labels of this part, or those that were found if it names none.
     """
 
     backend: str
@@ -194,10 +230,20 @@ class Source(Value):
 
 
 class DetectionResult(Value):
-    """The answer to one call: numbered objects, and everything that says how they were made.
+    """The result of a request: numbered objects, and how they were found.
 
-    `counts` counts every object found, the `omitted` ones beyond `max_objects` too, and says 0 for each prompt that
-    found nothing. `sources` says who answered which part where several backends did.
+    Attributes:
+        result_id: names the result in later calls.
+        backend: the backends that answered, joined by " + ".
+        model: the models that answered, joined by " + ".
+        image: the image that was searched.
+        request: the request, with the model and thresholds that were used.
+        objects: numbered from 1; at most `max_objects`, those that score highest.
+        counts: all objects found of each label, omitted ones too; 0 for each prompt that found nothing.
+        omitted: how many objects were found and are not in `objects`.
+        cached: nothing was computed or paid for, as the same request was answered before.
+        notes: what the caller must know about this result.
+        sources: which backend answered which part, if several did.
     """
 
     result_id: str
@@ -226,11 +272,46 @@ def _needs(example: Example) -> Iterator[Need]:
 
 
 def certainty(found: Detection) -> float:
-    """Rank by score; what comes without one, such as a decoded code, is certain."""
+    """The score; 1 for an object without one, such as a decoded code."""
     return 1.0 if found.score is None else found.score
 
 
-def count_labels(objects: Iterable[Detection], asked: Iterable[str] = ()) -> dict[str, int]:
-    """Count objects per label, most frequent first, and 0 for what was asked for and not found."""
+def count_labels(objects: Iterable[Detection], labels: Iterable[str] = ()) -> dict[str, int]:
+    """Count objects of each label, most frequent first, with 0 for those of `labels` that were not found."""
     counts = dict(Counter(found.label for found in objects).most_common())
-    return counts | {label: 0 for label in asked if label not in counts}
+    return counts | {label: 0 for label in labels if label not in counts}
+
+
+def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject:
+    """Give an object of a result by its number.
+
+    Raises:
+        NotFoundError: no object has this number; the message says which numbers there are.
+    """
+    for found in objects:
+        if found.id == number:
+            return found
+    numbers = [found.id for found in objects]
+    known = f"the numbers are {_ranges(numbers)}" if numbers else "there are no objects"
+    raise NotFoundError(f"there is no object {number}; {known}")
+
+
+def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: Iterable[str] = ()) -> int:
+    """Estimate the bytes in memory of a request with its objects, and of `strings` that are kept with them."""
+    saved = (example.embedding.data for example in request.examples if example.embedding)
+    total = _REQUEST_BYTES + sum(map(sys.getsizeof, (*(request.prompts or ()), *saved, *strings)))
+    total += _OBJECT_BYTES * len(request.examples)
+    for found in objects:
+        total += _OBJECT_BYTES
+        total += sum(sys.getsizeof(text) for text in (found.text, found.caption, found.category) if text)
+        total += sys.getsizeof(found.mask.counts) if found.mask else 0
+        total += _KEYPOINT_BYTES * len(found.keypoints)
+    return total
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write numbers shortly: "1 to 4", or as a list where some are missing."""
+    if len(numbers) == numbers[-1] - numbers[0] + 1:
+        return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+    shown = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
+    return f"{shown}, ..." if len(numbers) > _MOST_NUMBERS else shown

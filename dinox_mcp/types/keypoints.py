@@ -50,7 +50,7 @@ BODY_BONES = (
 )
 HAND_BONES = (
     *(("wrist", HAND[1 + 4 * finger]) for finger in range(5)),
-    *((HAND[place], HAND[place + 1]) for place in range(1, 20) if place % 4),
+    *((HAND[index], HAND[index + 1]) for index in range(1, 20) if index % 4),
 )
 
 LEAST_SCORE = 0.3
@@ -58,7 +58,7 @@ LEAST_SCORE = 0.3
 
 
 def visibility(point: Keypoint) -> int:
-    """Tell whether a point is not there (0), hidden (1) or seen (2), as COCO counts.
+    """Return whether a point is not there (0), hidden (1) or seen (2), as COCO counts.
 
     A point of less than `LEAST_SCORE` is not there, whatever its visibility; one without either is seen.
     """
@@ -68,5 +68,5 @@ def visibility(point: Keypoint) -> int:
 
 
 def is_there(point: Keypoint) -> bool:
-    """Tell whether a point is in the picture, seen or hidden: the one rule for replies, drawings and exports."""
+    """Return whether a point is in the picture, seen or hidden: the one rule for replies, drawings and exports."""
     return visibility(point) > 0

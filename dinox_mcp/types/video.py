@@ -22,7 +22,7 @@ Direction = Literal[
 
 
 class VideoInfo(Value):
-    """The part of a video that was looked at, upright and in square pixels.
+    """The part of a video that was searched, upright and in square pixels.
 
     `frames` are those shown from its first second to `duration_s`, `fps` their mean rate. `rotation` is by how many
     degrees clockwise the file says to turn its frames, and where `mirrored`, left and right change places before. Both
@@ -40,7 +40,7 @@ class VideoInfo(Value):
 
 
 class TrackPath(Value):
-    """Where a track begins and ends, where it is on average, and which way it goes as a whole."""
+    """Where a track begins and ends, its mean box, and its overall direction."""
 
     start: BBox
     end: BBox
@@ -49,7 +49,7 @@ class TrackPath(Value):
 
 
 class Track(Value):
-    """One thing over time; `id` is the number drawn on it, 1 to n in order of appearance.
+    """One object over time; `id` is the number drawn on it, 1 to n in order of appearance.
 
     `seen` counts the key frames in which the backend found it, `frames` all frames that it is drawn in. `score` is its
     best. `text` is the content of a code or the id of a marker, where any key frame gave it. Caption, category and
@@ -70,21 +70,21 @@ class Track(Value):
 
 
 class Peak(Value):
-    """The most things of a label at one time, and when that was first so."""
+    """The most objects of a label at one time, and the first time there were so many."""
 
     count: int = Field(ge=0)
     time_s: Seconds
 
 
 class Moment(Value):
-    """How many things of each label there are at a key frame."""
+    """How many objects of each label there are at a key frame."""
 
     time_s: Seconds
     counts: dict[str, int]
 
 
 class Calls(Value):
-    """What it took: calls to the backend `planned` before the first and `made`, and key frames known from `memory`."""
+    """The calls to the backend, `planned` and `made`, and the key frames that came from the cache (`memory`)."""
 
     planned: int = Field(ge=0)
     made: int = Field(ge=0)
@@ -92,9 +92,10 @@ class Calls(Value):
 
 
 class VideoFiles(Value):
-    """Paths of what was written: the annotated video, objects frame by frame, key frames as a picture, the answer.
+    """Paths of the files that were written, or None.
 
-    `video` is H.264 in MP4, `frames` JSON Lines, `sheet` JPEG, `answer` this answer as JSON. None for what was not.
+    `video` is the annotated video (H.264 in MP4), `frames` the objects of each frame (JSON Lines), `sheet` the key
+    frames in one image (JPEG), `answer` this result (JSON).
     """
 
     video: str | None = None
@@ -104,7 +105,7 @@ class VideoFiles(Value):
 
 
 class VideoResult(Value):
-    """The answer to one question about a video.
+    """The result of one request for a video.
 
     `counts` counts tracks per label, and says 0 for each prompt that found nothing; `peaks` are the most at one time.
     Key frames are `every_s` seconds apart. `complete` is False where the call was stopped before the end.

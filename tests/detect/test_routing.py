@@ -8,13 +8,13 @@ import pytest
 from dinox_mcp.backends.base import Call, Capabilities, Fit, Unready
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect.routing import Plan, Router
-from dinox_mcp.detect.visual_prompts import Pointer
+from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import QuotaError, ServiceError, SettingsError, UnreachableError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Need, Output
-from tests.fakes import CODE, DOG, FakeBackend, TellingBackend, picture
+from tests.fakes import CODE, DOG, DescribingBackend, FakeBackend, picture
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Cloud(FakeBackend):
 
 
 @dataclass
-class Here(TellingBackend):
+class Here(DescribingBackend):
     """Reads codes, knows dogs and cats, and looks for any other word in the text."""
 
     name: str = "here"
@@ -124,6 +124,7 @@ async def test_the_result_says_who_found_what() -> None:
     assert [(one.id, one.label) for one in result.objects] == [(1, "dog"), (2, "QR code")]
 
 
+@pytest.mark.slow
 async def test_a_code_that_both_found_is_listed_once_as_it_was_read() -> None:
     seen = Detection(label="qr code", bbox=(5, 5, 25, 26), score=0.8)
     result = await detector_with(Cloud([DOG, seen]), Here([CODE])).detect(picture())
@@ -222,7 +223,7 @@ async def test_only_unknown_prompts_are_an_error_with_the_remedy() -> None:
 async def test_outputs_of_boxes_are_asked_of_who_can_tell_them() -> None:
     here = Here([CODE])
     result = await detector_with(Cloud([DOG]), here).detect(picture(), "dog", include=["pose"])
-    assert here.told[0][1] == {"pose"}
+    assert here.described[0][1] == {"pose"}
     assert any("pose by the backend here" in note for note in result.notes)
 
 
@@ -252,7 +253,7 @@ async def test_outputs_are_told_of_each_part_by_who_can(prompts: list[str]) -> N
     here = Here([DOG], able=replace(Here().able, outputs=frozenset({"pose"})))
     here.fit = lambda prompt: Fit.EXACT if prompt == "dog" else Fit.NOT  # type: ignore[method-assign]
     await detector_with(cloud, here).detect(picture(), prompts, include=["pose"])
-    assert [[one.label for one in objects] for objects, _ in here.told] == [["wizard"]]
+    assert [[one.label for one in objects] for objects, _ in here.described] == [["wizard"]]
 
 
 async def test_a_count_has_the_threshold_of_each_part() -> None:
@@ -267,7 +268,7 @@ async def test_a_count_has_the_threshold_of_each_part() -> None:
 async def test_a_prompt_is_saved_by_a_backend_that_can_save(tmp_path: Path) -> None:
     backends = [Cloud(able=Capabilities(frozenset({"examples"}))), Here()]
     detector = Detector(Settings.load(prompts_folder=tmp_path), backends=backends)
-    saved = await detector.save_prompt("bolt", picture(), [Pointer(bbox=(1, 1, 9, 9))])
+    saved = await detector.save_prompt("bolt", picture(), [VisualPrompt(bbox=(1, 1, 9, 9))])
     assert saved.embedding.backend == "here"
 
 

@@ -107,6 +107,7 @@ def test_a_surer_look_at_the_whole_picture_wins() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_tens_of_thousands_of_findings_are_merged_in_seconds() -> None:
     row = [
         seen("bolt", (3.0 * i % 550, 3.0 * (i // 180), 3.0 * i % 550 + 2, 3.0 * (i // 180) + 2)) for i in range(9000)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.store.files import write_whole
+from dinox_mcp.store.files import write_atomically
 
 
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"mine")
     link.symlink_to(target)
-    write_whole(link, b"new")
+    write_atomically(link, b"new")
     assert (target.read_bytes(), link.read_bytes(), link.is_symlink()) == (b"mine", b"new", False)
 
 
@@ -21,8 +21,8 @@ def test_without_a_mode_a_file_is_as_others_are(tmp_path: Path) -> None:
     usual, secret = tmp_path / "usual", tmp_path / "secret"
     plain = tmp_path / "plain"
     plain.touch()
-    write_whole(usual, b"")
-    write_whole(secret, b"", 0o600)
+    write_atomically(usual, b"")
+    write_atomically(secret, b"", 0o600)
     assert stat.S_IMODE(usual.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
@@ -32,11 +32,11 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="a folder, a device or a pipe has this name"):
-        write_whole(pipe, b"")
+        write_atomically(pipe, b"")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_name_of_any_length_is_written(tmp_path: Path) -> None:
-    write_whole(tmp_path / ("n" * 250), b"x")
+    write_atomically(tmp_path / ("n" * 250), b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 250]

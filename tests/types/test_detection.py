@@ -2,8 +2,7 @@ import tracemalloc
 
 import pytest
 
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Mask
-from dinox_mcp.types.memory import footprint
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Mask, footprint
 
 ANSWERS = 100
 
@@ -16,6 +15,7 @@ def text(length: int) -> str:
     return "".join(chr(0x4E00 + number % 50) for number in range(length))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "found", "read", "masked"),
     [(1, 0, 0, 0), (1, 1, 0, 0), (3, 100, 0, 0), (300, 0, 0, 0), (1, 10, 3000, 0), (1, 10, 0, 20_000)],

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
@@ -110,8 +110,8 @@ def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
         masks.decode(Mask(size=size, counts="0"))
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
-@settings(max_examples=300)
 def test_any_string_is_a_mask_of_its_size_or_refused(counts: str) -> None:
     try:
         bits = masks.decode(Mask(size=(8, 4), counts=counts))

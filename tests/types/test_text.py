@@ -1,16 +1,8 @@
-"""Text from outside is harmless where it leaves, and names no folders of the server to callers elsewhere."""
-
 from pathlib import Path
 
 import pytest
 
-from dinox_mcp.detector import Detector
-from dinox_mcp.server.app import build_server
-from dinox_mcp.settings import Settings
-from dinox_mcp.types.text import clean_line, printable, without_folders
-from tests.fakes import FakeBackend, png
-from tests.server.conftest import Connect
-from tests.server.test_tools import data_of, text_of
+from dinox_mcp.types.text import clean_line, printable, quoted_text, split_at_commas_and_dots, without_folders
 
 HOSTILE = "cat\x1b[31m\u202e\u2028x"
 
@@ -21,19 +13,6 @@ def test_what_a_terminal_or_reader_obeys_is_escaped(text: str) -> None:
     assert clean_line(f"{text}\nb").isprintable()
 
 
-@pytest.mark.anyio
-async def test_notes_and_errors_are_clean(connect: Connect, backend: FakeBackend, tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(png())
-    backend.notes = (f"nobody knows {HOSTILE}",)
-    async with connect() as client:
-        reply = await client.call_tool("detect_prompt_free", {"image": str(tmp_path / "photo.png")})
-        error = await client.call_tool("detect_prompt_free", {"image": f"/nowhere/{HOSTILE}.png"})
-    assert r"nobody knows cat\u001b[31m\u202e\u2028x" in text_of(reply)
-    assert all(note.isprintable() for note in data_of(reply)["notes"])
-    assert error.is_error
-    assert text_of(error).isprintable()
-
-
 def test_own_folders_are_not_named() -> None:
     home = Path.home()
     text = f"cannot be saved in {home}/data/prompts (full), or in '/srv/dinox/x.json'; not in /srv/dinox2"
@@ -42,7 +21,19 @@ def test_own_folders_are_not_named() -> None:
     )
 
 
-@pytest.mark.parametrize(("transport", "named"), [("stdio", True), ("http", False)])
-def test_errors_name_folders_only_to_the_user_of_this_machine(transport: str, named: bool) -> None:
-    server = build_server(Detector(Settings.load(transport=transport, backend="embedded")))
-    assert (str(Path.home()) in server.clean(f"no such file {Path.home()}/x.png")) is named
+@pytest.mark.parametrize(
+    "prompt", ['"Exit now"', "“Exit now”", "„Exit now“", "„Exit now”", "«Exit now»", "「Exit now」", " 'Exit  now' "]
+)
+def test_the_text_between_quotes_is_given_whatever_the_quotes(prompt: str) -> None:
+    assert quoted_text(prompt) == "Exit now"
+
+
+@pytest.mark.parametrize("prompt", ["exit", '"', "''", '"exit', "'exit\"", 'a "red" car'])
+def test_a_prompt_that_is_not_in_quotes_from_end_to_end_has_no_quoted_text(prompt: str) -> None:
+    assert not quoted_text(prompt)
+
+
+@pytest.mark.parametrize("letters", [".", "“", '"', '" ', " .", '"a"b', ".x", "«“「", "„", "“„", "'", "' "])
+def test_long_text_is_split_in_linear_time(letters: str) -> None:
+    text = (letters * 90_000)[:90_000] + "x"  # what is quadratic takes a minute
+    assert split_at_commas_and_dots(text)[-1].endswith("x")
