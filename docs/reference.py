@@ -1,14 +1,13 @@
-"""Writes the pages that are generated: `python docs/reference.py`; a test compares.
+"""Writes the pages that are generated: `python -m docs.reference`; a test compares.
 
-`tools.md` is what the server itself answers when it is asked for its tools, on a backend that serves all of them;
-`settings.md` is what the settings class says.
+`tools.md` is what the server itself declares: its tools with their full schemas, its resources and its prompts.
+`settings.md` follows the settings class, and `api.md` the docstrings of the public names.
 """
 
 import asyncio
 from pathlib import Path
 from typing import Any, get_args
 
-from mcp import Client
 from mcp.types import Prompt, ResourceTemplate, Tool
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -16,36 +15,43 @@ from pydantic.fields import FieldInfo
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings, environment_name
+from docs.api import api
 
 HERE = Path(__file__).resolve().parent
-_GENERATED = "<!-- Written by python docs/reference.py: change the source, not this page. -->"
+_GENERATED = "<!-- Written by python -m docs.reference: change the source, not this page. -->"
 _BOUNDS = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "at most {}"}
 
 
 def pages() -> dict[str, str]:
     """Write the pages, by name."""
-    return {"tools.md": asyncio.run(_tools()), "settings.md": _settings()}
+    return {
+        "tools.md": asyncio.run(_tools()),
+        "settings.md": _settings(),
+        "api.md": api(_GENERATED),
+    }
 
 
 async def _tools() -> str:
     settings = Settings(backend="dinox", api_key=SecretStr("any"))  # nothing is sent to list the tools
-    async with Detector(settings) as detector, Client(build_server(detector)) as client:
-        tools = (await client.list_tools()).tools
-        templates = (await client.list_resource_templates()).resource_templates
-        prompts = (await client.list_prompts()).prompts
+    async with Detector(settings) as detector:
+        server = build_server(detector)
+        tools = await server.all_tools()
+        templates = await server.list_resource_templates()
+        prompts = await server.list_prompts()
     return "\n".join(
         (
             "# Tools, resources and prompts",
             "",
             _GENERATED,
             "",
-            "This is what the server tells an assistant about itself. Parameters without a default have to be given.",
-            "Tools that no backend here can serve are not listed: `find_by_description` takes a key or a local model.",
+            "These are the tools with everything that they accept. Parameters without a default have to be given.",
+            "Assistants get a shorter list: each parameter is described once, in the first tool that has it, and what",
+            "no backend here can do is left out: `description` takes a key or a local model.",
             "",
-            *(_tool(tool) for tool in tools),
+            *(_tool(tool, replies=tool.name in server.replies) for tool in tools),
             "## Resources",
             "",
-            "What answers leave behind, by address. Hosts read them; so does the viewer.",
+            "What a result leaves behind, by address. Hosts read them; so does the viewer.",
             "",
             "| address | type | |",
             "|---|---|---|",
@@ -65,7 +71,7 @@ async def _tools() -> str:
     )
 
 
-def _tool(tool: Tool) -> str:
+def _tool(tool: Tool, *, replies: bool) -> str:
     schema = tool.input_schema
     required = schema.get("required", ())
     rows = [_parameter(name, part, required, schema) for name, part in schema["properties"].items()]
@@ -75,7 +81,7 @@ def _tool(tool: Tool) -> str:
             "",
             f"*{tool.title}.* {tool.description or ''}",
             "",
-            f"{_effects(tool)}",
+            _effects(tool, replies=replies),
             "",
             "| parameter | type | default | |",
             "|---|---|---|---|",
@@ -85,32 +91,27 @@ def _tool(tool: Tool) -> str:
     )
 
 
-def _effects(tool: Tool) -> str:
+def _effects(tool: Tool, *, replies: bool) -> str:
     hints = tool.annotations
-    if hints is not None and hints.destructive_hint:
-        effect = "Deletes."
-    elif hints is not None and hints.read_only_hint:
-        effect = "Reads only."
-    else:
-        effect = "Writes on this machine."
-    return effect + (" The answer has an output schema." if tool.output_schema else "")
+    effect = "Reads only." if hints is not None and hints.read_only_hint else "Writes and deletes on this machine."
+    return effect + (" The reply has structured content." if replies else "")
 
 
 def _parameter(name: str, part: dict[str, Any], required: list[str], schema: dict[str, Any]) -> str:
     default = "" if name in required else _code(part["default"]) if part.get("default") not in (None, []) else "none"
-    words = _cell(part.get("description", ""))
-    if "maximum" in part and "0 to 1" not in words:
-        words += f" {part['minimum']} to {part['maximum']}."
-    return f"| `{name}` | {_type(part, schema)} | {default} | {words} |"
+    text = _cell(part.get("description", ""))
+    if "maximum" in part and f"to {part['maximum']}" not in text:
+        text += f" {part['minimum']} to {part['maximum']}."
+    return f"| `{name}` | {_type(part, schema)} | {default} | {text} |"
 
 
 def _type(part: dict[str, Any], schema: dict[str, Any]) -> str:
-    """Say a JSON type in words."""
+    """Describe a JSON type."""
     if "$ref" in part:
         known = schema["$defs"][part["$ref"].rpartition("/")[2]]
         return f"object with {', '.join(_code(name) for name in known['properties'])}"
     if "anyOf" in part:
-        return " or ".join(_type(one, schema) for one in part["anyOf"])
+        return " or ".join(_type(one, schema) for one in part["anyOf"] if one != {"type": "null"})
     if "enum" in part:
         return ", ".join(f"`{value}`" for value in part["enum"])
     if part.get("type") == "array":
@@ -125,8 +126,8 @@ def _resource(one: ResourceTemplate) -> str:
 
 
 def _prompt(one: Prompt) -> str:
-    asked = ", ".join(f"`{part.name}`" for part in one.arguments or ())
-    return f"| {one.title} | {asked} | {_cell(one.description or '')} |"
+    arguments = ", ".join(f"`{part.name}`" for part in one.arguments or ())
+    return f"| {one.title} | {arguments} | {_cell(one.description or '')} |"
 
 
 def _settings() -> str:
@@ -156,21 +157,21 @@ def _settings() -> str:
 
 def _setting(name: str, field: FieldInfo) -> str:
     default = "" if field.default in (None, (), SecretStr("")) else f"`{field.default}`"
-    words = f"{_cell(field.description or '')} (`{name}`)"
-    return f"| `{environment_name(name)}` | {default} | {_values(field)} | {words} |"
+    text = f"{_cell(field.description or '')} (`{name}`)"
+    return f"| `{environment_name(name)}` | {default} | {_values(field)} | {text} |"
 
 
 def _values(field: FieldInfo) -> str:
-    """Say what may be given."""
+    """Describe the values that an option accepts."""
     choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
     if choices:
         return ", ".join(f"`{value}`" for value in choices)
     if field.annotation is bool:
         return "`true`, `false`"
     bounds = [
-        words.format(getattr(rule, key))
+        text.format(getattr(rule, key))
         for rule in field.metadata
-        for key, words in _BOUNDS.items()
+        for key, text in _BOUNDS.items()
         if getattr(rule, key, None) is not None
     ]
     return ", ".join(bounds)

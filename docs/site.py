@@ -16,6 +16,7 @@ CONFIG = ROOT / "mkdocs.yml"
 STYLE = ROOT / "docs" / "site.css"
 SOURCE = ROOT / "build" / "site-source"
 _PAGE = re.compile(r"^\s+- (?:[^:\n]+: )?(\S+\.md)$", re.MULTILINE)
+_ENTRY = re.compile(r"^\s+- ([^:\n]+):(?: (\S+\.md))?$", re.MULTILINE)
 _LINK = re.compile(r"(\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -23,6 +24,35 @@ _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 def listed() -> list[Path]:
     """List the pages of the site, as mkdocs.yml orders them."""
     return [ROOT / name for name in _PAGE.findall(CONFIG.read_text())]
+
+
+def llms() -> str:
+    """Return the site's llms.txt (https://llmstxt.org): for language models, what each page is about."""
+    navigation = CONFIG.read_text().partition("\nnav:\n")[2].partition("\ntheme:")[0]
+    lines = ["# dinox-mcp", "", f"> {_summary(ROOT / 'README.md')}", "", "## Start", ""]
+    for title, name in _ENTRY.findall(navigation):
+        if name:
+            page = ROOT / name
+            lines.append(f"- [{title}]({_address(page)}): {_summary(page)}")
+        else:
+            lines += ["", f"## {title}", ""]
+    return "\n".join([*lines, ""])
+
+
+def _summary(page: Path) -> str:
+    """Return the first sentence of a page's text, without links."""
+    text = _FENCED.sub("", re.sub(r"<!--.*?-->", "", page.read_text(), flags=re.DOTALL))
+    text = re.sub(r"^[#!|<>].*$", "", text, flags=re.MULTILINE)
+    paragraph = next((part for part in re.split(r"\n\s*\n", text) if part.strip()), "")
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
+    sentence, stop, _ = plain.partition(". ")
+    return sentence.rstrip(":") + stop.strip()
+
+
+def _address(page: Path) -> str:
+    """Return the address of a page on the site, from its root."""
+    folder = page.relative_to(ROOT).with_suffix("")
+    return f"{folder.parent if folder.name in ('README', 'index') else folder}/"
 
 
 def linked(page: Path) -> list[Path]:
@@ -53,6 +83,7 @@ def stage(target: Path) -> None:
             if file.is_file() and file.suffix != ".md":
                 shutil.copyfile(file, _copy(file, target))
     shutil.copyfile(STYLE, _copy(STYLE, target))
+    (target / "llms.txt").write_text(llms(), encoding="utf-8")
 
 
 def _copy(file: Path, target: Path) -> Path:

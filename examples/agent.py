@@ -3,7 +3,7 @@
     pip install "pydantic-ai-slim[mcp]"
     python examples/agent.py
 
-Give a real model instead, as in `Agent("anthropic:claude-sonnet-4-5", toolsets=[eyes])`, and a question.
+Give a real model instead, as in `Agent("anthropic:claude-sonnet-4-5", toolsets=[eyes])`, and a request.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ SAMPLE = Path(__file__).resolve().parent / "sample.png"
 
 
 def scripted(messages: list[ModelMessage], _info: AgentInfo) -> ModelResponse:
-    """Play the model: detect first, then say what came back."""
+    """Act as the model: detect first, then repeat the reply."""
     last = messages[-1].parts[-1]
     if isinstance(last, ToolReturnPart):
-        return ModelResponse(parts=[TextPart(f"The tool said: {last.content}")])
+        return ModelResponse(parts=[TextPart(f"The tool returned: {last.content}")])
     return ModelResponse(parts=[ToolCallPart("detect_prompt_free", {"image": str(SAMPLE)})])
 
 
 async def main() -> None:
-    """Ask the agent about the sample picture."""
+    """Run the agent on the sample image."""
     server = StdioTransport(command=sys.executable, args=["-m", "dinox_mcp"])
     async with MCPToolset(server) as eyes:
         agent = Agent(FunctionModel(scripted), toolsets=[eyes])
-        answer = await agent.run("What is written in the picture?")
-        print(answer.output)
+        result = await agent.run("What is written in the image?")
+        print(result.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Count what looks like one of them: give a box around one. Without a key, it matches pixels; a model knows better.
+"""Count the objects that look like one of them, given by its box. Without a key the pixels are matched.
 
 python examples/count_by_example.py photo.jpg 10 10 60 60
 """
@@ -7,22 +7,18 @@ import asyncio
 import sys
 from pathlib import Path
 
-from dinox_mcp.detect.visual_prompts import Pointer
-from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.output import write_annotated
-from dinox_mcp.drawing.style import Style
-from dinox_mcp.errors import DinoxError
+from dinox_mcp import Detector, DinoxError, Style, VisualPrompt, write_annotated
 
 
-async def main(picture: str, x1: float, y1: float, x2: float, y2: float) -> None:
-    """Count, say how sure that is, draw the numbers."""
+async def main(image: str, x1: float, y1: float, x2: float, y2: float) -> None:
+    """Count, print how the number changes with the threshold, draw the numbers."""
     async with Detector() as detector:
-        count = await detector.count_objects(picture, examples=[Pointer(bbox=(x1, y1, x2, y2), label="one like it")])
+        count = await detector.count_objects(image, examples=[VisualPrompt(bbox=(x1, y1, x2, y2), label="one like it")])
         print(count.result.counts)
         for level in count.levels:
             print(f"with min_score {level.min_score:.2f}: {sum(level.counts.values())}")
-        image = await detector.load(picture)
-        print(write_annotated(Path("out/count-by-example.jpg"), image, count.result.objects, Style(labels=False)))
+        picture = await detector.load(image)
+        print(write_annotated(Path("out/count-by-example.jpg"), picture, count.result.objects, Style(labels=False)))
 
 
 if __name__ == "__main__":

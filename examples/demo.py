@@ -1,6 +1,6 @@
-"""The demo: starts the server as an assistant's host would, asks it about two pictures, and shows the answers.
+"""The demo: starts the server as an assistant's host would, calls it about two images, and shows the replies.
 
-python examples/demo.py [PICTURE [PROMPT ...]]
+python examples/demo.py [IMAGE [PROMPT ...]]
 """
 
 import asyncio
@@ -16,16 +16,16 @@ HERE = Path(__file__).resolve().parent
 PHOTO = HERE / "gallery" / "photos" / "astronaut.jpg"
 SAMPLE = HERE / "sample.png"
 OUT = HERE.parent / "out"
-Question = tuple[str, dict[str, Any]]
+ToolCall = tuple[str, dict[str, Any]]
 
-QUESTIONS: list[Question] = [
+CALLS: list[ToolCall] = [
     ("detect_objects", {"image": str(PHOTO), "prompts": ["person", "face"], "include": ["pose"]}),
     ("detect_objects", {"image": str(SAMPLE), "prompts": ["text", "QR code", "barcode", "marker"]}),
 ]
 
 
-async def main(questions: list[Question], *, offline: bool) -> None:
-    """Ask each question, print the reply that a model would read, and write the picture that it would see."""
+async def main(calls: list[ToolCall], *, offline: bool) -> None:
+    """Make each call, print the reply that a model reads, and save the image that it gets."""
     environment = os.environ | {"IMAGE_STORAGE_DIRECTORY": str(OUT)}
     if offline:  # show what needs neither a key nor a download
         environment.setdefault("DINOX_MCP_BACKEND", "embedded")
@@ -33,12 +33,12 @@ async def main(questions: list[Question], *, offline: bool) -> None:
     async with Client(server) as client:
         tools = await client.list_tools()
         print(f"The server offers {', '.join(tool.name for tool in tools.tools)}.")
-        for tool, arguments in questions:
-            await ask(client, tool, arguments)
+        for tool, arguments in calls:
+            await call(client, tool, arguments)
 
 
-async def ask(client: Client, tool: str, arguments: dict[str, Any]) -> None:
-    """Detect, and show what was found."""
+async def call(client: Client, tool: str, arguments: dict[str, Any]) -> None:
+    """Call a tool, then `visualize` for its result."""
     print(f"\n{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})")
     reply = await client.call_tool(tool, arguments)
     print_text(reply)
@@ -48,8 +48,8 @@ async def ask(client: Client, tool: str, arguments: dict[str, Any]) -> None:
     shown = await client.call_tool("visualize", {"result": reply.structured_content["result_id"]})
     print()
     print_text(shown)
-    seen = next(block for block in shown.content if isinstance(block, ImageContent))
-    print(f"The model sees a picture of {len(seen.data) * 3 // 4 // 1024} KB.")
+    image = next(block for block in shown.content if isinstance(block, ImageContent))
+    print(f"The model gets an image of {len(image.data) * 3 // 4 // 1024} KB.")
 
 
 def print_text(reply: CallToolResult) -> None:
@@ -59,12 +59,12 @@ def print_text(reply: CallToolResult) -> None:
             print(block.text)
 
 
-def question(picture: str, prompts: list[str]) -> Question:
-    """Ask for the prompts in a picture, or without prompts for everything."""
-    image = {"image": str(Path(picture).resolve())}
-    return ("detect_objects", image | {"prompts": prompts}) if prompts else ("detect_prompt_free", image)
+def call_for(image: str, prompts: list[str]) -> ToolCall:
+    """Make the call for prompts in an image, or without prompts for everything."""
+    arguments = {"image": str(Path(image).resolve())}
+    return ("detect_objects", arguments | {"prompts": prompts}) if prompts else ("detect_prompt_free", arguments)
 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main([question(arguments[0], arguments[1:])] if arguments else QUESTIONS, offline=not arguments))
+    asyncio.run(main([call_for(arguments[0], arguments[1:])] if arguments else CALLS, offline=not arguments))

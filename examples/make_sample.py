@@ -3,7 +3,7 @@
 python examples/make_sample.py [FILE]
 
 Everything in it is drawn here, with Pillow's own font, so the picture is free to use. It is painted at twice its
-size and reduced, which smooths every edge and keeps the modules of the codes whole.
+size and reduced, which smooths every edge and keeps the modules of the codes sharp.
 """
 
 import sys
@@ -32,7 +32,7 @@ GREEN: Color = (18, 130, 84)
 
 # How EAN-13 writes digits: seven modules each, odd parity; even parity is the complement read backwards.
 _ODD = ["0001101", "0011001", "0010011", "0111101", "0100011", "0110001", "0101111", "0111011", "0110111", "0001011"]
-# The parity of the six digits on the left tells the first digit, which has no bars of its own.
+# The parity of the six digits on the left encodes the first digit, which has no bars of its own.
 _PARITY = ["OOOOOO", "OOEOEE", "OOEEOE", "OOEEEO", "OEOOEE", "OEEOOE", "OEEEOO", "OEOEOE", "OEOEEO", "OEEOEO"]
 
 
@@ -44,7 +44,7 @@ class Canvas:
         self._pen = ImageDraw.Draw(self.image)
 
     def rectangle(self, box: Box, fill: Color, radius: float = 0, outline: Color | None = None) -> None:
-        """Fill a rectangle, with round corners where asked."""
+        """Fill a rectangle, with round corners if wanted."""
         self._pen.rounded_rectangle([v * FINE for v in box], radius * FINE, fill, outline, FINE * 2)
 
     def polygon(self, *points: tuple[float, float], fill: Color) -> None:
@@ -62,7 +62,7 @@ class Canvas:
     def text(
         self,
         at: tuple[float, float],
-        words: str,
+        text: str,
         size: float,
         fill: Color = INK,
         anchor: str = "lm",
@@ -72,13 +72,13 @@ class Canvas:
         """Write a line of text; `anchor` says which of its points stands at `at`."""
         font = ImageFont.load_default(size * FINE)
         stroke = round(size * FINE * 0.035) if bold else 0
-        self._pen.text((at[0] * FINE, at[1] * FINE), words, fill, font, anchor, stroke_width=stroke)
+        self._pen.text((at[0] * FINE, at[1] * FINE), text, fill, font, anchor, stroke_width=stroke)
 
     def paste(self, picture: Image.Image, at: tuple[float, float], width: float) -> None:
         """Put a square code or a strip of bars, its pixels kept square and sharp."""
         factor = round(width * FINE / picture.width)
-        whole = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-        self.image.paste(whole, (round(at[0] * FINE), round(at[1] * FINE)))
+        large = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+        self.image.paste(large, (round(at[0] * FINE), round(at[1] * FINE)))
 
     def fade(self, box: Box, top: Color, bottom: Color) -> None:
         """Fill a rectangle with a vertical gradient."""
@@ -177,7 +177,7 @@ def carton(paint: Canvas, box: Box, color: Color = KRAFT, depth: float = 22, tap
 
 
 def rack(paint: Canvas) -> None:
-    """Shelves with cartons, each place with its label."""
+    """Shelves with cartons, each with its label."""
     paint.glow([(700, 540), (1270, 540), (1280, 600), (690, 600)], (70, 74, 84), 120, 14)
     shades = (KRAFT, (188, 140, 92), (212, 170, 120), (176, 128, 84))
     places = (
@@ -246,8 +246,8 @@ def parcel(paint: Canvas) -> None:
     paint.rectangle((92, 520, 414, 792), PAPER, 6)
     paint.text((106, 542), "NORTHWIND PARCELS", 22, bold=True)
     paint.line((106, 560), (400, 560), INK, 2)
-    for y, words in ((580, "To: Ada Miller"), (602, "12 Harbour Street"), (624, "Port Amber")):
-        paint.text((106, y), words, 18)
+    for y, text in ((580, "To: Ada Miller"), (602, "12 Harbour Street"), (624, "Port Amber")):
+        paint.text((106, y), text, 18)
     paint.text((106, 660), "ORDER 4711", 25, bold=True)
     qr = qr_code(QR_CONTENT)
     paint.paste(qr, (398 - qr.width * 4, 568), qr.width * 4)

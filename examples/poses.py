@@ -1,4 +1,4 @@
-"""Find people and how they stand: 17 named keypoints each. Needs no key.
+"""Detect people and their poses: 17 named keypoints each. Needs no key.
 
 python examples/poses.py photo.jpg
 """
@@ -7,15 +7,13 @@ import asyncio
 import sys
 from pathlib import Path
 
-from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.output import write_annotated
-from dinox_mcp.errors import DinoxError
+from dinox_mcp import Detector, DinoxError, write_annotated
 
 
-async def main(picture: str) -> None:
-    """Find, print whose hands are above the shoulders, draw the skeletons."""
+async def main(image: str) -> None:
+    """Detect, print whose hands are above the shoulders, draw the skeletons."""
     async with Detector() as detector:
-        result = await detector.detect(picture, "person", include=["pose"])
+        result = await detector.detect(image, "person", include=["pose"])
         for person in result.objects:
             points = {point.name: point for point in person.keypoints if point.visibility != 0}
             raised = [
@@ -25,8 +23,8 @@ async def main(picture: str) -> None:
                 and points[f"{side}_wrist"].y < points[f"{side}_shoulder"].y
             ]
             print(f"person {person.id}: {' and '.join(raised) or 'no'} hand raised")
-        image = await detector.load(picture)
-        print(write_annotated(Path("out/poses.jpg"), image, result.objects))
+        picture = await detector.load(image)
+        print(write_annotated(Path("out/poses.jpg"), picture, result.objects))
 
 
 if __name__ == "__main__":

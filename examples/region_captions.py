@@ -1,4 +1,4 @@
-"""Say what each thing in a picture is, in words, and what is written on it. Needs a DINO-X key or the local backend.
+"""Caption each object of an image, and read what is written on it. Needs a DINO-X key or the local backend.
 
 DINOX_API_KEY=… python examples/region_captions.py photo.jpg bag bottle
 """
@@ -7,21 +7,17 @@ import asyncio
 import sys
 from pathlib import Path
 
-from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.output import write_annotated
-from dinox_mcp.errors import DinoxError
+from dinox_mcp import Detector, DinoxError, write_annotated
 
 
-async def main(picture: str, prompts: list[str]) -> None:
-    """Find, describe all in one call, draw with the words beside the picture."""
+async def main(image: str, prompts: list[str]) -> None:
+    """Detect and describe in one call; print, draw."""
     async with Detector() as detector:
-        result = await detector.detect(
-            picture, prompts or None, include=["caption", "category", "text"], max_objects=20
-        )
+        result = await detector.detect(image, prompts or None, include=["caption", "category", "text"], max_objects=20)
         for found in result.objects:
             print(f"{found.id:3} {found.label}: {found.caption or found.category or ''} {found.text or ''}")
-        image = await detector.load(picture)
-        print(write_annotated(Path("out/region-captions.jpg"), image, result.objects))
+        picture = await detector.load(image)
+        print(write_annotated(Path("out/region-captions.jpg"), picture, result.objects))
 
 
 if __name__ == "__main__":

@@ -55,23 +55,23 @@ def pack(folder: Path) -> Path:
     """Check and pack the bundle into a folder; gives its path."""
     target = folder / f"dinox-mcp-{__version__}.mcpb"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        stage(Path(place))
-        _mcpb("validate", f"{place}/manifest.json")
-        _mcpb("pack", place, str(target))
+    with tempfile.TemporaryDirectory() as folder_name:
+        stage(Path(folder_name))
+        _mcpb("validate", f"{folder_name}/manifest.json")
+        _mcpb("pack", folder_name, str(target))
     return target
 
 
-def _mcpb(*words: str) -> None:
+def _mcpb(*arguments: str) -> None:
     """Run the official tool."""
     tool = shutil.which("mcpb")
     npx = shutil.which("npx")
     if tool is None and npx is None:
         sys.exit("the tool mcpb is not found: npm install -g @anthropic-ai/mcpb")
     command = [tool] if tool else [str(npx), "--yes", "@anthropic-ai/mcpb"]
-    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"mcpb {words[0]} failed:\n{done.stdout}{done.stderr}")
+        sys.exit(f"mcpb {arguments[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":

@@ -1,28 +1,31 @@
-"""What others are told of this server: the manifest of the bundle, the registry's entry, the links that install it.
+"""Writes the files that describe this server to others, from the version, the tools and the settings.
 
-python packaging/describe.py            write them, from the version, the tools and the settings as they are
-python packaging/describe.py --check    only say whether they are up to date
+These are the manifest of the bundle, the entry of the MCP registry, and the configurations in examples/hosts.
+
+python packaging/describe.py            write them
+python packaging/describe.py --check    only report which are not up to date
 """
 
 import asyncio
-import base64
 import json
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
+from dinox_mcp.install.hosts import HOSTS, KEY, Launch
+from dinox_mcp.install.jsonc import APPEND
+from dinox_mcp.install.launch import PACKAGE, PUBLISHED
+from dinox_mcp.install.setup import key_input
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ROOT / "packaging" / "manifest.json"
 REGISTRY = ROOT / "packaging" / "server.json"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- links -->\n", "<!-- /links -->\n"
+EXAMPLES = ROOT / "examples" / "hosts"
 NAME = "io.github.dinox-mcp/dinox-mcp"
 REPOSITORY = "https://github.com/dinox-mcp/dinox-mcp"
 ABOUT_KEY = "Key of the DINO-X cloud. Without one, 80 kinds of things, text and codes are found on this machine."
@@ -112,31 +115,27 @@ def registry(bundle_sha256: str | None = None) -> dict[str, Any]:
     }
 
 
-def links() -> str:
-    """Make the links that install the server with one click, for the README."""
-    server = {"command": "uvx", "args": ["dinox-mcp"]}
-    cursor = {"name": "dinox", "config": base64.b64encode(_compact(server).encode()).decode()}
-    key = {"id": "dinox-key", "type": "promptString", "description": "DINO-X API key (or Enter)", "password": True}
-    env = {"DINOX_API_KEY": "${input:dinox-key}"}
-    code = {"name": "dinox", "inputs": _compact([key]), "config": _compact({"type": "stdio", **server, "env": env})}
-    return (
-        f"[Add to Cursor](https://cursor.com/en/install-mcp?{_query(cursor)}) · "
-        f"[Add to VS Code](https://insiders.vscode.dev/redirect/mcp/install?{_query(code)})\n"
-    )
-
-
-def with_links(text: str) -> str:
-    """Put the links between their marks in the README."""
-    before, begin, rest = text.partition(BEGIN)
-    return before + begin + links() + END + rest.partition(END)[2] if begin else text
+def host_configurations() -> dict[Path, str]:
+    """Return the configurations in examples/hosts, as `dinox-mcp install` would write them, with an empty key."""
+    launch = Launch("uvx", (PACKAGE,), {}) if PUBLISHED else Launch(f"/full/path/to/{PACKAGE}", (), {})
+    texts = {}
+    for name in ("claude-desktop", "claude-code", "cursor", "vscode", "codex"):
+        host = HOSTS[name]
+        key = host.reference if name in ("claude-code", "vscode") else ""
+        entry = host.entry(Launch(launch.command, launch.args, {KEY: key or ""})) | dict(host.defaults)
+        text = host.format.put("", (*host.keys, "dinox"), entry)
+        if host.asks_for_key:
+            text = host.format.put(text, ("inputs", APPEND), key_input())
+        texts[EXAMPLES / f"{name}{'.toml' if name == 'codex' else '.json'}"] = text
+    return texts
 
 
 def files() -> dict[Path, str]:
-    """Give what each file should say."""
+    """Return the text that each file should have."""
     return {
         MANIFEST: json.dumps(manifest(), indent=2, ensure_ascii=False) + "\n",
         REGISTRY: json.dumps(registry(), indent=2, ensure_ascii=False) + "\n",
-        README: with_links(README.read_text(encoding="utf-8")),
+        **host_configurations(),
     }
 
 
@@ -152,16 +151,8 @@ def _first_sentence(text: str) -> str:
     return sentence + stop.strip()
 
 
-def _query(parameters: dict[str, str]) -> str:
-    return urlencode(parameters, quote_via=quote, safe="")
-
-
-def _compact(data: object) -> str:
-    return json.dumps(data, separators=(",", ":"))
-
-
 def main() -> None:
-    """Write the files, or say which are not up to date."""
+    """Write the files, or report which are not up to date."""
     stale = {path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text}
     if "--check" in sys.argv[1:]:
         lines = [f"{path.relative_to(ROOT)} is stale: run python packaging/describe.py" for path in stale]

@@ -32,19 +32,19 @@ def measure(wheel: str) -> None:
     serve = ["--from", wheel, "dinox-mcp"]
     sys.stdout.write("| what is there | bytecode | server answers | first detection |\n|---|---|---|---|\n")
     for compiled in ("0", "1"):
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as folder:
             # A cache of its own for each command, as the first run leaves an environment.
-            caches = [_environment(Path(place) / name, compiled) for name in ("serve", "detect")]
+            caches = [_environment(Path(folder) / name, compiled) for name in ("serve", "detect")]
             how = "compiled" if compiled == "1" else "as it comes"
             _row(f"nothing | {how}", [*start, *serve], caches, 1)
             _row(f"an environment | {how}", [*start, *serve], caches, _RUNS)
             install = [str(Path(uvx).with_name("uv")), "tool", "install", "--python", sys.executable, wheel]
             subprocess.run(install, env=caches[0], check=True, capture_output=True)
-            _row(f"`uv tool install` | {how}", [f"{place}/serve/bin/dinox-mcp"], caches, _RUNS)
+            _row(f"`uv tool install` | {how}", [f"{folder}/serve/bin/dinox-mcp"], caches, _RUNS)
 
 
 def _environment(cache: Path, compiled: str) -> dict[str, str]:
-    """Make uv keep everything in one place; Python writes bytecode, as it does unless somebody forbids it."""
+    """Make uv keep everything in one folder; Python may write bytecode, as it does by default."""
     own = {"UV_CACHE_DIR": cache / "cache", "UV_TOOL_DIR": cache / "tools", "UV_TOOL_BIN_DIR": cache / "bin"}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return inherited | {name: str(path) for name, path in own.items()} | {"UV_COMPILE_BYTECODE": compiled}
@@ -53,8 +53,8 @@ def _environment(cache: Path, compiled: str) -> dict[str, str]:
 def _row(title: str, command: list[str], environments: list[dict[str, str]], runs: int) -> None:
     """Print the best of some runs of the server and of a detection."""
     cells = []
-    for words, environment in zip(([], _DETECT), environments, strict=True):
-        clock, work = min(_run([*command, *words], environment) for _ in range(runs))
+    for arguments, environment in zip(([], _DETECT), environments, strict=True):
+        clock, work = min(_run([*command, *arguments], environment) for _ in range(runs))
         cells.append(f"{clock:.1f} s ({work:.1f} s)")
     sys.stdout.write(f"| {title} | {' | '.join(cells)} |\n")
     sys.stdout.flush()

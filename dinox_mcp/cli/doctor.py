@@ -1,40 +1,78 @@
-"""`dinox-mcp doctor`: look at everything, and print what was found."""
+"""`dinox-mcp doctor`: checks everything, and prints what was found."""
 
+import argparse
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
+from dinox_mcp import __version__
 from dinox_mcp.cli import terminal
+from dinox_mcp.cli.options import COMMON, SERVING, refuse
+from dinox_mcp.cli.terminal import Style, paint, printable
 from dinox_mcp.doctor import backends, hosts, report, system
-from dinox_mcp.doctor.report import Check, summarize
-from dinox_mcp.doctor.system import check_folders
+from dinox_mcp.doctor.abilities import summarize
+from dinox_mcp.doctor.report import Check, Status
 from dinox_mcp.install.files import Machine
 
+_MARKS: dict[Status, tuple[str, Style]] = {
+    "ok": ("ok", "good"),
+    "note": ("note", "warning"),
+    "problem": ("PROBLEM", "bad"),
+}
 
-def run(*, as_json: bool = False, offline: bool = False, machine: Machine | None = None) -> bool:
-    """Print the report, and tell whether all is well."""
-    checks = list(look(machine or Machine.here(), offline=offline))
-    document = report.document(checks)
-    if as_json:
-        terminal.write(json.dumps(document, ensure_ascii=True, indent=2) + "\n")
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `doctor` to its parser."""
+    command.description = "Report what works here, what does not, and the remedy. Costs no quota, prints no key."
+    command.epilog = "exit status: 0 no problems, 1 there are problems"
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--offline", action="store_true", help="contact no service on the network")
+
+
+def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
+    """Print the report; exit with status 1 where there are problems."""
+    refuse(options, "doctor", *SERVING, *COMMON)
+    checks = list(check_all(machine or Machine.here(), offline=options.offline))
+    if options.json:
+        terminal.write(json.dumps(report.document(checks), ensure_ascii=True, indent=2) + "\n")
     else:
-        terminal.write("".join(terminal.printable(line) + "\n" for line in report.table(checks)))
-    return bool(document["ok"])
+        terminal.write("\n".join([*_lines(checks), ""]))
+    if report.problems(checks):
+        sys.exit(1)
 
 
-def look(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
-    """Look at everything, in the order of the report."""
-    yield from system.check(machine)
-    settings, checks = system.load()
+def check_all(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
+    """Check everything, in the order of the report: the summary comes last, where a person reads first."""
+    yield from system.check_python(machine)
+    settings, checks = system.load_settings()
     keys = hosts.keys(machine, str(settings.api_base_url))
     yield from checks
-    yield from system.backends(settings)
+    yield from backends.check_backends(settings)
     if any(check.name == "options" and check.status == "problem" for check in checks):
-        yield backends.not_asked("the settings are wrong, and may name another service")
+        yield backends.not_contacted("the settings are wrong, and may name another service")
     else:
         yield from backends.check_cloud(settings, keys, offline=offline)
     yield from backends.check_local(settings, settings.backend)
-    found = list(backends.check_embedded())
-    yield from found
-    yield from check_folders(settings)
+    embedded = list(backends.check_embedded())
+    yield from embedded
+    yield from system.check_folders(settings)
     yield from hosts.check(machine)
-    yield from summarize(settings, found, keys)
+    yield from summarize(settings, embedded, keys)
+
+
+def _lines(checks: Sequence[Check]) -> list[str]:
+    """Write a report as lines, by areas."""
+    lines = [paint(f"dinox-mcp {__version__}", "title")]
+    width = max((len(check.name) for check in checks), default=0)
+    for area, inside in groupby(checks, key=lambda check: check.area):
+        lines += ["", paint(area, "title")]
+        for check in inside:
+            mark, style = _MARKS[check.status]
+            lines.append(f"  {paint(f'{mark:8}', style)}{check.name:{width}}  {printable(check.finding)}")
+            if check.remedy:
+                lines.append(f"  {'':8}{'':{width}}  {paint(f'-> {printable(check.remedy)}', 'accent')}")
+    count = report.problems(checks)
+    total = f"{count} problem{'s' if count > 1 else ''}" if count else "no problems"
+    return [*lines, "", paint(total, "bad" if count else "good")]

@@ -1,12 +1,13 @@
-"""`dinox-mcp pull`: have a model on this machine before the first question, with progress on the terminal."""
+"""`dinox-mcp pull`: download a model before the first request, with progress on the terminal."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints import loader
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
 from dinox_mcp.backends.local.checkpoints.presets import (
@@ -18,6 +19,7 @@ from dinox_mcp.backends.local.checkpoints.presets import (
     resolve,
     variable,
 )
+from dinox_mcp.cli.options import COMMON, SERVING, load_settings, refuse
 from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:
@@ -25,14 +27,36 @@ if TYPE_CHECKING:
     from dinox_mcp.settings import Settings
 
 
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `pull` to its parser."""
+    command.description = "Download a model for the local backend, or what is missing or new of it."
+    command.set_defaults(run=run)
+    command.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a preset, owner/name or owner/name@revision of the hub (default: DINOX_MCP_MODEL, or the device's)",
+    )
+    command.add_argument("--list", action="store_true", help="list the presets and whether each is here")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Download the model, or list the presets."""
+    refuse(options, "pull", *SERVING, *COMMON)
+    if options.list:
+        list_presets()
+    else:
+        pull(load_settings(), options.model)
+
+
 def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None:
-    """Fetch a model, or what is missing or new of it, and print where it is; None is the one that settings ask for.
+    """Download a model, or what is missing or new of it, and print where it is; None is the one of the settings.
 
     Raises:
         SettingsError: there is no such model or device.
-        BackendError: it cannot be had; the message says why.
+        BackendError: it cannot be downloaded; the message explains why.
     """
-    extra.require()
+    local.require_installed()
     name = name or settings.model
     source = resolve(name, _device_kind(settings, name), _role(settings, name))
     quiet = not sys.stderr.isatty()
@@ -50,7 +74,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
             raise
     size = _inspect(folder)
     sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
-    role = source.role or loader.role_of(folder)
+    role = source.role or loader.family(folder, None).role
     if source.repo and not source.revision:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
     if name is not None and name not in chosen(settings).values():
@@ -61,10 +85,10 @@ def list_presets(hub: Hub | None = None) -> None:
     """Print the presets: what each is good for, what it costs, and whether it is here."""
     hub = hub or Hub()
     for name, preset in (PRESETS | DESCRIBING).items():
-        here = "here" if extra.installed() and hub.find(ModelSource(repo=preset.repo)) else "not here"
+        here = "here" if local.installed() and hub.find(ModelSource(repo=preset.repo)) else "not here"
         gated = ", gated" if preset.gated else ""
         if name == next(iter(DESCRIBING)):
-            sys.stdout.write("what is told of given boxes:\n")
+            sys.stdout.write("for the description of given boxes:\n")
         sys.stdout.write(
             f"{name}: {preset.repo}, {preset.megabytes} MB, {preset.licence}{gated}, {here}\n"
             f"    {preset.good_for}\n    {preset.accuracy} (published); on two CPU cores {preset.cost}\n"
@@ -72,7 +96,7 @@ def list_presets(hub: Hub | None = None) -> None:
 
 
 def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
-    """Ask torch, which takes seconds to import, only where the answer decides on the model."""
+    """Return the kind of the device, by torch only where it decides on the model: that import takes seconds."""
     if name not in {None, "accurate"}:
         return "cpu"
     from dinox_mcp.backends.local.checkpoints import device
@@ -81,14 +105,14 @@ def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
 
 
 def _role(settings: "Settings", name: str | None) -> Role | None:
-    """Tell what a model is for, as far as settings and presets know; its own configuration tells the rest."""
+    """Return what the settings use a model for; None if it is not in them."""
     if name is None or name == settings.model:
         return "objects"
     return next((role for role, model in chosen(settings).items() if model == name), None)
 
 
 def _inspect(folder: Path) -> int:
-    """See that the model is one of ours and its weights are whole; give their size in bytes."""
+    """Check that the model can be loaded and its weights can be read; return their size in bytes."""
     from safetensors import SafetensorError, safe_open
 
     loader.family(folder, None)

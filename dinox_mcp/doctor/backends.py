@@ -1,4 +1,4 @@
-"""The backends: the models in the wheels, local models, and whether the cloud takes the key."""
+"""Checks of the backends: which can be used, the embedded models, local models, and the keys of the cloud."""
 
 import json
 import os
@@ -12,15 +12,40 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from dinox_mcp import __version__
+from dinox_mcp.backends import local, registry
 from dinox_mcp.backends.dinox import network
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
-from dinox_mcp.backends.local import extra
 from dinox_mcp.doctor.report import Check, Status
-from dinox_mcp.errors import BackendError, BusyError, KeyRejectedError, QuotaError
+from dinox_mcp.doctor.system import REINSTALL
+from dinox_mcp.errors import BackendError, BusyError, DinoxError, KeyRejectedError, QuotaError
+from dinox_mcp.install.files import Machine
+from dinox_mcp.install.launch import extras_command
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
     import httpx2
+
+
+_BUILT_IN = {"dinox", "embedded", "local"}
+
+
+def check_backends(settings: Settings) -> Iterator[Check]:
+    """Check which backends can be used, what the others lack, and which plug-ins do not load."""
+    known = registry.Backends(settings)
+    if known.auto:
+        ready = ", ".join(known.ready())
+        yield Check("Backends", "chosen", "ok", f"{ready} (auto: the best of them for each prompt)")
+        for name, unready in known.unready().items():
+            yield Check("Backends", name, "note", "cannot be used yet", unready.remedy)
+    else:
+        yield Check("Backends", "chosen", "ok", f"{known.choose()} (as set)")
+    for plugin in sorted(set(known.names()) - _BUILT_IN):
+        try:
+            known.get(plugin)
+        except DinoxError as error:
+            yield Check("Backends", plugin, "problem", str(error), "reinstall or remove this plug-in")
+        else:
+            yield Check("Backends", plugin, "ok", "a plug-in that loads")
 
 
 _EMBEDDED = "Embedded"
@@ -28,14 +53,13 @@ _CODE = "dinox-mcp doctor"
 
 
 def check_embedded() -> Iterator[Check]:
-    """Load every model, and say what each finds."""
+    """Load every embedded model, and read a code."""
     try:
         yield from _objects()
         yield from _text()
         yield from _codes()
     except (ImportError, OSError) as error:
-        remedy = "reinstall: pip install --force-reinstall dinox-mcp"
-        yield Check(_EMBEDDED, "packages", "problem", f"a package does not load: {error!s:.200}", remedy)
+        yield Check(_EMBEDDED, "packages", "problem", f"a package does not load: {error!s:.200}", REINSTALL)
 
 
 def _objects() -> Iterator[Check]:
@@ -64,7 +88,7 @@ def _text() -> Iterator[Check]:
 
 
 def _codes() -> Iterator[Check]:
-    """Read a code that is made here, with the reader that the backend uses."""
+    """Make a code, and read it with the reader of the backend."""
     import cv2
     import numpy as np
 
@@ -83,23 +107,30 @@ def _codes() -> Iterator[Check]:
 
 
 def _broken(name: str, error: BackendError) -> Check:
-    said, _, remedy = str(error).partition("; ")
-    return Check(_EMBEDDED, name, "problem", said, remedy)
+    return Check(_EMBEDDED, name, "problem", str(error).partition("; ")[0], error.remedy)
 
 
 _LOCAL = "Local models"
 _PROBE_TIMEOUT_S = 120
 _GB = 1e9
-_INSTALL = "pip install 'dinox-mcp[local]', or dinox-mcp install HOST --backend local"
 
 
-def check_local(settings: Settings, chosen: str, look: "Callable[[], dict[str, Any]] | None" = None) -> Iterator[Check]:
-    """Say where models would run and which are here; `chosen` is the backend that answers."""
-    if not extra.installed():
+def check_local(
+    settings: Settings, chosen: str, probe: "Callable[[], dict[str, Any]] | None" = None
+) -> Iterator[Check]:
+    """Check the device and the models of the local backend.
+
+    Args:
+        settings: The settings.
+        chosen: The backend that the settings name, or "auto".
+        probe: Returns what `doctor/probe.py` finds; by default it runs in a process of its own.
+    """
+    if not local.installed():
         status: Status = "problem" if settings.backend == "local" else "note"
-        yield Check(_LOCAL, "extra", status, "torch and transformers are not installed", _INSTALL)
+        remedy = f"{extras_command(Machine.here(), ['local'])}, or dinox-mcp install HOST --backend local"
+        yield Check(_LOCAL, "extra", status, "torch and transformers are not installed", remedy)
         return
-    found = (look or ask)()
+    found = (probe or run_probe)()
     if error := found.get("error"):
         yield Check(_LOCAL, "device", "problem", str(error), "see docs/local.md, or DINOX_MCP_BACKEND=embedded")
         return
@@ -107,11 +138,11 @@ def check_local(settings: Settings, chosen: str, look: "Callable[[], dict[str, A
     versions = f"torch {found['torch']}, transformers {found['transformers']}"
     yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {versions}{memory}")
     for model in found["models"]:
-        yield _about_model(model, needed=chosen == "local" and model["role"] == "objects")
+        yield _check_model(model, needed=chosen == "local" and model["role"] == "objects")
 
 
-def ask() -> dict[str, Any]:
-    """Have another process import torch and look."""
+def run_probe() -> dict[str, Any]:
+    """Import torch and look for the models in another process, so that this one stays small and survives."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "dinox_mcp.doctor.probe"],
@@ -121,51 +152,56 @@ def ask() -> dict[str, Any]:
             env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return {"error": f"looking at torch failed: {error!s:.200}"}
+        return {"error": f"checking torch failed: {error!s:.200}"}
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
-        return {"error": f"looking at torch ended with status {done.returncode}: {last[:200]}"}
+        return {"error": f"checking torch ended with status {done.returncode}: {last[:200]}"}
     return answer
 
 
-def _about_model(model: dict[str, Any], *, needed: bool) -> Check:
+def _check_model(model: dict[str, Any], *, needed: bool) -> Check:
     role, name = model["role"], model["name"]
     if error := model.get("error"):
         return Check(_LOCAL, role, "problem", f"{name}: {error}", "see dinox-mcp pull --list")
     if model["here"]:
         return Check(_LOCAL, role, "ok", f"{name}, here")
     if needed and os.environ.get("HF_HUB_OFFLINE"):
-        said = f"{name}, not here, and HF_HUB_OFFLINE forbids to download it"
-        return Check(_LOCAL, role, "problem", said, f"unset it and run dinox-mcp pull {name}")
+        finding = f"{name}, not here, and HF_HUB_OFFLINE forbids to download it"
+        return Check(_LOCAL, role, "problem", finding, f"unset it and run dinox-mcp pull {name}")
     if needed:
-        first = "the first question downloads it"
+        then = "the first request downloads it"
     else:
-        first = "auto asks it once it is here" if role == "objects" else "downloaded when it is first needed"
-    return Check(_LOCAL, role, "note", f"{name}, not here; {first}", f"dinox-mcp pull {name}")
+        then = "auto uses it once it is here" if role == "objects" else "downloaded when it is first needed"
+    return Check(_LOCAL, role, "note", f"{name}, not here; {then}", f"dinox-mcp pull {name}")
 
 
 _CLOUD = "Cloud (dinox)"
 _TIMEOUT_S = 10
-_GET_ONE = "get one at https://deepdataspace.com and set DINOX_API_KEY; dinox-mcp install asks for it"
+_GET_ONE = "get one at https://deepdataspace.com and set DINOX_API_KEY; dinox-mcp install writes it into a host's file"
 
 
 def check_cloud(settings: Settings, keys: Mapping[str, SecretStr], *, offline: bool = False) -> Iterator[Check]:
-    """Look up a task that does not exist, once with each key, and once with a made-up one.
+    """Check whether the service accepts the keys, without spending quota.
 
-    Neither costs anything, as only creating tasks does. If the service refuses the made-up key and not ours, ours is
-    accepted; whether it has credit left is not known before a question is paid. `keys` are named by where they are
-    from; those of hosts come on top of the one in the settings.
+    A task that does not exist is looked up with each key, and with a made-up key; only creating a task costs anything.
+    If the service refuses the made-up key and not the other, the other is accepted. Whether it has credit is known
+    only after a paid request.
+
+    Args:
+        settings: The settings, which may have a key.
+        keys: The keys in the files of hosts, by the hosts' names.
+        offline: Whether to contact nobody.
     """
     keys = ({"environment": settings.api_key} if settings.api_key else {}) | dict(keys)
     if not keys:
         needed = settings.backend == "dinox"
-        yield Check(_CLOUD, "key", "problem" if needed else "note", "none; not asked", _GET_ONE)
+        yield Check(_CLOUD, "key", "problem" if needed else "note", "none", _GET_ONE)
         return
     names = ", ".join(keys)
     if offline:
-        yield Check(_CLOUD, "key", "note", f"set ({names}); not asked, as --offline says")
+        yield Check(_CLOUD, "key", "note", f"set ({names}); not checked, as --offline says")
         return
     base = str(settings.api_base_url).rstrip("/")
     made_up = _look_up(base, SecretStr(f"doctor-{uuid4().hex}"))
@@ -178,18 +214,18 @@ def check_cloud(settings: Settings, keys: Mapping[str, SecretStr], *, offline: b
     for name, key in keys.items():
         same.setdefault(key.get_secret_value(), []).append(name)
     for value, owners in same.items():
-        yield _about_key(
+        yield _check_key(
             _look_up(base, SecretStr(value)), ", ".join(owners), refuses=isinstance(made_up, KeyRejectedError)
         )
 
 
-def not_asked(why: str) -> Check:
-    """Say that no key is sent anywhere, and why."""
-    return Check(_CLOUD, "key", "note", f"not asked: {why}")
+def not_contacted(reason: str) -> Check:
+    """Return the check of a service to which no key was sent."""
+    return Check(_CLOUD, "key", "note", f"not checked: {reason}")
 
 
-def _about_key(found: BackendError | OSError | None, owners: str, *, refuses: bool) -> Check:
-    """Say what an answer means for a key; `refuses` tells whether a made-up one is refused."""
+def _check_key(found: BackendError | OSError | None, owners: str, *, refuses: bool) -> Check:
+    """Judge a key by the response to it; `refuses` is whether the service refuses a made-up key."""
     name = f"key ({owners})"
     if isinstance(found, KeyRejectedError):
         return Check(_CLOUD, name, "problem", _first(found), f"correct it, or {_GET_ONE}")
@@ -201,11 +237,16 @@ def _about_key(found: BackendError | OSError | None, owners: str, *, refuses: bo
         return Check(_CLOUD, name, "problem", _first(found), "check DINOX_API_BASE_URL, and what answers there")
     if refuses:
         return Check(_CLOUD, name, "ok", "accepted, where a made-up one is refused; nothing was spent")
-    return Check(_CLOUD, name, "note", "not refused, but neither is a made-up one: only a question will tell")
+    return Check(
+        _CLOUD,
+        name,
+        "note",
+        "not refused, but neither is a made-up one: only a paid request shows whether it is accepted",
+    )
 
 
 def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
-    """Ask for a task that nobody made; None if the answer is that there is none, an OSError if there is no answer."""
+    """Look up a task that does not exist; None if that is the response, an OSError if there is no response."""
     import httpx2
 
     try:
@@ -213,7 +254,7 @@ def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
             reply = client.get(f"{base}/v2/task_status/{uuid4()}", headers={"Token": key.get_secret_value()})
         read_reply(reply.status_code, reply.headers, reply.content, key)
     except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
-        return OSError(quote(network.words(problem), key))
+        return OSError(quote(network.message_of(problem), key))
     except Failure as failure:
         return None if failure.verdict is Verdict.LOST else failure.error
     return None
@@ -226,7 +267,7 @@ def _client() -> "httpx2.Client":
 
 
 def _first(error: BackendError | OSError) -> str:
-    """Give an error without its remedy, which is for those who ask questions."""
+    """Return the first part of an error; its remedy is for requests, not for the doctor."""
     return str(error).rpartition("; ")[0] or str(error)
 
 

@@ -1,4 +1,4 @@
-"""Looks at torch and the models in a process of its own, and prints what it finds as JSON."""
+"""A program that examines torch and the models, and prints what it finds as JSON; the doctor runs it."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from dinox_mcp.errors import DinoxError
 from dinox_mcp.settings import Settings
 
 
-def look(settings: Settings) -> dict[str, Any]:
-    """Give the device with its memory in bytes, and for each role the model and whether it is here."""
+def examine(settings: Settings) -> dict[str, Any]:
+    """Return the device with its memory in bytes, and for each role the model and whether it is here."""
     from dinox_mcp.backends.local.checkpoints import device as devices
 
     try:
@@ -20,12 +20,6 @@ def look(settings: Settings) -> dict[str, Any]:
     except DinoxError as error:
         return {"error": str(error)}
     free, total = _memory(device.kind, device.name)
-    named: dict[presets.Role, str | None] = {
-        "objects": settings.model,
-        "masks": settings.masks_model,
-        "pose": settings.pose_model,
-        "caption": settings.caption_model,
-    }
     return {
         "device": device.name,
         "precision": device.precision,
@@ -33,7 +27,7 @@ def look(settings: Settings) -> dict[str, Any]:
         "transformers": version("transformers"),
         "free": free,
         "total": total,
-        "models": [_model(role, name, device.kind) for role, name in named.items()],
+        "models": [_model(role, name, device.kind) for role, name in presets.chosen(settings).items()],
     }
 
 
@@ -48,7 +42,7 @@ def _model(role: presets.Role, name: str | None, kind: presets.DeviceKind) -> di
 
 
 def _memory(kind: presets.DeviceKind, name: str) -> tuple[int, int]:
-    """Give the bytes that are free and that there are, of the GPU or of the machine; zeros where nobody tells."""
+    """Return the free bytes and all bytes of the GPU or the machine; zeros where they are not known."""
     if kind == "cuda":
         import torch
 
@@ -62,4 +56,4 @@ def _memory(kind: presets.DeviceKind, name: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look(Settings.load())))
+    sys.stdout.write(json.dumps(examine(Settings.load())))

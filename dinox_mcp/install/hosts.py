@@ -1,4 +1,4 @@
-"""The hosts: where each keeps its MCP servers, in which format, and what an entry looks like.
+"""The hosts: the file where each keeps its MCP servers, its format, and the form of an entry.
 
 Taken from the hosts' own documentation in November 2026; docs/install.md lists the files.
 """
@@ -12,19 +12,19 @@ from typing import Any, cast
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install import jsonc, toml
 from dinox_mcp.install.files import Machine, Text
-from dinox_mcp.install.jsonc_reader import COMMA, COMMENT, extras, place
+from dinox_mcp.install.jsonc_reader import COMMA, COMMENT, extras, position
 from dinox_mcp.install.toml import Format, Keys
 
 KEY = "DINOX_API_KEY"
 _BOM = "a byte order mark at its beginning"
 _LENIENT = frozenset({COMMENT, COMMA, _BOM})
 INPUT = "dinox-key"
-"""The input by which VS Code asks for the key and keeps it outside the file."""
+"""The name of the input in VS Code's file: VS Code asks for the key itself and keeps it elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What starts the server."""
+    """The command that starts the server, with its arguments and environment variables."""
 
     command: str
     args: tuple[str, ...]
@@ -32,7 +32,7 @@ class Launch:
 
 
 Entry = dict[str, Any]
-Places = Callable[[Machine], Path]
+PathOf = Callable[[Machine], Path]
 
 
 def _plain(launch: Launch) -> Entry:
@@ -53,37 +53,48 @@ def _opencode(launch: Launch) -> Entry:
 class Host:
     """A program that starts MCP servers.
 
-    `keys` lead to its servers in the file; `reference` is how the file names the variable that holds the key, and
-    `forwards` the option that lists variables to pass on instead; `asks` for the key itself; `defaults` are options
-    that an entry has unless it says otherwise; `programs` are its names on a command line; `then` is what makes it
-    read the file again. Most hosts read plain JSON; `takes` lists what one reads besides.
+    Attributes:
+        user: The path of its file for this user.
+        next_step: What the person does to make it read the file again.
+        project: The path of its file for a project, if it has one.
+        keys: The nested keys that lead to the servers in the file.
+        entry: Makes an entry of the file.
+        reference: How an entry names the variable that holds the key.
+        forwards: The option that lists variables to pass on, where the host has that instead of references.
+        programs: Its names on a command line.
+        asks_for_key: Whether it asks for the key itself and keeps it.
+        defaults: Options that an entry gets unless it has them.
+        module: The format of its file.
+        accepts: What its parser accepts besides plain JSON.
+        skills: The folder from which it reads skills, if it has skills.
     """
 
     name: str
     title: str
-    user: Places
-    then: str
-    project: Places | None = None
+    user: PathOf
+    next_step: str
+    project: PathOf | None = None
     keys: Keys = ("mcpServers",)
     entry: Callable[[Launch], Entry] = _plain
     reference: str | None = None
     programs: tuple[str, ...] = ()
     forwards: str | None = None
-    asks: bool = False
+    asks_for_key: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     module: ModuleType = jsonc
-    takes: frozenset[str] = frozenset()
+    accepts: frozenset[str] = frozenset()
+    skills: PathOf | None = None
 
     @property
     def format(self) -> Format:
-        """How its file is written."""
+        """The functions that read and edit its file."""
         return cast("Format", self.module)
 
     def path(self, machine: Machine, *, project: bool) -> Path:
-        """Give its file, for the user or for the project in the working folder.
+        """Return the path of its file, for the user or for the project in the working folder.
 
         Raises:
-            SettingsError: it has none for projects.
+            SettingsError: The host has no file for projects.
         """
         if not project:
             return self.user(machine)
@@ -92,20 +103,20 @@ class Host:
         return self.project(machine)
 
     def cannot_read(self, text: Text) -> str | None:
-        """Say what the host stumbles over in its file, so that it reads nothing of it; None where it reads all.
+        """Return the part of a file that the host cannot parse, so that it ignores all of it; None if there is none.
 
         Raises:
-            ConfigError: the file is broken.
+            ConfigError: The file is broken.
         """
         if self.module is not jsonc:
             return None
-        if text.bom and _BOM not in self.takes:
+        if text.bom and _BOM not in self.accepts:
             return f"has {_BOM}, which {self.title} does not read"
-        odd = next(((what, at) for what, at in extras(text.text) if what not in self.takes), None)
-        return odd and f"{place(text.text, odd[1])} has {odd[0]}, which {self.title} does not read"
+        odd = next(((what, at) for what, at in extras(text.text) if what not in self.accepts), None)
+        return odd and f"{position(text.text, odd[1])} has {odd[0]}, which {self.title} does not read"
 
     def found(self, machine: Machine) -> bool:
-        """Tell whether it seems to be on a machine: its file, a folder of its own, or its program is there."""
+        """Return whether it is on a machine: its file, a folder of its own, or its program exists."""
         path = self.user(machine)
         shared = {machine.home, machine.config, machine.applications}
         return (
@@ -115,20 +126,20 @@ class Host:
         )
 
 
-def _in_home(*parts: str) -> Places:
+def _in_home(*parts: str) -> PathOf:
     return lambda machine: machine.home.joinpath(*parts)
 
 
-def _in_project(*parts: str) -> Places:
+def _in_project(*parts: str) -> PathOf:
     return lambda machine: machine.project.joinpath(*parts)
 
 
-def _in_applications(*parts: str) -> Places:
+def _in_applications(*parts: str) -> PathOf:
     return lambda machine: machine.applications.joinpath(*parts)
 
 
 def _claude_desktop(machine: Machine) -> Path:
-    """Windows keeps the settings of an app from its store, as Claude is since 2026, in the app's own folder."""
+    """Return the file of Claude Desktop; an app from Windows' store, as it is since 2026, has a folder of its own."""
     name = "claude_desktop_config.json"
     if machine.platform == "win32":
         packages = machine.folder("LOCALAPPDATA", "AppData", "Local") / "Packages"
@@ -169,6 +180,7 @@ HOSTS = {
             entry=_with(type="stdio"),
             reference="${DINOX_API_KEY:-}",
             programs=("claude",),
+            skills=lambda machine: machine.folder("CLAUDE_CONFIG_DIR", ".claude") / "skills",
         ),
         Host(
             "cursor",
@@ -178,6 +190,7 @@ HOSTS = {
             project=_in_project(".cursor", "mcp.json"),
             reference="${env:DINOX_API_KEY}",
             programs=("cursor",),
+            skills=_in_home(".cursor", "skills"),
         ),
         Host(
             "vscode",
@@ -189,8 +202,8 @@ HOSTS = {
             entry=_with(type="stdio"),
             reference=f"${{input:{INPUT}}}",
             programs=("code",),
-            asks=True,
-            takes=_LENIENT,
+            asks_for_key=True,
+            accepts=_LENIENT,
         ),
         Host(
             "codex",
@@ -199,11 +212,12 @@ HOSTS = {
             _NEW_SESSION,
             project=_in_project(".codex", "config.toml"),
             keys=("mcp_servers",),
-            # It would wait 10 s for the start, which is short where uvx has to download, and 60 s for an answer.
+            # Codex waits 10 s for the start, which is short where uvx has to download, and 60 s for a reply.
             defaults={"startup_timeout_sec": 120, "tool_timeout_sec": 300},
             forwards="env_vars",
             programs=("codex",),
             module=toml,
+            skills=_in_home(".agents", "skills"),
         ),
         Host(
             "gemini",
@@ -213,7 +227,8 @@ HOSTS = {
             project=_in_project(".gemini", "settings.json"),
             reference="${DINOX_API_KEY}",
             programs=("gemini",),
-            takes=frozenset({COMMENT}),
+            skills=_in_home(".gemini", "skills"),
+            accepts=frozenset({COMMENT}),
         ),
         Host(
             "windsurf",
@@ -221,6 +236,7 @@ HOSTS = {
             _in_home(".codeium", "windsurf", "mcp_config.json"),
             "press Refresh in Windsurf's MCP settings",
             programs=("windsurf",),
+            skills=_in_home(".codeium", "windsurf", "skills"),
         ),
         Host(
             "zed",
@@ -230,7 +246,7 @@ HOSTS = {
             keys=("context_servers",),
             entry=_with(source="custom"),
             programs=("zed",),
-            takes=_LENIENT,
+            accepts=_LENIENT,
         ),
         Host(
             "copilot",
@@ -239,6 +255,7 @@ HOSTS = {
             _NEW_SESSION,
             entry=lambda launch: {"type": "local"} | _plain(launch) | {"tools": ["*"]},
             programs=("copilot",),
+            skills=lambda machine: machine.folder("COPILOT_HOME", ".copilot") / "skills",
         ),
         Host(
             "opencode",
@@ -250,7 +267,8 @@ HOSTS = {
             entry=_opencode,
             reference="{env:DINOX_API_KEY}",
             programs=("opencode",),
-            takes=_LENIENT,
+            skills=lambda machine: machine.config / "opencode" / "skills",
+            accepts=_LENIENT,
         ),
         Host(
             "kiro",
@@ -273,11 +291,11 @@ HOSTS = {
 
 
 def find(name: str) -> Host:
-    """Give the host of a name.
+    """Return the host of a name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: There is none.
     """
     if name not in HOSTS:
-        raise SettingsError(f"{name!r:.80} is no host that can be set up; choose from {', '.join(HOSTS)}")
+        raise SettingsError(f"{name!r:.80} is not a host that can be set up; choose from {', '.join(HOSTS)}")
     return HOSTS[name]

@@ -1,38 +1,43 @@
-"""Edits JSON with comments and trailing commas as a person would: only what changes is touched.
+"""Edits JSON with comments and trailing commas; the rest of the text stays as it is.
 
-Of the libraries that could do this, `jsonc-edit` starts Node, `jsonc-document` needs Python 3.12, and `json-five`
-writes everything anew from a model; so a reader that remembers places, and edits of the text itself.
+The edits are made in the text itself. No library does this: `jsonc-edit` starts Node, `jsonc-document` needs Python
+3.12, and `json-five` writes the file anew from a model.
 """
 
 import json
 import re
 from typing import Any
 
-from dinox_mcp.install.jsonc_reader import BLANK, Member, Node, kind, parse, place
+from dinox_mcp.install.jsonc_reader import BLANK, Member, Node, kind, parse, position
 from dinox_mcp.install.toml import ConfigError, Keys
 
-APPEND = "-"
-"""As a key, the place behind the last element of a list."""
+
+class _Append(str):
+    """A type of its own, as "-" may be the name of a member."""
+
+    __slots__ = ()
+
+
+APPEND = _Append("-")
+"""As a key: the index behind the last element of a list. It is recognized by identity."""
 _EMPTY = re.compile(r"\{\s*\}|\[\s*\]")
 
 
 def read(text: str) -> dict[str, Any]:
-    """Give what a text says; nothing but blanks and comments is an empty object.
+    """Return the object that a text holds; only blanks and comments are an empty object.
 
     Raises:
-        ConfigError: it is broken, or no object; the message says where.
+        ConfigError: The text is broken, or not an object; the message has the position.
     """
     root = parse(text)
     return {} if root is None else dict(root.data)
 
 
 def put(text: str, keys: Keys, value: object) -> str:
-    """Set a value, in place of the one that is there, or as the last member.
-
-    `APPEND` as a key is the end of a list.
+    """Set a value: replace the present one, or add it as the last member. `APPEND` as a key is the end of a list.
 
     Raises:
-        ConfigError: the text is broken, or something on the way has no members.
+        ConfigError: The text is broken, or a value on the way has no members.
     """
     node = parse(text)
     if node is None:
@@ -40,9 +45,9 @@ def put(text: str, keys: Keys, value: object) -> str:
         return before.lstrip() + _dump(_wrap(keys, value), "", "  ") + "\n"
     unit = _unit(text, node)
     for depth, key in enumerate(keys):
-        if not isinstance(node.data, list if key == APPEND else dict):
-            wanted = "a list" if key == APPEND else "an object"
-            raise ConfigError(f"{place(text, node.start)}: {keys[depth - 1]!r} is {kind(node.data)}, not {wanted}")
+        if not isinstance(node.data, list if key is APPEND else dict):
+            wanted = "a list" if key is APPEND else "an object"
+            raise ConfigError(f"{position(text, node.start)}: {keys[depth - 1]!r} is {kind(node.data)}, not {wanted}")
         found = node.member(key)
         if found is None:
             return _insert(text, node, key, _wrap(keys[depth + 1 :], value), unit)
@@ -51,10 +56,10 @@ def put(text: str, keys: Keys, value: object) -> str:
 
 
 def drop(text: str, keys: Keys) -> str:
-    """Take a value out, however often it is there; in a list a key is a place, from "0" on.
+    """Remove a value, each time that its name occurs; in a list a key is the index as text.
 
     Raises:
-        ConfigError: the text is broken.
+        ConfigError: The text is broken.
     """
     while True:
         node = parse(text)
@@ -85,13 +90,13 @@ def _insert(text: str, node: Node, key: str, value: object, unit: str) -> str:
     indent = _indent(text, node.members[0].start) if node.members else outer + unit
     member = f"{indent}{_name(node, key)}{_dump(value, indent, unit)}{trailing}\n"
     line = gap.rfind("\n") + 1
-    if line:  # behind what is said of the last member
+    if line:  # behind a comment on the last member
         return f"{text[:last]}{comma}{gap[:line]}{member}{gap[line:]}{text[close:]}"
     return f"{text[:last]}{comma}{gap.rstrip()}\n{member}{outer}{text[close:]}"
 
 
 def _remove(text: str, node: Node, member: Member) -> str:
-    """Take a member out with the comma that it needed, and with its line where nothing else stands there."""
+    """Remove a member with its comma, and with its line where nothing else is on it."""
     number = next(index for index, one in enumerate(node.members) if one is member)
     start, end = member.start, member.value.end
     comma = _comma(text[end : node.end])
@@ -118,7 +123,7 @@ def _remove(text: str, node: Node, member: Member) -> str:
 
 
 def _comma(gap: str) -> int | None:
-    """Find the comma that a gap between two members begins with, past comments."""
+    """Return the index of the comma in a gap between two members, past comments; None if there is none."""
     blank = BLANK.match(gap)
     at = blank.end() if blank else 0
     return at if gap.startswith(",", at) else None
@@ -126,7 +131,7 @@ def _comma(gap: str) -> int | None:
 
 def _wrap(keys: Keys, value: object) -> object:
     for key in reversed(keys):
-        value = [value] if key == APPEND else {key: value}
+        value = [value] if key is APPEND else {key: value}
     return value
 
 
@@ -135,7 +140,7 @@ def _name(node: Node, key: str) -> str:
 
 
 def _dump(value: object, indent: str, unit: str) -> str:
-    """Write objects, and lists of them, on several lines, all else on one."""
+    """Write objects, and lists of objects, on several lines, everything else on one."""
     inner = indent + unit
     if isinstance(value, dict) and value:
         brackets, parts = "{}", [f"{json.dumps(key)}: {_dump(one, inner, unit)}" for key, one in value.items()]
@@ -148,13 +153,13 @@ def _dump(value: object, indent: str, unit: str) -> str:
 
 
 def _indent(text: str, at: int) -> str:
-    """Give the blanks that the line of a place begins with."""
+    """Return the blanks at the beginning of the line that holds a position."""
     line = text[text.rfind("\n", 0, at) + 1 : at]
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def _unit(text: str, root: Node) -> str:
-    """Give one step of indentation, as the text has it."""
+    """Return one step of the text's indentation."""
     for one in root.members:
         if "\n" in text[root.start : one.start] and (indent := _indent(text, one.start)):
             return indent

@@ -1,4 +1,4 @@
-"""Reads JSON with comments and trailing commas, and remembers where everything stands."""
+"""Reads JSON with comments and trailing commas, and records the position of each value."""
 
 import json
 import re
@@ -8,9 +8,9 @@ from typing import Any
 from dinox_mcp.install.toml import ConfigError
 
 BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
-"""What may stand between values."""
+"""Matches what may be between two values: blanks and comments."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_WORDS = {"true": True, "false": False, "null": None}
+_LITERALS = {"true": True, "false": False, "null": None}
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 _MAX_DEPTH = 100
 _DECODER = json.JSONDecoder()
@@ -20,7 +20,7 @@ COMMA = "a comma behind the last value"
 
 @dataclass(slots=True)
 class Node:
-    """A value from `start` to before `end`, with what is in it if it is an object or a list."""
+    """A value, from the character `start` to before `end`; `members` are those of an object or a list."""
 
     data: Any
     start: int
@@ -28,13 +28,13 @@ class Node:
     members: "list[Member]" = field(default_factory=list)
 
     def member(self, key: str) -> "Member | None":
-        """Give the member of a name; of several the last, which is the one that hosts see."""
+        """Return the member of a name; of several the last, which is the one that hosts use."""
         return next((one for one in reversed(self.members) if one.key == key), None)
 
 
 @dataclass(slots=True)
 class Member:
-    """A name, which begins at `start`, and its value; in a list the name is the place, from "0" on."""
+    """A name, which begins at the character `start`, and its value; in a list the name is the index as text."""
 
     key: str
     start: int
@@ -42,32 +42,32 @@ class Member:
 
 
 def parse(text: str) -> Node | None:
-    """Read an object; None if there are only blanks and comments.
+    """Read an object; return None if there are only blanks and comments.
 
     Raises:
-        ConfigError: the text is broken or no object; the message says where.
+        ConfigError: The text is broken or not an object; the message has the position.
     """
     return _Reader(text).root()
 
 
 def extras(text: str) -> list[tuple[str, int]]:
-    """List what a text has that plain JSON does not know, with its places: comments and trailing commas.
+    """List the comments and trailing commas of a text, which plain JSON does not have, with their positions.
 
     Raises:
-        ConfigError: the text is broken.
+        ConfigError: The text is broken.
     """
     reader = _Reader(text)
     reader.root()
     return sorted(reader.extras, key=lambda extra: extra[1])
 
 
-def place(text: str, at: int) -> str:
-    """Name a place as editors do."""
+def position(text: str, at: int) -> str:
+    """Write a position as editors do: line and column, from 1 on."""
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
 def kind(data: object) -> str:
-    """Name the kind of a value."""
+    """Return the name of a value's type in JSON."""
     return _KINDS.get(type(data), "a number")
 
 
@@ -84,9 +84,9 @@ class _Reader:
         start = self._at
         node = self._value(0)
         if not isinstance(node.data, dict):
-            raise ConfigError(f"{place(self._text, start)}: the file holds {kind(node.data)}, not an object")
+            raise ConfigError(f"{position(self._text, start)}: the file holds {kind(node.data)}, not an object")
         if self._next():
-            raise self._error("something stands behind the end of the object")
+            raise self._error("there is text behind the end of the object")
         return node
 
     def _value(self, depth: int) -> Node:
@@ -141,23 +141,23 @@ class _Reader:
             raise self._error(f"a comma or {bracket} is missing")
 
     def _scalar(self, following: str) -> object:
-        for word, meaning in _WORDS.items():
-            if self._text.startswith(word, self._at):
-                self._at += len(word)
-                return meaning
+        for literal, value in _LITERALS.items():
+            if self._text.startswith(literal, self._at):
+                self._at += len(literal)
+                return value
         number = _NUMBER.match(self._text, self._at)
         if following != '"' and number is None:
             raise self._error("a value is missing")
         try:
-            value, self._at = _DECODER.raw_decode(self._text, self._at)
+            decoded, self._at = _DECODER.raw_decode(self._text, self._at)
         except json.JSONDecodeError as error:
             raise self._error(f"the text that begins here is broken ({error.msg.removesuffix(' at')})") from None
         except ValueError:
             raise self._error("a number is too long") from None
-        return value
+        return decoded
 
     def _next(self) -> str:
-        """Pass blanks, and give the character behind them, or "" at the end."""
+        """Skip blanks and comments, and return the character behind them, or "" at the end."""
         blank = BLANK.match(self._text, self._at)
         if blank and "/" in blank[0]:
             self.extras.add((COMMENT, blank.start() + blank[0].index("/")))
@@ -167,4 +167,4 @@ class _Reader:
         return self._text[self._at : self._at + 1]
 
     def _error(self, what: str) -> ConfigError:
-        return ConfigError(f"{place(self._text, self._at)}: {what}")
+        return ConfigError(f"{position(self._text, self._at)}: {what}")

@@ -1,11 +1,13 @@
-"""What a host starts: `uvx dinox-mcp`, or this Python's own program."""
+"""The command that a host starts: `uvx …` where uvx started this program, otherwise this program's own path."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install.files import Machine
@@ -13,10 +15,16 @@ from dinox_mcp.install.hosts import Launch
 
 Launcher = Literal["auto", "uvx", "python"]
 PACKAGE = "dinox-mcp"
+PUBLISHED = False
+"""Whether PyPI has this package. Until then `uvx dinox-mcp` cannot work, and nothing here writes it.
+
+After changing it, run `make pages`: the README and the examples follow it.
+"""
 _OURS = re.compile(r"(?:.*[\\/])?dinox[-_]mcp(?:\.exe)?(?:\[[\w,-]*\])?(?:[=<>~!@].*)?")
-_PROOF = {"local": "torch", "video": "av"}
-_TOOLS = {("uv", "tools"), ("pipx", "venvs")}
 _WHEEL = re.compile(r"(?:.*[\\/])?dinox_mcp-[^\\/]*\.(?:whl|tar\.gz)")
+_MODULE_OF_EXTRA = {"local": "torch", "video": "av"}
+_UV_TOOL, _PIPX = ("uv", "tools"), ("pipx", "venvs")
+"""Folders in the path of a Python that `uv tool install` or pipx made for one program."""
 
 
 def choose(
@@ -28,22 +36,28 @@ def choose(
     extras: Sequence[str] = (),
     shared: bool = False,
 ) -> Launch:
-    """Choose what starts the server.
+    """Choose the command that starts the server: the one that started this program, so that it is known to work.
 
-    `auto` takes uvx where it is found, unless this program was installed to stay (by `uv tool install` or pipx: it
-    starts faster) or from elsewhere than an index (as when it is developed). `source` is what uvx takes it from: a
-    version, a wheel, a folder. Paths are absolute, because hosts that are started from a desktop do not know the
-    shell's PATH; unless the file is `shared` with others.
+    Paths are absolute, because hosts that are started from a desktop do not know the shell's PATH.
+
+    Args:
+        machine: The machine that the host runs on.
+        env: Environment variables of the server.
+        launcher: "uvx" or "python" for one of the two whatever started this program.
+        source: The package for uvx: a version, a wheel, a folder. It implies uvx.
+        extras: Extras of the package, for uvx.
+        shared: Whether others get the file, so that it should not name a path of this machine.
 
     Raises:
-        SettingsError: uvx is asked for and not found.
+        SettingsError: Uvx is needed and not found, or has nothing to install from.
     """
     uvx = machine.which("uvx")
-    if uvx is None and (launcher == "uvx" or source):
+    wants_uvx = launcher == "uvx" or source is not None
+    if wants_uvx and uvx is None:
         raise SettingsError("uvx is not found; install uv (it brings uvx), or leave --from and --launcher uvx out")
-    if uvx is not None and (launcher == "uvx" or source or (launcher == "auto" and not _stays(machine))):
-        named = _with_extras(source or PACKAGE, extras)
-        args = (PACKAGE,) if named == PACKAGE else ("--from", named, PACKAGE)
+    if uvx is not None and (wants_uvx or (launcher == "auto" and (_by_uvx(machine) or (shared and PUBLISHED)))):
+        requirement = _with_extras(source or _source(machine), extras)
+        args = (PACKAGE,) if requirement == PACKAGE else ("--from", requirement, PACKAGE)
         return Launch("uvx" if shared else uvx, args, env)
     program = machine.python.parent / (f"{PACKAGE}.exe" if machine.platform == "win32" else PACKAGE)
     if program.exists():
@@ -51,20 +65,33 @@ def choose(
     return Launch(str(machine.python), ("-m", "dinox_mcp"), env)
 
 
-def lacks(launch: Launch, extras: Sequence[str]) -> list[str]:
-    """List the extras that are asked for and that what starts the server does not have; uvx brings them."""
+def missing_extras(launch: Launch, extras: Sequence[str]) -> list[str]:
+    """List the wanted extras that this Python does not have; uvx installs them itself."""
     if launch.args[-1:] == (PACKAGE,):
         return []
-    return [name for name in extras if find_spec(_PROOF[name]) is None]
+    return [name for name in extras if find_spec(_MODULE_OF_EXTRA[name]) is None]
+
+
+def extras_command(machine: Machine, extras: Sequence[str]) -> str:
+    """Return the command that adds extras to this installation, for the shell."""
+    requirement = _with_extras(_origin() or PACKAGE, extras)
+    folders = list(pairwise(machine.python.parts))
+    if _UV_TOOL in folders:
+        return machine.quoted(["uv", "tool", "install", requirement])
+    if _PIPX in folders:
+        return machine.quoted(["pipx", "install", "--force", requirement])
+    return machine.quoted(["pip", "install", _with_extras(PACKAGE, extras)])  # pip keeps what is installed
 
 
 def is_ours(entry: object) -> bool:
-    """Tell whether an entry of any host starts this server."""
-    return any(_OURS.fullmatch(word) or _WHEEL.fullmatch(word) for word in words(entry) if not word.startswith("@"))
+    """Return whether an entry of any host starts this server."""
+    return any(
+        _OURS.fullmatch(part) or _WHEEL.fullmatch(part) for part in command_of(entry) if not part.startswith("@")
+    )
 
 
-def words(entry: object) -> list[str]:
-    """Give the command line of an entry."""
+def command_of(entry: object) -> list[str]:
+    """Return the command of an entry with its arguments; empty where it has none."""
     if not isinstance(entry, dict):
         return []
     parts = [entry.get("command"), entry.get("args")]
@@ -72,22 +99,47 @@ def words(entry: object) -> list[str]:
     return [one for one in flat if isinstance(one, str)]
 
 
+def _by_uvx(machine: Machine) -> bool:
+    """Return whether uvx runs this program: it keeps what it runs in a folder of its cache."""
+    return any(part.startswith("archive-v") for part in machine.python.parts)
+
+
+def _source(machine: Machine) -> str:
+    """Return what uvx installs this package from.
+
+    Raises:
+        SettingsError: It came from nowhere, and is not published.
+    """
+    origin = _origin()
+    if origin is None and not PUBLISHED and not _by_uvx(machine):
+        raise SettingsError(f"{PACKAGE} is not published yet; name a folder or a wheel for uvx with --from")
+    return origin or PACKAGE
+
+
+def _origin() -> str | None:
+    """Return the folder, wheel or URL that this package was installed from; None for an index."""
+    try:
+        text = distribution(PACKAGE).read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    if not text:
+        return None
+    origin: dict[str, Any] = json.loads(text)
+    url = str(origin["url"])
+    if "vcs_info" in origin:
+        return f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    return _local_path(url) if url.startswith("file:") else url
+
+
+def _local_path(url: str) -> str:
+    """Return the path of a file: URL; on Windows it begins with the drive."""
+    path = unquote(urlsplit(url).path)
+    return path[1:] if re.match(r"/[A-Za-z]:", path) else path
+
+
 def _with_extras(source: str, extras: Sequence[str]) -> str:
-    """Name extras as requirements do: behind the package's name, or behind a path."""
+    """Add extras to a requirement: behind the package's name, or behind a path."""
     if not extras:
         return source
     at = len(PACKAGE) if source.startswith(PACKAGE) else len(source)
     return f"{source[:at]}[{','.join(extras)}]{source[at:]}"
-
-
-def _stays(machine: Machine) -> bool:
-    """Tell whether this program is the one to start; what uvx itself has made is no place to stay."""
-    parts = machine.python.parts
-    if any(part.startswith("archive-v") for part in parts):
-        return False
-    if any(pair in _TOOLS for pair in pairwise(parts)):
-        return True
-    try:
-        return distribution(PACKAGE).read_text("direct_url.json") is not None
-    except PackageNotFoundError:
-        return True

@@ -1,8 +1,6 @@
-"""Puts the server into a host's configuration, takes it out again, and shows the difference without secrets."""
+"""Adds the server to a host's configuration and removes it again; everything else in the file stays."""
 
 import copy
-import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,48 +8,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.install import files
-from dinox_mcp.install.files import Machine
+from dinox_mcp.install.files import Machine, difference, is_reference
 from dinox_mcp.install.hosts import INPUT, KEY, Entry, Host, Launch
 from dinox_mcp.install.jsonc import APPEND
-from dinox_mcp.install.launch import is_ours, words
+from dinox_mcp.install.launch import command_of, is_ours
 from dinox_mcp.install.toml import ConfigError, Keys
-
-# Bounded everywhere: a host's file may be megabytes of history.
-_NAME = r"(?:key|token|secret|passw|auth|credential|cookie|(?<![a-z])pat(?![a-z]))[\w.-]{0,32}"
-_OPTION = rf"[\w.-]{{0,32}}?{_NAME}"
-_TEXT = r"""("(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_WHOLE = (
-    re.compile(rf"""({_NAME}["']?\s*[:=]\s*){_TEXT}""", re.IGNORECASE),
-    re.compile(rf"""(["']--?{_OPTION}["']\s*,\s*){_TEXT}""", re.IGNORECASE),  # of a list of arguments
-)
-_INSIDE = (
-    re.compile(rf"""((?:[?&]|--?){_OPTION}=|\bBearer )[^\s"'&]+""", re.IGNORECASE),
-    re.compile(r"""(://[^\s/"':@]{0,64}:)[^\s/"'@]+(?=@)"""),  # of an address with a password
-)
-
-
-def difference(path: Path, before: str, after: str, key: str | None) -> str:
-    """Compare two texts of a file line by line; the `key`, and what looks like a secret of others, is masked."""
-    old, new = (_masked(text.replace(key, "********") if key else text) for text in (before, after))
-    return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), f"{path} (new)", lineterm=""))
-
-
-def is_reference(value: str) -> bool:
-    """Tell whether a value names a variable that its host puts in."""
-    return value.startswith(("${", "{env:"))
-
-
-def _masked(text: str) -> str:
-    for pattern in _WHOLE:
-        text = pattern.sub(_shown, text)
-    for pattern in _INSIDE:
-        text = pattern.sub(r"\1***", text)
-    return text
-
-
-def _shown(match: re.Match[str]) -> str:
-    return match[0] if "********" in match[2] or is_reference(match[2][1:]) else f'{match[1]}"***"'
-
 
 Given = ParamSpec("Given")
 T = TypeVar("T")
@@ -62,7 +23,13 @@ _ENV = ("env", "environment")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What setting a host up, or taking it out, does to its file: `before` becomes `after`."""
+    """A change of a host's file: `before` becomes `after`.
+
+    Attributes:
+        entry: The server's entry afterwards, None where it is removed.
+        key: The key that was put in, to be masked.
+        had_key: Whether the removed entry held a key, which the backup still has.
+    """
 
     host: Host
     before: files.Text
@@ -73,33 +40,33 @@ class Change:
 
     @property
     def path(self) -> Path:
-        """The file, behind a link if it is one."""
+        """The file that changes, behind a link if it is one."""
         return self.before.path
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do; a byte order mark in front of our entry is taken off, too."""
+        """Whether there is anything to write; a byte order mark is removed, too, where our entry stays."""
         return self.after != self.before.text or (self.before.bom and self.entry is not None)
 
     @property
-    def stumbles(self) -> str | None:
-        """What the host cannot read in the file as it will be, so that it reads nothing of it."""
+    def unreadable(self) -> str | None:
+        """The part of the new file that the host cannot parse, so that it ignores all of it; None if there is none."""
         return self.host.cannot_read(files.Text(self.path, self.after))
 
     def diff(self) -> str:
-        """Show the difference line by line, with keys and other secrets masked."""
+        """Compare the texts line by line, with keys and other secrets masked."""
         return difference(self.path, self.before.text, self.after, self.key)
 
     def write(self) -> Path | None:
-        """Do it; gives the backup.
+        """Write the file, and return its backup, None where there was no file.
 
         Raises:
-            DinoxError: the file cannot be written.
+            DinoxError: The file cannot be written, or has changed since it was read.
         """
         return files.replace(self.before, self.after, secret=holds_key(self.entry))
 
 
-def put_in(
+def add(
     host: Host,
     machine: Machine,
     launch: Launch,
@@ -109,22 +76,22 @@ def put_in(
     project: bool = False,
     replace: bool = False,
 ) -> Change:
-    """Work out what puts the server into a host's configuration.
+    """Prepare the change that adds the server to a host's configuration.
 
-    An entry that is there keeps what it has besides: its key if none is given, other variables, other options. In a
-    project's file, which others get, a key is only referred to.
+    An existing entry keeps its other options and variables, and its key if none is given. A project's file is shared
+    with others: it holds a reference to the key, never the key.
 
     Raises:
-        DinoxError: the file is broken, or has another server of this name and `replace` is False.
+        DinoxError: The file is broken, or has another server of this name and `replace` is False.
     """
     before = _read(host, machine, project=project)
     data = _data(host, before)
     keys = (*host.keys, name)
     known = dig(data, keys)
     if known is not None and not is_ours(known) and not replace:
+        command = " ".join(command_of(known))[:80] or "no command"
         raise DinoxError(
-            f"{before.path} has another server of the name {name!r} ({' '.join(words(known))[:80] or 'no command'}); "
-            "choose another --name, or --replace it"
+            f"{before.path} has another server of the name {name!r} ({command}); choose another --name, or --replace it"
         )
     entry = _entry(host, launch, key, project=project)
     edits: list[tuple[Keys, object]] = []
@@ -133,15 +100,15 @@ def put_in(
     else:
         edits.append((keys, entry))
     if _refers(entry, INPUT) and not any(_is_input(one) for one in _inputs(data)):
-        edits.append((("inputs", APPEND), _input()))
+        edits.append((("inputs", APPEND), key_input()))
     return _change(host, before, data, edits, key, keys)
 
 
-def take_out(host: Host, machine: Machine, *, name: str = NAME, project: bool = False, replace: bool = False) -> Change:
-    """Work out what takes the server out of a host's configuration.
+def remove(host: Host, machine: Machine, *, name: str = NAME, project: bool = False, replace: bool = False) -> Change:
+    """Prepare the change that removes the server from a host's configuration.
 
     Raises:
-        DinoxError: the file is broken, or the server of this name is another one and `replace` is False.
+        DinoxError: The file is broken, or the server of this name is another one and `replace` is False.
     """
     before = _read(host, machine, project=project)
     data = _data(host, before)
@@ -160,27 +127,27 @@ def take_out(host: Host, machine: Machine, *, name: str = NAME, project: bool = 
 
 
 def entries(host: Host, machine: Machine, *, project: bool = False) -> dict[str, Entry]:
-    """Give the entries of a host that start this server, by their names.
+    """Return the entries of a host that start this server, by their names.
 
     Raises:
-        DinoxError: the file is broken.
+        DinoxError: The file is broken.
     """
     servers = dig(_data(host, _read(host, machine, project=project)), host.keys)
     return {name: one for name, one in servers.items() if is_ours(one)} if isinstance(servers, dict) else {}
 
 
-def stumbles(host: Host, machine: Machine, *, project: bool = False) -> str | None:
-    """Say what a host cannot read in its file, so that it reads nothing of it.
+def unreadable(host: Host, machine: Machine, *, project: bool = False) -> str | None:
+    """Return the part of a host's file that the host cannot parse, so that it ignores all of it; None if there is none.
 
     Raises:
-        DinoxError: the file is broken.
+        DinoxError: The file is broken.
     """
     text = _read(host, machine, project=project)
     return _edited(text.path, host.cannot_read, text)
 
 
 def variables(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Give the environment variables that an entry sets."""
+    """Return the environment variables that an entry sets."""
     for option in _ENV:
         if isinstance(found := entry.get(option), dict):
             return {str(name): str(value) for name, value in found.items()}
@@ -188,22 +155,22 @@ def variables(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def holds_key(entry: Entry | None) -> bool:
-    """Tell whether a key itself, not a reference to one, stands in an entry."""
+    """Return whether an entry holds a key itself, not a reference to one."""
     key = variables(entry or {}).get(KEY, "")
     return bool(key) and not is_reference(key)
 
 
 def dig(data: object, keys: Keys) -> Any:  # noqa: ANN401 - whatever the file has there
-    """Give what keys lead to, or None."""
+    """Return the value that nested keys lead to, or None."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data
 
 
 def _entry(host: Host, launch: Launch, key: str | None, *, project: bool) -> Entry:
-    """Make an entry, with the key or how to get it."""
+    """Make the server's entry, with the key or a reference to it."""
     env = dict(launch.env)
-    if (host.asks or project) and host.reference:
+    if (host.asks_for_key or project) and host.reference:
         env[KEY] = host.reference
     elif key and not project:
         env[KEY] = key
@@ -212,7 +179,7 @@ def _entry(host: Host, launch: Launch, key: str | None, *, project: bool) -> Ent
 
 
 def _merged(host: Host, known: Entry, entry: Entry, keys: Keys) -> list[tuple[Keys, object]]:
-    """List what must be set in an entry that is there."""
+    """List the values to set in an existing entry."""
     edits: list[tuple[Keys, object]] = []
     for option, value in entry.items():
         if option in host.defaults and option in known:
@@ -228,14 +195,14 @@ def _merged(host: Host, known: Entry, entry: Entry, keys: Keys) -> list[tuple[Ke
 def _change(
     host: Host, before: files.Text, data: dict[str, Any], edits: list[tuple[Keys, object]], key: str | None, keys: Keys
 ) -> Change:
-    """Make the edits, and see that the file then says what it should, and nothing else."""
+    """Make the edits, and check that the file then means what it should and that nothing else changed."""
     text, wanted = before.text, copy.deepcopy(data)
     for where, value in edits:
         text = _edited(before.path, host.format.put, text, where, value)
         _set(wanted, where, value)
     if _data(host, files.Text(before.path, text)) != wanted:
         raise DinoxError(
-            f"{before.path} is written in a way that is not understood; nothing was changed, edit it by hand"
+            f"{before.path} is written in a way that cannot be edited here; nothing was changed, edit it by hand"
         )
     return Change(host, before, text, dig(wanted, keys), key)
 
@@ -243,8 +210,8 @@ def _change(
 def _set(data: dict[str, Any], keys: Keys, value: object) -> None:
     inner: Any = data
     for key in keys[:-1]:
-        inner = inner.setdefault(key, [] if keys[-1] == APPEND else {})
-    if keys[-1] == APPEND:
+        inner = inner.setdefault(key, [] if keys[-1] is APPEND else {})
+    if keys[-1] is APPEND:
         inner.append(value)
     else:
         inner[keys[-1]] = value
@@ -259,7 +226,7 @@ def _data(host: Host, text: files.Text) -> dict[str, Any]:
 
 
 def _edited(path: Path, edit: Callable[Given, T], *args: Given.args, **options: Given.kwargs) -> T:
-    """Do what a format does, and say which file is broken."""
+    """Call a function of a format; its errors get the file's name."""
     try:
         return edit(*args, **options)
     except ConfigError as error:
@@ -279,8 +246,8 @@ def _refers(data: object, name: str) -> bool:
     return f"${{input:{name}}}" in str(data)
 
 
-def _input() -> dict[str, object]:
-    """What VS Code asks once and keeps in the system's store of secrets."""
+def key_input() -> dict[str, object]:
+    """Make the input that VS Code asks for once and keeps in the system's store of secrets."""
     return {
         "id": INPUT,
         "type": "promptString",

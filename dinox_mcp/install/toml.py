@@ -1,4 +1,4 @@
-"""Edits TOML; comments, order and style stay, by TOML Kit."""
+"""Edits TOML with TOML Kit, which keeps comments, order and style; also the contract of both formats."""
 
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,55 +12,55 @@ Keys = tuple[str, ...]
 
 
 class ConfigError(ValueError):
-    """A configuration cannot be read or edited: where and why, without the file's name, in part of a line."""
+    """A configuration cannot be read or edited; the message has the position and the reason, not the file's name."""
 
 
 class Format(Protocol):
-    """A way to write configurations down. Lines end in a line feed; an edit touches only what it is about."""
+    """A format of configuration files. Lines end in a line feed; an edit changes only the value that it names."""
 
     def read(self, text: str) -> dict[str, Any]:
-        """Give what a text says.
+        """Return the values that a text holds.
 
         Raises:
-            ConfigError: it is broken.
+            ConfigError: The text is broken.
         """
         ...
 
     def put(self, text: str, keys: Keys, value: object) -> str:
-        """Set a value, and make what lies between where it is missing.
+        """Set a value, and create the objects on the way to it.
 
         Raises:
-            ConfigError: the text is broken, or something on the way holds no names.
+            ConfigError: The text is broken, or a value on the way has no members.
         """
         ...
 
     def drop(self, text: str, keys: Keys) -> str:
-        """Take a value out, if it is there.
+        """Remove a value, if it is there.
 
         Raises:
-            ConfigError: the text is broken.
+            ConfigError: The text is broken.
         """
         ...
 
 
 _TABLES = 2
-"""How deep values have tables of their own: `[mcp_servers.dinox]`; what is deeper stands in one line."""
+"""The depth of values that get a table of their own, `[mcp_servers.dinox]`; deeper ones are written in one line."""
 
 
 def read(text: str) -> dict[str, Any]:
-    """Give what a text says.
+    """Return the values that a text holds.
 
     Raises:
-        ConfigError: it is broken; the message says where.
+        ConfigError: The text is broken; the message has the position.
     """
     return _parse(text).unwrap()
 
 
 def put(text: str, keys: Keys, value: object) -> str:
-    """Set a value, in place of the one that is there, or as the last one.
+    """Set a value: replace the present one, or add it as the last one.
 
     Raises:
-        ConfigError: the text is broken, or something on the way is no table.
+        ConfigError: The text is broken, or a value on the way is not a table.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -75,11 +75,11 @@ def put(text: str, keys: Keys, value: object) -> str:
                 table[key] = tomlkit.inline_table() if inner else tomlkit.table(is_super_table=True)
             table = table[key]
             if not isinstance(table, MutableMapping):
-                raise ConfigError(f"{key!r} is no table")
+                raise ConfigError(f"{key!r} is not a table")
         inline = isinstance(table, InlineTable) or len(keys) > _TABLES
         item = _item(value, inline=inline)
         if isinstance(item, Table) and keys[-1] not in table and keys[0] != list(document)[-1]:
-            item.add(tomlkit.nl())  # apart from what follows
+            item.add(tomlkit.nl())  # an empty line before the next table
         table[keys[-1]] = item
         return tomlkit.dumps(document)
     except (TOMLKitError, ValueError) as error:
@@ -87,10 +87,10 @@ def put(text: str, keys: Keys, value: object) -> str:
 
 
 def drop(text: str, keys: Keys) -> str:
-    """Take a value out, if it is there.
+    """Remove a value, if it is there.
 
     Raises:
-        ConfigError: the text is broken.
+        ConfigError: The text is broken.
     """
     import tomlkit
 
@@ -105,7 +105,7 @@ def drop(text: str, keys: Keys) -> str:
 
 
 def _item(value: object, *, inline: bool) -> object:
-    """Make a table on lines of its own, or all of it in one line."""
+    """Make a table of several lines, or in one line."""
     import tomlkit
 
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Pages on disk: where the command line says, or in a temporary folder, opened in the person's browser."""
+"""Pages as files: at the path that the command line names or in a temporary folder, opened in a browser."""
 
 import os
 import tempfile
@@ -9,17 +9,22 @@ from pathlib import Path
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
-from dinox_mcp.store.files import write_whole
+from dinox_mcp.store.files import write_atomically
 from dinox_mcp.types.detection import DetectionResult
 from dinox_mcp.types.video import VideoResult
 from dinox_mcp.viewer.page import MAX_PICTURES, Carried, carry, carry_video, standalone
 
 
 def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | None":
-    """Begin the page that the command line asks for with --html and --open, if it does.
+    """Begin the page that --html and --open request; return None where neither does.
+
+    Args:
+        html: The path of the page, None for a temporary file.
+        pictures: The number of images that the page will show.
+        opens: Whether to open it in a browser.
 
     Raises:
-        SettingsError: the name does not end in .html, or there are too many pictures for a page.
+        SettingsError: The name does not end in .html, or there are too many images for a page.
     """
     if html is None and not opens:
         return None
@@ -28,36 +33,41 @@ def begin_page(html: str | None, pictures: int, *, opens: bool) -> "PageFile | N
 
 
 class PageFile:
-    """A page that is being written: at `path`, or where only this user can read it; `opens` shows it in a browser.
+    """A page that is being made.
+
+    Args:
+        path: Its path, None for a temporary file that only this user can read.
+        pictures: The number of images that it will show.
+        opens: Whether to open it in a browser.
 
     Raises:
-        SettingsError: the name does not end in .html, or there are too many pictures for a page.
+        SettingsError: The name does not end in .html, or there are too many images for a page.
     """
 
     def __init__(self, path: Path | None, pictures: int, *, opens: bool) -> None:
         if path is not None and path.suffix.lower() not in (".html", ".htm"):
-            raise SettingsError(f"--html {path.name!r} is no page; name it .html")
+            raise SettingsError(f"--html {path.name!r} is not a page; name it .html")
         if pictures > MAX_PICTURES:
-            raise SettingsError(f"{pictures} pictures are too many for a page; name at most {MAX_PICTURES}")
+            raise SettingsError(f"{pictures} images are too many for a page; name at most {MAX_PICTURES}")
         self._path = path
         self._pictures = pictures
         self._opens = opens
         self._carried: list[Carried] = []
 
     async def add(self, detector: Detector, result: DetectionResult) -> None:
-        """Take a result and its picture along.
+        """Add a result with its image.
 
         Raises:
-            ImageError: the picture is damaged.
+            ImageError: The image is damaged.
         """
         stored = detector.result(result.result_id)
         self._carried.append(await detector.draw(partial(carry, stored, self._pictures)))
 
     def add_video(self, result: VideoResult) -> None:
-        """Take an answer about a video along, with its contact sheet.
+        """Add the result of a video with its contact sheet.
 
         Raises:
-            InputError: there is no contact sheet.
+            InputError: There is no contact sheet, or it cannot be read.
         """
         if result.files.sheet is None:
             raise InputError(f"{result.video.source} has no contact sheet to show on a page; name a folder with --out")
@@ -68,10 +78,13 @@ class PageFile:
         self._carried.append(carry_video(result, sheet))
 
     def finish(self) -> str:
-        """Write the page and open it where that is wanted; says where it is, or nothing where nothing was added.
+        """Write the page, and open it in a browser if requested.
+
+        Returns:
+            A line with the page's path; an empty text where nothing was added, and so nothing written.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: The page cannot be written.
         """
         if not self._carried:
             return ""
@@ -86,20 +99,20 @@ class PageFile:
 
 
 def write_page(path: Path, results: Sequence[Carried]) -> None:
-    """Write a page that shows `results` into a file; what was there is replaced, also where that was a link.
+    """Write a page that shows `results` to a file. An existing file, or a link, is replaced.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, standalone(results).encode())
+        write_atomically(path, standalone(results).encode())
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+        raise InputError(f"cannot write {path} ({error.strerror}); choose another path") from None
 
 
 def open_page(path: Path) -> bool:
-    """Open a page in the person's browser; False where there is none."""
+    """Open a page in the default browser; return False where there is none."""
     try:
         return webbrowser.open(path.resolve().as_uri())
     except webbrowser.Error:

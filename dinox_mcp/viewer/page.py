@@ -1,4 +1,4 @@
-"""The page as a file: one HTML document that carries results and their pictures and asks nobody."""
+"""The page as one HTML document that holds results and their images and loads nothing."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ _REGION = re.compile(r"(\d{1,7})_(\d{1,7})_(\d{1,7})_(\d{1,7})")
 
 
 def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
-    """Encode a picture as JPEG, its long side at most `max_side` pixels, in at most `max_bytes`."""
+    """Encode an image as JPEG, its long side at most `max_side` pixels, in at most `max_bytes`."""
     from dinox_mcp.drawing.encode import fit_bytes
 
     data, _, _ = fit_bytes(picture.rgb(max_side), max_bytes)
@@ -27,32 +27,38 @@ def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
 
 
 def region(picture: Picture, box: Box, max_side: int, max_bytes: int) -> bytes:
-    """Encode exactly the part of a picture that `box` (in its pixels) frames, within the same limits.
+    """Encode the part of an image inside `box`, within the same limits.
+
+    Args:
+        picture: The image.
+        box: x1, y1, x2, y2 in pixels of the image.
+        max_side: The long side at most, in pixels.
+        max_bytes: The size of the file at most.
 
     Raises:
-        InputError: the box is empty or reaches out of the picture.
+        InputError: The box is empty or reaches out of the image.
     """
     from dinox_mcp.drawing.encode import fit_bytes
 
     x1, y1, x2, y2 = box
     if not (0 <= x1 < x2 <= picture.width and 0 <= y1 < y2 <= picture.height):
         raise InputError(
-            f"the region {x1:.0f}_{y1:.0f}_{x2:.0f}_{y2:.0f} is no part of the {picture.width}x{picture.height} "
-            "picture; give x_min_y_min_x_max_y_max in its pixels"
+            f"the region {x1:.0f}_{y1:.0f}_{x2:.0f}_{y2:.0f} is not a part of the {picture.width}x{picture.height} "
+            "image; give x_min_y_min_x_max_y_max in its pixels"
         )
     data, _, _ = fit_bytes(picture.rgb().crop((round(x1), round(y1), round(x2), round(y2))), max_bytes, max_side)
     return data
 
 
 def parse_region(text: str) -> Box:
-    """Read a region as URIs write it: four whole numbers joined by underscores.
+    """Read a region from a URI: four whole numbers joined by underscores.
 
     Raises:
-        InputError: it is none.
+        InputError: The text is not a region.
     """
     match = _REGION.fullmatch(text)
     if not match:
-        raise InputError(f"{text[:40]!r} is no region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400")
+        raise InputError(f"{text[:40]!r} is not a region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400")
     x1, y1, x2, y2 = (float(edge) for edge in match.groups())
     return x1, y1, x2, y2
 
@@ -61,7 +67,7 @@ FILE = Path(__file__).with_name("viewer.html")
 """The page without data, as `viewer/build.mjs` builds it."""
 
 MAX_PICTURES = 200
-"""As many as a page shows: each has at least 120 KB, and a browser holds them all."""
+"""The images that a page shows at most: each gets at least 120 KB, and a browser holds them all."""
 
 _ALL_BYTES = 24_000_000
 _MOST_BYTES = 10_000_000
@@ -71,13 +77,17 @@ Carried = dict[str, Any]
 
 
 def carry(stored: Stored, pictures: int = 1) -> Carried:
-    """Make a result and its picture ready for a page of so many pictures; slow: call it in a thread.
+    """Prepare a result and its image for a page. This is slow: call it in a thread.
 
-    The picture goes in at its own size as JPEG without metadata, as far as 24 MB hold them all. Of where it came from,
-    only the file's name goes in.
+    The image is kept at its own size, as JPEG without metadata, as long as 24 MB hold all images of the page. Of its
+    source only the file's name is kept.
+
+    Args:
+        stored: The result with its image.
+        pictures: The number of images on the page.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: The image is damaged.
     """
     from dinox_mcp.drawing.encode import fit_bytes
 
@@ -91,15 +101,15 @@ def carry(stored: Stored, pictures: int = 1) -> Carried:
 
 
 def carry_video(result: VideoResult, sheet: bytes) -> Carried:
-    """Make an answer about a video ready for a page, with its contact sheet, a JPEG."""
+    """Prepare the result of a video for a page; `sheet` is its contact sheet as JPEG."""
     shown = result.model_dump(mode="json", exclude={"request", "files"}, exclude_none=True)
     shown["video"]["source"] = _name(result.video.source)
     return {"result": shown, "picture": base64.b64encode(sheet).decode("ascii"), "type": "image/jpeg"}
 
 
 def standalone(results: Sequence[Carried]) -> str:
-    """Write a page that shows `results`, the first one first."""
-    # What stands in a picture may be written to end the script that carries it.
+    """Return a page that shows `results` in their order."""
+    # Text that was read in an image may contain "</script>".
     data = json.dumps({"results": results}).replace("<", "\\u003c")
     script = f'<script type="application/json" id="dinox-data">{data}</script>'
     page = FILE.read_text(encoding="utf-8")
@@ -108,7 +118,7 @@ def standalone(results: Sequence[Carried]) -> str:
 
 
 def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
-    """Give what the page shows of a result; the question stays here, as it may hold others' pictures."""
+    """Return the parts of a result that the page shows; not the request, which may name other images."""
     shown = result.model_dump(mode="json", exclude={"request"}, exclude_none=True)
     shown["image"]["source"] = _name(picture.source)
     for dumped, found in zip(shown["objects"], result.objects, strict=True):
@@ -124,7 +134,7 @@ def _name(source: str) -> str:
 
 
 def _policy(page: str) -> str:
-    """Allow the page's own script and style by their hashes, and nothing else: no request can leave."""
+    """Return a policy that allows the page's own script and style by their hashes, and no request to leave it."""
     allowed = {
         kind: f"'sha256-{base64.b64encode(sha256(match[1].encode()).digest()).decode()}'"
         for kind in ("script", "style")

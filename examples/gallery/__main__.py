@@ -1,6 +1,6 @@
-"""Makes the gallery: asks the server real questions about the pictures here, and writes down what it does.
+"""Makes the gallery: calls the server about the images here, and writes down what it returns.
 
-    python -m examples.gallery            the pictures, docs/gallery.md and the gallery in README.md
+    python -m examples.gallery            the images and docs/gallery.md
     python -m examples.gallery coins      what the named cases print, and nothing else
 
 Everything runs on the embedded backend: no key, no download, no network. Needs the extra `video`.
@@ -28,7 +28,7 @@ _MAX_HEIGHT_OF_TALL = 720
 
 
 def prepare(folder: Path, *, film: bool = True) -> None:
-    """Put the pictures that are asked about into a folder; the film takes some seconds to paint."""
+    """Put the images of the cases into a folder; painting the film takes some seconds."""
     for photo in (HERE / "photos").glob("*.[jp][pn]g"):
         (folder / photo.name).write_bytes(photo.read_bytes())
     with Image.open(folder / "coins.png") as photo:
@@ -43,7 +43,7 @@ def prepare(folder: Path, *, film: bool = True) -> None:
 
 
 async def play(cases: tuple[Case, ...], folder: Path) -> list[pages.Played]:
-    """Ask, one case after the other."""
+    """Play the cases, one after the other."""
     played = []
     for case in cases:
         async with server() as client:
@@ -81,8 +81,6 @@ def main(names: list[str]) -> None:
     for one in played:
         (PICTURES / f"{one.case.name}.jpg").write_bytes(shrunk(one.picture))
     (ROOT / "docs" / "gallery.md").write_text(pages.page(played))
-    readme = ROOT / "README.md"
-    readme.write_text(pages.with_gallery(readme.read_text(), played))
 
 
 if __name__ == "__main__":

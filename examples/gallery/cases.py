@@ -1,4 +1,4 @@
-"""The cases of the gallery: a question, the calls that answer it, and the picture."""
+"""The cases of the gallery: a request, the calls that a model makes for it, and the image."""
 
 import io
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from examples.gallery.session import Session
 
 @dataclass(frozen=True)
 class Case:
-    """`play` makes the calls and gives what an assistant can answer; `alt` describes the picture."""
+    """A case: `play` makes the calls and returns what an assistant can answer; `alt` describes the image."""
 
     name: str
     title: str
@@ -85,7 +85,7 @@ async def shelf(session: Session) -> str:
 
 
 async def screen(session: Session) -> str:
-    """Find a button by its words, and icons by one of them."""
+    """Find a button by its text, and icons by one of them."""
     await session.call("detect_objects", image="screen.png", prompts=["“Save changes”"])
     (button,) = session.result["objects"]
     bin_icon = [{"bbox": [864, 148, 894, 179], "label": "delete"}]
@@ -127,7 +127,7 @@ CASES = (
         "Counting stock",
         "How many coins are on coins.png? This is one: 262, 350 to 346, 440.",
         "A photograph of 24 old coins in four rows, each in a box with its number",
-        "A photograph of the Brooklyn Museum, twice enlarged; matched by the look of one coin, without any model.",
+        "A photograph of the Brooklyn Museum, enlarged twice; matched with the pixels of one coin, without any model.",
         coins,
     ),
     Case(
@@ -178,8 +178,8 @@ def _beside(left: bytes, right: bytes) -> bytes:
     """Put two pictures of one size next to each other."""
     pictures = [Image.open(io.BytesIO(data)) for data in (left, right)]
     both = Image.new("RGB", (2 * pictures[0].width + 12, pictures[0].height), "white")
-    for place, picture in enumerate(pictures):
-        both.paste(picture, (place * (picture.width + 12), 0))
+    for index, picture in enumerate(pictures):
+        both.paste(picture, (index * (picture.width + 12), 0))
     buffer = io.BytesIO()
     both.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()

@@ -1,18 +1,17 @@
-"""The gallery as Markdown: docs/gallery.md with what the server said, and the shorter one in README.md."""
+"""The gallery as Markdown: docs/gallery.md, with the questions, the calls, the images and the replies."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from examples.gallery.cases import Case
 
-OPENING = "people"  # stands at the top of the README
-ONLY_HERE = {OPENING, "warehouse", "shelf"}  # not in the README's short gallery
-BEGIN, END = "<!-- gallery -->\n", "<!-- /gallery -->\n"
+OPENING = "people"
+"""The case whose image opens the README."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A case, the calls that were made, the last answer, what an assistant can say, and the picture."""
+    """A case, the calls that were made, the last reply, what an assistant can answer, and the image."""
 
     case: Case
     calls: list[str]
@@ -23,7 +22,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Unplayed:
-    """A case that needs a key or a model, and so has no picture yet."""
+    """A case that needs a key or a model, and so has no image yet."""
 
     title: str
     question: str
@@ -74,13 +73,6 @@ def page(played: Iterable[Played]) -> str:
     return "\n".join(parts)
 
 
-def with_gallery(readme: str, played: Iterable[Played]) -> str:
-    """Put the short gallery between its marks: most cases, without the answers that the model reads."""
-    before, _, rest = readme.partition(BEGIN)
-    cases = [_short(one) for one in played if one.case.name not in ONLY_HERE]
-    return before + BEGIN + "\n".join(cases) + "\n" + _to_be_made() + END + rest.partition(END)[2]
-
-
 def _section(one: Played) -> str:
     case = one.case
     return (
@@ -93,33 +85,6 @@ def _section(one: Played) -> str:
 
 def _unplayed(one: Unplayed) -> str:
     return f"### {one.title}\n\n> {one.question}\n\n{_code(one.calls)}\n```sh\n{one.program}\n```\n"
-
-
-def _short(one: Played) -> str:
-    case = one.case
-    return (
-        f"### {case.title}\n\n> {case.question}\n\n{_code(one.calls)}\n"
-        f"![{case.alt}](docs/gallery/{case.name}.jpg)\n\n{one.said}\n"
-    )
-
-
-def _to_be_made() -> str:
-    """Say which pictures are missing, and why."""
-    rows = [f"| {one.title} | {one.question} | {' → '.join(f'`{call}`' for call in one.calls)} |" for one in UNPLAYED]
-    return "\n".join(
-        (
-            "### With a key or a local model",
-            "",
-            "These have no picture yet: this was written without a key and without published weights of local models,",
-            "and we show no result that we did not get. [The gallery](docs/gallery.md#with-a-key-or-a-local-model) has",
-            "the programs.",
-            "",
-            "| | question | calls |",
-            "|---|---|---|",
-            *rows,
-            "",
-        )
-    )
 
 
 def _code(calls: Iterable[str]) -> str:

@@ -66,21 +66,21 @@ def _shipping_label(paint: Canvas, corner: tuple[int, int], name: str, number: i
 
 def ean(twelve: str) -> str:
     """Add the check digit to the twelve digits of an EAN-13 code."""
-    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(twelve))
+    total = sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(twelve))
     return twelve + str(-total % 10)
 
 
 def shelf(*rows: str) -> Image.Image:
-    """Paint a shelf of packages, a word a row: T(ea), S(oup), R(ice), or a dot for an empty place."""
+    """Paint a shelf of packages, one text for each row: T(ea), S(oup), R(ice), or a dot for a gap."""
     paint = Canvas()
     paint.fade((0, 0, *SIZE), (226, 224, 218), (204, 200, 192))
     for level, row in enumerate(rows):
         floor = 270 + level * 264
         paint.rectangle((40, floor - 226, SIZE[0] - 40, floor), (188, 182, 172))
         paint.fade((40, floor - 226, SIZE[0] - 40, floor - 190), (150, 145, 136), (188, 182, 172))
-        for place, kind in enumerate(row):
+        for column, kind in enumerate(row):
             if kind != ".":
-                {"T": _tea, "S": _soup, "R": _rice}[kind](paint, 64 + place * 146, floor)
+                {"T": _tea, "S": _soup, "R": _rice}[kind](paint, 64 + column * 146, floor)
         paint.rectangle((24, floor, SIZE[0] - 24, floor + 24), (98, 78, 60))
         paint.rectangle((24, floor + 18, SIZE[0] - 24, floor + 24), (70, 54, 42))
     return paint.image.reduce(2)

@@ -1,4 +1,4 @@
-"""A conversation with the server, written down: which tools were called with what, what they said and showed."""
+"""A session with the server: the calls, and the last reply, image and result."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ _RESULT_ID = re.compile(r'(?:(?<=result=")|(?<=results/)|(?<=videos/)|(?<=Result
 
 @dataclass
 class Session:
-    """Calls tools and remembers; pictures are named by files in `folder`."""
+    """Calls tools, and keeps calls and replies; images are named by files in `folder`."""
 
     client: Client
     folder: Path
@@ -32,10 +32,10 @@ class Session:
     result: dict[str, Any] = field(default_factory=dict)
 
     async def call(self, tool: str, **arguments: object) -> str:
-        """Call a tool; gives its text.
+        """Call a tool, and return its text.
 
         Raises:
-            RuntimeError: it answered with an error, which would be a fault of this gallery.
+            RuntimeError: It returned an error, which would be a fault of this gallery.
         """
         self.calls.append(written(tool, arguments))
         reply = await self.client.call_tool(tool, self._located(arguments))
@@ -57,7 +57,7 @@ class Session:
         return str(self.result["result_id"])
 
     def _located(self, value: Any) -> Any:  # noqa: ANN401 - JSON
-        """Turn names of pictures into paths, however deep they lie."""
+        """Replace names of images by paths, at any depth."""
         if isinstance(value, dict):
             return {
                 name: str(self.folder / inner) if name in {"image", "video"} else self._located(inner)
@@ -74,7 +74,7 @@ async def server() -> AsyncIterator[Client]:
 
 
 def timeless(text: str) -> str:
-    """Take out of a reply what differs from run to run: ids of results."""
+    """Replace the ids of results, which differ from run to run."""
     return _RESULT_ID.sub("…", text)
 
 

@@ -4,11 +4,8 @@ import anyio.to_thread
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.base import Call, Capabilities, Model
+from dinox_mcp import Call, Capabilities, Detection, DetectionRequest, Detections, Model, Picture, Settings
 from dinox_mcp.errors import UnsupportedError
-from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 HUES = {"red": 0, "yellow": 30, "green": 60, "blue": 120}  # as OpenCV counts them, 0 to 179
 

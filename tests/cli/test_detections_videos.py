@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,33 +13,31 @@ import cv2
 import numpy as np
 import pytest
 
-from dinox_mcp.cli.arguments import is_video, split_words
-from dinox_mcp.cli.main import main
+from dinox_mcp.cli.arguments import is_video, split_arguments
+from tests.cli.conftest import run
 from tests.video.scenes import write_film
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    status = 0
-    try:
-        main(arguments)
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
+def film(path: Path, number: int) -> Path:
+    """Film a QR code that moves to the right, again and again, 10 frames a second."""
+    code = cv2.resize(cv2.QRCodeEncoder.create().encode("parcel"), (120, 120), interpolation=cv2.INTER_NEAREST)
+    frames = []
+    for left in range(30, 230, 10):
+        frame = np.full((240, 400, 3), 255, np.uint8)
+        frame[60:180, left : left + 120] = code[..., None]
+        frames.append(frame)
+    return write_film(path, [frames[at % 20] for at in range(number)], [at / 10 for at in range(number)])
+
+
+@pytest.fixture(scope="session")
+def belt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("belt") / "belt.mp4", 20)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder with a film of a QR code that moves to the right."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DINOX_MCP_BACKEND", "embedded")
-    code = cv2.resize(cv2.QRCodeEncoder.create().encode("parcel"), (120, 120), interpolation=cv2.INTER_NEAREST)
-    frames = []
-    for number in range(20):
-        frame = np.full((240, 400, 3), 255, np.uint8)
-        frame[60:180, 30 + 10 * number : 150 + 10 * number] = code[..., None]
-        frames.append(frame)
-    write_film(tmp_path / "belt.mp4", frames, [number / 10 for number in range(20)])
+def folder(belt: Path, tmp_path: Path) -> Path:
+    """Put the film into the folder in which the command line runs."""
+    shutil.copy(belt, tmp_path)
     return tmp_path
 
 
@@ -47,7 +46,7 @@ def test_a_table_of_tracks_for_people(capsys: pytest.CaptureFixture[str]) -> Non
     assert status == 0
     assert "QR code         0:00.0  0:01.9           3  right" in out
     assert "1 QR code (at most 1 at once, first at 0:00.0)" in out
-    assert "3 calls, 0 key frames from memory" in out
+    assert "3 calls, 0 key frames from the cache" in out
     assert "at most 3 calls to the backend embedded" in err
 
 
@@ -77,10 +76,10 @@ def test_a_page_shows_the_contact_sheet_and_the_tracks(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["belt.mp4", "QR code", "--out", "found.mp4"], "--out found.mp4 is no folder"),
-        (["belt.mp4", "photo.jpg", "QR code"], "pictures and videos are different questions"),
+        (["belt.mp4", "QR code", "--out", "found.mp4"], "--out found.mp4 is not a folder"),
+        (["belt.mp4", "photo.jpg", "QR code"], "images and videos need separate requests"),
         (["belt.mp4", "--describe", "the left code"], "--describe: not for videos"),
-        (["belt.mp4", "QR code", "--open"], "say with --out in which folder"),
+        (["belt.mp4", "QR code", "--open"], "name a folder for it with --out"),
         (["belt.mp4", "QR code", "--every", "-1"], "is not a number from 0 to 3600"),
     ],
 )
@@ -90,7 +89,7 @@ def test_wrong_usage_is_one_line(words: list[str], message: str, capsys: pytest.
     assert message in err
 
 
-def test_masks_are_asked_for_as_of_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_masks_need_a_backend_that_follows_them(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "detect", "belt.mp4", "QR code", "--masks", "--out", "found")
     assert status == 1
     assert "the backend embedded cannot follow masks through a video; the backend local can" in err
@@ -104,6 +103,7 @@ def test_one_bad_video_does_not_stop_the_others(capsys: pytest.CaptureFixture[st
     assert "1 QR code" in out
 
 
+@pytest.mark.slow
 def test_no_file_is_written_over_a_source_or_another(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     other = folder / "other"
     other.mkdir()
@@ -122,7 +122,7 @@ def test_no_file_is_written_over_a_source_or_another(capsys: pytest.CaptureFixtu
 
 
 def test_what_ends_like_a_video_is_one() -> None:
-    assert split_words(["clip.MP4", "person", "https://example.com/clip.webm?x=1"]) == (
+    assert split_arguments(["clip.MP4", "person", "https://example.com/clip.webm?x=1"]) == (
         ["clip.MP4", "https://example.com/clip.webm?x=1"],
         ["person"],
     )
@@ -133,13 +133,13 @@ def test_what_ends_like_a_video_is_one() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that means Ctrl-C for one process")
-def test_ctrl_c_prints_what_is_done_and_leaves_whole_files(folder: Path) -> None:
-    frame = np.full((240, 400, 3), 255, np.uint8)
-    write_film(folder / "long.mp4", [frame] * 600, [number / 10 for number in range(600)])
+def test_ctrl_c_prints_the_result_so_far(folder: Path) -> None:
+    film(folder / "long.mp4", 600)  # which takes much longer than what comes before the signal
     command = [sys.executable, "-m", "dinox_mcp", "detect", "long.mp4", "QR code", "--out", "found", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
-        wait_for(folder / "found")
+        wait_for(folder / "found", process)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -148,8 +148,7 @@ def test_ctrl_c_prints_what_is_done_and_leaves_whole_files(folder: Path) -> None
     assert 0 < answer["calls"]["made"] < 60
 
 
-def wait_for(folder: Path) -> None:
-    """Wait until something is written into a folder, under whatever name it has until it is whole."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end and not any(path.stat().st_size for path in folder.glob("*")):
+def wait_for(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until something is written into a folder, under whatever name it has until it is complete."""
+    while process.poll() is None and not any(path.stat().st_size for path in folder.glob("*")):
         time.sleep(0.05)

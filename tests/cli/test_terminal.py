@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -63,3 +64,43 @@ def test_a_reader_that_left_is_told_and_nothing_is_left_to_write(monkeypatch: py
         monkeypatch.setattr(sys, "stdout", pipe)
         with pytest.raises(BrokenPipeError):
             terminal.write("result")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "variables", "colored"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colors_are_for_terminals(
+    stream: io.StringIO, variables: dict[str, str], colored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert terminal.paint("text", "good") == ("\x1b[32mtext\x1b[0m" if colored else "text")
+    assert terminal.paint("text", None) == "text"
+
+
+def test_the_columns_of_a_table_are_aligned_also_where_they_are_colored(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["#", "label"], ["1", "出口"], ["12", "cat"]]
+    plain = terminal.table(rows, "><")
+    assert plain == [" #  label", "--  -----", " 1  出口", "12  cat"]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    colored = terminal.table(rows, "><", ["faint", "accent"])
+    assert [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in colored] == plain
+    assert colored[2].startswith("\x1b[2m 1\x1b[0m")

@@ -7,12 +7,13 @@ import pytest
 
 from examples.gallery import __main__ as gallery
 from examples.gallery.cases import CASES, Case
-from examples.gallery.pages import ONLY_HERE, OPENING, UNPLAYED, Unplayed
+from examples.gallery.pages import OPENING, UNPLAYED, Unplayed
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-PAGES = [gallery.ROOT / "docs" / "gallery.md", gallery.ROOT / "README.md"]
+PAGE = gallery.ROOT / "docs" / "gallery.md"
+README = gallery.ROOT / "README.md"
 # Played again in the tests, but for the film and the warehouse, which are slow.
 QUICK = [case for case in CASES if case.name in {"people", "coins", "pallet", "shelf", "screen"}]
 
@@ -35,16 +36,15 @@ def numbers(text: str) -> list[float]:
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 async def test_a_case_is_answered_as_the_pages_say(case: Case, folder: Path) -> None:
     (played,) = await gallery.play((case,), folder)
-    for page in PAGES[:1] if case.name in ONLY_HERE else PAGES:
-        shown = section(page, case.title)
-        calls = shown.partition("```text\n")[2].partition("\n```")[0]
-        said = next(line for line in shown.splitlines() if _NUMBER.sub("", line) == _NUMBER.sub("", played.said))
-        assert _NUMBER.sub("", calls) == _NUMBER.sub("", "\n".join(played.calls)), "run python -m examples.gallery"
-        assert numbers(calls + said) == pytest.approx(numbers("\n".join(played.calls) + played.said), abs=2)
+    shown = section(PAGE, case.title)
+    calls = shown.partition("```text\n")[2].partition("\n```")[0]
+    said = next(line for line in shown.splitlines() if _NUMBER.sub("", line) == _NUMBER.sub("", played.said))
+    assert _NUMBER.sub("", calls) == _NUMBER.sub("", "\n".join(played.calls)), "run python -m examples.gallery"
+    assert numbers(calls + said) == pytest.approx(numbers("\n".join(played.calls) + played.said), abs=2)
 
 
 def test_the_readme_opens_with_people_in_a_photograph() -> None:
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", PAGES[1].read_text())
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text())
     assert OPENING == "people"
     assert pictures[0] == f"docs/gallery/{OPENING}.jpg"
 
@@ -56,7 +56,7 @@ def test_a_picture_of_each_case_is_there_and_small() -> None:
 
 @pytest.mark.parametrize("case", UNPLAYED, ids=lambda case: case.title)
 def test_what_needs_a_key_names_a_program_and_shows_no_picture(case: Unplayed) -> None:
-    section = PAGES[0].read_text().partition(f"### {case.title}")[2].partition("###")[0]
+    section = PAGE.read_text().partition(f"### {case.title}")[2].partition("###")[0]
     assert case.program in section
     assert (gallery.ROOT / case.program.split()[1]).is_file()
     assert "![" not in section

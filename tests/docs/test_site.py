@@ -38,6 +38,17 @@ def test_the_site_is_laid_out_as_the_repository(tmp_path: Path) -> None:
     assert not (tmp_path / "site" / "dinox_mcp").is_dir()
 
 
+def test_language_models_get_a_list_of_all_pages(tmp_path: Path) -> None:
+    site.stage(tmp_path / "site")
+    lines = (tmp_path / "site" / "llms.txt").read_text().splitlines()
+    assert lines[0] == "# dinox-mcp"
+    assert lines[2].startswith("> Eyes for AI assistants")
+    entries = [line for line in lines if line.startswith("- ")]
+    assert len(entries) == len(site.listed())
+    assert "- [Getting started](docs/getting-started/): You need an assistant" in "\n".join(entries)
+    assert all(re.fullmatch(r"- \[.+\]\(\S*/\): \S.*", entry) for entry in entries)
+
+
 def test_what_is_not_on_the_site_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "linked", lambda _: [site.ROOT / "docs" / "missing.md"])
     with pytest.raises(SystemExit, match=r"links to docs/missing\.md"):

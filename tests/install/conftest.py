@@ -23,7 +23,7 @@ def machine(
     environ: Mapping[str, str] | None = None,
     programs: Mapping[str, str] | None = None,
 ) -> Machine:
-    """Make a machine whose programs are those given, by default uvx alone, as uvx itself would run on it."""
+    """Make a machine whose programs are those given, by default uvx alone, where uvx runs this program."""
     which = {"uvx": UVX} if programs is None else programs
     python = home / "archive-v0" / "bin" / "python"  # where uvx keeps what it runs
     return Machine(platform, home, environ or {}, home / "project", which.get, python)
@@ -34,8 +34,20 @@ def options(*words: str) -> argparse.Namespace:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, and a package that came from an index."""
+    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(None))
     return tmp_path
+
+
+class Distribution:
+    """An installed package, with the direct_url.json that pip and uv write where it did not come from an index."""
+
+    def __init__(self, origin: dict[str, Any] | None) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        return json.dumps(self._origin) if self._origin and name == "direct_url.json" else None
 
 
 @pytest.fixture

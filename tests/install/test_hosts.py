@@ -139,7 +139,7 @@ def test_a_host_without_projects_says_so(install: Install) -> None:
 
 
 def test_another_name_is_no_host(install: Install) -> None:
-    with pytest.raises(SettingsError, match=r"'emacs' is no host that can be set up; choose from claude-desktop,"):
+    with pytest.raises(SettingsError, match=r"'emacs' is not a host that can be set up; choose from claude-desktop,"):
         install("emacs")
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dinox_mcp.install import jsonc
@@ -82,7 +82,7 @@ def test_what_is_not_there_is_not_dropped(keys: tuple[str, ...]) -> None:
         ('{"a": "b\n"}', r"line 1, column 7: the text that begins here is broken \(Invalid control character\)"),
         ('{"a": "b}', r"line 1, column 7: the text that begins here is broken \(Unterminated string starting\)"),
         ('{"a": 1', "line 1, column 8: a comma or } is missing"),
-        ("{} {}", "line 1, column 4: something stands behind the end"),
+        ("{} {}", "line 1, column 4: there is text behind the end"),
         ("{} /* a", "line 1, column 4: a comment does not end"),
         ("[1]", "line 1, column 1: the file holds a list, not an object"),
         ("3", "line 1, column 1: the file holds a number, not an object"),
@@ -117,6 +117,7 @@ values = st.recursive(
 )
 
 
+@example({}, "-", None, None)  # the name of a member, not the end of a list
 @given(st.dictionaries(st.text(), values, max_size=4), st.text(), values, st.sampled_from([None, 0, 1, 4, "\t"]))
 def test_whatever_json_says_stays(data: dict[str, Any], key: str, value: object, indent: int | str | None) -> None:
     text = json.dumps(data, indent=indent)

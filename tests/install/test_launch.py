@@ -7,16 +7,28 @@ import pytest
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.install.hosts import Launch
-from dinox_mcp.install.launch import choose, is_ours, lacks
-from tests.install.conftest import UVX, machine
+from dinox_mcp.install.launch import choose, extras_command, is_ours, missing_extras
+from tests.install.conftest import UVX, Distribution, machine
 
 
 def test_uvx_by_its_path_as_desktops_do_not_know_the_shells(home: Path) -> None:
     assert choose(machine(home), {"A": "b"}) == Launch(UVX, ("dinox-mcp",), {"A": "b"})
 
 
-def test_a_file_that_others_get_names_no_path(home: Path) -> None:
-    assert choose(machine(home), {}, shared=True).command == "uvx"
+@pytest.mark.parametrize(
+    ("published", "python", "command"),
+    [
+        (True, "venv/bin/python", "uvx"),
+        (False, "venv/bin/python", "{home}/venv/bin/python"),  # uvx dinox-mcp would not resolve
+        (False, "archive-v0/bin/python", "uvx"),
+    ],
+)
+def test_a_file_that_others_get_names_a_path_only_where_uvx_cannot_work(
+    published: bool, python: str, command: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.PUBLISHED", published)
+    here = replace(machine(home), python=home / python)
+    assert choose(here, {}, shared=True).command == command.format(home=home)
 
 
 @pytest.mark.parametrize(
@@ -50,33 +62,62 @@ def test_without_that_program_this_python(home: Path) -> None:
     assert choose(there, {}, launcher="python") == Launch(str(there.python), ("-m", "dinox_mcp"), {})
 
 
-class Distribution:
-    """An installed package that may have come from elsewhere than an index."""
-
-    def __init__(self, origin: str | None) -> None:
-        self._origin = origin
-
-    def read_text(self, name: str) -> str | None:
-        return self._origin if name == "direct_url.json" else None
+FOLDER = {"url": "file:///src/dinox%20mcp", "dir_info": {"editable": True}}
+WHEEL = {"url": "file:///w/dinox_mcp-1-py3-none-any.whl", "archive_info": {}}
+GIT = {"url": "https://example.com/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
 
 
 @pytest.mark.parametrize(
-    ("python", "origin", "uvx"),
+    ("python", "origin", "args"),
     [
-        ("venv/bin/python", None, True),
-        ("venv/bin/python", "{}", False),  # a version that is developed
-        (".local/share/uv/tools/dinox-mcp/bin/python", None, False),
-        (".local/share/pipx/venvs/dinox-mcp/bin/python", None, False),
-        (".cache/uv/archive-v0/x/bin/python", "{}", True),  # uvx --from WHEEL
+        ("venv/bin/python", None, None),
+        ("venv/bin/python", FOLDER, None),
+        (".local/share/uv/tools/dinox-mcp/bin/python", None, None),
+        (".cache/uv/archive-v0/x/bin/python", None, ("dinox-mcp",)),
+        (".cache/uv/archive-v0/x/bin/python", FOLDER, ("--from", "/src/dinox mcp", "dinox-mcp")),
+        (".cache/uv/archive-v0/x/bin/python", WHEEL, ("--from", "/w/dinox_mcp-1-py3-none-any.whl", "dinox-mcp")),
+        (".cache/uv/archive-v0/x/bin/python", GIT, ("--from", "git+https://example.com/x@abc", "dinox-mcp")),
     ],
 )
-def test_a_program_that_stays_is_started_itself(
-    python: str, origin: str | None, uvx: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_host_starts_what_started_this_program(
+    python: str,
+    origin: dict[str, object] | None,
+    args: tuple[str, ...] | None,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(origin))
     here = replace(machine(home), python=home / python)
-    assert choose(here, {}).command == (UVX if uvx else str(home / python))
-    assert choose(here, {}, launcher="uvx").command == UVX
+    expected = (str(home / python), ("-m", "dinox_mcp")) if args is None else (UVX, args)
+    launch = choose(here, {})
+    assert (launch.command, launch.args) == expected
+
+
+def test_uvx_installs_from_where_this_program_came(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(FOLDER))
+    here = replace(machine(home), python=home / "venv" / "bin" / "python")
+    assert choose(here, {}, launcher="uvx").args == ("--from", "/src/dinox mcp", "dinox-mcp")
+
+
+def test_uvx_is_not_written_where_the_package_is_not_published(home: Path) -> None:
+    here = replace(machine(home), python=home / "venv" / "bin" / "python")
+    with pytest.raises(SettingsError, match="not published yet; name a folder or a wheel"):
+        choose(here, {}, launcher="uvx")
+
+
+@pytest.mark.parametrize(
+    ("python", "command"),
+    [
+        ("venv/bin/python", "pip install 'dinox-mcp[local]'"),
+        (".local/share/uv/tools/dinox-mcp/bin/python", "uv tool install '/src/dinox mcp[local]'"),
+        (".local/share/pipx/venvs/dinox-mcp/bin/python", "pipx install --force '/src/dinox mcp[local]'"),
+    ],
+)
+def test_an_extra_is_added_in_the_way_of_the_installation(
+    python: str, command: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(FOLDER))
+    assert extras_command(replace(machine(home), python=home / python), ["local"]) == command
 
 
 def test_uvx_is_not_made_up(home: Path) -> None:
@@ -89,8 +130,8 @@ def test_uvx_is_not_made_up(home: Path) -> None:
 def test_extras_that_this_python_lacks_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda name: None if name == "torch" else name)
     own = choose(machine(home), {}, launcher="python")
-    assert lacks(own, ["local", "video"]) == ["local"]
-    assert lacks(choose(machine(home), {}, extras=["local"]), ["local"]) == []
+    assert missing_extras(own, ["local", "video"]) == ["local"]
+    assert missing_extras(choose(machine(home), {}, extras=["local"]), ["local"]) == []
 
 
 @pytest.mark.parametrize(

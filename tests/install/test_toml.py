@@ -56,8 +56,8 @@ def test_what_is_not_there_is_not_dropped(text: str) -> None:
     [
         ('a = 1\nb = "x\n', "line 2, column"),
         ("[a]\n[a]\n", "exists"),
-        ("mcp_servers = 3\n", "'mcp_servers' is no table"),
-        ("[[mcp_servers]]\na = 1\n", "'mcp_servers' is no table"),
+        ("mcp_servers = 3\n", "'mcp_servers' is not a table"),
+        ("[[mcp_servers]]\na = 1\n", "'mcp_servers' is not a table"),
     ],
 )
 def test_broken_text_is_named(text: str, says: str) -> None:

@@ -1,7 +1,6 @@
 """What is published says what the server is."""
 
 import asyncio
-import base64
 import importlib
 import json
 import re
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
@@ -47,6 +45,7 @@ def test_what_is_committed_is_up_to_date(scripts: dict[str, ModuleType]) -> None
     assert stale == [], "run python packaging/describe.py"
 
 
+@pytest.mark.slow
 def test_the_bundle_lists_the_tools_of_the_server(manifest: dict[str, Any]) -> None:
     tools = asyncio.run(build_server(Detector(Settings(backend="dinox"))).list_tools())
     assert [tool["name"] for tool in manifest["tools"]] == [tool.name for tool in tools]
@@ -74,6 +73,7 @@ def test_one_place_says_the_version(manifest: dict[str, Any]) -> None:
     assert {manifest["version"], registry["version"], registry["packages"][0]["version"]} == {__version__}
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_what_uv_needs_and_no_more(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
     scripts["bundle"].stage(tmp_path)
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())
@@ -156,18 +156,6 @@ def test_the_readme_proves_whose_package_it_is() -> None:
         f"<!-- mcp-name: {json.loads((ROOT / 'packaging/server.json').read_text())['name']} -->"
         in (ROOT / "README.md").read_text()
     )
-
-
-def test_the_links_lead_to_what_starts_the_server() -> None:
-    text = (ROOT / "README.md").read_text()
-    cursor, code = (parse_qs(urlsplit(url).query) for url in re.findall(r"\[Add to [\w ]+\]\((.*?)\)", text))
-    server = {"command": "uvx", "args": ["dinox-mcp"]}
-    assert cursor["name"] == code["name"] == ["dinox"]
-    assert json.loads(base64.b64decode(cursor["config"][0])) == server
-    env = {"DINOX_API_KEY": "${input:dinox-key}"}
-    assert json.loads(code["config"][0]) == {"type": "stdio", **server, "env": env}
-    (asked,) = json.loads(code["inputs"][0])
-    assert (asked["id"], asked["password"]) == ("dinox-key", True)
 
 
 def test_a_release_of_another_version_is_refused(

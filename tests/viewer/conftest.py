@@ -1,6 +1,5 @@
 """A browser for the page, where one is installed."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -22,8 +21,6 @@ Show = Callable[..., AbstractContextManager[Shown]]
 def browser() -> Iterator["Browser"]:
     """A headless Chromium; for a module, as no asynchronous test may run while it does."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if os.environ.get("DINOX_TEST_BROWSER") == "no":
-        pytest.skip("DINOX_TEST_BROWSER=no leaves the browser's tests out")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:

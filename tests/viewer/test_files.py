@@ -87,6 +87,7 @@ async def test_only_the_pages_own_script_and_style_may_run() -> None:
     )
 
 
+@pytest.mark.slow
 async def test_many_pictures_share_the_room_of_a_page() -> None:
     one = await stored(DOG, width=1500)
     assert len(carry(one, 200)["picture"]) < len(carry(one)["picture"])
@@ -131,9 +132,9 @@ async def test_without_a_browser_the_path_is_said(
 
 
 def test_what_is_no_page_is_refused_before_anything_is_asked() -> None:
-    with pytest.raises(SettingsError, match=r"--html 'photo.jpg' is no page; name it .html"):
+    with pytest.raises(SettingsError, match=r"--html 'photo.jpg' is not a page; name it .html"):
         PageFile(Path("photo.jpg"), 1, opens=False)
-    with pytest.raises(SettingsError, match="201 pictures are too many for a page; name at most 200"):
+    with pytest.raises(SettingsError, match="201 images are too many for a page; name at most 200"):
         PageFile(None, MAX_PICTURES + 1, opens=True)
 
 
@@ -144,7 +145,7 @@ def test_a_page_of_nothing_is_not_written(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write .*page.html \(.*\); choose another place"):
+    with pytest.raises(InputError, match=r"cannot write .*page.html \(.*\); choose another path"):
         files.write_page(tmp_path / "file" / "page.html", [])
     monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "gone"))
     page = PageFile(None, 1, opens=False)

@@ -10,10 +10,10 @@ import { fields, string } from "./read";
 import type { Patch } from "./stage";
 import type { Box, Found, Reply } from "./types";
 
-/** What the host tells the page. */
+/** The events that the host sends to the page. */
 export interface Listener {
-  asked(given: Record<string, unknown>): void;
-  answered(structured: unknown, text: string): void;
+  requested(given: Record<string, unknown>): void;
+  replied(structured: unknown, text: string): void;
   failed(reason: string): void;
   contextChanged(context: McpUiHostContext): void;
 }
@@ -25,11 +25,11 @@ export async function connect(version: string, listener: Listener): Promise<AppH
     { availableDisplayModes: ["inline", "fullscreen"] },
     { autoResize: false },
   );
-  app.ontoolinput = ({ arguments: given }) => listener.asked(given ?? {});
+  app.ontoolinput = ({ arguments: given }) => listener.requested(given ?? {});
   app.ontoolresult = (result) => {
     const text = textOf(result);
     if (result.isError) listener.failed(text || "the tool failed");
-    else listener.answered(result.structuredContent, text);
+    else listener.replied(result.structuredContent, text);
   };
   app.ontoolcancelled = ({ reason }) => listener.failed(reason ? `stopped: ${reason}` : "stopped");
   app.onhostcontextchanged = (context) => {
@@ -46,7 +46,7 @@ export async function connect(version: string, listener: Listener): Promise<AppH
 
 export class AppHost implements Host {
   readonly ask: Host["ask"];
-  readonly tell: Host["tell"];
+  readonly informModel: Host["informModel"];
   readonly findSimilar: Host["findSimilar"];
   readonly fetchPatch: Host["fetchPatch"];
   readonly toggleFullscreen: Host["toggleFullscreen"];
@@ -55,7 +55,7 @@ export class AppHost implements Host {
     const can = app.getHostCapabilities() ?? {};
     const modes = app.getHostContext()?.availableDisplayModes ?? [];
     if (can.message) this.ask = (text) => this.say(text);
-    if (can.updateModelContext) this.tell = (text) => this.inform(text);
+    if (can.updateModelContext) this.informModel = (text) => this.inform(text);
     if (can.serverTools) this.findSimilar = (reply, found) => this.search(reply, found);
     if (can.serverResources) this.fetchPatch = (reply, frame) => this.part(reply, frame);
     if (modes.includes("fullscreen")) this.toggleFullscreen = () => this.switchMode();

@@ -6,9 +6,9 @@ import type { Found } from "./types";
 /** Colour objects by their labels, no two labels alike; where there is one label, by their numbers. */
 export function paint(objects: Found[]): void {
   const names = [...new Set(objects.map((found) => plain(found.label)))].sort();
-  const places = new Map(names.map((name, place) => [name, place + 1]));
+  const indices = new Map(names.map((name, index) => [name, index + 1]));
   for (const found of objects) {
-    found.color = colorOfNumber(names.length > 1 ? places.get(plain(found.label))! : found.id);
+    found.color = colorOfNumber(names.length > 1 ? indices.get(plain(found.label))! : found.id);
   }
 }
 

@@ -9,7 +9,7 @@ import { lines, percent, plain, reference } from "./text";
 import type { Found, Reply } from "./types";
 import { spanOf } from "./video";
 
-const TOLD_AFTER = 600; // ms that an object stays selected before the model hears of it
+const INFORM_AFTER = 600; // ms that an object stays selected before the model hears of it
 
 /** What the person may start from here. */
 export interface Actions {
@@ -21,18 +21,18 @@ export interface Actions {
 /** Show the selected object. */
 export function showDetail(store: Store, stage: Stage, actions: Actions): void {
   const panel = element("detail");
-  let telling: number | undefined;
+  let timer: number | undefined;
   store.listen((state, changed) => {
     if (!changed.has("selected") && !changed.has("reply")) return;
     const { selected } = store;
     panel.hidden = !selected;
     panel.replaceChildren(...(selected && state.reply ? parts(state.reply, selected) : []));
-    clearTimeout(telling);
+    clearTimeout(timer);
     const { reply } = state;
-    const tell = actions.host?.tell;
-    if (selected && reply && tell) {
+    const inform = actions.host?.informModel;
+    if (selected && reply && inform) {
       const text = `In the viewer the user has selected ${reference(reply.resultId, selected)}.`;
-      telling = window.setTimeout(() => void tell(text).catch(() => undefined), TOLD_AFTER);
+      timer = window.setTimeout(() => void inform(text).catch(() => undefined), INFORM_AFTER);
     }
   });
 
@@ -76,10 +76,10 @@ export function showDetail(store: Store, stage: Stage, actions: Actions): void {
       placeholder: "Ask about this object",
     });
     const submit = async () => {
-      const words = question.value.trim() || "Look closely at this and tell me about it:";
+      const request = question.value.trim() || "Look closely at this and tell me about it:";
       button.disabled = true;
       try {
-        await ask(`${words} (${reference(reply.resultId, found)})`);
+        await ask(`${request} (${reference(reply.resultId, found)})`);
         question.value = "";
         actions.say("Asked in the chat");
       } catch (error) {
@@ -125,7 +125,7 @@ function points(found: Found): HTMLElement {
       make("td", {}, point.score === undefined ? (there[visibility(point)] ?? "") : percent(point.score)),
     ),
   );
-  const head = ["Point", "Place", "Score"].map((name) => make("th", { scope: "col" }, name));
+  const head = ["Point", "Position", "Score"].map((name) => make("th", { scope: "col" }, name));
   return make(
     "details",
     {},

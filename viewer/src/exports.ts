@@ -13,8 +13,8 @@ export function toCoco(reply: Reply, objects: readonly Found[]): string {
     info: { description: `Result ${reply.resultId} of ${reply.backend} (${reply.model}) by dinox-mcp` },
     licenses: [],
     images: [{ id: 1, file_name: reply.source, width: reply.width, height: reply.height }],
-    categories: labels.map((name, place) => ({
-      id: place + 1,
+    categories: labels.map((name, index) => ({
+      id: index + 1,
       name,
       ...(posed.has(name) && { keypoints: shared.bodyPoints, skeleton: skeleton() }),
     })),

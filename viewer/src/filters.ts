@@ -59,8 +59,8 @@ export function showFilters(store: Store): void {
     for (const found of reply.objects) {
       if (found.score === undefined || found.score >= minScore) passing.set(found.label, (passing.get(found.label) ?? 0) + 1);
     }
-    for (const [label, place] of counts) {
-      place.textContent = String(passing.get(label) ?? 0);
+    for (const [label, cell] of counts) {
+      cell.textContent = String(passing.get(label) ?? 0);
       chips.get(label)!.setAttribute("aria-pressed", String(!hidden.has(label)));
     }
     sayCounts(store, reply);
@@ -70,8 +70,8 @@ export function showFilters(store: Store): void {
 function sayCounts(store: Store, reply: Reply): void {
   const all = reply.objects.length;
   const shown = store.visible.length;
-  const whole = count(all, reply.video !== undefined);
-  const some = shown === all ? whole : `${shown} of ${whole}`;
+  const total = count(all, reply.video !== undefined);
+  const some = shown === all ? total : `${shown} of ${total}`;
   element("title").textContent = all ? some : "Nothing found";
   const perLabel = new Map<string, number>();
   for (const { label } of store.visible) perLabel.set(label, (perLabel.get(label) ?? 0) + 1);

@@ -13,8 +13,8 @@ export function listen(canvas: HTMLCanvasElement, tip: HTMLElement, stage: Stage
   listenToWheel(canvas, stage);
   listenToKeys(canvas, stage, store);
   const followWhole = () => {
-    // A whole picture has nothing to pan: a finger that slides over it scrolls the page.
-    canvas.style.touchAction = stage.view.isWhole ? "pan-y" : "none";
+    // A fitted picture has nothing to pan: a finger that slides over it scrolls the page.
+    canvas.style.touchAction = stage.view.isFitted ? "pan-y" : "none";
   };
   stage.whenMoved(followWhole);
   followWhole();
@@ -88,15 +88,15 @@ function listenToPointers(canvas: HTMLCanvasElement, tip: HTMLElement, stage: St
     tip.hidden = !found;
     if (!found) return;
     tip.textContent = describe(found);
-    const room = canvas.clientWidth - tip.offsetWidth - 8;
-    tip.style.transform = `translate(${Math.max(4, Math.min(x + 14, room))}px, ${y > canvas.clientHeight - 60 ? y - 40 : y + 16}px)`;
+    const space = canvas.clientWidth - tip.offsetWidth - 8;
+    tip.style.transform = `translate(${Math.max(4, Math.min(x + 14, space))}px, ${y > canvas.clientHeight - 60 ? y - 40 : y + 16}px)`;
   }
 
   /** Select the smallest object here; where it is selected already, the next larger one below it. */
   function choose({ x, y }: { x: number; y: number }): void {
     const under = stage.under(x, y);
-    const place = under.findIndex((found) => found.id === store.state.selected);
-    store.set({ selected: under[(place + 1) % (under.length || 1)]?.id });
+    const index = under.findIndex((found) => found.id === store.state.selected);
+    store.set({ selected: under[(index + 1) % (under.length || 1)]?.id });
   }
 }
 
@@ -104,8 +104,8 @@ function listenToWheel(canvas: HTMLCanvasElement, stage: Stage): void {
   canvas.addEventListener(
     "wheel",
     (event) => {
-      // Zooming out of a whole picture is no zooming: the wheel goes on to scroll the page.
-      if (event.deltaY > 0 && stage.view.isWhole) return;
+      // A fitted picture cannot get smaller: the wheel scrolls the page.
+      if (event.deltaY > 0 && stage.view.isFitted) return;
       event.preventDefault();
       stage.halt();
       const { x, y } = at(canvas, event);

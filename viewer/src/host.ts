@@ -1,4 +1,4 @@
-/** What is around the page: an MCP host that shows it beside a chat, or nothing but a browser. */
+/** The environment of the page: an MCP host that shows it beside a chat, or only a browser. */
 
 import type { Picture } from "./picture";
 import type { FetchPatch } from "./stage";
@@ -7,8 +7,8 @@ import type { Found, Reply } from "./types";
 export interface Host {
   /** Send a message into the chat as the person's own; undefined where there is no chat. */
   readonly ask?: (text: string) => Promise<void>;
-  /** Let the model know what the person looks at, for when the person next speaks. */
-  readonly tell?: (text: string) => Promise<void>;
+  /** Add what the person has selected to the model's context. */
+  readonly informModel?: (text: string) => Promise<void>;
   /** Search the picture for more like an object; gives the new reply. */
   readonly findSimilar?: (reply: Reply, found: Found) => Promise<unknown>;
   readonly fetchPatch?: FetchPatch;
@@ -18,7 +18,7 @@ export interface Host {
   picture(reply: Reply): Promise<Picture | undefined>;
   /** Get a stored result, which has the masks, by the address of its resource. */
   result(uri: string): Promise<unknown>;
-  /** Hand a file to the person; gives what to say about it. */
+  /** Save a file for the person; returns a message about it. */
   save(name: string, file: Blob): Promise<string>;
 }
 

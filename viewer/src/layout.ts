@@ -8,17 +8,17 @@ const PANEL = 300;
 const HIGHEST = 620;
 const LOWEST = 380;
 
-/** The host's word on the size of the page. */
-export interface Room {
+/** The space that the host gives the page. */
+export interface Space {
   /** The page has a window of its own, or a fixed height: it fills it. */
   fills: boolean;
   maxHeight: number | undefined;
 }
 
-/** Keep the layout right for the width there is; `resized` hears the height that the page would like. */
+/** Keep the layout right for the width there is; `resized` is called with the height that the page needs. */
 export class Layout {
   private readonly root = element("viewer");
-  private room: Room = { fills: true, maxHeight: undefined };
+  private space: Space = { fills: true, maxHeight: undefined };
   private reply: Reply | undefined;
   private height = 0;
 
@@ -27,8 +27,8 @@ export class Layout {
     this.arrange();
   }
 
-  setRoom(room: Room): void {
-    this.room = room;
+  setSpace(space: Space): void {
+    this.space = space;
     this.arrange();
   }
 
@@ -42,16 +42,16 @@ export class Layout {
     const narrow = width < NARROW;
     this.root.classList.toggle("narrow", narrow);
     const shape = this.reply ? this.reply.height / this.reply.width : 0.66;
-    if (this.room.fills) {
+    if (this.space.fills) {
       this.root.style.removeProperty("--height");
-      // A wide picture leaves room for the list below it.
+      // A wide picture leaves space for the list below it.
       const most = 0.5 * document.documentElement.clientHeight;
       this.root.style.setProperty("--stage", `${Math.max(160, Math.min(most, width * shape))}px`);
       return;
     }
     const stage = narrow ? Math.min(width * shape, 420) : (width - PANEL) * shape;
     const wanted = narrow ? Math.max(180, stage) + 380 : Math.max(LOWEST, Math.min(HIGHEST, stage + 50));
-    const height = Math.round(Math.min(wanted, this.room.maxHeight ?? Infinity));
+    const height = Math.round(Math.min(wanted, this.space.maxHeight ?? Infinity));
     this.root.style.setProperty("--height", `${height}px`);
     this.root.style.setProperty("--stage", `${Math.max(140, Math.min(stage, height * 0.5))}px`);
     if (height !== this.height) {

@@ -68,18 +68,18 @@ class Page {
 
   private async startInHost(): Promise<void> {
     const listener: Listener = {
-      asked: (given) => this.say(`Looking for ${whatFor(given)} …`, true),
-      answered: (structured, text) => void this.answer(structured, text),
+      requested: (given) => this.say(`Looking for ${whatFor(given)} …`, true),
+      replied: (structured, text) => void this.answer(structured, text),
       failed: (reason) => this.say(plain(reason, 300), true),
       contextChanged: ({ displayMode, containerDimensions }) => {
         const given = containerDimensions ?? {};
         const fixed = "height" in given;
         const maxHeight = "maxHeight" in given ? given.maxHeight : undefined;
-        this.layout.setRoom({ fills: displayMode === "fullscreen" || fixed, maxHeight });
+        this.layout.setSpace({ fills: displayMode === "fullscreen" || fixed, maxHeight });
       },
     };
     try {
-      this.layout.setRoom({ fills: false, maxHeight: undefined });
+      this.layout.setSpace({ fills: false, maxHeight: undefined });
       this.app = await connect(VERSION, listener);
       this.setHost(this.app);
     } catch (error) {
@@ -155,13 +155,13 @@ class Page {
 
   private async loadMasks(reply: Reply): Promise<void> {
     if (!reply.objects.some((found) => found.maskArea)) return;
-    const whole = readReply(await this.stored(`dinox://results/${reply.resultId}`));
+    const complete = readReply(await this.stored(`dinox://results/${reply.resultId}`));
     if (reply !== this.store.state.reply) return;
-    if (!whole) {
+    if (!complete) {
       this.say("The masks did not come through: this host limits how much a page may read.");
       return;
     }
-    const masks = new Map(whole.objects.map((found) => [found.id, found.mask]));
+    const masks = new Map(complete.objects.map((found) => [found.id, found.mask]));
     for (const found of reply.objects) found.mask = masks.get(found.id);
     this.store.set({ masksLoaded: true });
   }
@@ -266,23 +266,23 @@ class Page {
 
   private showPicker(replies: Reply[]): void {
     const select = element<HTMLSelectElement>("pictures");
-    select.append(...replies.map((reply, place) => make("option", { value: String(place) }, `${place + 1}. ${plain(nameOf(reply), 60)}`)));
+    select.append(...replies.map((reply, index) => make("option", { value: String(index) }, `${index + 1}. ${plain(nameOf(reply), 60)}`)));
     select.addEventListener("change", () => void this.show(replies[Number(select.value)]!));
     element("picker").hidden = false;
   }
 
-  /** Say something over the picture; it goes away by itself unless it is to stay. */
+  /** Show a message over the picture; it disappears after some seconds, unless it stays. */
   private say(message: string, stays = false): void {
-    const place = element("message");
+    const box = element("message");
     clearTimeout(this.hiding);
-    place.textContent = message;
-    place.hidden = !message;
-    if (message && !stays) this.hiding = window.setTimeout(() => (place.hidden = true), 4000);
+    box.textContent = message;
+    box.hidden = !message;
+    if (message && !stays) this.hiding = window.setTimeout(() => (box.hidden = true), 4000);
   }
 }
 
-function whatFor({ prompts, examples, description, sentence }: Record<string, unknown>): string {
-  const words = Array.isArray(prompts) ? prompts.filter((prompt) => typeof prompt === "string").join(", ") : prompts ?? description ?? sentence;
+function whatFor({ prompts, examples, description, caption }: Record<string, unknown>): string {
+  const words = Array.isArray(prompts) ? prompts.filter((prompt) => typeof prompt === "string").join(", ") : prompts ?? description ?? caption;
   if (typeof words === "string" && words) return plain(words, 120);
   return examples ? "more like the examples" : "what there is";
 }

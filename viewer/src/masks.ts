@@ -14,12 +14,12 @@ export interface Segments {
 /** Decode the runs of a compressed COCO string; background first, column by column. */
 export function decodeRuns(counts: string): number[] {
   const runs: number[] = [];
-  for (let place = 0; place < counts.length; ) {
+  for (let index = 0; index < counts.length; ) {
     let value = 0;
     let shift = 0;
     let more = true;
-    while (more && place < counts.length) {
-      const code = counts.charCodeAt(place++) - 48;
+    while (more && index < counts.length) {
+      const code = counts.charCodeAt(index++) - 48;
       value |= (code & 0x1f) << shift;
       more = (code & 0x20) !== 0;
       shift += 5;
@@ -50,9 +50,9 @@ export function segmentsOf(mask: Rle, width: number, height: number): Segments {
       bottom = Math.max(bottom, lastRow);
     }
   };
-  decodeRuns(mask.counts).forEach((run, place) => {
+  decodeRuns(mask.counts).forEach((run, index) => {
     const end = Math.min(position + Math.max(0, run), rows * columns);
-    if (place % 2) {
+    if (index % 2) {
       for (let start = position; start < end; ) {
         const column = Math.floor(start / rows);
         const stop = Math.min(end, (column + 1) * rows);
@@ -81,9 +81,9 @@ export function paintMask(
   if (!width || !height) return undefined;
   const stride = width + 2;
   const inside = new Uint8Array(stride * (height + 2)); // with a margin, so that every pixel has neighbours
-  for (let place = 0; place < at.length; place += 3) {
-    const start = (at[place + 1]! - top + 1) * stride + at[place]! - left + 1;
-    const rows = at[place + 2]! - at[place + 1]!;
+  for (let index = 0; index < at.length; index += 3) {
+    const start = (at[index + 1]! - top + 1) * stride + at[index]! - left + 1;
+    const rows = at[index + 2]! - at[index + 1]!;
     for (let row = 0, cell = start; row < rows; row++, cell += stride) inside[cell] = 1;
   }
   const pixels = new ImageData(width, height);
@@ -92,8 +92,8 @@ export function paintMask(
   for (let y = 0; y < height; y++) {
     for (let x = 0, cell = (y + 1) * stride + 1; x < width; x++, cell++) {
       if (!inside[cell]) continue;
-      const whole = inside[cell - 1]! & inside[cell + 1]! & inside[cell - stride]! & inside[cell + stride]!;
-      words[y * width + x] = whole ? full : edge;
+      const inner = inside[cell - 1]! & inside[cell + 1]! & inside[cell - stride]! & inside[cell + stride]!;
+      words[y * width + x] = inner ? full : edge;
     }
   }
   const canvas = document.createElement("canvas");

@@ -149,7 +149,7 @@ export function visibility(point: Keypoint): number {
   return point.visibility ?? 2;
 }
 
-/** The colour of a point: the person's own left and right told apart, and the fingers of a hand. */
+/** The colour of a point: one for the person's left, one for the right, and one for each finger of a hand. */
 function colorOfPoint(name: string): string {
   if (name.startsWith("left_")) return css(shared.left);
   if (name.startsWith("right_")) return css(shared.right);

@@ -57,14 +57,14 @@ export function strings(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((member) => typeof member === "string") : [];
 }
 
-function readObject(value: unknown, place: number): Found | undefined {
+function readObject(value: unknown, index: number): Found | undefined {
   const given = fields(value);
   const bbox = given?.bbox;
   if (!given || !Array.isArray(bbox) || bbox.length !== 4 || bbox.some((edge) => number(edge) === undefined)) {
     return undefined;
   }
   return {
-    id: number(given.id) ?? place + 1,
+    id: number(given.id) ?? index + 1,
     label: string(given.label) ?? "object",
     color: "",
     score: number(given.score),

@@ -1,4 +1,4 @@
-/** What the person sees and has chosen, in one place; who draws it is told when it changes. */
+/** The state of the page; listeners are called when it changes. */
 
 import type { Found, Reply } from "./types";
 
@@ -35,7 +35,7 @@ export class Store {
     this.listeners.push(listener);
   }
 
-  /** Change some of the state and tell everybody what changed. */
+  /** Change some of the state, and call the listeners with what changed. */
   set(change: Partial<State>): void {
     const keys = Object.keys(change) as (keyof State)[];
     const changed = new Set(keys.filter((key) => change[key] !== this.state[key]));
@@ -61,12 +61,12 @@ export class Store {
     return this.state.reply?.objects.find((found) => found.id === this.state.selected);
   }
 
-  /** Select the object `by` places further among the visible ones. */
+  /** Select the visible object that is `by` positions further in the list. */
   step(by: number): void {
     const visible = this.visible;
     if (!visible.length) return;
-    const place = visible.findIndex((found) => found.id === this.state.selected);
-    const next = place < 0 ? (by > 0 ? 0 : visible.length - 1) : (place + by + visible.length) % visible.length;
+    const index = visible.findIndex((found) => found.id === this.state.selected);
+    const next = index < 0 ? (by > 0 ? 0 : visible.length - 1) : (index + by + visible.length) % visible.length;
     this.set({ selected: visible[next]!.id });
   }
 

@@ -49,8 +49,8 @@ export class Tags {
     }));
     // Lines of text and the like would be unreadable under a tag.
     for (const box of boxes) if (box.height < LOW && box.width > box.height) taken.add(box);
-    objects.forEach((found, place) => {
-      const box = boxes[place]!;
+    objects.forEach((found, index) => {
+      const box = boxes[index]!;
       for (const short of [false, true]) {
         const text = short ? String(found.id) : full(found);
         const sprite = this.sprite(text, found.color, ratio);

@@ -1,4 +1,4 @@
-/** What the page shows: the values of `dinox_mcp/server/replies.py` and `dinox_mcp/schema.py`, as far as it needs them. */
+/** What the page shows: the values of `dinox_mcp/server/replies.py` and `dinox_mcp/types`, as far as it needs them. */
 
 /** [x_min, y_min, x_max, y_max] in pixels of the original picture. */
 export type Box = [number, number, number, number];

@@ -19,13 +19,13 @@ export class Viewport {
     this.fit();
   }
 
-  /** Follow a new size of the screen: what was whole stays whole, what was in the middle stays there. */
+  /** Follow a new size of the screen: a fitted picture stays fitted, otherwise the point in the middle stays there. */
   resize(width: number, height: number): void {
-    const whole = this.isWhole;
+    const fitted = this.isFitted;
     const [x, y] = this.toImage(this.width / 2, this.height / 2);
     this.width = Math.max(1, width);
     this.height = Math.max(1, height);
-    if (whole) this.fit();
+    if (fitted) this.fit();
     else {
       this.x = this.width / 2 - x * this.scale;
       this.y = this.height / 2 - y * this.scale;
@@ -39,7 +39,7 @@ export class Viewport {
     this.y = (this.height - this.imageHeight * this.scale) / 2;
   }
 
-  get isWhole(): boolean {
+  get isFitted(): boolean {
     return this.scale <= this.least * 1.001;
   }
 
@@ -59,10 +59,10 @@ export class Viewport {
     this.clamp();
   }
 
-  /** Where `show` would go: a box in the middle, with room around it, never closer than eight screen pixels a pixel. */
+  /** Where `show` would go: a box in the middle, with space around it, never closer than eight screen pixels a pixel. */
   around([x1, y1, x2, y2]: Box): { scale: number; x: number; y: number } {
-    const room = 0.6 * Math.min(this.width / Math.max(1, x2 - x1), this.height / Math.max(1, y2 - y1));
-    const scale = Math.min(Math.max(room, this.least), Math.max(8, this.least));
+    const space = 0.6 * Math.min(this.width / Math.max(1, x2 - x1), this.height / Math.max(1, y2 - y1));
+    const scale = Math.min(Math.max(space, this.least), Math.max(8, this.least));
     return {
       scale,
       x: this.width / 2 - ((x1 + x2) / 2) * scale,
@@ -99,6 +99,6 @@ export class Viewport {
   }
 }
 
-function within(offset: number, room: number, size: number): number {
-  return size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, offset));
+function within(offset: number, space: number, size: number): number {
+  return size <= space ? (space - size) / 2 : Math.min(0, Math.max(space - size, offset));
 }
