@@ -1,4 +1,4 @@
-"""`python -m benchmarks.local`: the local backend against transformers itself, a table a question."""
+"""`python -m benchmarks.local`: the local backend against transformers itself, one table for each measurement."""
 
 import argparse
 import importlib
@@ -18,22 +18,22 @@ from benchmarks.local.setup import Setup
 
 QUESTIONS = {
     "start": "start with and without the extra",
-    "first": "a first question, against the direct forward and the pipeline",
-    "again": "the next question about the same picture, and one without labels",
+    "first": "a first request, against the direct forward and the pipeline",
+    "again": "the next request about the same picture, and one without labels",
     "describing": "masks, poses and captions of given boxes",
     "memory": "memory before, with and after a model",
-    "cancel": "until the model is free after a cancelled question",
+    "cancel": "until the model is free after a cancelled request",
     "clients": "8 clients at once",
 }
 CACHE = Path(__file__).parents[1] / ".cache" / "local"
 
 
 def main() -> int:
-    """Measure what is asked for; 1 if something failed to run, never because it was slow."""
+    """Measure what is chosen; 1 if something failed to run, never because it was slow."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.local",
         description=__doc__,
-        epilog="questions:\n" + "\n".join(f"  {name:10}{about}" for name, about in QUESTIONS.items()),
+        epilog="measurements:\n" + "\n".join(f"  {name:10}{about}" for name, about in QUESTIONS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="QUESTION", help="what to measure; default everything")
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"where checkpoints are kept (3.5 GB; {CACHE})")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in QUESTIONS]:
-        parser.error(f"no such question: {', '.join(unknown)}; choose from {', '.join(QUESTIONS)}")
+        parser.error(f"no such measurement: {', '.join(unknown)}; choose from {', '.join(QUESTIONS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dinox-mcp-benchmarks-") as folder:
@@ -59,7 +59,7 @@ def main() -> int:
 def _measure(name: str, setup: Setup) -> bool:
     try:
         print(f"\n{importlib.import_module(f'benchmarks.local.{name}').measure(setup)}", flush=True)
-    except Exception:  # noqa: BLE001 - the other questions can still be measured
+    except Exception:  # noqa: BLE001 - the other requests can still be measured
         traceback.print_exc()
         return False
     return True

@@ -1,4 +1,4 @@
-"""How long does the next question about the same picture take, and one without labels?"""
+"""How long does the next request about the same picture take, and one without labels?"""
 
 from statistics import median
 
@@ -29,9 +29,9 @@ def measure(setup: Setup) -> Table:
                 known.append(ask(picture, unseen(FIVE, number)))
                 nearer.append(same.ask("ask", picture=picture, labels=unseen(FIVE, number))[0])
             everything.append(ask(setup.picture(), None))
-    table = Table("The next question about it, and one without labels, OWLv2 base (again)", ["ours"])
+    table = Table("The next request about it, and one without labels, OWLv2 base (again)", ["ours"])
     once = median(first)
-    table.add("a first question, 5 labels", seconds(once))
+    table.add("a first request, 5 labels", seconds(once))
     for what, times, goal in (("5 new labels", new, NEW_S), ("5 known labels", known, KNOWN_S)):
         took = median(times)
         table.add(
@@ -42,7 +42,7 @@ def measure(setup: Setup) -> Table:
     table.add(
         "a new picture, no labels",
         seconds(median(everything)),
-        goal=f"{EVERYTHING} x a first question (now {ratio:.2f})",
+        goal=f"{EVERYTHING} x a first request (now {ratio:.2f})",
         met=ratio <= EVERYTHING,
     )
     table.add("the very first without labels, which loads and reads the vocabulary", seconds(reading))

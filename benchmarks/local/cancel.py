@@ -1,4 +1,4 @@
-"""How soon is the model free again when a question is cancelled?"""
+"""How soon is the model free again when a request is cancelled?"""
 
 import math
 from statistics import median
@@ -12,10 +12,8 @@ MOMENTS = (0.2, 0.5, 0.8)
 
 
 def measure(setup: Setup) -> Table:
-    """Cancel at several moments of a question, and see when another piece of work is done."""
-    table = Table(
-        "A question is cancelled: until the model is free (cancel)", ["a whole question", "median", "slowest"]
-    )
+    """Cancel at several moments of a request, and see when another piece of work is done."""
+    table = Table("A request is cancelled: until the model is free (cancel)", ["a whole request", "median", "slowest"])
     for name in ("owlv2", "grounding-dino"):
         checkpoint = setup.checkpoint(name)
         with setup.ours(checkpoint) as child:
@@ -36,5 +34,5 @@ def measure(setup: Setup) -> Table:
             met=max(freed) <= GOAL_S,
         )
     moments = ", ".join(f"{moment:.0%}" for moment in MOMENTS)
-    table.remarks.append(f"Cancelled after {moments} of a question's time, {setup.rounds} times each.")
+    table.remarks.append(f"Cancelled after {moments} of a request's time, {setup.rounds} times each.")
     return table

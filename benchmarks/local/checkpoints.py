@@ -72,7 +72,7 @@ def _owl(kind: str, patch: int, side: int) -> Callable[[Path, bool], None]:
 
 
 def _grounding_dino(folder: Path, quick: bool) -> None:
-    """Grounding DINO tiny: a Swin and a BERT that look at each other."""
+    """Grounding DINO tiny: a Swin and a BERT that attend to each other."""
     import torch
     import transformers as hf
 

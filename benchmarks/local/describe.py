@@ -1,4 +1,4 @@
-"""What the local backend tells of boxes, asked as the server asks it. Run as a process of its own."""
+"""How the local backend describes boxes, used as the server uses it. Run as a process of its own."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from dinox_mcp.types.detection import Detection, Output
 
 
 def main(masks: str, pose: str, caption: str) -> None:
-    """Answer questions, all in one event loop."""
+    """Answer requests, all in one event loop."""
     options = {"masks_model": masks, "pose_model": pose, "caption_model": caption, "device": "cpu", "timeout_s": 600}
     backend = LocalBackend(Settings.load(**options))
 

@@ -13,14 +13,14 @@ def measure(setup: Setup) -> Table:
     """Ask each model about a new picture, and again about the same one: a look, and what each box adds."""
     folders = [str(setup.checkpoint(name).folder) for name in ("sam2", "vitpose", "florence2")]
     table = Table("Masks, poses and captions of given boxes (describing)", ["new picture", "the same again"])
-    questions = (
+    requests = (
         (f"masks of {BOXES} boxes, SAM 2.1 tiny", "masks", BOXES),
         (f"poses of {PEOPLE} people, ViTPose base", "pose", PEOPLE),
         ("one caption, Florence-2 base", "caption", 1),
         (f"captions of {CAPTIONS} boxes, Florence-2 base", "caption", CAPTIONS),
     )
     with Child("describe", *folders) as ours:
-        for title, output, count in questions:
+        for title, output, count in requests:
             ours.ask("describe", picture=setup.picture(), size=SIZE, output=output, count=1)  # loads the model
             new, again = [], []
             for _ in range(setup.rounds):

@@ -1,4 +1,4 @@
-"""How long does the first question about a picture take?"""
+"""How long does the first request about a picture take?"""
 
 from contextlib import ExitStack
 from statistics import median
@@ -17,7 +17,7 @@ Samples = dict[str, list[float]]
 def measure(setup: Setup) -> Table:
     """Ask all contenders in turn, each about a picture and labels that it does not know."""
     table = Table(
-        "The first question about a picture (first)", ["ours", "direct forward", "pipeline", "direct/ours", "pipe/ours"]
+        "The first request about a picture (first)", ["ours", "direct forward", "pipeline", "direct/ours", "pipe/ours"]
     )
     found = []
     for name in GOALS:

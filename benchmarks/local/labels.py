@@ -1,4 +1,4 @@
-"""The labels that are asked for."""
+"""The labels of the requests."""
 
 _COCO = (
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"

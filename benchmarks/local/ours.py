@@ -1,10 +1,11 @@
-"""The local backend, asked as the server asks it. Run as a process of its own."""
+"""The local backend, used as the server uses it. Run as a process of its own."""
 
 import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.local.child import serve
@@ -21,7 +22,7 @@ Labels = list[str] | None
 
 
 class Ours:
-    """One backend, whose models leave after `idle_s` without questions."""
+    """One backend, whose models are unloaded after `idle_s` without requests."""
 
     def __init__(self, folder: str, min_score: float, device: str, idle_s: float, process: str) -> None:
         options = {"model": folder, "device": device, "idle_unload_s": idle_s, "model_process": process}
@@ -29,7 +30,7 @@ class Ours:
         self._min_score = min_score
 
     async def ask(self, picture: str, labels: Labels, client: str = "") -> tuple[float, int]:
-        """Ask a question: seconds from the picture's file to its boxes, and how many."""
+        """Make a request: seconds from the picture's file to its boxes, and how many."""
         started = time.perf_counter()
         image = Picture.from_bytes(await asyncio.to_thread(Path(picture).read_bytes))
         request = DetectionRequest(prompts=None if labels is None else tuple(labels), min_score=self._min_score)
@@ -37,13 +38,13 @@ class Ours:
         return time.perf_counter() - started, len(found.objects)
 
     async def cancel(self, picture: str, labels: list[str], after_s: float) -> float | None:
-        """Cancel a question: seconds until the model takes up another's work, or None if the answer came before."""
-        question = asyncio.create_task(self.ask(picture, labels, "impatient"))
+        """Cancel a request: seconds until the model takes up another's work, or None if the answer came before."""
+        request = asyncio.create_task(self.ask(picture, labels, "impatient"))
         await asyncio.sleep(after_s)
-        if question.done():
+        if request.done():
             return None
         started = time.perf_counter()
-        question.cancel()
+        request.cancel()
         await self._backend.load()
         return time.perf_counter() - started
 
@@ -62,15 +63,16 @@ class Ours:
 
 
 def main(folder: str, min_score: str, device: str, idle_s: str, process: str) -> None:
-    """Answer questions, all in one event loop."""
+    """Answer requests in one event loop, which runs between them too: it ends the models' process when that is idle."""
     ours = Ours(folder, float(min_score), device, float(idle_s), process)
-    with asyncio.Runner() as runner:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, daemon=True).start()
 
-        def waiting(work: Callable[..., Coroutine[Any, Any, object]]) -> Callable[..., object]:
-            return lambda **arguments: runner.run(work(**arguments))
+    def waiting(work: Callable[..., Coroutine[Any, Any, object]]) -> Callable[..., object]:
+        return lambda **arguments: asyncio.run_coroutine_threadsafe(work(**arguments), loop).result()
 
-        asked = {work.__name__: waiting(work) for work in (ours.ask, ours.cancel, ours.one_client, ours.clients)}
-        serve({**asked, "ready": lambda: None})
+    asked = {work.__name__: waiting(work) for work in (ours.ask, ours.cancel, ours.one_client, ours.clients)}
+    serve({**asked, "ready": lambda: None})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all questions share: checkpoints, pictures that were never seen before, contenders, and how much to do."""
+"""What all measurements share: checkpoints, pictures that were never seen before, contenders, and how much to do."""
 
 import json
 import subprocess

@@ -45,7 +45,7 @@ def direct(folder: Path, min_score: float, device: str) -> Detect:
 
 
 def main(contender: str, folder: str, min_score: str, device: str) -> None:
-    """Answer questions: seconds from the picture's file to its boxes, and how many."""
+    """Answer requests: seconds from the picture's file to its boxes, and how many."""
     from PIL import Image
 
     detect = {"pipeline": pipeline, "direct": direct}[contender](Path(folder), float(min_score), device)

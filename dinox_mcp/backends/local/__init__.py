@@ -1,35 +1,61 @@
-"""Open-vocabulary detection by a model on this machine: no key, nothing leaves it."""
+"""Open-vocabulary detection by models on this machine: no key, nothing leaves it."""
+
+import os
+from importlib.util import find_spec
 
 from dinox_mcp.backends.base import Backend, Unready
-from dinox_mcp.errors import DinoxError
+from dinox_mcp.errors import DinoxError, UnsupportedError
 from dinox_mcp.settings import Settings
 
 PREFERENCE = 20
 """With `auto`, the largest preference that can answer does."""
+_PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
 
 
-def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:  # noqa: ARG001 - asked of every backend
-    """Say what is missing before a local model can answer: the packages, or its weights on this machine."""
-    from dinox_mcp.backends.local import abilities, extra
+def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:  # noqa: ARG001 - the same for all backends
+    """Return what is missing before a local model can answer: the packages, or its weights on this machine."""
+    from dinox_mcp.backends.local import capabilities
 
-    if not extra.installed():
+    if not installed():
         return Unready('install "dinox-mcp[local]" and run dinox-mcp pull to use a model on this machine')
     try:
-        if abilities.is_here(settings):
+        if capabilities.is_here(settings):
             return None
     except DinoxError as error:
         return Unready(str(error), installed=True)
-    return Unready(f"run dinox-mcp pull {abilities.default(settings)} to use a model on this machine", installed=True)
+    default = capabilities.default(settings)
+    return Unready(f"run dinox-mcp pull {default} to use a model on this machine", installed=True)
 
 
 def create(settings: Settings) -> Backend:
-    """Create the backend; the first question imports torch, numpy and transformers, mostly in another process."""
-    from dinox_mcp.backends.local import extra
-
-    if settings.model_process == "own" and extra.installed():
-        from dinox_mcp.backends.local.process.backend import ProcessBackend
+    """Create the backend; the first request imports torch and transformers, mostly in another process."""
+    if settings.model_process == "own" and installed():
+        from dinox_mcp.backends.local.process import ProcessBackend
 
         return ProcessBackend(settings)
     from dinox_mcp.backends.local.backend import LocalBackend
 
     return LocalBackend(settings)
+
+
+def installed() -> bool:
+    """Return whether the packages of the `local` extra are installed, without importing any."""
+    return all(find_spec(package) is not None for package in _PACKAGES)
+
+
+def require_installed() -> None:
+    """Refuse to go on without the packages of the extra; call it before their first import.
+
+    Raises:
+        UnsupportedError: they are not installed.
+    """
+    if not installed():
+        raise UnsupportedError(
+            "the local backend needs torch and transformers, which are not installed; pip install 'dinox-mcp[local]'"
+        )
+    disable_telemetry()
+
+
+def disable_telemetry() -> None:
+    """Keep huggingface_hub from reporting what is used; it reads the variable when it is first imported."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

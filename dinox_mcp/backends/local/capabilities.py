@@ -1,66 +1,54 @@
-"""What a model can be asked, known from its name: neither torch nor the network is needed to say so.
+"""What a model can do, known from its name, without torch and without the network.
 
-A name that tells nothing, of a model that is not on this machine yet, is taken for a detector of labels; what it is
+A name that reveals nothing, of a model that is not on this machine yet, is taken for a detector of labels. What it is
 shows when it is loaded, and is checked then.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.backends.local.checkpoints.presets import PRESETS, ModelSource, resolve
-from dinox_mcp.backends.local.models import FAMILIES
+from dinox_mcp.backends.local.models import FAMILIES, Family
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Need, Output
 
-_LABELS: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
-_ABILITIES = {
-    "owl": Capabilities(
-        answers=_LABELS
-        | {"examples", "points as examples", "negative examples", "examples in other pictures", "saved prompts"}
-    ),
-    "grounding_dino": Capabilities(answers=_LABELS | {"descriptions"}),
-    "omdet": Capabilities(answers=_LABELS),
-    # One label takes it seconds, so it is not asked for a thousand.
-    "sam3": Capabilities(
-        answers=frozenset({"text prompts", "examples", "negative examples"}), outputs=frozenset({"masks"})
-    ),
-}
-_SIGNS = {
-    "owl": ("owlv2", "owlvit", "owl-vit"),
-    "grounding_dino": ("grounding-dino", "grounding_dino", "groundingdino", "llmdet"),
-    "omdet": ("omdet",),
-    "sam3": ("sam3",),
-}
-"""What the names of published models of a family have in them."""
 _DRIVER = Path("/dev/nvidiactl")
 
 
+_UNKNOWN = Family("")
+
+
 def of_type(model_type: str) -> Capabilities:
-    """Say what models can be asked whose `config.json` has this `model_type`."""
-    return _ABILITIES.get(FAMILIES.get(model_type, ""), Capabilities(answers=_LABELS))
+    """Return what the models can do whose `config.json` has this `model_type`."""
+    return FAMILIES.get(model_type, _UNKNOWN).capabilities
 
 
 def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> Capabilities:
-    """Say what a model can be asked; None is the default. `cache` is the hub's, by default the usual one.
+    """Return what a model can do.
+
+    Args:
+        name: The model; None for the default.
+        settings: The settings.
+        cache: The cache of the hub; None for the usual one.
 
     Raises:
-        InputError: a caller gave the name, and it is none of a model.
+        InputError: a caller gave the name, and there is no such model.
     """
     configured = name is None
     name = name or default(settings)
     try:
         source = resolve(name, "cpu")
     except SettingsError as error:
-        if configured:  # the first question tells, with the variable's name
-            return Capabilities(answers=_LABELS)
+        if configured:  # the first request reports it, with the variable's name
+            return _UNKNOWN.capabilities
         raise InputError(f"model: {str(error).partition(': ')[2]}") from None
     known = any(preset.repo == source.repo for preset in PRESETS.values())
     configuration = source.folder / "config.json" if source.folder else None if known else _cached(source, cache)
@@ -68,21 +56,20 @@ def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> 
     if model_type is not None:
         return of_type(model_type)
     repository = str(source.repo).lower()
-    family = next((family for family, signs in _SIGNS.items() if any(sign in repository for sign in signs)), "")
-    return _ABILITIES.get(family, Capabilities(answers=_LABELS))
+    return next((family for family in FAMILIES.values() if _is_of(repository, family)), _UNKNOWN).capabilities
 
 
 def default(settings: Settings) -> str:
-    """Name the model that is asked where a caller names none.
+    """Return the name of the model that is used where a caller names none.
 
-    Where the settings name none either, it depends on whether there is an NVIDIA GPU; this is a guess, as torch, which
+    Where the settings name none either, it depends on whether there is an NVIDIA GPU. This is a guess: torch, which
     would know, takes seconds to import.
     """
     return settings.model or presets.default("objects", _device_kind(settings))
 
 
 def is_here(settings: Settings) -> bool:
-    """Tell whether the weights of the default model are on this machine; asks no network.
+    """Return whether the weights of the default model are on this machine, without using the network.
 
     Raises:
         SettingsError: the settings name a model that does not exist.
@@ -92,7 +79,7 @@ def is_here(settings: Settings) -> bool:
     if source.folder is None and not any(
         _cache_folder().glob(f"models--{str(source.repo).replace('/', '--')}/snapshots/*")
     ):
-        return False  # most often so; to be certain of the rest takes the hub's library, which is slow to import
+        return False  # mostly so; to check the rest takes the hub's library, which is slow to import
     from dinox_mcp.backends.local.checkpoints.hub import Hub
 
     return Hub().find(source) is not None
@@ -112,29 +99,30 @@ def _device_kind(settings: Settings) -> presets.DeviceKind:
 
 
 def require(able: Capabilities, model: str, needs: frozenset[Need], include: frozenset[Output]) -> None:
-    """Refuse what a loaded model cannot be asked, whatever its name promised.
+    """Check that a loaded model can do what a request needs, whatever its name promised.
 
     Raises:
         UnsupportedError: it cannot; the message names models that can.
     """
     if unmet := needs - able.answers:
-        can = _who(needs <= ability.answers for ability in _ABILITIES.values())
+        can = _remedy([family for family in FAMILIES.values() if needs <= family.capabilities.answers])
         raise UnsupportedError(f"the model {model} cannot do {' and '.join(sorted(unmet))}; {can}")
     if missing := include - able.outputs:
-        can = _who(include <= ability.outputs for ability in _ABILITIES.values())
+        can = _remedy([family for family in FAMILIES.values() if include <= family.capabilities.outputs])
         raise UnsupportedError(
             f"the model {model} has no {' and '.join(sorted(missing))}; ask without include={sorted(missing)}, or {can}"
         )
 
 
-def _who(able: Iterable[bool]) -> str:
-    families = {family for family, can in zip(_ABILITIES, able, strict=True) if can}
+def _remedy(families: Sequence[Family]) -> str:
     names = [
-        name
-        for name, preset in PRESETS.items()
-        if any(sign in preset.repo.lower() for family in families for sign in _SIGNS[family])
+        name for name, preset in PRESETS.items() if any(_is_of(preset.repo.lower(), family) for family in families)
     ]
     return f"choose the model {' or '.join(names[:2])} (DINOX_MCP_MODEL={names[0]})" if names else "no model here can"
+
+
+def _is_of(repository: str, family: Family) -> bool:
+    return any(part in repository for part in family.repositories)
 
 
 def _model_type(configuration: Path | None) -> str | None:
@@ -147,7 +135,7 @@ def _model_type(configuration: Path | None) -> str | None:
 
 def _cached(source: ModelSource, cache: Path | None) -> Path | None:
     """Find the configuration of a model of the hub, if it is on this machine."""
-    extra.turn_telemetry_off()
+    local.disable_telemetry()
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:  # the extra is not installed
@@ -157,7 +145,7 @@ def _cached(source: ModelSource, cache: Path | None) -> Path | None:
 
 
 def _has_gpu() -> bool:
-    """Look for NVIDIA's driver, and for a build of torch that could use it."""
+    """Return whether there is NVIDIA's driver, and a build of torch that could use it."""
     try:
         if version("torch").endswith("+cpu"):
             return False

@@ -48,7 +48,7 @@ def describer(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
 
     def get(kind: str) -> Any:  # noqa: ANN401 - each has its own class
         if kind not in loaded:
-            role, _ = models.DESCRIBERS[kind.partition("-")[0]]
+            role = models.FAMILIES[kind.partition("-")[0]].role
             loaded[kind] = loader.load(checkpoint(kind), device.choose("cpu"), role)
         return loaded[kind]
 

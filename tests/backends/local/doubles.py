@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import anyio
 
@@ -31,19 +31,11 @@ class Talker:
         able = Capabilities(outputs=frozenset({"masks"}))
         return [Model(name, able, loaded=name in self._models) for name in ("balanced", "fast")]
 
-    async def detect(
-        self,
-        image: Picture,
-        request: DetectionRequest,
-        call: Call,
-        *,
-        thresholds: Mapping[str, float] | None = None,
-    ) -> Detections:
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         self._models.add(request.model or "balanced")
         word = request.prompts[0] if request.prompts else ""
         notes = [f"client {call.client}", f"process {os.getpid()}", f"picture {image.digest} {image.source}"]
         notes += [f"other {name} {other.width}" for name, other in call.pictures.items()]
-        notes += [f"threshold {label} {score}" for label, score in (thresholds or {}).items()]
         await self._act(word, call)
         notes.append(f"cancelled {self._cancelled}")
         notes.append(f"secrets {self._settings.api_key} {os.environ.get('DINOX_API_KEY')}")

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp.backends.local.models.base import Found, Prepared, check
-from dinox_mcp.backends.local.models.interfaces import Loaded, Tell
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, RawDetection, Report, check
 from dinox_mcp.errors import BackendError
 
 
@@ -51,7 +50,7 @@ class FakeAdapter:
         return Prepared(pixels, image.size)
 
     def encode(self, batch: Sequence[Prepared]) -> list[Any]:
-        assert len({one.size_key for one in batch}) == 1
+        assert len({one.pixels.shape for one in batch}) == 1
         self._compute(self.pass_s)
         if self.failure:
             raise self.failure
@@ -79,14 +78,14 @@ class FakeAdapter:
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - it has none
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         self._compute(self.find_s)
         self.asked.append(tuple(labels))
         if self.reuses_text:
             assert [int(row[1]) for row in np.asarray(embeddings)] == [ord(label[0]) for label in labels]
         width, height = state.size
         found = [
-            Found(place, 0.9 - 0.1 * (place % 8), (0.0, 8.0 * place, width / 2, min(height, 8.0 * place + 8)))
+            RawDetection(place, 0.9 - 0.1 * (place % 8), (0.0, 8.0 * place, width / 2, min(height, 8.0 * place + 8)))
             for place in range(len(labels))
         ]
         return [one for one in found if one.score >= min_score]
@@ -121,8 +120,8 @@ class FakeModel:
     def identify(self) -> str:
         return self.source or self.key
 
-    def fetch(self, tell: Tell) -> int:
-        tell(0.1, "downloading 5 of 10 MB")
+    def fetch(self, report: Report) -> int:
+        report(0.1, "downloading 5 of 10 MB")
         return self.nbytes
 
     def load(self) -> Loaded:

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dinox_mcp.backends.local.models import family_of
-from dinox_mcp.backends.local.models.base import Found, interruptible
+from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.models.base import RawDetection, interruptible
 
 DEVICE = os.environ.get("DINOX_TEST_DEVICE", "cpu")
 LEAST = {"cpu": (0.0, 0.0), "cuda": (0.1, 1e-3), "mps": (0.25, 2e-3)}
@@ -32,21 +32,27 @@ LABELS = ("person", "red car", "dog", "a cat", "baseball bat", "tree", "wheel", 
 def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
     """Load the model alone, as transformers has it."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    return family_of(config["model_type"]).architecture(config).from_pretrained(folder, local_files_only=True).eval()
+    return (
+        find(config["model_type"])
+        .load_class()
+        .architecture(config)
+        .from_pretrained(folder, local_files_only=True)
+        .eval()
+    )
 
 
 def load_adapter(folder: Path) -> Any:  # noqa: ANN401 - an adapter, with what only its family can do
     """Load the model onto the device and wrap it."""
     torch.backends.cudnn.allow_tf32 = False
     model = load_model(folder).to(DEVICE)
-    return family_of(model.config.model_type).adapt(model, folder)
+    return find(model.config.model_type).load_class()(model, folder)
 
 
-def ask(adapter: Any, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[Found]:  # noqa: ANN401
+def ask(adapter: Any, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[RawDetection]:  # noqa: ANN401
     """Ask one question about one picture, in one chunk."""
     (state,) = adapter.encode([adapter.prepare(image)])
     embeddings = adapter.embed(labels) if adapter.reuses_text else None
-    found: list[Found] = adapter.find(state, labels, embeddings, min_score, masks=True)
+    found: list[RawDetection] = adapter.find(state, labels, embeddings, min_score, masks=True)
     return found
 
 
@@ -59,7 +65,7 @@ def cancelled() -> Iterator[None]:
         yield
 
 
-def assert_same(found: Sequence[Found], expected: Mapping[str, Any], *, pixels: float, score: float) -> None:
+def assert_same(found: Sequence[RawDetection], expected: Mapping[str, Any], *, pixels: float, score: float) -> None:
     """Compare with {scores, labels, boxes}: as many, best first, and each with its label, box and score."""
     least_pixels, least_score = LEAST[DEVICE.partition(":")[0]]
     pixels, score = max(pixels, least_pixels), max(score, least_score)
@@ -74,7 +80,7 @@ def assert_same(found: Sequence[Found], expected: Mapping[str, Any], *, pixels: 
     assert np.abs(np.array([item.score for item in found]) - scores[partners]).max() <= score
 
 
-def as_expected(found: Sequence[Found]) -> dict[str, Any]:
+def as_expected(found: Sequence[RawDetection]) -> dict[str, Any]:
     """Turn what an adapter found into what `assert_same` compares with."""
     return {
         "scores": [item.score for item in found],

@@ -12,7 +12,7 @@ from mcp import Client
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.models.base import Found
+from dinox_mcp.backends.local.models.base import RawDetection
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, SettingsError, UnsupportedError
 from dinox_mcp.server.app import build_server
@@ -36,7 +36,7 @@ class Bench:
     named: list[str | None] = field(default_factory=list)
 
     def backend(self, **settings: Any) -> LocalBackend:
-        def models(name: str | None) -> FakeModel:
+        def models(name: str | None, **_: Any) -> FakeModel:
             self.named.append(name)
             return self.model
 
@@ -63,7 +63,7 @@ async def test_labels_come_back_as_the_caller_wrote_them(bench: Bench) -> None:
     await backend.aclose()
 
 
-async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Bench) -> None:
+async def test_more_labels_than_a_window_holds_are_requested_in_parts(bench: Bench) -> None:
     bench.model.adapter = FakeAdapter(window=2, reuses_text=False)
     backend = bench.backend()
     heard: list[tuple[float, str]] = []
@@ -74,7 +74,7 @@ async def test_more_labels_than_a_window_holds_are_asked_for_in_parts(bench: Ben
     found = await backend.detect(RED, ask("a", "b", "c", "d", "e"), Call(hear))
     assert bench.model.adapter.asked == [("a", "b"), ("c", "d"), ("e",)]
     assert sorted(one.label for one in found.objects) == ["a", "b", "c", "d", "e"]
-    assert found.notes == ("the labels were asked for in 3 parts, as the model reads so many at a time",)
+    assert found.notes == ("the labels were searched in 3 parts, as the model reads so many at a time",)
     assert [message for _, message in heard] == ["part 2 of 3", "part 3 of 3"]
     assert len(bench.model.adapter.batches) == 1
     await backend.aclose()
@@ -119,7 +119,7 @@ async def test_labels_that_the_model_cuts_are_named(bench: Bench) -> None:
     backend = bench.backend()
     found = await backend.detect(RED, ask("dog", "an old man with a grey beard", *(f"{n}" * 50 for n in "abc")), PLAIN)
     quoted = f"'an old man with a grey beard', '{'a' * 40}…', '{'b' * 40}…' and 1 more"
-    assert found.notes == (f"the model reads only the beginning of {quoted}; shorter labels are read whole",)
+    assert found.notes == (f"the model reads only the beginning of {quoted}; shorter labels are read to the end",)
     await backend.aclose()
 
 
@@ -139,7 +139,7 @@ async def test_progress_never_goes_back(bench: Bench, monkeypatch: pytest.Monkey
     await backend.aclose()
 
 
-async def test_others_come_in_between_the_parts_of_a_long_question(bench: Bench) -> None:
+async def test_others_come_in_between_the_parts_of_a_long_request(bench: Bench) -> None:
     bench.model.adapter = FakeAdapter(window=1, reuses_text=False, find_s=0.05)
     backend = bench.backend()
     await backend.load()
@@ -157,7 +157,7 @@ async def test_others_come_in_between_the_parts_of_a_long_question(bench: Bench)
     await backend.aclose()
 
 
-async def test_a_cancelled_question_asks_for_no_more_parts(bench: Bench) -> None:
+async def test_a_cancelled_request_searches_no_more_parts(bench: Bench) -> None:
     bench.model.adapter = FakeAdapter(window=1, reuses_text=False, find_s=0.1)
     backend = bench.backend()
     with anyio.move_on_after(0.25):
@@ -208,7 +208,7 @@ async def test_each_thing_comes_once_per_label(bench: Bench, boxes: list[Any], k
     await backend.aclose()
 
 
-async def test_boxes_are_clipped_to_the_picture(bench: Bench) -> None:
+async def test_boxes_are_clipped_to_the_image(bench: Bench) -> None:
     bench.model.adapter = Fixed([("dog", 0.9, (-5.0, 50.0, 50.0, 140.0))])
     backend = bench.backend()
     found = await backend.detect(RED, ask("dog"), PLAIN)
@@ -216,15 +216,7 @@ async def test_boxes_are_clipped_to_the_picture(bench: Bench) -> None:
     await backend.aclose()
 
 
-async def test_each_label_may_have_its_own_threshold(bench: Bench) -> None:
-    bench.model.adapter = Fixed([(label, score, (0, 0, 9, 9)) for label, score in (("dog", 0.2), ("cat", 0.4))])
-    backend = bench.backend()
-    found = await backend.detect(RED, ask("dog", "cat"), PLAIN, thresholds={"dog": 0.1, "cat": 0.5})
-    assert [one.label for one in found.objects] == ["dog"]
-    await backend.aclose()
-
-
-async def test_a_python_user_may_ask_another_model(bench: Bench) -> None:
+async def test_a_python_user_may_choose_another_model(bench: Bench) -> None:
     backend = bench.backend(model="balanced")
     await backend.detect(RED, ask("dog"), PLAIN)
     await backend.detect(RED, ask("dog", model="accurate"), PLAIN)
@@ -250,7 +242,7 @@ async def test_models_are_listed_with_the_default_first_and_what_is_in_memory(
 async def test_several_names_of_one_model_share_its_weights(tmp_path: Path) -> None:
     made: dict[str | None, FakeModel] = {}
 
-    def models(name: str | None) -> FakeModel:
+    def models(name: str | None, **_: Any) -> FakeModel:
         return made.setdefault(name, FakeModel(key=str(name), source="fast" if name == "fast" else "owlv2"))
 
     backend = LocalBackend(Settings.load(), models, tmp_path)
@@ -262,13 +254,13 @@ async def test_several_names_of_one_model_share_its_weights(tmp_path: Path) -> N
     await backend.aclose()
 
 
-async def test_without_prompts_the_vocabulary_is_looked_for(bench: Bench) -> None:
+async def test_without_prompts_the_vocabulary_is_searched(bench: Bench) -> None:
     backend = bench.backend()
     found = await backend.detect(RED, ask(), PLAIN)
     asked = set(bench.model.adapter.asked[0])
     assert {"person", "car", "automobile", "pizza"} <= asked
     assert set(bench.model.adapter.embedded) == asked
-    assert found.notes[0] == f"looked for {len(asked)} nouns; what is not among them needs a prompt"
+    assert found.notes[0] == f"searched for {len(asked)} nouns; what is not among them needs a prompt"
     await backend.aclose()
 
 
@@ -363,7 +355,7 @@ async def test_the_deadline_promises_only_what_the_family_keeps(bench: Bench, re
 async def test_without_the_extra_the_backend_says_how_to_install_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.extra.find_spec", lambda _name: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.find_spec", lambda _name: None)
     backend = bench.backend()
     with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
         await backend.detect(RED, ask("dog"), PLAIN)
@@ -418,12 +410,12 @@ class Fixed(FakeAdapter):
         min_score: float,
         *,
         masks: bool = False,
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         import numpy as np
 
         mask = encode(np.ones(state.size[::-1], dtype=bool)) if masks else None
         return [
-            Found(list(labels).index(label), score, bbox, mask)
+            RawDetection(list(labels).index(label), score, bbox, mask)
             for label, score, bbox in self.boxes
             if score >= min_score and label in labels
         ]

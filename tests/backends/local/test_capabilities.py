@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import abilities
+from dinox_mcp.backends.local import capabilities
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource
@@ -17,8 +17,8 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakehub import FakeHub, serve
 
-LABELS = abilities.of_type("bert").answers
-OWL, GROUNDING, SAM3 = (abilities.of_type(kind) for kind in ("owlv2", "grounding-dino", "sam3"))
+LABELS = capabilities.of_type("bert").answers
+OWL, GROUNDING, SAM3 = (capabilities.of_type(kind) for kind in ("owlv2", "grounding-dino", "sam3"))
 UNKNOWN = Capabilities(answers=LABELS)
 
 
@@ -35,7 +35,7 @@ def fake() -> Iterator[FakeHub]:
 
 
 def of(name: str | None, cache: Path | None = None, **settings: str) -> Capabilities:
-    return abilities.of_name(name, Settings.load(**settings), cache)
+    return capabilities.of_name(name, Settings.load(**settings), cache)
 
 
 def test_families_differ() -> None:
@@ -113,15 +113,15 @@ def test_what_was_fetched_is_known_by_its_configuration(fake: FakeHub, tmp_path:
 def test_the_default_is_that_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, device: str, version: str, driver: str | None, able: Capabilities
 ) -> None:
-    monkeypatch.setattr(abilities, "version", lambda _name: version)
-    monkeypatch.setattr(abilities.shutil, "which", lambda _name: driver)
-    monkeypatch.setattr(abilities, "_DRIVER", Path("/nowhere"))
+    monkeypatch.setattr(capabilities, "version", lambda _name: version)
+    monkeypatch.setattr(capabilities.shutil, "which", lambda _name: driver)
+    monkeypatch.setattr(capabilities, "_DRIVER", Path("/nowhere"))
     assert of(None, device=device) == able
 
 
 @pytest.mark.parametrize("name", ["blanced", "a--b/c/d", "/nowhere"])
 def test_a_name_that_is_no_models_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=rf"^model: '{name}' is no model.*choose one of balanced, fast"):
+    with pytest.raises(InputError, match=rf"^model: '{name}' is not a model.*choose one of balanced, fast"):
         of(name)
     assert of(None, model=name) == UNKNOWN  # the first question names the variable
 

@@ -14,8 +14,8 @@ from mcp import Client
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import create
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.process.backend import ProcessBackend
-from dinox_mcp.detect.visual_prompts import Pointer
+from dinox_mcp.backends.local.process import ProcessBackend
+from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import SettingsError, UnsupportedError
 from dinox_mcp.server.app import build_server
@@ -91,7 +91,7 @@ async def test_without_prompts_things_get_names_of_the_vocabulary(
     names = {"vehicle", "car", "bus", "animal", "dog", "cat", "wheel", "tree", "glove"}
     assert result.objects
     assert set(result.counts) <= names
-    assert result.notes[0].startswith("looked for 10 nouns")
+    assert result.notes[0].startswith("searched for 10 nouns")
 
 
 async def test_the_built_in_vocabulary_costs_one_pass(checkpoint: Checkpoints, picture: str) -> None:
@@ -101,18 +101,21 @@ async def test_the_built_in_vocabulary_costs_one_pass(checkpoint: Checkpoints, p
     assert len(result.counts) > 1
 
 
-async def test_finds_by_example_in_this_and_in_other_pictures_and_by_saved_prompt(
+async def test_finds_by_example_in_this_and_in_other_images_and_by_saved_prompt(
     checkpoint: Checkpoints, picture: str, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.png"
     draw(120, 160, seed=1).save(other)
-    examples = [Pointer(bbox=(20, 30, 90, 80), label="cup"), Pointer(point=(60, 80), image=str(other), label="cup")]
+    examples = [
+        VisualPrompt(bbox=(20, 30, 90, 80), label="cup"),
+        VisualPrompt(point=(60, 80), image=str(other), label="cup"),
+    ]
     folders = {"prompts_folder": tmp_path / "prompts"}
     async with Detector(settings(checkpoint("owlv2"), **folders)) as detector:
         found = await detector.detect_by_example(picture, examples, min_score=0, max_objects=1000)
         await detector.save_prompt("cups", picture, examples)
         again = await detector.detect_by_example(
-            picture, [Pointer(saved="cups", label="cup")], min_score=0, max_objects=1000
+            picture, [VisualPrompt(saved="cups", label="cup")], min_score=0, max_objects=1000
         )
         tiled = await detector.detect_by_example(picture, examples, min_score=0, tiles=2)
     assert found.objects
@@ -122,8 +125,8 @@ async def test_finds_by_example_in_this_and_in_other_pictures_and_by_saved_promp
     ]
     assert tiled.objects
     async with Detector(settings(checkpoint("owlvit"), **folders)) as detector:
-        with pytest.raises(UnsupportedError, match=r"made by the model owlv2.* ask that model, or save the prompt"):
-            await detector.detect_by_example(picture, [Pointer(saved="cups")])
+        with pytest.raises(UnsupportedError, match=r"made by the model owlv2.* use that model, or save the prompt"):
+            await detector.detect_by_example(picture, [VisualPrompt(saved="cups")])
 
 
 async def test_finds_by_description_and_grounds_phrases(checkpoint: Checkpoints, picture: str) -> None:
@@ -198,7 +201,7 @@ async def test_an_assistant_finds_objects_and_everything_with_a_model_on_this_ma
         assert reply.structured_content is not None
         assert reply.structured_content["backend"] == "local"
         assert reply.structured_content["objects"]
-    assert "looked for" in str(everything.structured_content["notes"])  # type: ignore[index]
+    assert "searched for" in str(everything.structured_content["notes"])  # type: ignore[index]
 
 
 async def test_an_assistant_hears_what_is_wrong_with_a_model(picture: str) -> None:
@@ -206,7 +209,7 @@ async def test_an_assistant_hears_what_is_wrong_with_a_model(picture: str) -> No
     async with detector, Client(build_server(detector)) as client:
         reply = await client.call_tool("detect_objects", {"image": picture, "prompts": ["dog"]})
     assert reply.is_error
-    assert "DINOX_MCP_MODEL: 'ballanced' is no model; did you mean balanced?" in str(reply.content)
+    assert "DINOX_MCP_MODEL: 'ballanced' is not a model; did you mean balanced?" in str(reply.content)
 
 
 async def test_a_model_that_cannot_be_run_is_refused(tmp_path: Path, picture: str) -> None:
@@ -219,7 +222,7 @@ async def test_a_model_that_cannot_be_run_is_refused(tmp_path: Path, picture: st
 
 async def test_a_device_that_is_not_here_is_named(checkpoint: Checkpoints, picture: str) -> None:
     async with Detector(settings(checkpoint("owlv2"), device="abacus")) as detector:
-        with pytest.raises(SettingsError, match="DINOX_MCP_DEVICE: 'abacus' is no device"):
+        with pytest.raises(SettingsError, match="DINOX_MCP_DEVICE: 'abacus' is not a device"):
             await detector.detect(picture, "dog")
 
 

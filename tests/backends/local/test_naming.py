@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dinox_mcp.backends.local.vocabulary import built_in, parse, read
+from dinox_mcp.backends.local.models.base import RawDetection
+from dinox_mcp.backends.local.naming import built_in, name_once, parse, read, to_detections
 from dinox_mcp.errors import SettingsError
 
 
@@ -64,9 +67,9 @@ def test_a_list_of_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "has 0 nouns, not 1 to 5000"),
-        (b"dog\ncat\ndog\n", "line 3: 'dog' stands there twice"),
+        (b"dog\ncat\ndog\n", "line 3: 'dog' is given twice"),
         (b"dog, cat\n  puppy\n", "line 2 is indented below several nouns"),
-        (b"\xff\xfe\x00\xd8", "it is no UTF-8 text"),
+        (b"\xff\xfe\x00\xd8", "it is not UTF-8 text"),
         ("\n".join(map(str, range(5001))).encode(), "has 5001 nouns"),
     ],
 )
@@ -78,10 +81,32 @@ def test_a_file_that_is_no_vocabulary_is_refused_in_one_line(tmp_path: Path, con
     message = str(caught.value)
     assert message.startswith("DINOX_MCP_VOCABULARY: ")
     assert words in message
-    assert "one noun a line" in message
+    assert "one noun on each line" in message
     assert "\n" not in message
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.txt cannot be read \(No such file"):
         read(tmp_path / "missing.txt")
+
+
+LABELS = ("animal", "dog", "puppy", "tree")
+KINDS = parse("animal\n  dog\n    puppy\ntree", "test")
+sides = st.integers(0, 60)
+boxes = st.tuples(sides, sides, st.integers(1, 40), st.integers(1, 40)).map(
+    lambda box: (float(box[0]), float(box[1]), float(box[0] + box[2]), float(box[1] + box[3]))
+)
+founds = st.lists(
+    st.builds(RawDetection, label=st.integers(0, 3), score=st.floats(0, 1), bbox=boxes),
+    max_size=25,
+    unique_by=lambda f: f.score,
+)
+
+
+@given(founds)
+def test_naming_once_invents_nothing_and_is_done_after_one_time(found: list[RawDetection]) -> None:
+    objects, _ = to_detections(found, LABELS, None, (1000, 1000), 0.8)
+    named = name_once(objects, KINDS)
+    assert {one.bbox for one in named} <= {one.bbox for one in objects}
+    assert {(one.label, one.score) for one in named} <= {(one.label, one.score) for one in objects}
+    assert [one.score for one in named] == sorted((one.score for one in named), reverse=True)  # type: ignore[type-var]

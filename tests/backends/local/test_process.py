@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,21 @@ import pytest
 from pydantic import SecretStr
 
 from dinox_mcp import errors
+from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
-from dinox_mcp.backends.local import create, extra
+from dinox_mcp.backends.local import child, create, service
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.process import child
-from dinox_mcp.backends.local.process import child as children
-from dinox_mcp.backends.local.process.backend import ProcessBackend
+from dinox_mcp.backends.local.process import ProcessBackend
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, ServiceError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import Settings
+from dinox_mcp.settings import MiB, Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Example
-from tests.backends.local.process.doubles import MASK_BYTES, TOGETHER
+from tests.backends.local.doubles import MASK_BYTES, TOGETHER
 from tests.fakes import picture
 
 pytestmark = pytest.mark.anyio
 Start = Callable[..., ProcessBackend]
-DOUBLES = "tests.backends.local.process.doubles"
+DOUBLES = "tests.backends.local.doubles"
 
 
 @pytest.fixture
@@ -87,16 +84,14 @@ class Listener:
         return any(word in message for _, message in self.heard)
 
 
-async def test_a_question_travels_whole_and_its_answer_comes_back(start: Start) -> None:
+async def test_a_request_travels_complete_and_its_answer_comes_back(start: Start) -> None:
     other = picture(30, 20)
     call = Call(client="ann", pictures={other.digest: other})
-    found = await start().detect(picture(100, 50), asking("red car", "dog"), call, thresholds={"dog": 0.5})
+    found = await start().detect(picture(100, 50), asking("red car", "dog"), call)
     assert [one.label for one in found.objects] == ["red car", "dog"]
     assert found.objects[0].bbox == (0, 0, 100, 50)
     digest = picture(100, 50).digest
-    assert {"client ann", f"picture {digest} white.png", f"other {other.digest} 30", "threshold dog 0.5"} <= {
-        *found.notes
-    }
+    assert {"client ann", f"picture {digest} white.png", f"other {other.digest} 30"} <= {*found.notes}
 
 
 async def test_it_describes_embeds_and_loads_there(start: Start) -> None:
@@ -186,7 +181,7 @@ async def test_secrets_stay_here(start: Start, monkeypatch: pytest.MonkeyPatch) 
     assert found.notes[-1] == "secrets None None"
 
 
-async def test_many_questions_are_answered_at_a_time(start: Start) -> None:
+async def test_many_requests_are_answered_at_a_time(start: Start) -> None:
     backend = start()
     notes = []
 
@@ -202,7 +197,7 @@ async def test_many_questions_are_answered_at_a_time(start: Start) -> None:
     assert len({note[1] for note in notes}) == 1, "one process, started once"
 
 
-async def test_a_cancelled_question_is_cancelled_there(start: Start) -> None:
+async def test_a_cancelled_request_is_cancelled_there(start: Start) -> None:
     backend, listener = start(), Listener()
     async with anyio.create_task_group() as group:
         group.start_soon(backend.detect, picture(), asking("wait"), Call(listener))
@@ -212,7 +207,7 @@ async def test_a_cancelled_question_is_cancelled_there(start: Start) -> None:
     assert "cancelled 1" in found.notes
 
 
-async def test_a_crash_fails_those_who_wait_and_the_next_question_starts_another(start: Start) -> None:
+async def test_a_crash_fails_those_who_wait_and_the_next_request_starts_another(start: Start) -> None:
     backend, failed = start(), []
     message = r"ended before it answered \(exit status 3\); ask again, which starts another"
 
@@ -232,7 +227,7 @@ async def test_a_crash_fails_those_who_wait_and_the_next_question_starts_another
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-async def test_being_killed_is_told_as_what_it_mostly_is(start: Start) -> None:
+async def test_being_killed_is_reported_as_what_it_mostly_is(start: Start) -> None:
     backend, listener = start(), Listener()
 
     async def kill() -> None:
@@ -247,12 +242,12 @@ async def test_being_killed_is_told_as_what_it_mostly_is(start: Start) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-async def test_being_killed_while_it_starts_is_told_so_too(start: Start) -> None:
+async def test_being_killed_while_it_starts_is_reported_so_too(start: Start) -> None:
     with pytest.raises(BackendError, match=r"SIGKILL, as a system does when memory runs out.*DINOX_MCP_MODEL=fast"):
         await start("killed").detect(picture(), asking("dog"), Call())
 
 
-async def test_it_ends_when_nobody_asks_and_starts_again(start: Start) -> None:
+async def test_an_idle_process_ends_and_starts_again(start: Start) -> None:
     backend = start(idle_unload_s=0.2)
     first = await backend.detect(picture(), asking("dog"), Call())
     pid = pid_of(backend)
@@ -261,7 +256,7 @@ async def test_it_ends_when_nobody_asks_and_starts_again(start: Start) -> None:
     assert first.notes[1] != again.notes[1]
 
 
-async def test_it_does_not_end_while_a_question_takes_long(start: Start) -> None:
+async def test_it_does_not_end_while_a_request_takes_long(start: Start) -> None:
     backend, listener = start(idle_unload_s=0.1), Listener()
     async with anyio.create_task_group() as group:
         group.start_soon(backend.detect, picture(), asking("wait"), Call(listener))
@@ -289,8 +284,7 @@ async def test_closing_ends_it_and_fails_who_waits(start: Start) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-async def test_closing_kills_one_that_does_not_listen(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "GRACE_S", 0.2)
+async def test_closing_kills_one_that_does_not_listen(start: Start) -> None:
     backend = start()
     await backend.load()
     os.kill(pid_of(backend) or 0, signal.SIGSTOP)
@@ -303,18 +297,18 @@ async def test_closing_kills_one_that_does_not_listen(start: Start, monkeypatch:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a process for stuck after half a second."""
     monkeypatch.setattr(child, "SILENCE_S", 0.5)
-    monkeypatch.setattr(child, "LEAST_S", 0.5)
+    monkeypatch.setattr(child, "LEAST_SILENCE_S", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-async def test_one_that_is_stuck_is_ended_and_the_next_question_starts_another(start: Start) -> None:
+async def test_one_that_is_stuck_is_ended_and_the_next_request_starts_another(start: Start) -> None:
     backend = start()
     await backend.load()
     stuck = pid_of(backend) or 0
     os.kill(stuck, signal.SIGSTOP)
     with anyio.fail_after(10):
-        with pytest.raises(BackendError, match=r"said nothing for \d+ s and was ended; ask again"):
+        with pytest.raises(BackendError, match=r"was silent for \d+ s and was ended; ask again"):
             await backend.detect(picture(), asking("dog"), Call())
         assert (await backend.detect(picture(), asking("dog"), Call())).objects
     assert pid_of(backend) != stuck
@@ -323,7 +317,7 @@ async def test_one_that_is_stuck_is_ended_and_the_next_question_starts_another(s
 
 async def test_one_that_works_for_long_is_not_taken_for_stuck(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "SILENCE_S", 1.5)
-    monkeypatch.setattr(child, "LEAST_S", 1.5)
+    monkeypatch.setattr(child, "LEAST_SILENCE_S", 1.5)
     backend = start()
     await backend.load()
     with anyio.move_on_after(4) as scope:
@@ -332,7 +326,7 @@ async def test_one_that_works_for_long_is_not_taken_for_stuck(start: Start, monk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-async def test_beyond_the_queue_questions_are_refused_and_not_kept(start: Start) -> None:
+async def test_beyond_the_queue_requests_are_refused_and_not_kept(start: Start) -> None:
     backend = start(queue_max=4)
     await backend.load()
     os.kill(pid_of(backend) or 0, signal.SIGSTOP)
@@ -350,11 +344,11 @@ async def test_beyond_the_queue_questions_are_refused_and_not_kept(start: Start)
             group.start_soon(ask)
         await until(lambda: len(refused) == 55)
         group.cancel_scope.cancel()
-    assert "5 questions wait for the local model already; ask again later" in refused[0]
+    assert "5 requests wait for the local model already; ask again later" in refused[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-async def test_questions_that_were_given_up_take_room_while_nobody_has_taken_them(start: Start) -> None:
+async def test_requests_that_were_given_up_count_while_nobody_has_taken_them(start: Start) -> None:
     backend = start(queue_max=1)
     await backend.load()
     os.kill(pid_of(backend) or 0, signal.SIGSTOP)
@@ -383,55 +377,52 @@ async def test_a_python_that_is_not_there_is_explained(start: Start, monkeypatch
         await start().detect(picture(), asking("dog"), Call())
 
 
-async def test_one_that_fails_at_once_is_not_started_again_and_again(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts: list[float] = []
-
-    def fail() -> None:
-        starts.append(time.monotonic())
-        if len(starts) > 3:
-            time.sleep(0.5)
-        raise OSError("no more processes")
-
-    class Slow(threading.Thread):
-        def start(self) -> None:
-            super().start()
-            time.sleep(0.1)  # as on a busy machine: the thread is done before anybody is back
-
-    monkeypatch.setattr(children, "_start", fail)
-    monkeypatch.setattr(children, "Thread", Slow)
-    with pytest.raises(BackendError, match=r"does not start \(no more processes\)"):
-        await start().detect(picture(), asking("dog"), Call())
-    assert len(starts) == 1
-
-
-async def test_huge_answers_come_whole(start: Start) -> None:
+async def test_huge_answers_arrive_complete(start: Start) -> None:
     found = await start().detect(picture(), asking("many", *map(str, range(9))), Call())
     assert [len(one.mask.counts) for one in found.objects if one.mask] == [MASK_BYTES] * 10
 
 
-async def test_a_picture_is_sent_once_until_others_take_its_place(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[object] = []
-    dump = children.wire.dump
-    monkeypatch.setattr(children.wire, "dump", lambda message: sent.append(message) or dump(message))
-    first, second = picture(100, 50), picture(60, 40)
-    monkeypatch.setattr(children, "KEPT_BYTES", len(first.data))
-    backend = start()
-    for image in (first, first, second, first):
-        assert (await backend.detect(image, asking("dog"), Call())).objects[0].bbox[2:] == (image.width, image.height)
-    kept = [message.digest for message in sent if isinstance(message, children.wire.Keep)]
-    assert kept == [first.digest, second.digest, first.digest]
+async def test_an_image_is_sent_once_until_others_replace_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    dump = service.dump
+
+    def spy(message: object, sent: service.SentImages) -> bytes:
+        data = dump(message, sent)
+        if isinstance(message, service.Request):
+            sizes.append(len(data))
+        return data
+
+    backend, call = start(), Call()
+    await backend.load()
+    monkeypatch.setattr(service, "dump", spy)
+    large = [Picture(os.urandom(30 * MiB), side, side, "PNG") for side in (100, 200, 300)]
+    for image in (large[0], large[0], large[1], large[2], large[0]):
+        assert (await backend.detect(image, asking("dog"), call)).objects[0].bbox[2:] == (image.width, image.height)
+    assert [size > MiB for size in sizes] == [True, False, True, True, True]
+
+
+def test_one_backend_serves_event_loops_one_after_the_other() -> None:
+    backend = ProcessBackend(Settings(), f"{DOUBLES}:Talker")
+    pids = []
+
+    async def ask() -> None:
+        await backend.detect(picture(), asking("dog"), Call())
+        pids.append(pid_of(backend) or 0)
+
+    asyncio.run(ask())
+    assert not any(model.loaded for model in backend.models())
+    asyncio.run(ask())
+    asyncio.run(backend.aclose())
+    assert len(set(pids)) == 2
+    assert not any(map(is_alive, pids)), "a process ends with its event loop"
 
 
 PROGRAM = f"""
 import asyncio, sys
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.local.process.backend import ProcessBackend
-from dinox_mcp.schema import DetectionRequest
-from dinox_mcp.settings import Settings
+from dinox_mcp.backends.local.process import ProcessBackend
+from dinox_mcp.types.detection import DetectionRequest
+from dinox_mcp.settings import MiB, Settings
 from tests.fakes import picture
 
 async def tell(_fraction, message):
@@ -449,7 +440,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 async def test_it_ends_with_its_parent_and_leaves_the_parents_streams_alone() -> None:
-    root = str(Path(__file__).parents[4])
+    root = str(Path(__file__).parents[3])
     parent = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -483,6 +474,6 @@ async def test_ctrl_c_in_a_terminal_does_not_reach_it(start: Start) -> None:
 
 @pytest.mark.parametrize(("where", "installed"), [("own", True), ("same", True), ("own", False)])
 async def test_the_setting_says_where_models_live(where: Any, installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
-    monkeypatch.setattr(extra, "installed", lambda: installed)
+    monkeypatch.setattr(local, "installed", lambda: installed)
     backend = create(Settings(model_process=where))
     assert isinstance(backend, ProcessBackend if where == "own" and installed else LocalBackend)

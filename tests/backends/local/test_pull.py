@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.cli import pull
 from dinox_mcp.cli.main import main
@@ -136,7 +136,7 @@ def test_an_interrupted_pull_says_that_nothing_is_lost(
 
 
 def test_without_the_extra_it_says_what_to_install(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda _name: None)
+    monkeypatch.setattr(local, "find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
         pull.pull(Settings(), "fast", hub)
 
@@ -150,7 +150,7 @@ def test_unknown_models_are_wrong_usage(hub: Hub) -> None:
     ("arguments", "status", "out", "err"),
     [
         (["--list"], 0, "balanced: google/owlv2", ""),
-        (["fats"], 2, "", "dinox-mcp: DINOX_MCP_MODEL: 'fats' is no model"),
+        (["fats"], 2, "", "dinox-mcp: DINOX_MCP_MODEL: 'fats' is not a model"),
     ],
 )
 def test_the_command_line(

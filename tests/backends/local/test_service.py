@@ -9,10 +9,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from dinox_mcp.backends.base import Call, silent
-from dinox_mcp.backends.local.process import wire
-from dinox_mcp.backends.local.process.__main__ import _take_pipes
-from dinox_mcp.backends.local.process.service import _Service, serve
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.local import service
+from dinox_mcp.backends.local.service import Alive, Cancel, Ready, Report, Request, Service, Start, Taken
 from dinox_mcp.errors import NotFoundError, ServiceError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
@@ -30,8 +29,8 @@ class Pipes:
         ends = os.fdopen(inward[0], "rb"), os.fdopen(outward[1], "wb")
         self.thread = threading.Thread(target=self._serve, args=ends)
         self.thread.start()
-        self.say(wire.dump(wire.Start("tests.backends.local.process.doubles:Talker", Settings())))
-        assert self.hear() == wire.Ready()
+        self.say(service.dump(Start("tests.backends.local.doubles:Talker", Settings())))
+        assert self.hear() == Ready()
 
     def say(self, data: bytes) -> None:
         self.requests.write(data)
@@ -39,16 +38,13 @@ class Pipes:
 
     def hear(self) -> Any:  # noqa: ANN401 - any message
         """Read the next message, but for those that only say that the process listens."""
-        while isinstance(message := wire.load(self.answers), wire.Alive | wire.Taken):
+        while isinstance(message := service.load(self.answers), Alive | Taken):
             pass
         return message
 
-    def detect(self, number: int, word: str, call: Call | None = None) -> None:
-        arguments = picture(), DetectionRequest(prompts=(word,)), call or Call()
-        request, pictures = wire.dump_ask(wire.Ask(number, "detect", arguments, {}), silent)
-        for digest, sent in pictures.items():
-            self.say(wire.dump(wire.Keep(digest, sent.data)))
-        self.say(request)
+    def detect(self, number: int, word: str) -> None:
+        arguments = picture(), DetectionRequest(prompts=(word,))
+        self.say(service.dump(Request(number, "detect", arguments, Call())))
 
     def close(self) -> None:
         self.requests.close()
@@ -58,7 +54,7 @@ class Pipes:
 
     def _serve(self, requests: BinaryIO, answers: BinaryIO) -> None:
         with requests, answers:
-            serve(requests, answers, self.left.set)
+            service.serve(requests, answers, self.left.set)
 
 
 @pytest.fixture
@@ -81,7 +77,7 @@ def test_a_call_is_answered_with_what_is_in_memory(pipes: Pipes) -> None:
 
 def test_progress_carries_the_number_of_its_call(pipes: Pipes) -> None:
     pipes.detect(3, "count")
-    assert [pipes.hear() for _ in range(5)] == [wire.Report(3, step / 5, f"step {step}") for step in range(5)]
+    assert [pipes.hear() for _ in range(5)] == [Report(3, step / 5, f"step {step}") for step in range(5)]
     assert pipes.hear().number == 3
 
 
@@ -94,9 +90,9 @@ def test_an_error_is_an_answer(pipes: Pipes, word: str, kind: type[Exception]) -
 
 def test_a_cancelled_call_is_not_answered(pipes: Pipes) -> None:
     pipes.detect(1, "wait")
-    assert pipes.hear() == wire.Report(1, 0.5, f"waiting in {os.getpid()}")
-    pipes.say(wire.dump(wire.Cancel(1)))
-    pipes.say(wire.dump(wire.Cancel(99)))
+    assert pipes.hear() == Report(1, 0.5, f"waiting in {os.getpid()}")
+    pipes.say(service.dump(Cancel(1)))
+    pipes.say(service.dump(Cancel(99)))
     pipes.detect(2, "dog")
     answer = pipes.hear()
     assert answer.number == 2
@@ -105,23 +101,19 @@ def test_a_cancelled_call_is_not_answered(pipes: Pipes) -> None:
 
 def test_a_call_that_is_cancelled_before_it_began_leaves_nothing_behind() -> None:
     async def ask_and_cancel() -> int:
-        service = _Service(BytesIO(), BytesIO(), lambda: None)
-        service._take(wire.Ask(1, "detect", (), {}))
-        service._take(wire.Cancel(1))
+        served = Service(BytesIO(), BytesIO(), lambda: None)
+        served.take(Request(1, "detect", (), None))
+        served.take(Cancel(1))
         await asyncio.sleep(0.01)
-        return len(service._tasks)
+        return len(served._tasks)
 
     assert asyncio.run(ask_and_cancel()) == 0
 
 
-def test_a_dropped_picture_is_gone(pipes: Pipes, caplog: pytest.LogCaptureFixture) -> None:
-    pipes.detect(1, "dog")
-    pipes.hear()
-    pipes.say(wire.dump(wire.Drop(picture().digest)))
-    request, _ = wire.dump_ask(wire.Ask(2, "detect", (picture(),), {}), silent)
-    pipes.say(request)
+def test_a_message_that_cannot_be_read_ends_the_service(pipes: Pipes, caplog: pytest.LogCaptureFixture) -> None:
+    pipes.say((4).to_bytes(8, "big") + b"oops")
     assert pipes.left.wait(5)
-    assert "the server cannot be understood" in caplog.text
+    assert "a message of the server cannot be read" in caplog.text
 
 
 def test_whoever_leaves_with_calls_running_stops_them(pipes: Pipes) -> None:
@@ -130,22 +122,12 @@ def test_whoever_leaves_with_calls_running_stops_them(pipes: Pipes) -> None:
     pipes.close()
 
 
-def test_pictures_travel_without_their_bytes() -> None:
-    image = picture(300, 200)
-    request, pictures = wire.dump_ask(wire.Ask(1, "detect", (image, image), {}), silent)
-    assert pictures == {image.digest: image}
-    assert image.data not in request
-    kept = {image.digest: image.data}
-    first, _ = wire.load_request(BytesIO(request), kept, lambda _: silent).arguments
-    assert (first, first.source, first.width, first.data is image.data) == (image, "white.png", 300, True)
-
-
 def test_what_is_printed_goes_to_stderr_and_nothing_is_read_from_the_pipe(capfd: pytest.CaptureFixture[str]) -> None:
     before = os.dup(0), os.dup(1)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sys.stdout", None)
-            requests, answers = _take_pipes()
+            requests, answers = service._take_pipes()
             os.write(1, b"printed\n")
             assert os.read(0, 10) == b""
             requests.close()

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends import local
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Device:
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Device:
-    """Choose a device and a precision; what is not "auto" is taken at its word. Imports torch: seconds at first.
+    """Choose a device and a precision where they are "auto", and check them. Imports torch, which takes seconds.
 
     Raises:
         SettingsError: there is no such device here, or it cannot compute in this precision.
@@ -57,7 +57,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
         precision = _suited(torch, kind, name)
     elif precision not in {"float32", "bfloat16", "float16"}:
         raise SettingsError(
-            f"DINOX_MCP_PRECISION: {precision!r} is no precision; choose auto, float32, bfloat16 or float16"
+            f"DINOX_MCP_PRECISION: {precision!r} is not a precision; choose auto, float32, bfloat16 or float16"
         )
     if kind == "cpu" and precision == "float16":
         raise SettingsError("DINOX_MCP_PRECISION: float16 is too slow on a CPU; choose float32 or bfloat16")
@@ -65,8 +65,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
 
 
 def _torch() -> Any:  # noqa: ANN401 - a module
-    extra.require()
-    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a question
+    local.require_installed()
+    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a request
     # takes ten times as long then. Read when torch is imported, as the other one is.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.platform == "darwin":
@@ -86,11 +86,11 @@ def _best(torch: Any) -> str:  # noqa: ANN401
 
 
 def _kind(torch: Any, name: str) -> "DeviceKind":  # noqa: ANN401
-    """Tell cpu, cuda and mps apart, and see that the device exists."""
+    """Return the kind of a device, and check that it exists."""
     kind, _, number = name.partition(":")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind)
     if count is None or (number and not number.isdecimal()):
-        raise SettingsError(f"DINOX_MCP_DEVICE: {name!r} is no device; choose auto, cpu, cuda, cuda:0 or mps")
+        raise SettingsError(f"DINOX_MCP_DEVICE: {name!r} is not a device; choose auto, cpu, cuda, cuda:0 or mps")
     if int(number or 0) >= count:
         here = "none" if not count else f"only {count}"
         hint = "; this build of torch has no CUDA" if kind == "cuda" and torch.version.cuda is None else ""
@@ -99,7 +99,7 @@ def _kind(torch: Any, name: str) -> "DeviceKind":  # noqa: ANN401
 
 
 def _suited(torch: Any, kind: "DeviceKind", name: str) -> Precision:  # noqa: ANN401
-    """What a device computes fast without changing answers noticeably."""
+    """Return what a device computes fast without changing results noticeably."""
     if kind != "cuda":
         return "float32"
     major, _ = torch.cuda.get_device_capability(name)
@@ -126,7 +126,7 @@ def memory_explained(device: Device, smaller: str = "DINOX_MCP_MODEL=fast") -> I
 
 
 def is_about_memory(error: BaseException) -> bool:
-    """Tell running out of memory, of the machine or of the GPU, from other errors."""
+    """Return whether an error means that the machine or the GPU has no memory left."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
         return True
     words = ("out of memory", "can't allocate memory", "not enough memory")
@@ -135,14 +135,14 @@ def is_about_memory(error: BaseException) -> bool:
 
 @cache
 def tune_cpu() -> None:
-    """Make this process run models well on a CPU, with the same answers; once, in the thread that loads them."""
+    """Make this process run models faster on a CPU, with the same results; once, in the thread that loads them."""
     _keep_memory()
     _limit_threads()
     _choose_matmul()
 
 
 def _keep_memory() -> None:
-    """Have glibc keep freed memory: each layer frees and asks for the same large blocks, a page fault every 4 KiB."""
+    """Make glibc keep freed memory: each layer frees and allocates the same large blocks, a page fault every 4 KiB."""
     libc = _glibc()
     if libc is None:
         return
@@ -153,7 +153,7 @@ def _keep_memory() -> None:
 
 
 def _limit_threads() -> None:
-    """Use no more threads than a container may: torch counts the processors of the whole machine."""
+    """Use no more threads than a container may: torch counts the processors of the machine."""
     import torch
 
     allowed = _allowed_processors()
@@ -171,7 +171,7 @@ def _allowed_processors(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def _choose_matmul() -> None:
-    """Let matrix products take the library that is faster, if it is and answers the same.
+    """Let matrix products use the other library, if it is faster and gives the same results.
 
     "medium" allows torch to use bfloat16 inside; on most processors it does not, and only changes the library.
     """
@@ -211,7 +211,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def trim() -> None:
-    """Give memory that nothing uses any more back to the system and the GPU."""
+    """Return unused memory to the system and the GPU."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -1,4 +1,4 @@
-"""Loads a model from its folder, whole or not at all."""
+"""Checks the files of a model in a folder and loads it, with every weight or not at all."""
 
 import json
 import re
@@ -7,26 +7,25 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-from dinox_mcp.backends.local import extra, models
+from dinox_mcp.backends import local
+from dinox_mcp.backends.local import models
 from dinox_mcp.backends.local.checkpoints import device as devices
 from dinox_mcp.backends.local.checkpoints.presets import Role, smaller
-from dinox_mcp.backends.local.models import family_of
-from dinox_mcp.backends.local.runtime.requests import few
 from dinox_mcp.errors import BackendError, DinoxError, UnsupportedError
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.checkpoints.device import Device
-    from dinox_mcp.backends.local.models.base import Adapter
-    from dinox_mcp.backends.local.models.interfaces import Describer, Family, Viewer
+    from dinox_mcp.backends.local.models import Family
+    from dinox_mcp.backends.local.models.base import ImageModel
 
 _CONFIG = "config.json"
 _REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
-_PICTURES = {"preprocessor_config.json", "processor_config.json"}
+_PREPROCESSORS = {"preprocessor_config.json", "processor_config.json"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 # Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
@@ -38,42 +37,40 @@ _CHOOSES_CODE = re.compile(
 )
 _QUANTIZED = ("quantization_config", "compression_config")
 
+_SHOWN = 3
+
 # transformers sets torch's default precision while it builds a model: two at once would disturb each other.
 _loading = Lock()
 
 
-@overload
-def load(folder: Path, device: "Device") -> "Adapter": ...
-
-
-@overload
-def load(folder: Path, device: "Device", role: Role, *, follows: bool = False) -> Any: ...  # noqa: ANN401 - of that role
-
-
-def load(folder: Path, device: "Device", role: Role = "objects", *, follows: bool = False) -> Any:
-    """Load the model in a folder onto a device and wrap it with its family's adapter; takes seconds.
-
-    With `follows`, it is one that follows things from frame to frame, with its memory.
+def load(folder: Path, device: "Device", role: Role = "objects", *, follows: bool = False) -> "ImageModel":
+    """Load the model in a folder onto a device; takes seconds.
 
     Only safetensors are read and no code of the checkpoint runs. Every weight of the model comes from the
     checkpoint, or there is no model.
 
+    Args:
+        folder: The folder of its checkpoint.
+        device: Where and how precisely it computes.
+        role: What it is used for.
+        follows: Whether it is to follow objects through a video.
+
     Raises:
-        UnsupportedError: the model's architecture or file format is none of ours.
+        UnsupportedError: its architecture or file format is not supported.
         BackendError: files are missing or broken, or memory ran out.
     """
-    extra.require()
-    kind = models.follower_family(_model_type(folder)) if follows else family(folder, role)
+    local.require_installed()
+    kind = family(folder, role, follows=follows).load_class(follows=follows)
     require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=reads_text(folder))
     weight_files(folder)
     with devices.memory_explained(device, smaller(role)), _loading:
         model = _load_model(folder, kind, device)
         with _faults_explained(folder):
-            return kind.adapt(model, folder, device.dtype)
+            return kind(model, folder, device.dtype)
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds all that a model needs to load; a link to nowhere counts as missing."""
+    """Return whether a folder holds all files that a model needs; a broken link counts as missing."""
     try:
         names = {path.name for path in folder.iterdir() if path.is_file()}
         require_files(str(folder), names, reads_text=reads_text(folder))
@@ -82,38 +79,29 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def family(folder: Path, role: Role | None = "objects") -> "Family | Family[Describer]":
-    """Find the family of the model in a folder; imports neither torch nor transformers.
+def family(folder: Path, role: Role | None = "objects", *, follows: bool = False) -> "Family":
+    """Return the family of the model in a folder, without importing torch or transformers.
 
     Raises:
         UnsupportedError: there is none for it, or it is for another role; None is any.
         BackendError: the folder has no readable configuration.
     """
-    model_type = _model_type(folder)
-    if role == "objects" or (role is None and model_type not in models.DESCRIBERS):
-        models.refuse_as_detector(model_type)
-        return family_of(model_type)
-    return models.describer_family(model_type, role)
-
-
-def role_of(folder: Path) -> Role:
-    """Tell what the model in a folder is for: what describes no boxes finds objects."""
-    purpose, _ = models.DESCRIBERS.get(_model_type(folder), ("objects", ""))
-    return purpose
+    return models.find(_model_type(folder), role, follows=follows)
 
 
 def reads_text(folder: Path) -> bool:
-    """Tell whether the model in a folder needs a vocabulary; if in doubt it does."""
+    """Return whether the model in a folder needs a vocabulary; if in doubt it does."""
     try:
-        return _model_type(folder) not in models.WITHOUT_TEXT
+        known = models.FAMILIES.get(_model_type(folder))
     except BackendError:
         return True
+    return known is None or known.reads_text
 
 
 def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str]:
-    """Name the files that hold a model's weights: one, or the shards that its index lists.
+    """Return the names of the files that hold a model's weights: one, or the shards that its index lists.
 
-    `names` are the files that the repository has; without them the folder is asked.
+    `names` are the files that the repository has; None for those in the folder.
 
     Raises:
         BackendError: the index is broken, or one of them is missing.
@@ -140,16 +128,16 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     names = set(names)
     if _CONFIG not in names:
         raise UnsupportedError(
-            f"{subject} has no config.json, so it is no transformers model; choose a preset, a repository or a folder "
-            "that has one"
+            f"{subject} has no config.json, so it is not a transformers model; choose a preset, a repository or a "
+            "folder that has one"
         )
     if reads_text and not any(vocabulary <= names for vocabulary in _VOCABULARIES):
         raise UnsupportedError(
-            f"{subject} has no vocabulary (tokenizer.json), so it is no model that reads or writes; choose another"
+            f"{subject} has no vocabulary (tokenizer.json), so it is not a model that reads or writes; choose another"
         )
-    if not names & _PICTURES:
+    if not names & _PREPROCESSORS:
         raise UnsupportedError(
-            f"{subject} has no preprocessor_config.json, so nobody knows how it wants its pictures; choose another"
+            f"{subject} has no preprocessor_config.json, so its input size is unknown; choose another"
         )
     if names & {_WEIGHTS, _INDEX}:
         return
@@ -162,7 +150,7 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
 
 
-def _load_model(folder: Path, kind: "Family[Viewer]", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
+def _load_model(folder: Path, kind: "type[ImageModel]", device: "Device") -> Any:  # noqa: ANN401 - one of many classes
     import torch
     from transformers.utils import logging
 
@@ -188,16 +176,16 @@ def _load_model(folder: Path, kind: "Family[Viewer]", device: "Device") -> Any: 
 
 def _description(folder: Path) -> dict[str, Any]:
     """Read a model's configuration without what would choose code; refuse weights that need more than torch."""
-    whole = _read(folder / _CONFIG)
-    if any(part.get(key) for part in _parts(whole) for key in _QUANTIZED):
+    config = _read(folder / _CONFIG)
+    if any(part.get(key) for part in _parts(config) for key in _QUANTIZED):
         raise UnsupportedError(
             f"the model in {folder} is quantized (quantization_config in its config.json), which the local backend "
             "cannot run; choose its original, or another"
         )
-    for part in _parts(whole):
+    for part in _parts(config):
         for key in [key for key in part if _CHOOSES_CODE.fullmatch(key)]:
             del part[key]
-    return whole
+    return config
 
 
 def _parts(content: object) -> Iterator[dict[str, Any]]:
@@ -216,7 +204,7 @@ def _configuration(architecture: Any, described: Mapping[str, Any]) -> Any:  # n
 
 
 def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
-    """Refuse a model that would be random in part: a renamed weight is both missing and left over."""
+    """Refuse a model some of whose weights would be random: a renamed weight is both missing and left over."""
     computed = {name for name, _ in model.named_buffers()} - set(model.state_dict())
     missing = {name for name in report["missing_keys"] if not _COMPUTED.search(name)}
     left_over = {name for name in report["unexpected_keys"] if name not in computed and not _COMPUTED.search(name)}
@@ -225,7 +213,7 @@ def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # n
         for what, names in (
             ("missing", missing),
             ("of another shape", {str(entry[0]) for entry in report["mismatched_keys"]}),
-            ("without a place in the model", left_over),
+            ("unknown to the model", left_over),
             ("unreadable", set(map(str, report["error_msgs"]))),
         )
         if names
@@ -246,7 +234,7 @@ def _faults_explained(folder: Path) -> Iterator[None]:
     except Exception as error:
         if devices.is_about_memory(error):
             raise
-        # Anything at all: a broken file surfaces in whichever line of transformers first trips over it.
+        # Any exception: a broken file fails in whichever line of transformers reads it first.
         line = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackendError(f"the model in {folder} does not load: {line}; {_REMEDY}") from error
 
@@ -259,9 +247,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UnsupportedError(f"{path.parent} has no {path.name}, so it is no transformers model") from None
+        raise UnsupportedError(f"{path.parent} has no {path.name}, so it is not a transformers model") from None
     except (OSError, ValueError) as error:
         raise BackendError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     if not isinstance(content, dict):
-        raise BackendError(f"{path} holds no JSON object; {_REMEDY}")
+        raise BackendError(f"{path} is not a JSON object; {_REMEDY}")
     return content
+
+
+def few(names: Collection[str]) -> str:
+    """List the first few names."""
+    listed = ", ".join(list(names)[:_SHOWN])
+    return f"{listed} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else listed

@@ -1,4 +1,4 @@
-"""Which model is meant: a preset, a repository of the hub, or a folder."""
+"""The recommended models, and what a model's name stands for: a preset, a repository of the hub, or a folder."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ from dinox_mcp.settings import Settings
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 Role = Literal["objects", "masks", "pose", "caption"]
-"""What a model is for: it finds objects, or tells something of given boxes (a caption's model gives texts too)."""
+"""What a model is for: it finds objects, or describes given boxes (the one for captions also reads text)."""
 
 _REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -20,8 +20,8 @@ _REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<
 class Preset:
     """A model that this project recommends, and what is known of it.
 
-    `accuracy` is what its authors published (nothing of it was measured here); `cost` is what a first question
-    about a picture took on two CPU cores, tuned and in float32.
+    `accuracy` is what its authors published (nothing of it was measured here); `cost` is what a first request
+    about an image took on two CPU cores, tuned and in float32.
     """
 
     repo: str
@@ -30,7 +30,6 @@ class Preset:
     good_for: str
     accuracy: str
     cost: str
-    masks: bool = False
     gated: bool = False
     role: Role = "objects"
 
@@ -60,9 +59,9 @@ PRESETS = {
         repo="google/owlv2-base-patch16-ensemble",
         licence="Apache-2.0",
         megabytes=620,
-        good_for="the default on a CPU: labels, and everything without labels, from one look at a picture",
+        good_for="the default on a CPU: labels, and everything without labels, from one pass over an image",
         accuracy="no figure at hand (the large model of its kind: COCO 46.1 AP)",
-        cost="3.2 s; later questions about the same picture take milliseconds",
+        cost="3.2 s; later requests about the same image take milliseconds",
     ),
     "fast": Preset(
         repo="google/owlvit-base-patch32",
@@ -70,7 +69,7 @@ PRESETS = {
         megabytes=613,
         good_for="slow machines and many pictures",
         accuracy="LVIS 19.3 AP",
-        cost="0.4 s; later questions about the same picture take milliseconds",
+        cost="0.4 s; later requests about the same image take milliseconds",
     ),
     "accurate": Preset(
         repo="iSEE-Laboratory/llmdet_tiny",
@@ -78,7 +77,7 @@ PRESETS = {
         megabytes=690,
         good_for="precise boxes and phrases such as 'man in a red shirt'",
         accuracy="LVIS minival 44.7 AP (rare 37.3)",
-        cost="3.0 s; each later question 2 to 3 s",
+        cost="3.0 s; each later request 2 to 3 s",
     ),
     "accurate-base": Preset(
         repo="iSEE-Laboratory/llmdet_base",
@@ -103,7 +102,6 @@ PRESETS = {
         good_for="masks; one label at a time, so it wants a GPU and few labels",
         accuracy="COCO 56.4 AP, LVIS 53.6 AP",
         cost="16 s, and 1.6 s more for each label",
-        masks=True,
         gated=True,
     ),
 }
@@ -174,11 +172,11 @@ DESCRIBING = {
         role="caption",
     ),
 }
-"""Models that tell more of given boxes."""
+"""Models that describe given boxes."""
 
 
 def default(role: Role, device: DeviceKind) -> str:
-    """Name the preset that is used for a role where the user chose none."""
+    """Return the preset that is used for a role where the user chose none."""
     if role == "objects":
         return "accurate" if device == "cuda" else "balanced"
     if role == "masks":
@@ -187,7 +185,7 @@ def default(role: Role, device: DeviceKind) -> str:
 
 
 def chosen(settings: Settings) -> dict[Role, str | None]:
-    """Give the models that settings name, by their roles."""
+    """Return the models that settings name, by their roles."""
     return {
         "objects": settings.model,
         "masks": settings.masks_model,
@@ -197,17 +195,17 @@ def chosen(settings: Settings) -> dict[Role, str | None]:
 
 
 def variable(role: Role | None) -> str:
-    """Name the environment variable that chooses a role's model."""
+    """Return the environment variable that chooses a role's model."""
     return "DINOX_MCP_MODEL" if role in {None, "objects"} else f"DINOX_MCP_{str(role).upper()}_MODEL"
 
 
 def smaller(role: Role) -> str:
-    """Name the setting that takes the least memory."""
+    """Return the setting that takes the least memory."""
     return f"{variable(role)}={'fast' if role == 'objects' else default(role, 'cpu')}"
 
 
 def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects") -> ModelSource:
-    """Find out what a model's name means on a device; None is the device's default for the role.
+    """Return where the files of a model come from; None is the device's default for the role.
 
     A name is a preset, an existing folder, or a repository of the hub, which `@` pins to a commit, tag or branch.
 
@@ -228,7 +226,7 @@ def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects")
 
 
 def preset_of(name: str, device: DeviceKind) -> Preset | None:
-    """Give the preset of a name in any case, or None; `accurate` affords a larger model on a GPU."""
+    """Return the preset of a name in any case, or None; on a GPU `accurate` is a larger model."""
     name = name.lower()
     if name == "accurate" and device == "cuda":
         name = "accurate-base"
@@ -240,7 +238,7 @@ def _unknown(name: str, role: Role | None) -> str:
     close = difflib.get_close_matches(name, choices, n=1)
     other = preset_of(name, "cpu")
     return (
-        f"{variable(role)}: {name!r} is no model"
+        f"{variable(role)}: {name!r} is not a model"
         + (f" for it but one for {variable(other.role)}" if other else "")
         + (f"; did you mean {close[0]}?" if close else "")
         + f"; choose one of {', '.join(choices)}, a repository of the hub as owner/name or owner/name@revision, "

@@ -14,7 +14,7 @@ import httpx2
 from dinox_mcp.errors import BackendError
 
 Progress = Callable[[int, int, str], None]
-"""Hears of bytes done, bytes in all, and what is going on in a few words."""
+"""Takes the bytes done, the bytes in all, and what is being done in a few words."""
 
 _ATTEMPTS = 5
 PATIENCE_S = 1.0  # before the second attempt; each later one waits longer by as much
@@ -27,12 +27,12 @@ class Stopped(Exception):  # noqa: N818 - it reports a wish, not a fault
 
 
 def silent(_done: int, _total: int, _message: str) -> None:
-    """Report progress to nobody."""
+    """Do not report progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file of a repository: where it is, how large, and its SHA-256 where the hub tells it."""
+    """A file of a repository: where it is, how large, and its SHA-256 where the hub has it."""
 
     url: str
     size: int
@@ -53,7 +53,7 @@ class Meter:
         self._next = 0.0
 
     def add(self, count: int, *, arrived: bool = True) -> None:
-        """Count bytes; `arrived` is False for those that lay on the disk already."""
+        """Count bytes; `arrived` is False for those that were on the disk already."""
         self._done += count
         self._arrived += count if arrived else 0
         now = time.monotonic()
@@ -70,7 +70,7 @@ class Meter:
 def fetch(session: httpx2.Client, remote: RemoteFile, target: Path, lock: Path, meter: Meter, stop: Event) -> None:
     """Download a file to `target`, going on after what an earlier attempt left beside it.
 
-    One process at a time does so: the others, which know it by the `lock`, wait and find it done.
+    One process at a time does so: the others, which see the `lock`, wait and find it done.
 
     Raises:
         Stopped: the event was set; the next call goes on from here.
@@ -103,7 +103,7 @@ def _complete(session: httpx2.Client, remote: RemoteFile, part: Path, meter: Met
                 failures = failures + 1 if file.tell() == before else 1
                 if failures >= _ATTEMPTS:
                     raise
-                meter.add(0)  # whoever listens may want to cancel
+                meter.add(0)  # its callback may want to cancel
                 stop.wait(failures * PATIENCE_S)
 
 

@@ -1,14 +1,17 @@
-"""The seam between the backend and the model families: prepare a picture, look at it once, ask it many things."""
+"""The base classes of the model families: prepare an image, encode it once, then answer many requests about it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.types.detection import Example, Mask
+from dinox_mcp.types.detection import Example, Mask, Output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,13 +19,19 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+Report = Callable[[float, str], None]
+"""Takes, in a worker thread, the progress of a slow step (0 to 1) and what the step is; may raise to stop it."""
+
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One thing found: `label` counts into the labels that were asked for, `score` goes from 0 to 1.
+class RawDetection:
+    """One object as a model found it.
 
-    `bbox` is in pixels of the original picture and may reach over its edge; `mask` is at the picture's size and
-    encoded, as hundreds of them are kept until the end, where the family has masks.
+    Attributes:
+        label: Index into the requested labels.
+        score: From 0 to 1.
+        bbox: In pixels of the original image; it may reach over the edge.
+        mask: At the size of the image, where the family has masks. It is encoded, as hundreds are kept until the end.
     """
 
     label: int
@@ -33,92 +42,31 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A picture as a model sees it: `pixels` is float32 (3, height, width), normalised; `size` is the original's.
+    """An image as the input of a model.
 
-    Pictures whose `pixels` have the same shape can be looked at in one batch.
+    Attributes:
+        pixels: Normalised float32 (3, height, width). Images of the same shape can be encoded in one batch.
+        size: Width and height of the original image.
     """
 
     pixels: "npt.NDArray[np.float32]"
     size: tuple[int, int]
 
-    @property
-    def size_key(self) -> tuple[int, ...]:
-        """What must be equal for pictures to share a batch."""
-        return self.pixels.shape
 
-
-class ImageState(Protocol):
-    """What a model keeps of one picture, on its own device."""
+class Features(Protocol):
+    """What a model keeps of one image, on its own device."""
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        ...
-
-
-class Adapter(Protocol):
-    """One loaded model. It keeps nothing between calls and is called by one thread at a time.
-
-    Every method may raise `Interrupted` where it runs inside `interruptible`. What a family can be asked besides labels
-    (see `abilities`) is in the protocols below.
-    """
-
-    @property
-    def family(self) -> str:
-        """The name of the architecture, as in the checkpoint's `model_type`; it says what the model can be asked."""
-        ...
-
-    @property
-    def reuses_text(self) -> bool:
-        """Whether a label's embedding depends on that label alone, so that it can be kept."""
-        ...
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture; needs the CPU only and may run in any thread."""
-        ...
-
-    def encode(self, batch: Sequence[Prepared]) -> Sequence[ImageState]:
-        """Look at pictures of one `size_key`: the costly pass."""
-        ...
-
-    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Pack labels, by their index, into as few questions as the model's text window allows."""
-        ...
-
-    def overlong(self, labels: Sequence[str]) -> list[int]:
-        """Name the labels, by their index, of which the model reads only the beginning."""
-        ...
-
-    def find(
-        self,
-        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
-        labels: Sequence[str],
-        embeddings: "torch.Tensor | None",
-        min_score: float,
-        *,
-        masks: bool = False,
-    ) -> list[Found]:
-        """Find the labels of one chunk in a picture, best first, overlapping boxes included.
-
-        `embeddings` are the rows of `embed` for these labels where `reuses_text`, else None. `masks` are computed only
-        where they are asked for, by families that have them.
-        """
-        ...
-
-
-class TextReader(Adapter, Protocol):
-    """A model whose labels have embeddings of their own: it `reuses_text`."""
-
-    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
-        """Embed labels at once, one row each (float32, on the CPU)."""
+        """Memory that they take, in bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
-    """How examples look to a model: one row each (n, d; float32, on the CPU).
+class ExampleRows:
+    """Embeddings of examples, one row each (n, d; float32, on the CPU).
 
-    `fits` says of each how well the model's own box of it agrees with the one that was given (intersection over union).
+    `fits` is for each the intersection over union of its box and the model's own box of the object.
     """
 
     rows: "torch.Tensor"
@@ -126,10 +74,10 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """What to look for by examples: `labels`, and for each row of `rows` (n, d) whose example it is.
+class ExampleQuery:
+    """What to find by examples: `labels`, and embeddings of examples as rows (n, d).
 
-    `owners` count into the labels; None belongs to all of them. A row that is `negative` looks like what is not meant.
+    `owners` has for each row the index of its label, None for all labels; a `negative` row shows what is not meant.
     """
 
     labels: tuple[str, ...]
@@ -138,67 +86,196 @@ class Likeness:
     negative: tuple[bool, ...]
 
     def of(self, label: int) -> tuple[list[int], list[int]]:
-        """Give the rows, by their index, that speak for a label and those that speak against it."""
-        mine = [row for row, owner in enumerate(self.owners) if owner in (label, None)]
-        return [row for row in mine if not self.negative[row]], [row for row in mine if self.negative[row]]
+        """Return the indices of the positive and of the negative rows of a label."""
+        rows = [row for row, owner in enumerate(self.owners) if owner in (label, None)]
+        return [row for row in rows if not self.negative[row]], [row for row in rows if self.negative[row]]
 
 
-class ExampleReader(Adapter, Protocol):
-    """A model that finds what looks like examples."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory.
+
+    Attributes:
+        model: An `ImageModel`.
+        name: Its name in results.
+        fingerprint: Identifies its weights and precision.
+        batch: Images to encode at once.
+        notes: What to note in results.
+        signature: Identifies, for saved prompts, the weights that embedded an example.
+    """
+
+    model: Any
+    name: str
+    fingerprint: str
+    batch: int = 1
+    notes: tuple[str, ...] = ()
+    signature: str = ""
+
+
+class ImageModel(ABC):
+    """A loaded model, the base of all families. It is used by one thread at a time and keeps nothing between calls.
+
+    Its methods may raise `Interrupted` inside `interruptible`. Features are those of its own `encode`.
+
+    Args:
+        model: A model of transformers, made by `architecture`: float32, in evaluation mode, on its device.
+        folder: The folder of its checkpoint.
+        dtype: What large matrix products are computed in; None for float32.
+        preprocess: Options of the preprocessor besides those in the folder.
+    """
+
+    architectures: ClassVar[Mapping[str, str]]
+    """The transformers class for each `model_type`."""
+    reuses_text: ClassVar[bool] = False
+    """Whether the embedding of a label depends on that label alone, so that it can be kept."""
+    cpu_batch, gpu_batch = 4, 16
+
+    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **preprocess: Any) -> None:  # noqa: ANN401
+        self._model = model
+        self._dtype = dtype
+        self._preprocess = Preprocessor.from_folder(folder, **preprocess)
+        watch(model)
+
+    @classmethod
+    def architecture(cls, config: Mapping[str, Any]) -> type[Any]:
+        """Return the transformers class that loads a checkpoint with this `config.json`.
+
+        Raises:
+            UnsupportedError: it needs a package that is not installed.
+        """
+        import transformers
+
+        return getattr(transformers, cls.architectures[config["model_type"]])  # type: ignore[no-any-return]
 
     @property
-    def example_size(self) -> int:
-        """How many numbers say how one example looks."""
-        ...
+    def family(self) -> str:
+        """The `model_type` of the checkpoint."""
+        return str(self._model.config.model_type)
 
-    def read_examples(
-        self,
-        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
-        examples: Sequence[Example],
-    ) -> Looks:
-        """Tell how examples look, each a box or a point in the one picture that `state` is of."""
-        ...
+    @property
+    def at_once(self) -> int:
+        """How many objects to process at once: more take too much memory, or too long before the next request."""
+        return self.cpu_batch if self._model.device.type == "cpu" else self.gpu_batch
 
-    def find_like(
+    def prepare(self, image: "Image.Image") -> Prepared:
+        """Resize and normalise an RGB image, on the CPU; may run in any thread."""
+        return Prepared(self._preprocess(image), image.size)
+
+    @abstractmethod
+    def encode(self, batch: Sequence[Prepared]) -> Sequence[Features]:
+        """Compute the features of images whose pixels have one shape: the slow step."""
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        """Shorten matrix products to `dtype` in the block; weights and boxes stay in float32.
+
+        Families that refine boxes layer by layer lose pixels when the boxes have eight bits of mantissa.
+        """
+        import torch
+
+        if self._dtype in {None, torch.float32}:
+            return nullcontext()
+        return torch.autocast(self._model.device.type, dtype=self._dtype)
+
+
+class DetectionModel(ImageModel):
+    """A family that finds objects. What it can do besides labels is in the registry (`models.FAMILIES`)."""
+
+    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **preprocess: Any) -> None:  # noqa: ANN401
+        from dinox_mcp.backends.local.models.shared import tokenizer_in
+
+        super().__init__(model, folder, dtype, **preprocess)
+        self._tokenizer = tokenizer_in(folder)
+        self._window: int = model.config.text_config.max_position_embeddings
+
+    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
+        """Pack labels, by their index, into as few text windows as possible; by default each has its own."""
+        return [list(range(len(labels)))]
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Return the indices of the labels of which the text window holds only the beginning."""
+        rows = self._tokenizer(list(labels), truncation=False)["input_ids"]
+        return [index for index, row in enumerate(rows) if len(row) > self._window]
+
+    @abstractmethod
+    def find(
         self,
-        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
-        wanted: Likeness,
+        features: Any,  # noqa: ANN401
+        labels: Sequence[str],
+        embeddings: "torch.Tensor | None",
         min_score: float,
         *,
         masks: bool = False,
-    ) -> list[Found]:
-        """Find what looks like the examples and not like the negative ones, best first, overlapping boxes included."""
-        ...
+    ) -> list[RawDetection]:
+        """Find the labels of one chunk, best first, overlapping boxes included.
 
+        Args:
+            features: The features of the image.
+            labels: The labels of one chunk.
+            embeddings: The rows of `embed` for these labels, if the family `reuses_text`.
+            min_score: The lowest score to return.
+            masks: Whether to compute masks, if the family has them.
+        """
 
-class SentenceReader(Adapter, Protocol):
-    """A model that reads whole sentences, and tells which words a box answers to."""
+    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
+        """Embed labels, one row each (float32, on the CPU), if the family `reuses_text`."""
+        raise NotImplementedError
 
-    def find_described(
+    def read_examples(self, features: Any, examples: Sequence[Example]) -> ExampleRows:  # noqa: ANN401
+        """Embed examples, boxes or points in the image of these features, if the family finds by examples."""
+        raise NotImplementedError
+
+    def find_like(
         self,
-        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
-        sentence: str,
+        features: Any,  # noqa: ANN401
+        query: ExampleQuery,
         min_score: float,
-    ) -> list[Found]:
-        """Find what a sentence describes, best first; each is `label` 0."""
-        ...
+        *,
+        masks: bool = False,
+    ) -> list[RawDetection]:
+        """Find what resembles the examples and not the negative ones, best first, overlapping boxes included."""
+        raise NotImplementedError
+
+    def find_described(self, features: Any, sentence: str, min_score: float) -> list[RawDetection]:  # noqa: ANN401
+        """Find what a sentence describes, best first, as label 0, if the family reads sentences."""
+        raise NotImplementedError
 
     def fits(self, caption: str) -> bool:
-        """Tell whether the text window holds all of a caption."""
-        ...
+        """Return whether the text window holds all of a caption, if the family reads sentences."""
+        raise NotImplementedError
 
     def ground(
         self,
-        state: Any,  # noqa: ANN401 - each family takes what its own `encode` gave
+        features: Any,  # noqa: ANN401
         caption: str,
-        places: Sequence[tuple[int, int]],
+        spans: Sequence[tuple[int, int]],
         min_score: float,
-    ) -> list[Found]:
-        """Find phrases of a caption in its context, best first; each `label` counts into `places`.
+    ) -> list[RawDetection]:
+        """Find phrases of a caption in its context, best first, if the family reads sentences.
 
-        `places` are the (start, end) of the phrases in `caption.lower()`. A box may answer to several phrases.
+        Labels are indices into `spans`, the (start, end) of the phrases in `caption.lower()`. Several phrases may
+        share a box.
         """
-        ...
+        raise NotImplementedError
+
+
+class DescribingModel(ImageModel):
+    """A family that describes given boxes."""
+
+    @abstractmethod
+    def describe(self, features: Any, boxes: Sequence[Box], output: Output) -> Sequence[Any]:  # noqa: ANN401
+        """Return for each box, in original pixels, the field of a `Detection` for this output; None for nothing."""
+
+
+class FollowingModel(ImageModel):
+    """A family that follows objects from frame to frame."""
+
+    @abstractmethod
+    def remember(self, boxes: Sequence[Box], size: tuple[int, int]) -> Any:  # noqa: ANN401 - each family has its own
+        """Begin a memory of the objects in these boxes, in pixels of a first frame of `size` (width, height)."""
+
+    @abstractmethod
+    def follow(self, features: Any, memory: Any) -> list[Mask | None]:  # noqa: ANN401
+        """Return the masks in the next frame, at its own size, None for what is not visible; updates the memory."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it reports a wish, not a fault
@@ -227,12 +304,7 @@ def check() -> None:
 
 
 def watch(model: "torch.nn.Module") -> None:
-    """Have each linear map of a model check, before it runs, that its call is still wanted.
-
-    Layers would be too coarse: one of a large model takes over a second on a CPU, a linear map a tenth of that.
-    """
-    from torch.nn import Linear
-
+    """Make each elementary layer of a model call `check` before it runs; larger parts take over a second on a CPU."""
     for module in model.modules():
-        if isinstance(module, Linear):
+        if not any(module.children()):
             module.register_forward_pre_hook(lambda _module, _inputs: check())

@@ -1,4 +1,4 @@
-"""The same mathematics in less time on a CPU: layers that are replaced once they have proved equal."""
+"""Faster layers for a CPU: they replace layers of transformers once they are found to give the same results."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,20 @@ import torch
 from torch.nn import Module
 from torch.nn.functional import embedding_bag
 
+logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=Module)
+Outputs = tuple[torch.Tensor, ...]
+
+_TOLERANCE = 1e-4
+"""Largest difference to the stock layer, as a fraction of its largest output; a hundredth of it was measured."""
+_FAR = 50_000.0  # where the stock layer clamps
+_NAME = "dinox_chunked"
+_ROWS = 512
+
 
 class BagAttention(Module):
-    """Takes the place of transformers' MultiScaleDeformableAttention, which has no weights of its own."""
+    """Replaces transformers' MultiScaleDeformableAttention, which has no weights of its own."""
 
     def forward(
         self,
@@ -50,7 +61,7 @@ class BagAttention(Module):
 def _corners(
     at: torch.Tensor, weight: torch.Tensor, shape: tuple[int, int]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Give the four pixels around each point by their index in a map, and the share of each; outside it is 0."""
+    """Return the four pixels around each point by their index in a map, and the share of each; outside it is 0."""
     height, width = shape
     x, y = at[..., 0] * width - 0.5, at[..., 1] * height - 0.5
     left, top = x.floor(), y.floor()
@@ -62,7 +73,7 @@ def _corners(
 
 
 def _neighbours(low: torch.Tensor, part: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Give the two pixels that a point lies between, along one axis, as (index, share)."""
+    """Return the two pixels that a point lies between, along one axis, as (index, share)."""
     inside = [(low >= 0) & (low < size), (low >= -1) & (low < size - 1)]
     shares = [(1 - part) * inside[0], part * inside[1]]
     # Far outside, a float may be larger than an int32: it is clamped first.
@@ -71,7 +82,7 @@ def _neighbours(low: torch.Tensor, part: torch.Tensor, size: int) -> list[tuple[
 
 
 def deformable_example() -> tuple[object, ...]:
-    """Make up a small question for such a layer, some of it beyond the edges."""
+    """Make a small input for such a layer, some of it beyond the edges."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(6, 9), (3, 5), (2, 3), (1, 2)]
     value = torch.randn((2, sum(height * width for height, width in shapes), 2, 8), generator=generator)
@@ -81,11 +92,8 @@ def deformable_example() -> tuple[object, ...]:
     return value, torch.tensor(shapes), shapes, starts, locations, weights, 64
 
 
-_FAR = 50_000.0  # where the stock layer clamps
-
-
 class TextSideAttention(Module):
-    """Takes the place of Grounding DINO's BiMultiHeadAttention and uses its weights.
+    """Replaces Grounding DINO's BiMultiHeadAttention and uses its weights.
 
     Attention weights are not given back: nothing reads them.
     """
@@ -138,7 +146,7 @@ class TextSideAttention(Module):
         return mixed
 
     def _from_vision(self, shares: torch.Tensor, vision: torch.Tensor) -> torch.Tensor:
-        """Mix patches for each token, and project the mixture: its shares add up to 1, so the bias stays whole."""
+        """Mix patches for each token, and project the mixture: its shares add up to 1, so the bias is added once."""
         batch, heads, tokens, _ = shares.shape
         mixed = torch.bmm(shares.flatten(1, 2).to(vision.dtype), vision).view(batch, heads, tokens, -1)
         value = self.stock.values_vision_proj
@@ -154,7 +162,7 @@ class TextSideAttention(Module):
 
 
 def fusion_example(layer: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 - the stock layer, or its replacement
-    """Make up a small question for such a layer, with padding on both sides."""
+    """Make a small input for such a layer, with padding on both sides."""
     stock = layer.stock if isinstance(layer, TextSideAttention) else layer
     generator = torch.Generator().manual_seed(0)
     patches, tokens = torch.arange(23), torch.arange(7)
@@ -166,12 +174,8 @@ def fusion_example(layer: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 - the
     }
 
 
-_NAME = "dinox_chunked"
-_ROWS = 512
-
-
 def attend_in_chunks(model: Any) -> None:  # noqa: ANN401 - a vision tower of transformers
-    """Have a tower without attention masks compute its attention this way; others would lose their masks."""
+    """Make a tower without attention masks compute its attention this way; others would lose their masks."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(_NAME, _attend)
@@ -187,26 +191,17 @@ def _attend(
     scaling: float | None = None,
     **_options: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend, as transformers asks for it: (batch, heads, tokens, width) to (batch, tokens, heads, width)."""
+    """Attend, with the shapes of transformers: (batch, heads, tokens, width) to (batch, tokens, heads, width)."""
     batch, heads, tokens, width = query.shape
     out = query.new_empty((batch, tokens, heads, width))
     query = query * (width**-0.5 if scaling is None else scaling)
-    for picture in range(batch):
+    for image in range(batch):
         for head in range(heads):
-            keys, values = key[picture, head].T, value[picture, head]
+            keys, values = key[image, head].T, value[image, head]
             for start in range(0, tokens, _ROWS):
-                rows = query[picture, head, start : start + _ROWS]
-                out[picture, start : start + _ROWS, head] = torch.mm(torch.mm(rows, keys).softmax(-1), values)
+                rows = query[image, head, start : start + _ROWS]
+                out[image, start : start + _ROWS, head] = torch.mm(torch.mm(rows, keys).softmax(-1), values)
     return out, None
-
-
-logger = logging.getLogger(__name__)
-
-Model = TypeVar("Model", bound=Module)
-Outputs = tuple[torch.Tensor, ...]
-
-_TOLERANCE = 1e-4
-"""Largest difference to the stock layer, as a fraction of its largest output. What was seen is a hundredth of it."""
 
 
 def speed_up(model: Model) -> Model:
@@ -252,6 +247,3 @@ _KINDS: tuple[tuple[str, Callable[[Module], Module], Callable[[Any], Outputs]], 
     ("MultiScaleDeformableAttention", lambda _stock: BagAttention(), _run_deformable),
     ("BiMultiHeadAttention", TextSideAttention, _run_fusion),
 )
-
-
-__all__ = ["attend_in_chunks", "speed_up"]

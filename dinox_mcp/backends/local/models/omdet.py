@@ -9,133 +9,100 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Adapter, Found, Prepared, watch
+from dinox_mcp.backends.local.models.base import DetectionModel, Prepared, RawDetection
 from dinox_mcp.backends.local.models.fast_layers import speed_up
-from dinox_mcp.backends.local.models.shared import (
-    AdapterBase,
-    Precision,
-    corners,
-    nbytes,
-    ranked,
-    stacked,
-    tokenizer_in,
-)
+from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, ranked, stacked
 from dinox_mcp.errors import UnsupportedError
 
 
-def architecture(config: Mapping[str, Any]) -> type[Any]:
-    """Name the transformers class of a checkpoint.
-
-    Raises:
-        UnsupportedError: its backbone is one of timm's, as in the published checkpoint, and timm is not installed.
-    """
-    backbone = config.get("backbone_config")
-    timm = backbone.get("model_type") == "timm_backbone" if backbone else config.get("use_timm_backbone", True)
-    if timm and not (find_spec("timm") and find_spec("torchvision")):
-        raise UnsupportedError(
-            "this OmDet-Turbo model has a backbone of the package timm; pip install timm (it brings torchvision), "
-            "or choose another model"
-        )
-    from transformers import OmDetTurboForObjectDetection
-
-    return OmDetTurboForObjectDetection
-
-
-def adapt(
-    model: Any,  # noqa: ANN401 - a model of its `architecture`
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> Adapter:
-    """Wrap a loaded model."""
-    return OmDet(model, tokenizer_in(folder), Preprocessor.from_folder(folder), dtype)
-
-
 @dataclass(frozen=True, slots=True)
-class EncoderState:
-    """One picture: the encoder's feature maps (1, channels, height, width), and its (width, height)."""
+class EncoderFeatures(TensorFeatures):
+    """One image: the encoder's feature maps (1, channels, height, width), and its (width, height)."""
 
-    features: tuple[torch.Tensor, ...]
+    maps: tuple[torch.Tensor, ...]
     size: tuple[int, int]
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        return nbytes(self.features)
 
-
-class OmDet(AdapterBase):
+class OmDet(DetectionModel):
     """An OmDet-Turbo model."""
 
+    architectures: ClassVar = {"omdet-turbo": "OmDetTurboForObjectDetection"}
     reuses_text = True
 
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        tokenizer: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__("omdet-turbo", tokenizer, preprocess, model.config.text_config.max_position_embeddings)
-        self._precision = Precision.of(model, dtype)
-        self._model = speed_up(model)
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        super().__init__(speed_up(model), folder, dtype)
         # The stock method is cached per class, which would keep an unloaded model in memory.
         anchors = type(model.decoder).generate_anchors
         model.decoder.generate_anchors = partial(getattr(anchors, "__wrapped__", anchors), model.decoder)
-        watch(model)
+
+    @classmethod
+    def architecture(cls, config: Mapping[str, Any]) -> type[Any]:
+        """Return the transformers class of a checkpoint.
+
+        Raises:
+            UnsupportedError: its backbone is one of timm's, as in the published checkpoint, and timm is not installed.
+        """
+        backbone = config.get("backbone_config")
+        timm = backbone.get("model_type") == "timm_backbone" if backbone else config.get("use_timm_backbone", True)
+        if timm and not (find_spec("timm") and find_spec("torchvision")):
+            raise UnsupportedError(
+                "this OmDet-Turbo model has a backbone of the package timm; pip install timm (it brings torchvision), "
+                "or choose another model"
+            )
+        return super().architecture(config)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[EncoderState]:
-        """Look at pictures, all at once."""
-        pixels = stacked(batch, self._precision.device)
-        with self._precision.running():
+    def encode(self, batch: Sequence[Prepared]) -> list[EncoderFeatures]:
+        """Compute the features of images, all at once."""
+        pixels = stacked(batch, self._model.device)
+        with self._computing():
             maps = self._model.encoder(self._model.vision_backbone(pixels)).extracted_states
         return [
-            EncoderState(tuple(level[row : row + 1].clone() for level in maps), picture.size)
-            for row, picture in enumerate(batch)
+            EncoderFeatures(tuple(level[row : row + 1].clone() for level in maps), image.size)
+            for row, image in enumerate(batch)
         ]
 
     @torch.inference_mode()
     def embed(self, labels: Sequence[str]) -> torch.Tensor:
         """Embed labels, one row each; what is beyond the text window of 77 tokens is cut off."""
-        with self._precision.running():
+        with self._computing():
             rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
         return rows.float().cpu()
 
     @torch.inference_mode()
     def find(
         self,
-        state: EncoderState,
+        features: EncoderFeatures,
         labels: Sequence[str],
         embeddings: torch.Tensor | None,
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         """Find the best pairs of box and label."""
         assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
-        classes = embeddings.to(self._precision.device)
+        classes = embeddings.to(self._model.device)
         task = self._tokens([f"Detect {', '.join(labels)}."])
-        with self._precision.running():
+        with self._computing():
             sentence, mask = self._model.language_backbone(
                 task["input_ids"], mask=task["attention_mask"], encode_type="task"
             )
         # The decoder takes the precision of its boxes from the feature maps.
-        features = [level.float() for level in state.features]
-        outputs = self._model.decoder(features, classes[:, None], sentence.float(), mask)
+        maps = [level.float() for level in features.maps]
+        outputs = self._model.decoder(maps, classes[:, None], sentence.float(), mask)
         scores = outputs.decoder_classes[-1][0].float().sigmoid()
         boxes = corners(outputs.decoder_coords[-1][0].float())
         best = torch.sort(scores.flatten(), descending=True, stable=True).indices[: len(boxes)]
         box, label = best // len(labels), best % len(labels)
-        return ranked(scores[box, label], label, boxes[box], state.size, min_score)
+        return ranked(scores[box, label], label, boxes[box], features.size, min_score)
 
     def _tokens(self, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
         # A text model that reads from left to right does not mind how much padding follows.
         tokens: Mapping[str, torch.Tensor] = self._tokenizer(
             list(texts), padding="longest", truncation=True, max_length=self._window, return_tensors="pt"
-        ).to(self._precision.device)
+        ).to(self._model.device)
         return tokens

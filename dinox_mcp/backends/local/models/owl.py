@@ -1,8 +1,8 @@
-"""OWL-ViT and OWLv2: every patch of a picture is a box with an embedding, and a label is a point in the same space.
+"""OWL-ViT and OWLv2: every patch of an image is a box with an embedding, and a label is a point in the same space.
 
-The picture and what is asked meet in one matrix product, so that a picture is looked at once and asked for
-milliseconds. What is asked may be a label or an example: the embedding of the patch that an example is, in this or
-another picture.
+The image and a query meet in one matrix product, so that an image is encoded once and searched in
+milliseconds. A query is the embedding of a label, or of an example: that of the patch of the example, in this or
+another image.
 
 Which patch that is, OWL-ViT's authors choose so (`embed_image_query` in scenic's `owl_vit/notebooks/inference.py`, and
 appendix A1.7 of arXiv:2205.06230): of the patches whose boxes overlap the example about as well as the best one does,
@@ -10,17 +10,16 @@ only one was trained to be the thing, and the others to be background; it is the
 knows better: its objectness head says which patch is a thing, and its authors advise to use that (scenic issue 989).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Adapter, Found, Likeness, Looks, Prepared, watch
+from dinox_mcp.backends.local.models.base import DetectionModel, ExampleQuery, ExampleRows, Prepared, RawDetection
 from dinox_mcp.backends.local.models.fast_layers import attend_in_chunks
-from dinox_mcp.backends.local.models.shared import AdapterBase, corners, nbytes, overlaps, ranked, stacked, tokenizer_in
+from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, overlaps, ranked, stacked
 from dinox_mcp.types.detection import Example
 
 _ABOUT_AS_WELL = 0.8
@@ -29,29 +28,12 @@ _MIDDLE = 0.5
 """Whoever points at a thing points at this part of its width and height, around its centre."""
 
 
-def architecture(config: Mapping[str, Any]) -> type[Any]:
-    """Name the transformers class of a checkpoint."""
-    from transformers import Owlv2ForObjectDetection, OwlViTForObjectDetection
-
-    return Owlv2ForObjectDetection if config["model_type"] == "owlv2" else OwlViTForObjectDetection
-
-
-def adapt(
-    model: Any,  # noqa: ANN401 - a model of its `architecture`
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> Adapter:
-    """Wrap a loaded model."""
-    preprocess = Preprocessor.from_folder(folder, square=model.config.model_type == "owlv2")
-    return Owl(model, tokenizer_in(folder), preprocess, dtype)
-
-
 @dataclass(frozen=True, slots=True)
-class OwlState:
-    """One picture, per patch: a normalised class embedding, what shifts and scales its scores, and its box.
+class OwlFeatures(TensorFeatures):
+    """One image, per patch: a normalised class embedding, what shifts and scales its scores, and its box.
 
     `boxes` are (centre x, centre y, width, height) as fractions of `frame`: the (width, height) of what the model
-    saw, in pixels of the original picture. `things` is greater for patches that are more likely a thing.
+    saw, in pixels of the original image. `things` is greater for patches that are more likely a thing.
     """
 
     frame: tuple[int, int]
@@ -61,42 +43,29 @@ class OwlState:
     boxes: torch.Tensor
     things: torch.Tensor
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        return nbytes((self.classes, self.shift, self.scale, self.boxes, self.things))
 
-
-class Owl(AdapterBase):
+class Owl(DetectionModel):
     """An OWL-ViT or OWLv2 model. Labels are read as the caller wrote them, without a template around them."""
 
+    architectures: ClassVar = {"owlvit": "OwlViTForObjectDetection", "owlv2": "Owlv2ForObjectDetection"}
     reuses_text = True
 
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        tokenizer: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        config = model.config
-        super().__init__(config.model_type, tokenizer, preprocess, config.text_config.max_position_embeddings)
-        self._model = model
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        super().__init__(model, folder, dtype, square=model.config.model_type == "owlv2")
         self._tower = model.owlv2 if self.family == "owlv2" else model.owlvit
         self.example_size: int = model.class_head.dense0.out_features
-        self._dtype = dtype
-        if model.device.type == "cpu" and self._dtype is torch.bfloat16:
+        short = self._dtype = dtype or torch.float32
+        if model.device.type == "cpu" and short is torch.bfloat16:
             attend_in_chunks(self._tower.vision_model)
         # The heads decide where a box ends and what scores how much; they are small, so they stay exact.
         for tower in (self._tower.vision_model, self._tower.text_model):
-            tower.to(dtype)
+            tower.to(short)
         model.layer_norm.register_forward_pre_hook(lambda _layer, inputs: inputs[0].float())
         model.box_bias = model.compute_box_bias(model.num_patches_height, model.num_patches_width).to(model.device)
-        watch(model)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[OwlState]:
-        """Look at pictures, all at once."""
+    def encode(self, batch: Sequence[Prepared]) -> list[OwlFeatures]:
+        """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         grid, _ = self._model.image_embedder(pixels.to(self._dtype))
         patches = grid.flatten(1, 2).float()
@@ -107,8 +76,8 @@ class Owl(AdapterBase):
         shift, scale = head.logit_shift(patches), head.elu(head.logit_scale(patches)) + 1
         boxes = self._model.box_predictor(patches, grid.float())
         return [
-            OwlState(self._frame(picture), *(part.clone() for part in parts))
-            for picture, *parts in zip(batch, classes, shift, scale, boxes, things, strict=True)
+            OwlFeatures(self._frame(image), *(part.clone() for part in parts))
+            for image, *parts in zip(batch, classes, shift, scale, boxes, things, strict=True)
         ]
 
     @torch.inference_mode()
@@ -126,75 +95,75 @@ class Owl(AdapterBase):
     @torch.inference_mode()
     def find(
         self,
-        state: OwlState,
+        features: OwlFeatures,
         labels: Sequence[str],  # noqa: ARG002 - their embeddings say all
         embeddings: torch.Tensor | None,
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         """Find the best label of each patch."""
         assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
-        best, label = self._logits(state, embeddings).max(dim=-1)
-        return ranked(best.sigmoid(), label, corners(state.boxes), state.frame, min_score)
+        best, label = self._logits(features, embeddings).max(dim=-1)
+        return ranked(best.sigmoid(), label, corners(features.boxes), features.frame, min_score)
 
     @torch.inference_mode()
-    def read_examples(self, state: OwlState, examples: Sequence[Example]) -> Looks:
-        """Tell how examples look: the class embedding of the patch that each is."""
-        boxes = corners(state.boxes) * torch.tensor(state.frame * 2).to(state.boxes)
+    def read_examples(self, features: OwlFeatures, examples: Sequence[Example]) -> ExampleRows:
+        """Return the class embedding of the patch of each example."""
+        boxes = corners(features.boxes) * torch.tensor(features.frame * 2).to(features.boxes)
         chosen = [
-            _patch_of(example.bbox, boxes, state.things)
+            _patch_of(example.bbox, boxes, features.things)
             if example.bbox
-            else (_patch_at(example.point or (0, 0), boxes, state.things), 1.0)
+            else (_patch_at(example.point or (0, 0), boxes, features.things), 1.0)
             for example in examples
         ]
-        rows = state.classes[[patch for patch, _ in chosen]]
-        return Looks(rows.cpu(), tuple(fit for _, fit in chosen))
+        rows = features.classes[[patch for patch, _ in chosen]]
+        return ExampleRows(rows.cpu(), tuple(fit for _, fit in chosen))
 
     @torch.inference_mode()
     def find_like(
         self,
-        state: OwlState,
-        wanted: Likeness,
+        features: OwlFeatures,
+        query: ExampleQuery,
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         """Find patches like the examples.
 
         Of several examples of a label the one that a patch is most like counts, as `get_scores` of the authors'
         notebook does for several queries. A patch that is as much like a negative example is left out. Scores are those
         of the model, as for labels; `post_process_image_guided_detection` of transformers stretches them so that the
-        best box of every picture scores 1, which says nothing about whether it is one.
+        best box of every image scores 1, which says nothing about whether it is one.
         """
-        logits = self._logits(state, wanted.rows)
+        logits = self._logits(features, query.rows)
         scores = []
-        for label in range(len(wanted.labels)):
-            speaking_for, against = wanted.of(label)
+        for label in range(len(query.labels)):
+            speaking_for, against = query.of(label)
             score = logits[:, speaking_for].amax(dim=-1)
             if against:
                 score = score.masked_fill(logits[:, against].amax(dim=-1) >= score, -torch.inf)
             scores.append(score)
         best, label_of = torch.stack(scores, dim=-1).max(dim=-1)
         left = best > -torch.inf
-        boxes = corners(state.boxes[left])
-        return ranked(best[left].sigmoid(), label_of[left], boxes, state.frame, min_score)
+        boxes = corners(features.boxes[left])
+        return ranked(best[left].sigmoid(), label_of[left], boxes, features.frame, min_score)
 
-    def _logits(self, state: OwlState, queries: torch.Tensor) -> torch.Tensor:
+    def _logits(self, features: OwlFeatures, queries: torch.Tensor) -> torch.Tensor:
         """Score each patch against each query (n, d)."""
-        product = torch.einsum("pd,qd->pq", state.classes, _unit(queries.to(state.classes)))
-        logits: torch.Tensor = (product + state.shift) * state.scale
+        product = torch.einsum("pd,qd->pq", features.classes, _unit(queries.to(features.classes)))
+        logits: torch.Tensor = (product + features.shift) * features.scale
         return logits
 
     def _things(self, patches: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Say how likely each patch is a thing, as (pictures, patches) on a scale of the model's own."""
+        """Return how likely each patch is an object, as (images, patches) on a scale of the model's own."""
         if self.family == "owlv2":
             objectness: torch.Tensor = self._model.objectness_predictor(patches)
             return objectness
         return -torch.einsum("bd,bpd->bp", classes.mean(dim=1), classes)
 
-    def _frame(self, picture: Prepared) -> tuple[int, int]:
-        return (max(picture.size),) * 2 if self._preprocess.square else picture.size
+    def _frame(self, image: Prepared) -> tuple[int, int]:
+        return (max(image.size),) * 2 if self._preprocess.square else image.size
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
@@ -203,7 +172,7 @@ def _unit(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _patch_of(bbox: Sequence[float], boxes: torch.Tensor, things: torch.Tensor) -> tuple[int, float]:
-    """Choose the patch that an example's box is of, and tell how well their boxes agree."""
+    """Choose the patch that an example's box is of, and return how well their boxes agree."""
     plain, generalised = overlaps(torch.tensor(bbox).to(boxes), boxes)
     best = float(plain.max())
     if best <= 0:

@@ -1,55 +1,31 @@
 """Masks over the frames of a video by SAM 2 with its memory (Ravi et al., arXiv:2408.00714).
 
-Frames come one at a time. Each thing remembers its first frame, where it is in a box, and the last few: what it looked
-like there, and a pointer for each of some more. Only that is kept, so that a long video takes no more memory.
+Frames come one at a time. Of each object are kept: its first frame, where it is in a box, its features in the
+last few frames, and a pointer for each of some more. Nothing else is kept, so that a long video takes no more memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Prepared
-from dinox_mcp.backends.local.models.interfaces import Follower
+from dinox_mcp.backends.local.models.base import FollowingModel, Prepared
 from dinox_mcp.backends.local.models.sam2 import to_mask
-from dinox_mcp.backends.local.models.shared import ViewerBase, nbytes, stacked
+from dinox_mcp.backends.local.models.shared import TensorFeatures, stacked
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask
 
 _UPPER_LEFT, _LOWER_RIGHT = 2, 3  # labels of points that are the corners of a box
 
 
-def architecture(_config: Mapping[str, Any]) -> type[Any]:
-    """Name the transformers class of a checkpoint."""
-    from transformers import Sam2VideoModel
-
-    return Sam2VideoModel
-
-
-def adapt(
-    model: Any,  # noqa: ANN401 - a model of its `architecture`
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> Follower:
-    """Wrap a loaded model."""
-    return Sam2Video(model, Preprocessor.from_folder(folder), dtype)
-
-
 @dataclass(frozen=True, slots=True)
-class FrameState:
+class FrameFeatures(TensorFeatures):
     """One frame: feature maps and their positions (pixels, 1, channels), finest first, and its own size in pixels."""
 
-    features: tuple[torch.Tensor, ...]
+    maps: tuple[torch.Tensor, ...]
     positions: tuple[torch.Tensor, ...]
     size: tuple[int, int]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        return nbytes((*self.features, *self.positions))
 
 
 @dataclass(slots=True)
@@ -60,26 +36,27 @@ class Memory:
     frames: int = 0
 
 
-class Sam2Video(ViewerBase):
-    """A SAM 2 model with its memory, asked by boxes in a first frame."""
+class Sam2Video(FollowingModel):
+    """A SAM 2 model with its memory, prompted with boxes in a first frame.
 
-    @property
-    def at_once(self) -> int:
-        """A few: each thing takes tens of megabytes while a frame is worked on, and a second or more on a CPU."""
-        return 2 if self._precision.device.type == "cpu" else 16
+    Each object takes tens of megabytes while a frame is processed, and a second or more on a CPU.
+    """
+
+    architectures: ClassVar = {"sam2_video": "Sam2VideoModel"}
+    cpu_batch = 2
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[FrameState]:
-        """Look at frames, all at once."""
-        pixels = stacked(batch, self._precision.device)
-        with self._precision.running():
+    def encode(self, batch: Sequence[Prepared]) -> list[FrameFeatures]:
+        """Compute the features of frames, all at once."""
+        pixels = stacked(batch, self._model.device)
+        with self._computing():
             seen = self._model.get_image_features(pixels, return_dict=True)
 
         def of(row: int, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
             return tuple(level[:, row : row + 1].clone() for level in maps)
 
         return [
-            FrameState(of(row, seen.fpn_hidden_states), of(row, seen.fpn_position_encoding), frame.size)
+            FrameFeatures(of(row, seen.fpn_hidden_states), of(row, seen.fpn_position_encoding), frame.size)
             for row, frame in enumerate(batch)
         ]
 
@@ -87,7 +64,7 @@ class Sam2Video(ViewerBase):
         """Begin a memory of what is in each box of a first frame of `size` (width, height)."""
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-        device = self._precision.device
+        device = self._model.device
         session = Sam2VideoInferenceSession(
             inference_device=device, inference_state_device=device, video_storage_device=device, dtype=torch.float32
         )
@@ -100,23 +77,23 @@ class Sam2Video(ViewerBase):
         return Memory(session)
 
     @torch.inference_mode()
-    def follow(self, state: FrameState, memory: Memory) -> list[Mask | None]:
-        """Give the masks in the next frame, at its own size; None for what is not seen in it."""
+    def follow(self, features: FrameFeatures, memory: Memory) -> list[Mask | None]:
+        """Return the masks in the next frame, at its own size; None for what is not visible in it."""
         session, number = memory.session, memory.frames
         session.cache.cache_vision_features(
-            number, {"vision_feats": list(state.features), "vision_pos_embeds": list(state.positions)}
+            number, {"vision_feats": list(features.maps), "vision_pos_embeds": list(features.positions)}
         )
-        looked_at = state.features[-1].new_empty(0)  # its pixels, which nobody asks for where there are features
-        with self._precision.running():
-            outputs = self._model(inference_session=session, frame=looked_at, frame_idx=number)
+        pixels = features.maps[-1].new_empty(0)  # not used where there are features
+        with self._computing():
+            outputs = self._model(inference_session=session, frame=pixels, frame_idx=number)
         memory.frames += 1
         session.processed_frames.clear()
         session.cache.clear_all()
         self._forget(session, number)
-        return [_seen(logits, state.size) for logits in outputs.pred_masks[:, 0].float().cpu()]
+        return [_seen(logits, features.size) for logits in outputs.pred_masks[:, 0].float().cpu()]
 
     def _forget(self, session: Any, number: int) -> None:  # noqa: ANN401 - of transformers
-        """Drop what no later frame asks for: large masks, looks of frames long ago, pointers of some longer ago."""
+        """Drop what no later frame needs: large masks, features of old frames, pointers of older ones."""
         config = self._model.config
         for kept in session.output_dict_per_obj.values():
             for frames in kept.values():

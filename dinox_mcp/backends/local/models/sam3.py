@@ -1,197 +1,173 @@
-"""SAM 3: one noun phrase a question, or examples of one kind, or both; answered with boxes and masks.
+"""SAM 3: one noun phrase a request, or examples of one kind, or both; it returns boxes and masks.
 
-The look at the picture is shared by all questions about it. Examples are boxes in the picture that is searched.
+The features of an image are shared by all requests about it. Examples are boxes in the image that is searched.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Adapter, Found, Likeness, Looks, Prepared, check, watch
-from dinox_mcp.backends.local.models.shared import (
-    AdapterBase,
-    Precision,
-    corners,
-    nbytes,
-    pool,
-    rank,
-    ranked,
-    stacked,
-    tokenizer_in,
+from dinox_mcp.backends.local.models.base import (
+    DetectionModel,
+    ExampleQuery,
+    ExampleRows,
+    Prepared,
+    RawDetection,
+    check,
 )
+from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, pool, rank, ranked, stacked
 from dinox_mcp.types.detection import Example, Mask
 from dinox_mcp.types.masks import encode
 
 _VISUAL = "visual"
-"""What the model is told where examples have no name, as by its own processor."""
+"""The text for examples without a name, as in the model's own processor."""
 _UNNAMED = Example.model_fields["label"].default
 
 
-def architecture(_config: Mapping[str, Any]) -> type[Any]:
-    """Name the transformers class of a checkpoint."""
-    # The name that transformers exports is a placeholder where torchvision is missing; the model itself is not.
-    from transformers.models.sam3.modeling_sam3 import Sam3Model
-
-    return Sam3Model
-
-
-def adapt(
-    model: Any,  # noqa: ANN401 - a model of its `architecture`
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> Adapter:
-    """Wrap a loaded model."""
-    return Sam3(model, tokenizer_in(folder), Preprocessor.from_folder(folder), dtype)
-
-
 @dataclass(frozen=True, slots=True)
-class PyramidState:
-    """One picture: feature maps (1, channels, height, width), where the coarsest one's patches lie, its own size."""
+class PyramidFeatures(TensorFeatures):
+    """One image: feature maps (1, channels, height, width), where the coarsest one's patches lie, its own size."""
 
-    features: tuple[torch.Tensor, ...]
+    maps: tuple[torch.Tensor, ...]
     position: torch.Tensor
     size: tuple[int, int]
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        return nbytes((*self.features, self.position))
 
+class Sam3(DetectionModel):
+    """A SAM 3 model, prompted with text, examples, or both."""
 
-class Sam3(AdapterBase):
-    """A SAM 3 model, asked by text, by examples, or by both."""
-
+    architectures: ClassVar = {"sam3": "Sam3Model", "sam3_video": "Sam3Model"}
     example_size = 4
 
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        tokenizer: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__("sam3", tokenizer, preprocess, model.config.text_config.max_position_embeddings)
-        self._precision = Precision.of(model, dtype)
-        self._model = model
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        super().__init__(model, folder, dtype)
         self._masks = Optional(model.mask_decoder)
         model.mask_decoder = self._masks
         model.geometry_encoder._encode_boxes = partial(_encode_boxes, model.geometry_encoder)  # noqa: SLF001 - it needs torchvision
-        watch(model)
+
+    @classmethod
+    def architecture(cls, config: Mapping[str, Any]) -> type[Any]:  # noqa: ARG003 - has one
+        """Return the transformers class of a checkpoint."""
+        # The name that transformers exports is a placeholder where torchvision is missing; the model itself is not.
+        from transformers.models.sam3.modeling_sam3 import Sam3Model
+
+        return Sam3Model
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[PyramidState]:
-        """Look at pictures, all at once."""
-        pixels = stacked(batch, self._precision.device)
-        with self._precision.running():
+    def encode(self, batch: Sequence[Prepared]) -> list[PyramidFeatures]:
+        """Compute the features of images, all at once."""
+        pixels = stacked(batch, self._model.device)
+        with self._computing():
             seen = self._model.get_vision_features(pixels)
         *maps, _ = seen.fpn_hidden_states  # nothing reads the last
         position = seen.fpn_position_encoding[-2]
         return [
-            PyramidState(
+            PyramidFeatures(
                 tuple(level[row : row + 1].clone() for level in maps),
                 position[row % len(position)][None].clone(),
-                picture.size,
+                image.size,
             )
-            for row, picture in enumerate(batch)
+            for row, image in enumerate(batch)
         ]
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for one label at a time."""
+        """Search for one label at a time."""
         return [[index] for index in range(len(labels))]
 
     @torch.inference_mode()
     def find(
         self,
-        state: PyramidState,
+        features: PyramidFeatures,
         labels: Sequence[str],
         embeddings: torch.Tensor | None,  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         """Find labels one after the other."""
         found = [
             item
             for index, label in enumerate(labels)
-            for item in self._find(state, index, label, {}, min_score, masks=masks)
+            for item in self._find(features, index, label, {}, min_score, masks=masks)
         ]
         return sorted(found, key=lambda item: -item.score)
 
     @torch.inference_mode()
-    def read_examples(self, state: PyramidState, examples: Sequence[Example]) -> Looks:
-        """Give the boxes of examples as (centre x, centre y, width, height) in fractions of their picture.
+    def read_examples(self, features: PyramidFeatures, examples: Sequence[Example]) -> ExampleRows:
+        """Return the boxes of examples as (centre x, centre y, width, height) in fractions of their image.
 
-        The model looks at them when it looks for more, so they mean nothing in another picture.
+        The model reads their pixels when it searches, so they mean nothing in another image.
         """
-        width, height = state.size
+        width, height = features.size
         start, end = (torch.tensor([example.bbox for example in examples]) / torch.tensor([width, height] * 2)).split(
             2, -1
         )
         rows = torch.cat(((start + end) / 2, end - start), dim=-1)
-        return Looks(rows, (1.0,) * len(examples))
+        return ExampleRows(rows, (1.0,) * len(examples))
 
     @torch.inference_mode()
-    def find_like(self, state: PyramidState, wanted: Likeness, min_score: float, *, masks: bool = False) -> list[Found]:
-        """Find what looks like the examples of each label, one label after the other.
+    def find_like(
+        self, features: PyramidFeatures, query: ExampleQuery, min_score: float, *, masks: bool = False
+    ) -> list[RawDetection]:
+        """Find what resembles the examples of each label, one label after the other.
 
         A label that is not the usual "object" is read as well, as the name of the kind.
         """
         found = []
-        for index, label in enumerate(wanted.labels):
-            speaking_for, against = wanted.of(index)
+        for index, label in enumerate(query.labels):
+            speaking_for, against = query.of(index)
             prompt = {
-                "input_boxes": wanted.rows[[*speaking_for, *against]][None].to(self._precision.device),
+                "input_boxes": query.rows[[*speaking_for, *against]][None].to(self._model.device),
                 "input_boxes_labels": torch.tensor(
-                    [[1] * len(speaking_for) + [0] * len(against)], device=self._precision.device
+                    [[1] * len(speaking_for) + [0] * len(against)], device=self._model.device
                 ),
             }
             text = _VISUAL if label == _UNNAMED else label
-            found += self._find(state, index, text, prompt, min_score, masks=masks)
+            found += self._find(features, index, text, prompt, min_score, masks=masks)
         return sorted(found, key=lambda item: -item.score)
 
     def _find(
         self,
-        state: PyramidState,
+        features: PyramidFeatures,
         index: int,
         text: str,
         prompt: Mapping[str, torch.Tensor],
         min_score: float,
         *,
         masks: bool,
-    ) -> list[Found]:
+    ) -> list[RawDetection]:
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
         tokens = self._tokenizer(
             [text], padding="max_length", truncation=True, max_length=self._window, return_tensors="pt"
-        ).to(self._precision.device)
+        ).to(self._model.device)
         # The model leaves out the last map of each list.
         seen = Sam3VisionEncoderOutput(
-            fpn_hidden_states=(*state.features, state.position),
-            fpn_position_encoding=(state.position, state.position),
+            fpn_hidden_states=(*features.maps, features.position),
+            fpn_position_encoding=(features.position, features.position),
         )
         self._masks.wanted = masks
-        with self._precision.running():
+        with self._computing():
             outputs = self._model(
                 vision_embeds=seen, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **prompt
             )
         scores = (outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid())[0]
         labels = torch.full_like(scores, index, dtype=torch.long)
-        found = ranked(scores, labels, outputs.pred_boxes[0], state.size, min_score)
+        found = ranked(scores, labels, outputs.pred_boxes[0], features.size, min_score)
         if not masks:
             return found
         return [
-            Found(item.label, item.score, item.bbox, _enlarge(mask, state.size))
+            RawDetection(item.label, item.score, item.bbox, _enlarge(mask, features.size))
             for item, mask in zip(found, outputs.pred_masks[0][rank(scores, min_score)], strict=True)
         ]
 
 
 class Optional(torch.nn.Module):
-    """Stands before a mask decoder, and runs it only while masks are wanted."""
+    """Wraps a mask decoder, and runs it only while masks are wanted."""
 
     def __init__(self, stock: torch.nn.Module) -> None:
         super().__init__()
@@ -206,7 +182,7 @@ class Optional(torch.nn.Module):
 
 
 def _enlarge(logits: torch.Tensor, size: tuple[int, int]) -> Mask:
-    """Enlarge one mask to the picture and encode it; all at once would take gigabytes for a large photo."""
+    """Enlarge one mask to the image and encode it; all at once would take gigabytes for a large photo."""
     check()
     shares = logits.float().sigmoid()[None, None]
     large = torch.nn.functional.interpolate(shares, size=size[::-1], mode="bilinear", align_corners=False)
@@ -220,7 +196,7 @@ def _encode_boxes(
     boxes_labels: torch.Tensor,
     vision_features: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do what the method of this name does, for one picture and without torchvision.
+    """Do what the method of this name does, for one image and without torchvision.
 
     An example is the sum of where its box is (centre, width, height), what it shows, and whether more of its kind are
     wanted.

@@ -1,20 +1,14 @@
-"""What model families share: preprocessing, text windows, boxes, precision and pooling."""
+"""What model families share: tokenizers, boxes as tensors, and pooling."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import fields
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import torch
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Found, Prepared
-from dinox_mcp.backends.local.models.interfaces import watch_layers
-
-if TYPE_CHECKING:
-    from PIL import Image
+from dinox_mcp.backends.local.models.base import Prepared, RawDetection
 
 
 def tokenizer_in(folder: Path) -> Any:  # noqa: ANN401 - of transformers
@@ -24,45 +18,22 @@ def tokenizer_in(folder: Path) -> Any:  # noqa: ANN401 - of transformers
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def nbytes(tensors: Iterable[torch.Tensor]) -> int:
-    """Count the memory that tensors keep, in bytes: all of their storage, of which they may show a part."""
-    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+class TensorFeatures:
+    """The base of dataclasses whose fields are tensors, tuples of tensors, or sizes."""
+
+    __slots__ = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take, in bytes: all of a tensor's storage, of which it may show a part."""
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type] # subclasses are dataclasses
+        flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+        return sum(one.untyped_storage().nbytes() for one in flat if isinstance(one, torch.Tensor))
 
 
 def stacked(batch: Iterable[Prepared], device: torch.device) -> torch.Tensor:
-    """Put pictures of one size into one tensor (pictures, 3, height, width) on a device."""
-    return torch.stack([torch.from_numpy(picture.pixels) for picture in batch]).to(device)
-
-
-class AdapterBase:
-    """A model that has a preprocessor, and a text window of so many tokens for each label."""
-
-    reuses_text = False
-
-    def __init__(
-        self,
-        family: str,
-        tokenizer: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        window: int,
-    ) -> None:
-        self.family = family
-        self._tokenizer = tokenizer
-        self._preprocess = preprocess
-        self._window = window
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)
-
-    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Ask for all labels at once: each has a text window of its own."""
-        return [list(range(len(labels)))]
-
-    def overlong(self, labels: Sequence[str]) -> list[int]:
-        """Name the labels, by their index, of which a text window holds only the beginning."""
-        rows = self._tokenizer(list(labels), truncation=False)["input_ids"]
-        return [index for index, row in enumerate(rows) if len(row) > self._window]
+    """Put images of one size into one tensor (images, 3, height, width) on a device."""
+    return torch.stack([torch.from_numpy(image.pixels) for image in batch]).to(device)
 
 
 def corners(boxes: torch.Tensor) -> torch.Tensor:
@@ -73,7 +44,7 @@ def corners(boxes: torch.Tensor) -> torch.Tensor:
 
 def ranked(
     scores: torch.Tensor, labels: torch.Tensor, boxes: torch.Tensor, frame: tuple[int, int], min_score: float
-) -> list[Found]:
+) -> list[RawDetection]:
     """List what scores high enough, best first, equal scores in the model's order.
 
     `scores` and `labels` are (n,), `boxes` (n, 4) as corners in fractions of a `frame` (width, height) in pixels.
@@ -82,47 +53,26 @@ def ranked(
     width, height = frame
     pixels = boxes[order].float().cpu() * torch.tensor([width, height, width, height])
     rows = zip(labels[order].tolist(), scores[order].tolist(), pixels.tolist(), strict=True)
-    return [Found(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
+    return [RawDetection(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
 
 
 def rank(scores: torch.Tensor, min_score: float) -> torch.Tensor:
-    """Give the indices of the scores (n,) that are high enough, best first, equal ones in their order."""
+    """Return the indices of the scores (n,) that are high enough, best first, equal ones in their order."""
     order = torch.sort(scores, descending=True, stable=True).indices
     return order[scores[order] >= min_score]
 
 
 def overlaps(box: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tell how much a box (4,) overlaps others (n, 4), all given by corners.
+    """Return how much a box (4,) overlaps others (n, 4), all given by corners.
 
-    The second measure, generalised intersection over union (arXiv:1902.09630), also tells which of the boxes that do
-    not overlap it at all is nearest.
+    The second measure, generalised intersection over union (arXiv:1902.09630), is highest for the nearest of the
+    boxes that do not overlap it at all.
     """
     shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
     hull = (torch.maximum(box[2:], boxes[:, 2:]) - torch.minimum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
     union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared
     plain = shared / union
     return plain, plain - (hull - union) / hull
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """How a model computes: exactly, or with its matrix products in a shorter type.
-
-    Detectors that refine boxes layer by layer lose pixels when the boxes themselves are kept in eight bits of
-    mantissa. Their weights are loaded and stay in float32, and autocast shortens what is multiplied.
-    """
-
-    device: torch.device
-    short: torch.dtype | None
-
-    @classmethod
-    def of(cls, model: Any, dtype: torch.dtype) -> Self:  # noqa: ANN401 - any model of transformers
-        """Have a model in float32 compute in this type."""
-        return cls(model.device, None if dtype is torch.float32 else dtype)
-
-    def running(self) -> AbstractContextManager[Any]:
-        """Give the context that model work runs in."""
-        return torch.autocast(self.device.type, dtype=self.short) if self.short else nullcontext()
 
 
 def pool(features: torch.Tensor, boxes: Iterable[torch.Tensor], size: int) -> torch.Tensor:
@@ -151,24 +101,3 @@ def _samples(start: float, end: float, cells: int, size: int, like: torch.Tensor
     many = ceil(length / size)
     steps = (torch.arange(size * many, dtype=like.dtype, device=like.device) + 0.5) * length / (size * many)
     return (start + steps).clamp(0, cells - 1) / max(cells - 1, 1) * 2 - 1, many
-
-
-class ViewerBase:
-    """A model in float32 that computes in `dtype`, and that checks between its layers that it is still wanted."""
-
-    reuses_text = False
-
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self._precision = Precision.of(model, dtype)
-        self._model = model
-        self._preprocess = preprocess
-        watch_layers(model)
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB picture."""
-        return Prepared(self._preprocess(image), image.size)

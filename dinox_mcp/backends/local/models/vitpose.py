@@ -1,19 +1,16 @@
 """Poses by ViTPose (Xu et al., arXiv:2204.12484): a crop around each person, its heatmaps, and 17 points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dinox_mcp.backends.local.checkpoints.preprocess import Preprocessor
-from dinox_mcp.backends.local.models.base import Prepared, check
-from dinox_mcp.backends.local.models.interfaces import Describer
-from dinox_mcp.backends.local.models.shared import ViewerBase
+from dinox_mcp.backends.local.models.base import DescribingModel, Prepared, check
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Keypoint, Output
@@ -24,12 +21,18 @@ if TYPE_CHECKING:
 
 
 Array = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
+Cells = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
 
+_MARGIN = 1.25
+"""A person's box is enlarged by as much, as in training."""
+_COCO = 0
+"""The index of COCO among the data sets that the mixtures of experts were trained on."""
 _SIGMA, _RADIUS = 0.8, 5
 _LEAST, _MOST = 0.001, 50
 _FAR = 2.0
-"""Cells. A peak that the fit moves further is no peak: it stays where it is."""
+"""Cells. A peak that the fit moves further is not moved at all."""
 
 
 def decode(heatmaps: Array) -> tuple[Array, Array]:
@@ -47,8 +50,8 @@ def decode(heatmaps: Array) -> tuple[Array, Array]:
     return peaks.astype(np.float32), flat.max(-1)
 
 
-def _offset(logs: Array, x: Places, y: Places) -> npt.NDArray[np.float64]:
-    """Give how far each peak (n, points) lies from the vertex of the parabola through it: (n, points, 2)."""
+def _offset(logs: Array, x: Cells, y: Cells) -> npt.NDArray[np.float64]:
+    """Return how far each peak (n, points) lies from the vertex of the parabola through it: (n, points, 2)."""
     around = np.pad(logs.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     maps, points = np.ogrid[: logs.shape[0], : logs.shape[1]]
 
@@ -79,16 +82,9 @@ def _blurred(heatmaps: Array) -> Array:
     return heatmaps
 
 
-Pixels = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float32]
-
-_MARGIN = 1.25
-"""A person's box is enlarged by as much, as in training."""
-
-
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A window of a picture: its centre and its size (x, y), in pixels whose centres are at whole numbers."""
+    """A window of an image: its centre and its size (x, y), in pixels whose centres are at integers."""
 
     centre: Points
     size: Points
@@ -102,9 +98,9 @@ class Crop:
         return cls(centre, np.array([width, height], dtype=np.float32) * np.float32(_MARGIN))
 
     def of(self, pixels: Pixels, width: int, height: int) -> Pixels:
-        """Sample a picture (height, width, 3) bilinearly; the outermost samples are at the window's edges.
+        """Sample an image (height, width, 3) bilinearly; the outermost samples are at the window's edges.
 
-        Beyond the picture all is black. What lies between four pixels is rounded, as SciPy and OpenCV do.
+        Beyond the image all is black. What lies between four pixels is rounded, as SciPy and OpenCV do.
         """
         ys, down, inside_y = self._samples(1, height, pixels.shape[0])
         xs, across, inside_x = self._samples(0, width, pixels.shape[1])
@@ -119,7 +115,7 @@ class Crop:
         return sampled.astype(np.uint8)
 
     def to_picture(self, points: Points, width: int, height: int) -> Points:
-        """Map points (..., 2) in a grid of `width` x `height` cells over the window into the picture."""
+        """Map points (..., 2) in a grid of `width` x `height` cells over the window into the image."""
         step = self.size / np.array([width - 1, height - 1], dtype=np.float32)
         moved: Points = points * step + self.centre - self.size * np.float32(0.5)
         return moved
@@ -127,45 +123,16 @@ class Crop:
     def _samples(
         self, axis: int, count: int, limit: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Give the pixel before each sample of an axis, the weight of the one after, and whether they exist."""
+        """Return the pixel before each sample of an axis, the weight of the one after, and whether they exist."""
         step = float(self.size[axis]) / (count - 1)
         where = np.arange(count) * step + float(self.centre[axis]) - float(self.size[axis]) / 2
         before = np.clip(np.floor(where), 0, limit - 1).astype(np.int64)
         return before, where - before, (where >= 0) & (where <= limit - 1)
 
 
-_COCO = 0
-"""The place of COCO among the data sets that the mixtures of experts were trained on."""
-
-
-def architecture(_config: Mapping[str, Any]) -> type[Any]:
-    """Name the transformers class of a checkpoint."""
-    from transformers import VitPoseForPoseEstimation
-
-    return VitPoseForPoseEstimation
-
-
-def adapt(
-    model: Any,  # noqa: ANN401 - a model of its `architecture`
-    folder: Path,
-    dtype: torch.dtype = torch.float32,
-) -> Describer:
-    """Wrap a loaded model.
-
-    Raises:
-        UnsupportedError: it has other points than the 17 of COCO.
-    """
-    if model.config.num_labels != len(BODY):
-        raise UnsupportedError(
-            f"the model in {folder} gives {model.config.num_labels} points a person, not the {len(BODY)} of COCO; "
-            "choose another for DINOX_MCP_POSE_MODEL"
-        )
-    return VitPose(model, Preprocessor.from_folder(folder), dtype)
-
-
 @dataclass(frozen=True, slots=True)
-class PixelState:
-    """One picture as it is (height, width, 3): people are cut out of it."""
+class PixelFeatures:
+    """One image as it is (height, width, 3): people are cut out of it."""
 
     pixels: Pixels
 
@@ -175,39 +142,37 @@ class PixelState:
         return self.pixels.nbytes
 
 
-class VitPose(ViewerBase):
-    """A ViTPose model, asked by the boxes of people."""
+class VitPose(DescribingModel):
+    """A ViTPose model, prompted with the boxes of people. On a CPU more at once are no faster."""
 
-    def __init__(
-        self,
-        model: Any,  # noqa: ANN401 - of transformers
-        preprocess: Preprocessor,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(model, preprocess, dtype)
+    architectures: ClassVar = {"vitpose": "VitPoseForPoseEstimation"}
+    gpu_batch = 32
+
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        if model.config.num_labels != len(BODY):
+            raise UnsupportedError(
+                f"the model in {folder} gives {model.config.num_labels} points a person, not the {len(BODY)} of COCO; "
+                "choose another for DINOX_MCP_POSE_MODEL"
+            )
+        super().__init__(model, folder, dtype)
         self._experts = model.config.backbone_config.num_experts > 1
 
-    @property
-    def at_once(self) -> int:
-        """On a CPU more at once are no faster, and cannot be stopped between."""
-        return 4 if self._precision.device.type == "cpu" else 32
-
     def prepare(self, image: "Image.Image") -> Prepared:
-        """Keep the pixels of an RGB picture as they are."""
+        """Keep the pixels of an RGB image as they are."""
         return Prepared(cast("Any", np.asarray(image)), image.size)  # (height, width, 3), not yet what a model sees
 
-    def encode(self, batch: Sequence[Prepared]) -> list[PixelState]:
-        """Keep the pixels: people are looked at one by one."""
-        return [PixelState(cast("Pixels", picture.pixels)) for picture in batch]
+    def encode(self, batch: Sequence[Prepared]) -> list[PixelFeatures]:
+        """Keep the pixels: people are cropped one by one."""
+        return [PixelFeatures(cast("Pixels", image.pixels)) for image in batch]
 
     @torch.inference_mode()
-    def describe(self, state: PixelState, boxes: Sequence[Box], output: Output) -> list[tuple[Keypoint, ...]]:  # noqa: ARG002 - has one
-        """Give the points of the person in each box; those that the model sees nowhere are left out."""
+    def describe(self, features: PixelFeatures, boxes: Sequence[Box], output: Output) -> list[tuple[Keypoint, ...]]:  # noqa: ARG002 - has one
+        """Return the points of the person in each box; those that the model finds nowhere are left out."""
         width, height = self._preprocess.width, self._preprocess.height
         crops = [Crop.around(box, width / height) for box in boxes]
-        pixels = torch.stack([self._seen(state.pixels, crop) for crop in crops]).to(self._precision.device)
+        pixels = torch.stack([self._seen(features.pixels, crop) for crop in crops]).to(self._model.device)
         index = torch.full((len(boxes),), _COCO, device=pixels.device) if self._experts else None
-        with self._precision.running():
+        with self._computing():
             heatmaps = self._model(pixels, dataset_index=index).heatmaps
         cells, scores = decode(heatmaps.float().cpu().numpy())
         grid = heatmaps.shape[3], heatmaps.shape[2]
@@ -225,7 +190,7 @@ class VitPose(ViewerBase):
 
 
 def _named(points: Points, scores: Points) -> tuple[Keypoint, ...]:
-    """Name points (17, 2) whose pixels have their centres at whole numbers: ours have their edges there."""
+    """Name points (17, 2) whose pixels have their centres at integers: ours have their edges there."""
     return tuple(
         Keypoint(name=name, x=x + 0.5, y=y + 0.5, score=min(score, 1.0))
         for name, (x, y), score in zip(BODY, points.tolist(), scores.tolist(), strict=True)

@@ -1,7 +1,7 @@
-"""From boxes to more known of each: which model describes what, and the way of a call through it."""
+"""Describe objects: masks, poses, captions, categories and texts, each by a model for it."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -9,18 +9,12 @@ from typing import Any
 import anyio
 
 from dinox_mcp.backends.base import Call, Progress
-from dinox_mcp.backends.local import extra
 from dinox_mcp.backends.local.checkpoints.presets import Role, chosen
-from dinox_mcp.backends.local.checkpoints.source import Checkpoint
-from dinox_mcp.backends.local.models.base import ImageState
-from dinox_mcp.backends.local.models.interfaces import Describer, Loaded, Model
-from dinox_mcp.backends.local.runtime.caches import ImageStates, Room
-from dinox_mcp.backends.local.runtime.queue import closed
+from dinox_mcp.backends.local.models.base import DescribingModel, Features, Loaded
+from dinox_mcp.backends.local.runtime.pool import Workers
 from dinox_mcp.backends.local.runtime.requests import rising
-from dinox_mcp.backends.local.runtime.worker import Host
 from dinox_mcp.errors import DeadlineError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box, area, clip
 from dinox_mcp.types.detection import Detection, Detections, Output
 from dinox_mcp.types.keypoints import BODY
@@ -39,22 +33,22 @@ businesswoman salesman spectator customer shopper visitor guest
 PEOPLE = frozenset(re.findall(r"\w+", _NOUNS))
 """Nouns in the singular; a label that has words before or after them means a person too ("man in red", "old lady").
 
-Nouns that are things as often (coach, model, speaker) are left out.
+Nouns that mean things as often (coach, model, speaker) are left out.
 """
 _PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "babies": "baby", "ladies": "lady"}
 _DEVICES = frozenset(("record", "cd", "dvd", "mp3", "music", "media", "cassette", "video", "audio", "blu-ray", "vinyl"))
-"""What before "player" makes it a thing."""
+"""Before "player", these make it a device."""
 _THINGS = frozenset(("crossing", "clothing", "building", "swing", "ring", "earring", "wing", "string", "setting"))
-"""Nouns that look as if they said what somebody does."""
+"""Nouns that end like a verb form."""
 _AFTER = frozenset(("in", "on", "at", "with", "of", "by", "from", "near", "behind", "under", "and", "or", "who", "to"))
 
 
 def is_person(label: str) -> bool:
-    """Tell whether a label means one person or each of several: its main noun decides."""
+    """Return whether a label means a person, by its main noun."""
     words = re.findall(r"[\w'-]+", label.casefold().replace("_", " ").partition(",")[0])
     if not words or words[-1] in _THINGS:
         return False
-    ends = (place for place, word in enumerate(words) if place and (word in _AFTER or word.endswith("ing")))
+    ends = (index for index, word in enumerate(words) if index and (word in _AFTER or word.endswith("ing")))
     *before, noun = words[: next(ends, len(words))]
     if noun.rstrip("s") == "player" and before and before[-1] in _DEVICES:
         return False
@@ -67,12 +61,9 @@ def _singulars(noun: str) -> tuple[str, ...]:
     return noun, _PLURALS.get(noun, noun.removesuffix("s")), noun.removesuffix("es")
 
 
-Make = Callable[[str | None, Role], Model[Describer]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """An output: the role of the model that gives it, what one and several are called, the field that it goes into."""
+    """An output: the role of the model that gives it, what one and several are called, and the field for it."""
 
     role: Role
     one: str
@@ -87,14 +78,14 @@ _KINDS: dict[Output, _Kind] = {
     "category": _Kind("caption", "category", "categories", "category"),
     "text": _Kind("caption", "text", "texts", "text"),
 }
-_SEEN = 0.4  # of the progress of one output: as far as the host counts, until the model has looked at the picture
+_ENCODED = 0.4  # of the progress of one output: the share that a worker reports until the image is encoded
 DESCRIBES: frozenset[Output] = frozenset(_KINDS)
-"""What this backend can tell of any boxes."""
+"""The outputs that this backend can give of any boxes."""
 
 
 @dataclass(slots=True)
-class _Told:
-    """What has become known so far: fields by the object's place, models by what they gave, and notes."""
+class _Description:
+    """What is known so far: fields by the index of the object, outputs by the model that gave them, and notes."""
 
     fields: dict[int, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, list[str]] = field(default_factory=dict)
@@ -103,146 +94,105 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """What the first turn with a model gives. It does not hold the model, which may leave memory between two parts."""
+class _First:
+    """What the first request to a model returns. It does not hold the model, which may leave memory in between."""
 
     model: str
     notes: tuple[str, ...]
-    state: ImageState
+    features: Features
     at_once: int
 
 
-class Describing:
-    """Asks models that tell more of given boxes, each in a thread of its own; see `host`.
+async def describe(
+    workers: Workers, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+) -> Detections:
+    """Return the same objects in the same order, with the outputs filled in.
 
-    They share `room` and `states` with the models that find objects. `models` makes a model of a name, which is None
-    for the default, and a role; tests give their own. Needs asyncio.
+    Poses are for objects whose label means a person. An object outside the image stays as it is. Each output may take
+    `timeout_s`, after its model is loaded; what is known by then is kept, and a note says what is missing.
+
+    Raises:
+        DeadlineError: nothing was known by then.
+        SettingsError: there is no such model or device.
+        BackendError: a model cannot be fetched, does not load, or fails.
+        ImageError: the image is damaged.
     """
+    known, call = _Description(), replace(call, progress=rising(call.progress))
+    clipped = [clip(thing.bbox, image.width, image.height) for thing in objects]
+    boxes = {index: box for index, box in enumerate(clipped) if area(box) > 0}
+    if outside := len(objects) - len(boxes):
+        known.notes.append(f"{outside} of {len(objects)} boxes lie outside the picture and were left as they are")
+    outputs = [output for output in _KINDS if output in include]
+    for step, output in enumerate(outputs):
+        suited = boxes
+        if output == "pose":
+            suited = {index: box for index, box in boxes.items() if is_person(objects[index].label)}
+            if boxes and not suited:
+                known.notes.append("no object is a person by its label, so there are no poses")
+        part = partial(_within, call.progress, step / len(outputs), (step + 1) / len(outputs))
+        if suited:
+            await _describe(workers, image, suited, output, replace(call, progress=part), known)
+    shares = [f"{' and '.join(kinds)} by {model}" for model, kinds in known.models.items()]
+    return Detections(
+        model=" + ".join(known.models),
+        objects=tuple(_with(thing, known.fields.get(index, {})) for index, thing in enumerate(objects)),
+        notes=(*(shares if len(shares) > 1 else ()), *known.notes),
+        complete=known.complete,
+    )
 
-    def __init__(self, settings: Settings, room: Room, states: ImageStates, models: Make | None = None) -> None:
-        self._settings = settings
-        self._room = room
-        self._states = states
-        self._models = models or (lambda name, role: Checkpoint(name, settings, role=role))
-        self._hosts: dict[Role, Host[Describer]] = {}
-        self._closed = False
 
-    async def describe(
-        self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
-    ) -> Detections:
-        """Give the same objects in the same order with more known of each.
+async def _describe(
+    workers: Workers, image: Picture, boxes: Mapping[int, Box], output: Output, call: Call, known: _Description
+) -> None:
+    """Get one output of all boxes, some at a time; other requests run in between."""
+    kind, indices, settings = _KINDS[output], list(boxes), workers.settings
+    worker = await workers.get(chosen(settings)[kind.role], kind.role)
+    request = partial(worker.run, client=call.client, progress=call.progress)
+    if not worker.ready:
+        await request(lambda _loaded, _features: None)
 
-        Poses are for objects whose label means a person. An object outside the picture stays as it is. Each output may
-        take `timeout_s`, after its model is loaded; what is known by then is kept, and a note says what is missing.
+    def begin(loaded: Loaded, features: Features) -> _First:
+        return _First(loaded.name, loaded.notes, features, loaded.model.at_once)
 
-        Raises:
-            DeadlineError: nothing was known by then.
-            SettingsError: there is no such model or device.
-            BackendError: a model cannot be had, does not load, or fails.
-            ImageError: the picture is damaged.
-        """
-        told, call = _Told(), replace(call, progress=rising(call.progress))
-        frame = [clip(thing.bbox, image.width, image.height) for thing in objects]
-        boxes = {place: box for place, box in enumerate(frame) if area(box) > 0}
-        if outside := len(objects) - len(boxes):
-            told.notes.append(f"{outside} of {len(objects)} boxes lie outside the picture and were left as they are")
-        outputs = [output for output in _KINDS if output in include]
-        for step, output in enumerate(outputs):
-            wanted = boxes
-            if output == "pose":
-                wanted = {place: box for place, box in boxes.items() if is_person(objects[place].label)}
-                if boxes and not wanted:
-                    told.notes.append("no object is a person by its label, so there are no poses")
-            part = partial(_within, call.progress, step / len(outputs), (step + 1) / len(outputs))
-            await self._tell(image, wanted, output, replace(call, progress=part), told)
-        return Detections(
-            model=" + ".join(told.models),
-            objects=tuple(_with(thing, told.fields.get(place, {})) for place, thing in enumerate(objects)),
-            notes=(*_shares(told.models), *told.notes),
-            complete=told.complete,
-        )
+    def work(loaded: Loaded, features: Features, *, start: int, part: Sequence[int]) -> Sequence[Any]:
+        worker.report(*_progress(kind, start, len(indices)))
+        model: DescribingModel = loaded.model
+        return model.describe(features, [boxes[index] for index in part], output)
 
-    async def aclose(self) -> None:
-        """Stop what runs, and unload all models."""
-        self._closed = True
-        async with anyio.create_task_group() as group:
-            for host in self._hosts.values():
-                group.start_soon(host.aclose)
-
-    async def _tell(self, image: Picture, boxes: Mapping[int, Box], output: Output, call: Call, told: _Told) -> None:
-        """Ask for one output of all boxes, some at a time; others come in between."""
-        if not boxes:
-            return
-        kind, places = _KINDS[output], list(boxes)
-        host = self._host(kind.role)
-        if not host.ready:
-            await host.ask(lambda _loaded, _state: None, client=call.client, progress=call.progress)
-
-        def begin(loaded: Loaded[Describer], state: ImageState) -> _Start:
-            return _Start(loaded.name, loaded.notes, state, loaded.adapter.at_once)
-
-        def work(loaded: Loaded[Describer], state: ImageState, *, start: int, part: Sequence[int]) -> list[Any]:
-            host.tell(_SEEN + (1 - _SEEN) * start / len(places), _which(kind, start, places))
-            return loaded.adapter.describe(state, [boxes[place] for place in part], output)
-
-        done = 0
-        with anyio.move_on_after(self._settings.timeout_s) as limit:
-            first = await host.ask(begin, picture=image, client=call.client, progress=call.progress)
-            told.models.setdefault(first.model, []).append(kind.several)
-            told.notes.extend(f"{kind.several} were {note}" for note in first.notes)
-            for start in range(0, len(places), first.at_once):
-                part = places[start : start + first.at_once]
-                await call.progress(_SEEN + (1 - _SEEN) * start / len(places), _which(kind, start, places))
-                values = await host.ask(
-                    partial(work, start=start, part=part), state=first.state, client=call.client, progress=call.progress
-                )
-                for place, value in zip(part, values, strict=True):
-                    told.fields.setdefault(place, {})[kind.field] = value
-                done += len(part)
-        if limit.cancelled_caught:
-            self._note_lateness(kind, done, len(places), told)
-
-    def _note_lateness(self, kind: _Kind, done: int, total: int, told: _Told) -> None:
+    done = 0
+    with anyio.move_on_after(settings.timeout_s) as limit:
+        first = await request(begin, image=image)
+        known.models.setdefault(first.model, []).append(kind.several)
+        known.notes.extend(f"{kind.several} were {note}" for note in first.notes)
+        for start in range(0, len(indices), first.at_once):
+            part = indices[start : start + first.at_once]
+            await call.progress(*_progress(kind, start, len(indices)))
+            values = await request(partial(work, start=start, part=part), features=first.features)
+            for index, value in zip(part, values, strict=True):
+                known.fields.setdefault(index, {})[kind.field] = value
+            done += len(part)
+    if limit.cancelled_caught:
         missing = (
-            f"within {self._settings.timeout_s:g} s there were {done} of {total} {kind.several}; ask again for fewer "
+            f"within {settings.timeout_s:g} s there were {done} of {len(indices)} {kind.several}; ask again for fewer "
             "objects, or raise DINOX_MCP_TIMEOUT_S"
         )
-        if not told.fields:
+        if not known.fields:
             raise DeadlineError(missing)
-        told.notes.append(missing)
-        told.complete = False
-
-    def _host(self, role: Role) -> Host[Describer]:
-        extra.require()
-        if self._closed:
-            raise closed()
-        if role not in self._hosts:
-            self._hosts[role] = Host(
-                self._models(chosen(self._settings)[role], role),
-                self._room,
-                self._states,
-                queue_max=self._settings.queue_max,
-                idle_s=self._settings.idle_unload_s,
-            )
-        return self._hosts[role]
+        known.notes.append(missing)
+        known.complete = False
 
 
 async def _within(progress: Progress, low: float, high: float, fraction: float, message: str) -> None:
-    """Report a fraction of one output as one of the whole."""
+    """Report the progress of one output as a part of the progress of all."""
     await progress(low + (high - low) * fraction, message)
 
 
-def _shares(models: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say who did what, where there are several."""
-    return [f"{' and '.join(kinds)} by {model}" for model, kinds in models.items()] if len(models) > 1 else []
-
-
-def _which(kind: _Kind, start: int, places: Sequence[int]) -> str:
-    return f"{kind.one} {start + 1} of {len(places)}"
+def _progress(kind: _Kind, start: int, total: int) -> tuple[float, str]:
+    return _ENCODED + (1 - _ENCODED) * start / total, f"{kind.one} {start + 1} of {total}"
 
 
 def _with(thing: Detection, fields: Mapping[str, Any]) -> Detection:
-    """Add what is known to an object; a pose replaces an older one and leaves the hands."""
+    """Fill in the fields of an object; a pose replaces an older one and keeps the hands."""
     known = {name: value for name, value in fields.items() if value is not None}
     if "keypoints" in known:
         hands = tuple(point for point in thing.keypoints if point.name not in BODY)

@@ -1,102 +1,119 @@
-"""The models that were asked for, by all their names, and what is known of each."""
+"""The workers of all models in use, and what is known of each model."""
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
 
+from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Capabilities
-from dinox_mcp.backends.local import abilities, extra
-from dinox_mcp.backends.local.models.interfaces import Model
-from dinox_mcp.backends.local.runtime.caches import ImageStates, Room
+from dinox_mcp.backends.local import capabilities
+from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
+from dinox_mcp.backends.local.checkpoints.presets import Role
+from dinox_mcp.backends.local.runtime.caches import FeatureCache, ModelMemory
 from dinox_mcp.backends.local.runtime.queue import closed
-from dinox_mcp.backends.local.runtime.worker import Host
+from dinox_mcp.backends.local.runtime.worker import Worker
 from dinox_mcp.settings import Settings
+
+Make = Callable[..., Checkpoint]
+"""Makes the checkpoint of a name (None for the default), with the options `role` and `follows` of `Checkpoint`."""
 
 
 class Known(NamedTuple):
-    """What is known of a model that was loaded once: its name as answers tell it, and what it can be asked."""
+    """What is known of a model that was loaded once: its name in results, and what it can do."""
 
     name: str
-    able: Capabilities
+    capabilities: Capabilities
 
 
-class Hosts:
-    """Keeps a host for each model, whichever name it is asked by; they share one room and one memory of pictures.
+class Workers:
+    """Keeps one worker for each model, whichever name it is requested by; they share memory and features.
 
-    `models` makes a model of a name, which is None for the default; `unloaded` hears of those that leave memory.
+    Args:
+        settings: The settings.
+        make: Makes checkpoints; tests give their own.
+        unloaded: Called with a worker whose model leaves memory.
     """
 
     def __init__(
-        self, settings: Settings, models: Callable[[str | None], Model], unloaded: Callable[[Host], object]
+        self, settings: Settings, make: Make | None = None, unloaded: Callable[[Worker], object] = lambda _: None
     ) -> None:
-        self._settings = settings
-        self._models = models
+        self.settings = settings
+        self._make = make or partial(Checkpoint, settings=settings)
         self._unloaded = unloaded
-        self.room = Room(settings.models_max_bytes)
-        self.states = ImageStates(settings.features_max_bytes)
-        self._hosts: dict[Hashable, tuple[Host, Model]] = {}
-        self._named: dict[str | None, Host] = {}
-        self._known: dict[Host, Known] = {}
+        self.memory = ModelMemory(settings.models_max_bytes)
+        self.features = FeatureCache(settings.features_max_bytes)
+        self._workers: dict[Hashable, tuple[Worker, Checkpoint]] = {}
+        self._named: dict[tuple[str | None, Role, bool], Worker] = {}
+        self._known: dict[Worker, Known] = {}
         self._closed = False
 
-    async def get(self, name: str | None) -> Host:
-        """Give the host of a model.
+    async def get(self, name: str | None, role: Role = "objects", *, follows: bool = False) -> Worker:
+        """Return the worker of a model.
+
+        Args:
+            name: The model; None for the default of its role.
+            role: What it is used for.
+            follows: Whether it follows objects through a video; features of frames are not kept.
 
         Raises:
             UnsupportedError: the extra is not installed.
             SettingsError: there is no such model or device.
             BackendError: all was closed.
         """
-        extra.require()
-        if name not in self._named:
-            model = self._models(name)
-            others = list(self._hosts.values())
+        local.require_installed()
+        if self._closed:
+            raise closed()
+        key = name, role, follows
+        if key not in self._named:
+            checkpoint = self._make(name, role=role, follows=follows)
+            others = list(self._workers.values())
 
-            def identify() -> tuple[Hashable, dict[Hashable, Host]]:
-                """Say which model it is, and which the others are by now: fetched, they are known by their commit."""
-                return model.identify(), {other.identify(): host for host, other in others}
+            def identify() -> tuple[Hashable, dict[Hashable, Worker]]:
+                """Identify it and, by now, the others: once fetched, they are known by their commit."""
+                return checkpoint.identify(), {other.identify(): worker for worker, other in others}
 
             identity, known = await anyio.to_thread.run_sync(identify, abandon_on_cancel=True)  # may import torch
             if self._closed:
                 raise closed()
-            host = known.get(identity) or self._hosts.setdefault(identity, (self._host(model), model))[0]
-            self._named[name] = host
-        return self._named[name]
+            new = self._worker(checkpoint, FeatureCache(0) if follows else self.features)
+            self._named[key] = known.get(identity) or self._workers.setdefault(identity, (new, checkpoint))[0]
+        return self._named[key]
 
-    async def know(self, host: Host, call: Call) -> Known:
-        """Load a model if it is not in memory, and say what it is."""
-        if not host.ready or host not in self._known:
-            self._known[host] = await host.ask(
-                lambda loaded, _: Known(loaded.name, abilities.of_type(loaded.adapter.family)),
+    async def know(self, worker: Worker, call: Call) -> Known:
+        """Load a model if it is not in memory, and return what is known of it."""
+        if not worker.ready or worker not in self._known:
+            self._known[worker] = await worker.run(
+                lambda loaded, _: Known(loaded.name, capabilities.of_type(loaded.model.family)),
                 client=call.client,
                 progress=call.progress,
             )
-        return self._known[host]
+        return self._known[worker]
 
     def known(self, name: str | None) -> Known | None:
-        """Say what is known of a model from earlier."""
-        host = self._named.get(name)
-        return self._known.get(host) if host else None
+        """Return what is known of a model from earlier."""
+        worker = self._named.get((name, "objects", False))
+        return self._known.get(worker) if worker else None
 
     def ready(self) -> set[str | None]:
-        """Give the names of the models that are in memory."""
-        return {name for name, host in self._named.items() if host.ready}
+        """Return the names of the models for objects that are in memory."""
+        return {name for (name, role, _), worker in self._named.items() if role == "objects" and worker.ready}
 
     async def aclose(self) -> None:
         """Stop what runs, and unload all models."""
         self._closed = True
         async with anyio.create_task_group() as group:
-            for host, _ in self._hosts.values():
-                group.start_soon(host.aclose)
+            for worker, _ in self._workers.values():
+                group.start_soon(worker.aclose)
 
-    def _host(self, model: Model) -> Host:
-        return Host(
-            model,
-            self.room,
-            self.states,
-            queue_max=self._settings.queue_max,
-            idle_s=self._settings.idle_unload_s,
+    def _worker(self, checkpoint: Checkpoint, features: FeatureCache) -> Worker:
+        return Worker(
+            checkpoint,
+            self.memory,
+            features,
+            queue_max=self.settings.queue_max,
+            idle_s=self.settings.idle_unload_s,
             unloaded=self._unloaded,
         )

@@ -1,4 +1,4 @@
-"""Requests wait for a model in a queue, fair between clients, and may leave at any time."""
+"""The queue of one model: fair between callers, and requests may leave it at any time."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,114 +8,124 @@ from dataclasses import dataclass, field
 from threading import Condition, Event
 from typing import Any
 
-from dinox_mcp.backends.local.models.base import ImageState, Interrupted, interruptible
+from dinox_mcp.backends.local.models.base import Features, Interrupted, Loaded, interruptible
 from dinox_mcp.errors import BackendError, BusyError, DinoxError
 from dinox_mcp.images.picture import Picture
 
-Work = Callable[[Any, Any], Any]
-"""What to do with the loaded model and with its view of the question's picture, if there is one."""
+Work = Callable[[Loaded, Any], Any]
+"""What to do with a loaded model and with the features of the request's image, None if it has no image."""
+BATCH_WAIT_S = 0.003
+"""How long an image waits for others to be encoded with it, where batches pay."""
 
 
 @dataclass(eq=False, slots=True)
-class Question:
-    """One piece of work for a loaded model, and whoever waits for its outcome.
+class Request:
+    """One piece of work for a loaded model, and its result.
 
-    With a `picture`, the work gets the model's view of it: `state`, where it is known beforehand. `quick` work
-    takes milliseconds once there is a state.
+    Attributes:
+        client: Who made it; the queue is fair between clients.
+        work: What to do.
+        image: The image whose features the work needs.
+        features: Those features, where they are known.
+        quick: Whether the work takes milliseconds once the features are known.
+        result: What the work returned or raised.
+        wanted: Whether anybody still waits for the result.
     """
 
     client: str
     work: Work
-    picture: Picture | None = None
-    state: ImageState | None = None
+    image: Picture | None = None
+    features: Features | None = None
     quick: bool = False
-    outcome: Future[Any] = field(default_factory=Future)
+    result: Future[Any] = field(default_factory=Future)
     wanted: bool = True
 
     @property
-    def looks(self) -> bool:
-        """Whether a vision pass must come first."""
-        return self.picture is not None and self.state is None
+    def needs_encoding(self) -> bool:
+        """Whether its image must be encoded first."""
+        return self.image is not None and self.features is None
 
     @property
-    def light(self) -> bool:
+    def is_light(self) -> bool:
         """Whether it is about the model alone, so that it takes no time."""
-        return self.picture is None and self.state is None
+        return self.image is None and self.features is None
 
     @property
-    def at_once(self) -> bool:
-        """Whether serving it first delays the others only a little."""
-        return self.quick and not self.looks
+    def is_quick(self) -> bool:
+        """Whether running it first hardly delays the others."""
+        return self.quick and not self.needs_encoding
 
 
-class Line:
-    """Questions in line: clients take turns, and each client's questions keep their order. Not thread-safe."""
+class Waiting:
+    """The waiting requests in their order: clients alternate, and each client's keep their order. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._clients: OrderedDict[str, deque[Question]] = OrderedDict()
+        self._clients: OrderedDict[str, deque[Request]] = OrderedDict()
         self._overtaken = False
 
     def __len__(self) -> int:
         return sum(map(len, self._clients.values()))
 
-    def __iter__(self) -> Iterator[Question]:
-        for questions in self._clients.values():
-            yield from questions
+    def __iter__(self) -> Iterator[Request]:
+        for requests in self._clients.values():
+            yield from requests
 
-    def put(self, question: Question) -> None:
-        """Stand in line behind the client's own questions."""
-        self._clients.setdefault(question.client, deque()).append(question)
+    def put(self, request: Request) -> None:
+        """Add a request behind the others of its client."""
+        self._clients.setdefault(request.client, deque()).append(request)
 
-    def remove(self, question: Question) -> bool:
-        """Leave the line; tells whether the question was still in it."""
-        questions = self._clients.get(question.client, deque())
-        if question not in questions:
-            return False
-        questions.remove(question)
-        if not questions:
-            del self._clients[question.client]
-        return True
+    def remove(self, request: Request) -> None:
+        """Remove a request, if it is here."""
+        requests = self._clients.get(request.client, deque())
+        if request in requests:
+            requests.remove(request)
+            if not requests:
+                del self._clients[request.client]
 
-    def to_give_way(self, newcomer: Question) -> Question | None:
-        """Give the last question of the client with the most, if it has more than the newcomer's would then have."""
+    def displaced_by(self, newcomer: Request) -> Request | None:
+        """Return the last request of the client with the most, if it has more than the newcomer's would then have."""
 
-        def alike(client: str) -> list[Question]:
-            return [one for one in self._clients.get(client, ()) if one.light == newcomer.light and one.state is None]
+        def alike(client: str) -> list[Request]:
+            return [
+                one
+                for one in self._clients.get(client, ())
+                if one.is_light == newcomer.is_light and one.features is None
+            ]
 
         most = max((alike(client) for client in self._clients), key=len, default=[])
         return most[-1] if len(most) > len(alike(newcomer.client)) + 1 else None
 
-    def next(self, *, quick_first: bool = True) -> Question | None:
-        """Tell which question `take` would begin with; None if nobody waits."""
-        light = next((question for question in self if question.light), None)
+    def next(self, *, quick_first: bool = True) -> Request | None:
+        """Return the request that `take` would begin with; None if there is none."""
+        light = next((request for request in self if request.is_light), None)
         if light:
             return light
         overtakes = quick_first and not self._overtaken
-        at_once = next((question for question in self if question.at_once), None) if overtakes else None
-        return at_once or self._head()
+        quick = next((request for request in self if request.is_quick), None) if overtakes else None
+        return quick or self._first()
 
-    def take(self, passes: int = 1, *, quick_first: bool = True) -> list[Question]:
-        """Take the next question; if it needs a vision pass, up to `passes` that do, of different pictures.
+    def take(self, batch: int = 1, *, quick_first: bool = True) -> list[Request]:
+        """Take the next request; if it needs encoding, up to `batch` that do, of different images.
 
-        What takes no time goes first. Then comes what can be answered at once, but only one between two turns: a
-        client that always has such questions must not keep the others waiting. A client whose turn it was goes to
-        the end.
+        Light requests go first. Then comes a quick one, but only one between two others: a client that always has quick
+        requests must not keep the others waiting. A client that was served goes to the end.
         """
         first = self.next(quick_first=quick_first)
         if first is None:
             return []
-        if first.light:
+        if first.is_light:
             self.remove(first)
             return [first]
-        self._overtaken = first is not self._head()
+        self._overtaken = first is not self._first()
         if self._overtaken:
-            self.remove(first)  # the client's own turn is still to come
+            self.remove(first)  # the client keeps its position
         else:
             self._serve(first)
         taken = [first]
-        digests = {first.picture.digest} if first.picture and first.looks else set()
-        while first.looks and len(taken) < passes:
-            also = next((head for head in self._heads() if head.looks and _digest(head) not in digests), None)
+        digests = {_digest(first)}
+        while first.needs_encoding and len(taken) < batch:
+            heads = (requests[0] for requests in self._clients.values())
+            also = next((head for head in heads if head.needs_encoding and _digest(head) not in digests), None)
             if also is None:
                 break
             self._serve(also)
@@ -123,106 +133,101 @@ class Line:
             digests.add(_digest(also))
         return taken
 
-    def ahead_of(self, question: Question) -> int:
-        """Count the questions that will be served before this one, if no more come."""
-        place = list(self._clients.get(question.client, ())).index(question)
-        before = sum(min(len(questions), place + 1) for name, questions in self._clients.items())
-        later = list(self._clients)[list(self._clients).index(question.client) + 1 :]
-        return before - 1 - sum(len(self._clients[name]) > place for name in later)
+    def ahead_of(self, request: Request) -> int:
+        """Count the requests that will be served before this one, if no more come."""
+        position = list(self._clients.get(request.client, ())).index(request)
+        before = sum(min(len(requests), position + 1) for requests in self._clients.values())
+        later = list(self._clients)[list(self._clients).index(request.client) + 1 :]
+        return before - 1 - sum(len(self._clients[name]) > position for name in later)
 
-    def _head(self) -> Question | None:
-        return next(self._heads(), None)
+    def _first(self) -> Request | None:
+        return next((requests[0] for requests in self._clients.values()), None)
 
-    def _heads(self) -> Iterator[Question]:
-        for questions in self._clients.values():
-            yield questions[0]
-
-    def _serve(self, question: Question) -> None:
-        self.remove(question)
-        if question.client in self._clients:
-            self._clients.move_to_end(question.client)
+    def _serve(self, request: Request) -> None:
+        self.remove(request)
+        if request.client in self._clients:
+            self._clients.move_to_end(request.client)
 
 
-def _digest(question: Question) -> str:
-    return question.picture.digest if question.picture else ""
+def _digest(request: Request) -> str:
+    return request.image.digest if request.image else ""
 
 
-WINDOW_S = 0.003
-"""How long a pass waits for others to share its batch, where batches pay."""
+class Queue:
+    """The requests of one model, waiting and running. Any thread may call its methods.
 
-
-class Desk:
-    """Questions to the model `key`, of which `queue_max` may wait. All of it is safe to call from any thread.
-
-    `changed` guards it, and whatever else its owner wants to change together with it.
+    Args:
+        key: The model's name, for messages.
+        queue_max: How many requests may wait.
     """
 
     def __init__(self, key: str, queue_max: int) -> None:
         self.changed = Condition()
+        """Guards the queue, and what its owner changes together with it."""
         self.closed = False
         self.stage = (0.0, "loading the model")
-        """How far the work in hand is."""
+        """The progress of what runs."""
         self._key = key
         self._queue_max = queue_max
-        self._line = Line()
-        self._current: Sequence[Question] = ()
+        self._waiting = Waiting()
+        self._running: Sequence[Request] = ()
         self._stop = Event()
 
     @property
-    def waiting(self) -> list[Question]:
-        """List the questions in line."""
+    def waiting(self) -> list[Request]:
+        """List the requests that wait."""
         with self.changed:
-            return list(self._line)
+            return list(self._waiting)
 
-    def put(self, question: Question, known: ImageState | None = None) -> None:
-        """Let a question stand in line, with what is known of its picture.
+    def put(self, request: Request, known: Features | None = None) -> None:
+        """Add a request, with the features of its image if they are known.
 
-        Where the line is full, the last question of the client with the most gives way to one of a client with fewer.
+        In a full queue it takes the position of the last request of the client with the most, if that has more.
 
         Raises:
             BusyError: too many wait already.
-            BackendError: the desk is closed.
+            BackendError: the queue is closed.
         """
         with self.changed:
             if self.closed:
                 raise closed()
-            waiting = sum(other.light == question.light for other in self._line)
-            if waiting >= self._queue_max and question.state is None:
+            waiting = sum(other.is_light == request.is_light for other in self._waiting)
+            if waiting >= self._queue_max and request.features is None:
                 busy = BusyError(
-                    f"{waiting} questions wait for the model {self._key} already; "
+                    f"{waiting} requests wait for the model {self._key} already; "
                     "ask again later, or raise DINOX_MCP_QUEUE_MAX"
                 )
-                other = self._line.to_give_way(question)
+                other = self._waiting.displaced_by(request)
                 if other is None:
                     raise busy
                 self.fail([other], busy)
-            question.state = question.state or known
-            self._line.put(question)
+            request.features = request.features or known
+            self._waiting.put(request)
             self.changed.notify_all()
 
-    def abandon(self, question: Question) -> None:
-        """Do without a question; stop what runs if nobody wants it any more."""
+    def abandon(self, request: Request) -> None:
+        """Remove a request; stop what runs if nobody wants its result any more."""
         with self.changed:
-            question.wanted = False
-            self._line.remove(question)
-            if question in self._current and not self._is_awaited():
+            request.wanted = False
+            self._waiting.remove(request)
+            if request in self._running and not self._is_wanted():
                 self._stop.set()
 
-    def describe(self, question: Question, *, loaded: bool) -> tuple[float, str]:
-        """Say how far a question is, as a fraction and in words."""
+    def progress_of(self, request: Request, *, loaded: bool) -> tuple[float, str]:
+        """Return the progress of a request, as a fraction and in words."""
         with self.changed:
-            if not loaded or question not in self._line:
+            if not loaded or request not in self._waiting:
                 return self.stage
-            ahead = self._line.ahead_of(question) + len(self._current)
-        return 0.3, f"waiting for the model, {ahead} {'question' if ahead == 1 else 'questions'} ahead"
+            ahead = self._waiting.ahead_of(request) + len(self._running)
+        return 0.3, f"waiting for the model, {ahead} {'request' if ahead == 1 else 'requests'} ahead"
 
-    def fail(self, questions: Sequence[Question], error: DinoxError) -> None:
-        """Answer questions with an error, unless they were answered."""
+    def fail(self, requests: Sequence[Request], error: DinoxError) -> None:
+        """End requests with an error, unless they have a result."""
         with self.changed:
-            for question in questions:
-                self._line.remove(question)
-                if not question.outcome.done():
-                    question.outcome.set_exception(error)
+            for request in requests:
+                self._waiting.remove(request)
+                if not request.result.done():
+                    request.result.set_exception(error)
 
     def close(self) -> None:
         """Stop what runs, fail what waits, and take no more."""
@@ -232,52 +237,52 @@ class Desk:
             self._stop.set()
             self.changed.notify_all()
 
-    def tell(self, fraction: float, message: str) -> None:
-        """Note how far the work in hand is.
+    def report(self, fraction: float, message: str) -> None:
+        """Note the progress of what runs.
 
         Raises:
-            Interrupted: the desk was closed, so the work should stop.
+            Interrupted: the queue was closed, so the work should stop.
         """
         if self.closed:
             raise Interrupted
         self.stage = fraction, message
 
-    def take(self, batch: int, *, quick_first: bool) -> list[Question]:
-        """Take the next question, and others whose passes share a batch with its own; waits a moment for those."""
+    def take(self, batch: int, *, quick_first: bool) -> list[Request]:
+        """Take the next request, and others whose images can be encoded with its own; waits a moment for those."""
         with self.changed:
-            first = self._line.next(quick_first=quick_first)
-            if batch > 1 and first and first.looks:
-                self.changed.wait_for(lambda: len(self._line) >= batch or self.closed, WINDOW_S)
-            return self._line.take(batch, quick_first=quick_first)
+            first = self._waiting.next(quick_first=quick_first)
+            if batch > 1 and first and first.needs_encoding:
+                self.changed.wait_for(lambda: len(self._waiting) >= batch or self.closed, BATCH_WAIT_S)
+            return self._waiting.take(batch, quick_first=quick_first)
 
-    def share(self, picture: Picture, state: ImageState) -> None:
-        """Give those in line what the model saw in their picture."""
+    def share(self, image: Picture, features: Features) -> None:
+        """Give features to the waiting requests about the same image."""
         with self.changed:
-            for other in self._line:
-                if other.looks and other.picture == picture:
-                    other.state = state
+            for other in self._waiting:
+                if other.needs_encoding and other.image == image:
+                    other.features = features
 
     @contextmanager
-    def running(self, questions: Sequence[Question]) -> Iterator[None]:
-        """Let the block be stopped, with `Interrupted`, as soon as nobody waits for what it does."""
+    def running(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Stop the block, with `Interrupted`, as soon as nobody wants what it computes."""
         with self.changed:
-            self._current, self._stop = questions, Event()
-            if self.closed or not self._is_awaited():
+            self._running, self._stop = requests, Event()
+            if self.closed or not self._is_wanted():
                 self._stop.set()
         try:
             with interruptible(self._stop):
                 yield
         finally:
             with self.changed:
-                self._current = ()
+                self._running = ()
 
-    def _is_awaited(self) -> bool:
-        """Whether anybody waits for what runs: those who asked, or others in line with the same picture."""
-        pictures = {question.picture for question in self._current if question.looks}
-        alike = (question for question in self._line if question.looks and question.picture in pictures)
-        return any(question.wanted for question in self._current) or any(alike)
+    def _is_wanted(self) -> bool:
+        """Whether anybody waits for what runs, or for the same image to be encoded."""
+        images = {request.image for request in self._running if request.needs_encoding}
+        alike = (request for request in self._waiting if request.needs_encoding and request.image in images)
+        return any(request.wanted for request in self._running) or any(alike)
 
 
 def closed() -> BackendError:
-    """Make the error of those who ask too late."""
+    """Make the error for requests that come too late."""
     return BackendError("the local backend was closed; start it again and ask again")

@@ -1,4 +1,4 @@
-"""The life of one model: loaded on the first request, one piece of work at a time, unloaded when idle."""
+"""The worker of one model: loads it for the first request, runs one request at a time, unloads it when idle."""
 
 import asyncio
 import logging
@@ -8,71 +8,18 @@ from contextlib import suppress
 from contextvars import copy_context
 from itertools import groupby
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from dinox_mcp.backends.base import Progress
-from dinox_mcp.backends.local.models.base import ImageState, Interrupted, Prepared, check
-from dinox_mcp.backends.local.models.interfaces import A_co, Loaded, Model, Viewer
-from dinox_mcp.backends.local.runtime.caches import ImageStates, Room
-from dinox_mcp.backends.local.runtime.queue import Desk, Question, closed
+from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
+from dinox_mcp.backends.local.models.base import Features, ImageModel, Interrupted, Loaded, Prepared, check
+from dinox_mcp.backends.local.runtime.caches import FeatureCache, ModelMemory
+from dinox_mcp.backends.local.runtime.queue import Queue, Request, closed
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.images.picture import Picture
-
-
-def look(adapter: Viewer, pictures: Sequence[Picture]) -> list[ImageState | Exception]:
-    """Give the model's view of each picture, or why there is none: one that fails does not spoil the others.
-
-    Raises:
-        Interrupted: nobody wants to know any more.
-    """
-    views: dict[int, ImageState | Exception] = {}
-    sizes: dict[int, Prepared] = {}
-    for place, prepared in enumerate(_prepare_all(adapter, pictures)):
-        if isinstance(prepared, Exception):
-            views[place] = prepared
-        else:
-            sizes[place] = prepared
-
-    def size_of(place: int) -> tuple[int, ...]:
-        return sizes[place].size_key
-
-    for _, group in groupby(sorted(sizes, key=size_of), key=size_of):
-        places = list(group)
-        views.update(zip(places, _encode_all(adapter, [sizes.pop(place) for place in places]), strict=True))
-    return [views[place] for place in range(len(pictures))]
-
-
-def _prepare_all(adapter: Viewer, pictures: Sequence[Picture]) -> list[Prepared | Exception]:
-    def prepare(picture: Picture) -> Prepared | Exception:
-        try:
-            pixels = picture.rgb()
-            check()  # decoding a large picture takes a while, and so does resizing it
-            return adapter.prepare(pixels)
-        except Interrupted:
-            raise
-        except Exception as error:  # noqa: BLE001 - a damaged picture is its asker's problem alone
-            return error.with_traceback(None)
-
-    if len(pictures) == 1:
-        return [prepare(pictures[0])]
-    with ThreadPoolExecutor(len(pictures)) as threads:
-        contexts = [copy_context() for _ in pictures]  # without it, `check` in a thread would know of no cancellation
-        return list(threads.map(lambda context, picture: context.run(prepare, picture), contexts, pictures))
-
-
-def _encode_all(adapter: Viewer, batch: Sequence[Prepared]) -> list[ImageState | Exception]:
-    try:
-        return list(adapter.encode(batch))
-    except Interrupted:
-        raise
-    except Exception as error:  # noqa: BLE001 - the model's code may raise anything, such as "out of memory"
-        if len(batch) == 1:
-            return [error.with_traceback(None)]  # a traceback would keep its tensors in memory
-    return [view for one in batch for view in _encode_all(adapter, [one])]
-
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -80,219 +27,234 @@ T = TypeVar("T")
 HEARTBEAT_S = 0.5
 
 
-class Host(Generic[A_co]):
-    """Answers questions to one model in a thread of its own, so that the event loop never waits for a tensor.
+class Worker:
+    """Runs requests to one model in a thread of its own, so that the event loop never waits for a tensor.
 
-    Each picture is looked at once, however many ask about it at the same time. A question whose asker is
-    cancelled leaves the line, or stops the model between two layers, unless others wait for the same picture.
-    `unloaded` hears, in that thread, that the model leaves memory. Needs asyncio.
+    Each image is encoded once, however many requests at the same time are about it. A cancelled request leaves the
+    queue, or stops the model between two layers, unless others wait for the same image. Needs asyncio.
+
+    Args:
+        checkpoint: The model.
+        memory: The memory that models share.
+        features: The features that models share.
+        queue_max: How many requests may wait.
+        idle_s: After how many seconds without requests the model is unloaded; 0 for never.
+        unloaded: Called in the worker's thread when the model leaves memory.
     """
 
     def __init__(
         self,
-        model: Model[A_co],
-        room: Room,
-        states: ImageStates,
+        checkpoint: Checkpoint,
+        memory: ModelMemory,
+        features: FeatureCache,
         *,
         queue_max: int,
         idle_s: float,
-        unloaded: Callable[["Host[A_co]"], object] = lambda _: None,
+        unloaded: Callable[["Worker"], object] = lambda _: None,
     ) -> None:
-        self._model = model
-        self._room = room
-        self._states = states
+        self._checkpoint = checkpoint
+        self._memory = memory
+        self._features = features
         self._idle_s = idle_s
         self._unloaded = unloaded
-        self._desk = Desk(model.key, queue_max)
-        self._changed = self._desk.changed  # guards everything below, too
+        self._queue = Queue(checkpoint.key, queue_max)
+        self._changed = self._queue.changed  # guards everything below, too
         self._thread: Thread | None = None
-        self._loaded: Loaded[A_co] | None = None
+        self._loaded: Loaded | None = None
         self._in_memory = False
-        self._leaving = False
+        self._unloading = False
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded, so that only others' questions are in the way."""
+        """Whether the model is loaded."""
         return self._loaded is not None
 
     @property
     def keeps_labels(self) -> bool:
-        """Whether what the model makes of a label is kept, as far as is known: only while it is loaded."""
+        """Whether label embeddings are kept, as far as is known: only while the model is loaded."""
         loaded = self._loaded
-        return loaded is not None and loaded.adapter.reuses_text
+        return loaded is not None and loaded.model.reuses_text
 
     @property
     def in_memory(self) -> bool:
         """Whether the model takes memory."""
         return self._in_memory
 
-    async def ask(
+    async def run(
         self,
-        work: Callable[[Loaded[A_co], Any], T],
+        work: Callable[[Loaded, Any], T],
         *,
         progress: Progress,
-        picture: Picture | None = None,
-        state: ImageState | None = None,
+        image: Picture | None = None,
+        features: Features | None = None,
         quick: bool = False,
         client: str = "",
     ) -> T:
-        """Do a piece of work with the loaded model and with its view of the picture (None if there is no picture).
+        """Run work with the loaded model.
 
-        A `state` that is known already saves looking. `quick` says that the work takes milliseconds if the model's
-        family reuses text. Work without picture and state takes no time; it goes first, as soon as the model is loaded.
+        Args:
+            work: Gets the loaded model, and the features of the image; None without an image.
+            progress: Takes the progress.
+            image: The image whose features the work needs.
+            features: Features that are known already; they save the encoding.
+            quick: Whether the work takes milliseconds, if the family reuses text.
+            client: Who makes the request; the queue is fair between clients.
+
+        Returns:
+            What the work returns. Work without image and features goes first, as it takes no time.
 
         Raises:
-            BusyError: too many wait already.
+            BusyError: too many requests wait already.
             BackendError: the model does not load, or fails.
         """
-        question = Question(client, work, picture, state, quick)
+        request = Request(client, work, image, features, quick)
         ready = anyio.Event()
         loop = asyncio.get_running_loop()
-        question.outcome.add_done_callback(lambda _: _wake(loop, ready))
-        self._put(question)
+        request.result.add_done_callback(lambda _: _wake(loop, ready))
+        self._put(request)
         try:
             while not ready.is_set():
                 with anyio.move_on_after(HEARTBEAT_S):
                     await ready.wait()
                 if not ready.is_set():
-                    await progress(*self._desk.describe(question, loaded=self.ready))
-            answer: T = _result(question.outcome)
+                    await progress(*self._queue.progress_of(request, loaded=self.ready))
+            answer: T = _result(request.result)
             return answer
         finally:
-            self._desk.abandon(question)
+            self._queue.abandon(request)
 
-    def tell(self, fraction: float, message: str) -> None:
-        """Let those who wait for the work in hand know how far it is; called by that work.
+    def report(self, fraction: float, message: str) -> None:
+        """Report the progress of the running work to its callers; called by that work.
 
         Raises:
-            Interrupted: the host was closed, so the work should stop.
+            Interrupted: the worker was closed, so the work should stop.
         """
-        self._desk.tell(fraction, message)
+        self._queue.report(fraction, message)
 
-    def leave(self) -> None:
-        """Leave memory after the piece of work in hand, and return when that is done. Not for the event loop."""
+    def unload(self) -> None:
+        """Unload the model after the running request, and return when that is done. Not for the event loop."""
         with self._changed:
-            self._leaving = True
+            self._unloading = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._in_memory)
-            self._leaving = False
+            self._unloading = False
 
     async def aclose(self) -> None:
-        """Stop what runs, fail what waits, and leave memory."""
+        """Stop what runs, fail what waits, and unload the model."""
         with self._changed:
-            self._desk.close()
+            self._queue.close()
             thread = self._thread
         if thread:
             await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True)
 
-    def _put(self, question: Question) -> None:
-        known = self._states.get(self._model.key, question.picture.digest) if question.picture else None
+    def _put(self, request: Request) -> None:
+        known = self._features.get(self._checkpoint.key, request.image.digest) if request.image else None
         with self._changed:
-            self._desk.put(question, known)
+            self._queue.put(request, known)
             if self._thread is None:
-                self._thread = Thread(target=self._serve, name=f"dinox-mcp {self._model.key}", daemon=True)
+                self._thread = Thread(target=self._work, name=f"dinox-mcp {self._checkpoint.key}", daemon=True)
                 self._thread.start()
 
-    # What follows runs in the worker thread, which lives from the first question to the end of the model's stay.
+    # What follows runs in the worker's thread, which lives from the first request until the model is unloaded.
 
-    def _serve(self) -> None:
-        while self._wait_for_questions():
-            self._take_turn()
+    def _work(self) -> None:
+        while self._wait_for_requests():
+            self._take_some()
 
-    def _take_turn(self) -> None:
-        turn: list[Question] = []
+    def _take_some(self) -> None:
+        taken: list[Request] = []
         try:
             loaded = self._load()
-            turn = self._desk.take(loaded.batch, quick_first=loaded.adapter.reuses_text)
-            self._room.used(self)  # before anybody has an answer, and asks another model
-            self._look(loaded, [question for question in turn if question.looks])
-            for question in turn:
-                self._work(loaded, question)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            self._desk.fail(turn or self._desk.waiting, self._explained(error))
+            taken = self._queue.take(loaded.batch, quick_first=loaded.model.reuses_text)
+            self._memory.used(self)  # before anybody has an answer, and makes a request to another model
+            self._encode(loaded, [request for request in taken if request.needs_encoding])
+            for request in taken:
+                self._run(loaded, request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting requests must fail with it
+            self._queue.fail(taken or self._queue.waiting, self._explained(error))
 
-    def _wait_for_questions(self) -> bool:
-        """Wait until there is one; False when the thread should end. The model leaves memory when its time is up."""
+    def _wait_for_requests(self) -> bool:
+        """Wait until there are some; False when the thread should end. An idle model is unloaded."""
         while True:
             with self._changed:
-                waited_in_vain = not self._changed.wait_for(self._has_news, timeout=self._idle_s or None)
-                leaves = self._leaving and self._in_memory
-                if self._desk.waiting and not self._desk.closed and not leaves:
+                idle = not self._changed.wait_for(self._has_news, timeout=self._idle_s or None)
+                unloading = self._unloading and self._in_memory
+                if self._queue.waiting and not self._queue.closed and not unloading:
                     return True
-            self._unload()
+            self._free()
             with self._changed:
-                if self._desk.closed or (waited_in_vain and not self._desk.waiting):
+                if self._queue.closed or (idle and not self._queue.waiting):
                     self._thread = None
                     return False
 
     def _has_news(self) -> bool:
-        return bool(self._desk.waiting) or self._desk.closed or (self._leaving and self._in_memory)
+        return bool(self._queue.waiting) or self._queue.closed or (self._unloading and self._in_memory)
 
-    def _load(self) -> Loaded[A_co]:
+    def _load(self) -> Loaded:
         if self._loaded is None:
-            self._desk.stage = 0.0, f"loading the model {self._model.key}"
-            nbytes = self._model.fetch(self.tell)
-            with self._room.entering(self, nbytes):
-                self.tell(0.2, f"loading the model {self._model.key}")
+            self._queue.stage = 0.0, f"loading the model {self._checkpoint.key}"
+            nbytes = self._checkpoint.fetch(self.report)
+            with self._memory.loading(self, nbytes):
+                self.report(0.2, f"loading the model {self._checkpoint.key}")
                 self._in_memory = True
                 try:
-                    self._loaded = self._model.load()
+                    self._loaded = self._checkpoint.load()
                 except BaseException:
-                    self._unload()
+                    self._free()
                     raise
         return self._loaded
 
-    def _unload(self) -> None:
-        """Drop the model and all that it saw, and say so when the memory is free."""
+    def _free(self) -> None:
+        """Drop the model and its features, and notify others when the memory is free."""
         if self._in_memory:
             self._loaded = None
-            self._states.forget(self._model.key)
+            self._features.forget(self._checkpoint.key)
             self._unloaded(self)
-            self._model.trim()
-            self._room.left(self)
+            self._checkpoint.trim()
+            self._memory.freed(self)
         with self._changed:
             self._in_memory = False
             self._changed.notify_all()
 
-    def _look(self, loaded: Loaded[A_co], questions: list[Question]) -> None:
-        """Have the model look at the questions' pictures, also for those in line who wait for the same ones."""
-        pictures = [question.picture for question in questions if question.picture]
-        if not pictures:
+    def _encode(self, loaded: Loaded, requests: list[Request]) -> None:
+        """Encode the images of requests, also for waiting ones about the same images."""
+        images = [request.image for request in requests if request.image]
+        if not images:
             return
-        self._desk.stage = 0.4, "looking at the picture"
+        self._queue.stage = 0.4, "looking at the image"
+        encoded: Sequence[Features | Exception]
         try:
-            with self._desk.running(questions):
-                views = look(loaded.adapter, pictures)
+            with self._queue.running(requests):
+                encoded = encode(loaded.model, images)
         except Interrupted:
-            views = [closed()] * len(pictures)  # nobody hears it, unless the host was closed
-        answers = [self._explained(view) if isinstance(view, Exception) else view for view in views]
-        for question, picture, view in zip(questions, pictures, answers, strict=True):
-            if isinstance(view, DinoxError):
-                self._desk.fail([question], view)
+            encoded = [closed()] * len(images)  # nobody waits for it, unless the worker was closed
+        for request, image, features in zip(requests, images, encoded, strict=True):
+            if isinstance(features, Exception):
+                self._queue.fail([request], self._explained(features))
                 continue
-            self._states.put(self._model.key, picture.digest, view)
-            question.state = view
-            self._desk.share(picture, view)
+            self._features.put(self._checkpoint.key, image.digest, features)
+            request.features = features
+            self._queue.share(image, features)
 
-    def _work(self, loaded: Loaded[A_co], question: Question) -> None:
-        if question.outcome.done():
+    def _run(self, loaded: Loaded, request: Request) -> None:
+        if request.result.done():
             return
-        self._desk.stage = 0.6, "finding objects"
+        self._queue.stage = 0.6, "finding objects"
         try:
-            with self._desk.running([question]):
-                answer = question.work(loaded, question.state)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits must hear of it
-            question.outcome.set_exception(self._explained(error))
+            with self._queue.running([request]):
+                answer = request.work(loaded, request.features)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must fail with it
+            request.result.set_exception(self._explained(error))
         else:
-            question.outcome.set_result(answer)
+            request.result.set_result(answer)
 
     def _explained(self, error: Exception) -> DinoxError:
         if isinstance(error, Interrupted):
             return closed()
         if isinstance(error, DinoxError):
             return error
-        logger.warning("the model %s failed", self._model.key, exc_info=error)
-        return self._model.explain(error)
+        logger.warning("the model %s failed", self._checkpoint.key, exc_info=error)
+        return self._checkpoint.explain(error)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, ready: anyio.Event) -> None:
@@ -300,9 +262,61 @@ def _wake(loop: asyncio.AbstractEventLoop, ready: anyio.Event) -> None:
         loop.call_soon_threadsafe(ready.set)
 
 
-def _result(outcome: Future[Any]) -> Any:  # noqa: ANN401 - whatever the work gives
-    """Give what came of a question; errors are made anew, since several may share one."""
-    error = outcome.exception()
+def _result(result: Future[Any]) -> Any:  # noqa: ANN401 - whatever the work returns
+    """Return a result; errors are made anew, since several requests may share one."""
+    error = result.exception()
     if error is None:
-        return outcome.result()
+        return result.result()
     raise type(error)(str(error))
+
+
+def encode(model: ImageModel, images: Sequence[Picture]) -> list[Features | Exception]:
+    """Compute the features of images, or what each failed with: one that fails does not spoil the others.
+
+    Raises:
+        Interrupted: nobody wants them any more.
+    """
+    encoded: dict[int, Features | Exception] = {}
+    prepared: dict[int, Prepared] = {}
+    for index, one in enumerate(_prepare_all(model, images)):
+        if isinstance(one, Exception):
+            encoded[index] = one
+        else:
+            prepared[index] = one
+
+    def shape(index: int) -> tuple[int, ...]:
+        return prepared[index].pixels.shape
+
+    for _, group in groupby(sorted(prepared, key=shape), key=shape):
+        indices = list(group)
+        encoded.update(zip(indices, _encode_batch(model, [prepared.pop(index) for index in indices]), strict=True))
+    return [encoded[index] for index in range(len(images))]
+
+
+def _prepare_all(model: ImageModel, images: Sequence[Picture]) -> list[Prepared | Exception]:
+    def prepare(image: Picture) -> Prepared | Exception:
+        try:
+            pixels = image.rgb()
+            check()  # decoding a large image takes a while, and so does resizing it
+            return model.prepare(pixels)
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001 - a damaged image fails its own request only
+            return error.with_traceback(None)
+
+    if len(images) == 1:
+        return [prepare(images[0])]
+    with ThreadPoolExecutor(len(images)) as threads:
+        contexts = [copy_context() for _ in images]  # without it, `check` in a thread would not see a cancellation
+        return list(threads.map(lambda context, image: context.run(prepare, image), contexts, images))
+
+
+def _encode_batch(model: ImageModel, batch: Sequence[Prepared]) -> list[Features | Exception]:
+    try:
+        return list(model.encode(batch))
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - the model's code may raise anything, such as "out of memory"
+        if len(batch) == 1:
+            return [error.with_traceback(None)]  # a traceback would keep its tensors in memory
+    return [features for one in batch for features in _encode_batch(model, [one])]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints import device as devices
 from dinox_mcp.backends.local.checkpoints.device import Device, choose, memory_explained
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
@@ -76,11 +76,11 @@ def test_a_user_knows_better(device: str, precision: str, chosen: Device) -> Non
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
     [
-        ("tpu", "auto", r"DINOX_MCP_DEVICE: 'tpu' is no device; choose auto, cpu, cuda, cuda:0 or mps"),
-        ("cuda:one", "auto", r"'cuda:one' is no device"),
+        ("tpu", "auto", r"DINOX_MCP_DEVICE: 'tpu' is not a device; choose auto, cpu, cuda, cuda:0 or mps"),
+        ("cuda:one", "auto", r"'cuda:one' is not a device"),
         ("cuda:2", "auto", r"'cuda:2' is not here \(there is only 2"),
         ("mps", "auto", r"'mps' is not here \(there is none\); choose auto or cpu"),
-        ("cpu", "int8", r"DINOX_MCP_PRECISION: 'int8' is no precision; choose auto, float32"),
+        ("cpu", "int8", r"DINOX_MCP_PRECISION: 'int8' is not a precision; choose auto, float32"),
         ("cpu", "float16", r"float16 is too slow on a CPU"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_build_of_torch_without_cuda_says_so(gpus: SimpleNamespace, monkeypatc
 
 
 def test_a_torch_that_does_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda _name: object())
+    monkeypatch.setattr(local, "find_spec", lambda _name: object())
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UnsupportedError, match=r"torch is installed but does not load"):
         choose()
@@ -175,7 +175,7 @@ def test_tuning_changes_no_product() -> None:
 def test_memory_returns_to_the_system_when_it_is_trimmed() -> None:
     code = """
 import re, torch
-from dinox_mcp.backends.local.device import trim, tune_cpu
+from dinox_mcp.backends.local.checkpoints.device import trim, tune_cpu
 resident = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
 tune_cpu()
 trim()

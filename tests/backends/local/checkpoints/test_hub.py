@@ -12,8 +12,9 @@ from threading import Event, Thread, Timer
 import pytest
 
 from dinox_mcp.backends.local.checkpoints import transfer
-from dinox_mcp.backends.local.checkpoints.hub import Hub, Stopped, title
+from dinox_mcp.backends.local.checkpoints.hub import Hub, title
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource
+from dinox_mcp.backends.local.checkpoints.transfer import Stopped
 from dinox_mcp.errors import BackendError, KeyRejectedError, UnreachableError, UnsupportedError
 from tests.backends.local.fakehub import COMMIT, FakeHub, serve
 
@@ -54,7 +55,7 @@ def test_a_model_is_fetched_without_pickles_and_papers(hub: Hub) -> None:
     assert title(MODEL, folder) == "org/model@c0ffee0"
 
 
-def test_a_model_that_is_here_asks_no_network(hub: Hub, fake: FakeHub) -> None:
+def test_a_model_that_is_here_uses_no_network(hub: Hub, fake: FakeHub) -> None:
     folder = hub.fetch(MODEL)
     fake.requests.clear()
     assert hub.find(MODEL) == folder
@@ -265,7 +266,7 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"model.safetensors": b""}, "org/odd has no config.json, so it is no transformers model"),
+        ({"model.safetensors": b""}, "org/odd has no config.json, so it is not a transformers model"),
         (
             {"config.json": b"{}", "vocab.json": b"", "preprocessor_config.json": b"{}", "model.safetensors": b""},
             "org/odd has no vocabulary",
@@ -342,9 +343,7 @@ def test_a_hub_that_cannot_be_reached_is_noticed_at_once(tmp_path: Path) -> None
     assert time.monotonic() - start < 5
 
 
-def test_a_disk_without_room_is_noticed_before_the_download(
-    hub: Hub, fake: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_noticed_before_the_download(hub: Hub, fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     with pytest.raises(BackendError, match=r"needs 1 MB more and .* has 1 MB; free some, or set HF_HOME"):
         hub.fetch(MODEL)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from dinox_mcp.backends.local import extra
+from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints import loader as checkpoints
 from dinox_mcp.backends.local.checkpoints.device import Device, Precision
 from dinox_mcp.errors import BackendError, UnsupportedError
@@ -42,13 +42,13 @@ def weights_of(folder: Path, precision: Precision) -> dict[str, torch.Tensor]:
     return dict(adapter._model.named_parameters())
 
 
-def test_a_whole_model_loads_ready_for_questions(folder: Path) -> None:
+def test_a_complete_model_loads_ready_for_requests(folder: Path) -> None:
     adapter = checkpoints.load(folder, CPU)
     assert adapter.family == "owlvit"
     assert adapter.embed(["person", "dog"]).shape == (2, 32)
 
 
-def test_loading_asks_no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_uses_no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a connection was opened")
 
@@ -100,10 +100,10 @@ def test_shards_load_by_their_index(folder: Path) -> None:
     ("edit", "message"),
     [
         (lambda weights: weights.pop(QUERY), f"missing: {QUERY}"),
-        (lambda weights: weights.update(extra=torch.ones(1)), "without a place in the model: extra"),
+        (lambda weights: weights.update(extra=torch.ones(1)), "unknown to the model: extra"),
         (
             lambda weights: weights.update({"owlvit.renamed.weight": weights.pop(QUERY)}),
-            f"missing: {QUERY}; without a place in the model: owlvit.renamed.weight",
+            f"missing: {QUERY}; unknown to the model: owlvit.renamed.weight",
         ),
         (lambda weights: weights.update({QUERY: torch.ones(3, 3)}), f"of another shape: {QUERY}"),
         (
@@ -187,7 +187,7 @@ def test_truncated_weights_are_a_clear_error(folder: Path, size: int) -> None:
     ("content", "message"),
     [
         ("", r"config.json cannot be read"),
-        ("[]", r"config.json holds no JSON object"),
+        ("[]", r"config.json is not a JSON object"),
         ('{"model_type": "bert"}', r"models of type 'bert'; choose one of grounding-dino, "),
         ("{}", r"models of type 'None'"),
         ('{"model_type": "owlvit", "text_config": {"hidden_size": "wide"}}', r"does not load"),
@@ -201,7 +201,7 @@ def test_wrong_configurations(folder: Path, content: str, message: str) -> None:
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     assert not checkpoints.is_complete(tmp_path)
-    with pytest.raises(UnsupportedError, match=r"has no config.json, so it is no transformers model"):
+    with pytest.raises(UnsupportedError, match=r"has no config.json, so it is not a transformers model"):
         checkpoints.load(tmp_path, CPU)
 
 
@@ -234,6 +234,13 @@ def test_memory_that_runs_out_while_loading(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_the_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda _name: None)
+    monkeypatch.setattr(local, "find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
         checkpoints.load(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"), [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b, c"), (list("abcde"), "a, b, c and 2 more")]
+)
+def test_a_few_are_named_and_the_others_counted(names: list[str], listed: str) -> None:
+    assert checkpoints.few(names) == listed

@@ -67,7 +67,7 @@ def owlv2_by_the_book(image: Image.Image, side: int) -> npt.NDArray[np.float32]:
     return ((small - 0.48) / 0.27).astype(np.float32)
 
 
-def test_a_square_frame_is_black_beyond_the_picture() -> None:
+def test_a_square_frame_is_black_beyond_the_image() -> None:
     pixels = Preprocessor(height=40, width=40, square=True, mean=(0.5,) * 3, std=(0.5,) * 3)(picture(100, 50))
     assert pixels.shape == (3, 40, 40)
     assert (pixels[:, 20:] == -1).all()
@@ -81,14 +81,14 @@ def test_a_square_frame_keeps_what_is_where() -> None:
 
 
 @pytest.mark.parametrize("side", [960, 1008, 768])
-def test_a_square_frame_fits_pictures_of_any_width(side: int) -> None:
+def test_a_square_frame_fits_images_of_any_width(side: int) -> None:
     preprocess = Preprocessor(height=side, width=side, square=True)
     for width in range(side // 2, 2 * side, 7):  # in floating point, 612 / (612 / 960) is more than 960
         assert preprocess(Image.new("RGB", (width, 2))).shape == (3, side, side)
     assert preprocess(Image.new("RGB", (612, 408))).shape == (3, side, side)
 
 
-def test_the_thinnest_picture_keeps_a_row() -> None:
+def test_the_thinnest_image_keeps_a_row() -> None:
     assert Preprocessor(shortest=800, longest=1333)(picture(5000, 1)).shape == (3, 1, 1333)
 
 

@@ -6,7 +6,7 @@ import pytest
 from dinox_mcp.backends.local.checkpoints.presets import DESCRIBING, PRESETS, DeviceKind, ModelSource, Role, resolve
 from dinox_mcp.errors import SettingsError
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "local.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "local.md"
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,14 @@ def test_a_folder_that_exists_is_a_model(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("blanced", "DINOX_MCP_MODEL: 'blanced' is no model; did you mean balanced\\?; choose one of balanced, fast,"),
-        ("/not/here", "'/not/here' is no model; choose one of .* or a folder that exists"),
+        (
+            "blanced",
+            "DINOX_MCP_MODEL: 'blanced' is not a model; did you mean balanced\\?; choose one of balanced, fast,",
+        ),
+        ("/not/here", "'/not/here' is not a model; choose one of .* or a folder that exists"),
         ("org/model@", "owner/name@revision"),
-        ("../model", "is no model"),
-        ("a/b/c", "is no model"),
+        ("../model", "is not a model"),
+        ("a/b/c", "is not a model"),
     ],
 )
 def test_what_is_no_model_says_what_is_one(name: str, message: str) -> None:
@@ -71,7 +74,7 @@ def test_only_gated_models_have_another_licence() -> None:
     assert {name for name, preset in PRESETS.items() if preset.gated} == {"sam3"}
 
 
-def test_the_document_tells_of_every_preset_what_the_program_knows() -> None:
+def test_the_document_reports_of_every_preset_what_the_program_knows() -> None:
     rows = {row[1]: row[0] for row in re.finditer(r"^\| `([\w.-]+)` \|.*$", DOCUMENT.read_text("utf-8"), re.MULTILINE)}
     for name, preset in (PRESETS | DESCRIBING).items():
         for fact in (preset.repo, preset.licence, f"{preset.megabytes} MB", preset.accuracy, preset.cost):
@@ -99,12 +102,12 @@ def test_each_role_has_a_default(role: Role, device: DeviceKind, repo: str) -> N
         (
             "fast",
             "masks",
-            "DINOX_MCP_MASKS_MODEL: 'fast' is no model for it but one for DINOX_MCP_MODEL; choose one of sam",
+            "DINOX_MCP_MASKS_MODEL: 'fast' is not a model for it but one for DINOX_MCP_MODEL; choose one of sam",
         ),
         (
             "vitpose-base",
             "objects",
-            "DINOX_MCP_MODEL: 'vitpose-base' is no model for it but one for DINOX_MCP_POSE_MODEL",
+            "DINOX_MCP_MODEL: 'vitpose-base' is not a model for it but one for DINOX_MCP_POSE_MODEL",
         ),
         ("florence-base", "caption", "DINOX_MCP_CAPTION_MODEL: .*; did you mean florence2-base\\?"),
     ],

@@ -1,17 +1,21 @@
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
-from dinox_mcp.backends.local.models import FAMILIES, family_of
-from dinox_mcp.backends.local.models.base import Interrupted, check, interruptible
+from dinox_mcp.backends.local.models import FAMILIES, find
+from dinox_mcp.backends.local.models.base import ImageModel, Interrupted, check, interruptible
 from dinox_mcp.errors import UnsupportedError
+from tests.backends.local.parity import load_adapter
+from tests.backends.local.tiny_checkpoints import BUILDERS
 
 
 def test_names_the_families_when_there_is_none_for_a_model() -> None:
     with pytest.raises(UnsupportedError, match="'yolo'; choose one of grounding-dino, mm-grounding-dino, omdet-turbo"):
-        family_of("yolo")
+        find("yolo")
 
 
 def test_the_seam_imports_no_torch() -> None:
@@ -55,4 +59,22 @@ def test_cancelling_one_thread_leaves_another_alone() -> None:
 def test_every_family_can_be_imported(name: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    assert callable(family_of(name).adapt)
+    family = FAMILIES[name]
+    assert issubclass(family.load_class(), ImageModel)
+    assert not family.follower or issubclass(family.load_class(follows=True), ImageModel)
+
+
+@pytest.mark.parametrize("family", sorted(BUILDERS))
+def test_labels_of_which_only_the_beginning_is_read_are_known(family: str, checkpoint: Callable[[str], Path]) -> None:
+    adapter = load_adapter(checkpoint(family))
+    assert adapter.overlong(["dog", "dog " * 300, "a cat", "red car " * 200]) == [1, 3]
+
+
+def test_a_label_that_just_fits_is_complete(checkpoint: Callable[[str], Path]) -> None:
+    adapter = load_adapter(checkpoint("owlv2"))  # 16 tokens, with one at each end
+    assert adapter.overlong(["dog " * 14, "dog " * 15]) == [1]
+
+
+def test_a_label_may_fill_the_window_of_grounding_dino_with_its_full_stop(checkpoint: Callable[[str], Path]) -> None:
+    adapter = load_adapter(checkpoint("grounding-dino"))  # 256 tokens: a start, 253 words, a full stop, an end
+    assert adapter.overlong(["dog " * 253, "dog " * 254]) == [1]

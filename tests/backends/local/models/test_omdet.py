@@ -11,7 +11,7 @@ import transformers as hf
 from PIL import Image
 from transformers.image_transforms import center_to_corners_format
 
-from dinox_mcp.backends.local.models import family_of
+from dinox_mcp.backends.local.models import find
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
@@ -111,7 +111,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
 
 def test_leaves_memory_when_it_is_no_longer_used(folder: Path) -> None:
     model = load_model(folder)
-    adapter = family_of("omdet-turbo").adapt(model, folder)
+    adapter = find("omdet-turbo").load_class()(model, folder)
     ask(adapter, picture(200, 120), ["dog"])
     decoder = weakref.ref(model.decoder)
     del model, adapter
@@ -120,7 +120,7 @@ def test_leaves_memory_when_it_is_no_longer_used(folder: Path) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
-    half = family_of("omdet-turbo").adapt(load_model(folder), folder, torch.bfloat16)
+    half = find("omdet-turbo").load_class()(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
@@ -132,4 +132,4 @@ def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
 def test_says_when_its_backbone_needs_timm(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
     monkeypatch.setattr("dinox_mcp.backends.local.models.omdet.find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match="pip install timm"):
-        family_of("omdet-turbo").architecture(config)
+        find("omdet-turbo").load_class().architecture(config)

@@ -11,8 +11,8 @@ import transformers as hf
 from transformers.image_transforms import center_to_corners_format
 from transformers.models.owlvit.modeling_owlvit import box_iou, generalized_box_iou
 
-from dinox_mcp.backends.local.models import family_of
-from dinox_mcp.backends.local.models.base import Interrupted, Likeness
+from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted
 from dinox_mcp.types.detection import Example
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
@@ -35,9 +35,10 @@ def reference(folder: Path) -> tuple[Any, Any]:
     return hf.AutoProcessor.from_pretrained(folder), load_model(folder)
 
 
-@pytest.mark.parametrize("size", [(200, 120), (96, 96), (75, 311), (1000, 17)])
-@pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("threshold", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("size", "count", "threshold"),
+    [((200, 120), 3, 0.0), ((96, 96), 1, 0.0), ((75, 311), 8, 0.0), ((1000, 17), 3, 0.0), ((200, 120), 8, 0.5)],
+)
 def test_equals_the_documented_call(
     reference: tuple[Any, Any], adapter: Any, size: tuple[int, int], count: int, threshold: float
 ) -> None:
@@ -71,7 +72,7 @@ def test_labels_beyond_the_text_window_are_read_to_its_end(adapter: Any) -> None
     assert torch.equal(adapter.embed([long]), adapter.embed([long + "dog"]))
 
 
-def test_all_labels_fit_one_question(adapter: Any) -> None:
+def test_all_labels_fit_one_request(adapter: Any) -> None:
     assert adapter.chunks(["dog"] * 1200) == [list(range(1200))]
 
 
@@ -95,7 +96,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any, work: str) -> None:
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     model = load_model(folder)
-    half = family_of(model.config.model_type).adapt(model, folder, torch.bfloat16)
+    half = find(model.config.model_type).load_class()(model, folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
@@ -148,7 +149,7 @@ def test_an_example_is_the_patch_that_the_authors_choose(adapter: Any, patches: 
     assert looks.fits[0] == pytest.approx(float(overlaps[0, chosen]), abs=1e-5)
 
 
-def test_the_whole_picture_as_an_example_is_what_transformers_takes(
+def test_the_complete_image_as_an_example_is_what_transformers_takes(
     reference: tuple[Any, Any], adapter: Any, patches: Any
 ) -> None:
     if adapter.family == "owlv2":
@@ -199,7 +200,7 @@ def test_of_several_examples_the_most_alike_counts(adapter: Any, patches: Any) -
 
 def test_each_label_has_its_own_examples(adapter: Any, patches: Any) -> None:
     rows = torch.stack([patches.state.classes[3], patches.state.classes[30]])
-    found = adapter.find_like(patches.state, Likeness(("cup", "plate"), rows, (0, 1), (False, False)), 0.0)
+    found = adapter.find_like(patches.state, ExampleQuery(("cup", "plate"), rows, (0, 1), (False, False)), 0.0)
     assert len(found) == 36
     assert {item.label for item in found} == {0, 1}
     texts = adapter.find(patches.state, ["cup", "plate"], rows, 0.0)
@@ -207,9 +208,9 @@ def test_each_label_has_its_own_examples(adapter: Any, patches: Any) -> None:
 
 
 @pytest.mark.parametrize("owner", [0, None], ids=["its own label", "all labels"])
-def test_what_looks_more_like_a_negative_example_is_left_out(adapter: Any, patches: Any, owner: int | None) -> None:
+def test_what_resembles_a_negative_example_more_is_left_out(adapter: Any, patches: Any, owner: int | None) -> None:
     meant, not_meant = patches.state.classes[3], patches.state.classes[30]
-    wanted = Likeness(("cup",), torch.stack([meant, not_meant]), (0, owner), (False, True))
+    wanted = ExampleQuery(("cup",), torch.stack([meant, not_meant]), (0, owner), (False, True))
     found = {item.bbox: item.score for item in adapter.find_like(patches.state, wanted, 0.0)}
     rivals = {item.bbox: item.score for item in adapter.find_like(patches.state, like([not_meant]), 0.0)}
     everything = {item.bbox: item.score for item in adapter.find_like(patches.state, like([meant]), 0.0)}
@@ -220,15 +221,15 @@ def test_what_looks_more_like_a_negative_example_is_left_out(adapter: Any, patch
 
 def test_a_negative_example_of_another_label_does_not_matter(adapter: Any, patches: Any) -> None:
     rows = torch.stack([patches.state.classes[index] for index in (3, 30, 17)])
-    wanted = Likeness(("cup", "plate"), rows, (0, 1, 1), (False, False, True))
+    wanted = ExampleQuery(("cup", "plate"), rows, (0, 1, 1), (False, False, True))
     cups = {item.bbox for item in adapter.find_like(patches.state, wanted, 0.0) if item.label == 0}
     alone = {item.bbox: item.score for item in adapter.find_like(patches.state, like([rows[0]]), 0.0)}
     plates = {item.bbox: item.score for item in adapter.find_like(patches.state, like([rows[1]]), 0.0)}
     assert cups >= {bbox for bbox in alone if alone[bbox] > plates[bbox]}
 
 
-def like(rows: list[torch.Tensor]) -> Likeness:
-    return Likeness(("cup",), torch.stack(rows), (0,) * len(rows), (False,) * len(rows))
+def like(rows: list[torch.Tensor]) -> ExampleQuery:
+    return ExampleQuery(("cup",), torch.stack(rows), (0,) * len(rows), (False,) * len(rows))
 
 
 def _frame(adapter: Any) -> torch.Tensor:

@@ -85,12 +85,12 @@ def test_things_followed_apart_are_those_followed_together(model: Any, clip: Cli
         assert flips <= 8
 
 
-def test_frames_looked_at_together_give_the_same(model: Any, clip: Clip) -> None:  # noqa: ANN401
+def test_frames_encoded_together_give_the_same(model: Any, clip: Clip) -> None:  # noqa: ANN401
     together = model.encode([model.prepare(frame) for frame in clip[:2]])
     alone = [model.encode([model.prepare(frame)])[0] for frame in clip[:2]]
     for one, other in zip(together, alone, strict=True):
-        assert one.nbytes == other.nbytes == sum(level.nbytes for level in (*one.features, *one.positions))
-        for a, b in zip((*one.features, *one.positions), (*other.features, *other.positions), strict=True):
+        assert one.nbytes == other.nbytes == sum(level.nbytes for level in (*one.maps, *one.positions))
+        for a, b in zip((*one.maps, *one.positions), (*other.maps, *other.positions), strict=True):
             assert torch.allclose(a, b, atol=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_a_long_video_takes_no_more_memory_than_a_short_one(model: Any, clip: Cl
     assert sizes[20] == sizes[39]
 
 
-def test_what_is_not_seen_has_no_mask(model: Any, clip: Clip, expected: npt.NDArray[np.bool_]) -> None:  # noqa: ANN401
+def test_what_is_not_visible_has_no_mask(model: Any, clip: Clip, expected: npt.NDArray[np.bool_]) -> None:  # noqa: ANN401
     seen = expected.any(axis=(2, 3))
     assert not seen.all()
     assert [[mask is not None for mask in masks] for masks in followed(model, clip, BOXES)] == seen.tolist()

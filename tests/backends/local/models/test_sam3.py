@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers.image_transforms import corners_to_center_format
 
-from dinox_mcp.backends.local.models import family_of
-from dinox_mcp.backends.local.models.base import Found, Interrupted, Likeness
+from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted, RawDetection
 from dinox_mcp.backends.local.models.shared import pool
 from dinox_mcp.types.detection import Example
 from dinox_mcp.types.masks import decode
@@ -60,8 +60,9 @@ def call(folder: Path, adapter: Any) -> Call:
     return ask_model
 
 
-@pytest.mark.parametrize("size", [(200, 120), (112, 112), (75, 311), (900, 3)])
-@pytest.mark.parametrize("label", ["dog", "a red car"])
+@pytest.mark.parametrize(
+    ("size", "label"), [((200, 120), "dog"), ((112, 112), "a red car"), ((75, 311), "dog"), ((900, 3), "a red car")]
+)
 def test_equals_the_documented_call(call: Call, adapter: Any, size: tuple[int, int], label: str) -> None:
     image = picture(*size)
     found, expected = ask(adapter, image, [label]), call(image, label)
@@ -73,7 +74,7 @@ def test_equals_the_documented_call(call: Call, adapter: Any, size: tuple[int, i
         assert (decode(item.mask) != expected["masks"][partner]).mean() < 1e-3
 
 
-def test_asks_for_one_label_at_a_time(adapter: Any) -> None:
+def test_searches_one_label_at_a_time(adapter: Any) -> None:
     labels = ["dog", "red car", "tree"]
     assert adapter.chunks(labels) == [[0], [1], [2]]
     together = ask(adapter, picture(200, 120), labels)
@@ -113,17 +114,19 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
-    half = family_of("sam3").adapt(load_model(folder), folder, torch.bfloat16)
+    half = find("sam3").load_class()(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
     best, exact = (_like_examples(some)[0] for some in (half, adapter))
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
 
-def _like_examples(adapter: Any) -> list[Found]:
+def _like_examples(adapter: Any) -> list[RawDetection]:
     (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
     looks = adapter.read_examples(state, [Example(bbox=box) for box in EXAMPLES])
-    found: list[Found] = adapter.find_like(state, Likeness(("cup",), looks.rows, (0,) * 3, (False,) * 3), 0.0)
+    found: list[RawDetection] = adapter.find_like(
+        state, ExampleQuery(("cup",), looks.rows, (0,) * 3, (False,) * 3), 0.0
+    )
     return found
 
 
@@ -150,9 +153,15 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("torchvision")
-@pytest.mark.parametrize("size", [(200, 120), (120, 200)])
-@pytest.mark.parametrize("label", ["object", "a red car"])
-@pytest.mark.parametrize("negative", [(False,), (False, True), (True, False, False)])
+@pytest.mark.parametrize(
+    ("size", "label", "negative"),
+    [
+        ((200, 120), "object", (False,)),
+        ((120, 200), "a red car", (False, True)),
+        ((200, 120), "a red car", (True, False, False)),
+        ((120, 200), "object", (True, False, False)),
+    ],
+)
 def test_examples_equal_the_documented_call(
     folder: Path, adapter: Any, size: tuple[int, int], label: str, negative: tuple[bool, ...]
 ) -> None:
@@ -162,7 +171,9 @@ def test_examples_equal_the_documented_call(
     prepared = adapter.prepare(image)
     (state,) = adapter.encode([prepared])
     looks = adapter.read_examples(state, [Example(bbox=tuple(box)) for box in boxes.tolist()])
-    found = adapter.find_like(state, Likeness((label,), looks.rows, (0,) * len(negative), negative), 0.0, masks=True)
+    found = adapter.find_like(
+        state, ExampleQuery((label,), looks.rows, (0,) * len(negative), negative), 0.0, masks=True
+    )
     order = sorted(range(len(negative)), key=negative.__getitem__)
     text = hf.AutoTokenizer.from_pretrained(folder)(
         ["visual" if label == "object" else label], padding="max_length", max_length=32, return_tensors="pt"
@@ -184,14 +195,14 @@ def test_examples_equal_the_documented_call(
     assert all(item.mask is not None for item in found)
 
 
-def test_examples_of_several_labels_are_asked_for_one_by_one(adapter: Any) -> None:
+def test_examples_of_several_labels_are_requested_one_by_one(adapter: Any) -> None:
     (state,) = adapter.encode([adapter.prepare(picture(200, 120))])
     looks = adapter.read_examples(state, [Example(bbox=box) for box in EXAMPLES])
-    both = adapter.find_like(state, Likeness(("cup", "plate"), looks.rows, (0, 1, None), (False, False, True)), 0.0)
+    both = adapter.find_like(state, ExampleQuery(("cup", "plate"), looks.rows, (0, 1, None), (False, False, True)), 0.0)
     assert len(both) == 40
     for label, name in enumerate(("cup", "plate")):
         rows = looks.rows[[label, 2]]
-        alone = adapter.find_like(state, Likeness((name,), rows, (0, 0), (False, True)), 0.0)
+        alone = adapter.find_like(state, ExampleQuery((name,), rows, (0, 0), (False, True)), 0.0)
         assert [(item.score, item.bbox) for item in both if item.label == label] == [
             (item.score, item.bbox) for item in alone
         ]
@@ -211,8 +222,8 @@ def test_masks_are_made_only_where_they_are_wanted(adapter: Any, monkeypatch: py
     "box",
     [(1.0, 2.0, 7.5, 6.25), (0.0, 0.0, 8.0, 8.0), (3.2, 3.1, 3.4, 3.3), (5.9, 0.0, 8.0, 1.0), (0.0, 0.5, 16.0, 12.0)],
 )
-@pytest.mark.parametrize("size", [7, 3])
-def test_pools_as_torchvision_defines_it(box: tuple[float, ...], size: int) -> None:
+def test_pools_as_torchvision_defines_it(box: tuple[float, ...]) -> None:
+    size = 7
     side = 16 if box[2] > 8 else 8
     features = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     pooled = pool(features, [torch.tensor(box)], size)

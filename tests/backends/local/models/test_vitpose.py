@@ -85,7 +85,7 @@ def test_poses_are_those_of_transformers(
     assert compared > 0.6 * len(boxes) * len(BODY)
 
 
-def test_each_person_has_named_points_with_scores_in_the_picture_s_pixels(vitpose: Any) -> None:  # noqa: ANN401
+def test_each_person_has_named_points_with_scores_in_the_image_s_pixels(vitpose: Any) -> None:  # noqa: ANN401
     pose, *_ = ask(vitpose, picture(160, 120), boxes_in(160, 120))
     assert {point.name for point in pose} <= set(BODY)
     assert len(pose) > 5
@@ -105,7 +105,7 @@ def test_people_together_get_what_one_gets_alone(vitpose: Any) -> None:  # noqa:
         assert np.allclose([(point.x, point.y) for point in alone], [(point.x, point.y) for point in pose], atol=0.01)
 
 
-def test_a_mixture_of_experts_is_asked_as_for_coco(
+def test_a_mixture_of_experts_uses_the_one_for_coco(
     describer: Callable[[str], Any], checkpoint: Callable[[str], Path]
 ) -> None:
     ours = describer("vitpose-plus")
@@ -166,7 +166,7 @@ def test_a_crop_has_the_model_s_shape_and_a_margin() -> None:
     assert Crop.around((0, 0, 60, 20), 48 / 64).size.tolist() == [75, 100]
 
 
-def test_a_crop_is_sampled_bilinearly_and_black_beyond_the_picture() -> None:
+def test_a_crop_is_sampled_bilinearly_and_black_beyond_the_image() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
     crop = Crop(np.array([30, 20], dtype=np.float32), np.array([33.5, 47.0], dtype=np.float32))
     sampled = crop.of(pixels, 48, 64)

@@ -15,12 +15,11 @@ import pytest
 
 from dinox_mcp.backends.base import Call, Describer
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.checkpoints.source import Checkpoint
+from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.models import florence2
-from dinox_mcp.backends.local.models.base import Prepared, check
-from dinox_mcp.backends.local.models.interfaces import Loaded, Tell
-from dinox_mcp.backends.local.runtime.caches import ImageStates, Room
-from dinox_mcp.backends.local.runtime.describing import DESCRIBES, Describing
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, Report, check
+from dinox_mcp.backends.local.runtime.describing import DESCRIBES, describe, is_person
+from dinox_mcp.backends.local.runtime.pool import Workers
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, ImageError, SettingsError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -97,11 +96,11 @@ class FakeModel:
     def identify(self) -> str:
         return self.key
 
-    def fetch(self, tell: Tell) -> int:
-        tell(0.1, "downloading 5 of 10 MB")
+    def fetch(self, report: Report) -> int:
+        report(0.1, "downloading 5 of 10 MB")
         return 100
 
-    def load(self) -> Loaded[Any]:
+    def load(self) -> Loaded:
         self.loads += 1
         return Loaded(self.adapter, f"org/{self.key}@1234567", self.key)
 
@@ -121,24 +120,23 @@ class Fakes:
             "pose": FakeModel("pose"),
             "caption": FakeModel("caption"),
         }
-        self.room = Room(250)
-        loaded = Settings.load(**settings)
-        self.describing = Describing(loaded, self.room, ImageStates(1000), lambda _name, role: self.models[role])
+        loaded = Settings.load(models_max_bytes=250, features_max_bytes=1000, **settings)
+        self.workers = Workers(loaded, lambda _name, role, **_: self.models[role])
 
     async def ask(
         self, objects: Sequence[Detection], *include: Output, image: Picture = PHOTO, call: Call | None = None
     ) -> Any:
-        return await self.describing.describe(image, objects, frozenset(include), call or Call())
+        return await describe(self.workers, image, objects, frozenset(include), call or Call())
 
 
 @pytest.fixture
 async def fakes() -> Any:
     made = Fakes()
     yield made
-    await made.describing.aclose()
+    await made.workers.aclose()
 
 
-async def test_real_models_tell_all_there_is_of_each_box(
+async def test_real_models_give_every_output_of_each_box(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(florence2, "LONGEST", dict.fromkeys(florence2.PROMPTS, 12))
@@ -167,7 +165,7 @@ async def test_real_models_tell_all_there_is_of_each_box(
     assert again == told  # from features that were kept
 
 
-async def test_a_question_may_ask_for_masks_whatever_model_finds_the_boxes(
+async def test_a_request_may_include_masks_whatever_model_finds_the_boxes(
     checkpoint: Checkpoints, tmp_path: Path
 ) -> None:
     draw(160, 120).save(tmp_path / "photo.png")
@@ -194,11 +192,11 @@ async def test_without_features_that_are_kept_it_is_the_same(checkpoint: Checkpo
 
 
 @pytest.mark.parametrize("output", ["masks", "pose", "category"])
-async def test_half_precision_tells_much_the_same(
+async def test_half_precision_reports_much_the_same(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
     monkeypatch.setattr(florence2, "LONGEST", dict.fromkeys(florence2.PROMPTS, 12))
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.precision.slowness", lambda: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.checkpoint.slowness", lambda: None)
     names = {name: str(checkpoint(kind)) for name, kind in MODELS.items()}
     told = []
     for precision in ("float32", "bfloat16"):
@@ -215,7 +213,7 @@ async def test_half_precision_tells_much_the_same(
     assert (one.category is None) == (other.category is None)
 
 
-async def test_masks_of_many_objects_are_as_large_as_the_picture(checkpoint: Checkpoints) -> None:
+async def test_masks_of_many_objects_are_as_large_as_the_image(checkpoint: Checkpoints) -> None:
     backend = LocalBackend(Settings.load(masks_model=str(checkpoint("sam2"))))
     things = [DOG.model_copy(update={"bbox": (9 * i, 7 * i, 9 * i + 60, 7 * i + 80)}) for i in range(30)]
     told = await backend.describe(picture(640, 480), things, frozenset({"masks"}), Call())
@@ -225,13 +223,13 @@ async def test_masks_of_many_objects_are_as_large_as_the_picture(checkpoint: Che
 
 
 @pytest.mark.parametrize("include", [(), ("masks",), ("pose", "caption")])
-async def test_nothing_to_tell_of_loads_nothing(fakes: Fakes, include: tuple[Output, ...]) -> None:
+async def test_nothing_to_describe_loads_nothing(fakes: Fakes, include: tuple[Output, ...]) -> None:
     told = await fakes.ask([], *include)
     assert (told.objects, told.notes, told.model) == ((), (), "")
     assert not any(model.loads for model in fakes.models.values())
 
 
-async def test_objects_keep_their_order_and_are_asked_about_some_at_a_time(fakes: Fakes) -> None:
+async def test_objects_keep_their_order_and_are_described_some_at_a_time(fakes: Fakes) -> None:
     things = [DOG.model_copy(update={"bbox": (i, 0, i + 10, 10)}) for i in range(5)]
     told = await fakes.ask(things, "caption")
     assert [thing.caption for thing in told.objects] == [f"caption at {i}" for i in range(5)]
@@ -240,7 +238,7 @@ async def test_objects_keep_their_order_and_are_asked_about_some_at_a_time(fakes
     assert fakes.models["caption"].adapter.asked == [("caption", 2), ("caption", 2), ("caption", 1)]
 
 
-async def test_a_picture_is_looked_at_once_for_all_words(fakes: Fakes) -> None:
+async def test_a_image_is_encoded_once_for_all_words(fakes: Fakes) -> None:
     await fakes.ask(THINGS, "caption", "category", "text")
     await fakes.ask(THINGS, "text")
     model = fakes.models["caption"]
@@ -270,7 +268,7 @@ async def test_a_new_pose_replaces_the_old_one_and_leaves_the_hands(fakes: Fakes
     assert told.objects[0].keypoints[0].x == 40
 
 
-async def test_boxes_are_cut_at_the_picture_s_edge_and_left_alone_beyond_it(fakes: Fakes) -> None:
+async def test_boxes_are_cut_at_the_image_s_edge_and_left_alone_beyond_it(fakes: Fakes) -> None:
     things = [
         DOG.model_copy(update={"bbox": bbox})
         for bbox in [(-50, -5, 30, 30), (200, 200, 300, 300), (5, 5, 5, 80), (150, 100, 120, 90)]
@@ -349,7 +347,7 @@ async def test_what_is_known_when_time_is_up_is_kept() -> None:
     done = [thing for thing in told.objects if thing.caption]
     assert 0 < len(done) < 20
     assert f"within 0.5 s there were {len(done)} of 20 captions; ask again for fewer objects" in told.notes[-1]
-    await fakes.describing.aclose()
+    await fakes.workers.aclose()
 
 
 async def test_nothing_known_when_time_is_up_is_an_error() -> None:
@@ -357,7 +355,7 @@ async def test_nothing_known_when_time_is_up_is_an_error() -> None:
     fakes.models["caption"].adapter.turn_s = 5
     with pytest.raises(DeadlineError, match=r"within 0.2 s there were 0 of 1 captions; .*DINOX_MCP_TIMEOUT_S"):
         await fakes.ask([DOG], "caption")
-    await fakes.describing.aclose()
+    await fakes.workers.aclose()
 
 
 async def test_a_model_that_fails_is_explained(fakes: Fakes) -> None:
@@ -371,7 +369,7 @@ def test_running_out_of_memory_names_the_smallest_model_of_the_role() -> None:
     assert "choose a smaller model (DINOX_MCP_MASKS_MODEL=sam2.1-tiny)" in str(explained)
 
 
-async def test_a_damaged_picture_is_its_asker_s_problem(fakes: Fakes) -> None:
+async def test_a_damaged_image_fails_its_own_request(fakes: Fakes) -> None:
     damaged = Picture(PHOTO.data[:300], 160, 120, "PNG", "photo.png")
     with pytest.raises(ImageError, match=r"photo\.png"):
         await fakes.ask([DOG], "caption", image=damaged)
@@ -388,7 +386,7 @@ async def test_models_share_the_memory_budget(fakes: Fakes) -> None:
     ("settings", "output", "kind", "message"),
     [
         ({"masks_model": "sam2.1-tyni"}, "masks", SettingsError, "DINOX_MCP_MASKS_MODEL: .* did you mean sam2.1-tiny"),
-        ({"masks_model": "balanced"}, "masks", SettingsError, "no model for it but one for DINOX_MCP_MODEL"),
+        ({"masks_model": "balanced"}, "masks", SettingsError, "not a model for it but one for DINOX_MCP_MODEL"),
         ({"caption_model": "vitpose"}, "caption", UnsupportedError, "type 'vitpose' cannot be used for caption; "),
         ({"caption_model": "owlv2"}, "caption", UnsupportedError, "choose florence2 for DINOX_MCP_CAPTION_MODEL"),
     ],
@@ -423,3 +421,42 @@ async def test_what_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(BackendError, match=r"sam2.1-hiera-tiny is not on this machine .*set DINOX_MCP_MASKS_MODEL"):
         await backend.describe(PHOTO, [DOG], frozenset({"masks"}), Call())
     await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "person",
+        "women",
+        "child",
+        "little girls",
+        "man in a red shirt",
+        "the woman wearing a hat",
+        "man riding horse",
+        "baseball players",
+        "pedestrian, crossing",
+        "waitresses",
+        "someone's mother",
+    ],
+)
+def test_labels_that_mean_a_person(label: str) -> None:
+    assert is_person(label)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "dog",
+        "person's hand",
+        "pedestrian crossing",
+        "record player",
+        "group of people",
+        "snowman",
+        "building",
+        "woman-shaped vase",
+        "横断歩道",
+    ],
+)
+def test_labels_that_mean_no_person(label: str) -> None:
+    assert not is_person(label)

@@ -24,7 +24,7 @@ def like(*examples: Example, iou_threshold: float = 0.8, include: frozenset[Outp
 
 
 @pytest.mark.parametrize("family", ["owlvit", "owlv2", "sam3"])
-async def test_finds_what_looks_like_an_example(family: str, local: Open) -> None:
+async def test_finds_what_resembles_an_example(family: str, local: Open) -> None:
     async with local(family) as backend:
         found = await backend.detect(HERE, like(CUP), Call())
         again = await backend.detect(HERE, like(CUP), Call())
@@ -50,7 +50,7 @@ async def test_each_label_has_its_examples(local: Open) -> None:
     assert {one.label for one in found.objects} == {"cup", "plate"}
 
 
-async def test_negative_examples_leave_out_what_looks_more_like_them(local: Open) -> None:
+async def test_negative_examples_leave_out_what_resembles_them_more(local: Open) -> None:
     async with local("owlv2") as backend:
         everything = await backend.detect(HERE, like(CUP, iou_threshold=1), Call())
         unnamed = PLATE.model_copy(update={"negative": True})
@@ -80,7 +80,7 @@ async def test_a_saved_prompt_of_another_model_is_refused_by_name(local: Open) -
     async with local("owlvit") as other:
         saved = await other.embed(HERE, like(CUP), Call())
     async with local("owlv2") as backend:
-        with pytest.raises(UnsupportedError, match=r"made by the model owlvit.*#.* and owlv2.*# ?.*; ask that model"):
+        with pytest.raises(UnsupportedError, match=r"made by the model owlvit.*#.* and owlv2.*# ?.*; use that model"):
             await backend.detect(HERE, like(Example(embedding=saved)), Call())
 
 
@@ -113,7 +113,7 @@ async def test_examples_that_show_nothing_are_refused(examples: tuple[Example, .
 
 async def test_negative_examples_are_not_saved(local: Open) -> None:
     async with local("owlv2") as backend:
-        with pytest.raises(InputError, match="give negative examples with each question"):
+        with pytest.raises(InputError, match="give negative examples with each request"):
             await backend.embed(HERE, like(CUP, CUP.model_copy(update={"negative": True})), Call())
 
 
@@ -129,13 +129,13 @@ async def test_what_the_model_does_not_see_is_not_saved(local: Open) -> None:
             await backend.embed(HERE, like(Example(bbox=(0, 0, 1, 1))), Call())
 
 
-async def test_saving_looks_at_no_other_picture(local: Open) -> None:
+async def test_saving_encodes_no_other_image(local: Open) -> None:
     async with local("owlv2") as backend:
         saved = await backend.embed(HERE, like(ELSEWHERE), WITH_THERE)
         there = ELSEWHERE.model_copy(update={"image": ""})
         assert await backend.embed(THERE, like(there), Call()) == saved
-        states = backend._hosts.states
-        key = next(iter(states._states))[0]
+        states = backend._workers.features
+        key = next(iter(states._features))[0]
         assert states.get(key, HERE.digest) is None
 
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - doubles take what they are given
 import io
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ import pytest
 
 from dinox_mcp.backends.base import Call, Follower
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.models.base import Prepared, check
-from dinox_mcp.backends.local.models.interfaces import Loaded, Tell
-from dinox_mcp.backends.local.process.backend import ProcessBackend
-from dinox_mcp.backends.local.runtime.caches import Room
-from dinox_mcp.backends.local.runtime.following import Following
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, Report, check
+from dinox_mcp.backends.local.process import ProcessBackend
+from dinox_mcp.backends.local.runtime.following import follow
+from dinox_mcp.backends.local.runtime.pool import Workers
+from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -93,11 +94,11 @@ class FakeModel:
     def identify(self) -> str:
         return self.key
 
-    def fetch(self, tell: Tell) -> int:
-        tell(0.1, "downloading 5 of 10 MB")
+    def fetch(self, report: Report) -> int:
+        report(0.1, "downloading 5 of 10 MB")
         return 100
 
-    def load(self) -> Loaded[Any]:
+    def load(self) -> Loaded:
         return Loaded(self.adapter, "org/masks@1234567", self.key, notes=("computed in bfloat16",))
 
     def trim(self) -> None:
@@ -113,8 +114,8 @@ def model() -> FakeModel:
 
 
 @pytest.fixture
-async def following(model: FakeModel) -> AsyncIterator[Following]:
-    made = Following(Settings.load(timeout_s=1), Room(250), lambda _name: model)
+async def workers(model: FakeModel) -> AsyncIterator[Workers]:
+    made = Workers(Settings.load(timeout_s=1), lambda _name, **_: model)
     yield made
     await made.aclose()
 
@@ -135,7 +136,7 @@ async def test_a_real_model_gives_a_mask_of_each_thing_in_each_frame(checkpoint:
 async def test_half_precision_gives_much_the_same(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.precision.slowness", lambda: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.checkpoint.slowness", lambda: None)
     told = []
     for precision in ("float32", "bfloat16"):
         backend = LocalBackend(
@@ -170,28 +171,28 @@ async def test_another_process_follows_too(checkpoint: Callable[[str], Path]) ->
     await there.aclose()
 
 
-async def test_things_are_followed_some_at_a_time_and_each_frame_is_looked_at_once(
-    following: Following, model: FakeModel
+async def test_things_are_followed_some_at_a_time_and_each_frame_is_encoded_once(
+    workers: Workers, model: FakeModel
 ) -> None:
-    told = await following.follow(frames(4), BOXES, Call())
+    told = await follow(workers, frames(4), BOXES, Call())
     assert model.adapter.groups == [2, 1]
     assert (model.adapter.looks, model.adapter.turns) == (4, 8)
     assert [mask and mask.counts for mask in told.masks[2]] == ["10 3", "60 3", "0 3"]
     assert (told.model, told.notes) == ("org/masks@1234567", ("masks were computed in bfloat16",))
 
 
-async def test_progress_rises_and_names_the_frame(following: Following) -> None:
+async def test_progress_rises_and_names_the_frame(workers: Workers) -> None:
     heard: list[tuple[float, str]] = []
 
     async def progress(fraction: float, message: str) -> None:
         heard.append((fraction, message))
 
-    await following.follow(frames(4), BOXES, Call(progress))
+    await follow(workers, frames(4), BOXES, Call(progress))
     assert [one for one in heard if one[1].startswith("frame")] == [(n / 4, f"frame {n + 1} of 4") for n in range(4)]
     assert [fraction for fraction, _ in heard] == sorted(fraction for fraction, _ in heard)
 
 
-async def test_a_cancelled_call_stops_within_a_frame(following: Following, model: FakeModel) -> None:
+async def test_a_cancelled_call_stops_within_a_frame(workers: Workers, model: FakeModel) -> None:
     model.adapter.turn_s = 0.2
 
     async def progress(_fraction: float, message: str) -> None:
@@ -199,22 +200,49 @@ async def test_a_cancelled_call_stops_within_a_frame(following: Following, model
             scope.cancel()
 
     with anyio.CancelScope() as scope:
-        await following.follow(frames(50), BOXES, Call(progress))
+        await follow(workers, frames(50), BOXES, Call(progress))
     assert scope.cancelled_caught
     turns = model.adapter.turns
     assert turns <= 3
     model.adapter.turn_s = 0
-    await following.follow(frames(1), BOXES[:1], Call())  # and the next one is answered
+    await follow(workers, frames(1), BOXES[:1], Call())  # and the next one is answered
     assert model.adapter.turns == turns + 1
 
 
-async def test_a_step_that_takes_too_long_is_an_error_that_says_so(following: Following, model: FakeModel) -> None:
+async def test_a_step_that_takes_too_long_is_an_error_that_says_so(workers: Workers, model: FakeModel) -> None:
     model.adapter.turn_s = 3
     with pytest.raises(DeadlineError, match=r"a few masks in one frame took more than 1 s; .*TIMEOUT_S"):
-        await following.follow(frames(2), BOXES, Call())
+        await follow(workers, frames(2), BOXES, Call())
 
 
-async def test_errors_of_the_model_are_explained(following: Following, model: FakeModel) -> None:
+async def test_errors_of_the_model_are_explained(workers: Workers, model: FakeModel) -> None:
     model.adapter.failure = RuntimeError("bad luck")
     with pytest.raises(BackendError, match="the model failed: bad luck; ask again"):
-        await following.follow(frames(2), BOXES, Call())
+        await follow(workers, frames(2), BOXES, Call())
+
+
+@pytest.mark.parametrize("process", ["same", "own"])
+async def test_masks_of_a_video(checkpoint: Callable[[str], Path], tmp_path: Path, process: str) -> None:
+    pytest.importorskip("av")
+    from tests.video.scenes import write_film
+
+    large = draw(240, 180)
+    frames = [np.asarray(large.crop((3 * n, 2 * n, 3 * n + 160, 2 * n + 120))) for n in range(8)]
+    film = write_film(tmp_path / "film.mp4", frames, [n / 8 for n in range(8)])
+    settings = Settings.load(
+        backend="local",
+        model=str(checkpoint("owlv2")),
+        masks_model=str(checkpoint("sam2_video")),
+        model_process=process,
+    )
+    async with Detector(settings) as detector:
+        result = await detector.detect_video(
+            str(film), ["dog"], min_score=0, max_objects=3, include=["masks"], folder=tmp_path, stem="film"
+        )
+    assert result.complete
+    assert any(checkpoint("sam2_video").name in note for note in result.notes)
+    lines = [json.loads(line) for line in (tmp_path / "film-frames.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    masks = [Mask.model_validate(one["mask"]) for line in lines for one in line["objects"] if "mask" in one]
+    assert masks
+    assert {decode(mask).shape for mask in masks} == {(120, 160)}

@@ -1,0 +1,280 @@
+"""The process in which models run, as the server sees it: started, given requests, watched, and ended.
+
+It is not built on `multiprocessing` or `concurrent.futures`: a spawned process imports the caller's main script anew
+(one without `if __name__ == "__main__"` fails), prints on the server's stdout while it starts, inherits its API key,
+and a future that runs cannot be cancelled.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from time import monotonic
+from typing import Any, cast
+
+import anyio
+
+from dinox_mcp.backends.base import Call, Model, Progress
+from dinox_mcp.backends.local import service
+from dinox_mcp.backends.local.runtime.queue import closed
+from dinox_mcp.errors import BackendError, BusyError
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.5
+SILENCE_S = 30.0
+"""A process with requests that sends nothing for this long (or `timeout_s`, if that is shorter) is stuck."""
+LEAST_SILENCE_S = 5.0
+START_S = 120.0
+"""How long it may be silent while it starts, which takes long where a disk is slow."""
+_REINSTALL = "reinstall dinox-mcp, or have models run in the server's own process (DINOX_MCP_MODEL_PROCESS=same)"
+_SECRETS = ("DINOX_API_KEY", "DINOX_MCP_TOKEN", "AUTH_TOKEN")
+_COMMAND = ("-P", "-c", "from dinox_mcp.backends.local.service import main; main()")
+_KILLED = 9
+
+
+class Child(asyncio.SubprocessProtocol):
+    """One process, from its first request to its end. All of it runs in one event loop.
+
+    Args:
+        start: What the process starts with.
+        idle_s: After how many seconds without requests it ends; 0 for never.
+    """
+
+    def __init__(self, start: service.Start, idle_s: float) -> None:
+        self.models: tuple[Model, ...] | None = None  # as the backend in the process listed them last
+        self._idle_s = idle_s
+        self._most = start.settings.queue_max + 1
+        self._patience_s = max(min(SILENCE_S, start.settings.timeout_s), LEAST_SILENCE_S)
+        self._numbers = itertools.count()
+        self._requests: dict[int, asyncio.Queue[service.Report | service.Answer | service.Failure]] = {}
+        self._in_pipe: set[int] = set()  # requests that the process has not taken yet
+        self._unsent = [service.dump(start)]
+        self._sent = service.SentImages()
+        self._received = bytearray()
+        self._last_message = self._last_request = monotonic()
+        self._ready = self._ending = self._closed = False
+        self._silent_s = 0.0
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._life = self._loop.create_task(self._live(), name="dinox-mcp models")
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes requests of the running event loop."""
+        return self.alive and self._loop is asyncio.get_running_loop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended: with its end, all that it had in memory is gone."""
+        return not self._ending
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, once it has one."""
+        return self._transport.get_pid() if self._transport else None
+
+    async def ask(self, method: str, arguments: tuple[Any, ...], call: Call | None, progress: Progress) -> object:
+        """Call a method of the backend in the process; a cancelled call is cancelled there too.
+
+        Raises:
+            BusyError: as many requests as may wait are in the pipe, and the process has not taken them yet.
+            BackendError: what the method raised, or how the process ended.
+        """
+        if len(self._in_pipe) >= self._most:
+            raise BusyError(
+                f"{self._most} requests wait for the local model already; ask again later, or raise DINOX_MCP_QUEUE_MAX"
+            )
+        number = next(self._numbers)
+        self._send(service.Request(number, method, arguments, call))
+        if not self._requests and not self._in_pipe:
+            self._last_message = monotonic()  # it had no reason to send any since its last answer
+        news = self._requests[number] = asyncio.Queue()
+        self._in_pipe.add(number)
+        try:
+            return await self._wait_for_answer(news, progress)
+        finally:
+            self._last_request = monotonic()
+            if self._requests.pop(number, None):
+                self._send(service.Cancel(number))
+
+    async def end(self) -> None:
+        """End the process, whatever it does; requests that wait fail."""
+        self._ending = self._closed = True
+        self._kill()
+        if not self._life.done():
+            await asyncio.wait([self._life])
+
+    async def _wait_for_answer(
+        self,
+        news: "asyncio.Queue[service.Report | service.Answer | service.Failure]",
+        progress: Progress,
+    ) -> object:
+        started = False
+        while True:
+            message = None
+            with anyio.move_on_after(HEARTBEAT_S):
+                message = await news.get()
+            match message:
+                case service.Answer():
+                    return message.value
+                case service.Failure():
+                    raise message.kind(message.message)
+                case service.Report():
+                    started = True
+                    await progress(message.fraction, message.message)
+                case None if not started:  # Python starts and imports torch; later the models report
+                    await progress(0.0, "starting the local backend")
+
+    def _send(self, message: object) -> None:
+        data = service.dump(message, self._sent)
+        if self._transport is None:
+            self._unsent.append(data)
+        elif not self._ending:
+            cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0)).write(data)
+
+    async def _live(self) -> None:
+        """Start the process, watch it until it ends, and fail what still waits then."""
+        cause = str(closed())
+        try:
+            self._transport, _ = await _start(self)
+            await self._watch(self._transport)
+            cause = self._cause(self._transport.get_returncode() or 0)
+        except (OSError, ValueError, NotImplementedError) as error:  # the last: an event loop without processes
+            cause = f"the process for the local model does not start ({error}); free memory, or {_REINSTALL}"
+        finally:  # also when an event loop ends in which nobody closed the backend
+            self._ending = True
+            if self._transport:
+                self._transport.close()
+                await self._ended.wait()
+            for number, news in self._requests.items():
+                news.put_nowait(service.Failure(number, BackendError, cause))
+            self._requests.clear()
+
+    async def _watch(self, transport: asyncio.SubprocessTransport) -> None:
+        """Send what waits to be sent, then wait for the end of the process; kill it if it is idle or stuck."""
+        cast("asyncio.WriteTransport", transport.get_pipe_transport(0)).writelines(self._unsent)
+        self._unsent.clear()
+        while not self._ended.is_set():
+            if self._ending or self._is_idle() or self._is_stuck():
+                self._ending = True
+                self._kill()
+            with anyio.move_on_after(HEARTBEAT_S):
+                await self._ended.wait()
+
+    def _kill(self) -> None:
+        if self._transport:
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                self._transport.kill()
+
+    def _is_idle(self) -> bool:
+        waiting = self._requests or self._in_pipe
+        return not waiting and 0 < self._idle_s < monotonic() - self._last_request
+
+    def _is_stuck(self) -> bool:
+        silent_s = monotonic() - self._last_message
+        waiting = self._requests or self._in_pipe
+        if not waiting or silent_s <= (self._patience_s if self._ready else START_S):
+            return False
+        self._silent_s = silent_s
+        logger.warning("the local model's process was silent for %.0f s and is killed", silent_s)
+        return True
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take messages of the process as they come; `fd` is that of its stdout."""
+        del fd
+        self._received += data
+        head = service.LENGTH_BYTES
+        try:
+            while len(self._received) >= (end := head + int.from_bytes(self._received[:head], "big")):
+                message = pickle.loads(memoryview(self._received)[head:end])  # noqa: S301 - written by this package
+                del self._received[:end]
+                self._take(message)
+        except Exception as error:  # noqa: BLE001 - such as a message of another release of this package
+            logger.warning("a message of the models' process cannot be read: %s", error)
+            self._kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the process has ended and all that it wrote was read."""
+        del exc
+        self._ending = True
+        self._ended.set()
+
+    def _take(
+        self,
+        message: service.Ready | service.Alive | service.Taken | service.Report | service.Answer | service.Failure,
+    ) -> None:
+        self._last_message = monotonic()
+        match message:
+            case service.Ready():
+                self._ready = True
+            case service.Taken(number):
+                self._in_pipe.discard(number)
+            case service.Report(number):
+                if news := self._requests.get(number):
+                    news.put_nowait(message)
+            case service.Answer(number) | service.Failure(number):
+                if isinstance(message, service.Answer):
+                    self.models = message.models or self.models
+                if news := self._requests.pop(number, None):
+                    news.put_nowait(message)
+
+    def _cause(self, status: int) -> str:
+        """Explain why the process has ended, and what to do."""
+        how = _how(status)
+        if self._closed:
+            return str(closed())
+        if self._silent_s:
+            return (
+                f"the local model's process was silent for {self._silent_s:.0f} s and was ended; ask again, which "
+                "starts another"
+            )
+        if not self._ready and -status != _KILLED:
+            return f"the process for the local model does not start ({how}; stderr says more); {_REINSTALL}"
+        if -status == _KILLED:
+            how += ", as a system does when memory runs out"
+        return (
+            f"the local model's process ended before it answered ({how}); ask again, which starts another; if it "
+            "happens again, choose a smaller model (DINOX_MCP_MODEL=fast) or free some memory"
+        )
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}" if status < 256 else f"exit status {status:#x}"  # noqa: PLR2004 - Windows' codes
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"
+
+
+async def _start(protocol: Child) -> tuple[asyncio.SubprocessTransport, Child]:
+    """Start this Python anew, out of reach of Ctrl-C in the terminal; its stderr is ours."""
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+    options: dict[str, Any] = {"process_group": 0}
+    if sys.platform == "win32":
+        options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return await asyncio.get_running_loop().subprocess_exec(
+        lambda: protocol,
+        sys.executable or "",
+        *_COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if _has_stderr() else subprocess.DEVNULL,
+        env=environment,
+        **options,
+    )
+
+
+def _has_stderr() -> bool:
+    try:
+        os.fstat(2)
+    except OSError:
+        return False
+    return True
