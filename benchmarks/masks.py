@@ -14,8 +14,8 @@ from benchmarks.bench import Bench
 from benchmarks.tables import Table
 from dinox_mcp.backends.dinox.models import DINO_X
 from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire import objects
-from dinox_mcp.backends.dinox.wire.question import Question, spelled
+from dinox_mcp.backends.dinox.wire.objects import read_objects
+from dinox_mcp.backends.dinox.wire.request import ObjectRequest, label_by_category
 from dinox_mcp.drawing.annotate import annotate
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject
@@ -33,8 +33,8 @@ def measure(bench: Bench) -> Table:
         photo = opened.convert("RGB")
     reply = json.dumps({"objects": [_ragged(number) for number in range(CROWD)]}).encode()
     targets = ("bbox", "mask", "pose_keypoints", "hand_keypoints")
-    question = Question(DINO_X, b"", Frames(photo.size, SENT), spelled({}), targets)
-    reading, found = _median(lambda: objects.read(json.loads(reply), question), rounds)
+    request = ObjectRequest(DINO_X, b"", Frames(photo.size, SENT), label_by_category({}), targets)
+    reading, found = _median(lambda: read_objects(json.loads(reply), request), rounds)
     things = [DetectedObject(id=number, **dict(one)) for number, one in enumerate(found.objects, start=1)]
     bare = [one.model_copy(update={"keypoints": ()}) for one in things]
     drawing, _ = _median(lambda: annotate(photo, bare, original_size=photo.size), rounds)

@@ -118,7 +118,7 @@ class Backends:
             SettingsError: there is none of that name, or it does not load.
         """
         if name not in self._created:
-            self._created[name] = _load(name, self._settings)
+            self._created[name] = _load(find(name, self._installed), self._settings)
         return self._created[name]
 
     def combined_capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
@@ -185,13 +185,13 @@ def installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def find(name: str) -> EntryPoint:
+def find(name: str, known: dict[str, EntryPoint] | None = None) -> EntryPoint:
     """Find an installed backend without loading it.
 
     Raises:
         SettingsError: there is none of that name.
     """
-    known = installed()
+    known = installed() if known is None else known
     if name not in known:
         raise SettingsError(
             f"DINOX_MCP_BACKEND: there is no backend {name!r}; choose auto or one of {', '.join(sorted(known))}"
@@ -199,8 +199,7 @@ def find(name: str) -> EntryPoint:
     return known[name]
 
 
-def _load(name: str, settings: Settings) -> Backend:
-    entry = find(name)
+def _load(entry: EntryPoint, settings: Settings) -> Backend:
     try:
         create: Callable[[Settings], Any] = entry.load()
         backend: Backend = create(settings)
@@ -208,6 +207,6 @@ def _load(name: str, settings: Settings) -> Backend:
         raise
     except Exception as error:
         raise SettingsError(
-            f"the backend {name!r} ({entry.value}) does not load: {error!r}; reinstall it or choose another"
+            f"the backend {entry.name!r} ({entry.value}) does not load: {error!r}; reinstall it or choose another"
         ) from error
     return backend

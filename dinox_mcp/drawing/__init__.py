@@ -1,20 +1,17 @@
-"""What goes out: boxes, masks, numbered tags, crops, and the bytes of a picture.
+"""What goes out as an image: boxes, masks, numbered tags, crops, and encoded images.
 
-    style      what is drawn
-    annotate   objects on a picture
-    skeletons  bodies and hands
-    words      what is written about an object
-    dots       objects to be counted
-    strokes    lines and dots of both
-    tags       the tag of one object, made of ink from `text`, set in one of the `faces` (and `fonts`)
-    layout     where a tag goes
-    tagging    the tags of a picture, of its `shapes`
-    legend     what has no room on tags, beside the picture, in lines from `wrap`
-    trails     where tracked objects came from
-    colors     one colour per label or number
-    crops      a part of a picture
+    views      encoded images for replies, resources and files; crops
+    output     annotated images written into files
+    annotate   objects drawn on an image, or as numbered dots
+    style      what is drawn, and in which colors
+    tags       the tag of an object: what it says and how it looks
+    layout     where tags are placed
+    legend     the descriptions that do not fit on tags
+    lines      skeletons of bodies and hands, and trails of tracks
+    text       lines of text in any script, and their line breaks
+    fonts      the fonts of OpenCV, of Pillow, and of the system
     sheet      frames side by side
-    encode     pictures as bytes
+    encode     images as bytes
 
-Nothing here knows of backends, files or MCP. Import the modules: the package itself loads nothing.
+Import the modules: the package itself loads nothing.
 """

@@ -1,4 +1,4 @@
-"""Objects on a picture: masks below, then boxes and skeletons, then tags or numbered dots on top."""
+"""Draws objects on an image: masks, then boxes and skeletons, then tags or numbered dots."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,15 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dinox_mcp.drawing import tags
-from dinox_mcp.drawing.layout import Size, fits, shared, text_size
+from dinox_mcp.drawing.layout import Boxes, fits, shared_areas, text_size
 from dinox_mcp.drawing.lines import Pixels, disc, draw_skeletons, stroke
-from dinox_mcp.drawing.style import BLACK, Color, PixelBox, Shape, Style, make_shapes
-from dinox_mcp.drawing.tags import draw_tag
+from dinox_mcp.drawing.style import BLACK, Color, PixelBox, Shape, Size, Style, make_shapes
+from dinox_mcp.drawing.tags import draw_tag, make_tags
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject, Mask
 
-_HALO = 130  # opacity of the dark rim of a line, of 255: seen on white, no second frame on dark
+_HALO = 130  # opacity of the dark rim of a line, of 255: visible on white, but not a second frame on dark
+_SMALLEST_TEXT = 9
+_DIGIT = 0.6  # width of a digit, in text sizes
+_RINGS = (0.0, 0.8, 1.8)  # allowed distances of a number from its dot, in heights of the number
 
 
 def annotate(
@@ -26,15 +28,21 @@ def annotate(
     original_size: tuple[int, int],
     style: Style = Style(),  # noqa: B008 - frozen
 ) -> Image.Image:
-    """Draw objects on a copy of an RGB image.
+    """Draw objects on a copy of an image. Lines and text follow the size of the image.
 
-    The image is the original, of `original_size` (width, height) pixels, at whatever size; boxes and masks are
-    mapped from original pixels. Lines and text follow the size of the image.
+    Args:
+        image: The original image at any size.
+        objects: The objects, in original pixels.
+        original_size: Width and height of the original in pixels.
+        style: What to draw.
+
+    Returns:
+        An RGB image of the size of `image`.
 
     Raises:
-        ValueError: a mask is not a COCO RLE of the size that it claims.
+        ValueError: a mask is not a COCO RLE of its size.
     """
-    canvas = image.convert("RGB")  # a copy, of RGB too
+    canvas = image.convert("RGB")  # makes a copy, even of an RGB image
     shapes = make_shapes(objects, canvas.size, original_size, style)
     letters = text_size(canvas.size, len(shapes))
     line = max(1, round(letters / 6))
@@ -51,7 +59,7 @@ def annotate(
         dots = [make_dot(shape.found, shape.box, shape.color, letters) for shape in shapes]
         canvas = draw_dots(canvas, dots, letters)
     elif style.numbers or style.labels or style.captions:
-        for tag in tags.place(shapes, style, canvas.size):
+        for tag in make_tags(shapes, style, canvas.size):
             canvas.paste(tag.image, tag.corner)
     return canvas
 
@@ -65,14 +73,14 @@ def _paint_mask(canvas: Image.Image, mask: Mask, color: Color, opacity: float, l
 
 
 def _core(shape: npt.NDArray[np.uint8], line: int) -> npt.NDArray[np.uint8]:
-    """Take `line` pixels off the edge of a shape of ones; outside of the array there are none."""
+    """Remove `line` pixels from the edge of a shape of ones; everything outside the array is zero."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     core = cv2.erode(shape, cross, iterations=line, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(core, np.uint8)
 
 
 def _paint_boxes(canvas: Image.Image, shapes: Sequence[Shape], line: int) -> None:
-    """Frame the boxes in their colours; one layer of dark rims under all lines, so that no rim crosses a line."""
+    """Draw boxes in their colors, all dark rims below all lines, so that no rim crosses a line."""
     rims = Image.new("L", canvas.size)
     rim, pen = ImageDraw.Draw(rims), ImageDraw.Draw(canvas)
     for shape in shapes:
@@ -85,19 +93,12 @@ def _paint_boxes(canvas: Image.Image, shapes: Sequence[Shape], line: int) -> Non
 
 
 def _width(box: PixelBox, line: int) -> int:
-    """A line that leaves something of a small box to see."""
+    """Choose a line thin enough that the content of a small box stays visible."""
     return max(1, min(line, min(box[2] - box[0], box[3] - box[1]) // 6))
 
 
-Floats = npt.NDArray[np.float64]
-
-_SMALLEST_TEXT = 9
-_DIGIT = 0.6  # ems
-_RINGS = (0.0, 0.8, 1.8)  # how far from its dot a number may stand, in its heights
-
-
 class Dot(NamedTuple):
-    """An object as a point of the view: its centre and radius in pixels."""
+    """An object drawn as a dot: its center and radius in pixels of the view."""
 
     found: DetectedObject
     x: float
@@ -107,7 +108,7 @@ class Dot(NamedTuple):
 
 
 def make_dot(found: DetectedObject, box: Sequence[float], color: Color, size: int) -> Dot:
-    """Put a dot on the middle of a box in pixels of the view, small beside both the box and text of `size` pixels."""
+    """Make the dot of a box in pixels of the view; it is small compared with the box and with text of `size` pixels."""
     x1, y1, x2, y2 = box
     radius = max(2.0, min(size / 3, 0.2 * min(x2 - x1, y2 - y1)))
     return Dot(found, (x1 + x2) / 2, (y1 + y2) / 2, radius, color)
@@ -116,29 +117,29 @@ def make_dot(found: DetectedObject, box: Sequence[float], color: Color, size: in
 def draw_dots(image: Image.Image, dots: Sequence[Dot], size: int) -> Image.Image:
     """Draw dots and their numbers on a copy of an RGB image, with text of at most `size` pixels.
 
-    The denser the dots, the smaller the text. A number never covers a dot or another number: one that has no place
-    at its dot stands a little off, joined by a line, and one that has none there either is left out.
+    The denser the dots, the smaller the text. A number never covers a dot or another number. If there is no free spot
+    at its dot, it is drawn a little apart and joined by a line; if there is none there either, it is left out.
     """
     size = _text_size(dots, size)
     tags = [draw_tag(dot.found, dot.color, size, number=True) for dot in dots]
-    places = _place(dots, [tag.size if tag else None for tag in tags], image.size)
+    corners = _place(dots, [tag.size if tag else None for tag in tags], image.size)
     pixels = np.array(image)
-    for dot, tag, place in zip(dots, tags, places, strict=True):
-        if tag and place is not None:
-            _join(pixels, dot, place, tag.size)
+    for dot, tag, corner in zip(dots, tags, corners, strict=True):
+        if tag and corner is not None:
+            _join(pixels, dot, corner, tag.size)
     for dot in dots:
         disc(pixels, (dot.x, dot.y), dot.radius + 1, BLACK)
         disc(pixels, (dot.x, dot.y), dot.radius, dot.color)
     drawn = Image.fromarray(pixels)
-    for tag, place in zip(tags, places, strict=True):
-        if tag and place is not None:
-            drawn.paste(tag, place)
+    for tag, corner in zip(tags, corners, strict=True):
+        if tag and corner is not None:
+            drawn.paste(tag, corner)
     return drawn
 
 
 def _text_size(dots: Sequence[Dot], largest: int) -> int:
-    """Choose text whose numbers fit between neighbours, as most of them stand."""
-    if len(dots) < 2:  # noqa: PLR2004 - neighbours are two
+    """Choose text so small that most numbers fit between neighboring dots."""
+    if len(dots) < 2:  # noqa: PLR2004 - a single dot has no neighbor
         return largest
     centers = np.array([(dot.x, dot.y) for dot in dots])
     nearest = []
@@ -151,39 +152,39 @@ def _text_size(dots: Sequence[Dot], largest: int) -> int:
 
 
 def _place(dots: Sequence[Dot], sizes: Sequence[Size | None], canvas: Size) -> list[tuple[int, int] | None]:
-    """Find the upper left corner of each number: the nearest spot to its dot that is free, if any is."""
+    """Find the upper left corner of each number: the first free spot at its dot; None if there is none."""
     taken = np.array([(dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius) for dot in dots])
     taken = np.concatenate((taken.reshape(-1, 4), np.zeros((len(dots), 4))))
-    places: list[tuple[int, int] | None] = []
+    corners: list[tuple[int, int] | None] = []
     for index, (dot, size) in enumerate(zip(dots, sizes, strict=True)):
-        place = _free(dot, size, canvas, taken) if size and fits(size, canvas) else None
-        places.append(place)
-        if place and size:
-            taken[len(dots) + index] = (*place, place[0] + size[0], place[1] + size[1])
-    return places
+        corner = _free(dot, size, canvas, taken) if size and fits(size, canvas) else None
+        corners.append(corner)
+        if corner and size:
+            taken[len(dots) + index] = (*corner, corner[0] + size[0], corner[1] + size[1])
+    return corners
 
 
-def _free(dot: Dot, size: Size, canvas: Size, taken: Floats) -> tuple[int, int] | None:
+def _free(dot: Dot, size: Size, canvas: Size, taken: Boxes) -> tuple[int, int] | None:
     spots = _spots(dot, size)
     reach = spots[:, :2].min(axis=0), spots[:, 2:].max(axis=0)
     near = taken[(taken[:, :2] < reach[1]).all(axis=1) & (taken[:, 2:] > reach[0]).all(axis=1)]
     inside = (spots[:, :2] >= 0).all(axis=1) & (spots[:, 2:] <= canvas).all(axis=1)
-    free = np.flatnonzero(inside & (shared(spots, near).sum(axis=1) == 0))
+    free = np.flatnonzero(inside & (shared_areas(spots, near).sum(axis=1) == 0))
     if not free.size:
         return None
     x, y = spots[free[0], :2]
     return int(x), int(y)
 
 
-def _spots(dot: Dot, size: Size) -> Floats:
-    """List the spots for a number around its dot, the most natural first: upper right, then around, then further."""
+def _spots(dot: Dot, size: Size) -> Boxes:
+    """List the spots for a number, the best first: upper right of its dot, then around it, then farther away."""
     width, height = size
     spots = []
     for ring in _RINGS:
         gap = dot.radius + 1 + ring * height
         right, left, above, below = dot.x + gap, dot.x - gap - width, dot.y - gap - height, dot.y + gap
         center, middle = dot.x - width / 2, dot.y - height / 2
-        near = 0.3 * gap  # a corner is off in both directions
+        near = 0.3 * gap  # a spot at a corner is apart in both directions
         spots += [
             (dot.x + near, above), (right, middle), (dot.x - near - width, above), (left, middle), (center, above),
             (center, below), (dot.x + near, below), (dot.x - near - width, below),
@@ -192,9 +193,9 @@ def _spots(dot: Dot, size: Size) -> Floats:
     return np.concatenate((corner, corner + size), axis=1)
 
 
-def _join(pixels: Pixels, dot: Dot, place: tuple[int, int], size: Size) -> None:
-    """Draw a line from a dot to the nearest point of its number; a number at the dot covers it."""
-    x = min(max(dot.x, place[0]), place[0] + size[0])
-    y = min(max(dot.y, place[1]), place[1] + size[1])
+def _join(pixels: Pixels, dot: Dot, corner: tuple[int, int], size: Size) -> None:
+    """Draw a line from a dot to the nearest point of its number."""
+    x = min(max(dot.x, corner[0]), corner[0] + size[0])
+    y = min(max(dot.y, corner[1]), corner[1] + size[1])
     for color, width in ((BLACK, 2), (dot.color, 1)):
         stroke(pixels, (dot.x, dot.y), (x, y), color, width)

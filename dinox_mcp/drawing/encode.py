@@ -1,4 +1,4 @@
-"""Pictures as bytes: lossless, or within a budget."""
+"""Encodes images: lossless, or within a number of bytes."""
 
 import io
 import math
@@ -10,29 +10,34 @@ from dinox_mcp.types.detection import Mask
 
 JPEG = "image/jpeg"
 
-_QUALITIES = (85, 70, 55)  # below, compression hurts more than a smaller picture
+_QUALITIES = (85, 70, 55)  # below these, a smaller image looks better than more compression
 _SMALLEST_SIDE = 16
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:
-    """Encode as baseline JPEG, which encodes and decodes fastest."""
+    """Encode as baseline JPEG, the fastest kind to encode and decode."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Encode losslessly; at the fastest level that filters, as a photograph barely shrinks beyond it."""
+    """Encode as PNG, at the fastest level that filters: higher ones barely make photographs smaller."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=2)
     return buffer.getvalue()
 
 
 def fit_bytes(image: Image.Image, max_bytes: int, max_side: int | None = None) -> tuple[bytes, str, tuple[int, int]]:
-    """Encode within a budget of bytes: first at lower quality, then at a smaller size.
+    """Encode an image as JPEG of at most so many bytes: first at lower quality, then at a smaller size.
 
-    Gives the bytes, their MIME type, and the size (width, height) in pixels that they decode to, its long side
-    at most `max_side`. A budget below what a picture of 16 pixels takes is exceeded.
+    Args:
+        image: The image, RGB.
+        max_bytes: The most bytes; exceeded only if an image of 16 pixels needs more.
+        max_side: The longest side in pixels; None for any.
+
+    Returns:
+        The bytes, their MIME type, and width and height of the encoded image in pixels.
     """
     if max_side is not None and max(image.size) > max_side:
         image = _shrink(image, max_side / max(image.size))
@@ -47,10 +52,10 @@ def fit_bytes(image: Image.Image, max_bytes: int, max_side: int | None = None) -
 
 
 def mask_png(mask: Mask) -> bytes:
-    """Encode a mask as a PNG of one bit a pixel at the original size, foreground white.
+    """Encode a mask as a PNG with one bit per pixel, in the size of the original; the object is white.
 
     Raises:
-        ValueError: the string is not a mask of the size that it claims.
+        ValueError: the mask is not a COCO RLE of its size.
     """
     buffer = io.BytesIO()
     Image.fromarray(masks.decode(mask)).save(buffer, "PNG")

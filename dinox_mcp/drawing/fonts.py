@@ -1,4 +1,4 @@
-"""Fonts for any script: OpenCV's, Pillow's, and a fixed list of files that systems have."""
+"""Fonts for any script: those of OpenCV and Pillow, and well-known font files of the system."""
 
 import os
 import sys
@@ -39,40 +39,40 @@ _WINDOWS = (
 
 @cache
 def installed_fonts() -> tuple[str, ...]:
-    """List the well-known font files that this machine has, the most general first."""
+    """List the well-known font files of this machine, the most general first."""
     roots, folders, names = {"darwin": _MACOS, "win32": _WINDOWS}.get(sys.platform, _LINUX)
     found = (Path(root, folder, name) for name, root, folder in product(names, roots, folders))
     return tuple(str(path) for path in found if path.is_file())
 
 
-_WEIGHT = 520  # between medium and semi-bold: thin strokes drown in a small tag
+_WEIGHT = 520  # between medium and semi-bold: thin strokes are hard to see in a small tag
 _TEST_SIZE = 24
 
 
 def line_height(size: int) -> int:
-    """Height in pixels of every line of a font size, whatever is written on it; the baseline is at `size`."""
+    """Return the height in pixels of a line of text of this size, for all texts; the baseline is at `size`."""
     return round(1.3 * size)
 
 
 class Face(Protocol):
-    """Something that sets lines of tidy text (see `text.tidy`)."""
+    """Draws lines of tidy text (see `text.tidy`)."""
 
     def covers(self, line: str) -> bool:
-        """Say whether every letter and symbol comes out, and in its right shape."""
+        """Tell whether it can draw every character of a line in its right shape."""
         ...
 
     def draw(self, line: str, size: int) -> Image.Image:
-        """Set a line as an alpha mask (mode L), `line_height(size)` high, with room at both ends."""
+        """Draw a line as an alpha mask (mode L), `line_height(size)` high, with empty pixels at both ends."""
         ...
 
 
 def face_for(line: str) -> Face | None:
-    """Choose the first face that covers a line: the one that looks the same everywhere, then the system's."""
+    """Return the first face that covers a line: OpenCV's, which is the same on all machines, before the system's."""
     return next((face for face in _faces() if face.covers(line)), None)
 
 
 class _BuiltIn:
-    """OpenCV's own fonts; a lone surrogate, which tidy text cannot have, would crash the process."""
+    """The fonts of OpenCV. A lone surrogate would crash the process; tidy text has none."""
 
     def covers(self, line: str) -> bool:
         return not _needs_shaping(line) and all(_built_in_has(char) for char in line if not char.isspace())
@@ -89,7 +89,7 @@ class _BuiltIn:
 
 
 class _FontFile:
-    """A font file, set by Pillow; `path` None is the font inside Pillow, which has ASCII only."""
+    """A font file, drawn by Pillow; without a path it is the font inside Pillow, which has ASCII only."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -112,13 +112,13 @@ def _faces() -> Iterator[Face]:
     for path in (*installed_fonts(), None):
         try:
             _open(path, _TEST_SIZE)
-        except OSError:  # FreeType cannot read it
+        except OSError:  # not readable by FreeType
             continue
         yield _FontFile(path)
 
 
 def _opencv_has_fonts() -> bool:
-    """OpenCV 4, which other packages may install over the 5 that we ask for, has none."""
+    """Tell whether this is OpenCV 5: OpenCV 4, which another package may have installed over it, has no fonts."""
     import cv2
 
     return hasattr(cv2, "FontFace")
@@ -126,7 +126,7 @@ def _opencv_has_fonts() -> bool:
 
 @lru_cache(maxsize=4096)
 def _built_in_has(char: str) -> bool:
-    """A character that OpenCV lacks comes out as a question mark, or not at all."""
+    """Tell whether OpenCV has a character: it draws a question mark, or nothing, for one that it lacks."""
     drawn = _BuiltIn().draw(char, _TEST_SIZE)
     return drawn.getbbox() is not None and (char == "?" or drawn != _question_mark())
 
@@ -138,7 +138,7 @@ def _question_mark() -> Image.Image:
 
 @lru_cache(maxsize=4096)
 def _file_has(path: str | None, char: str) -> bool:
-    """A character that a font lacks comes out like one that no font has: U+FFFF is not a character."""
+    """Tell whether a font has a character: it draws one that it lacks like U+FFFF, which no font has."""
     font = _open(path, _TEST_SIZE)
     drawn, missing = font.getmask(char), font.getmask("\uffff")
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
@@ -157,5 +157,5 @@ def _needs_shaping(line: str) -> bool:
 
 
 def _joins(char: str) -> bool:
-    """Whether a character only changes its neighbours: marks, and the joiners that tidy text may have."""
+    """Tell whether a character only changes its neighbors: marks and joiners."""
     return unicodedata.category(char)[0] in "MC"

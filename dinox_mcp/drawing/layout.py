@@ -1,4 +1,4 @@
-"""Where tags go: at their boxes, inside the picture, clear of each other and of what they would hide."""
+"""Places tags: at their boxes, inside the image, not on each other, and hiding little."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.drawing.style import Size
 from dinox_mcp.types.boxes import Box
 
-Size = tuple[int, int]
 Boxes = npt.NDArray[np.float64]
 
-_OVERLAP = 100.0  # the cost of a tag that is all over others: worse than anything else
-_DETOUR = 0.05  # the cost of each place over the more natural one before it
-_MOST_HIDDEN = 0.25  # the share of any one box that a tag may hide to tell more than its number
-
-
-_CROWD = 50  # objects from which on text gets smaller
+_OVERLAP = 100.0  # the cost of a tag that lies fully on others: higher than any other cost
+_DETOUR = 0.05  # the cost of each spot over the one before it in the list
+_MOST_HIDDEN = 0.25  # the share of a box that the full form of a tag may hide
+_CROWD = 50  # with more objects, text gets smaller
 
 
 class Tag(NamedTuple):
-    """A tag's upper left corner in whole pixels, and whether there is room for its full form."""
+    """The upper left corner of a tag in full pixels, and whether its full form fits there."""
 
     x: int
     y: int
@@ -29,10 +27,19 @@ class Tag(NamedTuple):
 
 
 def place_tags(boxes: Sequence[Box], full: Sequence[Size], short: Sequence[Size], canvas: Size) -> list[Tag | None]:
-    """Place a tag at each box of a picture of (width, height) `canvas`; `full` and `short` are sizes likewise.
+    """Place a tag at each box.
 
-    Every tag gets a place for its short form first, so that none is crowded out; then each, in order, grows to
-    its full form where that covers no other tag and hides little. None where the short form exceeds the picture.
+    All tags are placed in their short form first, so that each gets a spot. Then each, in order, gets its full form
+    if that covers no other tag and hides little.
+
+    Args:
+        boxes: The boxes in pixels of the image.
+        full: Width and height of each tag in its full form.
+        short: Width and height of each tag in its short form.
+        canvas: Width and height of the image.
+
+    Returns:
+        The tag of each box; None if its short form is larger than the image.
     """
     around = np.array(boxes, dtype=float).reshape(-1, 4)
     taken = np.zeros_like(around)
@@ -54,28 +61,28 @@ def place_tags(boxes: Sequence[Box], full: Sequence[Size], short: Sequence[Size]
 
 
 def text_size(size: Size, count: int = 1) -> int:
-    """Choose text for the area of a picture, less in a crowd, but never too small to read nor too high for a strip."""
-    wanted = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
-    return round(max(10, min(wanted, min(size) / 6)))
+    """Choose the text size in pixels for an image of this size and a number of objects."""
+    ideal = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
+    return round(max(10, min(ideal, min(size) / 6)))
 
 
 def fits(size: Size, canvas: Size) -> bool:
-    """Whether something of (width, height) `size` has room in a picture."""
+    """Tell whether something of (width, height) `size` fits in an image."""
     return size[0] <= canvas[0] and size[1] <= canvas[1]
 
 
 def _best(around: Boxes, index: int, size: Size, canvas: Size, taken: Boxes) -> tuple[Boxes, float, float]:
-    """Find the cheapest spot, the share of it that is over other tags, and the largest share of a box that it hides."""
+    """Find the cheapest spot; return it, its share that lies on other tags, and the largest share of a box it hides."""
     spots = _spots(around[index], size, canvas)
-    overlap = shared(spots, taken).sum(axis=1) / (size[0] * size[1])
+    overlap = shared_areas(spots, taken).sum(axis=1) / (size[0] * size[1])
     areas = (around[:, 2] - around[:, 0]) * (around[:, 3] - around[:, 1])
-    hidden = shared(spots, around) / np.maximum(areas, 1)
+    hidden = shared_areas(spots, around) / np.maximum(areas, 1)
     best = int((_OVERLAP * overlap + hidden.sum(axis=1) + _DETOUR * np.arange(len(spots))).argmin())
     return spots[best], float(overlap[best]), float(hidden[best].max())
 
 
 def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:
-    """List the places for a tag at a box, the most natural first, moved into the picture."""
+    """List the spots for a tag at a box, the best first, moved into the image."""
     left, top, right, bottom = box
     width, height = size
     end, foot, middle = right - width, bottom - height, (left + right - width) / 2
@@ -88,9 +95,9 @@ def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:
     return np.concatenate((corner, corner + size), axis=1)
 
 
-def shared(a: Boxes, b: Boxes) -> Boxes:
-    """Compute the areas that each of `a` shares with each of `b`, of shape (len(a), len(b))."""
+def shared_areas(a: Boxes, b: Boxes) -> Boxes:
+    """Compute the area that each box of `a` (n, 4) shares with each of `b` (m, 4), of shape (n, m)."""
     width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
     height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
-    shared: Boxes = np.maximum(width, 0) * np.maximum(height, 0)
-    return shared
+    areas: Boxes = np.maximum(width, 0) * np.maximum(height, 0)
+    return areas

@@ -1,4 +1,4 @@
-"""Smooth lines on a picture: skeletons of bodies and hands, and trails of tracks."""
+"""Draws smooth lines: skeletons of bodies and hands, and trails of tracks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +17,22 @@ from dinox_mcp.types.keypoints import BODY_BONES, FINGERS, HAND_BONES, visibilit
 
 Pixels = npt.NDArray[np.uint8]
 XY = tuple[float, float]
-Ink = tuple[int, ...]  # a value a channel
+Ink = tuple[int, ...]  # one value per channel
 
 _SUBPIXEL = 4  # bits of a coordinate below the pixel
+
+LEFT: Color = (86, 180, 233)
+RIGHT: Color = (255, 150, 10)
+CENTER: Color = (245, 245, 245)
+FINGER_COLORS: Mapping[str, Color] = dict(
+    zip(FINGERS, ((230, 159, 0), (86, 180, 233), (0, 200, 140), (240, 228, 66), (225, 130, 190)), strict=True)
+)
+_BONES = BODY_BONES + HAND_BONES
+_BONE = 0.011  # width of a bone, as a share of the size of its body or hand
+_RIMLESS = 40  # pixels: a smaller skeleton would be more rim than bone
+
+_FAINTEST = 40  # opacity of the oldest part of a trail, of 255
+_RIM = 0.5  # opacity of the dark rim of a trail, as a share of the line's own
 
 
 def stroke(pixels: Pixels, start: XY, stop: XY, ink: Ink, width: int) -> None:
@@ -28,25 +41,13 @@ def stroke(pixels: Pixels, start: XY, stop: XY, ink: Ink, width: int) -> None:
 
 
 def disc(pixels: Pixels, center: XY, radius: float, ink: Ink) -> None:
-    """Draw a full circle likewise."""
+    """Draw a filled circle into such an array."""
     cv2.circle(pixels, _fixed(center), round(radius * 2**_SUBPIXEL), ink, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL)
 
 
 def _fixed(point: XY) -> tuple[int, int]:
-    """Give a point as OpenCV wants it: in parts of a pixel, whole numbers at the centres of pixels."""
+    """Convert a point to OpenCV's fixed-point numbers, which are integers at the centers of pixels."""
     return round((point[0] - 0.5) * 2**_SUBPIXEL), round((point[1] - 0.5) * 2**_SUBPIXEL)
-
-
-LEFT: Color = (86, 180, 233)
-RIGHT: Color = (255, 150, 10)
-CENTER: Color = (245, 245, 245)
-FINGER_COLORS: Mapping[str, Color] = dict(
-    zip(FINGERS, ((230, 159, 0), (86, 180, 233), (0, 200, 140), (240, 228, 66), (225, 130, 190)), strict=True)
-)
-
-_BONES = BODY_BONES + HAND_BONES
-_BONE = 0.011  # how thick a bone is, of the size of its body or hand
-_RIMLESS = 40  # pixels: what is smaller would be more rim than bone
 
 
 class _Joint(NamedTuple):
@@ -58,10 +59,13 @@ class _Joint(NamedTuple):
 def draw_skeletons(
     image: Image.Image, skeletons: Iterable[Sequence[Keypoint]], *, original_size: tuple[int, int], line: int
 ) -> Image.Image:
-    """Draw keypoints in pixels of the original (of width, height `original_size`) on a copy of an RGB image.
+    """Draw skeletons on a copy of an RGB image, later ones on top.
 
-    Later ones lie on top. `line` is the width of the picture's other lines: bones follow the size of their body, and
-    are at most half as thick again.
+    Args:
+        image: The original image at any size.
+        skeletons: The keypoints of each body or hand, in original pixels.
+        original_size: Width and height of the original in pixels.
+        line: The width of the other lines on the image: bones follow the size of their body, up to 1.5 times this.
     """
     pixels = np.array(image)
     for points in skeletons:
@@ -72,7 +76,7 @@ def draw_skeletons(
 
 
 def _joints(points: Sequence[Keypoint], size: tuple[int, int], original: tuple[int, int]) -> dict[str, _Joint]:
-    """Map the points that are there into the image, without those far out of it, where numbers have no meaning."""
+    """Map the visible and hidden keypoints to the image, without those far outside of it."""
     width, height = size
     factor_x, factor_y = width / original[0], height / original[1]
     joints = {}
@@ -92,7 +96,7 @@ def _color(name: str) -> Color:
 
 
 def _bone_color(first: str, second: str) -> Color:
-    """Colour a bone like its joints, or like its outer one where the other has no side."""
+    """Color a bone like its joints, or like its outer joint if the other has no side."""
     a, b = _color(first), _color(second)
     return b if a in (CENTER, b) else CENTER
 
@@ -101,14 +105,14 @@ def _draw_skeleton(pixels: Pixels, joints: Mapping[str, _Joint], line: int) -> N
     x1, y1, x2, y2 = boxes.around([joint.at for joint in joints.values()])
     size = math.hypot(x2 - x1, y2 - y1)
     thick = max(1, min(round(_BONE * size), round(1.5 * line)))
-    rim = 0 if size < _RIMLESS else max(1, round(2 * thick / 3))  # of both sides together
+    rim = 0 if size < _RIMLESS else max(1, round(2 * thick / 3))  # both sides together
     bones = [(joints[a].at, joints[b].at, _bone_color(a, b)) for a, b in _BONES if a in joints and b in joints]
     for start, stop, _ in bones if rim else ():
         stroke(pixels, start, stop, BLACK, thick + rim)
     for start, stop, color in bones:
         stroke(pixels, start, stop, color, thick)
     if bones and not rim:
-        return  # too small for points
+        return  # too small for joints
     radius = 1.3 * thick
     for joint in joints.values():
         disc(pixels, joint.at, radius + rim / 2, BLACK)
@@ -117,32 +121,29 @@ def _draw_skeleton(pixels: Pixels, joints: Mapping[str, _Joint], line: int) -> N
             disc(pixels, joint.at, 0.5 * radius, BLACK)
 
 
-_FAINTEST = 40  # opacity of the oldest part, of 255
-_RIM = 0.5  # opacity of the dark rim, of the line's own
+def draw_trails(image: Image.Image, trails: Mapping[int, Sequence[Point]]) -> Image.Image:
+    """Draw the positions of each track as a line on a copy of an image, the older the fainter.
 
-
-def draw_trails(image: Image.Image, trails: Mapping[int, Sequence[Point]], *, line: int | None = None) -> Image.Image:
-    """Draw the positions of each track as a line on a copy of an RGB image, the oldest first and the faintest.
-
-    `trails` holds points (x, y) in pixels of the image by the number of the track, which has its own colour
-    (`colors.color_of_number`, as `Style.color_by` "number" has it). `line` is the width at the newest end; by
-    default it follows the size of the image. A track of a single point has no line.
+    Args:
+        image: The image.
+        trails: Points (x, y) in pixels of the image, the oldest first, by the number of the track. The number gives
+            the color, as with `Style.color_by="number"`.
     """
     canvas = image.convert("RGB")
-    width = line or max(2, round(max(canvas.size) / 320))
+    width = max(2, round(max(canvas.size) / 320))
     for number, points in trails.items():
         _draw_trail(canvas, _near(points, canvas.size), color_of_number(number), width)
     return canvas
 
 
 def _near(points: Sequence[Point], size: tuple[int, int]) -> list[Point]:
-    """Leave out points far out of the image, where numbers have no meaning."""
+    """Leave out points far outside the image."""
     width, height = size
     return [(x, y) for x, y in points if -width <= x <= 2 * width and -height <= y <= 2 * height]
 
 
 def _draw_trail(canvas: Image.Image, points: Sequence[Point], color: Color, width: int) -> None:
-    """Blend one trail into its part of the canvas only, so that many short ones cost little on a large one."""
+    """Blend one trail into its part of the canvas only, so that many short trails cost little on a large canvas."""
     if len(points) < 2:  # noqa: PLR2004 - a line has two ends
         return
     x1, y1, x2, y2 = boxes.around(points)

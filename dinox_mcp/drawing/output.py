@@ -1,4 +1,4 @@
-"""Files written for the user: annotated pictures in the folder that the settings name, or where the command says."""
+"""Writes annotated images into files: in the folder of the settings, or at a path that the user gives."""
 
 import hashlib
 import re
@@ -9,20 +9,20 @@ from dinox_mcp.drawing import views
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.store.files import write_whole
+from dinox_mcp.store.files import write_atomically
 from dinox_mcp.types.detection import DetectedObject
 
 WRITABLE = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
 
 def stem_of(source: str) -> str:
-    """Make a file name, without ending, of where a picture came from."""
+    """Make a file name, without its ending, from the source of an image."""
     stem = "" if source.startswith("data:") else Path(source.split("?", maxsplit=1)[0]).stem
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
 
 
 def tag_of(picture: Picture, objects: Sequence[DetectedObject], style: Style) -> str:
-    """Name a drawing: the same objects drawn the same way on the same picture have the same tag."""
+    """Name a drawing: the same objects in the same style on the same image have the same tag."""
     drawn = [picture.digest, repr(style), *(found.model_dump_json() for found in objects)]
     return hashlib.sha256("\n".join(drawn).encode()).hexdigest()[:12]
 
@@ -30,9 +30,9 @@ def tag_of(picture: Picture, objects: Sequence[DetectedObject], style: Style) ->
 def save_annotated(
     folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style, tag: str = "annotated"
 ) -> Path:
-    """Draw objects at full size into a file of a folder, named after the picture and `tag`.
+    """Draw objects at full size into a file in a folder, named after the source of the image and `tag`.
 
-    A drawing of that name is replaced: the tag tells apart what must be kept apart.
+    A file of that name is replaced.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -54,10 +54,10 @@ def write_annotated(
     objects: Sequence[DetectedObject],
     style: Style = Style(),  # noqa: B008 - frozen
 ) -> Path:
-    """Draw objects at full size into a file, as JPEG or PNG by its ending; what was there is replaced.
+    """Draw objects at full size into a file, as JPEG or PNG by its ending; an existing file is replaced.
 
     Raises:
-        InputError: the ending is neither, or the file cannot be written.
+        InputError: the ending is another one, or the file cannot be written.
     """
     mime_type = WRITABLE.get(path.suffix.lower())
     if mime_type is None:
@@ -66,10 +66,10 @@ def write_annotated(
     try:
         _write(path, data)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}); choose another place") from None
+        raise InputError(f"cannot write {path} ({error.strerror}); choose another path") from None
     return path
 
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data)
+    write_atomically(path, data)

@@ -1,4 +1,4 @@
-"""A contact sheet: many frames at a glance, each with a line that says when it is."""
+"""A contact sheet: many frames of a video on one image, each with a caption."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,17 @@ _SMALLEST_TEXT, _LARGEST_TEXT = 11, 28
 
 
 def contact_sheet(frames: Sequence[tuple[Image.Image, str]], max_side: int = 1568) -> Image.Image:
-    """Arrange RGB frames in an even grid, row by row, each above its caption; the long side is at most `max_side`.
+    """Arrange frames in a grid, row by row, each above its caption.
 
-    The grid is the one that shows frames of the first one's shape largest; others are fitted in. Frames are never
-    enlarged. A caption longer than its frame is wide is cut.
+    The grid shows frames of the first frame's shape as large as possible; frames of another shape are fitted in.
+    Frames are never enlarged. A caption wider than its frame is shortened.
+
+    Args:
+        frames: Images with their captions.
+        max_side: The longest side of the sheet in pixels.
 
     Raises:
-        ValueError: there are no frames, or more than the sheet has room for.
+        ValueError: there are no frames, or too many for the sheet.
     """
     if not frames:
         raise ValueError("a contact sheet needs at least one frame")
@@ -28,13 +32,13 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]], max_side: int = 156
     size = round(min(_LARGEST_TEXT, max(_SMALLEST_TEXT, max_side / 80)))
     columns, factor = _grid(len(frames), (width, height), max_side, size)
     if factor * max(width, height) < 1:
-        raise ValueError(f"{len(frames)} frames have no room on a sheet of {max_side} pixels; choose fewer")
+        raise ValueError(f"{len(frames)} frames do not fit on a sheet of {max_side} pixels; choose fewer")
     cell = (max(1, int(width * factor)), max(1, int(height * factor)))
     gap, strip = _gap(size), line_height(size)
     rows = math.ceil(len(frames) / columns)
     sheet = Image.new("RGB", (columns * (cell[0] + gap) + gap, rows * (cell[1] + strip + gap) + gap), PAPER)
-    for place, (frame, caption) in enumerate(frames):
-        x, y = gap + place % columns * (cell[0] + gap), gap + place // columns * (cell[1] + strip + gap)
+    for index, (frame, caption) in enumerate(frames):
+        x, y = gap + index % columns * (cell[0] + gap), gap + index // columns * (cell[1] + strip + gap)
         shown = _fit(frame, cell)
         sheet.paste(shown, (x + (cell[0] - shown.width) // 2, y + (cell[1] - shown.height) // 2))
         if ink := _caption(caption, size, cell[0]):
@@ -43,7 +47,7 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]], max_side: int = 156
 
 
 def _grid(count: int, frame: tuple[int, int], max_side: int, size: int) -> tuple[int, float]:
-    """Choose the number of columns, and how much the frames shrink: 1 is not at all."""
+    """Choose the number of columns and the factor by which frames shrink, at most 1."""
     gap, strip = _gap(size), line_height(size)
     choices = []
     for columns in range(1, count + 1):
@@ -66,7 +70,7 @@ def _fit(frame: Image.Image, cell: tuple[int, int]) -> Image.Image:
 
 
 def _caption(caption: str, size: int, width: int) -> Image.Image | None:
-    """Set as much of a caption as its cell is wide."""
+    """Draw a caption, shortened to the width of its cell; None if nothing fits."""
     caption = text.tidy(caption)
     ink = text.ink(caption, size)
     limit = len(caption)

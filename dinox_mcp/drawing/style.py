@@ -1,4 +1,4 @@
-"""What is drawn, in which colours, and the shapes of objects in the pixels of a view."""
+"""What is drawn, in which colors, and the boxes of objects in pixels of a view."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -18,48 +18,47 @@ WHITE: Color = (255, 255, 255)
 _LIGHTNESS = (0.80, 0.71, 0.63)  # never dark, so that a dark halo and dark text always stand out
 _CHROMA = 0.19
 _HUES = 36
-_STEP = 13  # no divisor of 36, and near enough to a third of it
+_STEP = 13  # not a divisor of 36, and about a third of it
 
 
 def by_label(labels: Iterable[str]) -> Callable[[DetectedObject], Color]:
-    """Colour objects by their labels, no two labels of an image alike as long as there are no more than 36.
+    """Color objects by label; up to 36 labels of an image have different colors.
 
-    One label alone tells nothing apart: then each object has the colour of its number. `viewer/src/colors.ts` does
-    the same.
+    If there is one label only, each object has the color of its number. `viewer/src/colors.ts` does the same.
 
     Args:
-        labels: all labels of the image, also of objects that are not drawn: a part then has the colours of the whole.
+        labels: All labels of the image, also of objects that are not drawn, so that a selection has the same colors.
     """
-    names = sorted({_plain(label) for label in labels})
+    names = sorted({_normalized(label) for label in labels})
     if len(names) <= 1:
         return lambda found: color_of_number(found.id)
     colors = {name: color_of_number(place) for place, name in enumerate(names, start=1)}
-    return lambda found: colors.get(_plain(found.label), WHITE)
+    return lambda found: colors.get(_normalized(found.label), WHITE)
 
 
 def color_of_number(number: int) -> Color:
-    """Pick the colour of an object or track: those of numbers close by are far apart."""
+    """Return the color of an object or track; consecutive numbers have very different colors."""
     return palette()[_STEP * number % _HUES]
 
 
 @cache
 def palette() -> tuple[Color, ...]:
-    """All colours for labels as sRGB: evenly spaced hues in OKLCH, neighbours in different lightness."""
+    """List all colors as sRGB: evenly spaced hues in OKLCH, neighbors of different lightness."""
     return tuple(_vivid(_LIGHTNESS[hue % len(_LIGHTNESS)], math.tau * hue / _HUES) for hue in range(_HUES))
 
 
 def ink_on(background: Color) -> Color:
-    """Pick black or white, whichever reads better on a background."""
+    """Choose black or white, whichever has more contrast on a background."""
     return max(BLACK, WHITE, key=lambda ink: contrast(ink, background))
 
 
 def contrast(a: Color, b: Color) -> float:
-    """Contrast ratio of two colours as WCAG 2 defines it, from 1 to 21."""
+    """Compute the contrast ratio of two colors as WCAG 2 defines it, from 1 to 21."""
     dark, light = sorted((_luminance(a), _luminance(b)))
     return (light + 0.05) / (dark + 0.05)
 
 
-def _plain(label: str) -> str:
+def _normalized(label: str) -> str:
     return label.strip().lower()
 
 
@@ -69,7 +68,7 @@ def _luminance(color: Color) -> float:
 
 
 def _vivid(lightness: float, hue: float) -> Color:
-    """Take the most saturated colour of this lightness and hue that a screen can show."""
+    """Find the most saturated color of this lightness and hue that sRGB has."""
     chroma = _CHROMA
     while min(rgb := _oklch_to_linear_rgb(lightness, chroma, hue)) < 0 or max(rgb) > 1:
         chroma -= 0.005
@@ -99,13 +98,20 @@ def _from_linear(value: float) -> float:
 
 
 class Style(Value):
-    """Which parts of an object are drawn.
+    """What is drawn of each object.
 
-    `labels` are label and score, `opacity` fills the masks, `keypoints` are the bones of bodies and hands, and
-    `captions` a model's words about the object (caption, category, text). Colours tell labels apart, or single objects
-    by their number, as of tracks. `all_labels` are those of the whole image, where only some of its objects are drawn.
+    With numbers, but without boxes and labels, each object is a dot with its number beside it, for counting.
 
-    Numbers without boxes and labels are for counting: each object is a dot, with its number beside it.
+    Attributes:
+        boxes: Draw the boxes.
+        masks: Draw the masks.
+        labels: Write label and score.
+        numbers: Write the number.
+        keypoints: Draw the skeletons of bodies and hands.
+        captions: Write caption, category and text.
+        color_by: Color objects by label, or by number, as for tracks.
+        all_labels: The labels of all objects of the image, if only some of them are drawn.
+        opacity: How opaque masks are, from 0 to 1.
     """
 
     boxes: bool = True
@@ -120,11 +126,11 @@ class Style(Value):
 
     @property
     def dots(self) -> bool:
-        """Whether objects are dots to be counted."""
+        """Whether objects are drawn as dots."""
         return self.numbers and not self.boxes and not self.labels
 
     def colors(self, objects: Sequence[DetectedObject]) -> Callable[[DetectedObject], Color]:
-        """Say how objects are coloured that are drawn together."""
+        """Return the function that gives the color of each of these objects."""
         if self.color_by == "number":
             return lambda found: color_of_number(found.id)
         return by_label(self.all_labels or (found.label for found in objects))
@@ -135,7 +141,7 @@ Size = tuple[int, int]
 
 
 class Shape(NamedTuple):
-    """An object in pixels of the view: the box half-open, at least one pixel large and in the picture."""
+    """An object with its box in full pixels of the view: half-open, inside the view, and at least one pixel large."""
 
     found: DetectedObject
     box: PixelBox
@@ -143,7 +149,7 @@ class Shape(NamedTuple):
 
 
 def make_shapes(objects: Sequence[DetectedObject], size: Size, original_size: Size, style: Style) -> list[Shape]:
-    """Map objects of a picture of `original_size` into a view of `size`, the largest first: small ones stay visible."""
+    """Map objects of an image of `original_size` to a view of `size`, the largest first: small ones are on top."""
     factor_x, factor_y = size[0] / original_size[0], size[1] / original_size[1]
     color_of = style.colors(objects)
     shapes = [

@@ -1,4 +1,4 @@
-"""Tags of objects: what they say, how they look, and which objects get one."""
+"""The tags of objects: their content, their drawing, and which descriptions go into the legend instead."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -15,11 +15,14 @@ LABEL_LIMIT = 32
 TAG_LIMIT = 24
 CAPTION_LIMIT = 200
 TEXT_LIMIT = 120
-_FEW = 12  # objects whose tags have room for more than a name
+_FEW = 12  # up to so many objects, tags may have a description besides the name
+MOST_TAGS = 500
+"""Only the objects of the lowest numbers get a tag: placing takes time by the square of their number, and more tags
+would hide the image."""
 
 
 def without_common_categories(objects: Sequence[DetectedObject]) -> list[DetectedObject]:
-    """Leave out a category that several objects of a label share: it tells none of them from the others."""
+    """Remove the category where all objects of a label share it, as it does not distinguish them."""
     categories: dict[str, list[str | None]] = {}
     for found in objects:
         categories.setdefault(found.label, []).append(found.category)
@@ -28,30 +31,32 @@ def without_common_categories(objects: Sequence[DetectedObject]) -> list[Detecte
 
 
 def name(found: DetectedObject) -> str:
-    """Name an object: text by its transcript, everything else by its label."""
+    """Return the name on a tag: for text its transcript, for everything else the label."""
     transcript = found.text if _is_text(found) else None
     return text.shorten(transcript, TAG_LIMIT) if transcript else text.shorten(found.label, LABEL_LIMIT)
 
 
 def score(found: DetectedObject) -> str:
-    """Write how sure the model was; empty where it did not say."""
+    """Write the score with two digits; empty if there is none."""
     return "" if found.score is None else f"{found.score:.2f}"
 
 
-def remark_about(found: DetectedObject) -> str:
-    """Give what a model told about an object, where that is one thing short enough for its tag; else nothing."""
-    told = _told(found)
-    return told[0] if len(told) == 1 and len(told[0]) <= TAG_LIMIT and not _is_text(found) else ""
+def short_description(found: DetectedObject) -> str:
+    """Return the description of an object if it is a single one and short enough for a tag; else ""."""
+    described = _descriptions(found)
+    return described[0] if len(described) == 1 and len(described[0]) <= TAG_LIMIT and not _is_text(found) else ""
 
 
-def too_much(objects: Sequence[DetectedObject], *, tags: bool = True) -> list[DetectedObject]:
-    """Choose the objects about which a model told more than a tag, if there are any, should say."""
-    told = [found for found in objects if _told(found)]
-    return [found for found in told if not remark_about(found)] if tags and len(objects) <= _FEW else told
+def too_long_for_tags(objects: Sequence[DetectedObject], *, tags: bool = True) -> list[DetectedObject]:
+    """List the objects whose descriptions do not fit on tags: all of them if there are many objects or no tags."""
+    described = [found for found in objects if _descriptions(found)]
+    return (
+        [found for found in described if not short_description(found)] if tags and len(objects) <= _FEW else described
+    )
 
 
-def entry(found: DetectedObject, *, label: bool) -> str:
-    """Write an object's line of the legend: `label · category: caption “text”`, of what there is and can be drawn."""
+def legend_entry(found: DetectedObject, *, label: bool) -> str:
+    """Write the entry of an object in the legend: `label · category: caption “text”`, without missing parts."""
     name = found.label if label and not _is_text(found) else ""
     caption, transcript = _part(found.caption, CAPTION_LIMIT), _part(found.text, TEXT_LIMIT)
     head = " · ".join(filter(None, (_part(name, LABEL_LIMIT), _part(_category(found), LABEL_LIMIT))))
@@ -59,12 +64,12 @@ def entry(found: DetectedObject, *, label: bool) -> str:
     return ": ".join(filter(None, (head, body)))
 
 
-def _told(found: DetectedObject) -> list[str]:
-    """List what a model told about an object beyond its name."""
-    words = text.tidy(found.text or "")
-    if _is_text(found) and len(words) <= TAG_LIMIT:
-        words = ""
-    return [told for told in (text.tidy(found.caption or ""), _category(found), words) if told]
+def _descriptions(found: DetectedObject) -> list[str]:
+    """List caption, category and text of an object, as far as its tag does not show them as its name."""
+    transcript = text.tidy(found.text or "")
+    if _is_text(found) and len(transcript) <= TAG_LIMIT:
+        transcript = ""
+    return [part for part in (text.tidy(found.caption or ""), _category(found), transcript) if part]
 
 
 def _part(part: str | None, limit: int) -> str:
@@ -72,7 +77,7 @@ def _part(part: str | None, limit: int) -> str:
 
 
 def _category(found: DetectedObject) -> str:
-    """Give an object's category where it is not just its label again."""
+    """Return the category of an object if it differs from its label."""
     category = text.tidy(found.category or "")
     return "" if category.casefold() == found.label.strip().casefold() else category
 
@@ -82,15 +87,30 @@ def _is_text(found: DetectedObject) -> bool:
 
 
 def draw_tag(
-    found: DetectedObject, color: Color, size: int, *, number: bool = False, label: bool = False, remark: bool = False
+    found: DetectedObject,
+    color: Color,
+    size: int,
+    *,
+    number: bool = False,
+    label: bool = False,
+    description: bool = False,
 ) -> Image.Image | None:
-    """Draw the tag of an object with text of `size` pixels; None where nothing of it can be written.
+    """Draw the tag of an object.
 
-    `label` is its name and score, `remark` what else there is to say, if it is short.
+    Args:
+        found: The object.
+        color: The color of the object.
+        size: The text size in pixels.
+        number: Write the number.
+        label: Write name and score.
+        description: Write the short description.
+
+    Returns:
+        The tag; None if nothing of it can be written.
     """
     parts = (
         name(found) if label else "",
-        remark_about(found) if remark else "",
+        short_description(found) if description else "",
         score(found) if label else "",
     )
     body = [ink for part in parts if (ink := text.ink(part, size))]
@@ -107,7 +127,7 @@ def draw_tag(
 
 
 def _block(inks: list[Image.Image], background: Color, size: int) -> Image.Image:
-    """Set words side by side on a colour."""
+    """Put drawn texts side by side on a color."""
     margin, gap = max(2, round(size / 4)), round(size / 3)
     width = sum(ink.width for ink in inks) + gap * (len(inks) - 1) + 2 * margin
     block = Image.new("RGB", (width, line_height(size)), background)
@@ -118,11 +138,6 @@ def _block(inks: list[Image.Image], background: Color, size: int) -> Image.Image
     return block
 
 
-MOST_TAGS = 500
-"""Objects that get a tag, those of the lowest numbers: the time to find places grows with the square of their number,
-and more would hide the image."""
-
-
 class PlacedTag(NamedTuple):
     """A tag and its upper left corner in the view."""
 
@@ -131,34 +146,43 @@ class PlacedTag(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """The tag of a shape in both its forms; `remark` says that the full one tells more than the name."""
+    """The tag of a shape in both forms; `described` says that the full form has a description."""
 
     shape: Shape
     full: Image.Image
     short: Image.Image
-    remark: bool
+    described: bool
 
 
-def place(shapes: Sequence[Shape], style: Style, view: Size) -> list[PlacedTag]:
-    """Place the tags of a view of (width, height) pixels."""
+def make_tags(shapes: Sequence[Shape], style: Style, view: Size) -> list[PlacedTag]:
+    """Draw and place the tags of a view of (width, height) pixels."""
     tags, _ = _plan(shapes, style, view)
     return tags
 
 
-def untold(objects: Sequence[DetectedObject], style: Style, view: Size, original_size: Size) -> list[DetectedObject]:
-    """Choose the objects about which a model told more than their tags have room for, by number; sizes in pixels."""
+def objects_for_legend(
+    objects: Sequence[DetectedObject], style: Style, view: Size, original_size: Size
+) -> list[DetectedObject]:
+    """List the objects whose descriptions do not fit on their tags, by number.
+
+    Args:
+        objects: The objects, in original pixels.
+        style: What is drawn.
+        view: Width and height of the view in pixels.
+        original_size: Width and height of the original in pixels.
+    """
     if not style.captions:
         return []
-    listed = too_much(objects, tags=not style.dots)
-    if len(listed) < len(objects) and any(remark_about(found) for found in objects):
+    listed = too_long_for_tags(objects, tags=not style.dots)
+    if len(listed) < len(objects) and any(short_description(found) for found in objects):
         _, numbers = _plan(make_shapes(objects, view, original_size, style), style, view)
         listed = [found for found in objects if found.id in numbers]
     return sorted(listed, key=lambda found: found.id)
 
 
 def _plan(shapes: Sequence[Shape], style: Style, view: Size) -> tuple[list[PlacedTag], set[int]]:
-    """Place tags until each remark on one is seen; those that find no room leave their tag for the legend."""
-    listed = {found.id for found in too_much([shape.found for shape in shapes], tags=not style.dots)}
+    """Place tags, and move descriptions for which there is no space to the legend; return its object numbers too."""
+    listed = {found.id for found in too_long_for_tags([shape.found for shape in shapes], tags=not style.dots)}
     while True:
         candidates = _candidates(shapes, style, text_size(view, len(shapes)), listed)
         tags = place_tags(
@@ -168,7 +192,7 @@ def _plan(shapes: Sequence[Shape], style: Style, view: Size) -> tuple[list[Place
             view,
         )
         pairs = list(zip(candidates, tags, strict=True))
-        crowded = {one.shape.found.id for one, tag in pairs if one.remark and not (tag and tag.full)}
+        crowded = {one.shape.found.id for one, tag in pairs if one.described and not (tag and tag.full)}
         if not crowded:
             return [_placed(one, tag) for one, tag in pairs if tag], listed
         listed |= crowded
@@ -178,11 +202,11 @@ def _candidates(shapes: Sequence[Shape], style: Style, size: int, listed: Collec
     candidates = []
     for shape in sorted(shapes, key=lambda shape: shape.found.id)[:MOST_TAGS]:
         found, color = shape.found, shape.color
-        remark = style.captions and found.id not in listed and bool(remark_about(found))
-        full = draw_tag(found, color, size, number=style.numbers, label=style.labels, remark=remark)
+        described = style.captions and found.id not in listed and bool(short_description(found))
+        full = draw_tag(found, color, size, number=style.numbers, label=style.labels, description=described)
         short = draw_tag(found, color, size, number=True) if style.numbers else full
         if full and short:
-            candidates.append(_Candidate(shape, full, short, remark))
+            candidates.append(_Candidate(shape, full, short, described))
     return candidates
 
 

@@ -1,4 +1,4 @@
-"""Lines of text in any script: their ink, and where they break."""
+"""Draws lines of text in any script, and breaks text into lines."""
 
 import unicodedata
 from functools import lru_cache
@@ -7,19 +7,23 @@ from PIL import Image
 
 from dinox_mcp.drawing.fonts import Face, face_for, line_height
 
-_JOINERS = "\u200c\u200d"  # they print nothing, but shape Arabic and Indic words
+_JOINERS = "\u200c\u200d"  # invisible, but they shape Arabic and Indic words
+_WIDEST = 4  # the most characters per text size: no more can fit into a line
 
 
 @lru_cache(maxsize=2048)
 def ink(text: str, size: int) -> Image.Image | None:
-    """Draw one line that is likely to come again; do not change it. As `line_ink`."""
+    """Draw one line as `line_ink` does, and keep it, as it is likely to be drawn again; do not change the image."""
     return line_ink(text, size)
 
 
 def line_ink(text: str, size: int) -> Image.Image | None:
     """Draw one line as an alpha mask (mode L), `line_height(size)` high and as wide as its ink.
 
-    Symbols that no font has are left out. None where letters are missing or nothing is left to draw.
+    Symbols that no font has are left out.
+
+    Returns:
+        The mask; None if no font has a letter of the line, or if there is nothing to draw.
     """
     runs = _runs(writable(text))
     if not runs:
@@ -29,25 +33,25 @@ def line_ink(text: str, size: int) -> Image.Image | None:
 
 
 def writable(text: str) -> str:
-    """Give a line as it would be drawn, without symbols that no font has; empty where letters are missing."""
+    """Return a line as it is drawn, without symbols that no font has; "" if no font has one of its letters."""
     text = tidy(text)
-    words = tidy("".join(char for char in text if not _is_symbol(char)))
-    return next((line for line in (text, words) if _runs(line)), "")
+    without_symbols = tidy("".join(char for char in text if not _is_symbol(char)))
+    return next((line for line in (text, without_symbols) if _runs(line)), "")
 
 
 def tidy(text: str) -> str:
-    """Compose accents, join lines, and drop characters that do not print."""
+    """Compose accents, join lines, and remove characters that do not print."""
     text = unicodedata.normalize("NFC", " ".join(text.split()))
     return " ".join("".join(char for char in text if _prints(char)).split())
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a text to at most `limit` characters, the last one an ellipsis if any are missing."""
+    """Cut a text to at most `limit` characters, with an ellipsis at the end if it is cut."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def _runs(line: str) -> list[tuple[Face, str]]:
-    """Split a line, from left to right, into what one face can set: best the whole, else words; empty if none can."""
+    """Split a line, left to right, into parts that one face covers: all of it, or words; empty if that fails."""
     if face := face_for(line):
         return [(face, line)] if line else []
     runs: list[tuple[Face, str]] = []
@@ -62,7 +66,7 @@ def _runs(line: str) -> list[tuple[Face, str]]:
 
 
 def _join(parts: list[Image.Image], size: int) -> Image.Image:
-    """Trim lines of ink at both ends and set them side by side."""
+    """Trim drawn parts at both ends and put them side by side."""
     boxes = [part.getbbox() or (0, 0, 1, 1) for part in parts]
     space = size // 4
     width = sum(right - left for left, _, right, _ in boxes) + space * (len(parts) - 1)
@@ -75,13 +79,13 @@ def _join(parts: list[Image.Image], size: int) -> Image.Image:
 
 
 def _reads_leftwards(line: str) -> bool:
-    """Whether the first character with a direction goes from right to left, as the Unicode rule has it."""
+    """Tell whether a line runs from right to left: its first character with a direction decides, as in Unicode."""
     directions = (unicodedata.bidirectional(char) for char in line)
     return next((way in {"R", "AL"} for way in directions if way in {"L", "R", "AL"}), False)
 
 
 def _is_symbol(char: str) -> bool:
-    """Whether a line still says the same without this character."""
+    """Tell whether a character is a symbol, so that a line means the same without it."""
     return unicodedata.category(char)[0] in "SPC" and not char.isascii()
 
 
@@ -89,14 +93,20 @@ def _prints(char: str) -> bool:
     return not unicodedata.category(char).startswith("C") or char in _JOINERS
 
 
-_WIDEST = 4  # characters an em, at most: no more can fit into a line than this says
-
-
 def wrap(written: str, size: int, width: int, most_lines: int) -> list[str]:
-    """Break a text into lines of at most `width` pixels; what is beyond `most_lines` becomes an ellipsis.
+    """Break a text into lines.
 
-    Lines end at spaces, hyphens and slashes, and between ideographs; a longer word is cut where it has to be.
-    Nothing where the text cannot be written. A line has one character at least, however wide.
+    Lines end at spaces, hyphens and slashes, and between ideographs. A word longer than a line is cut. Each line has
+    at least one character.
+
+    Args:
+        written: The text.
+        size: The text size in pixels.
+        width: The width of a line in pixels.
+        most_lines: The most lines; text beyond them becomes an ellipsis.
+
+    Returns:
+        The lines; none if the text cannot be written.
     """
     rest = writable(written)
     lines: list[str] = []
@@ -110,28 +120,28 @@ def wrap(written: str, size: int, width: int, most_lines: int) -> list[str]:
 
 
 def _end(rest: str, size: int, width: int, ellipsis: str) -> int:
-    """Find where a line ends: the last good break that fits, else the last possible one."""
+    """Find the end of a line: the last good break that fits, else the last possible one."""
     if _fits(rest, size, width):
         return len(rest)
     reach = min(len(rest), max(1, _WIDEST * width // size))
-    good = [place for place in range(1, reach) if _breaks(rest[place - 1], rest[place])]
-    forced = [place for place in range(1, reach) if not _clings(rest[place])]
-    for places in (good, forced):
-        if (fitting := _last_that_fits(places, rest, size, width, ellipsis)) is not None:
+    good = [index for index in range(1, reach) if _breaks(rest[index - 1], rest[index])]
+    forced = [index for index in range(1, reach) if not _joins_previous(rest[index])]
+    for breaks in (good, forced):
+        if (fitting := _last_that_fits(breaks, rest, size, width, ellipsis)) is not None:
             return fitting
     return forced[0] if forced else reach
 
 
-def _last_that_fits(places: list[int], rest: str, size: int, width: int, ellipsis: str) -> int | None:
-    """Search by halves: the ink grows with the text."""
-    low, high = 0, len(places)
+def _last_that_fits(breaks: list[int], rest: str, size: int, width: int, ellipsis: str) -> int | None:
+    """Find the last break up to which the text fits, by bisection: the ink grows with the text."""
+    low, high = 0, len(breaks)
     while low < high:
         middle = (low + high) // 2
-        if _fits(rest[: places[middle]].strip() + ellipsis, size, width):
+        if _fits(rest[: breaks[middle]].strip() + ellipsis, size, width):
             low = middle + 1
         else:
             high = middle
-    return places[low - 1] if low else None
+    return breaks[low - 1] if low else None
 
 
 def _fits(line: str, size: int, width: int) -> bool:
@@ -140,16 +150,16 @@ def _fits(line: str, size: int, width: int) -> bool:
 
 
 def _breaks(before: str, after: str) -> bool:
-    """Say whether a line may end between two characters: a rough form of Unicode's line breaking (UAX 14)."""
-    if _clings(after):
+    """Tell whether a line may end between two characters: a simple form of Unicode's line breaking (UAX 14)."""
+    if _joins_previous(after):
         return False
     if before.isspace() or before in "-/?&":
         return True
     return not after.isspace() and (_is_wide(before) or _is_wide(after))
 
 
-def _clings(char: str) -> bool:
-    """Say whether a character belongs to the one before it: marks, joiners, closing punctuation."""
+def _joins_previous(char: str) -> bool:
+    """Tell whether a character belongs to the one before it: marks, joiners, closing punctuation."""
     return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf", "Pe", "Pf", "Po"}
 
 

@@ -1,8 +1,9 @@
-"""Pictures made of a picture and its objects. Slow functions on values: call them in a thread.
+"""Encoded images made from an image and its objects. The functions are slow: call them in a thread.
 
-Drawing is imported when it is used: with NumPy it takes as long as a tenth of the server's start.
+Drawing is imported on first use: with NumPy it takes a tenth of the server's start.
 """
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from dinox_mcp.errors import InputError, NotFoundError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.results import Stored
 from dinox_mcp.store.uris import Target
-from dinox_mcp.types.boxes import Box, area, clip
-from dinox_mcp.types.detection import DetectedObject
+from dinox_mcp.types.boxes import Box, area, clip, is_ordered, right_form
+from dinox_mcp.types.detection import DetectedObject, get_object
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,15 +23,16 @@ JPEG = "image/jpeg"
 PNG = "image/png"
 FULL_QUALITY = 92
 _MARGIN = 0.15
-_ROOMY_SIDE = 1280
-_MOST_NUMBERS = 20
+_LEGIBLE_SIDE, _MOST_ENLARGED = 512, 4
+_MIN_CROP = 48
+_SMALL_SIDE = 1280  # up to it, small images are enlarged, so that tags fit beside small objects
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An encoded picture: its size in pixels, and the `frame` of the original that it shows.
+    """An encoded image: its size in pixels, and the box `frame` of the original that it shows.
 
-    Where there is a legend beside it, the frame fills only the upper left `picture_size` (width, height) pixels.
+    With a legend beside it, the frame fills only the upper left `picture_size` (width, height) pixels.
     """
 
     data: bytes
@@ -46,49 +48,25 @@ class View:
         return (self.frame[2] - self.frame[0]) / (self.picture_size or (self.width,))[0]
 
 
-def check_order(bbox: Sequence[float]) -> None:
-    """Refuse a box whose second corner is not right of and below its first, as in [x, y, width, height].
-
-    Raises:
-        ValueError: it is not; the message says what is.
-    """
-    if not is_ordered(bbox):
-        raise ValueError(f"{[round(edge, 1) for edge in bbox]} is empty; {right_form(bbox)}")
-
-
-def is_ordered(bbox: Sequence[float]) -> bool:
-    """Tell whether the second corner of a box is right of and below its first."""
-    return bbox[2] > bbox[0] and bbox[3] > bbox[1]
-
-
-def right_form(bbox: Sequence[float]) -> str:
-    """Say how a box is written, and what this one is if its last two numbers are its size."""
-    form = "pass [x_min, y_min, x_max, y_max] in pixels of the original"
-    x1, y1, x2, y2 = (round(edge, 1) for edge in bbox)
-    if is_ordered(bbox) or x2 <= 0 or y2 <= 0:
-        return form
-    return f"{form}; if this is [x, y, width, height], pass {[x1, y1, round(x1 + x2, 1), round(y1 + y2, 1)]}"
-
-
 def select(
     objects: Sequence[DetectedObject],
     numbers: Collection[int] = (),
     labels: Iterable[str] = (),
     min_score: float = 0.0,
 ) -> list[DetectedObject]:
-    """Choose objects by number, label (any case) and score; no choice means all.
+    """Select objects by number, label (in any case) and score; an empty selection means all.
 
     Raises:
-        NotFoundError: there is no object of a number or label.
+        NotFoundError: a number or label is not among the objects.
     """
     numbered = {found.id for found in objects}
     for number in numbers:
         if number not in numbered:
-            get_object(objects, number)  # says which there are
-    chosen = frozenset(numbers)
+            get_object(objects, number)  # raises with the numbers that there are
+    selected = frozenset(numbers)
     known = {found.label.casefold(): found.label for found in objects}
-    wanted = {label.strip().casefold() for label in labels}
-    if unknown := sorted(wanted - known.keys()):
+    labelled = {label.strip().casefold() for label in labels}
+    if unknown := sorted(labelled - known.keys()):
         labels = ", ".join(f"{label[:60]!r}" for label in [*known.values()][:20])
         raise NotFoundError(
             f"there is no object labelled {unknown[0][:60]!r}; the labels are {labels or 'none, as nothing was found'}"
@@ -96,53 +74,35 @@ def select(
     return [
         found
         for found in objects
-        if (not chosen or found.id in chosen)
-        and (not wanted or found.label.casefold() in wanted)
+        if (not selected or found.id in selected)
+        and (not labelled or found.label.casefold() in labelled)
         and (found.score is None or found.score >= min_score)
     ]
 
 
-def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject:
-    """Give an object by its number.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    for found in objects:
-        if found.id == number:
-            return found
-    numbers = [found.id for found in objects]
-    known = f"the numbers are {_ranges(numbers)}" if numbers else "there are no objects"
-    raise NotFoundError(f"there is no object {number}; {known}")
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Write numbers shortly: "1 to 4", or as a list where some are missing."""
-    if len(numbers) == numbers[-1] - numbers[0] + 1:
-        return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
-    shown = ", ".join(map(str, numbers[:_MOST_NUMBERS]))
-    return f"{shown}, ..." if len(numbers) > _MOST_NUMBERS else shown
-
-
 def annotated(picture: Picture, objects: Sequence[DetectedObject], style: Style, max_side: int, max_bytes: int) -> View:
-    """Draw objects on a picture for a reply: JPEG within `max_side` pixels and `max_bytes`; small ones are enlarged.
+    """Draw objects on an image for a reply. A small image is enlarged; descriptions may need a legend beside it.
 
-    What has no room on the picture (`Style.captions`) stands in a legend beside it, within `max_side` too.
+    Args:
+        picture: The image.
+        objects: The objects, in original pixels.
+        style: What to draw.
+        max_side: The longest side in pixels, with the legend.
+        max_bytes: The most bytes of the JPEG.
     """
-    from dinox_mcp.drawing.crops import LEGIBLE_SIDE, enlarge
     from dinox_mcp.drawing.encode import fit_bytes
 
-    twice = min(2 * max(picture.width, picture.height), _ROOMY_SIDE)  # tags of small objects need room beside them
-    image = enlarge(picture.rgb(max_side), min(max(LEGIBLE_SIDE, twice), max_side))
-    whole, part = _drawn(image, picture, objects, style, max_side)
-    data, mime_type, size = fit_bytes(whole, max_bytes, max_side)
-    shown = (round(part[0] * size[0] / whole.width), round(part[1] * size[1] / whole.height))
+    twice = min(2 * max(picture.width, picture.height), _SMALL_SIDE)
+    image = enlarge(picture.rgb(max_side), min(max(_LEGIBLE_SIDE, twice), max_side))
+    drawn, part = _drawn(image, picture, objects, style, max_side)
+    data, mime_type, size = fit_bytes(drawn, max_bytes, max_side)
+    shown = (round(part[0] * size[0] / drawn.width), round(part[1] * size[1] / drawn.height))
     frame = (0.0, 0.0, float(picture.width), float(picture.height))
     return View(data, mime_type, *size, frame, shown if shown != size else None)
 
 
 def annotated_file(picture: Picture, objects: Sequence[DetectedObject], style: Style, mime_type: str = JPEG) -> bytes:
-    """Draw objects on a picture at its full size, with a legend where it needs one, and encode it as JPEG or PNG."""
+    """Draw objects on an image at its full size, with a legend if it needs one, and encode it as JPEG or PNG."""
     from dinox_mcp.drawing.encode import encode_jpeg, encode_png
 
     image, _ = _drawn(picture.rgb(), picture, objects, style)
@@ -150,14 +110,13 @@ def annotated_file(picture: Picture, objects: Sequence[DetectedObject], style: S
 
 
 def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: int, max_bytes: int) -> View:
-    """Cut a region out of a picture at full resolution, enlarged when small, shrunk to fit a reply.
+    """Cut a region out of an image at full resolution, enlarged if it is small, reduced to fit a reply.
 
-    `padding` is the margin on each side as a part of the region's size.
+    `padding` is the margin on each side as a share of the region's size.
 
     Raises:
-        InputError: the region is empty, or none of it is in the picture.
+        InputError: the region is empty or outside the image.
     """
-    from dinox_mcp.drawing.crops import crop
     from dinox_mcp.drawing.encode import fit_bytes
 
     if not is_ordered(bbox) or area(clip(bbox, picture.width, picture.height)) <= 0:
@@ -165,26 +124,26 @@ def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: in
             f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} "
             f"picture; {right_form(bbox)}"
         )
-    cut = crop(picture.rgb(), bbox, padding)
-    data, mime_type, size = fit_bytes(cut.image, max_bytes, max_side)
-    return View(data, mime_type, *size, cut.frame)
+    image, frame = crop(picture.rgb(), bbox, padding)
+    data, mime_type, size = fit_bytes(image, max_bytes, max_side)
+    return View(data, mime_type, *size, frame)
 
 
 def crop_file(stored: Stored, number: int) -> bytes:
-    """Cut one object out of its picture at full resolution, as JPEG.
+    """Cut one object out of its image at full resolution, as JPEG.
 
     Raises:
         NotFoundError: there is no such object.
     """
-    from dinox_mcp.drawing.crops import crop
     from dinox_mcp.drawing.encode import encode_jpeg
 
     found = get_object(stored.result.objects, number)
-    return encode_jpeg(crop(stored.picture.rgb(), found.bbox, _MARGIN).image, FULL_QUALITY)
+    image, _ = crop(stored.picture.rgb(), found.bbox, _MARGIN)
+    return encode_jpeg(image, FULL_QUALITY)
 
 
 def mask_file(stored: Stored, number: int) -> bytes:
-    """Make the mask of one object a PNG of the picture's size, white on black.
+    """Encode the mask of one object as a PNG of the image's size, white on black.
 
     Raises:
         NotFoundError: there is no such object, or it has no mask.
@@ -198,7 +157,7 @@ def mask_file(stored: Stored, number: int) -> bytes:
 
 
 def picture_of(stored: Stored, target: Target) -> Picture:
-    """Give the picture that a URI names, so that it can be looked at again.
+    """Return the image that a URI names.
 
     Raises:
         NotFoundError: there is no such object or mask.
@@ -216,6 +175,45 @@ def picture_of(stored: Stored, target: Target) -> Picture:
     return Picture.from_bytes(data, f"{target.view} of {stored.result.result_id}")
 
 
+def crop(image: "Image.Image", bbox: Sequence[float], padding: float) -> tuple["Image.Image", Box]:
+    """Cut a box out of an image, and enlarge it if it is small.
+
+    The crop is at least 48 pixels of the image wide and high, if the image is.
+
+    Args:
+        image: The image.
+        bbox: The box in pixels of the image.
+        padding: The margin on each side as a share of the box's side, not negative.
+
+    Returns:
+        The crop, and the box that it shows, in pixels of the image.
+    """
+    x1, y1, x2, y2 = clip(bbox, *image.size)
+    left, right = _span(x1, x2, padding, image.width)
+    top, bottom = _span(y1, y2, padding, image.height)
+    return enlarge(image.crop((left, top, right, bottom))), (left, top, right, bottom)
+
+
+def _span(low: float, high: float, padding: float, limit: int) -> tuple[int, int]:
+    """Widen an interval by its margins, and to the least length, within 0 and `limit`; in full pixels."""
+    margin = padding * (high - low)
+    low, high = max(0.0, low - margin), min(float(limit), high + margin)
+    if high - low < _MIN_CROP:
+        low = min(max(0.0, (low + high - _MIN_CROP) / 2), max(0.0, limit - _MIN_CROP))
+        high = min(low + _MIN_CROP, limit)
+    return math.floor(low), math.ceil(high)
+
+
+def enlarge(image: "Image.Image", side: int = _LEGIBLE_SIDE) -> "Image.Image":
+    """Enlarge a small image to `side` pixels on its long side, at most four times; return a large one as it is."""
+    from PIL import Image
+
+    factor = min(_MOST_ENLARGED, side / max(image.size))
+    if factor <= 1:
+        return image
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
+
+
 def _drawn(
     image: "Image.Image",
     picture: Picture,
@@ -223,9 +221,9 @@ def _drawn(
     style: Style,
     max_side: int | None = None,
 ) -> tuple["Image.Image", tuple[int, int]]:
-    """Draw objects, and the legend that they need; give the size in pixels of the picture without it as well.
+    """Draw objects with the legend that they need; return the size of the image without the legend, too.
 
-    Where both together exceed `max_side`, the picture shrinks before anything is drawn, so that text stays sharp.
+    If both together exceed `max_side`, the image is reduced before anything is drawn, so that text stays sharp.
     """
     from dinox_mcp.drawing.annotate import annotate
     from dinox_mcp.drawing.legend import make_legend

@@ -1,8 +1,10 @@
+"""Objects drawn on an image, and objects drawn as dots."""
+
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -16,6 +18,7 @@ GREY = (90, 90, 90)
 BOXES = Style(masks=False, labels=False, numbers=False)
 MASKS = Style(boxes=False, labels=False, numbers=False, opacity=0.5)
 TAGS = Style(boxes=False, masks=False)
+COUNTING = Style(boxes=False, labels=False)
 
 
 def plain(width: int = 400, height: int = 300) -> Image.Image:
@@ -65,7 +68,7 @@ def test_boxes_are_mapped_into_a_reduced_view() -> None:
     assert drawn == draw(person((100, 80, 200, 180)), style=BOXES)
 
 
-@pytest.mark.parametrize(("side", "line"), [(100, 2), (1000, 3), (4000, 8)])
+@pytest.mark.parametrize(("side", "line"), [(100, 2), (1000, 3), (2000, 5)])
 def test_lines_scale_with_the_picture(side: int, line: int) -> None:
     image = plain(side, side)
     drawn = draw(person((side / 4, side / 4, side / 2, side / 2)), style=BOXES, image=image)
@@ -74,7 +77,7 @@ def test_lines_scale_with_the_picture(side: int, line: int) -> None:
 
 
 def test_a_small_box_keeps_something_to_see() -> None:
-    drawn = draw(person((500, 500, 506, 506)), style=BOXES, image=plain(2000, 2000))
+    drawn = draw(person((500, 500, 506, 506)), style=BOXES, image=plain(1200, 1200))
     assert drawn.getpixel((503, 503)) == GREY
 
 
@@ -153,8 +156,8 @@ def test_any_size_of_picture_can_be_drawn_on(size: tuple[int, int]) -> None:
 coordinates = st.one_of(st.floats(-50, 150), st.sampled_from([-1e300, 1e300, 0.0, 100.0]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(*[coordinates] * 4), min_size=1, max_size=5))
-@settings(max_examples=50, deadline=None)
 def test_no_box_breaks_the_drawing(boxes: list[BBox]) -> None:
     drawn = draw(*(person(bbox, number) for number, bbox in enumerate(boxes, start=1)), image=plain(100, 80))
     assert drawn.size == (100, 80)
@@ -187,3 +190,93 @@ def test_threads_draw_alike() -> None:
     with ThreadPoolExecutor(4) as threads:
         drawn = list(threads.map(lambda _: draw(*objects), range(8)))
     assert all(image == drawn[0] for image in drawn)
+
+
+# Dots
+
+
+def seed(number: int, x: float, y: float, side: float = 12) -> DetectedObject:
+    return DetectedObject(id=number, label="seed", bbox=(x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+
+
+def grid(step: int, count: int = 400) -> list[DetectedObject]:
+    """Give rows of 20 objects."""
+    return [seed(n + 1, step + step * (n % 20), step + step * (n // 20), step / 2) for n in range(count)]
+
+
+def count(*objects: DetectedObject, size: tuple[int, int] = (800, 600), style: Style = COUNTING) -> Image.Image:
+    return annotate(Image.new("RGB", size, GREY), objects, original_size=size, style=style)
+
+
+def touched(image: Image.Image) -> np.ndarray:
+    return (np.asarray(image) != GREY).any(axis=2)
+
+
+def test_a_dot_marks_the_middle_of_an_object() -> None:
+    drawn = count(seed(1, 300, 200))
+    assert drawn.getpixel((299, 199)) == drawn.getpixel((300, 200)) == color_of_number(1)
+    assert np.asarray(drawn)[200, 290:300].sum(axis=1).min() < sum(GREY)
+
+
+def test_its_number_stands_beside_it_and_the_rest_stays_as_it_is() -> None:
+    rows, columns = np.nonzero(touched(count(seed(1, 300, 200))))
+    assert columns.max() > 305
+    assert rows.min() < 195
+    assert columns.min() >= 295
+    assert rows.max() <= 204
+
+
+@pytest.mark.slow
+def test_in_a_crowd_every_object_has_its_dot() -> None:
+    step = 12
+    drawn = np.asarray(count(*grid(step), size=(21 * step, 21 * step)))
+    middles = [drawn[step + step * (n // 20), step + step * (n % 20)] for n in range(400)]
+    assert [tuple(map(int, middle)) for middle in middles] == [color_of_number(n + 1) for n in range(400)]
+
+
+def test_where_there_is_room_every_number_differs() -> None:
+    step = 40
+    drawn = np.asarray(count(*grid(step), size=(900, 900)))
+    crops = {drawn[y - 24 : y + 16, x - 16 : x + 24].tobytes() for y in range(40, 840, 40) for x in range(40, 840, 40)}
+    assert len(crops) == 400
+
+
+def test_a_number_without_a_place_is_left_out() -> None:
+    crowd = count(*grid(6), size=(126, 126))
+    assert touched(crowd).any()
+    assert crowd.getpixel((66, 66)) == color_of_number(211)
+
+
+def test_a_number_a_little_off_is_joined_to_its_dot() -> None:
+    around = [seed(n + 2, 300 + x, 200 + y) for n, (x, y) in enumerate([(-9, -9), (0, -9), (9, -9), (-9, 0), (9, 0)])]
+    below = [seed(n + 7, 300 + x, 200 + y) for n, (x, y) in enumerate([(-9, 9), (0, 9), (9, 9)])]
+    without = touched(count(*around, *below))
+    drawn = touched(count(*around, *below, seed(1, 300, 200)))
+    assert (drawn & ~without).any()
+
+
+def test_at_the_border_numbers_stay_in_the_picture() -> None:
+    for x, y in [(2, 2), (798, 2), (2, 598), (798, 598)]:
+        assert touched(count(seed(888, x, y))).sum() > 150
+
+
+def test_numbers_get_smaller_in_a_crowd() -> None:
+    alone = touched(count(seed(111, 300, 200))).sum()
+    first, second = touched(count(seed(111, 300, 200), seed(112, 330, 200))), touched(count(seed(112, 330, 200)))
+    assert first[:, :315].sum() < alone
+    assert first.sum() < alone + second.sum()
+
+
+def test_descriptions_are_not_drawn_at_dots() -> None:
+    found = seed(1, 300, 200)
+    assert count(found.model_copy(update={"category": "sunflower"})) == count(found)
+
+
+@pytest.mark.parametrize("style", [Style(boxes=False), Style(labels=False), Style(boxes=False, numbers=False)])
+def test_other_styles_have_no_dots(style: Style) -> None:
+    assert count(seed(1, 300, 200, side=100), style=style).getpixel((300, 200)) == GREY
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (12, 12)])
+def test_any_size_of_picture_can_be_counted_on(size: tuple[int, int]) -> None:
+    assert count(seed(1, 0, 0), seed(2, *size), size=size).size == size

@@ -40,9 +40,9 @@ def test_one_label_alone_is_coloured_by_number() -> None:
 
 
 def test_a_part_of_an_image_has_the_colours_of_the_whole() -> None:
-    whole = objects("cat", "dog", "person")
-    alone = Style(all_labels=("cat", "dog", "person")).colors(whole[2:])(whole[2])
-    assert alone == Style().colors(whole)(whole[2])
+    found = objects("cat", "dog", "person")
+    alone = Style(all_labels=("cat", "dog", "person")).colors(found[2:])(found[2])
+    assert alone == Style().colors(found)(found[2])
 
 
 @pytest.mark.parametrize("label", ["", "\ud800", "🦊" * 1000])

@@ -1,18 +1,22 @@
-import sys
+"""Lines of text: their ink in any script, and their breaks."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import pytest
-from PIL import Image, ImageChops, ImageFont, features
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, features
 
 from dinox_mcp.drawing import fonts, text
-from dinox_mcp.drawing import fonts as faces
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 needs_dejavu = pytest.mark.skipif(
     not (DEJAVU.is_file() and features.check_feature("raqm")), reason="needs DejaVu Sans and Raqm"
 )
+SIZE = 16
+SENTENCE = "a man in a red shirt holding a wooden bat above his left shoulder"
+CHINESE = "一个戴着蓝色安全帽的工人正在仓库里搬运纸箱，旁边停着一辆叉车。"  # noqa: RUF001 - as it is written
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +40,7 @@ def amount(ink: Image.Image | None) -> int:
     ["person", "Führerschein", "Tiếng Việt", "Человек в каске", "κράνος", "戴安全帽的人", "ヘルメット", "안전모"],
 )
 def test_these_scripts_are_drawn_on_any_machine(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "installed_fonts", lambda: ())
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: ())
     drawn = text.ink(label, 20)
     assert drawn
     assert drawn.mode == "L"
@@ -63,13 +67,13 @@ def test_letters_stay_inside_the_line() -> None:
 
 @pytest.mark.parametrize("label", ["मानव", "ชาย", "人 मानव"])
 def test_without_a_font_there_is_no_ink_rather_than_squares(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "installed_fonts", lambda: ())
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: ())
     assert text.ink(label, 20) is None
 
 
 @needs_dejavu
 def test_arabic_is_shaped_and_runs_from_right_to_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "installed_fonts", lambda: (str(DEJAVU),))
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: (str(DEJAVU),))
     word, first = text.ink("رجل", 40), text.ink("ر", 40)
     assert word
     assert first
@@ -83,7 +87,7 @@ def test_arabic_is_shaped_and_runs_from_right_to_left(monkeypatch: pytest.Monkey
 
 @needs_dejavu
 def test_a_line_of_two_scripts_is_set_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "installed_fonts", lambda: (str(DEJAVU),))
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: (str(DEJAVU),))
     words, then_arabic, after_arabic = (text.ink(line, 40) for line in ("红 helmet", "红 helmet رجل", "رجل 红 helmet"))
     assert words
     assert then_arabic
@@ -103,7 +107,7 @@ def test_symbols_without_a_glyph_are_left_out() -> None:
     assert text.ink("🐕", 20) is None
 
 
-def test_a_question_mark_is_a_letter_like_any_other() -> None:
+def test_a_request_mark_is_a_letter_like_any_other() -> None:
     assert amount(text.ink("why?", 20)) > amount(text.ink("why", 20))
 
 
@@ -132,27 +136,67 @@ def test_shorten_marks_what_is_missing() -> None:
     assert text.shorten("loading dock 24", 9) == "loading…"
 
 
-def test_with_opencv_4_pillow_draws_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(cv2, "FontFace")
-    monkeypatch.setattr(faces, "installed_fonts", lambda: ())
-    assert amount(text.ink("person", 20)) > 0
-    assert text.ink("é", 20) is None
+# Line breaks
 
 
-def test_files_that_are_no_fonts_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "broken.ttf"
-    broken.write_bytes(b"not a font")
-    monkeypatch.setattr(faces, "installed_fonts", lambda: (str(broken), str(tmp_path / "gone.ttf")))
-    assert text.ink("ชาย", 20) is None
+def width(line: str) -> int:
+    ink = text.ink(line, SIZE)
+    assert ink
+    return ink.width
 
 
-@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_installed_fonts_exist(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    assert all(Path(path).is_file() for path in fonts.installed_fonts())
+@pytest.mark.parametrize("limit", [100, 300])
+@pytest.mark.parametrize("written", [SENTENCE, f"person: {CHINESE}", "Straßenverkehrsordnungsbehörde " * 2])
+def test_lines_fit_and_nothing_is_lost(written: str, limit: int) -> None:
+    lines = text.wrap(written, SIZE, limit, 50)
+    assert max(map(width, lines)) <= limit
+    assert "".join("".join(lines).split()) == "".join(written.split())
 
 
-@needs_dejavu
-def test_installed_fonts_are_found() -> None:
-    assert str(DEJAVU) in fonts.installed_fonts()
-    assert isinstance(ImageFont.truetype(fonts.installed_fonts()[0]), ImageFont.FreeTypeFont)
+def test_a_line_is_as_full_as_can_be() -> None:
+    first, second, *_ = text.wrap(SENTENCE, SIZE, 200, 50)
+    assert width(f"{first} {second.split()[0]}") > 200
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        ("one two", ["one", "two"]),
+        ("one-two", ["one-", "two"]),
+        ("to/two", ["to/", "two"]),
+        ("onetwo", ["onet", "wo"]),
+        ("安全帽", ["安全", "帽"]),
+        ("安全。", ["安", "全。"]),
+        ("", []),
+        (" \n ", []),
+    ],
+)
+def test_where_lines_end(written: str, lines: list[str]) -> None:
+    assert text.wrap(written, SIZE, 37, 9) == lines
+
+
+def test_what_is_too_much_becomes_an_ellipsis_within_the_width() -> None:
+    lines = text.wrap(SENTENCE, SIZE, 150, 2)
+    assert len(lines) == 2
+    assert lines[1].endswith("…")
+    assert width(lines[1]) <= 150
+
+
+def test_what_fits_exactly_has_no_ellipsis() -> None:
+    assert text.wrap("one two", SIZE, 35, 2) == ["one", "two"]
+
+
+def test_marks_stay_with_their_letters() -> None:
+    assert all(line[0] == "q" for line in text.wrap("q\u0308" * 9, SIZE, 30, 20) if line)
+
+
+def test_what_no_font_can_write_has_no_lines() -> None:
+    assert text.wrap("\U0010fffd", SIZE, 100, 3) == []
+
+
+@pytest.mark.slow
+@given(st.text(max_size=60), st.integers(1, 200))
+def test_any_text_breaks_into_lines(written: str, limit: int) -> None:
+    lines = text.wrap(written, SIZE, limit, 5)
+    assert len(lines) <= 5
+    assert all(lines)

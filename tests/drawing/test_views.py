@@ -25,7 +25,7 @@ def picture(width: int, height: int) -> Picture:
     return Picture.from_bytes(buffer.getvalue(), "field.png")
 
 
-def told(caption: str | None = SENTENCE) -> DetectedObject:
+def described(caption: str | None = SENTENCE) -> DetectedObject:
     return DetectedObject(id=1, label="person", bbox=(10, 10, 40, 40), caption=caption)
 
 
@@ -37,9 +37,9 @@ def green(data: bytes) -> tuple[int, int]:
     return int(columns.max()) + 1, int(rows.max()) + 1
 
 
-@pytest.mark.parametrize("size", [(1000, 600), (3000, 2000), (600, 1000), (2000, 2000), (4000, 500), (60, 40)])
+@pytest.mark.parametrize("size", [(1000, 600), (2000, 1400), (600, 1000), (1300, 1300), (4000, 500), (60, 40)])
 def test_a_legend_lies_outside_of_the_frame(size: tuple[int, int]) -> None:
-    view = views.annotated(picture(*size), [told()], PLAIN, 1200, 500_000)
+    view = views.annotated(picture(*size), [described()], PLAIN, 1200, 500_000)
     assert max(view.width, view.height) <= 1200
     assert view.frame == (0, 0, *size)
     assert view.picture_size
@@ -55,7 +55,9 @@ def test_a_legend_lies_outside_of_the_frame(size: tuple[int, int]) -> None:
 
 
 def test_a_budget_of_bytes_shrinks_picture_and_legend_alike() -> None:
-    large, small = (views.annotated(picture(1000, 600), [told()], PLAIN, 1200, budget) for budget in (500_000, 12_000))
+    large, small = (
+        views.annotated(picture(1000, 600), [described()], PLAIN, 1200, budget) for budget in (500_000, 12_000)
+    )
     assert small.width < large.width
     assert large.picture_size
     assert small.picture_size
@@ -63,14 +65,14 @@ def test_a_budget_of_bytes_shrinks_picture_and_legend_alike() -> None:
     assert small.scale == pytest.approx(1000 / small.picture_size[0])
 
 
-@pytest.mark.parametrize("found", [told(None), told("a boy")])
+@pytest.mark.parametrize("found", [described(None), described("a boy")])
 def test_without_a_legend_the_frame_fills_the_view(found: DetectedObject) -> None:
     view = views.annotated(picture(2000, 1000), [found], Style(), 500, 500_000)
     assert (view.width, view.height, view.picture_size, view.scale) == (500, 250, None, 4)
 
 
 def test_the_full_size_has_its_legend_too() -> None:
-    data = views.annotated_file(picture(1000, 600), [told()], PLAIN, views.PNG)
+    data = views.annotated_file(picture(1000, 600), [described()], PLAIN, views.PNG)
     assert green(data) == (1000, 600)
     with Image.open(io.BytesIO(data)) as image:
         assert image.width == 1000
@@ -173,3 +175,56 @@ def test_labels_in_an_error_are_few_and_stay_in_its_line() -> None:
         views.select(objects, labels=["cow"])
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+# Crops
+
+PHOTO = Image.linear_gradient("L").resize((2000, 1500)).convert("RGB")
+
+
+def test_a_crop_shows_the_box_with_its_margin() -> None:
+    image, frame = views.crop(PHOTO, (500, 300, 1500, 900), padding=0.1)
+    assert frame == (400, 240, 1600, 960)
+    assert image == PHOTO.crop((400, 240, 1600, 960))
+
+
+def test_a_margin_ends_at_the_border() -> None:
+    assert views.crop(PHOTO, (0, 0, 1000, 1000), padding=0.2)[1] == (0, 0, 1200, 1200)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "size"),
+    [
+        ((100, 100, 356, 228), (512, 256)),  # to 512 on the long side
+        ((100, 100, 160, 148), (240, 192)),  # at most four times
+        ((100, 100, 700, 500), (600, 400)),  # large enough
+    ],
+)
+def test_small_crops_are_enlarged(bbox: tuple[int, ...], size: tuple[int, int]) -> None:
+    assert views.crop(PHOTO, bbox, padding=0)[0].size == size
+
+
+def test_a_tiny_box_is_shown_with_what_is_around_it() -> None:
+    assert views.crop(PHOTO, (1000, 700, 1002, 702), padding=0)[1] == (977, 677, 1025, 725)
+    assert views.crop(PHOTO, (0, 0, 1, 1), padding=0)[1] == (0, 0, 48, 48)
+    assert views.crop(PHOTO, (1999, 1499, 2000, 1500), padding=0)[1] == (1952, 1452, 2000, 1500)
+
+
+def test_a_point_can_be_looked_at() -> None:
+    assert views.crop(PHOTO, (1000, 700, 1000, 700), padding=0)[1] == (976, 676, 1024, 724)
+
+
+def test_a_picture_smaller_than_the_least_region_is_shown_whole() -> None:
+    image, frame = views.crop(Image.new("RGB", (20, 10)), (5, 5, 6, 6), padding=0.1)
+    assert frame == (0, 0, 20, 10)
+    assert image.size == (80, 40)
+
+
+def test_a_boundless_box_is_the_whole_picture() -> None:
+    infinity = float("inf")
+    assert views.crop(PHOTO, (-infinity, -infinity, infinity, infinity), padding=0)[1] == (0, 0, 2000, 1500)
+
+
+def test_large_pictures_are_not_enlarged() -> None:
+    assert views.enlarge(PHOTO) is PHOTO
+    assert views.enlarge(Image.new("RGB", (1, 1))).size == (4, 4)

@@ -1,14 +1,14 @@
-"""The DINO-X cloud API: detection by text, example and description, and what can be told of regions."""
+"""The DINO-X cloud API: detection by text, example and description, and descriptions of regions."""
 
 from dinox_mcp.backends.base import Backend, Unready
 from dinox_mcp.settings import Settings
 
 PREFERENCE = 30
-"""With `auto`, the largest preference that can answer does."""
+"""With `auto`, the backend with the largest preference answers, of those that can."""
 
 
 def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:
-    """Say what is missing before the cloud can answer: a key."""
+    """Return what is missing before the cloud can answer: a key."""
     if caller_has_key or settings.api_key:
         return None
     return Unready(
@@ -18,7 +18,7 @@ def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:
 
 
 def create(settings: Settings) -> Backend:
-    """Create the backend; nothing is imported that is slow, and nothing is connected, before its first call."""
+    """Create the backend. Before its first call nothing slow is imported and nothing is connected."""
     from dinox_mcp.backends.dinox.backend import DinoxBackend
 
     return DinoxBackend(settings)

@@ -1,4 +1,4 @@
-"""The way of one request to the service: create a task, poll until it is done, report progress."""
+"""Sends one request to the service: creates a task, polls until it is done, and reports progress."""
 
 import logging
 import re
@@ -14,42 +14,14 @@ from dinox_mcp import __version__
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.concurrency import alongside
 from dinox_mcp.backends.dinox import network
-from dinox_mcp.backends.dinox.pacing import Durations, Patience, RateLimiter, Task, Ticket, Tickets
+from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter, RetrySettings
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply, read_status
-from dinox_mcp.backends.dinox.wire.question import Job
+from dinox_mcp.backends.dinox.tasks import SharedTask, Task, TasksInFlight
+from dinox_mcp.backends.dinox.wire.request import ApiRequest
 from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx2
-
-
-class Stage:
-    """Where a call stands: a fraction that only grows, and a few words."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._fraction = 0.0
-        self._message = ""
-
-    async def say(self, fraction: float, message: str) -> None:
-        """Report a change."""
-        self._fraction = max(self._fraction, fraction)
-        self._message = message
-        await self._progress(self._fraction, message)
-
-    async def repeat(self, every_s: float) -> None:
-        """Report again and again, creeping forward, so that nobody takes a long wait for a dead one."""
-        while True:
-            await anyio.sleep(every_s)
-            await self.say(self._fraction + (0.95 - self._fraction) / 20, self._message)
-
-
-@asynccontextmanager
-async def telling(progress: Progress, every_s: float) -> AsyncIterator[Stage]:
-    """Keep a caller told while the block runs."""
-    stage = Stage(progress)
-    async with alongside(partial(stage.repeat, every_s)):
-        yield stage
 
 
 logger = logging.getLogger(__name__)
@@ -57,6 +29,35 @@ logger = logging.getLogger(__name__)
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
 _RETRY = frozenset({Verdict.RETRY})
+
+
+class Reporter:
+    """Reports the progress of one call: a fraction that only grows, and a short message."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._fraction = 0.0
+        self._message = ""
+
+    async def report(self, fraction: float, message: str) -> None:
+        """Report a new step."""
+        self._fraction = max(self._fraction, fraction)
+        self._message = message
+        await self._progress(self._fraction, message)
+
+    async def repeat(self, every_s: float) -> None:
+        """Report again every few seconds, with a slightly larger fraction, so that a long wait does not look dead."""
+        while True:
+            await anyio.sleep(every_s)
+            await self.report(self._fraction + (0.95 - self._fraction) / 20, self._message)
+
+
+@asynccontextmanager
+async def reporting(progress: Progress, every_s: float) -> AsyncIterator[Reporter]:
+    """Report progress regularly while the block runs."""
+    reporter = Reporter(progress)
+    async with alongside(partial(reporter.repeat, every_s)):
+        yield reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,179 +69,181 @@ class Reply:
 
 
 class Client:
-    """An asynchronous client of the DINO-X cloud API, version 2; one serves all keys, apart from each other.
+    """An asynchronous client of the DINO-X cloud API, version 2, for any number of keys.
 
-    Keys travel in the header `Token` and nowhere else. Redirects are not followed and cookies not kept, so that
-    neither carries a key or a session to where it does not belong.
+    A key is sent in the header `Token` and nowhere else. Redirects are not followed and cookies are not kept, so that
+    neither can carry a key or a session to another server.
     """
 
-    def __init__(self, base_url: str, patience: Patience) -> None:
+    def __init__(self, base_url: str, retry: RetrySettings) -> None:
         self._base_url = base_url.rstrip("/")
-        self._patience = patience
+        self._retry = retry
         self._limiter = RateLimiter()
-        self._durations = Durations(patience.first_poll_s)
-        self._tickets = Tickets(patience.remember_s)
+        self._durations = Durations(retry.first_poll_s)
+        self._tasks = TasksInFlight(retry.remember_s)
         self._http: httpx2.AsyncClient | None = None
         self._sending: set[anyio.CancelScope] = set()
         self._closed = False
 
-    async def run(self, job: Job, stage: Stage, deadline: float) -> dict[str, Any]:
-        """Ask a question and give the task's `result`; `deadline` is on the event loop's clock.
+    async def run(self, request: ApiRequest, reporter: Reporter, deadline: float) -> dict[str, Any]:
+        """Send a request and return the task's `result`; `deadline` is on the event loop's clock.
 
         Raises:
             KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
         """
-        asked = anyio.current_time()
-        with self._tickets.use(job.question) as ticket:
+        start = anyio.current_time()
+        with self._tasks.use(request.identity) as shared:
             with anyio.CancelScope(deadline=deadline):
-                return await self._answer(job, ticket, stage)
-            waited = f"no answer from the DINO-X service within {anyio.current_time() - asked:.0f} s"
-            if ticket.task.uuid is None:
-                remedy = "check the network and ask again, or raise DINOX_MCP_TIMEOUT_S; nothing is paid twice"
-                raise DeadlineError(f"{waited}, not even that it took the question; {remedy}")
-            remedy = "asking the same question again picks it up and is not paid twice; or raise DINOX_MCP_TIMEOUT_S"
+                return await self._share(request, shared, reporter)
+            waited = f"no answer from the DINO-X service within {anyio.current_time() - start:.0f} s"
+            if shared.task.uuid is None:
+                remedy = "check the network and try again, or raise DINOX_MCP_TIMEOUT_S; nothing is paid twice"
+                raise DeadlineError(f"{waited}, and no sign that it took the request; {remedy}")
+            remedy = "the same request continues it and is not paid twice; or raise DINOX_MCP_TIMEOUT_S"
             raise DeadlineError(f"{waited}; the task goes on there: {remedy}")
 
     async def aclose(self) -> None:
         """Close all connections; calls that still run fail."""
         self._closed = True
-        for request in self._sending:
-            request.cancel()  # one that is only connecting would not end with the connections
+        for scope in self._sending:
+            scope.cancel()  # a request that is still connecting does not end with the connections
         if self._http:
             await self._http.aclose()
 
-    async def _answer(self, job: Job, ticket: Ticket, stage: Stage) -> dict[str, Any]:
-        """Work on the ticket, unless somebody else does, or has: then share what came of it.
+    async def _share(self, request: ApiRequest, shared: SharedTask, reporter: Reporter) -> dict[str, Any]:
+        """Run the task, or share its outcome with the call that runs it or has run it.
 
-        One who works and is cancelled leaves the task to the next in line.
+        If the call that runs it is cancelled, the next one that waits continues it.
         """
-        if ticket.lock.statistics().locked:
-            await stage.say(0.1, "waiting for the answer to the same question")
-        async with ticket.lock:
-            outcome = ticket.outcome
+        if shared.lock.statistics().locked:
+            await reporter.report(0.1, "waiting for the result of an equal request")
+        async with shared.lock:
+            outcome = shared.outcome
             if outcome is None:
-                outcome = ticket.outcome = await self._settle(job, ticket.task, stage)
+                outcome = shared.outcome = await self._finish(request, shared.task, reporter)
         if isinstance(outcome, BackendError):
-            raise type(outcome)(str(outcome))  # each of those who share it gets one of its own
+            raise type(outcome)(str(outcome))  # each call raises an error object of its own
         return outcome
 
-    async def _settle(self, job: Job, task: Task, stage: Stage) -> dict[str, Any] | BackendError:
-        """Give the result or the error that ends a ticket, and close it."""
+    async def _finish(self, request: ApiRequest, task: Task, reporter: Reporter) -> dict[str, Any] | BackendError:
+        """Return the result or the error of a task, and close it."""
         try:
-            result = await self._work(job, task, stage)
+            result = await self._run_task(request, task, reporter)
         except Failure as failure:
             finished = failure.verdict in (Verdict.FINAL, Verdict.LOST)
-            self._tickets.close(job.question, finished=finished)
+            self._tasks.close(request.identity, finished=finished)
             return failure.error
-        self._tickets.close(job.question, finished=True)
+        self._tasks.close(request.identity, finished=True)
         return result
 
-    async def _work(self, job: Job, task: Task, stage: Stage) -> dict[str, Any]:
-        """Create the task unless it exists, and wait for it; one that the service forgot is created anew."""
+    async def _run_task(self, request: ApiRequest, task: Task, reporter: Reporter) -> dict[str, Any]:
+        """Create the task unless it exists, and wait for it; create it again if the service has forgotten it."""
         if task.uuid:
             try:
-                await stage.say(0.2, "picking up the task that is under way")
-                return await self._wait(job, task, stage, resumed=True)
+                await reporter.report(0.2, "continuing the task that is under way")
+                return await self._wait(request, task, reporter, resumed=True)
             except Failure as failure:
                 if failure.verdict is not Verdict.LOST:
                     raise
             task.renew()
-        return await self._create(job, task, stage) or await self._wait(job, task, stage, resumed=False)
+        return await self._create(request, task, reporter) or await self._wait(request, task, reporter, resumed=False)
 
-    async def _create(self, job: Job, task: Task, stage: Stage) -> dict[str, Any] | None:
-        """Create the task; its result where the reply has it already."""
-        await stage.say(0.1, f"uploading {len(job.body) / 1000:.0f} KB")
-        same = job.idempotency_key(task.begun, task.number, self._patience.remember_s)
+    async def _create(self, request: ApiRequest, task: Task, reporter: Reporter) -> dict[str, Any] | None:
+        """Create the task; return its result if the reply has it already."""
+        await reporter.report(0.1, f"uploading {len(request.body) / 1000:.0f} KB")
+        same = request.idempotency_key(task.begun, task.number, self._retry.remember_s)
         headers = {"Idempotency-Key": same, "Content-Type": "application/json"}
 
         async def send() -> Reply:
-            return await self._send(job, "POST", f"/v2/task/{job.endpoint}", headers, job.body)
+            return await self._send(request, "POST", f"/v2/task/{request.endpoint}", headers, request.body)
 
-        data = (await self._retrying(send, stage, _RETRY)).data
+        data = (await self._retrying(send, reporter, _RETRY)).data
         uuid = data.get("task_uuid")
-        if (data.get("result") or not uuid) and (result := read_status(data, job.key)) is not None:
+        if (data.get("result") or not uuid) and (result := read_status(data, request.key)) is not None:
             return result
         if not isinstance(uuid, str) or not _TASK_ID.fullmatch(uuid):
-            got = quote(uuid, job.key)
-            error = ServiceError(f"the DINO-X service sent no usable task_uuid (got {got!r}); ask again")
+            got = quote(uuid, request.key)
+            error = ServiceError(f"the DINO-X service sent no usable task_uuid (got {got!r}); try again")
             raise Failure(Verdict.UNCLEAR, error)
         task.uuid, task.created = uuid, anyio.current_time()
         return None
 
-    async def _wait(self, job: Job, task: Task, stage: Stage, *, resumed: bool) -> dict[str, Any]:
-        """Poll when the answer is due, and learn from it how long such tasks take."""
-        expected = self._durations.expected(job.kind)
+    async def _wait(self, request: ApiRequest, task: Task, reporter: Reporter, *, resumed: bool) -> dict[str, Any]:
+        """Poll when the result is due, and learn how long such tasks take."""
+        expected = self._durations.expected(request.kind)
         if not resumed:
-            await stage.say(0.3, f"waiting (about {expected:.1f} s)" if expected else "waiting")
+            await reporter.report(0.3, f"waiting (about {expected:.1f} s)" if expected else "waiting")
         # A task that was created just now may not be known everywhere yet.
         retried = _RETRY if resumed else _RETRY | {Verdict.LOST}
 
         async def poll() -> Reply:
-            return await self._send(job, "GET", f"/v2/task_status/{task.uuid}", {}, None)
+            return await self._send(request, "GET", f"/v2/task_status/{task.uuid}", {}, None)
 
-        plan = self._durations.plan(job.kind)
+        plan = self._durations.plan(request.kind)
         due = 0.0 if resumed else next(plan)
         before = None
         while True:
             await anyio.sleep_until(task.created + due)
-            reply = await self._retrying(poll, stage, retried)
+            reply = await self._retrying(poll, reporter, retried)
             sent = reply.sent - task.created
-            if (result := read_status(reply.data, job.key)) is not None:
+            if (result := read_status(reply.data, request.key)) is not None:
                 if not resumed:
-                    self._durations.learn(job.kind, due, before, sent)
+                    self._durations.learn(request.kind, due, before, sent)
                 return result
             before = sent
             elapsed = anyio.current_time() - task.created
             due = next(time for time in plan if time > elapsed)
 
     async def _retrying(
-        self, send: Callable[[], Awaitable[Reply]], stage: Stage, verdicts: Collection[Verdict]
+        self, send: Callable[[], Awaitable[Reply]], reporter: Reporter, verdicts: Collection[Verdict]
     ) -> Reply:
-        """Send until it succeeds, attempts are used up, or the next pause would outlast the deadline."""
+        """Send until it succeeds, the attempts are used up, or the next pause would end after the deadline."""
         attempt = 1
         while True:
             try:
                 return await send()
             except Failure as failure:
-                pause = self._patience.pause(attempt, failure.after)
+                pause = self._retry.pause(attempt, failure.after)
                 left = anyio.current_effective_deadline() - anyio.current_time()
-                if failure.verdict not in verdicts or attempt >= self._patience.attempts or pause >= left:
+                if failure.verdict not in verdicts or attempt >= self._retry.attempts or pause >= left:
                     raise
                 reason = str(failure).partition(";")[0]
             attempt += 1
-            await stage.say(0.1, f"trying again in {pause:.1f} s ({reason})")
+            await reporter.report(0.1, f"trying again in {pause:.1f} s ({reason})")
             await anyio.sleep(pause)
 
-    async def _send(self, job: Job, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        """Send one request when it is the key's turn.
+    async def _send(
+        self, request: ApiRequest, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Reply:
+        """Send one HTTP request as soon as the rate limit of the key allows it.
 
         Raises:
-            Failure: there is no reply, or not one with data.
+            Failure: there is no reply, or a reply without data.
         """
         import httpx2
 
-        self._connections()  # made before the turn, which they should not use up
-        headers = {**headers, "Token": job.key.get_secret_value()}
+        self._connections()  # made before the request counts against the rate limit
+        headers = {**headers, "Token": request.key.get_secret_value()}
         try:
-            async with self._limiter.turn(job.key):
+            async with self._limiter.slot(request.key):
                 sent = anyio.current_time()
-                request = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
+                stream = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
                 with self._until_closed():
-                    async with request as response:
+                    async with stream as response:
                         content = await _content(response)
         except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
             hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *network.PROBLEMS
             verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
-            said = quote(network.words(problem), job.key)
+            said = quote(network.message_of(problem), request.key)
             logger.info("%s %s: no reply (%s)", method, path, said)
             raise Failure(verdict, self._unreachable(said)) from None
         took_ms = (anyio.current_time() - sent) * 1000
         logger.info("%s %s: HTTP %d, %d bytes, %.0f ms", method, path, response.status_code, len(content), took_ms)
-        return Reply(read_reply(response.status_code, response.headers, content, job.key), sent)
+        return Reply(read_reply(response.status_code, response.headers, content, request.key), sent)
 
     @contextmanager
     def _until_closed(self) -> Iterator[None]:
-        """Give a request up when the client is closed."""
+        """Cancel a request when the client is closed."""
         with anyio.CancelScope() as scope:
             self._sending.add(scope)
             try:
@@ -251,7 +254,7 @@ class Client:
             raise Failure(Verdict.UNCLEAR, self._unreachable("this client is closed"))
 
     def _connections(self) -> "httpx2.AsyncClient":
-        """Give the pool of connections, made on first use."""
+        """Return the pool of connections, made on first use."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx2
@@ -263,18 +266,18 @@ class Client:
             try:
                 self._http = httpx2.AsyncClient(
                     headers={"User-Agent": f"dinox-mcp/{__version__}"},
-                    timeout=httpx2.Timeout(self._patience.reply_s, connect=self._patience.connect_s, pool=None),
+                    timeout=httpx2.Timeout(self._retry.reply_s, connect=self._retry.connect_s, pool=None),
                     limits=limit,
                     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 )
             except (httpx2.InvalidURL, *network.PROBLEMS) as problem:
-                raise Failure(Verdict.UNCLEAR, self._unreachable(network.words(problem))) from None
+                raise Failure(Verdict.UNCLEAR, self._unreachable(network.message_of(problem))) from None
         return self._http
 
     def _unreachable(self, problem: str) -> UnreachableError:
         host = self._base_url.rpartition("@")[2].removeprefix("https://")
         cause, remedy = network.explain(problem)
-        return UnreachableError(f"the DINO-X service at {host} cannot be reached ({cause}); {remedy}, and ask again")
+        return UnreachableError(f"the DINO-X service at {host} cannot be reached ({cause}); {remedy}, and try again")
 
 
 async def _content(response: "httpx2.Response") -> bytes:
@@ -282,6 +285,6 @@ async def _content(response: "httpx2.Response") -> bytes:
     async for chunk in response.aiter_bytes():
         content += chunk
         if len(content) > _MAX_REPLY_BYTES:
-            error = ServiceError("the DINO-X service sent more than 64 MiB; check DINOX_API_BASE_URL, ask for less")
+            error = ServiceError("the DINO-X service sent more than 64 MiB; check DINOX_API_BASE_URL, or request less")
             raise Failure(Verdict.FINAL, error)
     return bytes(content)

@@ -1,4 +1,4 @@
-"""The models of the cloud: what each can do, where it is asked, and how users spell it."""
+"""The models of the cloud: what each can do, its endpoint, and how users spell its name."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
 DESCRIBES: frozenset[Output] = frozenset({"caption", "category", "text"})
-"""What DINO-X tells of given boxes, whichever model found them."""
+"""What DINO-X can add to given boxes, whichever model found them."""
 _EXAMPLES: frozenset[Need] = frozenset(
     {"examples", "points as examples", "examples in other pictures", "saved prompts"}
 )
@@ -17,10 +17,10 @@ _EXAMPLES: frozenset[Need] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CloudModel:
-    """A model of the service: its name there, its endpoint, and the long side in pixels to which it shrinks pictures.
+    """A model of the service: its name there, its endpoint, and the long side in pixels to which it shrinks images.
 
-    `spellings` are names besides its own that are meant for it, without case, hyphens, dots and spaces. A model that
-    does not take thresholds (none of the vendor's samples sends it any) gets none; its answers are filtered here.
+    `spellings` are other names for it, in lower case, without hyphens, dots and spaces. A model with
+    `takes_thresholds=False` is sent no thresholds, as in all samples of the vendor; its detections are filtered here.
     """
 
     name: str
@@ -34,12 +34,12 @@ class CloudModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Say what it can do."""
+        """What it can do."""
         return Capabilities(self.answers, self.outputs, DESCRIBES)
 
     @property
     def listed(self) -> Model:
-        """Show it as a caller may choose it."""
+        """The model as a caller may choose it."""
         return Model(self.name, self.capabilities, self.about, loaded=True)
 
 
@@ -85,17 +85,17 @@ MODELS = (
     T_REX,
     XSEEK,
 )
-"""All of them, the default first."""
+"""All models, the default first."""
 _BY_SPELLING = {
     spelling: model for model in MODELS for spelling in (re.sub(r"[^a-z0-9]", "", model.name.lower()), *model.spellings)
 }
 
 
 def find(name: str) -> CloudModel:
-    """Find the model that a user means, in any case and with or without hyphens and dots.
+    """Find a model by its name, in any case and with or without hyphens and dots.
 
     Raises:
-        InputError: there is none; the message names all.
+        InputError: there is no such model; the message names all.
     """
     model = _BY_SPELLING.get(re.sub(r"[^a-z0-9]", "", name.lower()))
     if model is None:
@@ -105,25 +105,25 @@ def find(name: str) -> CloudModel:
 
 
 def choose(request: DetectionRequest) -> CloudModel:
-    """Choose the model that answers a request: the named one, or else the first that can.
+    """Choose the model for a request: the named one, or else the first that can answer it.
 
     Raises:
         InputError: there is no model of that name.
-        UnsupportedError: it cannot answer this, or not with these outputs.
+        UnsupportedError: it cannot answer this request, or not with these outputs.
     """
     able = [model for model in MODELS if request.needs <= model.answers]
     model = find(request.model) if request.model is not None else next(iter(able), None)
     if model is None:
-        raise _cannot("the backend dinox", request.needs - union().answers, "ask without it")
+        raise _cannot("the backend dinox", request.needs - union().answers, "do without it")
     who = f"{model.name} of the backend dinox"
     if model not in able:
         names = ", ".join(other.name for other in able)
-        raise _cannot(who, request.needs - model.answers, f"ask with model {names}" if names else "ask without it")
+        raise _cannot(who, request.needs - model.answers, f"use model {names}" if names else "do without it")
     if missing := request.include - model.outputs - DESCRIBES:
         others = [
             f"{one.name} can, for {' and '.join(sorted(one.answers))}" for one in MODELS if missing <= one.outputs
         ]
-        raise _cannot(who, missing, f"{'; '.join(others)}; otherwise ask without it")
+        raise _cannot(who, missing, f"{'; '.join(others)}; otherwise do without it")
     return model
 
 
@@ -132,7 +132,7 @@ def _cannot(who: str, what: Iterable[str], remedy: str) -> UnsupportedError:
 
 
 def union() -> Capabilities:
-    """Say what can be done where no model is named, and the request decides which one answers."""
+    """Return what can be done if no model is named, and the request decides which one answers."""
     return Capabilities(
         answers=frozenset().union(*(model.answers for model in MODELS)),
         outputs=frozenset().union(*(model.outputs for model in MODELS)),

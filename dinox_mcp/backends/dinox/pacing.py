@@ -1,26 +1,22 @@
-"""When to send and how often to try: rates of a key, patience, and requests that are already under way."""
+"""When requests are sent: retries and their pauses, the rate limit of a key, and when to poll for a task."""
 
 import random
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import Any
 
 import anyio
 
-from dinox_mcp.errors import BackendError
-
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Attempts for one request, the pauses between them, and how long things are waited for or remembered.
+class RetrySettings:
+    """Attempts for one request, the pauses between them, and time limits.
 
-    All times are in seconds. Pauses double from `first_s` up to `longest_s`, shortened by chance to as little
-    as half, so that calls which failed together do not come back together. `remember_s` is also the window of time
-    within which the same question has the same idempotency key, even after a restart.
+    All times are in seconds. Pauses double from `first_s` up to `longest_s`. Each is shortened at random, to half at
+    the least, so that calls that failed together do not come back together. Unfinished tasks are kept for
+    `remember_s`. This is also the window of time in which equal requests have the same idempotency key, even after a
+    restart. Progress is reported every `heartbeat_s`.
     """
 
     attempts: int = 5
@@ -32,169 +28,85 @@ class Patience:
     remember_s: float = 3600.0
     heartbeat_s: float = 1.0
 
-    def pause(self, attempt: int, asked_for: float | None) -> float:
-        """Choose the pause after an attempt (1 for the first), at least what the service asked for."""
+    def pause(self, attempt: int, required_s: float | None) -> float:
+        """Choose the pause after an attempt (1 for the first), at least what the service requires."""
         pause = min(self.first_s * 2.0 ** (attempt - 1), self.longest_s)
-        return max(pause * random.uniform(0.5, 1), asked_for or 0.0)  # noqa: S311 - spreads load, guards nothing
-
-
-@dataclass
-class Task:
-    """One paid task of the service; its id and time of creation once they are known.
-
-    `number` counts the earlier tasks of the same question, and `begun` is the time of day at which this one was first
-    asked for, in seconds. Together with the question they make its idempotency key (see `Job.idempotency_key`).
-    """
-
-    number: int = 0
-    begun: float = field(default_factory=time.time)
-    uuid: str | None = None
-    created: float = 0.0
-
-    def renew(self) -> None:
-        """Become the next task of the same question: the service has forgotten this one."""
-        self.number, self.begun, self.uuid = self.number + 1, time.time(), None
-
-
-@dataclass
-class Ticket:
-    """One question: whoever holds the lock works on its task, the others wait for what comes of it."""
-
-    task: Task
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    outcome: dict[str, Any] | BackendError | None = None
-    users: int = 0
-
-
-class Tickets:
-    """Open tickets by question, and the last `limit` tasks without an answer, for `life_s` seconds each.
-
-    How many tasks of a question are finished is remembered too, as the next one needs another idempotency key.
-    """
-
-    def __init__(self, life_s: float, limit: int = 1000) -> None:
-        self._life_s = life_s
-        self._limit = limit
-        self._open: dict[Hashable, Ticket] = {}
-        self._unfinished: OrderedDict[Hashable, tuple[float, Task]] = OrderedDict()
-        self._finished: OrderedDict[Hashable, int] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Count what is remembered."""
-        return len(self._open) + len(self._unfinished)
-
-    @contextmanager
-    def use(self, question: Hashable) -> Iterator[Ticket]:
-        """Give the open ticket of a question, or one for the task that an earlier call left unfinished."""
-        self._forget()
-        if question not in self._open:
-            _, task = self._unfinished.pop(question, (0.0, Task(self._finished.get(question, 0))))
-            self._open[question] = Ticket(task)
-        ticket = self._open[question]
-        ticket.users += 1
-        try:
-            yield ticket
-        finally:
-            ticket.users -= 1
-            if not ticket.users and self._open.get(question) is ticket:
-                self.close(question, finished=False)
-
-    def close(self, question: Hashable, *, finished: bool) -> None:
-        """Let later callers ask anew, of the same task unless it is finished.
-
-        Those who wait with the ticket that is closed see its result or error.
-        """
-        ticket = self._open.pop(question)
-        if not finished:
-            self._unfinished[question] = monotonic(), ticket.task
-            return
-        self._finished[question] = ticket.task.number + 1
-        self._finished.move_to_end(question)
-        while len(self._finished) > self._limit:
-            self._finished.popitem(last=False)
-
-    def _forget(self) -> None:
-        oldest = monotonic() - self._life_s
-        while self._unfinished:
-            since, _ = next(iter(self._unfinished.values()))
-            if since > oldest and len(self._unfinished) <= self._limit:
-                break
-            self._unfinished.popitem(last=False)
+        return max(pause * random.uniform(0.5, 1), required_s or 0.0)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass
 class _Slot:
-    """One request: when it was sent, and when it was answered or given up."""
+    """One request: when it was sent, and when it was answered or given up (None: not yet)."""
 
     start: float
     end: float | None = None
 
 
 @dataclass
-class _Lane:
-    """The requests of one key that count yet, and how many calls of it wait or send now."""
+class _Recent:
+    """The requests of one key that still count, and how many of its calls wait or send now."""
 
     slots: list[_Slot] = field(default_factory=list)
-    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
     users: int = 0
     left: float = 0.0
 
 
 class RateLimiter:
-    """At most `limit` requests of one key in any `window_s` seconds, first come first served.
+    """Allows at most `limit` requests of one key in any `window_s` seconds, first come first served.
 
-    That holds at the service too: a request counts until a window after its answer, as it may arrive there at
-    any time before. One that is slow to be sent stops being waited for after `slow_s`, lest large uploads keep
-    small polls from going out.
+    The limit holds at the service too: a request may arrive there at any time before its answer, so it counts until
+    `window_s` after the answer. An upload that takes longer than `slow_s` counts as sent by then, so that large
+    uploads do not hold back small polls.
     """
 
     def __init__(self, limit: int = 10, window_s: float = 1.02, slow_s: float = 1.0) -> None:
         self._limit = limit
         self._window_s = window_s
         self._slow_s = slow_s
-        self._busy: dict[Hashable, _Lane] = {}
-        self._idle: OrderedDict[Hashable, _Lane] = OrderedDict()
+        self._busy: dict[Hashable, _Recent] = {}
+        self._idle: OrderedDict[Hashable, _Recent] = OrderedDict()
 
     def __len__(self) -> int:
-        """Count the keys that it remembers."""
+        """Count the keys whose requests are kept."""
         return len(self._busy) + len(self._idle)
 
     @asynccontextmanager
-    async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait for a turn and take it for the block; a call that is cancelled while it waits takes none."""
+    async def slot(self, key: Hashable) -> AsyncIterator[None]:
+        """Wait until a request may be sent, and count it; a call that is cancelled while it waits does not count."""
         self._forget()
         if key not in self._busy:
-            self._busy[key] = self._idle.pop(key, _Lane())
-        lane = self._busy[key]
-        lane.users += 1
+            self._busy[key] = self._idle.pop(key, _Recent())
+        recent = self._busy[key]
+        recent.users += 1
         try:
-            async with lane.turn:
-                slot = await self._slot(lane)
+            async with recent.lock:
+                slot = await self._next(recent)
             try:
                 yield
             finally:
                 slot.end = anyio.current_time()
         finally:
-            lane.users -= 1
-            if not lane.users:
-                lane.left = anyio.current_time()
+            recent.users -= 1
+            if not recent.users:
+                recent.left = anyio.current_time()
                 self._idle[key] = self._busy.pop(key)
 
-    async def _slot(self, lane: _Lane) -> _Slot:
+    async def _next(self, recent: _Recent) -> _Slot:
         while True:
             now = anyio.current_time()
-            lane.slots = [slot for slot in lane.slots if self._counts_until(slot, now) > now]
-            if len(lane.slots) < self._limit:
-                lane.slots.append(_Slot(now))
-                return lane.slots[-1]
-            await anyio.sleep_until(min(self._counts_until(slot, now) for slot in lane.slots))
+            recent.slots = [slot for slot in recent.slots if self._counts_until(slot, now) > now]
+            if len(recent.slots) < self._limit:
+                recent.slots.append(_Slot(now))
+                return recent.slots[-1]
+            await anyio.sleep_until(min(self._counts_until(slot, now) for slot in recent.slots))
 
     def _counts_until(self, slot: _Slot, now: float) -> float:
-        """Tell until when a request counts, at the least."""
+        """Give the time until which a request counts, at the least."""
         return min(now if slot.end is None else slot.end, slot.start + self._slow_s) + self._window_s
 
     def _forget(self) -> None:
-        """Drop the idle lanes of which no request counts any more: a new one would be no different."""
+        """Drop idle keys of which no request counts any more."""
         past = anyio.current_time() - self._window_s
         while self._idle and next(iter(self._idle.values())).left < past:
             self._idle.popitem(last=False)
@@ -202,7 +114,7 @@ class RateLimiter:
 
 @dataclass
 class _Estimate:
-    """Mean and mean deviation of durations in seconds, recent ones counting most (as TCP learns its time-out)."""
+    """Mean and mean deviation of durations in seconds. Recent ones count most, as in TCP's estimate of its time-out."""
 
     mean: float
     spread: float
@@ -220,8 +132,8 @@ class _Estimate:
 class Durations:
     """Learns how long tasks of a kind take, and plans when to poll for them.
 
-    The first poll goes out where the earliest tasks were done, the next ones follow across the usual spread, and
-    then ever more rarely. A task is known to have ended between two polls; the middle counts.
+    The first poll is due when the fastest tasks were done. More follow over the usual spread, then ever fewer. A task
+    ended between two polls: the middle between them counts as its end.
     """
 
     SLOWEST_S = 2.0
@@ -232,7 +144,7 @@ class Durations:
         self._known: dict[str, _Estimate] = {}
 
     def expected(self, kind: str) -> float | None:
-        """Tell how long a task takes, None where there was none yet."""
+        """Give the mean duration of a task in seconds; None before the first."""
         known = self._known.get(kind)
         return known.mean if known else None
 
@@ -252,9 +164,9 @@ class Durations:
             due += step
 
     def learn(self, kind: str, due: float, before: float | None, found: float) -> None:
-        """Take in that a poll planned for `due` and sent at `found` saw the task done, and one at `before` did not.
+        """Learn from a task that was done at the poll at `found`, planned for `due`, but not at the poll at `before`.
 
-        A poll that went out late, because of the rate limit or an error, proves nothing.
+        A poll that was sent late, because of the rate limit or an error, is ignored.
         """
         if found - due > self.TOLERANCE_S:
             return
@@ -269,5 +181,5 @@ class Durations:
 
     @staticmethod
     def _step(known: _Estimate) -> float:
-        """Space the polls: four or five over the spread, not finer than anybody would notice."""
+        """Choose the time between polls: four or five over the spread, and never less than 40 ms."""
         return max(0.04, 0.03 * known.mean, 0.9 * known.spread)

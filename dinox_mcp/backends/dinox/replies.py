@@ -1,4 +1,4 @@
-"""Reads what the service replies: data, or a failure with what may be done about it."""
+"""Reads the replies of the service: data, or a failure and what to do about it."""
 
 import json
 import math
@@ -32,17 +32,17 @@ class Verdict(Enum):
     RETRY = auto()
     """The same request may succeed in a moment."""
     UNCLEAR = auto()
-    """Trying again now is no use, but the task may exist or finish yet."""
+    """Trying again now does not help, but the task may exist and finish later."""
     LOST = auto()
-    """The service knows no such task."""
+    """The service does not know the task."""
     FINAL = auto()
-    """The service has answered, and the answer is no."""
+    """The service has refused."""
 
 
-class Failure(Exception):  # noqa: N818 - none that a caller meets: it carries the error for them
-    """A request that brought no data: the error that its caller should see, and what to do first.
+class Failure(Exception):  # noqa: N818 - internal: it carries the error that callers see
+    """A request that brought no data: the error for the caller, and what to do first.
 
-    `after` is the pause in seconds that the service asks for.
+    `after` is the pause in seconds that the service requires.
     """
 
     def __init__(self, verdict: Verdict, error: BackendError, after: float | None = None) -> None:
@@ -53,7 +53,7 @@ class Failure(Exception):  # noqa: N818 - none that a caller meets: it carries t
 
 
 def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: SecretStr) -> dict[str, Any]:
-    """Give the `data` of a reply.
+    """Return the `data` of a reply.
 
     Raises:
         Failure: there is none; `error` is one of KeyRejectedError, QuotaError, BusyError, ServiceError.
@@ -62,7 +62,9 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
     reply = body if isinstance(body, dict) else {}
     code, message = str(reply.get("code", 0)), quote(reply.get("msg"), key)
     said = f"HTTP {status}" + (f", code {code}" if code != "0" else "") + (f": {message}" if message else "")
-    failure = _refusal(status, code, message, said) or _breakdown(status, code, message, said, _pause(headers))
+    failure = _account_failure(status, code, message, said) or _service_failure(
+        status, code, message, said, _pause(headers)
+    )
     if failure:
         raise failure
     if status < HTTPStatus.MULTIPLE_CHOICES and code == "0" and isinstance(reply.get("data"), dict):
@@ -74,15 +76,15 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
         remedy = "change what it names, or make the prompts or the picture simpler"
         raise Failure(Verdict.FINAL, ServiceError(f"the DINO-X service refuses the request ({said}); {remedy}"))
     kind = quote(headers.get("content-type", "no content type"), key)
-    what = "JSON without data" if reply else f"{kind} that is no JSON object"
-    remedy = "check DINOX_API_BASE_URL and whether a proxy answers in its place"
+    what = "JSON without data" if reply else f"{kind} that is not a JSON object"
+    remedy = "check DINOX_API_BASE_URL and whether a proxy answers instead of the service"
     raise Failure(Verdict.UNCLEAR, ServiceError(f"the DINO-X service sent {what} (HTTP {status}); {remedy}"))
 
 
 def read_status(data: Mapping[str, Any], key: SecretStr) -> dict[str, Any] | None:
-    """Read a task's status: its result when it succeeded, None while it goes on, whatever that is called.
+    """Read a task's status: its result if it succeeded, None while it goes on.
 
-    A status that is not known goes on, unless an error is said with it.
+    A task with an unknown status goes on, unless the status comes with an error.
 
     Raises:
         Failure: the task failed, or has no result although it succeeded.
@@ -105,7 +107,7 @@ def read_status(data: Mapping[str, Any], key: SecretStr) -> dict[str, Any] | Non
 
 
 def quote(text: object, key: SecretStr) -> str:
-    """Bring what others said to one line of bounded length that does not have the key in it."""
+    """Quote a text in one line of at most 300 characters, without the key."""
     line = " ".join(("" if text is None else str(text)).split())
     secret = key.get_secret_value()
     for form in {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]} - {""}:
@@ -113,8 +115,8 @@ def quote(text: object, key: SecretStr) -> str:
     return line if len(line) <= _MAX_QUOTE else f"{line[:_MAX_QUOTE]}…"
 
 
-def _refusal(status: int, code: str, message: str, said: str) -> Failure | None:
-    """Tell a refusal of the account."""
+def _account_failure(status: int, code: str, message: str, said: str) -> Failure | None:
+    """Recognize a failure of the account: its key or its quota."""
     text = message.casefold()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
@@ -123,23 +125,25 @@ def _refusal(status: int, code: str, message: str, said: str) -> Failure | None:
         return Failure(Verdict.FINAL, QuotaError(f"the DINO-X key has no quota left ({said}); {remedy}"))
     named = status < HTTPStatus.MULTIPLE_CHOICES and code != "0" and _BAD_KEY.search(text)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or named:
-        remedy = "check DINOX_API_KEY or, over HTTP, the header X-DINOX-API-Key, and what the key is allowed"
+        remedy = "check DINOX_API_KEY or, over HTTP, the header X-DINOX-API-Key, and what the key may do"
         return Failure(Verdict.FINAL, KeyRejectedError(f"the DINO-X service rejects the API key ({said}); {remedy}"))
     return None
 
 
-def _breakdown(status: int, code: str, message: str, said: str, after: float | None) -> Failure | None:
-    """Tell a failure that is not about this request."""
+def _service_failure(status: int, code: str, message: str, said: str, after: float | None) -> Failure | None:
+    """Recognize a failure of the service, or of the connection to it."""
     text = message.casefold()
     if status == HTTPStatus.TOO_MANY_REQUESTS or code == _ASKS_TO_RETRY or "rate limit" in text:
-        remedy = f"wait {after or 5:.0f} s and ask again, with fewer calls at a time"
+        remedy = f"wait {after or 5:.0f} s and try again, with fewer calls at a time"
         return Failure(Verdict.RETRY, BusyError(f"the DINO-X service is busy ({said}); {remedy}"), after)
     if status in _MOMENTARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        error = ServiceError(f"the DINO-X service has a problem ({said}); ask again in a minute")
+        error = ServiceError(f"the DINO-X service has a problem ({said}); try again in a minute")
         return Failure(Verdict.RETRY, error, after)
     if status == HTTPStatus.NOT_FOUND or "not found" in text:
-        remedy = "ask again for a new task; if it stays, check DINOX_API_BASE_URL"
-        return Failure(Verdict.LOST, ServiceError(f"the DINO-X service knows no such thing ({said}); {remedy}"))
+        remedy = "try again for a new task; if it fails again, check DINOX_API_BASE_URL"
+        return Failure(
+            Verdict.LOST, ServiceError(f"the DINO-X service does not know what was requested ({said}); {remedy}")
+        )
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         remedy = "lower DINOX_MCP_UPLOAD_MAX_SIDE or DINOX_MCP_UPLOAD_QUALITY"
         return Failure(Verdict.FINAL, ServiceError(f"the picture is too large for the service ({said}); {remedy}"))
@@ -158,7 +162,7 @@ def _json(content: bytes) -> object:
 
 
 def _pause(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After, in seconds or as a date."""
+    """Read the header Retry-After, in seconds or as a date."""
     text = headers.get("retry-after", "").strip()
     try:
         seconds = float(text)

@@ -1,4 +1,4 @@
-"""The picture that is sent: small, upright, without metadata; and its pixel frame beside the caller's."""
+"""The image that is sent: small, upright, without metadata; and how its pixels map to the original's."""
 
 import base64
 import io
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 MAX_BASE64 = 496_000
-"""Characters of the picture in a request, so that the whole of it stays below 500,000 bytes."""
+"""The most characters of an image in a request, so that the request stays below 500,000 bytes."""
 USUAL_SIDE = 1536
-"""The long side that the service shrinks pictures to before it looks for objects."""
+"""The long side in pixels to which the service shrinks images before it detects objects."""
 MAX_BASE64_LARGE = 12_000_000
-"""Characters of a picture that is sent larger than that, so that small text in it can be read."""
+"""The most characters of an image that is sent larger than that, so that small text in it can be read."""
 LOWEST_QUALITY = 60
 _QUALITY_STEP = 6
 _PIXELS_ONLY = {"APP0", "APP14"}
-"""Markers of a JPEG that say how to read the pixels, and nothing of place, time or camera: JFIF and Adobe."""
+"""Markers of a JPEG that only say how to read its pixels, nothing of location, time or camera: JFIF and Adobe."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Upload:
 
 
 class Uploads:
-    """Uploads of the last pictures, of `max_bytes` together, so that each is shrunk and encoded once.
+    """A cache of uploads, of at most `max_bytes`, so that each image is shrunk and encoded once.
 
-    The service cannot refer to a picture that it was sent before: every task carries its pictures anew, so that all
-    that can be saved between a detection and the description of what it found is this work.
+    The service cannot refer to an image that it was sent before: every task carries its images anew. The detection
+    of objects and their description share an upload from here.
     """
 
     def __init__(self, max_bytes: int = 8 * MiB) -> None:
@@ -51,23 +51,23 @@ class Uploads:
         self._lock = threading.Lock()
 
     def get(self, picture: Picture, max_side: int, quality: int) -> Upload:
-        """Give the upload of a picture, see `shrink`. Slow: call it off the event loop."""
-        question = picture.digest, min(max_side, max(picture.width, picture.height)), quality
+        """Return the upload of an image, see `shrink`. Slow: call it in a thread."""
+        key = picture.digest, min(max_side, max(picture.width, picture.height)), quality
         with self._lock:
-            upload = self._kept.get(question)
+            upload = self._kept.get(key)
         if upload is None:
             upload = shrink(picture, max_side, quality)
             with self._lock:
                 if len(upload.uri) <= self._kept.maxsize:
-                    self._kept[question] = upload
+                    self._kept[key] = upload
         return upload
 
 
 def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
-    """Make a JPEG with a long side of at most `max_side`, at a lower quality where that keeps it small.
+    """Make a JPEG with a long side of at most `max_side` pixels, at a lower quality if that is needed to keep it small.
 
-    Quality falls to 60 at the lowest; what is larger than usual may have more bytes. A small JPEG goes as it is, if it
-    is upright, carries no metadata and would grow by being encoded again. Slow: call it off the event loop.
+    The lowest quality is 60. A small JPEG is sent as it is if it is upright, has no metadata, and would be larger if
+    it were encoded again. Slow: call it in a thread.
 
     Raises:
         ImageError: the picture is damaged.
@@ -90,8 +90,8 @@ def _encode(rgb: "Image.Image", quality: int) -> bytes:
 
 
 def _is_plain(picture: Picture) -> bool:
-    """Tell whether the bytes are an RGB JPEG of pixels alone: no EXIF, so no rotation, no place and no time."""
-    if picture.format != "JPEG" or picture.notes:  # one that is cut off is sent as far as it goes
+    """Tell whether the bytes are an RGB JPEG without EXIF, so without rotation, location and time."""
+    if picture.format != "JPEG" or picture.notes:  # a truncated one is encoded again
         return False
     from PIL import Image
 
@@ -101,26 +101,26 @@ def _is_plain(picture: Picture) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The way between the frames; sizes are (width, height) in pixels."""
+    """Maps boxes between the pixels of an image and of its upload; sizes are (width, height) in pixels."""
 
     size: tuple[int, int]
     sent: tuple[int, int]
 
     @classmethod
     def of(cls, picture: Picture, upload: Upload) -> "Frames":
-        """Measure a picture and its upload."""
+        """Take the sizes of an image and its upload."""
         return cls((picture.width, picture.height), (upload.width, upload.height))
 
     @property
     def factors(self) -> tuple[float, float]:
-        """How much larger the picture is than its upload, in x and in y."""
+        """How many times larger the image is than its upload, in x and in y."""
         return self.size[0] / self.sent[0], self.size[1] / self.sent[1]
 
-    def back(self, bbox: Sequence[float]) -> Box:
-        """Bring a box of the upload to the picture, clipped to it."""
+    def to_original(self, bbox: Sequence[float]) -> Box:
+        """Map a box of the upload to the image, clipped to it."""
         return boxes.clip(boxes.scale(bbox, *self.factors), *self.size)
 
-    def there(self, bbox: Sequence[float]) -> Box:
-        """Bring a box of the picture to the upload, clipped to it."""
+    def to_upload(self, bbox: Sequence[float]) -> Box:
+        """Map a box of the image to the upload, clipped to it."""
         factor_x, factor_y = self.factors
         return boxes.clip(boxes.scale(bbox, 1 / factor_x, 1 / factor_y), *self.sent)

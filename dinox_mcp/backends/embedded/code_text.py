@@ -1,9 +1,9 @@
-# ruff: noqa: RUF001 - letters of all scripts stand here on purpose
-"""The text of a code that does not say its encoding.
+# ruff: noqa: RUF001 - the tables have letters of all scripts on purpose
+"""The text of a code that does not name its encoding.
 
-A QR code may name the encoding of its bytes, and most do not: readers then take them for UTF-8 or Latin-1. Here the
-bytes are decoded in each encoding that is in use, and the text that looks most like text is taken. Where two look
-alike, nobody can tell, and the bytes are written out.
+A QR code may name the encoding of its bytes, but most do not, and readers assume UTF-8 or Latin-1. Here the bytes are
+decoded in each common encoding, and the most plausible text is chosen. If two texts are about equally plausible, the
+bytes are written out.
 """
 
 import re
@@ -13,14 +13,14 @@ from functools import cache
 from itertools import pairwise
 
 ENCODINGS = ("cp1252", "iso8859-2", "cp1250", "cp1251", "iso8859-7", "gb18030", "big5", "euc-kr", "shift_jis")
-"""In the order in which they are taken where they give one text; the first holds the standard's default, Latin-1."""
+"""If several give the same text, the first is named. The first includes Latin-1, the default of the standard."""
 _CENTRAL = frozenset({"iso8859-2", "cp1250"})
 _DEFAULT = 0.4
-"""How much the default may look less likely than another."""
+"""How much less plausible the default may be than another encoding."""
 _LEAST, _MARGIN = 0.3, 0.2
 _MIXED, _ODD, _RARE, _USUAL, _OFTEN, _FREQUENT = -2.0, -1.5, -1.0, 0.5, 1.2, 1.5
 
-# The letters of each script that texts consist of for the most part, those of labels and addresses among them.
+# The most frequent letters of each script, also in labels and addresses.
 _LETTERS = frozenset(
     "äöüßéèàçñáíóúâêôëïîûùìòåøæãõąćęłńśźżčďěňřšťůýžőűăîșțđ"
     "оеаинтсрвлкмдпуб"
@@ -30,7 +30,7 @@ _LETTERS = frozenset(
 )
 _UNITS = frozenset("€£§°±²³µ½№")
 _POLISH = re.compile(r"ñ[bcdfghjklmnpqrstvwxz]|[a-z][±²³¹][a-z]", re.IGNORECASE)
-"""What no language of the West writes, and what Polish is taken for: ñ stands before vowels."""
+"""What no Western language writes (ñ before a consonant, say), but Polish text gives if it is decoded as Latin-1."""
 _PUNCTUATION = frozenset("–—„“”’‘«»·…®©™×、。，：（）！？・「」　")
 _IDEOGRAPHS = frozenset(
     "轴承文的一是不了人我在有他这中大来上个国和也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家十用发天如然作方成"
@@ -49,25 +49,25 @@ def decode(raw: bytes) -> tuple[str, str | None]:
     r"""Decode the bytes of a code that names no encoding.
 
     Returns:
-        The text, and its encoding where that was guessed; an encoding of "" says that it could not be told, and that
-        the text shows the bytes, those that are no ASCII as \xNN.
+        The text, and its encoding if that was guessed. If the encoding is "", it could not be guessed, and bytes
+        beyond ASCII are written as \xNN in the text.
     """
     try:
         return raw.decode(), None
     except UnicodeDecodeError:
         pass
-    ranked = sorted(_readings(raw), key=lambda reading: -reading[0])
+    ranked = sorted(_decodings(raw), key=lambda reading: -reading[0])
     texts = {text: encoding for _, encoding, text in reversed(ranked)}
     if ranked and ranked[0][0] >= _LEAST:
         score, _, text = ranked[0]
-        if all(other == text or score - rival >= _MARGIN for rival, _, other in ranked):
+        if all(other == text or score - other_score >= _MARGIN for other_score, _, other in ranked):
             return text, texts[text]
     return raw.decode("ascii", "backslashreplace"), ""
 
 
-def rival(raw: bytes) -> tuple[str, str] | None:
-    """Give the text in an encoding of Central Europe, and its name, where only custom speaks for the default."""
-    (best, encoding, text), *others = sorted(_readings(raw), key=lambda reading: -reading[0]) or [(0.0, "", "")]
+def alternative(raw: bytes) -> tuple[str, str] | None:
+    """Return the text in a Central European encoding, and its name, if it is as plausible as the default."""
+    (best, encoding, text), *others = sorted(_decodings(raw), key=lambda reading: -reading[0]) or [(0.0, "", "")]
     if encoding != ENCODINGS[0]:
         return None
     least = max(best - _DEFAULT - _MARGIN, _LEAST)
@@ -75,7 +75,7 @@ def rival(raw: bytes) -> tuple[str, str] | None:
     return next((reading for reading in near if reading[0] != text), None)
 
 
-def _readings(raw: bytes) -> Iterator[tuple[float, str, str]]:
+def _decodings(raw: bytes) -> Iterator[tuple[float, str, str]]:
     for encoding in ENCODINGS:
         try:
             text = raw.decode(encoding)
@@ -86,9 +86,9 @@ def _readings(raw: bytes) -> Iterator[tuple[float, str, str]]:
 
 
 def _plausibility(text: str, encoding: str) -> float:
-    """Rate a text by its letters beyond ASCII, about from -2 to 1.5."""
+    """Rate a text by its letters beyond ASCII, from about -2 to 1.5."""
     rates = [_rate(letter, encoding) for letter in text if not letter.isascii()]
-    rates += [_odds(one, other) for one, other in pairwise(text) if not (one + other).isascii()]
+    rates += [_rate_pair(one, other) for one, other in pairwise(text) if not (one + other).isascii()]
     rates += [_MIXED for _ in _POLISH.findall(text)]
     rates += [_rate_greek(word) for word in text.split() if encoding == "iso8859-7"]
     count = sum(not letter.isascii() for letter in text)
@@ -108,8 +108,8 @@ def _rate(letter: str, encoding: str) -> float:
     return _USUAL if _is_common(letter, encoding) else _RARE
 
 
-def _odds(one: str, other: str) -> float:
-    """Rate two neighbours: what is never written side by side speaks against a text."""
+def _rate_pair(one: str, other: str) -> float:
+    """Rate two neighboring letters: pairs that nobody writes are negative."""
     if _UNITS & {one, other}:
         return (
             _ODD if any(letter.isalpha() and not letter.isascii() and letter != "µ" for letter in (one, other)) else 0.0
@@ -132,7 +132,7 @@ def _are_letter_and_digit(letter: str, digit: str) -> bool:
 
 
 def _rate_greek(word: str) -> float:
-    """Rate a word in Greek, which has an accent unless it is in capitals, and a sigma of its own at its end."""
+    """Rate a Greek word: it has one accent unless it is in capitals, and ς only at its end."""
     letters = [letter for letter in word if letter.isalpha()]
     if len(letters) < 3 or word.isascii() or word.isupper():  # noqa: PLR2004 - short words have no accent
         return 0.0
@@ -147,13 +147,13 @@ def _is_wide(letter: str) -> bool:
 
 @cache
 def _script(letter: str) -> str:
-    """Name a letter's script; those of Chinese and Japanese are one."""
+    """Return the script of a letter; those of Chinese and Japanese count as one."""
     first = unicodedata.name(letter, "?").split()[0]
     return "CJK" if first in {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "FULLWIDTH", "IDEOGRAPHIC"} else first
 
 
 def _is_common(letter: str, encoding: str) -> bool:
-    """Tell whether an encoding has a character among the common ones, which come first."""
+    """Tell whether a character is among the common ones of an encoding, which come first."""
     lead = letter.encode(encoding)[0]
     common = {"gb18030": (0xB0, 0xD7), "big5": (0xA4, 0xC6), "euc-kr": (0xB0, 0xC8), "shift_jis": (0x88, 0x97)}
     first, last = common.get(encoding, (0, 0))

@@ -1,7 +1,7 @@
-"""QR codes, barcodes and the like with their content: read by ZXing-C++, barcodes also located by OpenCV.
+"""Reads QR codes, barcodes and other codes with ZXing-C++, and locates barcodes with OpenCV.
 
-ZXing-C++ reads squares however they are turned, but bars only along rows and columns: a picture is shown to it
-turned too. It says nothing of bars that it cannot read: OpenCV finds those.
+ZXing-C++ reads square codes at any rotation, but barcodes only along rows and columns, so it reads rotated views of a
+picture, too. It does not report barcodes that it cannot read: OpenCV locates those.
 """
 
 import math
@@ -13,37 +13,48 @@ import cv2
 import numpy as np
 import zxingcpp
 
-from dinox_mcp.backends.embedded import bars, contents
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, same_place, share_inside, sides
-from dinox_mcp.backends.embedded.pixels import View, around, tiles, zoomed
+from dinox_mcp.backends.embedded import bars, code_text
+from dinox_mcp.backends.embedded.pixels import View, around, resized, tiles
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, overlap, quad, share_inside, sides, unique
 from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.worker import Report, share
 
 _FORMATS = {
     Kind.QR: "QRCode, MicroQRCode, RMQRCode",
-    # Stacked kinds of DataBar are seen in noise.
+    # Without stacked kinds of DataBar, which are read into noise.
     Kind.BARCODE: "EAN/UPC, Code128, Code39, Code93, Codabar, ITF, DataBarOmni, DataBarLimited, DataBarExpanded",
     Kind.DATA_MATRIX: "DataMatrix",
-    Kind.AZTEC: "AztecCode",  # a rune is so small that noise looks like it
+    Kind.AZTEC: "AztecCode",  # without Aztec runes, which are read into noise
     Kind.PDF417: "PDF417, CompactPDF417, MicroPDF417",
 }
 _KINDS = {"QR Code": Kind.QR, "Data Matrix": Kind.DATA_MATRIX, "Aztec": Kind.AZTEC, "PDF417": Kind.PDF417}
 _USUAL = frozenset({*_KINDS, "QR Code Model 2", "Aztec Code"})
-# What is found and not read. Micro and rectangular QR codes have one corner mark, as each corner of a QR code is.
+# Codes that are reported if they cannot be read. Micro and rectangular QR codes are not: each corner of a QR code
+# looks like one.
 _DAMAGED = frozenset({"QR Code", "QR Code Model 1", "QR Code Model 2"})
 _EAN_13 = {"EAN-13": "UPC-A", "UPC-A": "UPC-A", "UPC-E": "UPC-E"}
 _UNCHECKED = frozenset({"ITF", "Codabar", "Code 39"})
-_LEAST_ITF = 6  # what is read into parts of other codes is shorter
+_LEAST_ITF = 6  # shorter ones are read into parts of other codes
 _MOST_BINARY = 400
 _WITH_ENCODING = frozenset({"]Q2", "]Q4", "]Q6", "]d4", "]d5", "]d6", "]z3", "]z4", "]z5", "]L1"})
-_UNTOLD = "the encoding of a code cannot be told: bytes beyond ASCII are written as \\xNN in its text"
+_UNKNOWN_ENCODING = "the encoding of a code is unknown: bytes beyond ASCII are written as \\xNN in its text"
+
+_ANGLES = (22.5, 45.0, 67.5)  # barcodes are read up to some 15 degrees off rows and columns
+_ROTATED = frozenset({Kind.BARCODE, Kind.PDF417})
+_SMALL, _LONG = 1_500_000, 2500  # pixels in all, and of the long side: rotated, a thin picture fills a large square
+_LEAST_TILE = 1600
+_QR_SIDE = 500  # a damaged code is read best at about this height
+_LENGTHS = (700, 1400)  # and a barcode at one of these lengths
+_MARGIN = 0.15
+_HEIGHT, _SLICE = 0.5, 0.3  # barcodes are up to half as high as they are long
 
 
-def read_symbols(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
-    """Read the codes of some kinds in pixels (height, width); QR codes that are damaged come without a text.
+def read_symbols(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Reading]:
+    """Read the codes of some kinds in pixels (height, width); damaged QR codes have no text.
 
-    What `text` says: text as it is; GS1 data with their identifiers in parentheses; binary data byte by byte as
-    Latin-1, what cannot be printed as `<GS>`, `<U+80>` and so on. `category` is the symbology, where the kind
-    does not say it.
+    `text` is text as it is, GS1 data with their identifiers in parentheses, or binary data byte by byte as Latin-1,
+    with `<GS>`, `<U+80>` and so on for bytes that do not print. `category` is the symbology, if the kind does not
+    name it.
     """
     formats = zxingcpp.barcode_formats_from_str(
         ", ".join(_FORMATS[kind] for kind in Kind if kind in kinds & set(_FORMATS))
@@ -55,34 +66,34 @@ def read_symbols(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
             [(at.x, at.y) for at in (corners.top_left, corners.top_right, corners.bottom_right, corners.bottom_left)]
         )
         if not code.valid:
-            if str(code.format) in _DAMAGED and cv2.contourArea(shape):  # ZXing gives some without a place
-                yield Finding(kind, shape)
+            if str(code.format) in _DAMAGED and cv2.contourArea(shape):  # ZXing gives some without an outline
+                yield Reading(kind, shape)
             continue
-        (text, note), name = _told(code), str(code.format)
-        if name.startswith("DataBar"):  # which of its forms, a glance at a slice does not tell
+        (text, note), name = _content(code), str(code.format)
+        if name.startswith("DataBar"):  # a slice does not show which of its forms it is
             name = "DataBar"
-        if name in _EAN_13 and text.startswith("0"):  # which is how UPC is written as EAN
+        if name in _EAN_13 and text.startswith("0"):  # an EAN that begins with 0 is a UPC
             name, text = _EAN_13[name], text[1:]
         if name != "ITF" or len(text) >= _LEAST_ITF:
-            yield Finding(kind, shape, text or None, category=None if name in _USUAL else name, note=note)
+            yield Reading(kind, shape, text or None, category=None if name in _USUAL else name, note=note)
 
 
-def is_checked(found: Finding) -> bool:
-    """Tell whether the symbology of a code has a check digit, without which a part of a code may be read as a whole."""
+def is_checked(found: Reading) -> bool:
+    """Tell whether the symbology of a code has a check digit; without one, a part of a code may be read as a code."""
     return found.category not in _UNCHECKED
 
 
-def _told(code: zxingcpp.Barcode) -> tuple[str, str | None]:
-    """Write a content as text, with a note where its encoding was guessed or could not be told."""
+def _content(code: zxingcpp.Barcode) -> tuple[str, str | None]:
+    """Return the content of a code as text, and a note if its encoding was guessed or is unknown."""
     if code.content_type is zxingcpp.ContentType.Binary:
         long = len(code.text) > _MOST_BINARY
         return (f"{code.text[:_MOST_BINARY]}... ({len(code.bytes)} bytes)" if long else code.text), None
     if not _is_guess(code):
         return code.text, None
-    text, encoding = contents.decode(code.bytes)
+    text, encoding = code_text.decode(code.bytes)
     if not encoding:
-        return text, _UNTOLD if encoding == "" else None
-    if other := contents.rival(code.bytes):
+        return text, _UNKNOWN_ENCODING if encoding == "" else None
+    if other := code_text.alternative(code.bytes):
         return text, f"a code does not name its encoding: it says {text!r} in {encoding}, or {other[0]!r} in {other[1]}"
     if text == code.text:
         return text, None
@@ -96,49 +107,34 @@ def _is_guess(code: zxingcpp.Barcode) -> bool:
     return not named and not code.bytes.isascii() and guessed
 
 
-Told = Callable[[float], None]
-
-_TURNED = (22.5, 45.0, 67.5)  # bars are read up to some 15 degrees off
-_ROWS = frozenset({Kind.BARCODE, Kind.PDF417})
-_SMALL, _LONG = 1_500_000, 2500  # pixels in all, and of the long side: turned, a thin picture fills a large square
-_LEAST_TILE = 1600
-_QR_SIDE = 500  # a damaged code is read best at about this height
-_LENGTHS = (700, 1400)  # and bars at one of these
-_MARGIN = 0.15
-_HEIGHT, _SLICE = 0.5, 0.3  # bars are up to half as high as they are long
-
-
-def read(gray: Pixels, kinds: AbstractSet[Kind], tell: Told) -> list[Finding]:
-    """Find codes in a picture (height, width); one that is found and cannot be read has no text."""
-    looks = _looks(gray)
-    turned = _TURNED if kinds & _ROWS else ()
-    found: list[Finding] = []
-    for done, view in enumerate(looks):
-        tell(0.6 * done / len(looks))
-        found += _unseen(_moved(read_symbols(view.pixels, kinds), view.whole), found)
-        for part, degrees in enumerate(turned, 1):
-            tell(0.6 * (done + part / (1 + len(turned))) / len(looks))
-            found += _unseen(_moved(_turned(view.pixels, degrees, kinds & _ROWS), view.whole), found)
-    found = once(found)
-    found = [item if item.text else _closer(gray, item) for item in found]
+def read(gray: Pixels, kinds: AbstractSet[Kind], report: Report) -> list[Reading]:
+    """Find codes in a picture (height, width); codes that are found but cannot be read have no text."""
+    views = _views(gray)
+    angles = _ANGLES if kinds & _ROTATED else ()
+    found: list[Reading] = []
+    for done, view in enumerate(views):
+        report(0.6 * done / len(views))
+        found += _new(_mapped(read_symbols(view.pixels, kinds), view.to_picture), found)
+        for part, degrees in enumerate(angles, 1):
+            report(0.6 * (done + part / (1 + len(angles))) / len(views))
+            found += _new(_mapped(_read_rotated(view.pixels, degrees, kinds & _ROTATED), view.to_picture), found)
+    found = [code if code.text else _read_enlarged(gray, code) for code in unique(found)]
     if Kind.BARCODE in kinds:
-        found = [
-            replace(item, quad=bars.extent(gray, item.quad)) if item.kind is Kind.BARCODE else item for item in found
-        ]
-        found = _with_located(gray, found, bars.locate(gray, lambda done: tell(0.6 + 0.4 * done)))
+        found = [_full_height(gray, code) if code.kind is Kind.BARCODE else code for code in found]
+        found = _with_located(gray, found, bars.locate(gray, share(report, 0.6, 1.0)))
     return found
 
 
-def _looks(gray: Pixels) -> list[View]:
-    """Show a picture as it is, a small one at double size too; a long one in parts, which can be turned."""
+def _views(gray: Pixels) -> list[View]:
+    """Choose the views of a picture: a small one at double size, too; a long one in parts, which can be rotated."""
     is_small = gray.size <= _SMALL
     side = max(_LEAST_TILE, 2 * min(gray.shape))
     parts = [View(gray)] if is_small and max(gray.shape) <= _LONG else tiles(gray, side, side // 4)
-    return [*parts, *(replace(zoomed(part.pixels, 2), x=part.x, y=part.y) for part in parts)] if is_small else parts
+    return [*parts, *(replace(resized(part.pixels, 2), x=part.x, y=part.y) for part in parts)] if is_small else parts
 
 
-def _turned(gray: Pixels, degrees: float, kinds: AbstractSet[Kind]) -> Iterator[Finding]:
-    """Read codes in turned pixels; corners are those before."""
+def _read_rotated(gray: Pixels, degrees: float, kinds: AbstractSet[Kind]) -> Iterator[Reading]:
+    """Read codes in rotated pixels; their corners are mapped back."""
     height, width = gray.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -146,52 +142,53 @@ def _turned(gray: Pixels, degrees: float, kinds: AbstractSet[Kind]) -> Iterator[
     matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
     pixels = np.asarray(cv2.warpAffine(gray, matrix, size, flags=cv2.INTER_LINEAR, borderValue=255), np.uint8)
     back = cv2.invertAffineTransform(matrix)
-    return _moved(read_symbols(pixels, kinds), lambda shape: cv2.transform(shape[None], back)[0])
+    return _mapped(read_symbols(pixels, kinds), lambda shape: cv2.transform(shape[None], back)[0])
 
 
-def _unseen(codes: Iterable[Finding], found: list[Finding]) -> list[Finding]:
-    """Leave out what another look has seen already, if only in another slice of its bars."""
+def _new(codes: Iterable[Reading], found: list[Reading]) -> list[Reading]:
+    """Leave out codes that another view has shown already, if only in another slice of their bars."""
     return [
         code
         for code in codes
         if not any(
             code.text is not None
-            and code.text == seen.text
-            and same_place(_thick(code.quad), _thick(seen.quad), _SLICE)
-            for seen in found
+            and code.text == other.text
+            and overlap(_thickened(code.quad), _thickened(other.quad), _SLICE)
+            for other in found
         )
     ]
 
 
-def _thick(shape: Quad) -> Quad:
-    """Widen a slice of bars to about what they are high."""
-    middle, (width, height), turned = cv2.minAreaRect(shape)
+def _thickened(shape: Quad) -> Quad:
+    """Widen a slice of a barcode to about the height of its bars."""
+    middle, (width, height), angle = cv2.minAreaRect(shape)
     least = _HEIGHT * max(width, height)
-    return np.asarray(cv2.boxPoints((middle, (max(width, least), max(height, least)), turned)), np.float32)
+    return np.asarray(cv2.boxPoints((middle, (max(width, least), max(height, least)), angle)), np.float32)
 
 
-def _closer(gray: Pixels, damaged: Finding) -> Finding:
+def _read_enlarged(gray: Pixels, damaged: Reading) -> Reading:
     view = around(gray, damaged.quad, 0.2, _QR_SIDE)
-    return next((code for code in _moved(read_symbols(view.pixels, {damaged.kind}), view.whole) if code.text), damaged)
+    codes = _mapped(read_symbols(view.pixels, {damaged.kind}), view.to_picture)
+    return next((code for code in codes if code.text), damaged)
 
 
-def _with_located(gray: Pixels, found: list[Finding], located: Iterable[Quad]) -> list[Finding]:
-    """Drop what was read into a part of a barcode, and add barcodes that were not read."""
+def _with_located(gray: Pixels, found: list[Reading], located: Iterable[Quad]) -> list[Reading]:
+    """Remove codes that were read into a part of a barcode, and add barcodes that were not read."""
     for shape in located:
-        inside = [item for item in found if item.kind in _ROWS and _is_at(item, shape)]
+        inside = [item for item in found if item.kind in _ROTATED and _is_at(item, shape)]
         if not inside:
-            if not any(same_place(shape, item.quad) for item in found):
-                found += _unseen([_levelled(gray, shape)], found)
+            if not any(overlap(shape, item.quad) for item in found):
+                found += _new([_read_levelled(gray, shape)], found)
             continue
         best = max(inside, key=lambda item: (is_checked(item), len(item.text or "")))
         for item in inside:
             if item is not best and (not is_checked(item) or item.text == best.text):
                 found.remove(item)
-    return once(found)
+    return unique(found)
 
 
-def _levelled(gray: Pixels, shape: Quad) -> Finding:
-    """Read bars laid level; without a text where that does not help."""
+def _read_levelled(gray: Pixels, shape: Quad) -> Reading:
+    """Read a located barcode in a view in which it is level; without a text if that fails."""
     _, width, height, _ = sides(shape).tolist()
     for length in _LENGTHS:
         factor = length / max(width, height)
@@ -200,23 +197,23 @@ def _levelled(gray: Pixels, shape: Quad) -> Finding:
         matrix = cv2.getPerspectiveTransform(shape, inner + np.float32(margin))
         size = math.ceil(width * factor + 2 * margin), math.ceil(height * factor + 2 * margin)
         pixels = np.asarray(cv2.warpPerspective(gray, matrix, size, flags=cv2.INTER_CUBIC, borderValue=255), np.uint8)
-        for look in (pixels, np.asarray(255 - pixels, np.uint8)):  # white bars on black are read only so
-            if code := max(read_symbols(look, {Kind.BARCODE}), key=lambda code: len(code.text or ""), default=None):
+        for level in (pixels, np.asarray(255 - pixels, np.uint8)):  # inverted for white bars on black
+            if code := max(read_symbols(level, {Kind.BARCODE}), key=lambda code: len(code.text or ""), default=None):
                 back = cv2.perspectiveTransform(code.quad[None], np.linalg.inv(matrix))[0]
-                return _whole(gray, replace(code, quad=quad(back)))
-    return Finding(Kind.BARCODE, shape)
+                return _full_height(gray, replace(code, quad=quad(back)))
+    return Reading(Kind.BARCODE, shape)
 
 
-def _whole(gray: Pixels, read: Finding) -> Finding:
+def _full_height(gray: Pixels, code: Reading) -> Reading:
     """Give a barcode, of which a slice was read, the outline of all its bars."""
-    return replace(read, quad=bars.extent(gray, read.quad))
+    return replace(code, quad=bars.extent(gray, code.quad))
 
 
-def _is_at(found: Finding, shape: Quad) -> bool:
+def _is_at(found: Reading, shape: Quad) -> bool:
     middle = found.quad.mean(axis=0)
     inside = cv2.pointPolygonTest(cv2.convexHull(shape), middle.tolist(), measureDist=False) >= 0
     return inside or share_inside(shape, found.quad) > 0.5  # noqa: PLR2004 - most of it
 
 
-def _moved(codes: Iterable[Finding], move: Callable[[Quad], Quad]) -> Iterator[Finding]:
-    return (replace(code, quad=move(code.quad)) for code in codes)
+def _mapped(codes: Iterable[Reading], to_picture: Callable[[Quad], Quad]) -> Iterator[Reading]:
+    return (replace(code, quad=to_picture(code.quad)) for code in codes)

@@ -1,4 +1,4 @@
-"""One picture searched for what looks like examples."""
+"""Finds what looks like examples, and saves examples as embeddings."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import cv2
 
 from dinox_mcp.backends.embedded import matching, templates
-from dinox_mcp.backends.embedded.findings import Pixels, Quad, same_place
 from dinox_mcp.backends.embedded.pixels import decode
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, overlap
 from dinox_mcp.backends.embedded.templates import Pyramid, Template
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.errors import InputError
@@ -20,7 +20,7 @@ NOTE = (
     "matches how the example looks, pixel by pixel, not what it is: copies of 0.7 to 1.4 times its size, turned by up "
     "to 15 degrees, are found; score 0 is a correlation of 0.6, 0.25 is 0.7, 1 is 1"
 )
-_SAME = 0.5  # a copy that shares so much with a better one is the same thing
+_SAME = 0.5  # a match that overlaps a better one more than this is the same thing
 
 
 class _Found(NamedTuple):
@@ -31,74 +31,72 @@ class _Found(NamedTuple):
 
 
 def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, Picture], steps: Steps) -> Detections:
-    """Find what looks like the examples, the likeliest first, in original pixels.
+    """Find what looks like the examples, the best score first, in original pixels.
 
-    The score is how far the correlation, the mean of that of colors and that of edges, lies above 0.6, so that 0.25
-    stands for 0.7. A place belongs to the example that it looks like most, and is dropped where that is a negative.
+    The score maps the correlation (the mean of that of colors and that of edges) from 0.6 to 1 to a score from 0 to 1.
+    An object belongs to the example with the best score, and is left out if that is a negative one.
 
     Raises:
-        InputError: an example is too small, too plain, or in no picture that is known.
+        InputError: an example is too small, of one color, or its picture is missing.
         ImageError: a picture is damaged.
-        AbandonedError: nobody waits for the answer any more.
+        AbandonedError: the call was cancelled.
     """
-    steps.say(0.0, "decoding the picture")
+    steps.report(0.0, "decoding the image")
     bgr, notes = decode(picture)
-    looks = _collect(picture, bgr, request.examples, pictures)
+    collected = _collect(picture, bgr, request.examples, pictures)
     factor = bgr.shape[1] / picture.width
     pyramid, found, crowded = Pyramid(bgr), [], False
-    for number, template in enumerate(looks):
-
-        def tell(done: float, number: int = number) -> None:
-            message = f"looking for example {number + 1} of {len(looks)}"
-            steps.say(0.1 + 0.9 * (number + done) / len(looks), message)
-
+    part = 0.9 / len(collected)
+    for number, template in enumerate(collected):
+        message = f"searching for example {number + 1} of {len(collected)}"
+        report = steps.part(0.1 + number * part, 0.1 + (number + 1) * part, message)
         shown = templates.resized(template, factor)
-        matches, too_many = matching.find(pyramid, shown, tell)
+        matches, too_many = matching.find(pyramid, shown, report)
         crowded |= too_many
         for match in matches:
             outline = match.pose.outline(shown.size) / factor
             found.append(_Found(template, outline, boxes.around(outline.tolist()), match.correlation))
     if crowded:
         notes.append(
-            f"much of the picture looks a little like an example: only the {matching.MOST_SPOTS} likeliest places were "
-            "compared; draw the box so that it holds more that is special to it"
+            f"much of the image looks a little like an example: only the {matching.MAX_CANDIDATES} best candidates "
+            "were compared; draw a box with more details that are special to the example"
         )
     return Detections(
         model=f"OpenCV {cv2.__version__}",
-        objects=tuple(_detections(_once(found), picture, request)),
+        objects=tuple(_detections(_unique(found), picture, request)),
         notes=(NOTE, *notes),
     )
 
 
-def keep(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str, Picture], steps: Steps) -> str:
-    """Write how examples look as the data of an embedding.
+def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str, Picture], steps: Steps) -> str:
+    """Write examples as the data of an embedding.
 
     Raises:
-        InputError: an example is a negative, too small, too plain, damaged, or in no picture that is known.
+        InputError: an example is negative, too small, of one color, damaged, or its picture is missing.
         ImageError: a picture is damaged.
     """
     if any(example.negative for example in examples):
         raise InputError(
-            "a saved prompt is what to look for: save without the negative examples, give them when searching"
+            "a saved prompt has no negative examples: save without the negative examples, and pass them when searching"
         )
-    steps.say(0.0, "decoding the picture")
-    return templates.keep(_collect(picture, decode(picture)[0], examples, pictures))
+    steps.report(0.0, "decoding the image")
+    return templates.dump(_collect(picture, decode(picture)[0], examples, pictures))
 
 
 def _collect(
     picture: Picture, bgr: Pixels, examples: tuple[Example, ...], pictures: Mapping[str, Picture]
 ) -> list[Template]:
-    """Cut all examples out of their pictures, and read the saved ones.
+    """Cut all examples out of their pictures, and load the saved ones.
 
     Raises:
-        InputError: an example is too small, too plain, damaged, or in no picture that is known.
+        InputError: an example is too small, of one color, damaged, or its picture is missing.
         ImageError: a picture is damaged.
     """
     decoded = {"": (picture, bgr)}
     collected: list[Template] = []
     for example in examples:
         if example.embedding is not None:
-            collected += templates.restore(example.embedding, example)
+            collected += templates.load(example.embedding, example)
             continue
         if example.image not in decoded:
             if example.image not in pictures:
@@ -109,8 +107,8 @@ def _collect(
     return collected
 
 
-def _once(found: list[_Found]) -> list[_Found]:
-    """Keep the likeliest at each place; things of two labels may lie one in the other, those of one may not."""
+def _unique(found: list[_Found]) -> list[_Found]:
+    """Keep the best of overlapping matches. One inside the other is allowed for different labels only."""
     kept: list[_Found] = []
     for item in sorted(found, key=lambda item: -item.correlation):
         if not any(_same(item, other) for other in kept):
@@ -122,7 +120,7 @@ def _same(item: _Found, other: _Found) -> bool:
     if not boxes.intersection(item.box, other.box):
         return False
     if (item.template.label, item.template.negative) == (other.template.label, other.template.negative):
-        return same_place(item.outline, other.outline, _SAME)
+        return overlap(item.outline, other.outline, _SAME)
     return boxes.iou(item.box, other.box) > _SAME
 
 

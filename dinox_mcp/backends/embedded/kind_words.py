@@ -1,7 +1,6 @@
-"""Words for the kinds of object that the detector of everyday things tells apart.
+"""The words for the kinds of objects, which `kinds` reads.
 
-Words are listed in the singular, separated by commas. `kinds` reads them whatever their spacing and hyphens, so that
-"suit case" is not listed beside "suitcase".
+Words are in the singular, separated by commas. Spaces and hyphens do not matter: "suitcase" stands for "suit case".
 """
 
 SAME: dict[str, str] = {
@@ -93,7 +92,7 @@ SAME: dict[str, str] = {
 }
 
 NARROWER: dict[str, str] = {
-    # These mean less than what is found for them: whoever asks for men is shown every person.
+    # These mean less than what is found for them: "man" finds every person.
     "person": "man, woman, male, female, boy, girl, lad, guy, gal, dude, bloke, chap, gentleman, lady, child, kid, "
     "baby, toddler, infant, newborn, teen, teenager, youth, youngster, adolescent, adult, grown up, elder, senior, "
     "pensioner, schoolboy, schoolgirl, schoolchild, grandchild, couple, family, parent, mother, mum, mom, mummy, "
@@ -202,7 +201,7 @@ NARROWER: dict[str, str] = {
 }
 
 WIDER: dict[str, str] = {
-    # These mean several kinds, and often things besides that the model does not know.
+    # These mean several kinds, and often other things that the model does not know.
     "bicycle, car, motorcycle, airplane, bus, train, truck, boat": "vehicle, means of transport, mode of transport, "
     "means of transportation, mode of transportation",
     "car, motorcycle, bus, truck": "motor vehicle",
@@ -246,7 +245,7 @@ WIDER: dict[str, str] = {
     "handbag, backpack, suitcase": "bag, luggage, baggage",
 }
 
-# These end like a word above and are another thing. Of what ends in no such word, nothing needs to be listed.
+# These end like a word above, but are another thing. Things that do not end like one need not be listed.
 OTHER_THINGS = (
     # That stand for an object without being one.
     "snowman, gingerbread man, stick man, lego man, balloon animal, rubber duck, paper plane, paper airplane, "

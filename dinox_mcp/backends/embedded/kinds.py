@@ -1,7 +1,7 @@
-"""The kinds of everyday object that can be found, and what a prompt means by them: `vocabulary`'s sibling.
+"""The kinds of everyday objects that can be detected, and which of them a prompt means.
 
 A prompt is read as an English noun phrase. Its head is the last word before a preposition or a participle: "red car"
-and "car in the rain" ask for cars. `kind_words` has the words.
+and "car in the rain" mean cars. The words are in `kind_words`.
 """
 
 import re
@@ -14,15 +14,15 @@ from dinox_mcp.backends.embedded.kind_words import NARROWER, OTHER_THINGS, SAME,
 KINDS: tuple[str, ...] = tuple(SAME)
 """The names of the kinds, in COCO's order."""
 
-_LONGEST = 4  # words of the longest entry that is worth looking up
-_ENOUGH = 64  # words of a prompt that are read; no head stands later
+_LONGEST = 4  # words of the longest entry
+_ENOUGH = 64  # words of a prompt that are read
 
 
 def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Quantifiers and the like, which leave a meaning as it is where they come first.
+# Quantifiers and similar words, which do not change the meaning at the beginning.
 _FILLER = _listed(
     "a an the all any every each some of this that these those my your his her its our their both many most several "
     "few more other another multiple various different visible total how count one two three four five six seven eight "
@@ -33,22 +33,22 @@ _MEASURES = _listed(
     "pair bunch slice piece group flock herd crowd number count set row stack pile heap lot plenty dozen couple line "
     "queue fleet pack team family swarm type kind sort breed variety collection hundred thousand cluster litter load"
 )
-# Before "of", these are no thing of their own: "bag of crisps", "ball of wool", "bed of roses", "table of contents".
+# Before "of", these are not objects of their own: "bag of crisps", "ball of wool", "bed of roses", "table of contents".
 _HEAPS = frozenset({"bag", "ball", "bed", "table"})
-# What follows these describes what stands before them, or denies it.
+# What follows these describes or negates what comes before.
 _PREPOSITIONS = _listed(
     "in on at with without by near beside besides behind under underneath beneath below above over from to for of off "
     "between among against along across around round through into onto upon atop toward towards within amid during "
     "opposite past before after about that who whom whose which where when while is are was were has have as than "
     "no not non nor except but holding wearing"
 )
-# These do so after a thing that is known; elsewhere they describe what follows: "a parked car", "a car parked".
+# These do so after a known object; elsewhere they describe what follows: "a car parked", but "a parked car".
 _AFTERTHOUGHTS = _listed(
     "sitting standing lying laying walking running sleeping flying waiting moving grazing swimming playing looking "
     "facing eating hanging resting floating jumping driving parked seated dressed "
     "next close closest nearest nearby alone together outside inside outdoors indoors full"
 )
-# After a person, any other participle does, but not these, which are nouns: "pedestrian crossing".
+# After a person, other participles do so, too, but not these, which are nouns: "pedestrian crossing".
 _NOUNS_IN_ING = _listed(
     "building clothing painting drawing meeting wedding changing ceiling crossing training parking gathering fitting "
     "bedding dressing washing briefing"
@@ -86,8 +86,8 @@ class Sense:
     """What a prompt means.
 
     Attributes:
-        kinds: what the model tells apart that the word covers; at least one.
-        narrower: the word means less than what will be found for it, as "man" does where every person is.
+        kinds: The kinds of the model that the prompt means; at least one.
+        narrower: The prompt means less than what is found for it: "man" finds every person.
     """
 
     kinds: frozenset[str]
@@ -95,7 +95,7 @@ class Sense:
 
 
 def sense(prompt: str) -> Sense | None:
-    """Tell what a prompt means, whatever its case, spacing, hyphens, articles and number; None if none of the kinds."""
+    """Return what a prompt means, in any case, spelling and number; None if it does not mean any of the kinds."""
     found: list[Sense] = []
     skipped = False
     for words in _alternatives(prompt):
@@ -106,7 +106,7 @@ def sense(prompt: str) -> Sense | None:
         if one:
             found.append(one)
         elif found or described:
-            return None  # to find a part of what was asked for would look like all of it
+            return None  # finding a part of what the prompt means would look like all of it
         else:
             skipped = True  # "black and white cat"
         if described:
@@ -117,12 +117,12 @@ def sense(prompt: str) -> Sense | None:
 
 
 def _alternatives(prompt: str) -> Iterator[Sequence[str]]:
-    """Split a prompt into words, and these where "and", "or" or a mark that means one of them stands."""
+    """Split a prompt at "and", "or", and marks with this meaning; yield the words of each part."""
     tokens = _TOKEN.findall(_ENDING_OF_NAMES.sub("", prompt.casefold()))[:_ENOUGH]
     text = " ".join("and" if token == "or" or not token.isalnum() else token for token in tokens)  # noqa: S105 - a word
     text = _EVERYWHERE.sub("", _COLOUR.sub("", text))
     if _key(text.split()) in _lexicon():
-        yield text.split()  # an entry that has an "and" of its own
+        yield text.split()  # an entry that contains "and"
         return
     for part in re.split(r"\band\b", text):
         if part.strip():
@@ -130,13 +130,13 @@ def _alternatives(prompt: str) -> Iterator[Sequence[str]]:
 
 
 def _read(words: Sequence[str]) -> tuple[Sense | None, bool]:
-    """Read one noun phrase: what it means, and whether words that describe it follow its head."""
+    """Read one noun phrase; return what it means, and whether a description follows its head."""
     words = _bare(words)
     if _key(words) in _lexicon():
         return _lexicon()[_key(words)], False
     if words and words[0] in _PREPOSITIONS:
         return None, True
-    end = next((place for place in range(1, len(words)) if _ends(words, place)), len(words))
+    end = next((index for index in range(1, len(words)) if _ends(words, index)), len(words))
     noun, described = words[:end], end < len(words)
     if described and words[end] == "of":
         if _root(noun[-1]) in _MEASURES:
@@ -149,22 +149,22 @@ def _read(words: Sequence[str]) -> tuple[Sense | None, bool]:
 
 
 def _bare(words: Sequence[str]) -> Sequence[str]:
-    """Take quantifiers off the front, though not off an entry: "two wheeler"."""
-    for place, word in enumerate(words):
-        if not (word in _FILLER or word.isdecimal()) or _key(words[place:]) in _lexicon():
-            return words[place:]
+    """Remove quantifiers from the front, but not from an entry: "two wheeler"."""
+    for index, word in enumerate(words):
+        if not (word in _FILLER or word.isdecimal()) or _key(words[index:]) in _lexicon():
+            return words[index:]
     return ()
 
 
-def _ends(words: Sequence[str], place: int) -> bool:
-    """Tell whether the word at a place begins a description of what stands before it."""
-    word, following = words[place], words[place + 1] if place + 1 < len(words) else ""
+def _ends(words: Sequence[str], index: int) -> bool:
+    """Tell whether the word at an index begins a description of what comes before it."""
+    word, following = words[index], words[index + 1] if index + 1 < len(words) else ""
     if word in _PREPOSITIONS:
         return True
     acting = _PARTICIPLE.fullmatch(word) is not None
     if acting and following in _FILLER:
         return True  # "hand lifting a cup"
-    known = _head(words[:place])
+    known = _head(words[:index])
     if known is None:
         return False
     if word in _AFTERTHOUGHTS or (_PAST_PARTICIPLE.fullmatch(word) and following in _PREPOSITIONS):
@@ -173,7 +173,7 @@ def _ends(words: Sequence[str], place: int) -> bool:
 
 
 def _head(words: Sequence[str]) -> Sense | None:
-    """Look up the longest end of a noun phrase that is known: "ice cream cake" is a cake, "hot dog" is no dog."""
+    """Look up the longest known end of a noun phrase: "ice cream cake" is a cake, "hot dog" is not a dog."""
     for length in range(min(_LONGEST, len(words)), 0, -1):
         key = _key(words[-length:])
         if key in _lexicon():
@@ -183,14 +183,14 @@ def _head(words: Sequence[str]) -> Sense | None:
 
 
 def _key(words: Sequence[str]) -> str:
-    """Join words, as "suit case" and "suitcase" are one, and put them in the singular; "" if no entry is as long."""
+    """Join words, as in "suit case" and "suitcase", and make them singular; "" if no entry is as long."""
     return _root("".join(words)) if len(words) <= _LONGEST else ""
 
 
 def _root(noun: str) -> str:
-    """Reduce singular and plural to one form, which need not be a word: "pony" and "ponies", "vas" for "vases"."""
+    """Reduce singular and plural to one form, which may not be a word: "pony" for "ponies", "vas" for "vases"."""
     if noun == "glasses":
-        return noun  # spectacles, whereas "wine glasses" are several of "wine glass"
+        return noun  # spectacles, unlike the plural of "wine glass"
     irregular = _IRREGULAR_ENDING.search(noun)
     if irregular:
         return _root(noun[: irregular.start()] + _IRREGULAR[irregular.group()])
@@ -203,7 +203,7 @@ def _lexicon() -> dict[str, Sense | None]:
 
 
 def _entries() -> Iterator[tuple[str, Sense | None]]:
-    """List every word with its meaning; None for what only looks like one of the kinds."""
+    """List all words with their meanings; None for words that only look like one of the kinds."""
     names = {kind: kind for kind in KINDS}
     for table in (names, SAME, WIDER, NARROWER):
         for kinds, words in table.items():

@@ -1,10 +1,10 @@
-"""ArUco markers and AprilTags with their dictionary and id.
+"""Reads ArUco markers and AprilTags with their dictionary and id.
 
-OpenCV finds the dark squares. It would also identify them, at ten times the cost and one dictionary's score at
-a time; so each square is read here, and looked up in all dictionaries at once.
+OpenCV finds the dark squares. It could also identify them, but one dictionary at a time and at ten times the cost, so
+each square is read here and compared with all dictionaries at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once, quad, sides
 from dinox_mcp.backends.embedded.pixels import View, views
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, quad, sides, unique
 from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.worker import Report
 
-Told = Callable[[float], None]
 Cells = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
-# The smaller dictionaries of a size hold the first ids of the largest.
+# The smaller dictionaries of a size have the first ids of the largest.
 _DICTIONARIES = (
     "DICT_4X4_1000",
     "DICT_5X5_1000",
@@ -34,25 +34,25 @@ _DICTIONARIES = (
     "DICT_APRILTAG_36h10",
     "DICT_APRILTAG_36h11",
 )
-_LOOKALIKES = {"DICT_ARUCO_ORIGINAL": (0, 1023)}  # a bar in a dark frame, as windows and buttons are
+_LOOKALIKES = {"DICT_ARUCO_ORIGINAL": (0, 1023)}  # a bar in a dark frame, like windows and buttons
 _SIZES = (50, 100, 250, 1000)
-_CORRECTED = 0.6  # share of the bits that a dictionary could correct, as in OpenCV
+_CORRECTED = 0.6  # share of the correctable bits of a dictionary that are corrected, as in OpenCV
 _MOST_BITS = 7
-_CELL = 8  # pixels of a cell when a square is laid level, of which the inner 4 are looked at
+_CELL = 8  # pixels of a cell of a levelled square, of which the inner 4 are read
 
 # With these, nothing was found in 200 megapixels of photographs without markers.
 _LEAST_SCORE = 0.9
 _LEAST_CONTRAST = 10
 _LEAST_PAPER = 0.3
 _LEAST_PAPER_BESIDE, _EXACT = 0.15, 0.97
-_FINE = 16  # pixels of a cell when the sides of a square are settled
+_FINE = 16  # pixels of a cell when the sides of a square are refined
 _MOST_LIGHT_BORDER = 0.1
-_LEAST_ASPECT = 0.35  # seen from the side, short against long edge
+_LEAST_ASPECT = 0.35  # short against long side, seen at an angle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Book:
-    """All markers of one size in bits, in each of four rotations: what a square may show."""
+class _Codebook:
+    """The codes of all markers with the same number of bits, in each of four rotations."""
 
     codes: npt.NDArray[np.uint64]
     owners: Numbers  # index in _DICTIONARIES
@@ -61,51 +61,54 @@ class _Book:
 
 
 class MarkerReader:
-    """Finds markers of some kinds; `score` is the share of a marker's area that is as it should be."""
+    """Finds markers of some kinds; the score is the share of a marker's area that is right."""
 
     def __init__(self, kinds: AbstractSet[Kind]) -> None:
-        self._books = _books(kinds)
+        self._codebooks = _codebooks(kinds)
         settings = cv2.aruco.DetectorParameters()
-        settings.adaptiveThreshWinSizeMax = 13  # of 3, 13 and 23 the last finds nothing more
-        settings.minMarkerDistanceRate = settings.minGroupDistance = 0.0  # the paper's edge is no better square
+        settings.adaptiveThreshWinSizeMax = 13  # of 3, 13 and 23 the last finds no more markers
+        settings.minMarkerDistanceRate = settings.minGroupDistance = 0.0  # or the edge of the paper replaces the marker
         self._squares: Any = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50), settings)
 
-    def read(self, gray: Pixels, tell: Told) -> list[Finding]:
+    def read(self, gray: Pixels, report: Report) -> list[Reading]:
         """Find markers in a picture (height, width)."""
-        looks = views(gray)
-        found: list[Finding] = []
-        for done, view in enumerate(looks):
-            tell(done / len(looks))
-            found += self._in(view)
-        return once(found)
+        shown = views(gray)
+        found: list[Reading] = []
+        for done, view in enumerate(shown):
+            report(done / len(shown))
+            found += self._read_view(view)
+        return unique(found)
 
-    def _in(self, view: View) -> Iterator[Finding]:
+    def _read_view(self, view: View) -> Iterator[Reading]:
         """Find markers in a view.
 
-        White on black, or with little paper around, there is more that looks like a marker: it must be one exactly.
+        White on black, or with little paper around, more things look like markers, so only exact ones count.
         """
         for inverted, gray in enumerate((view.pixels, np.asarray(255 - view.pixels, np.uint8))):
             known, _, others = self._squares.detectMarkers(gray)
             for square in map(quad, (*known, *others)):
                 if sides(square).min() < _LEAST_ASPECT * sides(square).max():
                     continue
-                settled = _settled(gray, square)
-                exact = self._read(gray, settled) if settled is not None else None
+                refined = _refined(gray, square)
+                exact = self._read(gray, refined) if refined is not None else None
                 usual = self._read(gray, square) if not inverted and _on_paper(gray, square) else None
-                if settled is not None and exact and exact[0] >= max(_EXACT, usual[0] if usual else 0.0):
-                    yield Finding(exact[1], view.whole(settled), exact[2], exact[0])
+                if refined is not None and exact and exact[0] >= max(_EXACT, usual[0] if usual else 0.0):
+                    yield Reading(exact[1], view.to_picture(refined), exact[2], exact[0])
                 elif usual and usual[0] >= _LEAST_SCORE:
-                    yield Finding(usual[1], view.whole(square), usual[2], usual[0])
+                    yield Reading(usual[1], view.to_picture(square), usual[2], usual[0])
 
     def _read(self, gray: Pixels, shape: Quad) -> tuple[float, Kind, str]:
-        """Read a square as the marker of any size that fits best: its score, kind and text."""
-        return max((_identify(gray, shape, bits, book) for bits, book in self._books.items()), key=lambda one: one[0])
+        """Read a square as the best marker of any size; return its score, kind and text."""
+        return max(
+            (_identify(gray, shape, bits, codebook) for bits, codebook in self._codebooks.items()),
+            key=lambda one: one[0],
+        )
 
 
-def _settled(gray: Pixels, square: Quad) -> Quad | None:
-    """Move the sides of a square to where its black border ends; None where nothing lighter is beside it.
+def _refined(gray: Pixels, square: Quad) -> Quad | None:
+    """Move the sides of a square to the end of its black border; None if the surroundings are not lighter.
 
-    OpenCV puts the sides too far inside where a thin white line is all the paper there is.
+    If the paper is only a thin white line, OpenCV puts the sides too far inside.
     """
     cells = _MOST_BITS + 4
     size = cells * _FINE
@@ -115,7 +118,7 @@ def _settled(gray: Pixels, square: Quad) -> Quad | None:
     inner = level[_FINE:-_FINE, _FINE:-_FINE]
     black, white = np.percentile(inner, 10), np.percentile(inner, 90)
     moved: list[int] = []
-    for turned in (np.rot90(level, turn) for turn in range(4)):  # whose top is the top, right, bottom and left side
+    for turned in (np.rot90(level, turn) for turn in range(4)):  # the top side is the top, right, bottom and left one
         beside = np.median(turned[: _FINE * 3 // 2, 2 * _FINE : -2 * _FINE], axis=1)[::-1]  # from within outwards
         paper = float(beside.max() - black)
         ends = int(np.argmax(beside - black > paper / 2))
@@ -124,15 +127,15 @@ def _settled(gray: Pixels, square: Quad) -> Quad | None:
         moved.append(ends - _FINE // 2)
     top, right, bottom, left = moved
     low, high = _FINE, size - _FINE
-    settled = np.array(
+    refined = np.array(
         [[low - left, low - top], [high + right, low - top], [high + right, high + bottom], [low - left, high + bottom]]
     )
-    back = cv2.perspectiveTransform(settled.astype(np.float32)[None], np.linalg.inv(matrix))[0]
+    back = cv2.perspectiveTransform(refined.astype(np.float32)[None], np.linalg.inv(matrix))[0]
     return quad(back)
 
 
-def _identify(gray: Pixels, shape: Quad, bits: int, book: _Book) -> tuple[float, Kind, str]:
-    """Read a square as a marker of so many bits a side; the score is 0 where it is none."""
+def _identify(gray: Pixels, shape: Quad, bits: int, codebook: _Codebook) -> tuple[float, Kind, str]:
+    """Read a square as a marker of so many bits per side; the score is 0 if it is not a marker."""
     nothing = 0.0, Kind.ARUCO, ""
     inner = _cells(gray, shape, bits)[1:-1, 1:-1]
     threshold, _ = cv2.threshold(inner.ravel(), 0, 255, cv2.THRESH_OTSU)
@@ -141,21 +144,21 @@ def _identify(gray: Pixels, shape: Quad, bits: int, book: _Book) -> tuple[float,
     if light[_depth(bits + 2) == 0].mean() > _MOST_LIGHT_BORDER:
         return nothing
     code = _code(light[1:-1, 1:-1])
-    wrong = np.bitwise_count(book.codes ^ code).astype(np.int64)
-    fits = np.flatnonzero(wrong <= book.corrects)
+    wrong = np.bitwise_count(codebook.codes ^ code).astype(np.int64)
+    fits = np.flatnonzero(wrong <= codebook.corrects)
     if not fits.size:
         return nothing
     best = fits[wrong[fits] == wrong[fits].min()]
     expected = np.ones((bits + 2, bits + 2))
-    expected[1:-1, 1:-1] = 1 - _bits(book.codes[best[0]], bits)
-    # A pattern that is in several dictionaries is named after all of them.
-    names = dict.fromkeys(_name(_DICTIONARIES[book.owners[row]], int(book.ids[row])) for row in best)
+    expected[1:-1, 1:-1] = 1 - _bits(codebook.codes[best[0]], bits)
+    # A pattern of several dictionaries is named after all of them.
+    names = dict.fromkeys(_name(_DICTIONARIES[codebook.owners[row]], int(codebook.ids[row])) for row in best)
     score = 1 - float(np.abs(expected - dark).mean())
-    return score, _kind(_DICTIONARIES[book.owners[best[0]]]), " or ".join(names)
+    return score, _kind(_DICTIONARIES[codebook.owners[best[0]]]), " or ".join(names)
 
 
 def _cells(gray: Pixels, shape: Quad, bits: int) -> Pixels:
-    """Lay a square level with a ring of its surroundings: the inner pixels of each cell (row, column, y, x)."""
+    """Level a square with a ring of its surroundings; return the inner pixels of each cell (row, column, y, x)."""
     cells = bits + 4
     corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _CELL
     level = cv2.warpPerspective(
@@ -169,7 +172,7 @@ def _cells(gray: Pixels, shape: Quad, bits: int) -> Pixels:
 
 
 def _on_paper(gray: Pixels, shape: Quad) -> bool:
-    """Tell whether the surroundings are light against the black border, as paper is and dark texture is not."""
+    """Tell whether the surroundings are lighter than the black border, like paper and unlike dark texture."""
     means = _cells(gray, shape, _MOST_BITS).mean(axis=(2, 3))
     depth = _depth(len(means))
     paper, border, white = means[depth == 0].mean(), means[depth == 1].mean(), np.percentile(means[depth > 1], 90)
@@ -182,7 +185,7 @@ def _depth(cells: int) -> Numbers:
     return np.asarray(np.minimum.outer(edge, edge), np.int64)
 
 
-def _books(kinds: AbstractSet[Kind]) -> dict[int, _Book]:
+def _codebooks(kinds: AbstractSet[Kind]) -> dict[int, _Codebook]:
     """Gather the dictionaries of some kinds by the bits on a side."""
     rows: dict[int, list[tuple[npt.NDArray[np.uint64], int, Numbers, int]]] = {}
     for owner, name in enumerate(_DICTIONARIES):
@@ -193,7 +196,7 @@ def _books(kinds: AbstractSet[Kind]) -> dict[int, _Book]:
             row = codes[known_ids].ravel(), owner, np.repeat(known_ids, 4), int(known.maxCorrectionBits * _CORRECTED)
             rows.setdefault(known.markerSize, []).append(row)
     return {
-        bits: _Book(
+        bits: _Codebook(
             codes=np.concatenate([codes for codes, _, _, _ in group]),
             owners=np.concatenate([np.full(ids.size, owner) for _, owner, ids, _ in group]),
             ids=np.concatenate([ids for _, _, ids, _ in group]),
@@ -209,7 +212,7 @@ def _codes(packed: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint64]:
     rotations = packed.reshape(len(packed), 4, size)
     codes = np.zeros((len(packed), 4), np.uint64)
     for index in range(size):
-        held = min(8, bits * bits - 8 * index)  # the last byte holds what is left
+        held = min(8, bits * bits - 8 * index)  # the last byte has the remaining bits
         codes = codes << np.uint64(held) | rotations[:, :, index].astype(np.uint64)
     return codes
 

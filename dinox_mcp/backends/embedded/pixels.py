@@ -1,4 +1,4 @@
-"""Parts of a picture to look at, and how their pixels lie in the whole."""
+"""Decoded pixels, and views of them: parts at other sizes, whose points map back to the picture."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded.findings import Pixels, Quad, quad
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, quad
 from dinox_mcp.images.picture import Picture
 
 if TYPE_CHECKING:
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 20_000_000
 MAX_SIDE = 32_000
-"""The longest side that is searched: ZXing takes 65,535 pixels, twice as many, and models pad thin pictures."""
+"""The longest side that is searched. ZXing's limit is twice that, 65,535 pixels; models pad thin pictures."""
 _TILE, _OVERLAP = 1600, 400
 _SMALL = 1_500_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A part of a picture: `pixels` show it enlarged by `factor`, its upper left corner at (`x`, `y`)."""
+    """A part of a picture: `pixels` show it enlarged by `factor`; its upper left corner is at (`x`, `y`)."""
 
     pixels: Pixels
     x: int = 0
     y: int = 0
     factor: float = 1.0
 
-    def cuts(self, points: Any, whole: Pixels) -> bool:  # noqa: ANN401 - as below
-        """Tell whether a shape reaches an edge of this view that is no edge of the whole picture."""
+    def cuts(self, points: Any, picture: Pixels) -> bool:  # noqa: ANN401 - OpenCV's detectors return various shapes
+        """Tell whether a shape reaches an edge of this view that is not an edge of the picture."""
         shape = quad(points)
         (left, top), (right, bottom) = shape.min(axis=0), shape.max(axis=0)
         height, width = self.pixels.shape[:2]
         return bool(
             (left <= 0 < self.x)
             or (top <= 0 < self.y)
-            or (right >= width and self.x + width / self.factor < whole.shape[1])
-            or (bottom >= height and self.y + height / self.factor < whole.shape[0])
+            or (right >= width and self.x + width / self.factor < picture.shape[1])
+            or (bottom >= height and self.y + height / self.factor < picture.shape[0])
         )
 
-    def whole(self, points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
-        """Map corners found in this view to the whole picture."""
+    def to_picture(self, points: Any) -> Quad:  # noqa: ANN401 - OpenCV's detectors return various shapes
+        """Map corners in pixels of this view to pixels of the picture."""
         return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
 
 
 def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
-    """Decode to RGB, a very large picture reduced, which the notes say.
+    """Decode to RGB. A very large picture is reduced, and a note says so.
 
     Raises:
         ImageError: the picture is damaged.
@@ -62,7 +62,7 @@ def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
 
 
 def decode(picture: Picture) -> tuple[Pixels, list[str]]:
-    """Decode to pixels (height, width, BGR), a very large picture reduced, which the notes say.
+    """Decode to pixels (height, width, BGR). A very large picture is reduced, and a note says so.
 
     Raises:
         ImageError: the picture is damaged.
@@ -72,12 +72,12 @@ def decode(picture: Picture) -> tuple[Pixels, list[str]]:
 
 
 def to_bgr(rgb: "Image.Image") -> Pixels:
-    """Bring a picture to an array (height, width, BGR)."""
+    """Convert a picture to an array (height, width, BGR)."""
     return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
 
 
-def zoomed(pixels: Pixels, factor: float) -> View:
-    """Show the whole picture at another size."""
+def resized(pixels: Pixels, factor: float) -> View:
+    """Return a view of the full picture at another size."""
     if factor == 1:
         return View(pixels)
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
@@ -85,28 +85,25 @@ def zoomed(pixels: Pixels, factor: float) -> View:
 
 
 def around(pixels: Pixels, shape: Quad, margin: float, side: int) -> View:
-    """Show the surroundings of a shape, `margin` times its size wider on each side, `side` pixels high."""
+    """Return a view of a shape, `margin` times its size wider on each side, `side` pixels high."""
     height, width = pixels.shape[:2]
     size = shape.max(axis=0) - shape.min(axis=0)
     x1, y1 = np.maximum(shape.min(axis=0) - margin * size - 8, 0).astype(int).tolist()
     x2, y2 = np.minimum(shape.max(axis=0) + margin * size + 8, (width, height)).astype(int).tolist()
     part = pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    view = zoomed(part, side / part.shape[0])
+    view = resized(part, side / part.shape[0])
     return View(view.pixels, x1, y1, view.factor)
 
 
-def views(pixels: Pixels, *, enlarged: bool = False) -> list[View]:
-    """Choose how to look at a picture so that neither the large nor the small things in it are missed.
+def views(pixels: Pixels) -> list[View]:
+    """Choose the views of a picture in which large and small things are found.
 
-    Small pictures are looked at as they are, and at double size where `enlarged`; large ones reduced as a
-    whole, then in overlapping tiles at full size.
+    A small picture has one view at its own size. A large one has a reduced view, and overlapping tiles at full size.
     """
     height, width = pixels.shape[:2]
-    if height * width <= _SMALL:
-        return [View(pixels), zoomed(pixels, 2)] if enlarged else [View(pixels)]
-    if max(height, width) <= _TILE:
+    if height * width <= _SMALL or max(height, width) <= _TILE:
         return [View(pixels)]
-    return [zoomed(pixels, _TILE / max(height, width)), *tiles(pixels, _TILE, _OVERLAP)]
+    return [resized(pixels, _TILE / max(height, width)), *tiles(pixels, _TILE, _OVERLAP)]
 
 
 def tiles(pixels: Pixels, side: int, overlap: int) -> list[View]:
@@ -117,6 +114,6 @@ def tiles(pixels: Pixels, side: int, overlap: int) -> list[View]:
 
 
 def _starts(length: int, side: int, overlap: int) -> list[int]:
-    """Place as few tiles as overlap enough, evenly."""
+    """Place the fewest tiles that overlap enough, evenly."""
     count = max(1, -(-(length - overlap) // (side - overlap)))
     return [round(index * max(0, length - side) / max(1, count - 1)) for index in range(count)]

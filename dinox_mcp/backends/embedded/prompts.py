@@ -1,4 +1,4 @@
-"""What prompts mean to this backend: what to read, kinds of objects, faces and hands, or words to find in the text."""
+"""What prompts mean: things to read, kinds of objects, faces and hands, or words to find in the text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from dinox_mcp.backends.base import Fit
 from dinox_mcp.backends.embedded import vocabulary
 from dinox_mcp.backends.embedded.kinds import KINDS, Sense, sense
 from dinox_mcp.backends.embedded.vocabulary import Kind
-from dinox_mcp.detect.prompts import words_in_quotes
+from dinox_mcp.types.text import quoted_text
 
 
 class BodyPart(StrEnum):
@@ -19,26 +19,26 @@ class BodyPart(StrEnum):
 
 
 LABELS = (*KINDS, *BodyPart, *vocabulary.LABELS)
-"""Everything that can be asked for, but for the words of a text."""
+"""The closed vocabulary; prompts may also be words of the text."""
 
 _DESCRIBING = frozenset(
     {"human", "left", "right", "visible", "raised", "open", "bare", "smiling", "happy", "young", "old"}
 )
-"""Words before a part of the body that leave it one; so do words for persons."""
+"""Words that may come before a part of the body; words for persons may, too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to look for, and the label of each.
+class Targets:
+    """What to find for a request, and the label of each.
 
     Attributes:
-        read: Labels of what is read exactly.
-        kinds: Labels of objects by COCO's name of their kind.
-        parts: Labels of faces and hands.
-        quoted: The words of prompts in quotes, which are looked for in the text.
-        others: The words of prompts that mean none of these: they are looked for in the text, too.
+        read: The labels of what is read exactly.
+        kinds: The labels of objects by COCO's name of their kind.
+        parts: The labels of faces and hands.
+        quoted: The words of prompts in quotes, which are searched in the text.
+        others: The words of prompts with another meaning, which are searched in the text, too.
         unsearched: Prompts whose objects have the label of another prompt.
-        notes: What the caller should know about that.
+        notes: Notes for the caller.
     """
 
     read: Mapping[Kind, str] = field(default_factory=dict)
@@ -50,42 +50,42 @@ class Wanted:
     notes: tuple[str, ...] = ()
 
     @property
-    def reads(self) -> bool:
-        """Tell whether codes, markers or text are to be read."""
+    def needs_reading(self) -> bool:
+        """Whether codes, markers or text have to be read."""
         return bool(self.read or self.quoted or self.others)
 
 
 def fit(prompt: str) -> Fit:
-    """Say how well a prompt can be looked for.
+    """Return how well a prompt can be answered.
 
-    A word such as "sign" that is answered with every line of text is known, but not read exactly: another backend may
-    tell signs from other text.
+    A word such as "sign", which finds every line of text, is known but not exact: another backend may distinguish
+    signs from other text.
     """
-    if words_in_quotes(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
+    if quoted_text(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
         return Fit.EXACT
     known = vocabulary.meaning(prompt) or _part(prompt) or sense(prompt)
     return Fit.KNOWN if known else Fit.WORDS
 
 
-def understand(prompts: Sequence[str] | None) -> Wanted:
-    """Read prompts; None asks for everything but faces and hands."""
+def understand(prompts: Sequence[str] | None) -> Targets:
+    """Find the targets of prompts; None means everything except faces and hands."""
     if prompts is None:
-        return Wanted(read=vocabulary.understand(vocabulary.EVERYTHING).labels, kinds={kind: kind for kind in KINDS})
+        return Targets(read=vocabulary.understand(vocabulary.EVERYTHING).labels, kinds={kind: kind for kind in KINDS})
     read: list[str] = []
     senses: dict[str, Sense] = {}
     parts: dict[BodyPart, str] = {}
     quoted: dict[str, str] = {}
     others: dict[str, str] = {}
-    shadowed: list[str] = []
+    covered_parts: list[str] = []
     part_notes: list[str] = []
     for prompt in prompts:
-        if words := words_in_quotes(prompt):
+        if words := quoted_text(prompt):
             quoted[prompt] = words
         elif vocabulary.meaning(prompt):
             read.append(prompt)
         elif part := _part(prompt):
             if parts.setdefault(part, prompt) != prompt:
-                shadowed.append(prompt)
+                covered_parts.append(prompt)
                 part_notes.append(f"'{prompt}' is covered by '{parts[part]}': each {part} is listed once")
             elif _is_narrower(prompt, part):
                 part_notes.append(f"{prompt}: found as {part}; the embedded backend cannot tell which are '{prompt}'")
@@ -95,25 +95,26 @@ def understand(prompts: Sequence[str] | None) -> Wanted:
             others[prompt] = prompt
     labelled = vocabulary.understand(read)
     kinds, covered, notes = _label_kinds(senses)
-    return Wanted(
+    return Targets(
         read=labelled.labels,
         kinds=kinds,
         parts=parts,
         quoted=quoted,
         others=others,
-        unsearched=(*labelled.covered, *covered, *shadowed),
+        unsearched=(*labelled.covered, *covered, *covered_parts),
         notes=(*labelled.notes, *notes, *part_notes),
     )
 
 
 def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Give each kind the prompt that names it best as a label.
+    """Label each kind with the prompt that names it best.
 
-    An exact word comes before one that is narrower than the kind, and one for few kinds before one for many. Where
-    only narrower words ask for a kind, the model cannot tell which of them an object is: it gets the kind's own name.
+    An exact word is better than one that is narrower than the kind, and one for few kinds better than one for many.
+    If several prompts are all narrower than a kind, the model cannot distinguish them, and the kind's own name is the
+    label.
 
     Returns:
-        The label of each kind, the prompts that label nothing, and notes.
+        The label of each kind, the prompts that are not a label, and notes.
     """
     ranked = sorted(senses, key=lambda prompt: (senses[prompt].narrower, len(senses[prompt].kinds)))
     labels: dict[str, str] = {}
@@ -130,10 +131,10 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
         f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot tell them apart"
         for kind, claims in mixed.items()
     ]
-    told = {prompt for claims in mixed.values() for prompt in claims}
+    noted = {prompt for claims in mixed.values() for prompt in claims}
     for prompt in senses:
         kinds = " or ".join(sorted(senses[prompt].kinds, key=KINDS.index))
-        if prompt in told:
+        if prompt in noted:
             continue
         if prompt in covered:
             others = dict.fromkeys(labels[kind] for kind in sorted(senses[prompt].kinds, key=KINDS.index))
@@ -147,7 +148,7 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
 
 
 def _part(prompt: str) -> BodyPart | None:
-    """Read "face", "people's faces", "left hand" or "hands of a child"; "clock face" is none of a person."""
+    """Read "face", "people's faces", "left hand" or "hands of a child", but not "clock face"."""
     words = [word for word in vocabulary.words_of(prompt) if word != "s"]  # the s of "person's"
     head, _, owner = " ".join(words).partition(" of ")
     *before, last = head.split() or [""]

@@ -1,4 +1,4 @@
-"""What the detectors hand on: a kind, four corners, and what was read there."""
+"""Readings: lines of text, codes and markers, each with its outline and what it says; and their order on a page."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.types.boxes import Box
 
 Pixels = npt.NDArray[np.uint8]
 Quad = npt.NDArray[np.float32]
 """Corners (4, 2) in order around the shape, x and y in pixels."""
 
-# Columns: how wide a line ends them, in parts of all; lines of one column; their distance and width, in their heights.
+# Columns: the share of the width at which a line ends them; their least lines; the distance of these and their width,
+# in line heights.
 _WIDE, _LEAST_LINES, _MOST_PITCH, _LEAST_WIDTH = 0.6, 3, 2.5, 3.0
+_INSIDE_BOX = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
-    """One thing found; `score` only where its detector gives one, `text` only where it could be read.
+class Reading:
+    """A line of text, a code or a marker.
 
-    `category` is a code's symbology. `note` is what the caller must know of the text.
+    Attributes:
+        kind: What it is.
+        quad: Its corners in pixels.
+        text: What it says; None if it could not be read.
+        score: From 0 to 1; None if its reader gives none.
+        category: The symbology of a code.
+        note: What the caller must know about the text.
     """
 
     kind: Kind
@@ -35,17 +44,17 @@ class Finding:
 
 
 def quad(points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
-    """Bring four corners to the shape (4, 2)."""
+    """Convert four corners to an array (4, 2)."""
     return np.asarray(points, np.float32).reshape(4, 2)
 
 
 def sides(shape: Quad) -> npt.NDArray[np.float32]:
-    """Measure the four sides in pixels."""
+    """Return the lengths of the four sides in pixels."""
     return np.asarray(np.linalg.norm(shape - np.roll(shape, 1, axis=0), axis=1), np.float32)
 
 
 def share_inside(inner: Quad, outer: Quad) -> float:
-    """Share of `inner` that lies in `outer`, from 0 to 1."""
+    """Return the share of `inner` that lies in `outer`, from 0 to 1."""
     size = cv2.contourArea(inner)
     if not size:
         return 0.0
@@ -53,70 +62,78 @@ def share_inside(inner: Quad, outer: Quad) -> float:
     return float(shared) / size
 
 
-def same_place(a: Quad, b: Quad, least: float = 0.6) -> bool:
-    """Tell whether two shapes are views of one thing: so much of the smaller lies in the larger."""
+def overlap(a: Quad, b: Quad, least: float = 0.6) -> bool:
+    """Tell whether more than a share `least` of the smaller shape lies in the larger, so that both show one thing."""
     small, large = sorted((a, b), key=cv2.contourArea)
     return share_inside(small, large) > least
 
 
-def once(findings: Iterable[Finding], least: float = 0.6) -> list[Finding]:
-    """Keep each thing once, as the view that read it best: by score, by length of text, by size."""
+def unique(readings: Iterable[Reading], least: float = 0.6) -> list[Reading]:
+    """Keep of overlapping readings the best: by score, by length of text, by size."""
     ranked = sorted(
-        findings, key=lambda item: (-(item.score or 0.0), -len(item.text or ""), -cv2.contourArea(item.quad))
+        readings, key=lambda item: (-(item.score or 0.0), -len(item.text or ""), -cv2.contourArea(item.quad))
     )
-    low = np.array([found.quad.min(axis=0) for found in ranked]).reshape(-1, 2)
-    high = np.array([found.quad.max(axis=0) for found in ranked]).reshape(-1, 2)
+    low = np.array([reading.quad.min(axis=0) for reading in ranked]).reshape(-1, 2)
+    high = np.array([reading.quad.max(axis=0) for reading in ranked]).reshape(-1, 2)
     kept: list[int] = []
-    for index, found in enumerate(ranked):
+    for index, reading in enumerate(ranked):
         meets = (low[kept] < high[index]).all(axis=1) & (high[kept] > low[index]).all(axis=1)
-        if not any(same_place(found.quad, ranked[kept[near]].quad, least) for near in np.flatnonzero(meets)):
+        if not any(overlap(reading.quad, ranked[kept[near]].quad, least) for near in np.flatnonzero(meets)):
             kept.append(index)
     return [ranked[index] for index in kept]
 
 
-def reading_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort top to bottom and left to right; columns of text come one after the other.
+def text_in(box: Box, readings: Sequence[Reading]) -> str | None:
+    """Join the texts in a box, from top to bottom; None if there are none."""
+    left, top, right, bottom = box
+    outline = quad([[left, top], [right, top], [right, bottom], [left, bottom]])
+    inside = [one for one in readings if one.text and share_inside(one.quad, outline) >= _INSIDE_BOX]
+    return "\n".join(one.text for one in reading_order(inside) if one.text) or None
 
-    What stands on one line stays together, also on a skewed one. A wide line, as a title, ends the columns above it.
+
+def reading_order(readings: Iterable[Reading]) -> list[Reading]:
+    """Sort from top to bottom and from left to right; columns of text come one after the other.
+
+    Readings on one line stay together, on a skewed page, too. A wide line, such as a title, ends the columns above it.
     """
-    ordered: list[Finding] = []
-    loose: list[_Placed] = []  # what stands in no columns, and is yet to be sorted
-    for band in _bands(sorted(map(_place, findings), key=lambda item: item.y)):
+    ordered: list[Reading] = []
+    loose: list[_Located] = []  # not in columns, and not sorted yet
+    for band in _bands(sorted(map(_locate, readings), key=lambda item: item.y)):
         if len(columns := _columns(band)) > 1:
-            ordered += [*_by_rows(loose), *(found for column in columns for found in _by_rows(column))]
+            ordered += [*_by_rows(loose), *(reading for column in columns for reading in _by_rows(column))]
             loose = []
         else:
             loose += band
     return ordered + _by_rows(loose)
 
 
-def _by_rows(placed: Iterable["_Placed"]) -> list[Finding]:
-    """Sort by rows, and each row from left to right; what is placed comes from top to bottom."""
-    rows: list[list[_Placed]] = []
-    for item in placed:
+def _by_rows(items: Iterable["_Located"]) -> list[Reading]:
+    """Sort by rows, and each row from left to right; the input is sorted from top to bottom."""
+    rows: list[list[_Located]] = []
+    for item in items:
         row = next((row for row in reversed(rows) if _on_line(item, row)), None)
         if row is None:
             rows.append([item])
         else:
             row.append(item)
-    return [item.found for row in rows for item in sorted(row, key=lambda item: item.x)]
+    return [item.reading for row in rows for item in sorted(row, key=lambda item: item.x)]
 
 
-def _bands(placed: Sequence["_Placed"]) -> Iterator[list["_Placed"]]:
-    """Split lines before and after each that is wide."""
-    if not placed:
+def _bands(items: Sequence["_Located"]) -> Iterator[list["_Located"]]:
+    """Split readings before and after each wide one."""
+    if not items:
         return
-    width = max(item.right for item in placed) - min(item.left for item in placed)
-    for _, band in groupby(placed, key=lambda item: item.right - item.left > _WIDE * width):
+    width = max(item.right for item in items) - min(item.left for item in items)
+    for _, band in groupby(items, key=lambda item: item.right - item.left > _WIDE * width):
         yield list(band)
 
 
-def _columns(band: Sequence["_Placed"]) -> list[list["_Placed"]]:
-    """Split a band into columns of text: three lines or more each, close to each other, and a narrow gap between.
+def _columns(band: Sequence["_Located"]) -> list[list["_Located"]]:
+    """Split a band into columns of text: three or more lines each, close to each other, with a narrow gap between.
 
-    The cells of a table stand farther apart.
+    The cells of a table are farther apart.
     """
-    columns: list[list[_Placed]] = []
+    columns: list[list[_Located]] = []
     ends: list[float] = []
     for item in sorted(band, key=lambda item: item.left):
         if columns and item.left < ends[-1]:
@@ -133,7 +150,7 @@ def _columns(band: Sequence["_Placed"]) -> list[list["_Placed"]]:
     return [sorted(column, key=lambda item: item.y) for column in columns]
 
 
-def _is_column(column: Sequence["_Placed"]) -> bool:
+def _is_column(column: Sequence["_Located"]) -> bool:
     if len(column) < _LEAST_LINES:
         return False
     heights = sorted(item.y for item in column)
@@ -144,8 +161,8 @@ def _is_column(column: Sequence["_Placed"]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
-    found: Finding
+class _Located:
+    reading: Reading
     x: float
     y: float
     left: float
@@ -153,12 +170,12 @@ class _Placed:
     thickness: float
 
 
-def _place(found: Finding) -> _Placed:
-    x, y = found.quad.mean(axis=0).tolist()
-    left, right = float(found.quad[:, 0].min()), float(found.quad[:, 0].max())
-    return _Placed(found, x, y, left, right, float(sides(found.quad).min()))
+def _locate(reading: Reading) -> _Located:
+    x, y = reading.quad.mean(axis=0).tolist()
+    left, right = float(reading.quad[:, 0].min()), float(reading.quad[:, 0].max())
+    return _Located(reading, x, y, left, right, float(sides(reading.quad).min()))
 
 
-def _on_line(placed: _Placed, row: Sequence[_Placed]) -> bool:
-    nearest = min(row, key=lambda other: abs(other.x - placed.x))
-    return abs(nearest.y - placed.y) < min(nearest.thickness, placed.thickness) / 2
+def _on_line(item: _Located, row: Sequence[_Located]) -> bool:
+    nearest = min(row, key=lambda other: abs(other.x - item.x))
+    return abs(nearest.y - item.y) < min(nearest.thickness, item.thickness) / 2

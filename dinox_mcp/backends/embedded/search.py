@@ -1,4 +1,4 @@
-"""One picture searched for what is wanted: objects, then codes, markers and text."""
+"""Finds the targets of a request in one image: objects, then codes, markers and text."""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded import codes, text_lines
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, reading_order, share_inside
 from dinox_mcp.backends.embedded.markers import MarkerReader
-from dinox_mcp.backends.embedded.objects import Found, ObjectSearcher
-from dinox_mcp.backends.embedded.phrases import lines_in, spots, written
+from dinox_mcp.backends.embedded.objects import ObjectResults, ObjectSearcher
 from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
-from dinox_mcp.backends.embedded.prompts import Wanted
-from dinox_mcp.backends.embedded.text import Lines, TextReader
+from dinox_mcp.backends.embedded.prompts import Targets
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, quad, reading_order, share_inside, text_in
+from dinox_mcp.backends.embedded.text import Lines, TextReader, find_words
 from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.images.picture import Picture
@@ -21,169 +20,166 @@ from dinox_mcp.types.boxes import area, around, clip, scale
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from PIL import Image
 
-Labelled = tuple[str, Finding]
+Labelled = tuple[str, Reading]
 Factor = tuple[float, float]
 _OTHER_LETTERS = (
     "some lines look like text in letters that cannot be read here: only Latin, Chinese and Japanese are, others are "
-    "left out or come back as letters that look like them"
+    "left out or read as letters that look like them"
 )
 _INSIDE_CODE = 0.7
-_QUIET_ZONE = 0.1  # of a code's length: it needs so much paper around it to be read
+_QUIET_ZONE = 0.1  # the margin that a code needs to be read, as a share of its length
 
 
 class Searcher:
-    """Finds things in pictures; each part loads what it needs when it is first wanted."""
+    """Finds targets in images; each part is loaded on first use."""
 
     def __init__(self) -> None:
         self._objects = ObjectSearcher()
         self._text: TextReader | None = None
 
     def search(
-        self, picture: Picture, request: DetectionRequest, wanted: Wanted, steps: Steps, *, thorough: bool
+        self, picture: Picture, request: DetectionRequest, targets: Targets, steps: Steps, *, thorough: bool
     ) -> Detections:
-        """Find what is wanted, in original pixels: objects, the surest first; then codes, markers and text as read.
+        """Find targets, in original pixels: objects, the best score first; then codes, markers and text in order.
 
         Raises:
             ImageError: the picture is damaged.
             BackendError: a model is missing or damaged.
-            AbandonedError: nobody waits for the answer any more.
+            AbandonedError: the call was cancelled.
         """
         rgb, factor, notes = _decoded(picture, steps)
-        found = Found([])
-        if wanted.kinds or wanted.parts:
-            tell = _part(steps, 0.0, 0.3 if wanted.reads else 1.0, "looking for objects")
-            found = self._objects.search(rgb, wanted, request, tell, thorough=thorough)
+        found = ObjectResults([])
+        if targets.kinds or targets.parts:
+            report = steps.part(0.0, 0.3 if targets.needs_reading else 1.0, "detecting objects")
+            found = self._objects.search(rgb, targets, request, report, thorough=thorough)
         objects = [_scaled(one, factor) for one in found.detections]
         missing: list[str] = []
-        if wanted.reads:
-            things, words, missing, more = self._read(to_bgr(rgb), wanted, steps)
-            patterns = [item.quad * np.array(factor, np.float32) for _, item in things if item.kind is not Kind.TEXT]
+        if targets.needs_reading:
+            readings, words, missing, more = self._read(to_bgr(rgb), targets, steps)
+            patterns = [one.quad * np.array(factor, np.float32) for _, one in readings if one.kind is not Kind.TEXT]
             objects = [one for one in objects if not _is_a_pattern(one, patterns)]
-            objects += _detections([*things, *words], picture, factor, request)
-            notes += [*remarks(objects, (picture.width, picture.height)), *more]
+            objects += _detections([*readings, *words], picture, factor, request)
+            notes += [*notes_for(objects, (picture.width, picture.height)), *more]
         return Detections(
-            model=" + ".join([*found.models, *_readers(wanted)]),
+            model=" + ".join([*found.models, *_readers(targets)]),
             objects=tuple(objects),
-            notes=(*wanted.notes, *notes, *found.notes),
-            unsearched=(*wanted.unsearched, *missing),
+            notes=(*targets.notes, *notes, *found.notes),
+            unsearched=(*targets.unsearched, *missing),
             unknown=tuple(missing),
         )
 
     def _read(
-        self, bgr: Pixels, wanted: Wanted, steps: Steps
+        self, bgr: Pixels, targets: Targets, steps: Steps
     ) -> tuple[list[Labelled], list[Labelled], list[str], list[str]]:
-        """Read codes, markers and text; find words in the text.
+        """Read codes, markers and text, and find words in the text.
 
         Returns:
-            What was read, the words that were found, the prompts whose words were not, and notes.
+            The readings, the words that were found, the prompts whose words were not found, and notes.
         """
-        kinds = frozenset(wanted.read)
+        kinds = frozenset(targets.read)
         notes: list[str] = []
-        found: list[Finding] = []
+        found: list[Reading] = []
         if kinds & (ALL_CODES | ALL_MARKERS):
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
             found = reading_order(self._codes_and_markers(gray, kinds, steps))
             notes += dict.fromkeys(code.note for code in found if code.note)
-        phrases = {**wanted.quoted, **wanted.others}
+        phrases = {**targets.quoted, **targets.others}
         if Kind.TEXT not in kinds and not phrases:
-            return _labelled(found, wanted), [], [], notes
-        steps.say(0.5, "loading the text models" if self._text is None else "looking for text")
-        self._text = self._text or TextReader()
-        text = self._text.read(bgr, self._text.find(bgr), _part(steps, 0.7, 1.0, "reading text"))
-        notes += _unread(text)
+            return _labelled(found, targets), [], [], notes
+        reader = self._text_reader(steps, 0.5)
+        text = reader.read(bgr, reader.find(bgr), steps.part(0.7, 1.0, "reading text"))
+        notes += _notes_on_lines(text)
         lines = reading_order(line for line in text.read if not _in_a_code(line, found))
-        words = [(prompt, part) for prompt in phrases for line in lines for part in spots(line, phrases[prompt])]
-        there = {prompt for prompt, _ in words}
+        words = [(prompt, part) for prompt in phrases for line in lines for part in find_words(line, phrases[prompt])]
+        present = {prompt for prompt, _ in words}
         if Kind.TEXT in kinds:
             found += lines
-        return _labelled(found, wanted), words, [prompt for prompt in wanted.others if prompt not in there], notes
+        missing = [prompt for prompt in targets.others if prompt not in present]
+        return _labelled(found, targets), words, missing, notes
 
     def estimate_poses(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
-        """Estimate the poses of those objects that are persons.
+        """Estimate the poses of the objects that are persons.
 
         Raises:
             ImageError: the picture is damaged.
             BackendError: a model is missing or damaged.
-            AbandonedError: nobody waits for the answer any more.
+            AbandonedError: the call was cancelled.
         """
         rgb, factor, notes = _decoded(picture, steps)
-        tell = _part(steps, 0.0, 1.0, "estimating poses")
-        found = self._objects.poses(rgb, [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects], tell)
+        reduced = [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects]
+        found = self._objects.poses(rgb, reduced, steps.part(0.0, 1.0, "estimating poses"))
         points = [_scaled(one, factor).keypoints for one in found.detections]
-        told = [one.model_copy(update={"keypoints": those}) for one, those in zip(objects, points, strict=True)]
-        return Detections(model=" + ".join(found.models), objects=tuple(told), notes=(*notes, *found.notes))
+        posed = [one.model_copy(update={"keypoints": its}) for one, its in zip(objects, points, strict=True)]
+        return Detections(model=" + ".join(found.models), objects=tuple(posed), notes=(*notes, *found.notes))
 
     def describe(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
-        """Read what is written in the objects' boxes: lines of text and what codes say, from top to bottom.
-
-        What has a text already keeps it.
+        """Read the text and codes in the boxes of objects, from top to bottom. Objects with a text keep it.
 
         Raises:
             ImageError: the picture is damaged.
             BackendError: a model is missing or damaged.
-            AbandonedError: nobody waits for the answer any more.
+            AbandonedError: the call was cancelled.
         """
-        steps.say(0.0, "decoding the picture")
+        steps.report(0.0, "decoding the image")
         bgr, notes = decode(picture)
         height, width = bgr.shape[:2]
         factor = width / picture.width
         boxes = [clip(scale(found.bbox, factor, factor), width, height) for found in objects]
-        asked = [box for box, found in zip(boxes, objects, strict=True) if found.text is None and area(box) > 0]
-        if asked:
+        unread = [box for box, found in zip(boxes, objects, strict=True) if found.text is None and area(box) > 0]
+        if unread:
             gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
-            seen = self._codes_and_markers(gray, ALL_CODES, steps)
-            steps.say(0.35, "loading the text models" if self._text is None else "looking for text")
-            self._text = self._text or TextReader()
-            text = lines_in(bgr, asked, self._text, _part(steps, 0.35, 1.0, "reading text"))
-            notes += _unread(text)
-            read = [*seen, *(line for line in text.read if not _in_a_code(line, seen))]
+            readings = self._codes_and_markers(gray, ALL_CODES, steps)
+            text = self._text_reader(steps, 0.35).read_boxes(bgr, unread, steps.part(0.35, 1.0, "reading text"))
+            notes += _notes_on_lines(text)
+            readings += [line for line in text.read if not _in_a_code(line, readings)]
             objects = [
-                found if found.text is not None else found.model_copy(update={"text": written(box, read)})
+                found if found.text is not None else found.model_copy(update={"text": text_in(box, readings)})
                 for box, found in zip(boxes, objects, strict=True)
             ]
         return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
 
-    def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Finding]:
-        found: list[Finding] = []
+    def _text_reader(self, steps: Steps, done: float) -> TextReader:
+        """Return the reader of text, which is loaded on first use."""
+        steps.report(done, "loading the text models" if self._text is None else "searching for text")
+        self._text = self._text or TextReader()
+        return self._text
+
+    def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Reading]:
+        found: list[Reading] = []
         if of_codes := kinds & ALL_CODES:
-            found += codes.read(gray, of_codes, _part(steps, 0.1, 0.35, "looking for codes"))
-        if markers := kinds & ALL_MARKERS:
-            tell = _part(steps, 0.35, 0.5, "looking for markers")
-            found += [mark for mark in MarkerReader(markers).read(gray, tell) if not _in_a_code(mark, found)]
+            found += codes.read(gray, of_codes, steps.part(0.1, 0.35, "searching for codes"))
+        if of_markers := kinds & ALL_MARKERS:
+            markers = MarkerReader(of_markers).read(gray, steps.part(0.35, 0.5, "searching for markers"))
+            found += [marker for marker in markers if not _in_a_code(marker, found)]
         return found
 
 
-def remarks(objects: "Sequence[Detection]", size: tuple[int, int]) -> tuple[str, ...]:
+def notes_for(objects: "Sequence[Detection]", size: tuple[int, int]) -> tuple[str, ...]:
     """Say how many of the codes in a picture of this size were found but not read; they have no score and no text."""
     textless = [one for one in objects if one.score is None and one.text is None]
     unread = sum(not _is_cut_off(code, size) for code in textless)
     return (f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)",) if unread else ()
 
 
-def _unread(text: Lines) -> list[str]:
-    """Say which lines were not read."""
+def _notes_on_lines(text: Lines) -> list[str]:
+    """Write notes on lines that were not read."""
     notes = [f"{text.left_out} more lines of text were not read; zoom in for them"] if text.left_out else []
     if text.unknown:
         notes.append(_OTHER_LETTERS)
     return notes
 
 
-def _part(steps: Steps, start: float, end: float, message: str) -> "Callable[[float], None]":
-    """Give a part of the work its share of the whole."""
-    return lambda done: steps.say(start + (end - start) * done, message)
-
-
-def _in_a_code(thing: Finding, found: "Iterable[Finding]") -> bool:
-    """Tell what was seen into the pattern of a code from what stands beside it, as digits do below a barcode."""
-    return any(share_inside(thing.quad, code.quad) > _INSIDE_CODE for code in found)
+def _in_a_code(reading: Reading, codes: "Iterable[Reading]") -> bool:
+    """Tell whether something was read into the pattern of a code, unlike the digits below a barcode."""
+    return any(share_inside(reading.quad, code.quad) > _INSIDE_CODE for code in codes)
 
 
 def _is_cut_off(code: Detection, size: tuple[int, int]) -> bool:
-    """Tell whether a code ends at an edge of the picture: nobody can read that, and its rest may be in another tile."""
+    """Tell whether a code ends at an edge of the picture: it cannot be read, and its rest may be in another tile."""
     left, top, right, bottom = code.bbox
     width, height = size
     margin = _QUIET_ZONE * max(right - left, bottom - top)
@@ -191,20 +187,20 @@ def _is_cut_off(code: Detection, size: tuple[int, int]) -> bool:
 
 
 def _is_a_pattern(one: Detection, patterns: "Sequence[Quad]") -> bool:
-    """Tell whether an object was seen into the pattern of a code or marker, which looks like many things."""
+    """Tell whether an object was detected in the pattern of a code or marker, which looks like many things."""
     x1, y1, x2, y2 = one.bbox
-    outline = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+    outline = quad([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
     return any(share_inside(outline, pattern) > _INSIDE_CODE for pattern in patterns)
 
 
-def _labelled(found: "Iterable[Finding]", wanted: Wanted) -> list[Labelled]:
-    return [(wanted.read[item.kind], item) for item in found]
+def _labelled(found: "Iterable[Reading]", targets: Targets) -> list[Labelled]:
+    return [(targets.read[item.kind], item) for item in found]
 
 
 def _detections(
     found: "Iterable[Labelled]", picture: Picture, factor: Factor, request: DetectionRequest
 ) -> list[Detection]:
-    """Map back and filter; the order stays."""
+    """Make detections of readings, in original pixels, without those below the least score."""
     objects = []
     for label, item in found:
         left, top, right, bottom = clip(scale(around(item.quad.tolist()), *factor), picture.width, picture.height)
@@ -216,14 +212,14 @@ def _detections(
 
 
 def _decoded(picture: Picture, steps: Steps) -> "tuple[Image.Image, Factor, list[str]]":
-    """Decode a picture; give the factors that lead back to the original's pixels, and what the caller should know."""
-    steps.say(0.0, "decoding the picture")
+    """Decode a picture; return the factors that map to original pixels, and notes, too."""
+    steps.report(0.0, "decoding the image")
     rgb, notes = decode_rgb(picture)
     return rgb, (picture.width / rgb.width, picture.height / rgb.height), notes
 
 
 def _scaled(one: Detection, factor: Factor) -> Detection:
-    """Map a detection in a reduced picture back to the original's pixels, by a factor for x and one for y."""
+    """Scale a detection, by a factor for x and one for y."""
     if factor == (1, 1):
         return one
     points = [point.model_copy(update={"x": point.x * factor[0], "y": point.y * factor[1]}) for point in one.keypoints]
@@ -231,8 +227,8 @@ def _scaled(one: Detection, factor: Factor) -> Detection:
     return one.model_copy(update={**update, "owner": one.owner and scale(one.owner, *factor)})
 
 
-def _readers(wanted: Wanted) -> list[str]:
-    kinds = frozenset(wanted.read) | (frozenset({Kind.TEXT}) if wanted.quoted or wanted.others else frozenset())
+def _readers(targets: Targets) -> list[str]:
+    kinds = frozenset(targets.read) | (frozenset({Kind.TEXT}) if targets.quoted or targets.others else frozenset())
     return [_model(kinds)] if kinds else []
 
 

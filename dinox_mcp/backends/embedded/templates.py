@@ -1,4 +1,4 @@
-"""How examples look: small pictures cut out of pictures, and the same moved, scaled and turned back."""
+"""Templates: the pixels of examples, cut out of pictures or saved; and poses at which a picture shows them."""
 
 import base64
 import math
@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Base64Bytes, BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from dinox_mcp.backends.embedded.findings import Pixels, Quad
-from dinox_mcp.errors import DinoxError, InputError, UnsupportedError
+from dinox_mcp.backends.embedded.networks.runtime import Floats
+from dinox_mcp.backends.embedded.pixels import to_bgr
+from dinox_mcp.backends.embedded.readings import Pixels, Quad
+from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box, clip, scale
 from dinox_mcp.types.detection import Embedding, Example
 
-Floats = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
 Size = tuple[float, float]
 
 LEAST_SIDE = 8
@@ -31,16 +33,21 @@ _Length = Annotated[FiniteFloat, Field(ge=LEAST_SIDE, le=100_000)]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """How one example looks: `pixels` (height, width, BGR) show it, reduced where it is large.
+    """The pixels of one example.
 
-    `size` is its width and height in its picture, `place` its box where that is the picture that is searched.
+    Attributes:
+        label: The label of what looks like it.
+        pixels: Its pixels (height, width, BGR), reduced if it is large.
+        size: Its width and height in its picture.
+        negative: Whether it shows what is not meant.
+        bbox: Its box, if it is in the picture that is searched.
     """
 
     label: str
     pixels: Pixels
     size: Size
     negative: bool = False
-    place: Box | None = None
+    bbox: Box | None = None
 
 
 class _Kept(BaseModel):
@@ -57,13 +64,12 @@ def cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
     """Cut an example out of its picture `frame`, whose pixels (height, width, BGR) may be reduced.
 
     Raises:
-        InputError: its box is outside of the picture, too small, or shows nothing that would be known again.
+        InputError: its box is outside the picture, too small, or of one color.
     """
-    if example.bbox is None:
-        raise UnsupportedError("the backend embedded takes no points as examples; draw a box around the example")
-    box = clip(example.bbox, frame.width, frame.height)
+    bbox = example.bbox or (0.0, 0.0, 0.0, 0.0)
+    box = clip(bbox, frame.width, frame.height)
     size = box[2] - box[0], box[3] - box[1]
-    named = f"the example [{', '.join(f'{edge:g}' for edge in example.bbox)}]"
+    named = f"the example [{', '.join(f'{edge:g}' for edge in bbox)}]"
     if min(size) < LEAST_SIDE:
         raise InputError(
             f"{named} covers {size[0]:.0f}x{size[1]:.0f} pixels of a picture of {frame.width}x{frame.height}; "
@@ -76,18 +82,18 @@ def cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
     if contrast < LEAST_CONTRAST:
         raise InputError(
             f"{named} is nearly of one color (contrast {contrast:.1f} of 255, {LEAST_CONTRAST:g} needed), as any "
-            "plain surface is; draw the box so that edges or a pattern are in it"
+            "plain surface is; draw a box with edges or a pattern in it"
         )
     return Template(example.label, pixels, size, example.negative, None if example.image else box)
 
 
 def color_axis(pixels: Pixels) -> tuple[Floats, float]:
-    """Give the direction in color space that pixels vary along most, of length 1, and how much they do (std. dev.)."""
+    """Return the direction in color space along which pixels vary most, of length 1, and their standard deviation."""
     values, axes = np.linalg.eigh(np.cov(pixels.reshape(-1, 3).T.astype(float)))
     return axes[:, -1].astype(np.float32), math.sqrt(max(0.0, float(values[-1])))
 
 
-def keep(templates: Sequence[Template]) -> str:
+def dump(templates: Sequence[Template]) -> str:
     """Write templates as the data of an embedding: sizes and PNGs, lossless."""
     kept = [
         _Kept(size=template.size, png=base64.b64encode(cv2.imencode(".png", template.pixels)[1].tobytes()))
@@ -96,17 +102,20 @@ def keep(templates: Sequence[Template]) -> str:
     return base64.b64encode(_KEPT.dump_json(kept)).decode()
 
 
-def restore(embedding: Embedding, example: Example) -> list[Template]:
+def load(embedding: Embedding, example: Example) -> list[Template]:
     """Read the templates of an embedding.
 
     Raises:
-        InputError: they are not of this backend, or damaged.
+        InputError: it is not of this backend, or damaged.
     """
     try:
         kept = _KEPT.validate_json(base64.b64decode(embedding.data, validate=True))
         return [
             Template(
-                example.label, _decode(Picture.from_bytes(one.png, max_pixels=_MOST_AREA)), one.size, example.negative
+                example.label,
+                to_bgr(Picture.from_bytes(one.png, max_pixels=_MOST_AREA).rgb()),
+                one.size,
+                example.negative,
             )
             for one in kept
         ]
@@ -117,13 +126,9 @@ def restore(embedding: Embedding, example: Example) -> list[Template]:
 
 
 def resized(template: Template, factor: float) -> Template:
-    """See a template in a picture that is shown at another size."""
-    place = template.place and scale(template.place, factor, factor)
-    return replace(template, size=(template.size[0] * factor, template.size[1] * factor), place=place)
-
-
-def _decode(picture: Picture) -> Pixels:
-    return np.asarray(cv2.cvtColor(np.asarray(picture.rgb()), cv2.COLOR_RGB2BGR), np.uint8)
+    """Return a template as for a picture at another size."""
+    bbox = template.bbox and scale(template.bbox, factor, factor)
+    return replace(template, size=(template.size[0] * factor, template.size[1] * factor), bbox=bbox)
 
 
 def _reduced(pixels: Pixels) -> Pixels:
@@ -133,12 +138,8 @@ def _reduced(pixels: Pixels) -> Pixels:
     return pixels if factor == 1 else np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-_Floats = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
-
-
 class Pose(NamedTuple):
-    """Where a copy lies: its middle in pixels, its scale, its turn in radians, clockwise as y points down."""
+    """The pose of a copy: its center in pixels, its scale, and its clockwise rotation `turn` in radians."""
 
     x: float
     y: float
@@ -146,18 +147,18 @@ class Pose(NamedTuple):
     turn: float = 0.0
 
     def moved(self, x: float, y: float) -> "Pose":
-        """Move by a distance in the frame of the template."""
+        """Move by a distance in pixels of the template."""
         dx, dy = self.scale * rotation(self.turn) @ (x, y)
         return self._replace(x=float(self.x + dx), y=float(self.y + dy))
 
     def outline(self, size: tuple[float, float]) -> Quad:
-        """Give the four corners of a copy of something of this width and height."""
+        """Return the four corners of a copy of a template of this width and height."""
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2
         return np.asarray(corners @ rotation(self.turn).T * self.scale + (self.x, self.y), np.float32)
 
 
 class Pyramid:
-    """A picture at full size, half, a quarter and so on, each made when it is first needed."""
+    """A picture at full size, half, a quarter and so on, each made on first use."""
 
     def __init__(self, bgr: Pixels) -> None:
         self._levels = [bgr]
@@ -169,7 +170,7 @@ class Pyramid:
         return width, height
 
     def level(self, factor: float) -> Pixels:
-        """Give the smallest level that shows no less than the picture reduced by a factor."""
+        """Return the smallest level that is not smaller than the picture reduced by a factor."""
         depth = max(0, math.floor(-math.log2(factor) + 1e-6))
         while len(self._levels) <= depth and min(self._levels[-1].shape[:2]) > 1:
             height, width = self._levels[-1].shape[:2]
@@ -178,12 +179,12 @@ class Pyramid:
         return self._levels[min(depth, len(self._levels) - 1)]
 
     def reduced(self, factor: float) -> Pixels:
-        """Show the whole picture reduced by a factor."""
+        """Return the full picture reduced by a factor."""
         width, height = (max(1, round(length * factor)) for length in self.size)
         return np.asarray(cv2.resize(self.level(factor), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def seen(self, pose: Pose, factor: float, shape: tuple[int, int]) -> Pixels:
-        """Show what lies at a pose as an upright picture of a shape (height, width), reduced by a factor."""
+    def cut(self, pose: Pose, factor: float, shape: tuple[int, int]) -> Pixels:
+        """Cut out the pixels at a pose, upright, of a shape (height, width), reduced by a factor."""
         level = self.level(min(1.0, factor / pose.scale))
         back = rotation(-pose.turn) * (factor / pose.scale)
         middle = np.array(shape[::-1]) / 2
@@ -196,10 +197,10 @@ class Pyramid:
 
 
 def rotation(turn: float) -> Matrix:
-    """Turn points (2,) by radians."""
+    """Return the matrix that rotates points (2,) by radians."""
     return np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
 
 
 def affine(linear: Matrix, offset: Matrix) -> Matrix:
-    """Write a map of points as OpenCV wants it, for which pixels have their middles at whole numbers."""
+    """Write an affine map for OpenCV, in which pixels have their centers at integers."""
     return np.column_stack([linear, offset + linear.sum(axis=1) / 2 - 0.5])

@@ -1,59 +1,65 @@
-"""Lines of text: where they are, which way up, and what they say.
+"""Reads lines of text: which way up they are and what they say; and finds words in them.
 
-The three networks of PP-OCR with the same steps between them as in RapidOCR, whose wheel they come from. They
-are run directly so that a call can stop between steps, large pictures cost bounded memory, and nothing that
-could download is ever imported.
+These are the networks of PP-OCR with the same steps between them as in RapidOCR, whose wheel has them. They run
+without RapidOCR, so that a call can stop between steps, memory is bounded, and nothing that could download is
+imported.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded import text_lines
-from dinox_mcp.backends.embedded.findings import Finding, Pixels, Quad, once
-from dinox_mcp.backends.embedded.text_lines import Floats, Line, LineFinder, Model
+from dinox_mcp.backends.embedded.networks.runtime import Floats
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, unique
+from dinox_mcp.backends.embedded.text_lines import Line, LineFinder, Model, parts_to_search
 from dinox_mcp.backends.embedded.vocabulary import Kind
-
-Told = Callable[[float], None]
+from dinox_mcp.backends.embedded.worker import Report, share
+from dinox_mcp.types.boxes import Box
 
 MAX_LINES = 1000
-LEAST_SCORE = 0.75  # below it, what was read is texture: measured on photographs without text
-LEAST_SCORE_ALONE = 0.95  # wheels and eyes read as "0": a letter on its own must be clear
+LEAST_SCORE = 0.75  # below it, most readings are texture: measured on photographs without text
+LEAST_SCORE_ALONE = 0.95  # of a single letter: wheels and eyes are read as "0"
 
-# The recognizer sees lines 48 pixels high; narrower than 160 it reads worse.
+# The recognizer sees lines 48 pixels high; it reads lines narrower than 160 worse.
 _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _BATCH_WIDTH = 48, 160, 4800, 1920
 _TURN_WIDTH, _TURN_THRESHOLD = 192, 0.9
 _UPRIGHT_RATIO = 1.5
 
-_LONG = 3  # in heights: what is shorter and says nothing is no line
-_WORD = 2  # in heights: what is shorter and has no letters may be texture or a sign
+_LONG = 3  # in heights: a shorter strip without letters is not a line
+_WORD = 2  # in heights: a shorter strip without text may be texture or a sign
 _GREEK = re.compile("[\u0370-\u03ff]")
-_SURE = 0.9  # what reads worse is read again, cut closer around the letters and both ways up
+_SURE = 0.9  # lines with a lower score are read again, cut closer around the letters and both ways up
 
-# Letters whose outline is drawn in to their ink: how high it is, how clean its edge and how much there must be.
+# Letters whose outline is reduced to their ink: the least height, the most unevenness of the edge, the least ink.
 _LARGE, _UNEVEN, _LEAST_INKED = 80, 0.02, 0.25
 _LEVEL = 0.05  # a slope below which a line is level
 
+_UNSPACED = "\u2e80"  # from here on, scripts have no spaces between words
+_LETTER = r"[^\W\u2e80-\U0010ffff]"
+_MOST_SLOPE = 0.3  # height over width of the lower edge, up to which words are located in a line by their letters
 
-class _Reading(NamedTuple):
+
+class _Transcript(NamedTuple):
     text: str
     score: float
 
 
 class Lines(NamedTuple):
-    """The lines that were read, how many were left out as there are too many, and how many are in no known letters."""
+    """The lines that were read, how many more there are, and how many have unknown letters."""
 
-    read: list[Finding]
+    read: list[Reading]
     left_out: int
     unknown: int
 
 
 class TextReader:
-    """Reads all text in a picture; loading takes about 0.2 s and 70 MB."""
+    """Reads text in pictures; loading takes about 0.2 s and 70 MB."""
 
     def __init__(self) -> None:
         """Load the models.
@@ -67,35 +73,48 @@ class TextReader:
         self._characters = self._letters.characters()
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in a picture (height, width, BGR), shown by a factor larger, from top to bottom."""
+        """Find lines in a picture (height, width, BGR), enlarged by a factor, from top to bottom."""
         return self._lines.find(bgr, factor)
 
-    def read(self, bgr: Pixels, found: Sequence[Line], tell: Told) -> Lines:
-        """Read lines of a picture (height, width, BGR); those past MAX_LINES are left out."""
+    def read_boxes(self, bgr: Pixels, boxes: Sequence[Box], report: Report) -> Lines:
+        """Find and read the lines of text in boxes of a picture (height, width, BGR), each line once."""
+        parts = parts_to_search(bgr.shape[1], bgr.shape[0], boxes)
+        found: list[Line] = []
+        for done, ((left, top, right, bottom), factor) in enumerate(parts):
+            report(0.6 * done / len(parts))
+            corner = np.array([left, top], np.float32)
+            lines = self.find(bgr[top:bottom, left:right], factor)
+            found += [Line(line.shape + corner, line.tight + corner) for line in lines]
+        by_shape = {id(line.shape): line for line in found}
+        kept = unique(Reading(Kind.TEXT, line.shape) for line in found)
+        return self.read(bgr, [by_shape[id(one.quad)] for one in kept], share(report, 0.6, 1.0))
+
+    def read(self, bgr: Pixels, found: Sequence[Line], report: Report) -> Lines:
+        """Read lines of a picture (height, width, BGR), at most MAX_LINES."""
         lines = found[:MAX_LINES]
         strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
-        readings = self._read(strips, lambda done: tell(0.7 * done))
+        readings = self._read(strips, share(report, 0.0, 0.7))
         weak = [index for index, reading in enumerate(readings) if reading.score < _SURE]
         closer = [_cut(bgr, lines[index].tight) for index in weak]
-        again = self._read([*closer, *map(_turned, closer)], lambda done: tell(0.7 + 0.3 * done))
+        again = self._read([*closer, *map(_turned, closer)], share(report, 0.7, 1.0))
         shapes = [line.shape for line in lines]
         for index, reading in zip(weak * 2, again, strict=True):
             before = readings[index]
-            # What says nothing keeps saying it, but for text: letters that are not known look like some upside down.
+            # An empty line stays empty unless it is text: upside down, unknown letters look like known ones.
             if reading.score > before.score and (before.text or _is_text(reading)):
                 readings[index], shapes[index] = reading, lines[index].tight
-        findings = [
-            Finding(Kind.TEXT, _to_ink(bgr, shape), reading.text.strip(), reading.score)
+        texts = [
+            Reading(Kind.TEXT, _to_ink(bgr, shape), reading.text.strip(), reading.score)
             for shape, reading in zip(shapes, readings, strict=True)
             if _is_text(reading)
         ]
-        unknown = sum(map(_is_of_unknown_letters, strips, readings))
-        return Lines(once(findings), len(found) - len(lines), unknown)
+        unknown = sum(map(_has_unknown_letters, strips, readings))
+        return Lines(unique(texts), len(found) - len(lines), unknown)
 
-    def _read(self, strips: Sequence[Pixels], tell: Told) -> list[_Reading]:
-        readings: dict[int, _Reading] = {}
+    def _read(self, strips: Sequence[Pixels], report: Report) -> list[_Transcript]:
+        readings: dict[int, _Transcript] = {}
         for batch in _batches([_width(strip) for strip in strips]):
-            tell(len(readings) / len(strips))
+            report(len(readings) / len(strips))
             width = max(_width(strips[index]) for index in batch)
             odds = self._letters(np.stack([_pad(strips[index], width) for index in batch]))
             readings |= zip(batch, map(self._spell, odds), strict=True)
@@ -105,16 +124,16 @@ class TextReader:
         odds = self._turns(_pad(strip, _TURN_WIDTH)[None])[0]
         return _turned(strip) if odds[1] > _TURN_THRESHOLD else strip
 
-    def _spell(self, odds: Floats) -> _Reading:
-        """Join the likeliest letter of each column: repeats are one letter, blanks stand between letters."""
+    def _spell(self, odds: Floats) -> _Transcript:
+        """Join the most probable letter of each column: repeats are one letter, blanks separate letters."""
         classes, scores = odds.argmax(axis=1), odds.max(axis=1)
         new = (classes != 0) & np.append(True, classes[1:] != classes[:-1])
         text = "".join(self._characters[number] for number in classes[new])
-        return _Reading(text, float(scores[new].mean()) if text else 0.0)
+        return _Transcript(text, float(scores[new].mean()) if text else 0.0)
 
 
 def _cut(bgr: Pixels, shape: Quad) -> Pixels:
-    """Cut a line out and lay it level; one that is taller than wide is laid on its left side."""
+    """Cut a line out and level it; one that is taller than wide is rotated by 90 degrees."""
     corners = _clockwise(shape)
     width = max(1, round(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]))))
     height = max(1, round(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2]))))
@@ -130,9 +149,9 @@ def _cut(bgr: Pixels, shape: Quad) -> Pixels:
 
 
 def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
-    """Draw in the outline of very large letters to their ink, where that stands out from an even ground.
+    """Reduce the outline of very large letters to their ink, if they are on an even background.
 
-    The outline is the wider, the larger the letters are: around those that fill a picture it is the whole picture.
+    The larger the letters, the wider the outline: around letters that fill a picture it is the full picture.
     """
     _, (long, wide), _ = cv2.minAreaRect(shape)
     if min(long, wide) < _LARGE:
@@ -146,7 +165,7 @@ def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
     around = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean()
     if min(around, 1 - around) > _UNEVEN:
         return shape
-    ink = cv2.medianBlur(light if around < 0.5 else 1 - light, 5)  # noqa: PLR2004 - ink is what the edges are not
+    ink = cv2.medianBlur(light if around < 0.5 else 1 - light, 5)  # noqa: PLR2004 - the edges are background
     points = cv2.findNonZero(ink)
     if points is None or min(cv2.boundingRect(ink)[2:]) < _LEAST_INKED * min(width, height):
         return shape
@@ -172,13 +191,13 @@ def _clockwise(shape: Quad) -> Quad:
 
 
 def _width(strip: Pixels) -> int:
-    """Width in pixels that the recognizer sees a strip at."""
+    """Return the width in pixels at which the recognizer sees a strip."""
     height, width = strip.shape[:2]
     return int(min(max(math.ceil(_HEIGHT * width / height), _LEAST_WIDTH), _MOST_WIDTH))
 
 
 def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
-    """Group strips of similar width, so that little is padded and memory is bounded."""
+    """Group strips of similar width, with little padding and bounded memory."""
     batch: list[int] = []
     for index in sorted(range(len(widths)), key=lambda i: widths[i]):
         if batch and (len(batch) + 1) * widths[index] > _BATCH_WIDTH:
@@ -190,27 +209,56 @@ def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _pad(strip: Pixels, width: int) -> Floats:
-    """Scale a strip to the height that the networks know, and fill up with grey to the width."""
+    """Scale a strip to the height of the networks' input, and pad it with grey to the width."""
     scaled = min(width, math.ceil(_HEIGHT * strip.shape[1] / strip.shape[0]))
     padded = np.zeros((3, _HEIGHT, width), np.float32)
     padded[:, :, :scaled] = text_lines.normalize(np.asarray(cv2.resize(strip, (scaled, _HEIGHT)), np.uint8))
     return padded
 
 
-def _is_text(reading: _Reading) -> bool:
-    """Tell a transcript from texture."""
+def _is_text(reading: _Transcript) -> bool:
+    """Tell whether a transcript is text, not texture."""
     letters = sum(letter.isalnum() for letter in reading.text)
     return letters > 0 and reading.score >= (LEAST_SCORE if letters > 1 else LEAST_SCORE_ALONE)
 
 
-def _is_of_unknown_letters(strip: Pixels, reading: _Reading) -> bool:
-    """Guess whether a line is in letters that the network does not know.
+def _has_unknown_letters(strip: Pixels, reading: _Transcript) -> bool:
+    """Guess whether a line has letters that the network does not know.
 
-    It reads nothing or spaces into lines in Cyrillic, and letters of Greek, of which it knows those that stand for
-    units and the like, into the words of others.
+    It reads lines in Cyrillic as nothing or as spaces. Into the words of other scripts it reads Greek letters, of
+    which it knows some, as in units.
     """
     if not reading.text:
         return bool(strip.shape[1] >= _WORD * strip.shape[0])
     if not any(letter.isalnum() for letter in reading.text):
         return strip.shape[1] > _LONG * strip.shape[0] and reading.score >= LEAST_SCORE
     return any(len(_GREEK.findall(word)) > 1 for word in reading.text.split())
+
+
+def find_words(line: Reading, words: str) -> Iterator[Reading]:
+    """Find words in a line of text, in any case and with any spaces between them.
+
+    Letters count as equally wide, so the ends of a box may be a few letters off. If the line is not level, its full
+    outline is given.
+    """
+    text = line.text or ""
+    for match in _pattern(words).finditer(text):
+        yield replace(line, quad=_between(line.quad, match.start() / len(text), match.end() / len(text)))
+
+
+def _pattern(words: str) -> "re.Pattern[str]":
+    """Make the pattern for complete words; Chinese, Japanese and Korean words need no space beside them."""
+    spaced = r"\s*".join(re.escape(word) for word in words.split())
+    start = "" if words[:1] >= _UNSPACED else rf"(?<!{_LETTER})"
+    end = "" if words[-1:] >= _UNSPACED else rf"(?!{_LETTER})"
+    return re.compile(f"{start}{spaced}{end}", re.IGNORECASE)
+
+
+def _between(shape: Quad, start: float, stop: float) -> Quad:
+    """Cut the outline of a line at two shares of its length; return all of it if it is not level."""
+    top_left, top_right, bottom_right, bottom_left = _clockwise(shape)
+    top, bottom = top_right - top_left, bottom_right - bottom_left
+    if abs(bottom[1]) > _MOST_SLOPE * bottom[0]:
+        return shape
+    corners = [top_left + start * top, top_left + stop * top, bottom_left + stop * bottom, bottom_left + start * bottom]
+    return np.asarray(corners, np.float32)

@@ -1,8 +1,8 @@
-"""Where there are lines of text: the text models of RapidOCR's wheel, and the one that finds lines."""
+"""Finds lines of text with a network of PP-OCR, whose models come with the wheel of RapidOCR."""
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,35 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.findings import Pixels, Quad
 from dinox_mcp.backends.embedded.networks import runtime
+from dinox_mcp.backends.embedded.networks.runtime import Floats
+from dinox_mcp.backends.embedded.readings import Pixels, Quad
 from dinox_mcp.errors import BackendError
+from dinox_mcp.types.boxes import Box, area
 
-Floats = npt.NDArray[np.float32]
+Part = tuple[int, int, int, int]
+"""A box in full pixels."""
 
 FAMILY = "PP-OCRv6 small"
 LINES = "PP-OCRv6_det_small.onnx"
 LETTERS = "PP-OCRv6_rec_small.onnx"
 TURNS = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 _REMEDY = "reinstall it: pip install --force-reinstall 'rapidocr>=3.10,<4'"
+
+# The size at which lines are searched, in pixels: small pictures are enlarged, large ones reduced. Letters may be 4
+# pixels high there; they are read at full size. The narrow side of a long page or screenshot must stay legible.
+_LEAST_AREA, _MOST_AREA, _MOST_AREA_OF_LONG = 1_200_000, 2_000_000, 3_200_000
+_LEAST_SIDE, _MOST_FACTOR, _STRIDE = 736, 3.0, 32
+
+# As in RapidOCR: the thresholds for a line, and how much wider a line is than its kernel.
+_PIXEL_THRESHOLD, _LINE_THRESHOLD, _WIDER = 0.3, 0.5, 1.6
+_LESS_WIDE = 1.0
+_LEAST_THICKNESS = 3
+
+MAX_PIXELS_OF_PARTS = 16_000_000
+_LEAST_PIXELS_OF_PART = 100_000
+_SHARE = 1 / 3  # a box that covers so much of a picture is searched well enough in the full picture
+_MARGIN = 0.05
 
 
 class Model:
@@ -39,42 +57,31 @@ class Model:
 
     def __call__(self, batch: Floats) -> Floats:
         """Run the network."""
-        answer: Floats = self._session.run(None, {self._input: batch})[0]
-        return answer
+        output: Floats = self._session.run(None, {self._input: batch})[0]
+        return output
 
     def characters(self) -> list[str]:
-        """List what the classes of a recognizer stand for; the first is the blank between letters."""
+        """List the characters of a recognizer's classes; the first class is the blank between letters."""
         listed = self._session.get_modelmeta().custom_metadata_map["character"].splitlines()
         return ["", *listed, " "]
 
 
 def normalize(bgr: npt.NDArray[np.uint8]) -> Floats:
-    """Bring pixels (height, width, 3) to the networks' (3, height, width) from -1 to 1."""
+    """Convert pixels (height, width, 3) to the networks' input (3, height, width) from -1 to 1."""
     return np.ascontiguousarray(bgr.transpose(2, 0, 1), np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def _folder() -> Path:
-    """Find the wheel's folder of models without importing RapidOCR, which is slow and can download."""
+    """Find the folder of models without importing RapidOCR, which is slow and could download."""
     spec = importlib.util.find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
         raise BackendError(f"the package rapidocr with the text models is missing; {_REMEDY}")
     return Path(spec.submodule_search_locations[0]) / "models"
 
 
-# Where lines are looked for, in pixels: small pictures are enlarged, large ones reduced. Letters may be 4 pixels
-# high there; they are read at full size. Of a long page or screenshot the narrow side must stay legible.
-_LEAST_AREA, _MOST_AREA, _MOST_AREA_OF_LONG = 1_200_000, 2_000_000, 3_200_000
-_LEAST_SIDE, _MOST_FACTOR, _STRIDE = 736, 3.0, 32
-
-# As RapidOCR has them: what counts as a line, and how much wider it is than its kernel.
-_PIXEL_THRESHOLD, _LINE_THRESHOLD, _WIDER = 0.3, 0.5, 1.6
-_LESS_WIDE = 1.0
-_LEAST_THICKNESS = 3
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line of text; `tight` may cut its edges, and holds less of what is around a line on a small sign."""
+    """The outline `shape` of a line of text; `tight` is a narrower one, with less around a line on a small sign."""
 
     shape: Quad
     tight: Quad
@@ -87,7 +94,7 @@ class LineFinder:
         self._model = Model(LINES)
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in a picture (height, width, BGR), shown by a factor larger, from top to bottom."""
+        """Find lines in a picture (height, width, BGR), enlarged by a factor, from top to bottom."""
         height, width = bgr.shape[:2]
         size = search_size(width, height) if factor is None else _in_strides(width * factor, height * factor)
         how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
@@ -98,13 +105,40 @@ class LineFinder:
 
 
 def search_size(width: int, height: int) -> tuple[int, int]:
-    """Choose the size (width, height) at which lines are looked for, in whole strides."""
-    area = width * height
-    factor = math.sqrt(min(max(area, _LEAST_AREA), _MOST_AREA) / area)
-    legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / area))
-    padded = _MOST_AREA_OF_LONG / (_STRIDE * max(width, height))  # a thin picture is padded to a whole stride
+    """Choose the size (width, height) at which lines are searched, in full strides."""
+    size = width * height
+    factor = math.sqrt(min(max(size, _LEAST_AREA), _MOST_AREA) / size)
+    legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / size))
+    padded = _MOST_AREA_OF_LONG / (_STRIDE * max(width, height))  # a thin picture is padded to a full stride
     factor = min(max(factor, legible), _MOST_FACTOR, padded)
     return _in_strides(width * factor, height * factor)
+
+
+def parts_to_search(width: int, height: int, boxes: Sequence[Box]) -> list[tuple[Part, float | None]]:
+    """Choose the parts of a picture of this size in which to search the lines of boxes.
+
+    Boxes get parts of their own, the smallest first, up to a number of pixels. The others share the full picture.
+
+    Returns:
+        The parts, each with the factor by which it is enlarged; None as for a full picture.
+    """
+    parts: dict[Part, float | None] = {}
+    left = MAX_PIXELS_OF_PARTS
+    for box in sorted(boxes, key=area):
+        part = _widened(box, width, height)
+        size = (part[2] - part[0]) * (part[3] - part[1])
+        factor = min(_MOST_FACTOR, max(1.0, math.sqrt(_LEAST_PIXELS_OF_PART / size)))
+        if part not in parts:
+            left -= round(size * factor**2)
+            fits = left >= 0 and size < _SHARE * width * height
+            parts |= {part: factor} if fits else {(0, 0, width, height): None}
+    return list(parts.items())
+
+
+def _widened(box: Box, width: int, height: int) -> Part:
+    more = _MARGIN * math.sqrt(area(box)) + 2
+    left, top = max(0, math.floor(box[0] - more)), max(0, math.floor(box[1] - more))
+    return left, top, min(width, math.ceil(box[2] + more)), min(height, math.ceil(box[3] + more))
 
 
 def _in_strides(width: float, height: float) -> tuple[int, int]:
@@ -113,7 +147,7 @@ def _in_strides(width: float, height: float) -> tuple[int, int]:
 
 
 def _outline(heat: Floats) -> Iterator[tuple[Quad, Quad]]:
-    """Outline what the network marked as the kernels of lines, each widened to its line."""
+    """Outline the kernels of lines in the output of the network, each widened to its line."""
     marked = cv2.dilate((heat > _PIXEL_THRESHOLD).astype(np.uint8), np.ones((2, 2), np.uint8))
     contours, tree = cv2.findContours(marked, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     for contour, (_, _, _, parent) in zip(contours, tree[0] if tree is not None else (), strict=True):

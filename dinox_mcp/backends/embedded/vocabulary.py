@@ -1,4 +1,4 @@
-"""What is read exactly (text, codes, markers), and the words that people use for it."""
+"""What is read exactly (text, codes, markers), and the words for it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What the detectors tell apart."""
+    """The kinds of readings."""
 
     QR = "QR code"
     BARCODE = "barcode"
@@ -25,7 +25,7 @@ ALL_MARKERS = frozenset({Kind.ARUCO, Kind.APRILTAG})
 _MEANINGS: dict[str, frozenset[Kind]] = {
     "text": frozenset({Kind.TEXT}),
     "QR code": frozenset({Kind.QR}),
-    "barcode": frozenset({Kind.BARCODE, Kind.PDF417}),  # as PDF417 looks like one
+    "barcode": frozenset({Kind.BARCODE, Kind.PDF417}),  # PDF417 looks like a barcode
     "Data Matrix": frozenset({Kind.DATA_MATRIX}),
     "Aztec code": frozenset({Kind.AZTEC}),
     "PDF417": frozenset({Kind.PDF417}),
@@ -51,7 +51,7 @@ _SYNONYMS: dict[frozenset[Kind], str] = {
     ALL_CODES: "code, machine readable code, scannable code",
     ALL_CODES - {Kind.BARCODE}: "2d code, 2d barcode, matrix code, matrix barcode",
 }
-# Words for things that are narrower than what is found: the answer says so.
+# Words that mean less than what is found; a note says so.
 _NARROWER: dict[frozenset[Kind], str] = {
     _MEANINGS["text"]: "sign, signage, label, caption, subtitle, title, heading, headline, inscription, handwriting, "
     "notice, number, digit, letter, character",
@@ -65,7 +65,7 @@ _FILLER = re.compile(r"^(?:(?:a|an|the|all|any|every|each|some|of)\s+)+")
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The label of each kind, the prompts that another one covers, and what the caller should know about that."""
+    """The label of each kind, the prompts that another prompt covers, and notes for the caller."""
 
     labels: Mapping[Kind, str]
     covered: tuple[str, ...] = ()
@@ -73,9 +73,9 @@ class Labels:
 
 
 def understand(prompts: Sequence[str]) -> Labels:
-    """Label kinds by the prompts that ask for them; prompts that mean something else are left out.
+    """Label kinds by the prompts that mean them; other prompts are ignored.
 
-    Where two prompts cover the same kind, the narrower one labels it, or else the first.
+    If two prompts mean the same kind, the narrower one labels it, or else the first.
     """
     known = {prompt: kinds for prompt in prompts if (kinds := meaning(prompt))}
     labels: dict[Kind, str] = {}
@@ -83,24 +83,26 @@ def understand(prompts: Sequence[str]) -> Labels:
         for kind in kinds:
             labels.setdefault(kind, prompt)
     covered = tuple(prompt for prompt in known if prompt not in labels.values())
-    notes = [_shadowed(prompt, known[prompt], labels) for prompt in covered]
-    notes += [_narrower(prompt, known[prompt]) for prompt in known if prompt not in covered and _is_narrower(prompt)]
+    notes = [_covered_note(prompt, known[prompt], labels) for prompt in covered]
+    notes += [
+        _narrower_note(prompt, known[prompt]) for prompt in known if prompt not in covered and _is_narrower(prompt)
+    ]
     return Labels(labels, covered, tuple(notes))
 
 
 def meaning(prompt: str) -> frozenset[Kind]:
-    """Look a prompt up whatever its case, punctuation, spacing, article and number; empty where it is unknown."""
+    """Return the kinds that a prompt means, in any case, spelling and number; empty if it is unknown."""
     return _WORDS.get(_root(prompt), frozenset())
 
 
 def is_vague(prompt: str) -> bool:
-    """Tell whether a word may mean something that is not read: a sign is more than text, a marker may be a pen."""
+    """Tell whether a word may mean something that cannot be read: a sign is more than text, a marker may be a pen."""
     kinds = meaning(prompt)
     return _root(prompt) in _AMBIGUOUS or (kinds == {Kind.TEXT} and _is_narrower(prompt))
 
 
 def words_of(prompt: str) -> list[str]:
-    """Split a prompt into words in lower case, without articles and the like before them."""
+    """Split a prompt into words in lower case, without articles and quantifiers before them."""
     return _FILLER.sub("", " ".join(re.findall(r"[^\W_]+", prompt.casefold()))).split()
 
 
@@ -113,13 +115,13 @@ def _is_narrower(prompt: str) -> bool:
     return any(_root(prompt) in {_root(word) for word in words.split(",")} for words in _NARROWER.values())
 
 
-def _narrower(prompt: str, kinds: frozenset[Kind]) -> str:
+def _narrower_note(prompt: str, kinds: frozenset[Kind]) -> str:
     if kinds == {Kind.BARCODE}:
         return f"'{prompt}' lists every barcode: the category of each says of which kind it is"
     return f"'{prompt}' lists every line of text: the embedded backend cannot tell which of them are '{prompt}'"
 
 
-def _shadowed(prompt: str, kinds: frozenset[Kind], labels: Mapping[Kind, str]) -> str:
+def _covered_note(prompt: str, kinds: frozenset[Kind], labels: Mapping[Kind, str]) -> str:
     others = " and ".join(dict.fromkeys(f"'{labels[kind]}'" for kind in sorted(kinds)))
     return f"'{prompt}' is covered by {others}: each object is listed once"
 

@@ -1,4 +1,4 @@
-"""One picture at a time, off the event loop, with a bounded queue; and a clock for what nobody has used for long."""
+"""Runs work in a thread, one image at a time, with a bounded queue and progress; and calls back after idle time."""
 
 import threading
 from collections.abc import Callable
@@ -13,22 +13,38 @@ from dinox_mcp.backends.concurrency import alongside
 from dinox_mcp.errors import BusyError
 
 T = TypeVar("T")
-_TELL_EVERY_S = 0.1
+_INTERVAL_S = 0.1
+
+Report = Callable[[float], None]
+"""Takes the share of the work that is done, from 0 to 1. It may raise an error to abandon the work."""
+
+
+def ignore(_: float) -> None:
+    """Ignore progress."""
+
+
+def share(report: Report, start: float, end: float) -> Report:
+    """Return the report of a part of the work, which goes from `start` to `end`."""
+    return lambda done: report(start + (end - start) * done)
 
 
 class AbandonedError(Exception):
-    """Nobody waits for this work any more."""
+    """The call that waited for this work was cancelled."""
 
 
 class Steps:
-    """Where work says how far it is, from 0 to 1, and learns that nobody waits for it any more."""
+    """The progress of one piece of work, which runs in a thread, and the signal to stop it."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self.now = (0.0, "waiting for its turn")
+        self.now = (0.0, "waiting for other images")
 
-    def say(self, fraction: float, message: str) -> None:
-        """Go on to the next step.
+    def report(self, fraction: float, message: str) -> None:
+        """Begin the next step.
+
+        Args:
+            fraction: The share of the work that is done, from 0 to 1.
+            message: What comes now.
 
         Raises:
             AbandonedError: the call was cancelled.
@@ -37,40 +53,44 @@ class Steps:
             raise AbandonedError
         self.now = (fraction, message)
 
+    def part(self, start: float, end: float, message: str) -> Report:
+        """Return the report of a part of the work, which goes from `start` to `end`."""
+        return share(lambda done: self.report(done, message), start, end)
+
     def stop(self) -> None:
         """Let the work end at its next step."""
         self._stop.set()
 
 
 class Worker:
-    """Does one piece of work at a time in a thread, whatever event loop asks; at most `queue` others wait.
+    """Runs one piece of work at a time in a thread, for calls from any event loop; at most `queue` others wait.
 
-    A thread cannot be killed: a cancelled call returns at once, and its work ends at its next step. The next
-    piece of work begins only then, so memory and cores are never shared out twice.
+    A thread cannot be killed: a cancelled call returns at once, and its work ends at its next step. Only then the next
+    work begins, so that memory and cores are used by one at a time.
     """
 
     def __init__(self, queue: int) -> None:
         self._queue = queue
         self._calls = 0
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def busy(self) -> bool:
-        """Tell whether work is done or waits."""
+        """Whether any work runs or waits."""
         return self._calls > 0
 
     async def run(self, work: Callable[[Steps], T], progress: Progress) -> T:
-        """Do the work when its turn comes.
+        """Run the work as soon as no other runs.
 
         Raises:
             BusyError: too many others are waiting.
         """
         if self._calls > self._queue:
-            raise BusyError(f"{self._queue} pictures are waiting already; try again in a few seconds")
+            raise BusyError(f"{self._queue} images are waiting already; try again in a few seconds")
         steps = Steps()
         self._calls += 1
         try:
-            async with alongside(partial(_tell, steps, progress)):
+            async with alongside(partial(_forward, steps, progress)):
                 return await anyio.to_thread.run_sync(
                     self._work, work, steps, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
                 )
@@ -79,17 +99,17 @@ class Worker:
             steps.stop()
 
     def _work(self, work: Callable[[Steps], T], steps: Steps) -> T:
-        while not self._turn.acquire(timeout=_TELL_EVERY_S):
-            steps.say(*steps.now)  # so that threads of cancelled calls do not pile up waiting
+        while not self._lock.acquire(timeout=_INTERVAL_S):
+            steps.report(*steps.now)  # ends the threads of cancelled calls
         try:
-            steps.say(*steps.now)
+            steps.report(*steps.now)
             return work(steps)
         finally:
-            self._turn.release()
+            self._lock.release()
 
 
 class IdleTimer:
-    """Calls `action` in a thread when `idle_s` seconds have passed since the last `start`; never where they are 0."""
+    """Calls `action` in a thread `idle_s` seconds after the last `start`; never if that is 0."""
 
     def __init__(self, idle_s: float, action: Callable[[], None]) -> None:
         self._idle_s = idle_s
@@ -97,27 +117,27 @@ class IdleTimer:
         self._timer: threading.Timer | None = None
 
     def start(self) -> None:
-        """Begin to wait, from the start."""
+        """Start the time again."""
         self.stop()
         if self._idle_s > 0:
             self._timer = threading.Timer(self._idle_s, self._action)
-            self._timer.daemon = True  # the end of the program need not wait for it
+            self._timer.daemon = True  # the program can end without it
             self._timer.start()
 
     def stop(self) -> None:
-        """Wait no longer."""
+        """Stop the time."""
         if self._timer is not None:
             self._timer.cancel()
 
 
-async def _tell(steps: Steps, progress: Progress) -> None:
-    """Pass on what the thread says; it never waits for the event loop, which may be gone by then."""
-    told = None
+async def _forward(steps: Steps, progress: Progress) -> None:
+    """Forward the thread's progress to the caller. The thread never waits for the event loop, which may be closed."""
+    sent = None
     while True:
-        if steps.now != told:
-            told = steps.now
+        if steps.now != sent:
+            sent = steps.now
             try:
-                await progress(*told)
-            except Exception:  # noqa: BLE001 - a listener that has gone loses the progress, not the answer
+                await progress(*sent)
+            except Exception:  # noqa: BLE001 - a listener that has gone loses the progress, not the response
                 return
-        await anyio.sleep(_TELL_EVERY_S)
+        await anyio.sleep(_INTERVAL_S)

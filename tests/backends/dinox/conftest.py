@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.pacing import Patience
+from dinox_mcp.backends.dinox.pacing import RetrySettings
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from tests.emulator import Emulator
 
-QUICK = Patience(attempts=3, first_s=0.01, longest_s=0.02, first_poll_s=0.03, heartbeat_s=0.05)
+QUICK = RetrySettings(attempts=3, first_s=0.01, longest_s=0.02, first_poll_s=0.03, heartbeat_s=0.05)
 
 Connect = Callable[..., DinoxBackend]
 
@@ -41,9 +41,9 @@ async def connect(emulator: Emulator) -> AsyncIterator[Connect]:
     """Make backends that know the emulator and its key, and close them in the end."""
     backends = []
 
-    def make(*, patience: Patience = QUICK, **settings: object) -> DinoxBackend:
+    def make(*, retry: RetrySettings = QUICK, **settings: object) -> DinoxBackend:
         known = {"api_base_url": emulator.url, "api_key": emulator.key}
-        backends.append(DinoxBackend(Settings(**(known | settings)), patience))
+        backends.append(DinoxBackend(Settings(**(known | settings)), retry))
         return backends[-1]
 
     yield make

@@ -135,13 +135,13 @@ async def test_a_description_without_a_word_is_refused(
     [
         (
             DOG.model_copy(update={"model": "trex"}),
-            "T-Rex-2.0 of the backend dinox cannot do text prompts; ask with model DINO-X-1.0, Gr",
+            "T-Rex-2.0 of the backend dinox cannot do text prompts; use model DINO-X-1.0, Gr",
         ),
-        (MAN.model_copy(update={"model": "DINO-X-1.0"}), "cannot do descriptions; ask with model DINO-XSeek-1.0"),
-        (DetectionRequest(model="gdino-1.6-pro"), "cannot do prompt-free detection; ask with model DINO-X-1.0"),
+        (MAN.model_copy(update={"model": "DINO-X-1.0"}), "cannot do descriptions; use model DINO-XSeek-1.0"),
+        (DetectionRequest(model="gdino-1.6-pro"), "cannot do prompt-free detection; use model DINO-X-1.0"),
         (
             DetectionRequest(examples=(Example(point=(1, 1), negative=True),)),
-            "cannot do negative examples; ask without it",
+            "cannot do negative examples; do without it",
         ),
         (
             DOG.model_copy(update={"model": "gdino-1.6-pro", "include": frozenset({"masks"})}),

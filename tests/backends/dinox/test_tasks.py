@@ -1,4 +1,4 @@
-"""One question is one paid task, however often it is interrupted or asked at the same time."""
+"""One request is one paid task, however often it is interrupted or asked at the same time."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.pacing import Patience, Tickets
-from dinox_mcp.backends.dinox.wire.question import Job
+from dinox_mcp.backends.dinox.pacing import RetrySettings
+from dinox_mcp.backends.dinox.tasks import TasksInFlight
+from dinox_mcp.backends.dinox.wire.request import ApiRequest
 from dinox_mcp.errors import BackendError, DeadlineError, QuotaError, ServiceError, UnreachableError
 from dinox_mcp.types.detection import DetectionRequest, Detections
 from tests.backends.dinox.conftest import QUICK, Connect, plain
@@ -56,11 +57,12 @@ async def test_a_cancelled_question_asked_again_is_picked_up(dinox: DinoxBackend
     assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
 
 
-async def test_a_question_past_its_deadline_is_picked_up(connect: Connect, emulator: Emulator) -> None:
+async def test_a_request_past_its_deadline_is_picked_up(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = math.inf
-    backend = connect(timeout_s=0.5)
+    backend = connect(timeout_s=2)
     with pytest.raises(DeadlineError):
         await ask(backend)
+    emulator.model_time = 0.0
     emulator.finish()
 
     found = await ask(backend)
@@ -69,7 +71,7 @@ async def test_a_question_past_its_deadline_is_picked_up(connect: Connect, emula
     assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
 
 
-async def test_a_question_that_lost_its_connection_is_picked_up(dinox: DinoxBackend, emulator: Emulator) -> None:
+async def test_a_request_that_lost_its_connection_is_picked_up(dinox: DinoxBackend, emulator: Emulator) -> None:
     emulator.faults.every_poll = "drop"
     with pytest.raises(UnreachableError):
         await ask(dinox)
@@ -81,7 +83,7 @@ async def test_a_question_that_lost_its_connection_is_picked_up(dinox: DinoxBack
 
 
 @pytest.mark.parametrize("fault", ["drop-after", "drop", "500", "202001"])
-async def test_a_question_of_uncertain_fate_is_not_paid_twice(
+async def test_a_request_of_uncertain_fate_is_not_paid_twice(
     dinox: DinoxBackend, emulator: Emulator, fault: str
 ) -> None:
     emulator.faults.every_create = fault
@@ -94,7 +96,7 @@ async def test_a_question_of_uncertain_fate_is_not_paid_twice(
     assert emulator.stats().paid == 1
 
 
-async def test_a_question_cancelled_while_it_is_sent_is_not_paid_twice(dinox: DinoxBackend, emulator: Emulator) -> None:
+async def test_a_request_cancelled_while_it_is_sent_is_not_paid_twice(dinox: DinoxBackend, emulator: Emulator) -> None:
     emulator.faults.create.extend(["drop-after", "hang"])
     await ask_and_cancel(dinox, lambda: emulator.stats().creates == 2)
 
@@ -123,7 +125,7 @@ async def test_a_task_that_is_not_known_everywhere_yet_is_asked_for_again(
     assert (emulator.stats().paid, emulator.stats().polls) == (1, 2)
 
 
-async def test_a_question_that_a_killed_server_asked_is_not_paid_again_after_its_restart(
+async def test_a_request_that_a_killed_server_asked_is_not_paid_again_after_its_restart(
     connect: Connect, emulator: Emulator
 ) -> None:
     emulator.model_time = math.inf
@@ -136,7 +138,7 @@ async def test_a_question_that_a_killed_server_asked_is_not_paid_again_after_its
     assert (emulator.stats().creates, emulator.stats().paid) == (2, 1)
 
 
-async def test_a_question_that_is_answered_is_a_new_task_the_next_time(dinox: DinoxBackend, emulator: Emulator) -> None:
+async def test_a_request_that_is_answered_is_a_new_task_the_next_time(dinox: DinoxBackend, emulator: Emulator) -> None:
     await ask(dinox)
     await ask(dinox)
 
@@ -144,25 +146,25 @@ async def test_a_question_that_is_answered_is_a_new_task_the_next_time(dinox: Di
 
 
 def test_the_idempotency_key_depends_on_who_pays_on_what_is_asked_and_on_the_window_of_time() -> None:
-    def job(body: bytes = b"question", key: str = "owner", endpoint: str = "dinox/detection") -> Job:
-        return Job(endpoint, body, SecretStr(key), "kind")
+    def make(body: bytes = b"body", key: str = "owner", endpoint: str = "dinox/detection") -> ApiRequest:
+        return ApiRequest(endpoint, body, SecretStr(key), "kind")
 
-    key = job().idempotency_key(7000, 0, 3600)
+    key = make().idempotency_key(7000, 0, 3600)
     others = [
-        job(b"another").idempotency_key(7000, 0, 3600),
-        job(key="visitor").idempotency_key(7000, 0, 3600),
-        job(endpoint="trex/detection").idempotency_key(7000, 0, 3600),
-        job().idempotency_key(7000, 1, 3600),
-        job().idempotency_key(7200, 0, 3600),
+        make(b"another").idempotency_key(7000, 0, 3600),
+        make(key="visitor").idempotency_key(7000, 0, 3600),
+        make(endpoint="trex/detection").idempotency_key(7000, 0, 3600),
+        make().idempotency_key(7000, 1, 3600),
+        make().idempotency_key(7200, 0, 3600),
     ]
 
-    assert key == job().idempotency_key(3600, 0, 3600)
+    assert key == make().idempotency_key(3600, 0, 3600)
     assert UUID(key).version == 4
     assert len({key, *others}) == 6
 
 
 @pytest.mark.parametrize("fault", ["failed", "quota", "400"])
-async def test_after_a_definite_no_the_question_is_a_new_one(
+async def test_after_a_definite_no_the_request_is_a_new_one(
     dinox: DinoxBackend, emulator: Emulator, fault: str
 ) -> None:
     emulator.faults.create.append(fault)
@@ -183,7 +185,7 @@ async def test_another_key_never_picks_up_a_task(dinox: DinoxBackend, emulator: 
     assert (emulator.stats().paid, emulator.stats("visitor").paid) == (1, 1)
 
 
-async def test_another_question_is_another_task(dinox: DinoxBackend, emulator: Emulator) -> None:
+async def test_another_request_is_another_task(dinox: DinoxBackend, emulator: Emulator) -> None:
     await leave_unfinished(dinox, emulator)
 
     await dinox.detect(plain(), DetectionRequest(prompts=("dog",), min_score=0.5), Call())
@@ -192,7 +194,7 @@ async def test_another_question_is_another_task(dinox: DinoxBackend, emulator: E
 
 
 async def test_a_task_is_remembered_for_a_while_only(connect: Connect, emulator: Emulator) -> None:
-    backend = connect(patience=Patience(first_poll_s=0.01, remember_s=0.05))
+    backend = connect(retry=RetrySettings(first_poll_s=0.01, remember_s=0.05))
     await leave_unfinished(backend, emulator)
     await anyio.sleep(0.06)
 
@@ -201,7 +203,7 @@ async def test_a_task_is_remembered_for_a_while_only(connect: Connect, emulator:
     assert emulator.stats().paid == 2
 
 
-async def test_the_same_question_at_the_same_time_is_one_task(dinox: DinoxBackend, emulator: Emulator) -> None:
+async def test_the_same_request_at_the_same_time_is_one_task(dinox: DinoxBackend, emulator: Emulator) -> None:
     answers: list[Detections] = []
 
     async def one() -> None:
@@ -275,7 +277,7 @@ async def test_those_who_ask_at_the_same_time_share_an_error(dinox: DinoxBackend
 
 async def test_a_second_asker_has_a_deadline_of_its_own(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = math.inf
-    backend = connect(timeout_s=0.8, patience=Patience(first_poll_s=0.1))
+    backend = connect(timeout_s=0.8, retry=RetrySettings(first_poll_s=0.1))
     ends: list[str] = []
 
     async def one(delay_s: float) -> None:
@@ -295,23 +297,23 @@ async def test_a_second_asker_has_a_deadline_of_its_own(connect: Connect, emulat
 
 
 def test_the_memory_of_unfinished_tasks_is_bounded() -> None:
-    tickets = Tickets(life_s=60, limit=10)
-    for question in range(100):
-        with tickets.use(question) as ticket:
-            ticket.task.uuid = str(question)
+    tasks = TasksInFlight(life_s=60, limit=10)
+    for request in range(100):
+        with tasks.use(request) as shared:
+            shared.task.uuid = str(request)
 
-    with tickets.use(99) as last, tickets.use(0) as first:
+    with tasks.use(99) as last, tasks.use(0) as first:
         assert last.task.uuid == "99"
         assert first.task.uuid is None
-    assert len(tickets) <= 12
+    assert len(tasks) <= 12
 
 
 def test_a_finished_task_is_not_remembered_but_counted() -> None:
-    tickets = Tickets(life_s=60)
+    tasks = TasksInFlight(life_s=60)
 
-    with tickets.use("question"):
-        tickets.close("question", finished=True)
+    with tasks.use("request"):
+        tasks.close("request", finished=True)
 
-    assert len(tickets) == 0
-    with tickets.use("question") as ticket:
-        assert ticket.task.number == 1
+    assert len(tasks) == 0
+    with tasks.use("request") as shared:
+        assert shared.task.number == 1

@@ -24,6 +24,7 @@ def sent_image(upload: Upload) -> Image.Image:
     return Image.open(io.BytesIO(sent_bytes(upload)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "sent"), [((4000, 3000), (1536, 1152)), ((100, 50), (100, 50)), ((5000, 2), (1536, 1))]
 )
@@ -46,6 +47,7 @@ def test_quality_does_not_fall_below_60() -> None:
     assert len(sent_bytes(shrink(encoded(noise, "BMP"), 1536, 85))) == len(lowest)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_whole_request_for_a_large_photo_is_below_half_a_megabyte(
     connect: Connect, emulator: Emulator

@@ -31,10 +31,10 @@ def test_a_prompt_is_understood_in_many_spellings(prompt: str, kind: set[Kind]) 
 
 
 def test_everything_goes_by_its_own_name() -> None:
-    wanted = understand(vocabulary.EVERYTHING)
-    assert set(wanted.labels) == set(Kind)
-    assert set(wanted.labels.values()) == set(vocabulary.EVERYTHING)
-    assert wanted.notes == ()
+    labels = understand(vocabulary.EVERYTHING)
+    assert set(labels.labels) == set(Kind)
+    assert set(labels.labels.values()) == set(vocabulary.EVERYTHING)
+    assert labels.notes == ()
 
 
 @pytest.mark.parametrize("label", vocabulary.LABELS)
@@ -43,33 +43,33 @@ def test_every_label_that_is_advertised_is_understood(label: str) -> None:
 
 
 def test_of_two_prompts_for_the_same_the_first_labels_it() -> None:
-    wanted = understand(("text", "writing"))
-    assert wanted.labels == {Kind.TEXT: "text"}
-    assert wanted.notes == ("'writing' is covered by 'text': each object is listed once",)
+    labels = understand(("text", "writing"))
+    assert labels.labels == {Kind.TEXT: "text"}
+    assert labels.notes == ("'writing' is covered by 'text': each object is listed once",)
 
 
 def test_the_narrower_of_two_prompts_labels_what_it_covers() -> None:
-    wanted = understand(("marker", "AprilTag", "code", "QR code"))
-    assert wanted.labels == {
+    labels = understand(("marker", "AprilTag", "code", "QR code"))
+    assert labels.labels == {
         Kind.ARUCO: "marker",
         Kind.APRILTAG: "AprilTag",
         **dict.fromkeys(ALL_CODES, "code"),
         Kind.QR: "QR code",
     }
-    assert wanted.notes == ()
+    assert labels.notes == ()
 
 
 def test_a_prompt_for_something_narrower_than_what_is_found_is_answered_with_a_note() -> None:
-    wanted = understand(("signs",))
-    assert wanted.labels == {Kind.TEXT: "signs"}
-    assert wanted.notes == (
+    labels = understand(("signs",))
+    assert labels.labels == {Kind.TEXT: "signs"}
+    assert labels.notes == (
         "'signs' lists every line of text: the embedded backend cannot tell which of them are 'signs'",
     )
 
 
 def test_a_prompt_that_means_something_else_is_left_out() -> None:
-    wanted = understand(("text", "forklift", "red car"))
-    assert (wanted.labels, wanted.notes) == ({Kind.TEXT: "text"}, ())
+    labels = understand(("text", "forklift", "red car"))
+    assert (labels.labels, labels.notes) == ({Kind.TEXT: "text"}, ())
 
 
 @pytest.mark.parametrize("word", ["sign", "label", "marker"])

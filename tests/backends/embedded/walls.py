@@ -22,7 +22,7 @@ WALL = 190
 def find(
     backend: Backend, image: Image.Image | Gray, *prompts: str, min_score: float = 0.25, turned: int = 1
 ) -> Detections:
-    """Ask a backend about a picture, in EXIF turned so; no prompts ask for all that is read."""
+    """Detect prompts in a picture with this EXIF orientation; without prompts, everything that is read."""
     request = DetectionRequest(prompts=prompts or vocabulary.EVERYTHING, min_score=min_score)
     return anyio.run(backend.detect, picture(image, turned), request, Call())
 
@@ -32,13 +32,13 @@ def picture(image: Image.Image | Gray, turned: int = 1) -> Picture:
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = turned
-    whole = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    whole.save(buffer, "PNG", compress_level=1, exif=exif)
+    opened = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    opened.save(buffer, "PNG", compress_level=1, exif=exif)
     return Picture.from_bytes(buffer.getvalue(), "made for a test")
 
 
 def read(found: Detections) -> list[tuple[str, str | None]]:
-    """Give what was found, without where."""
+    """List labels and texts."""
     return [(item.label, item.text) for item in found.objects]
 
 
@@ -83,7 +83,7 @@ def wall(width: int = 1000, height: int = 700, shade: int = WALL) -> Gray:
 
 
 def hang(scene: Gray, paper: Gray, at: tuple[int, int], turned: float = 0, slant: float = 0) -> BBox:
-    """Hang paper on a wall, its middle at a point, turned by degrees; say where it is."""
+    """Hang paper on a wall, its middle at a point, turned by degrees; return its box."""
     height, width = paper.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     angle = np.deg2rad(turned)

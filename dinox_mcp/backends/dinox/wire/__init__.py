@@ -1,1 +1,1 @@
-"""What is asked and answered on the wire, one module for each way to ask, and the way back to the caller's pixels."""
+"""The bodies of requests and replies, and the mapping to the caller's labels and pixels."""

@@ -1,11 +1,11 @@
-"""Asking by example: boxes and points in this and other pictures, and embeddings that were made of some before."""
+"""Requests by example: boxes and points in this and other images, and embeddings of examples."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dinox_mcp.backends.dinox.models import T_REX, find
 from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.question import Encode, Labelling, Question, write
+from dinox_mcp.backends.dinox.wire.request import Encode, LabelReader, ObjectRequest, write_body
 from dinox_mcp.errors import InputError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types import boxes
@@ -14,44 +14,47 @@ from dinox_mcp.types.detection import DetectionRequest, Embedding, Example
 BACKEND = "dinox"
 
 
-def ask(
+def make_requests(
     picture: Picture, request: DetectionRequest, pictures: Mapping[str, Picture], encode: Encode
-) -> tuple[Question, ...]:
-    """Ask for all examples: boxes and points at once, then each embedding, of which the service takes one a task.
+) -> tuple[ObjectRequest, ...]:
+    """Make the requests for all examples: one for boxes and points, and one for each embedding.
 
-    `pictures` are those that examples lie in, by digest. Slow: call it off the event loop.
+    The service takes one embedding per task. `pictures` are the other images with examples, by digest. Slow: call it
+    in a thread.
 
     Raises:
         ImageError: a picture is damaged.
         InputError: an example lies outside of its picture, or its picture is not given.
-        UnsupportedError: an embedding is of another model.
+        UnsupportedError: an embedding was made by another model.
     """
     upload = encode(picture, T_REX.max_side)
     frames = Frames.of(picture, upload)
     drawn = [example for example in request.examples if example.embedding is None]
     numbers = _numbered(drawn)
-    prompts: list[tuple[dict[str, Any], Labelling]] = []
+    prompts: list[tuple[dict[str, Any], LabelReader]] = []
     if drawn:
-        shown = {"type": "visual_images", "visual_images": _shown(picture, drawn, numbers, pictures, encode)}
-        prompts.append((shown, _by_number({number: label for label, number in numbers.items()})))
-    for label, data in dict.fromkeys(_saved(request.examples)):
-        prompts.append(({"type": "embedding", "embedding": data}, _always(label)))
+        visual = {"type": "visual_images", "visual_images": _visual_images(picture, drawn, numbers, pictures, encode)}
+        prompts.append((visual, _by_number({number: label for label, number in numbers.items()})))
+    for label, data in dict.fromkeys(_embeddings(request.examples)):
+        prompts.append(({"type": "embedding", "embedding": data}, _fixed(label)))
     return tuple(
-        Question(T_REX, write(T_REX, upload, prompt, ["bbox"], request), frames, label, min_score=request.min_score)
+        ObjectRequest(
+            T_REX, write_body(T_REX, upload, prompt, ["bbox"], request), frames, label, min_score=request.min_score
+        )
         for prompt, label in prompts
     )
 
 
-def calls(shown: Sequence[Example]) -> int:
-    """Count the tasks that examples take, at least one: all boxes and points share one, each embedding has its own."""
-    saved = {(one.label, one.embedding) for one in shown if one.embedding}
-    return max(1, len(saved) + any(one.embedding is None for one in shown))
+def calls(examples: Sequence[Example]) -> int:
+    """Count the tasks that examples take: one for all boxes and points, one for each embedding, and at least one."""
+    saved = {(example.label, example.embedding) for example in examples if example.embedding}
+    return max(1, len(saved) + any(example.embedding is None for example in examples))
 
 
-def ask_embedding(
+def make_embedding_request(
     picture: Picture, request: DetectionRequest, pictures: Mapping[str, Picture], encode: Encode
-) -> Question:
-    """Ask for one embedding of all examples. Slow: call it off the event loop.
+) -> ObjectRequest:
+    """Make the request for one embedding of all examples. Slow: call it in a thread.
 
     Raises:
         ImageError: a picture is damaged.
@@ -62,17 +65,17 @@ def ask_embedding(
         raise UnsupportedError("a saved prompt cannot be saved again; save boxes or points in pictures")
     upload = encode(picture, T_REX.max_side)
     numbers = dict.fromkeys((example.label for example in request.examples), 1)
-    shown = {"type": "visual_images", "visual_images": _shown(picture, request.examples, numbers, pictures, encode)}
+    images = _visual_images(picture, request.examples, numbers, pictures, encode)
     targets = ("bbox", "embedding")  # as in every sample of the vendor; the boxes are not used
-    body = write(T_REX, upload, shown, targets, request)
-    return Question(T_REX, body, Frames.of(picture, upload), _always(request.examples[0].label), targets)
+    body = write_body(T_REX, upload, {"type": "visual_images", "visual_images": images}, targets, request)
+    return ObjectRequest(T_REX, body, Frames.of(picture, upload), _fixed(request.examples[0].label), targets)
 
 
 def read_embedding(result: Mapping[str, Any]) -> Embedding:
     """Read the embedding of a result.
 
     Raises:
-        ServiceError: there is none.
+        ServiceError: there is no embedding.
     """
     data = result.get("embedding")
     if not isinstance(data, str) or not data:
@@ -84,30 +87,30 @@ def read_embedding(result: Mapping[str, Any]) -> Embedding:
 
 
 def _numbered(examples: Iterable[Example]) -> dict[str, int]:
-    """Number the labels from 1, as the service knows categories by number only."""
+    """Number the labels from 1: the service identifies categories by number only."""
     return {label: number for number, label in enumerate(dict.fromkeys(one.label for one in examples), start=1)}
 
 
-def _by_number(labels: Mapping[int, str]) -> Labelling:
-    """Label by the number of the category; where there is one label only, it is meant."""
+def _by_number(labels: Mapping[int, str]) -> LabelReader:
+    """Label objects by the number of their category; a single label is for all objects."""
     if len(labels) == 1:
-        return _always(next(iter(labels.values())))
+        return _fixed(next(iter(labels.values())))
 
     def label(thing: Mapping[str, Any]) -> str:
         number = thing.get("category_id")
         if not isinstance(number, int) or number not in labels:
-            raise ValueError("no category that was asked for")
+            raise ValueError("not a category of the request")
         return labels[number]
 
     return label
 
 
-def _always(label: str) -> Labelling:
+def _fixed(label: str) -> LabelReader:
     return lambda _: label
 
 
-def _saved(examples: Iterable[Example]) -> Iterable[tuple[str, str]]:
-    """Give label and data of each embedding, if this model made it."""
+def _embeddings(examples: Iterable[Example]) -> Iterable[tuple[str, str]]:
+    """List label and data of each embedding, all of which T-Rex must have made."""
     for example in examples:
         saved = example.embedding
         if saved is None:
@@ -128,14 +131,14 @@ def _is_ours(model: str) -> bool:
         return False
 
 
-def _shown(
+def _visual_images(
     picture: Picture,
     examples: Iterable[Example],
     numbers: Mapping[str, int],
     pictures: Mapping[str, Picture],
     encode: Encode,
 ) -> list[dict[str, Any]]:
-    """Group examples by their pictures, each sent with its own boxes and points in uploaded pixels."""
+    """Group examples by image: each image is sent once, with its boxes and points in pixels of the upload."""
     groups: dict[Picture, list[Example]] = {}
     for example in examples:
         shown = picture if example.image in ("", picture.digest) else pictures.get(example.image)
@@ -155,22 +158,22 @@ def _shown(
 
 
 def _interaction(example: Example, number: int, frames: Frames) -> dict[str, Any]:
-    """Put a box or a point in uploaded pixels."""
+    """Write a box or a point in pixels of the upload."""
     if example.point is not None:
         x, y = example.point
         if not (0 <= x <= frames.size[0] and 0 <= y <= frames.size[1]):
-            raise _outside(example.label, "point", example.point, frames)
-        return {"type": "point", "category_id": number, "point": frames.there((x, y, x, y))[:2]}
+            raise _outside_error(example.label, "point", example.point, frames)
+        return {"type": "point", "category_id": number, "point": frames.to_upload((x, y, x, y))[:2]}
     bbox = example.bbox or (0, 0, 0, 0)
-    there = frames.there(bbox)
-    if boxes.area(there) <= 0:
-        raise _outside(example.label, "bbox", bbox, frames)
-    return {"type": "rect", "category_id": number, "rect": there}
+    sent = frames.to_upload(bbox)
+    if boxes.area(sent) <= 0:
+        raise _outside_error(example.label, "bbox", bbox, frames)
+    return {"type": "rect", "category_id": number, "rect": sent}
 
 
-def _outside(label: str, kind: str, place: Sequence[float], frames: Frames) -> InputError:
+def _outside_error(label: str, kind: str, coordinates: Sequence[float], frames: Frames) -> InputError:
     width, height = frames.size
     return InputError(
-        f"the {kind} {[round(value, 1) for value in place]} of the example for {label!r:.80} has nothing of its "
-        f"picture of {width}x{height} pixels; give one inside, in pixels of the original image"
+        f"the {kind} {[round(value, 1) for value in coordinates]} of the example for {label!r:.80} lies outside "
+        f"its picture of {width}x{height} pixels; give one inside, in pixels of the original image"
     )

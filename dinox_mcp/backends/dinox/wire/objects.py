@@ -1,4 +1,4 @@
-"""Reading the objects of a reply and their keypoints, back to the caller's labels and pixels."""
+"""Reads the objects of a reply into detections, with the caller's labels and in original pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -6,29 +6,30 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, FiniteFloat
 
 from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.question import Question
+from dinox_mcp.backends.dinox.wire.request import ObjectRequest
 from dinox_mcp.errors import ServiceError
 from dinox_mcp.types import boxes, keypoints
 from dinox_mcp.types.detection import Detection, Detections, Keypoint, Mask, certainty
 
 NAMES: Mapping[str, Sequence[str]] = {"pose": keypoints.BODY, "hand": keypoints.HAND}
-"""The names of points by the field of an object that they come in."""
+"""The names of keypoints by the field of an object that holds them."""
 _VALUES = 4
 _VISIBILITIES = (0, 1, 2)
-_FAR = 1e9
-"""No picture is that large; not finite is not less, either."""
+_MAX_COORDINATE = 1e9
+"""No image is that large. NaN and infinity are refused, too, as neither is less."""
 
 
-def read_keypoints(thing: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint, ...]:
-    """Read the points of one field, in pixels of the picture; none where the object has no such thing.
+def read_keypoints(item: Mapping[str, Any], field: str, frames: Frames) -> tuple[Keypoint, ...]:
+    """Read the keypoints of one field, in pixels of the image; none if the object has no such field.
 
-    The third value is the visibility by the vendor's word and a confidence by the vendor's code: it is taken for what
-    it can be. The fourth is not documented: it counts as a score where it can be one, and differs between the points.
+    The third value of a point is its visibility according to the vendor's documentation, and a confidence according
+    to the vendor's code: it is read as what it can be. The fourth is not documented: it is read as a score if all are
+    from 0 to 1 and they differ.
 
     Raises:
-        ValueError: what is there is not a list of that many points.
+        ValueError: the field is not a list of the expected number of points.
     """
-    values = thing.get(field)
+    values = item.get(field)
     if values is None or values == []:
         return ()
     names = NAMES[field]
@@ -36,16 +37,16 @@ def read_keypoints(thing: Mapping[str, Any], field: str, frames: Frames) -> tupl
         raise ValueError(f"not {len(names)} points")
     xs, ys, thirds, fourths = (values[place::_VALUES] for place in range(_VALUES))
     factor_x, factor_y = frames.factors
-    sure = not set(thirds) <= set(_VISIBILITIES) and all(map(_is_score, thirds))
-    scores = thirds if sure else fourths
-    told = len(set(scores)) > 1
+    thirds_are_scores = not set(thirds) <= set(_VISIBILITIES) and all(map(_is_score, thirds))
+    scores = thirds if thirds_are_scores else fourths
+    differ = len(set(scores)) > 1
     return tuple(
         Keypoint(
             name=name,
             x=x * factor_x,
             y=y * factor_y,
-            visibility=int(third) if third in _VISIBILITIES and not sure else None,
-            score=score if told and _is_score(score) else None,
+            visibility=int(third) if third in _VISIBILITIES and not thirds_are_scores else None,
+            score=score if differ and _is_score(score) else None,
         )
         for name, x, y, third, score in zip(names, xs, ys, thirds, scores, strict=True)
     )
@@ -56,7 +57,7 @@ def _is_score(value: float) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_COORDINATE
 
 
 _MAX_MASK_SIDE = 16_384
@@ -64,25 +65,25 @@ _SCORE_NOISE = 0.001
 _FIELDS = {"pose_keypoints": "pose", "hand_keypoints": "hand"}
 
 
-def read(result: Mapping[str, Any], question: Question) -> Detections:
-    """Read the result of a task into detections, best first. Slow with masks: call it off the event loop.
+def read_objects(result: Mapping[str, Any], request: ObjectRequest) -> Detections:
+    """Read the result of a task into detections, best first. Slow with masks: call it in a thread.
 
-    An object that is not understood is left out; a mask or keypoints that are not are missing from theirs; and all
-    of it is told in a note. A score that is missing is absent; one outside of 0 to 1 makes its object one that is not
-    understood. What scores less than was asked for is left out, as not every endpoint minds the threshold.
+    Malformed objects are left out, and so are malformed masks and keypoints of good objects; notes count them. A
+    missing score stays absent; an object with a score outside 0 to 1 is malformed. Objects below the lowest score of
+    the request are left out here too, as not every endpoint applies it.
 
     Raises:
         ServiceError: there is no list of objects.
     """
     found, malformed = [], 0
-    unread = dict.fromkeys(question.targets, 0)
-    for thing in things(result):
+    unread = dict.fromkeys(request.targets, 0)
+    for item in list_objects(result):
         try:
-            detection = _detection(thing, question, unread)
+            detection = _detection(item, request, unread)
         except ValueError:
             malformed += 1
             continue
-        if detection.score is None or detection.score >= question.min_score:
+        if detection.score is None or detection.score >= request.min_score:
             found.append(detection)
     notes = []
     if malformed:
@@ -93,14 +94,14 @@ def read(result: Mapping[str, Any], question: Question) -> Detections:
         if unread.get(target):
             notes.append(f"{_count(unread[target])} came with {field} keypoints that cannot be read")
     found.sort(key=lambda one: -certainty(one))
-    return Detections(model=question.model.name, objects=tuple(found), notes=tuple(notes))
+    return Detections(model=request.model.name, objects=tuple(found), notes=tuple(notes))
 
 
-def things(result: Mapping[str, Any]) -> list[Any]:
-    """Give the list of objects of a result.
+def list_objects(result: Mapping[str, Any]) -> list[Any]:
+    """Return the list of objects of a result.
 
     Raises:
-        ServiceError: there is none.
+        ServiceError: there is no such list.
     """
     listed = result.get("objects")
     if not isinstance(listed, list):
@@ -111,22 +112,23 @@ def things(result: Mapping[str, Any]) -> list[Any]:
     return listed
 
 
-def merge(answers: Sequence[Detections], iou_threshold: float) -> Detections:
-    """Make one answer of those to several questions about one picture; what several found is one object.
+def merge(parts: Sequence[Detections], iou_threshold: float) -> Detections:
+    """Merge the detections of several requests about one image.
 
-    Boxes of one label that overlap by more than `iou_threshold` are one: the service is not always told the threshold.
+    Of boxes of one label that overlap by more than `iou_threshold`, the best is kept: not every model of the service
+    takes a threshold.
     """
-    objects = boxes.suppress([found for answer in answers for found in answer.objects], iou_threshold)
-    notes = dict.fromkeys(note for answer in answers for note in answer.notes)
-    model = answers[0].model
-    if len(answers) == 1:
-        return answers[0].model_copy(update={"objects": tuple(objects)})
-    calls = f"{model} was asked in {len(answers)} calls, as it takes one saved prompt a call"
+    objects = boxes.suppress([found for part in parts for found in part.objects], iou_threshold)
+    if len(parts) == 1:
+        return parts[0].model_copy(update={"objects": tuple(objects)})
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    model = parts[0].model
+    calls = f"{model} took {len(parts)} calls, one for each saved prompt and one for all drawn examples"
     return Detections(model=model, objects=tuple(objects), notes=(calls, *notes))
 
 
 class _Object(BaseModel):
-    """An object of a reply: what must be there, as far as it is used."""
+    """The fields of an object of a reply that are always read."""
 
     score: FiniteFloat | None = None
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
@@ -140,47 +142,47 @@ class _Mask(BaseModel):
     format: str = "coco_rle"
 
 
-def _detection(thing: Any, question: Question, unread: dict[str, int]) -> Detection:  # noqa: ANN401 - as it was sent
-    """Bring an object back to the caller's pixels and spelling, counting what it has that cannot be read.
+def _detection(item: Any, request: ObjectRequest, unread: dict[str, int]) -> Detection:  # noqa: ANN401 - unchecked JSON
+    """Read an object in the caller's pixels and spelling; count the masks and keypoints that cannot be read.
 
     Raises:
-        ValueError: the box is empty or outside of the picture, or the score or the label is none.
+        ValueError: the box is empty or outside the image, or the score or the label is malformed.
     """
-    wired = _Object.model_validate(thing)
-    bbox = question.frames.back(wired.bbox)
+    sent = _Object.model_validate(item)
+    bbox = request.frames.to_original(sent.bbox)
     if boxes.area(bbox) <= 0:
         raise ValueError("an empty box")
-    score = wired.score
+    score = sent.score
     if score is not None and -_SCORE_NOISE <= score <= 1 + _SCORE_NOISE:
         score = min(max(score, 0.0), 1.0)
-    detection = Detection(label=question.label(thing), bbox=bbox, score=score)
+    detection = Detection(label=request.label(item), bbox=bbox, score=score)
     more: dict[str, Any] = {}
-    if "mask" in question.targets:
-        more["mask"] = _mask(thing.get("mask"), question.frames.size)
+    if "mask" in request.targets:
+        more["mask"] = _mask(item.get("mask"), request.frames.size)
         unread["mask"] += more["mask"] is None
-    if points := _keypoints(thing, question, unread):
+    if points := _keypoints(item, request, unread):
         more["keypoints"] = points
     return detection.model_copy(update=more) if more else detection
 
 
-def _keypoints(thing: Mapping[str, Any], question: Question, unread: dict[str, int]) -> tuple[Keypoint, ...]:
-    """Read body and hand points, together."""
+def _keypoints(item: Mapping[str, Any], request: ObjectRequest, unread: dict[str, int]) -> tuple[Keypoint, ...]:
+    """Read the points of body and hand."""
     points: tuple[Keypoint, ...] = ()
     for target, field in _FIELDS.items():
-        if target in question.targets:
+        if target in request.targets:
             try:
-                points += read_keypoints(thing, field, question.frames)
+                points += read_keypoints(item, field, request.frames)
             except ValueError:
                 unread[target] += 1
     return points
 
 
-def _mask(wired: Any, size: tuple[int, int]) -> Mask | None:  # noqa: ANN401 - whatever the service sent
-    """Bring a mask back to the caller's pixels; None where it is missing or not one."""
+def _mask(sent: Any, size: tuple[int, int]) -> Mask | None:  # noqa: ANN401 - unchecked JSON
+    """Read a mask in the caller's pixels; None if it is missing or malformed."""
     from dinox_mcp.types import masks
 
     try:
-        mask = _Mask.model_validate(wired)
+        mask = _Mask.model_validate(sent)
         if mask.format != "coco_rle":
             return None
         return masks.resize(Mask(size=mask.size, counts=mask.counts), *size)

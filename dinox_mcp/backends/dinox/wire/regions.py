@@ -1,4 +1,4 @@
-"""Asking what DINO-X has to say of given boxes: captions, categories, text; all boxes of a picture in one task."""
+"""Descriptions of given boxes by DINO-X: captions, categories, text; all boxes of an image in one task."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from dinox_mcp.backends.dinox.models import DINO_X
 from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.objects import things
-from dinox_mcp.backends.dinox.wire.question import Encode, Job
+from dinox_mcp.backends.dinox.wire.objects import list_objects
+from dinox_mcp.backends.dinox.wire.request import ApiRequest, Encode
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import BBox, Detection, Detections, Output
@@ -19,67 +19,68 @@ ENDPOINT = "dinox/region_vl"
 _FIELDS: Mapping[Output, str] = {"caption": "caption", "category": "roc", "text": "ocr"}
 _READING: frozenset[Output] = frozenset({"caption", "text"})
 MAX_SIDE = 8192
-"""The long side of a picture whose regions are read or described: as the vendor's own clients, we send the original."""
+"""The long side in pixels of an image whose regions are read or described; the vendor's clients send the original."""
 _TOLERANCE = 2.0
-"""Pixels by which the service may round a region that it repeats."""
+"""By how many pixels a region in the reply may differ from the one in the request."""
 _BBOX: TypeAdapter[BBox] = TypeAdapter(BBox)
 
 
 @dataclass(frozen=True)
-class RegionQuestion:
-    """A question about regions, in uploaded pixels; `fields` are those of the reply by what they are to us."""
+class RegionRequest:
+    """A request about regions, in pixels of the upload; `fields` maps outputs to the fields of the reply."""
 
     body: bytes = field(repr=False)
     regions: tuple[Box, ...]
     fields: Mapping[Output, str]
 
-    def job(self, key: SecretStr) -> Job:
-        """Address the question to the service, on a key; about twice as many regions are of another kind."""
+    def with_key(self, key: SecretStr) -> ApiRequest:
+        """Complete the request with the API key; the kind tells twice as many regions apart."""
         kind = f"{ENDPOINT} {'+'.join(self.fields)} {len(self.regions).bit_length()}"
-        return Job(ENDPOINT, self.body, key, kind)
+        return ApiRequest(ENDPOINT, self.body, key, kind)
 
 
-def ask(picture: Picture, objects: Sequence[Detection], include: frozenset[Output], encode: Encode) -> RegionQuestion:
-    """Put the question; the picture is sent anew, as the service cannot refer to an earlier upload.
+def make_request(
+    picture: Picture, objects: Sequence[Detection], include: frozenset[Output], encode: Encode
+) -> RegionRequest:
+    """Make the request for descriptions of boxes. Slow: call it in a thread.
 
-    For a caption or text it is sent at its own size, as small letters do not survive being shrunk.
-
-    Slow: call it off the event loop.
+    For captions and text the image is sent at its own size, as small letters do not survive being shrunk.
 
     Raises:
         ImageError: the picture is damaged.
     """
     upload = encode(picture, MAX_SIDE if include & _READING else DINO_X.max_side)
     frames = Frames.of(picture, upload)
-    regions = tuple(_at_least_a_pixel(frames.there(found.bbox), *frames.sent) for found in objects)
+    regions = tuple(_at_least_a_pixel(frames.to_upload(found.bbox), *frames.sent) for found in objects)
     fields = {output: field for output, field in _FIELDS.items() if output in include}
     body = {"model": DINO_X.name, "image": upload.uri, "regions": regions, "targets": list(fields.values())}
-    return RegionQuestion(json.dumps(body).encode(), regions, fields)
+    return RegionRequest(json.dumps(body).encode(), regions, fields)
 
 
-def read(result: Mapping[str, Any], question: RegionQuestion, objects: Sequence[Detection]) -> Detections:
-    """Add what a result tells to the objects, in their order.
+def read_descriptions(result: Mapping[str, Any], request: RegionRequest, objects: Sequence[Detection]) -> Detections:
+    """Add the descriptions of a result to the objects, in their order.
 
-    Replies that come in another order or number are matched by the region that they repeat, and a note says so.
+    If the descriptions come in another order or number, they are matched by their regions, and a note says so.
 
     Raises:
         ServiceError: there is no list of objects.
     """
-    replies, notes = _in_order(things(result), question.regions)
-    told = [
-        found.model_copy(update=_words(reply, question.fields)) for found, reply in zip(objects, replies, strict=True)
+    replies, notes = _in_order(list_objects(result), request.regions)
+    described = [
+        found.model_copy(update=_read_fields(reply, request.fields))
+        for found, reply in zip(objects, replies, strict=True)
     ]
-    return Detections(model=DINO_X.name, objects=tuple(told), notes=notes)
+    return Detections(model=DINO_X.name, objects=tuple(described), notes=notes)
 
 
 def _in_order(replies: list[Any], regions: Sequence[Box]) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
-    """Give the reply to each region, empty where there is none."""
-    repeated = [_region(reply) for reply in replies]
+    """Return the description of each region, empty if there is none, and notes."""
+    sent_back = [_region(reply) for reply in replies]
     if len(replies) == len(regions) and all(
-        there is None or _distance(there, region) <= _TOLERANCE for there, region in zip(repeated, regions, strict=True)
+        box is None or _distance(box, region) <= _TOLERANCE for box, region in zip(sent_back, regions, strict=True)
     ):
         return [reply if isinstance(reply, Mapping) else {} for reply in replies], ()
-    matched = _by_region([(reply, there) for reply, there in zip(replies, repeated, strict=True) if there], regions)
+    matched = _by_region([(reply, box) for reply, box in zip(replies, sent_back, strict=True) if box], regions)
     note = f"the service described {len(replies)} of {len(regions)} regions, or in another order: matched by region"
     if missing := sum(not reply for reply in matched):
         note += f", which leaves {missing} without a description"
@@ -87,22 +88,22 @@ def _in_order(replies: list[Any], regions: Sequence[Box]) -> tuple[list[Mapping[
 
 
 def _by_region(replies: Sequence[tuple[Mapping[str, Any], Box]], regions: Sequence[Box]) -> list[Mapping[str, Any]]:
-    """Give each region the reply whose own is nearest, each reply once."""
+    """Give each region the description with the nearest region; each description is used once."""
     import numpy as np
 
     corners = np.asarray(regions, dtype=float)
     matched: list[Mapping[str, Any]] = [{} for _ in regions]
-    for reply, there in replies[: 2 * len(regions)]:
-        distances = np.abs(corners - there).max(axis=1)
-        place = int(distances.argmin())
-        if distances[place] <= _TOLERANCE:
-            corners[place] = np.inf
-            matched[place] = reply
+    for reply, box in replies[: 2 * len(regions)]:
+        distances = np.abs(corners - box).max(axis=1)
+        nearest = int(distances.argmin())
+        if distances[nearest] <= _TOLERANCE:
+            corners[nearest] = np.inf
+            matched[nearest] = reply
     return matched
 
 
-def _region(reply: Any) -> Box | None:  # noqa: ANN401 - whatever the service sent
-    """Read the region that a reply repeats."""
+def _region(reply: Any) -> Box | None:  # noqa: ANN401 - unchecked JSON
+    """Read the region of a description; None if it is missing or malformed."""
     try:
         return _BBOX.validate_python(reply["region"])
     except (ValidationError, TypeError, KeyError, IndexError):
@@ -113,18 +114,18 @@ def _distance(one: Box, other: Box) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def _words(reply: Mapping[str, Any], fields: Mapping[Output, str]) -> dict[str, str]:
-    """Read what is told; nothing where it is empty."""
-    told = {output: reply.get(field) for output, field in fields.items()}
+def _read_fields(reply: Mapping[str, Any], fields: Mapping[Output, str]) -> dict[str, str]:
+    """Read the fields of a description that are not empty."""
+    values = {output: reply.get(field) for output, field in fields.items()}
     return {
         output: text.strip() if output == "text" else " ".join(text.split())
-        for output, text in told.items()
+        for output, text in values.items()
         if isinstance(text, str) and text.strip()
     }
 
 
 def _at_least_a_pixel(bbox: Box, width: int, height: int) -> Box:
-    """Widen what shrinking made too thin to be looked at."""
+    """Widen a box that is thinner than a pixel of the upload."""
     left, right = _widen(bbox[0], bbox[2], width)
     top, bottom = _widen(bbox[1], bbox[3], height)
     return left, top, right, bottom

@@ -1,4 +1,4 @@
-"""Poses of bodies, found by MoveNet Thunder in the boxes of persons."""
+"""The poses of persons in given boxes, estimated by MoveNet Thunder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.crops import Crop
-from dinox_mcp.backends.embedded.networks.runtime import Network, Report, ignore
+from dinox_mcp.backends.embedded.networks.runtime import Network
+from dinox_mcp.backends.embedded.worker import Report, ignore
 from dinox_mcp.types.boxes import Box
 
 FAMILY = "MoveNet Thunder"
 _SIDE = 256
-_CROP = 1.2  # a person's surroundings that the network sees, as a multiple of the longer side; as Google's demo has it
+_CROP = 1.2  # side of the crop, in longer sides of the person's box; as in Google's demo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +24,8 @@ class Body:
     Attributes:
         bbox: The person's box in pixels of the picture, as given.
         points: The 17 points of `types.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels
-            and a score from 0 to 1. There is a guess for each point, also where it is hidden or outside the picture:
-            its score tells.
+            and a score from 0 to 1. Points that are hidden or outside the picture are guesses with a low
+            score.
     """
 
     bbox: Box
@@ -48,7 +49,7 @@ class PoseEstimator:
         Args:
             image: The picture, RGB.
             boxes: The persons' boxes in pixels of the picture.
-            report: Report how much is done before each person.
+            report: Called before each person.
 
         Returns:
             One body for each box, in the same order.

@@ -1,4 +1,4 @@
-"""Square crops of a picture at any turn, and single-shot detectors with anchors that look at them."""
+"""Square crops of a picture at any rotation, and single-shot detectors with anchors that run on them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class Crop:
         x: Where its center lies, in pixels of the picture.
         y: Likewise.
         half: Half the length of its side in pixels of the picture.
-        angle: By how much it is turned clockwise, in radians.
+        angle: Its clockwise rotation in radians.
     """
 
     x: float
@@ -31,13 +31,13 @@ class Crop:
 
     @classmethod
     def around(cls, bbox: Box, factor: float) -> "Crop":
-        """Show a box in a square whose side is so many times as long as the longer side of the box."""
+        """Return the square around a box whose side is `factor` times the longer side of the box."""
         x1, y1, x2, y2 = bbox
         return cls((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) * factor / 2)
 
     @classmethod
-    def whole(cls, image: Image.Image) -> "Crop":
-        """Show a whole picture at the upper left of the smallest square that holds it."""
+    def of_image(cls, image: Image.Image) -> "Crop":
+        """Return the smallest square that holds a picture in its upper left corner."""
         half = max(image.size) / 2
         return cls(half, half, half)
 
@@ -46,12 +46,12 @@ class Crop:
 
         Args:
             image: The picture, RGB.
-            side: How many pixels high and wide the answer is.
+            side: The height and width of the result in pixels.
 
         Returns:
             Pixels (side, side, 3), black where the crop reaches beyond the picture.
         """
-        reduced = max(1, int(2 * self.half / side))  # bilinear sampling alone would leave out pixels
+        reduced = max(1, int(2 * self.half / side))  # bilinear sampling alone would skip pixels
         corners = self.to_picture(np.array([(0, 0), (0, 1), (1, 0), (1, 1)]))
         left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int).tolist()
         right, bottom = np.minimum(np.ceil(corners.max(axis=0)), image.size).astype(int).tolist()
@@ -72,17 +72,17 @@ class Crop:
         return np.asarray((shares - 0.5) @ self._axes().T + (self.x, self.y))
 
     def _axes(self) -> npt.NDArray[np.float64]:
-        """Give the crop's lower and right sides as vectors in the picture: the columns of a matrix."""
+        """Return the crop's lower and right sides as vectors in the picture: the columns of a matrix."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         return 2 * self.half * np.array([[cosine, -sine], [sine, cosine]])
 
 
 _SIDE = 256
-_SAME_IOU = 0.3  # candidates that overlap more show one thing
+_SAME_IOU = 0.3  # candidates that overlap more show the same thing
 
 
 class Candidates(NamedTuple):
-    """What a detector sees: boxes (n, 4) and points (n, k, 2) in pixels of the picture, and scores (n,)."""
+    """The candidates of a detector: boxes (n, 4) and points (n, k, 2) in pixels of the picture, and scores (n,)."""
 
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -102,7 +102,7 @@ class Candidates(NamedTuple):
         return Candidates(*map(np.array, zip(*merged, strict=True))) if merged else self
 
 
-class Detector:
+class AnchorDetector:
     """Finds things of one kind in a square crop."""
 
     def __init__(
@@ -116,8 +116,8 @@ class Detector:
         Args:
             name: The network's name.
             layers: For each grid of the network, the side of its cells in pixels and the anchors in a cell.
-            rows: Takes what the network gives and tells its logits (n,) and its rows (n, 4 + 2 * k) apart. A row
-                holds a box as center, width and height, then points, all in the crop's pixels from the anchor.
+            rows: Splits the outputs of the network into logits (n,) and rows (n, 4 + 2 * k). A row holds a box as
+                center, width and height, then points, all in the crop's pixels relative to the anchor.
 
         Raises:
             BackendError: its file is missing or damaged.
@@ -127,11 +127,11 @@ class Detector:
         self._rows = rows
 
     def find(self, image: Image.Image, crop: Crop, min_score: float) -> Candidates:
-        """Find things in a crop that is not turned; what overlaps is merged, the best comes first.
+        """Find things in a crop that is not rotated; overlapping candidates are merged, the best come first.
 
         Args:
             image: The picture, RGB.
-            crop: Where to look.
+            crop: The crop to search.
             min_score: The lowest score of a candidate, from 0 to 1.
         """
         pixels = crop.pixels(image, _SIDE)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
@@ -147,7 +147,7 @@ class Detector:
 
 
 def _anchors(layers: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64]:
-    """Give the anchors' centers (n, 2) as shares of the crop: grid by grid, row by row, cell by cell."""
+    """Return the anchors' centers (n, 2) as shares of the crop: grid by grid, row by row, cell by cell."""
     grids = []
     for stride, copies in layers:
         cells = _SIDE // stride

@@ -1,8 +1,8 @@
 """Hands and their points, found by MediaPipe's two networks: one finds palms, one finds the points of a hand.
 
-The palm network sees 256 pixels, too few for hands of people who do not fill the picture. So hands are looked for
-three times: by palms in the whole picture, without any palm in crops that lie along the forearms of known bodies, and
-by palms in crops around their wrists. The second network tells for each crop whether it shows a hand at all.
+The palm network sees 256 pixels, too few for the hands of persons who do not fill the picture. So hands are searched
+three times: by palms in the full picture, without palms in crops along the forearms of known bodies, and by palms in
+crops around their wrists. The second network scores for each crop whether it shows a hand.
 """
 
 import math
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.networks.bodies import Body
-from dinox_mcp.backends.embedded.networks.crops import Candidates, Crop, Detector
-from dinox_mcp.backends.embedded.networks.runtime import Floats, Network, Report, ignore
+from dinox_mcp.backends.embedded.networks.crops import AnchorDetector, Candidates, Crop
+from dinox_mcp.backends.embedded.networks.runtime import Floats, Network
+from dinox_mcp.backends.embedded.worker import Report, ignore
 from dinox_mcp.types.boxes import Box
 
 Side = Literal["left", "right"]
@@ -26,16 +27,16 @@ _OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 
 _WHOLE_SCORE, _WRIST_SCORE = 0.6, 0.5  # of a palm
 _HAND_SCORE = 0.5  # below it, a crop shows no hand
-_SURE = 0.8  # above it, there is no need to look for a palm at the same wrist: that network takes twice as long
-_RIGHT = 0.5  # above it, a right hand of the person: all 17 labelled hands of COCO pictures agree
+_SURE = 0.8  # above it, no palm is searched at the same wrist: that network takes twice as long
+_RIGHT = 0.5  # above it, a right hand of the person: true for all 17 labelled hands of COCO pictures
 _SIDE = 224
 _LAYERS = ((8, 2), (16, 2), (32, 6))
 _WRIST, _MIDDLE_KNUCKLE = 0, 2  # among the seven points of a palm
 _ELBOWS_AND_WRISTS = ((7, 9), (8, 10))  # among the points of a body
 _LEAST_POINT_SCORE = 0.2
-_SAME = 0.4  # hands whose points are closer than so many times the size of the larger are one hand
-_OWN = 1.0  # a hand belongs to a body's wrist that is not farther than so many times the hand's size
-_MARGIN = 0.1  # the points are joints: flesh surrounds them
+_SAME = 0.4  # hands closer than this, in sizes of the larger, are the same hand
+_OWN = 1.0  # from this distance on, a hand does not belong to a wrist; in hand sizes
+_MARGIN = 0.1  # the points are joints, inside the hand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +45,10 @@ class FoundHand:
 
     Attributes:
         bbox: A box around its points, a little wider, in pixels and inside the picture.
-        score: How sure it is that this is a hand, from 0 to 1.
+        score: From 0 to 1.
         points: The 21 points of `dinox_mcp.types.keypoints.HAND` as an array (21, 2) of x and y in pixels.
         side: Which hand of the person it is.
-        person: The number of the body that it belongs to, or None if it belongs to none of the given.
+        person: The index of its body; None if it belongs to none of the given bodies.
     """
 
     bbox: Box
@@ -78,7 +79,7 @@ class HandFinder:
         Raises:
             BackendError: a file is missing or damaged.
         """
-        self._palms = Detector("handdetect", _LAYERS, _rows)
+        self._palms = AnchorDetector("handdetect", _LAYERS, _rows)
         self._landmarks = Network("handlandmark-full")
 
     def find(self, image: Image.Image, bodies: Sequence[Body], report: Report = ignore) -> list[FoundHand]:
@@ -87,13 +88,13 @@ class HandFinder:
         Args:
             image: The picture, RGB.
             bodies: The persons in it.
-            report: Report how much is done before each crop.
+            report: Called before each crop.
 
         Returns:
-            The hands, the surest first. Each wrist of a person has at most one.
+            The hands, the best score first. Each wrist has at most one.
         """
         report(0.0)
-        palms = self._palms.find(image, Crop.whole(image), _WHOLE_SCORE)
+        palms = self._palms.find(image, Crop.of_image(image), _WHOLE_SCORE)
         found = self._hands(image, list(_palm_crops(palms)))
         forearms = list(_forearms(bodies))
         for done, forearm in enumerate(forearms, start=1):
@@ -103,7 +104,7 @@ class HandFinder:
             if not any(hand.score > _SURE for hand in along):
                 palms = self._palms.find(image, _wrist_crop(forearm), _WRIST_SCORE)
                 found += self._hands(image, list(_palm_crops(palms))[:1])
-        return _assigned(_once(found), forearms)
+        return _assign(_unique(found), forearms)
 
     def _hands(self, image: Image.Image, crops: Sequence[Crop]) -> list[FoundHand]:
         return [hand for crop in crops if (hand := self._hand(image, crop)) is not None]
@@ -131,7 +132,7 @@ def _rows(outputs: dict[str, Floats]) -> tuple[Floats, Floats]:
 
 
 def _palm_crops(palms: Candidates) -> Iterator[Crop]:
-    """Show the hand of each palm: turned so that the fingers point up, and with room for them."""
+    """Yield a crop of the hand of each palm, rotated so that the fingers point up, and large enough for them."""
     for (x1, y1, x2, y2), points in zip(palms.boxes.tolist(), palms.points, strict=True):
         up = points[_MIDDLE_KNUCKLE] - points[_WRIST]
         angle = math.atan2(up[0], -up[1])
@@ -144,7 +145,7 @@ def _forearms(bodies: Sequence[Body]) -> Iterator[_Forearm]:
     """List the forearms that the poses show."""
     for person, body in enumerate(bodies):
         x1, y1, x2, y2 = body.bbox
-        least = 0.1 * max(x2 - x1, y2 - y1)  # one that points at the camera looks short
+        least = 0.1 * max(x2 - x1, y2 - y1)  # a forearm that points at the camera looks short
         for elbow, wrist in _ELBOWS_AND_WRISTS:
             direction = body.points[wrist, :2] - body.points[elbow, :2]
             length = float(np.linalg.norm(direction))
@@ -153,20 +154,20 @@ def _forearms(bodies: Sequence[Body]) -> Iterator[_Forearm]:
 
 
 def _wrist_crop(forearm: _Forearm) -> Crop:
-    """Show a wrist with some surroundings, upright, to look for a palm."""
+    """Return an upright crop around a wrist, to search a palm in it."""
     x, y = (forearm.wrist + 0.3 * forearm.direction).tolist()
     return Crop(x, y, float(np.linalg.norm(forearm.direction)))
 
 
 def _hand_crop(forearm: _Forearm) -> Crop:
-    """Show where the hand would be if it went on along the forearm, the fingers up."""
+    """Return a crop where the hand is if it continues the forearm, rotated so that the fingers point up."""
     x, y = (forearm.wrist + 0.4 * forearm.direction).tolist()
     right, down = forearm.direction.tolist()
     return Crop(x, y, 0.75 * math.hypot(right, down), math.atan2(right, -down))
 
 
-def _once(found: Sequence[FoundHand]) -> list[FoundHand]:
-    """Keep each hand once, as it was seen best."""
+def _unique(found: Sequence[FoundHand]) -> list[FoundHand]:
+    """Keep each hand once, with its best score."""
     kept: list[FoundHand] = []
     for hand in sorted(found, key=lambda item: -item.score):
         if not any(_same(hand, other) for other in kept):
@@ -175,12 +176,12 @@ def _once(found: Sequence[FoundHand]) -> list[FoundHand]:
 
 
 def _same(a: FoundHand, b: FoundHand) -> bool:
-    """Compare where the points are as a whole: seen twice, one hand may have its fingers in another order."""
+    """Compare the means of the points: if a hand is found twice, its fingers may be in another order."""
     apart = np.linalg.norm(a.points.mean(axis=0) - b.points.mean(axis=0))
     return bool(apart < _SAME * max(a.size, b.size))
 
 
-def _assigned(hands: Sequence[FoundHand], forearms: Sequence[_Forearm]) -> list[FoundHand]:
+def _assign(hands: Sequence[FoundHand], forearms: Sequence[_Forearm]) -> list[FoundHand]:
     """Give each hand to the person whose wrist is nearest; each wrist has one hand, the nearest."""
     pairs = sorted(
         (distance, number, place)
@@ -196,6 +197,6 @@ def _assigned(hands: Sequence[FoundHand], forearms: Sequence[_Forearm]) -> list[
     for number, hand in enumerate(hands):
         person = forearms[wrists[number]].person if number in wrists else None
         twice = any(person is not None and (other.person, other.side) == (person, hand.side) for other in owned)
-        # Nobody has two left hands: the surer of the two is believed.
+        # Nobody has two left hands: the one with the better score keeps its side.
         owned.append(replace(hand, person=person, side=_OTHER[hand.side] if twice else hand.side))
     return owned

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded.kinds import KINDS
-from dinox_mcp.backends.embedded.networks.runtime import Floats, Network, Report, ignore
+from dinox_mcp.backends.embedded.networks.runtime import Floats, Network
+from dinox_mcp.backends.embedded.worker import Report, ignore
 from dinox_mcp.types.boxes import Box, best_boxes
 
 FAMILY = "NanoDet"
@@ -75,14 +76,14 @@ class ObjectDetector:
 
         Args:
             image: The picture, RGB.
-            widths: How long in pixels the picture's longer side is when the network sees it, such as `QUICK` or
-                `THOROUGH`. Each width is one run; what the runs find is merged by size.
+            widths: The longer side in pixels at which the network sees the picture, for each run, such as `QUICK` or
+                `THOROUGH`. The results of the runs are merged by size.
             min_score: The lowest score of an object, from 0 to 1.
             iou_threshold: The highest overlap of two objects of one kind, from 0 to 1.
-            report: Report how much is done before each run.
+            report: Called before each run.
 
         Returns:
-            At most `MOST_OBJECTS` objects, the surest first. Boxes lie inside the picture and are never empty.
+            At most `MOST_OBJECTS` objects, the best score first. Boxes lie inside the picture and are never empty.
         """
         runs = []
         for done, width in enumerate(widths):
@@ -110,12 +111,12 @@ class ObjectDetector:
         centers, strides = _grids(*pixels.shape[2:])
         boxes = _boxes(logits, centers[cells], strides[cells]) * np.tile(np.divide(image.size, size), 2)
         boxes = np.clip(boxes, 0, np.tile(image.size, 2))
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # the others lie in the filling beside the picture
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # the others lie in the padding
         return _Candidates(boxes[inside], scores[cells, classes][inside], classes[inside])
 
 
 def _of_size(found: _Candidates, image: Image.Image, widths: Sequence[int], width: int) -> _Candidates:
-    """Keep the candidates of sizes that are found best at this width."""
+    """Keep the candidates of the sizes for which this width works best."""
     sizes = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) / max(image.size)
     keep = (sizes >= _SMALL) | (width == max(widths))
     keep &= (sizes <= _LARGE) | (width == min(widths))
@@ -123,7 +124,7 @@ def _of_size(found: _Candidates, image: Image.Image, widths: Sequence[int], widt
 
 
 def _pixels(shown: Image.Image) -> Floats:
-    """Bring a picture to the network's input (1, 3, height, width), filled up with the mean color."""
+    """Convert a picture to the network's input (1, 3, height, width), padded with the mean."""
     height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (shown.height, shown.width))
     pixels = np.zeros((1, 3, height, width), np.float32)
     bgr = np.asarray(shown, np.float32)[..., ::-1]
@@ -132,7 +133,7 @@ def _pixels(shown: Image.Image) -> Floats:
 
 
 def _grids(height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Give the centers (n, 2) of all cells in pixels, grid by grid and row by row, and the sides of the cells (n,)."""
+    """Return the centers (n, 2) of all cells in pixels, grid by grid and row by row, and cell sides (n,)."""
     centers, strides = [], []
     for stride in _OUTPUTS:
         columns = width // stride
@@ -151,7 +152,7 @@ def _boxes(logits: Floats, centers: npt.NDArray[np.float64], strides: npt.NDArra
 
 
 def _best(scores: Floats, min_score: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Choose the best pairs of a cell and a kind by their scores (cells, kinds): very many would take seconds."""
+    """Choose the best pairs of a cell and a kind by their scores (cells, kinds): without a limit, NMS takes seconds."""
     cells, classes = np.nonzero(scores >= min_score)
     if cells.size > _MOST_CANDIDATES:
         best = np.argpartition(-scores[cells, classes], _MOST_CANDIDATES)[:_MOST_CANDIDATES]

@@ -1,8 +1,7 @@
-"""Sessions of ONNX Runtime, which is imported here only, and the checked weights inside this package."""
+"""Sessions of ONNX Runtime, which only this module imports, and the networks of this package."""
 
 import json
 import os
-from collections.abc import Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy.typing as npt
 
 from dinox_mcp.errors import BackendError
 
+Floats = npt.NDArray[np.float32]
+
 MOST_THREADS = 8
 
 
@@ -22,11 +23,11 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
 
     Args:
         path: The ONNX file.
-        name: What error messages call the file, such as "the text model x.onnx".
-        remedy: What to do about a file that is missing or damaged.
-        threads: The most threads that one run uses; there are never more than cores.
-        arena: Whether the session keeps the memory of a run for the next one. This is a little faster. It suits
-            networks whose inputs never grow large.
+        name: The name of the file in error messages, such as "the text model x.onnx".
+        remedy: What to do if the file is missing or damaged.
+        threads: The most threads of one run; there are never more than cores.
+        arena: Keep the memory of a run for the next one. This is a little faster, and suits networks with small
+            inputs.
 
     Returns:
         The `onnxruntime.InferenceSession`.
@@ -69,8 +70,6 @@ def _onnxruntime() -> ModuleType:
     return module
 
 
-Floats = npt.NDArray[np.float32]
-
 # Measured on two cores: NanoDet takes 48 ms with one thread and 27 ms with two. Networks of this size gain little from
 # more than four threads.
 _THREADS = 4
@@ -108,7 +107,7 @@ def _folder() -> Traversable:
 
 
 def _check_size(folder: Traversable, file: str) -> None:
-    """Tell a whole file from one that was cut short, for example by a full disk."""
+    """Check the size of a file, which a full disk, for example, may have truncated."""
     try:
         size = json.loads((folder / _MANIFEST).read_bytes())[file]["size"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,16 +121,3 @@ def _check_size(folder: Traversable, file: str) -> None:
         raise BackendError(f"the network {folder / file} is missing ({size} bytes); {_REMEDY}")
     if found != size:
         raise BackendError(f"the network {folder / file} has {found} bytes instead of {size}; {_REMEDY}")
-
-
-Report = Callable[[float], None]
-"""Takes the share of the work that is done, from 0 to 1; it may raise an error to abandon the work."""
-
-
-def ignore(_: float) -> None:
-    """Listen to no progress."""
-
-
-def share(report: Report, start: float, end: float) -> Report:
-    """Give a part of the work its share of the whole."""
-    return lambda done: report(start + (end - start) * done)

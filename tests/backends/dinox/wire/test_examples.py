@@ -10,7 +10,7 @@ from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.models import T_REX
 from dinox_mcp.backends.dinox.upload import Frames
 from dinox_mcp.backends.dinox.wire import examples, objects
-from dinox_mcp.backends.dinox.wire.question import Question
+from dinox_mcp.backends.dinox.wire.request import ObjectRequest
 from dinox_mcp.errors import InputError, QuotaError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import iou
@@ -160,6 +160,7 @@ async def save(backend: DinoxBackend, *shown: Example) -> Embedding:
     return await backend.embed(SCENE, DetectionRequest(examples=shown), Call(pictures=OTHERS))
 
 
+@pytest.mark.slow
 async def test_a_saved_prompt_finds_what_its_examples_found(dinox: DinoxBackend, emulator: Emulator) -> None:
     assert isinstance(dinox, Embedder)
 
@@ -187,6 +188,7 @@ async def test_it_says_how_many_calls_a_request_takes(
     assert dinox.calls(DetectionRequest(examples=shown)) == calls
 
 
+@pytest.mark.slow
 async def test_saved_prompts_and_boxes_are_asked_in_a_call_each_and_merged(
     dinox: DinoxBackend, emulator: Emulator
 ) -> None:
@@ -208,7 +210,7 @@ async def test_saved_prompts_and_boxes_are_asked_in_a_call_each_and_merged(
 
     assert emulator.stats().paid - before == 3
     assert Counter(one.label for one in found.objects) == {"red": 2, "blue": 1}
-    assert found.notes == ("T-Rex-2.0 was asked in 3 calls, as it takes one saved prompt a call",)
+    assert found.notes == ("T-Rex-2.0 took 3 calls, one for each saved prompt and one for all drawn examples",)
     scores = [one.score for one in found.objects]
     assert scores == sorted(scores, reverse=True)
 
@@ -254,7 +256,7 @@ async def test_a_saved_prompt_of_another_model_is_refused_with_the_remedy(
     assert emulator.stats().requests == 0
 
 
-async def test_a_saved_prompt_that_the_service_does_not_know_is_told(dinox: DinoxBackend) -> None:
+async def test_a_saved_prompt_that_the_service_does_not_know_is_reported(dinox: DinoxBackend) -> None:
     saved = Embedding(backend="dinox", model="T-Rex-2.0", data="AAAA")
 
     with pytest.raises(ServiceError, match=r"refuses the request .*not an embedding"):
@@ -281,8 +283,12 @@ def test_a_result_without_an_embedding_is_an_error(result: dict[str, object]) ->
 async def test_an_interrupted_search_by_example_is_picked_up(connect: Connect, emulator: Emulator) -> None:
     backend = connect()
     emulator.model_time = math.inf
-    with anyio.move_on_after(0.3):
-        await find(backend, Example(point=(110, 110)))
+    async with anyio.create_task_group() as group:
+        group.start_soon(find, backend, Example(point=(110, 110)))
+        while not emulator.stats().polls:  # noqa: ASYNC110 - the emulator runs in a thread without events for it
+            await anyio.sleep(0.005)
+        group.cancel_scope.cancel()
+    emulator.model_time = 0.0
     emulator.finish()
 
     await find(backend, Example(point=(110, 110)))
@@ -290,24 +296,24 @@ async def test_an_interrupted_search_by_example_is_picked_up(connect: Connect, e
     assert emulator.stats().paid == 1
 
 
-def reading(*labels: str) -> Question:
+def reading(*labels: str) -> ObjectRequest:
     named = dict(enumerate(labels, start=1))
-    return Question(T_REX, b"", Frames((100, 100), (100, 100)), examples._by_number(named), min_score=0.3)
+    return ObjectRequest(T_REX, b"", Frames((100, 100), (100, 100)), examples._by_number(named), min_score=0.3)
 
 
 @pytest.mark.parametrize("number", [3, 0, "1", None])
-def test_an_object_of_a_category_nobody_asked_for_is_left_out(number: object) -> None:
+def test_an_object_of_a_category_not_in_the_request_is_left_out(number: object) -> None:
     things = [{"category_id": 1, "score": 0.9, "bbox": [1, 1, 9, 9]}]
     things += [{"category_id": number, "score": 0.9, "bbox": [1, 1, 9, 9]}]
 
-    found = objects.read({"objects": things}, reading("cup", "plate"))
+    found = objects.read_objects({"objects": things}, reading("cup", "plate"))
 
     assert [one.label for one in found.objects] == ["cup"]
     assert found.notes == ("1 object of the reply was malformed and left out",)
 
 
 def test_where_one_label_was_asked_for_every_object_has_it() -> None:
-    found = objects.read({"objects": [{"score": 0.9, "bbox": [1, 1, 9, 9]}]}, reading("cup"))
+    found = objects.read_objects({"objects": [{"score": 0.9, "bbox": [1, 1, 9, 9]}]}, reading("cup"))
 
     assert [one.label for one in found.objects] == ["cup"]
 
@@ -315,6 +321,6 @@ def test_where_one_label_was_asked_for_every_object_has_it() -> None:
 def test_what_scores_less_than_was_asked_for_is_left_out() -> None:
     things = [{"category_id": 1, "score": score, "bbox": [1, 1, 9, 9]} for score in (0.2, 0.4, None)]
 
-    found = objects.read({"objects": things}, reading("cup"))
+    found = objects.read_objects({"objects": things}, reading("cup"))
 
     assert [one.score for one in found.objects] == [None, 0.4]

@@ -1,4 +1,4 @@
-"""What the networks' tests look at: a photograph that the project may ship, and a hand that is drawn."""
+"""Pictures for the tests of the networks: a photograph that the project may ship, and a hand that is drawn."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ def test_a_box_is_shown_in_the_middle_of_a_square() -> None:
 
 
 def test_the_whole_picture_lies_at_the_upper_left() -> None:
-    shown = Crop.whole(WHITE).pixels(WHITE, 50)
+    shown = Crop.of_image(WHITE).pixels(WHITE, 50)
     assert shown[:29].min() == 255
     assert shown[31:].max() == 0
 
@@ -39,12 +39,12 @@ def test_points_of_a_turned_crop_lie_where_its_pixels_come_from() -> None:
 
 def test_fine_patterns_become_their_mean_when_a_large_crop_is_made_small() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0], [255]], np.uint8), (400, 800))).convert("RGB")
-    shown = Crop.whole(stripes).pixels(stripes, 100)
+    shown = Crop.of_image(stripes).pixels(stripes, 100)
     assert (int(shown.min()), int(shown.max())) == pytest.approx((127, 128), abs=2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])
 def test_pictures_of_any_shape_can_be_cut(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, "white")
-    for crop in (Crop.whole(image), Crop(0, 0, 0), Crop(0.5, 0.5, 3, 1.0), Crop.around((0, 0, *size), 1.15)):
+    for crop in (Crop.of_image(image), Crop(0, 0, 0), Crop(0.5, 0.5, 3, 1.0), Crop.around((0, 0, *size), 1.15)):
         assert crop.pixels(image, 16).shape == (16, 16, 3)

@@ -26,6 +26,7 @@ def test_the_astronaut_is_the_surest_person_and_her_box_is_right(detector: Objec
     assert iou(best.bbox, ASTRONAUT) > 0.9
 
 
+@pytest.mark.slow
 def test_a_larger_picture_has_the_same_objects_in_larger_boxes(detector: ObjectDetector) -> None:
     image = photograph()
     large = image.resize((3 * image.width, 3 * image.height), Image.Resampling.BICUBIC)

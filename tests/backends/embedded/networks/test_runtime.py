@@ -1,7 +1,10 @@
-"""What is said when a file of this package is missing or damaged."""
+"""Errors of missing and damaged files; and that ONNX Runtime sends and stores nothing."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +32,10 @@ def test_every_network_that_is_listed_loads() -> None:
         assert Network(file.removesuffix(".onnx"))
 
 
-def test_a_file_that_was_cut_short_is_told_with_both_sizes(folder: Path) -> None:
-    whole = (folder / FILE).read_bytes()
-    (folder / FILE).write_bytes(whole[:1000])
-    with pytest.raises(BackendError, match=rf"{FILE} has 1000 bytes instead of {len(whole)}; reinstall it: pip inst"):
+def test_a_file_that_was_cut_short_names_both_sizes(folder: Path) -> None:
+    content = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(content[:1000])
+    with pytest.raises(BackendError, match=rf"{FILE} has 1000 bytes instead of {len(content)}; reinstall it: pip inst"):
         Network("blazeface-back")
 
 
@@ -42,14 +45,50 @@ def test_a_damaged_file_of_the_right_size_does_not_load(folder: Path) -> None:
         Network("blazeface-back")
 
 
-def test_a_missing_file_is_told_with_the_remedy(folder: Path) -> None:
+def test_a_missing_file_names_the_remedy(folder: Path) -> None:
     (folder / FILE).unlink()
     with pytest.raises(BackendError, match=rf"{FILE} is missing \(\d+ bytes\); reinstall it"):
         Network("blazeface-back")
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}", b"[]", b'{"blazeface-back.onnx": 7}'])
-def test_a_damaged_list_is_told_with_the_remedy(folder: Path, damaged: bytes) -> None:
+def test_a_damaged_list_names_the_remedy(folder: Path, damaged: bytes) -> None:
     (folder / "manifest.json").write_bytes(damaged)
     with pytest.raises(BackendError, match=r"manifest\.json does not report the size of blazeface-back\.onnx .*reinst"):
         Network("blazeface-back")
+
+
+# Telemetry: without `runtime.py`, these programs leave a device id in the cache folder
+
+ROOT = Path(__file__).parents[4]
+
+OBJECTS = """
+from PIL import Image
+from dinox_mcp.backends.embedded.networks.objects import QUICK, ObjectDetector
+assert ObjectDetector().detect(Image.new("RGB", (64, 64)), QUICK, 0.5, 0.5) == []
+"""
+TEXT = """
+import numpy as np
+from dinox_mcp.backends.embedded import text_lines
+assert text_lines.Model(text_lines.TURNS)(np.zeros((1, 3, 48, 192), np.float32)).shape == (1, 2)
+"""
+THREAD = f"""
+import threading
+thread = threading.Thread(target=exec, args=({OBJECTS!r}, {{}}))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [OBJECTS, TEXT, THREAD], ids=["objects", "text", "thread"])
+def test_no_file_is_left_in_the_home_of_the_user(tmp_path: Path, program: str) -> None:
+    # Nothing in this environment says that the program is a test or that telemetry is unwanted.
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    folders = dict.fromkeys(("HOME", "USERPROFILE", "LOCALAPPDATA"), str(tmp_path))
+    environment = kept | folders | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
