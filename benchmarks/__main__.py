@@ -21,7 +21,7 @@ QUESTIONS = {
     "drawing": "100 boxes on a 12-megapixel photo",
     "masks": "100 masks read and drawn on a 12-megapixel photo",
     "painting": "masks, poses, captions and 500 dots on it, beside pycocotools",
-    "tokens": "length of a reply",
+    "tokens": "tokens of the tool list and of a reply",
     "load": "64 calls of 8 keys at once; memory over 5,000 calls",
     "embedded": "the embedded backend, by size and question",
     "objects": "objects of 80 kinds on this machine beside OpenCV's DNN: time, the first call, memory",

@@ -21,7 +21,7 @@ def measure(bench: Bench) -> Table:
     with Ours(bench.cloud.url) as server:
         server.initialize()
         found = server.detect(bench.photo, LABELS)["structuredContent"]
-        things, uri = found["objects"], found["links"]["result"]
+        things, uri = found["objects"], f"dinox://results/{found['result_id']}"
         shown = server.call("visualize", result=found["result_id"])
         preview = _median(lambda: server.call("visualize", result=found["result_id"]), rounds)
         jpeg = _median(lambda: server.ask("resources/read", {"uri": f"{uri}/annotated.jpg"}), rounds)

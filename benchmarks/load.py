@@ -117,8 +117,8 @@ async def _tenants(table: Table, cloud: Cloud, client: Client, uris: Sequence[st
         wrong += {found["label"] for found in data["objects"]} != {label}
         leaked += any(other in raw for other in keys)
         stranger = keys[(keys.index(key) + 1) % KEYS]
-        foreign += await client.can_read(stranger, data["links"]["result"])
-        own += await client.can_read(key, data["links"]["result"])
+        foreign += await client.can_read(stranger, f"dinox://results/{data['result_id']}")
+        own += await client.can_read(key, f"dinox://results/{data['result_id']}")
     books = [cloud.stats(key) for key in keys]
     paid = {one.paid for one in books}
     busiest = max(one.busiest_second() for one in books)

@@ -8,7 +8,7 @@ from benchmarks.contenders import Bare, Ours
 from benchmarks.harness import Server, pss_mib, rss_mib
 from benchmarks.tables import Table
 
-GOAL = 1.1
+GOAL = 1.05
 Sample = tuple[float, float, float, float]
 
 
@@ -39,11 +39,11 @@ def _sample(start: Callable[[], Server]) -> Sample:
 def _table(columns: dict[str, list[Sequence[float]]], rounds: int) -> Table:
     table = Table("Start and idle memory (start)", ["ours", "bare SDK", "vendor"])
     initialized, listed, rss, pss = zip(*columns.values(), strict=True)
-    ratio = median(initialized[0]) / median(initialized[1])
+    ratio = median(ours / bare for ours, bare in zip(initialized[0], initialized[1], strict=True))
     table.add(
         "start to `initialize` answered",
         *map(milliseconds, initialized),
-        goal=f"{GOAL} x bare (now {ratio:.2f})",
+        goal=f"at most {GOAL} x bare, pair by pair (now {ratio:.2f})",
         met=ratio <= GOAL,
     )
     table.add("the fastest start", *(f"{1000 * min(times):.0f} ms" for times in initialized))

@@ -289,7 +289,7 @@ def _too_much(asker: Asker) -> Call:
         _tool("visualize", image=image, objects=[{"bbox": ["a", None, {}, []]}] * 40_000),
         _tool("visualize", result="aaaaaaaaaaaaaaaa", object=list(range(60_000))),
         _tool("describe_regions", image=image, boxes=[box] * 20_000),
-        _tool("ground_phrases", image=image, caption="the cat and the dog, " * 4000),
+        _tool("detect_objects", image=image, caption="the cat and the dog, " * 4000),
         Call("honest", "complete", "count_objects", {"name": "what", "value": "x" * 1_000_000}),
     ]
     return asker.chance.choice(calls)
@@ -304,7 +304,7 @@ def _unknown(asker: Asker) -> Call:
         _tool("zoom", image=asker.person(), bbox=[1e308, -1e308, 1e308, 5]),
         _tool("zoom", image=asker.person(), bbox=[200, 200, 20, 20], padding=10),
         _tool("describe_regions", result="\x1b[31m"),
-        _tool("delete_prompt", name="../../etc/passwd"),
+        _tool("save_prompt", name="../../etc/passwd", delete=True),
         _tool("detect_by_example", image=asker.person(), examples=[{"saved": "nobody's"}]),
         _tool("rm_rf"),
         Call("honest", "resource", UNKNOWN),

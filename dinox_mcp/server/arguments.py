@@ -1,38 +1,197 @@
-"""A server that answers wrong arguments in one line, and tool schemas without what no model needs."""
+"""Arguments as clients write them become arguments as the tool's schema has them, before validation.
 
-from collections.abc import Callable, Collection, Iterable
+Clients send null, "" or 0 for what they do not use, JSON inside strings, and one value where a list is expected. One
+walk through the arguments corrects this. It also limits sizes, so that validation never gets a long list: a validator
+explains each wrong item, which takes minutes for a million of them.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.server import MCPServer
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedResourceError, UnexpectedToolError
-from mcp.shared.exceptions import MCPError
-from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult, Tool
-from pydantic import AnyUrl, ValidationError
+from pydantic import ValidationError
 
-from dinox_mcp.errors import BusyError, InputError
-from dinox_mcp.server.bodies import caller_label
-from dinox_mcp.server.normalize import normalize
-from dinox_mcp.server.outbox import Outbox
-from dinox_mcp.server.requests import bound_names, log_outcome
-from dinox_mcp.types.text import clean_line
+from dinox_mcp.errors import InputError
+from dinox_mcp.types.text import split_at_commas
 
-if TYPE_CHECKING:
-    from dinox_mcp.types.detection import Need
+Schema = Mapping[str, Any]
+
+MAX_ITEMS = 1000
+"""Items of a list."""
+MAX_TEXT = 100_000
+"""Characters of a string that is not an image."""
+MAX_NAMES = 100
+"""Names in an object, those of the arguments included."""
+MAX_SEPARATORS = 20_000
+"""Commas and opening brackets of JSON inside a string, which is how many values it holds at most."""
+_DEPTH = 5
+_BOX = 4
+_PICTURE = "image"
+"""The argument that may hold an image as a data: URI, at any depth."""
+_NOTHING = frozenset(("null", "none", "undefined"))
+
+
+def normalize(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Bring a tool's arguments into the form of its schema: unused ones left out, strings decoded, lists made.
+
+    Names that the schema does not have are left out. What does not fit the schema is left for validation to refuse.
+
+    Raises:
+        InputError: a list, a string or an object is too large.
+    """
+    _check_size(arguments, MAX_NAMES, "the call", "arguments")
+    known = {name: value for name, value in arguments.items() if name in schema["properties"]}
+    return _Walk(schema.get("$defs", {})).properties(known, schema, "")
+
+
+class _Walk:
+    """A walk through values along their schemas; `where` is the name of a value in messages, as in examples[0].bbox."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self._definitions = definitions
+
+    def properties(self, given: Mapping[str, Any], schema: Schema, where: str) -> dict[str, Any]:
+        """Walk through an object, leaving out optional properties that are not used."""
+        _check_size(given, MAX_NAMES, where, "names")
+        required = schema.get("required", ())
+        kept = {}
+        for name, value in given.items():
+            part = schema["properties"].get(name)
+            walked = value if part is None else self.value(value, part, f"{where}.{name}" if where else name)
+            if walked is None or (name not in required and self._is_unused(walked, part or {})):
+                continue
+            kept[name] = walked
+        return kept
+
+    def value(self, value: Any, schema: Schema, where: str) -> Any:  # noqa: ANN401 - whatever a client sends
+        """Walk through a value of any kind."""
+        choices = self._choices(schema)
+        array = next((one for one in choices if one.get("type") == "array"), None)
+        if isinstance(value, str):
+            value = _decode(value, choices, array, where)
+        if array is not None:
+            value = self._listed(value, array, choices)
+            if isinstance(value, list):
+                return self._items(value, array, where)
+        record = next((one for one in choices if "properties" in one), None)
+        if record is not None and isinstance(value, dict):
+            return self.properties(value, record, where)
+        return value
+
+    def _items(self, values: list[Any], array: Schema, where: str) -> list[Any]:
+        if "prefixItems" in array:  # of fixed length, which validation checks first
+            return values
+        _check_size(values, MAX_ITEMS, where, "items")
+        return [
+            self.value(value, array["items"], f"{where}[{place}]")
+            for place, value in enumerate(values)
+            if value is not None and not (isinstance(value, str) and not value.strip())
+        ]
+
+    def _listed(self, value: object, array: Schema, choices: list[Schema]) -> object:
+        """Make a list of one thing, where the schema has lists of such things."""
+        if "prefixItems" in array or any(one.get("type") == "string" for one in choices):
+            return value
+        inner = self._choices(array["items"])[0]
+        if inner.get("type") == "array":  # a list of boxes: four numbers are one box
+            return [value] if isinstance(value, list) and _is_one_box(value) else value
+        if "properties" in inner:
+            return [value] if isinstance(value, dict) else value
+        return [value] if isinstance(value, str | int | float) else value
+
+    def _is_unused(self, value: object, schema: Schema) -> bool:
+        """Whether a value of an optional property stands for "not given"."""
+        if _is_empty(value):
+            return True
+        if schema.get("default", ...) not in (None, []):
+            return False
+        if isinstance(value, str):
+            return value.strip().casefold() in _NOTHING
+        least = (one.get("minimum", 1) for one in (schema, *self._choices(schema)))
+        return min(least) > 0 and _is_zero(value)
+
+    def _choices(self, schema: Schema) -> list[Schema]:
+        """List the schemas that a value may follow, without references, unions and null."""
+        if "$ref" in schema:
+            return self._choices(self._definitions[schema["$ref"].rpartition("/")[2]])
+        if "anyOf" in schema:
+            return [choice for one in schema["anyOf"] for choice in self._choices(one)]
+        return [] if schema.get("type") == "null" else [schema]
+
+
+def _decode(text: str, choices: list[Schema], array: Schema | None, where: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON, or a list with commas, where the schema has no free string or the text is clearly a list."""
+    free = any(one.get("type") == "string" and "enum" not in one for one in choices)
+    inner = array["items"] if array and "items" in array else {}
+    words = inner.get("type") == "string"
+    if not free or (array and text.lstrip().startswith("[")):
+        parsed = _parse(text, where)
+        if parsed is not text and (isinstance(parsed, list) or not (free or words)):
+            return parsed
+    _check_length(text, where)
+    if free or array is None or "," not in text:
+        return text
+    if words and "enum" not in inner:
+        return split_at_commas(text)
+    if inner.get("type") in {"string", "integer"} or "prefixItems" in array:
+        return [part.strip() for part in text.strip(" []()").split(",", MAX_ITEMS + 1)]
+    return text
+
+
+def _parse(text: str, where: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read JSON; text that is not JSON stays as it is.
+
+    Raises:
+        InputError: it holds too many values.
+    """
+    values = sum(map(text.count, ",[{"))
+    if values > MAX_SEPARATORS:
+        raise InputError(f"{where} holds more than {MAX_SEPARATORS} values; send fewer, split over several calls")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _check_size(values: Mapping[str, Any] | list[Any], most: int, where: str, things: str) -> None:
+    if len(values) > most:
+        raise InputError(f"{where} has {len(values)} {things}, more than {most}; split them over several calls")
+
+
+def _check_length(text: str, where: str) -> None:
+    if len(text) > MAX_TEXT and where.rpartition(".")[2] != _PICTURE:
+        raise InputError(f"{where} has {len(text)} characters, more than {MAX_TEXT}; send a shorter text")
+
+
+def _is_one_box(values: list[Any]) -> bool:
+    return len(values) == _BOX and not any(
+        isinstance(one, list) or (isinstance(one, str) and "," in one) for one in values
+    )
+
+
+def _is_empty(value: object, depth: int = 0) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, dict | list) and depth < _DEPTH:
+        return all(_is_empty(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value))
+    return value is None
+
+
+def _is_zero(value: object) -> bool:
+    """Whether a value is 0, or a box or a list of one object number with zeros only; a point may be [0, 0]."""
+    if isinstance(value, list):
+        return len(value) in {1, _BOX} and all(map(_is_zero, value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
 
 
 _LONGEST = 60
 """Characters of a name that may be a near miss; longer ones are not compared, as that takes time."""
 _CLOSE = 0.82
-"""Similarity from which on a name is taken for a misspelt one: minscore is, action is no caption."""
+"""Similarity from which on a name counts as misspelt: `minscore` does, `action` is not a misspelt `caption`."""
 _OTHER_NAMES = {
-    "prompts": ("classes", "classnames", "categories", "queries", "textprompt"),
+    "prompts": ("classes", "classnames", "categories", "queries", "textprompt", "phrases"),
     "min_score": ("threshold", "score", "confidence", "conf", "minconfidence", "scorethreshold", "confidencethreshold"),
     "iou_threshold": ("iou", "nms", "nmsthreshold"),
     "max_objects": ("limit", "topk", "maxresults", "maxdetections"),
@@ -42,14 +201,14 @@ _OTHER_NAMES = {
     "object": ("objectid", "objectnumber"),
     "image": ("imagepath", "imageurl", "imageuri"),
 }
-"""Words that other vision tools have for our arguments, folded."""
+"""Names that other vision tools have for our arguments, in lower case without underscores."""
 
 
 def check_names(given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse the first name that is almost one of the tool's own; names unlike any of them are left to be ignored.
+    """Refuse the first name that is almost one of the tool's own; other unknown names are ignored.
 
     Raises:
-        InputError: there is one; the message says which it may stand for.
+        InputError: there is one; the message names the argument that it may stand for.
     """
     for name in given:
         if name not in known and (meant := _nearest(name, known)):
@@ -74,152 +233,24 @@ def _fold(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
 
-Schema = dict[str, Any]
-
-
-def slim(schema: Schema) -> Schema:
-    """Leave out titles, which repeat names, and of optional properties that they may be null: they may be absent."""
-    lean: Schema = {}
-    for name, value in schema.items():
-        if name == "properties":
-            lean[name] = {key: _property(part) for key, part in value.items()}
-        elif name == "$defs":
-            lean[name] = {key: slim(part) for key, part in value.items()}
-        elif isinstance(value, dict):
-            lean[name] = slim(value)
-        elif isinstance(value, list):
-            lean[name] = [slim(part) if isinstance(part, dict) else part for part in value]
-        elif name != "title":
-            lean[name] = value
-    items = lean.get("prefixItems", [])
-    if items and all(item == items[0] for item in items):  # four numbers: some hosts know no tuples
-        lean["items"] = lean.pop("prefixItems")[0]
-    return lean
-
-
-def _property(schema: Schema) -> Schema:
-    lean = slim(schema)
-    choices = lean.get("anyOf", [])
-    if {"type": "null"} in choices and lean.get("default", "") is None:
-        del lean["default"]
-        left = [choice for choice in choices if choice != {"type": "null"}]
-        if len(left) == 1:
-            del lean["anyOf"]
-            return {**left[0], **lean}
-        lean["anyOf"] = left
-    return lean
-
-
 _SHORT = Repr()  # shows a value in a message without walking through all of it
 _SHORT.maxstring = _SHORT.maxother = 80
-_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
-class PlainSpokenServer(MCPServer):
-    """Refuses arguments that no tool has, and says what is wrong with others in one line instead of a report.
-
-    Tools that no backend can serve are not listed: `needs` says what a tool takes, `answers` what the backends can do.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the SDK's server
-        super().__init__(*arguments, **options)
-        self.needs: dict[str, Need] = {}
-        self.answers: Callable[[], frozenset[Need]] = frozenset
-        self.outbox = Outbox()
-        self.clean: Callable[[str], str] = clean_line
-        """Makes the text of an error harmless for who reads it."""
-        self.middleware.append(log_outcome)
-        self.middleware.append(bound_names)
-        self.middleware.append(self._make_room)
-
-    async def serve_streams(
-        self,
-        read_stream: MemoryObjectReceiveStream[SessionMessage | Exception],
-        write_stream: MemoryObjectSendStream[SessionMessage],
-    ) -> None:
-        """Serve one client over a pair of streams until it leaves."""
-        server = self._lowlevel_server
-        await server.run(read_stream, write_stream, server.create_initialization_options())
-
-    async def list_tools(self) -> list[Tool]:
-        """List the tools that can be served, with schemas as short as they can be."""
-        answers = self.answers()
-        return [
-            tool.model_copy(
-                update={
-                    "input_schema": slim(tool.input_schema),
-                    "output_schema": tool.output_schema and slim(tool.output_schema),
-                }
-            )
-            for tool in await super().list_tools()
-            if tool.name not in self.needs or self.needs[tool.name] in answers
-        ]
-
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
-    ) -> CallToolResult | InputRequiredResult:
-        """Call a tool.
-
-        Raises:
-            ToolError: the arguments or the call are wrong.
-        """
-        schema = self._tool_input_schema(name)
-        if schema is None:
-            return await super().call_tool(name, arguments, context)  # says that there is no such tool
-        try:
-            known = normalize(arguments, schema)
-            check_names((one for one, value in arguments.items() if value not in _EMPTY), schema["properties"])
-            return await super().call_tool(name, known, context)
-        except InputError as error:
-            raise ToolError(self.clean(f"{name}: {error}")) from None
-        except UnexpectedToolError:
-            raise  # it says nothing of what happened
-        except ToolError as error:
-            refused = error.__cause__
-            text = explain(name, refused) if isinstance(refused, ValidationError) else str(error)
-            # Without its cause, or the SDK would list all that is wrong a second time, for its log.
-            raise ToolError(self.clean(text)) from None
-
-    async def read_resource(
-        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
-    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """Read a resource.
-
-        Raises:
-            ResourceError: there is none, or it cannot be read.
-        """
-        try:
-            return await super().read_resource(uri, context)
-        except UnexpectedResourceError:
-            raise
-        except ResourceError as error:
-            raise type(error)(self.clean(str(error))) from None
-
-    async def _make_room(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Make pictures at full size only while those that were made before are read."""
-        if ctx.method != "resources/read":
-            return await call_next(ctx)
-        try:
-            async with self.outbox.making(caller_label(ctx.request.scope) if ctx.request else ""):
-                return await call_next(ctx)
-        except BusyError as error:
-            raise MCPError(INTERNAL_ERROR, str(error)) from None
-
-
-def explain(tool: str, error: ValidationError) -> str:
-    """Say the first thing that is wrong; of a union's several complaints, all that it would have taken."""
+def explain(error: ValidationError) -> str:
+    """Describe the first wrong argument in one line; where several forms are accepted, it names all of them."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     argument = str(first["loc"][0])
     if first["type"] == "missing" and len(first["loc"]) == 1:
-        return f"{tool} needs the argument {argument!r}, which is missing"
+        return f"the argument {argument!r} is missing; pass it"
     same = [problem for problem in problems if problem["loc"][0] == argument]
     wanted = " or ".join(dict.fromkeys(_wanted(problem["msg"]) for problem in same))
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     if first["type"] in ("missing", "extra_forbidden"):
         where += f".{first['loc'][-1]}"
     got = "" if first["type"] == "value_error" else f" (got {_SHORT.repr(first['input'])})"
-    return f"{tool}: {argument}{where}: {wanted}{got}"
+    return f"{argument}{where}: {wanted}{got}"
 
 
 def _wanted(message: str) -> str:

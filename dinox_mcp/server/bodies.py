@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dinox_mcp.settings import MiB, Settings
+
 MAX_VALUES = 100_000
-"""Values in a message, told by its commas and opening brackets."""
+"""Values in a message, counted by its commas and opening brackets."""
 MAX_TEXT_BYTES = 1_000_000
-"""Bytes of a message beside its pictures."""
+"""Bytes of a message beside its images."""
 MAX_PICTURES = 1000
 MAX_ID = 1000
 """Characters of an id, which the answer repeats."""
@@ -29,11 +31,11 @@ _ID_LAST = re.compile(
 
 
 def too_large(message: bytes) -> str | None:
-    """Say in a line what of a message is too large, or nothing."""
+    """Describe in one line what is too large in a message; None where nothing is."""
     text = len(message) - _picture_bytes(message)
     if text > MAX_TEXT_BYTES:
         return (
-            f"the message has {text} bytes beside its pictures, more than {MAX_TEXT_BYTES}; send a picture as a URL or "
+            f"the message has {text} bytes beside its images, more than {MAX_TEXT_BYTES}; send an image as a URL or "
             "as a data: URI (data:image/png;base64,...), and fewer objects, prompts or boxes in a call"
         )
     values = sum(map(message.count, (b",", b"[", b"{")))
@@ -52,10 +54,10 @@ def parse(message: bytes) -> JSONRPCMessage | JSONRPCError:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             reason = (
-                f"the line is no valid JSON ({first['msg'].removeprefix('Invalid JSON: ')}); send one message a line"
+                f"the line is not valid JSON ({first['msg'].removeprefix('Invalid JSON: ')}); send one message a line"
             )
             return refusal(message, reason, PARSE_ERROR)
-        return refusal(message, "the line is no JSON-RPC 2.0 message; send jsonrpc, id, method and params")
+        return refusal(message, "the line is not a JSON-RPC 2.0 message; send jsonrpc, id, method and params")
     if isinstance(known := getattr(parsed, "id", None), str) and len(known) > MAX_ID:
         return refusal(b"", f"the id has {len(known)} characters, more than {MAX_ID}; send a shorter one")
     return parsed
@@ -81,12 +83,17 @@ def _picture_bytes(message: bytes) -> int:
     return total
 
 
+def largest_message(settings: Settings) -> int:
+    """Give the bytes of the largest message: a data: URI is base64, four bytes for three, inside JSON with more."""
+    return settings.max_image_bytes * 4 // 3 + MiB
+
+
 IDLE_S = 10
 """Seconds that a caller may send nothing of a body."""
 DEADLINE_S = 120
-"""Seconds that a whole body may take."""
+"""Seconds that a body may take from its first byte to its last."""
 _SMALL = 100_000
-"""Bytes of a body that are looked through at once, without a thread."""
+"""Bytes up to which a body is checked without a thread."""
 _KEY = b"x-dinox-api-key"
 _logger = logging.getLogger(__name__)
 
@@ -112,8 +119,8 @@ class _Body:
 class BodyBudget:
     """Keeps the bodies of all requests together within `total` bytes: a body is in memory until it is answered.
 
-    Bytes count when they arrive. Where there is no room, the caller that holds most loses the body it is sending, so
-    that large callers do not shut out small ones.
+    Bytes count when they arrive. At the limit, the caller that holds most loses the body it is sending, so that large
+    callers do not shut out small ones.
     """
 
     def __init__(
@@ -127,7 +134,7 @@ class BodyBudget:
         self._bodies: set[_Body] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, and pass the request on, or say why not."""
+        """Read the body, and pass the request on, or refuse it with the reason."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -145,7 +152,7 @@ class BodyBudget:
             self._bodies.discard(body)
 
     async def _read(self, body: _Body, receive: Receive) -> Response | None:
-        """Read a body until it is complete or the client has left; give the answer if it is refused."""
+        """Read a body until it is complete or the client has left; give the response if it is refused."""
         end = anyio.current_time() + self._deadline_s
         with body.scope:
             while not body.complete:
@@ -156,7 +163,7 @@ class BodyBudget:
                 chunk = message.get("body", b"")
                 if body.size + len(chunk) > self._largest:
                     return _refuse(b"".join(body.chunks), f"the message has more than {self._largest} bytes", 413)
-                if not self._make_room(body, len(chunk)):
+                if not self._free(body, len(chunk)):
                     break
                 body.chunks.append(chunk)
                 body.size += len(chunk)
@@ -164,13 +171,13 @@ class BodyBudget:
         if not body.complete:
             return _refuse(b"", *self._why(body, end))
         body.scope.deadline = float("inf")
-        whole = b"".join(body.chunks)
-        body.chunks = [whole]
-        reason = too_large(whole) if len(whole) < _SMALL else await anyio.to_thread.run_sync(too_large, whole)
-        return _refuse(whole, reason, 413) if reason else None
+        content = b"".join(body.chunks)
+        body.chunks = [content]
+        reason = too_large(content) if len(content) < _SMALL else await anyio.to_thread.run_sync(too_large, content)
+        return _refuse(content, reason, 413) if reason else None
 
-    def _make_room(self, body: _Body, size: int) -> bool:
-        """Drop bodies that are being sent until there is room, the largest caller's first; never for a larger one."""
+    def _free(self, body: _Body, size: int) -> bool:
+        """Drop bodies in transit until `size` bytes fit, those of the largest caller first; never for a larger one."""
         while sum(one.size for one in self._bodies) + size > self._total:
             held: Counter[str] = Counter()
             for one in self._bodies:

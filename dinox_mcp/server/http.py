@@ -2,11 +2,15 @@
 
 import asyncio
 import hmac
+import os
 import re
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import h11
+import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -17,10 +21,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dinox_mcp import __version__
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.bodies import BodyBudget
+from dinox_mcp.server.bodies import BodyBudget, largest_message
 from dinox_mcp.server.outbox import Sending
-from dinox_mcp.settings import MiB, Settings
+from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.settings import Settings
 
 HEAD_S = 10
 """Seconds from the first byte of a request, or the start of a connection, to the end of the request's head."""
@@ -112,7 +116,7 @@ _BODIES = 8
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to serve a network without a token unless told to, or so that nobody would get through.
+    """Refuse to serve a network without a token unless `no_auth` is set, or with settings that refuse everybody.
 
     Raises:
         SettingsError: the host is not this machine, and neither a token nor no_auth is set; or origins are allowed
@@ -130,12 +134,7 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def largest_message(settings: Settings) -> int:
-    """Give the bytes of the largest message: a data: URI is base64, four bytes for three, inside JSON with more."""
-    return settings.max_image_bytes * 4 // 3 + MiB
-
-
-def build_app(mcp: PlainSpokenServer, settings: Settings) -> ASGIApp:
+def build_app(mcp: DetectionServer, settings: Settings) -> ASGIApp:
     """Make the application for the transport of the settings: `/mcp` for http, `/sse` for sse, and `/health`."""
     body = largest_message(settings)
     security = _security(settings)
@@ -206,3 +205,35 @@ def _security(settings: Settings) -> TransportSecuritySettings | None:
 def _also_without_port(patterns: Sequence[str]) -> list[str]:
     """Let "any port" include the usual one, 80 or 443, which clients and proxies leave out."""
     return [*patterns, *(pattern.removesuffix(":*") for pattern in patterns if pattern.endswith(":*"))]
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn whose signals are ours: its own handler raises them again at the end, before we could clean up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """Listen on the host and port of the settings.
+
+    Raises:
+        SettingsError: the port is taken, or the host is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Named as TCP: asyncio switches Nagle's algorithm, which costs 40 ms a reply, off only then.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        if os.name == "posix":  # elsewhere the option lets two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+            listener.listen()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another --host or "
+                "--port (0 takes a free one)"
+            ) from None
+        yield listener

@@ -23,7 +23,7 @@ _SLOWEST = 50_000
 
 
 class Outbox:
-    """Counts the bytes of replies that wait, in all and by caller, and makes large replies wait for room."""
+    """Counts the bytes of replies that wait, in all and by caller; large replies wait for memory."""
 
     def __init__(self, most: int = MAX_WAITING, wait_s: float = _WAIT_S) -> None:
         self._most = most
@@ -34,10 +34,10 @@ class Outbox:
 
     @asynccontextmanager
     async def making(self, caller: str) -> AsyncIterator[None]:
-        """Wait until a large reply may be made: few at once, and none for a caller with half of the room.
+        """Wait until a large reply may be made: few at once, and none for a caller who holds half of the memory.
 
         Raises:
-            BusyError: no room came in time.
+            BusyError: no memory became free in time.
         """
         with anyio.move_on_after(self._wait_s) as scope:
             await self._enter(caller)
@@ -99,7 +99,7 @@ class Sending:
         await self._app(scope, receive, pieces)
 
     async def _send(self, body: bytes, caller: str, send: Send, *, more: bool) -> bool:
-        """Send a large body; tell whether the client has taken it in time."""
+        """Send a large body; give whether the client has read it in time."""
         left = len(body)
         self._outbox.add(caller, left)
         try:

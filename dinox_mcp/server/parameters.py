@@ -1,45 +1,19 @@
-"""The parameters of the tools, each described for the model that fills it in."""
+"""The parameters of the tools, each declared and described once.
 
-from typing import Annotated, Literal
+A parameter that means the same in several tools is described for the model in the first of them only (see
+`declaration.short_tool`), so a description names no tool. Ranges and defaults that a caller should know are in the
+words, as some hosts drop the rest.
+"""
+
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, FailFast, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
-from dinox_mcp.detect.options import MAX_OBJECTS
-from dinox_mcp.detect.visual_prompts import Pointer
-from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.views import check_order
-from dinox_mcp.errors import InputError
-from dinox_mcp.types.caller import Caller
+from dinox_mcp.detect.options import DEFAULT_OBJECTS, MAX_OBJECTS
+from dinox_mcp.detect.visual_prompts import VisualPrompt
+from dinox_mcp.types.boxes import check_order
 from dinox_mcp.types.detection import MAX_TILES, BBox, Output, Score
-
-
-def offered(model: str | None, detector: Detector, caller: Caller) -> str | None:
-    """Give a model's name, as its backend writes it, if a caller may choose it.
-
-    Of a backend that fetches models, callers over HTTP choose among those that are loaded, lest a stranger fill this
-    machine's disk or memory.
-
-    Raises:
-        InputError: such a backend does not list it; the message says which it does.
-    """
-    model = (model or "").strip()
-    if not model:
-        return None
-    name = detector.backends.choose(caller_has_key=caller.api_key is not None, model=model)
-    backend = detector.backends.get(name)
-    fetches = backend.capabilities().fetches
-    offers = list(backend.models())
-    if fetches and detector.settings.transport != "stdio":
-        offers = [offer for place, offer in enumerate(offers) if offer.loaded or place == 0]
-    listed = {offer.name.casefold(): offer.name for offer in offers}
-    if fetches and model.casefold() not in listed:
-        raise InputError(
-            f"model {model[:80]!r} is none that may be chosen here; there are {', '.join(listed.values())} "
-            "(whoever runs this server can set DINOX_MCP_MODEL to any other)"
-        )
-    return listed.get(model.casefold(), model)
-
 
 Part = Literal["boxes", "masks", "labels", "numbers", "keypoints", "captions"]
 _UNIT: JsonDict = {"minimum": 0, "maximum": 1}
@@ -51,7 +25,7 @@ def _in_order(box: BBox) -> BBox:
 
 
 Box = Annotated[BBox, AfterValidator(_in_order)]
-# Lists of objects stop at their first wrong item, as explaining each takes time.
+# Lists stop at their first wrong item (FailFast), as explaining each takes time.
 Words = Annotated[tuple[str, ...], FailFast()]
 Text = list[str] | str
 
@@ -59,144 +33,133 @@ Text = list[str] | str
 Image = Annotated[
     str,
     Field(
-        description="Where the picture is: an absolute path on the machine of this server, an https:// URL, a data: "
-        "URI, or dinox://results/{result_id} for the picture of an earlier result. A picture pasted into the chat does "
-        "not reach this server: ask the user for its path or URL, never make one up."
-    ),
-]
-SameImage = Annotated[
-    str,
-    Field(
-        description="Absolute path on this server's machine, https:// URL, data: URI or dinox://results/{result_id}; "
-        "never made up."
+        description="Absolute path on this server's machine, https:// URL, data: URI, or dinox://results/{result_id} "
+        "for the image of a result. Never invent one: an image pasted into the chat does not reach this server, so "
+        "get its path or URL from the user."
     ),
 ]
 Prompts = Annotated[
-    Text,
+    Text | None,
     Field(
-        description="What to look for: short English nouns, with an attribute where it helps, as in "
-        '["person", "red car"]. Labels come back as written here.'
+        description='What to find: short English nouns, as in ["person", "red car"]. In quotes: words to read, as in '
+        "['\"EXIT\"']."
     ),
+]
+Description = Annotated[
+    str | None,
+    Field(
+        description='Instead of prompts: a sentence for one among others like it, "the man left of the car".',
+        json_schema_extra={"needs": "descriptions"},
+    ),
+]
+Caption = Annotated[
+    str | None,
+    Field(description="A sentence about the image whose noun phrases are found; with prompts, only those phrases."),
 ]
 MinScore = Annotated[
     float | None,
     Field(
-        description="Lowest score to report, 0 to 1; default: the model's best for counting. Lower it to find more, "
-        "and more that is wrong.",
+        default=None,
+        description="Lowest score, 0 to 1. Default: the model's best. Lower finds more, and more that is wrong.",
         json_schema_extra=_UNIT,
-    ),
-]
-IouThreshold = Annotated[
-    float | None,
-    Field(
-        description="Overlap (intersection over union, 0 to 1) above which two boxes of a label count as one object; "
-        "default: the model's. Lower it when objects are reported twice.",
-        json_schema_extra=_UNIT,
-    ),
-]
-MaxObjects = Annotated[
-    int,
-    Field(
-        description="Objects to list at most; the surest stay. Counts cover all that were found.",
-        json_schema_extra={"minimum": 1, "maximum": MAX_OBJECTS},
     ),
 ]
 Include = Annotated[
     tuple[Output, ...],
     FailFast(),
-    Field(
-        description="More of each object, where the backend can: masks (exact shape), pose and hands (keypoints), "
-        "caption, category, text (what is written on it)."
-    ),
+    Field(default=(), description="More about each object; text is what is written on it."),
 ]
-Tiles = Annotated[
-    int,
-    Field(
-        description="2 or more looks at the picture in that many parts along its long side too, for small things; each "
-        "part is a call to the backend.",
-        json_schema_extra={"minimum": 1, "maximum": MAX_TILES},
-    ),
+Model = Annotated[
+    str | None, Field(default=None, description="Name of a model in dinox://backends; default: the usual one.")
 ]
+
+
+class SharedOptions(TypedDict, total=False):
+    """The options of every tool that detects in an image."""
+
+    min_score: MinScore
+    iou_threshold: Annotated[
+        float | None,
+        Field(
+            default=None,
+            description="Boxes of a label that overlap more (IoU, 0 to 1) are one object.",
+            json_schema_extra=_UNIT,
+        ),
+    ]
+    max_objects: Annotated[
+        int,
+        Field(
+            default=DEFAULT_OBJECTS,
+            description=f"Objects to list, surest first: 1 to {MAX_OBJECTS}, default {DEFAULT_OBJECTS}. Counts cover "
+            "all.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_OBJECTS},
+        ),
+    ]
+    model: Model
+
+
+class DetectOptions(SharedOptions, total=False):
+    """The options of the tools that list what they find."""
+
+    include: Include
+    tiles: Annotated[
+        int,
+        Field(
+            default=1,
+            description=f"2 to {MAX_TILES}: also search that many parts along the long side, for small things; a call "
+            "each.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TILES},
+        ),
+    ]
+
+
 CountTiles = Annotated[
-    int | None,
-    Field(
-        description="Parts along the long side to look at; default: by the size of the picture and of what is in it. "
-        "1 asks once."
-    ),
+    int | None, Field(description="Parts along the long side to search; default: by the sizes. 1: the image once.")
 ]
-Model = Annotated[str | None, Field(description="Model to ask instead of the usual one; dinox://backends lists them.")]
+CountPrompts = Annotated[Text | None, Field(description="What to count, or pass examples.")]
 Examples = Annotated[
-    tuple[Pointer, ...],
+    tuple[VisualPrompt, ...],
     FailFast(),
     Field(
-        description="What to find more of, each by one of: bbox or point (in image, or in another picture given as "
-        '"image"), object with result, or saved. Several labels and negative ones ("not like this") may be mixed.'
+        description="Each one of: bbox [x_min, y_min, x_max, y_max] or point [x, y] in image (default: the searched "
+        "one), object number of a result, or saved name; with a label, or negative for what is not meant."
     ),
-]
-OptionalPrompts = Annotated[Text | None, Field(description="What to count: short English nouns. Or pass examples.")]
-OptionalExamples = Annotated[
-    tuple[Pointer, ...],
-    FailFast(),
-    Field(description="Instead of prompts: what it looks like, as in detect_by_example."),
-]
-Description = Annotated[
-    str, Field(description='One English sentence for one thing or several: "the cup nearest to the laptop".')
-]
-Caption = Annotated[str, Field(description="A sentence about the picture, in English.")]
-Phrases = Annotated[
-    Words,
-    Field(description="Which phrases of the caption to find; default: all its noun phrases."),
 ]
 Boxes = Annotated[
-    tuple[Box, ...],
-    FailFast(),
-    Field(description="With image: boxes [x_min, y_min, x_max, y_max] in pixels of the original."),
+    tuple[Box, ...], FailFast(), Field(description="With image: [x_min, y_min, x_max, y_max] in its pixels.")
 ]
-DescribeInclude = Annotated[
-    tuple[Output, ...],
-    FailFast(),
-    Field(description="What to tell: caption, category, text, masks, pose, hands; default: the words."),
-]
-Video = Annotated[
-    str, Field(description="Absolute path of a video file on this server's machine (MP4, MOV, WebM, ...).")
-]
-VideoPrompts = Annotated[
-    Text | None, Field(description="What to follow: short English nouns. Default: everything known.")
-]
-EveryS = Annotated[float, Field(description="Seconds between key frames; shorter for fast things, at more calls.")]
-StartS = Annotated[float, Field(description="Second to begin at.")]
-EndS = Annotated[float | None, Field(description="Second to end at; default: the end.")]
-MaxCalls = Annotated[
-    int | None, Field(description="Calls to the backend at most; key frames are spread to fit. Default: the server's.")
-]
-PromptName = Annotated[str, Field(description="Name of the saved prompt: letters, digits, - and _.")]
-PromptLabel = Annotated[str | None, Field(description="What to call what is found by it; default: the name.")]
+DescribeInclude = Annotated[tuple[Output, ...], FailFast(), Field(description="Default: caption, category, text.")]
+Video = Annotated[str, Field(description="Absolute path of a video file on this server's machine.")]
+VideoPrompts = Annotated[Text | None, Field(description="What to follow. Default: everything known.")]
+EveryS = Annotated[float, Field(description="Seconds between key frames, default 0.5.")]
+StartS = Annotated[float, Field(description="Second of the video to begin at.")]
+EndS = Annotated[float | None, Field(description="Second to end at.")]
+MaxCalls = Annotated[int | None, Field(description="Most key frames; they are spread to fit.")]
+PromptName = Annotated[str, Field(description="Letters, digits, - and _.")]
+PromptLabel = Annotated[str | None, Field(description="What finds are called; default: the name.")]
+Delete = Annotated[bool, Field(description="Delete the prompt of that name instead.")]
 
-Result = Annotated[str | None, Field(description="result_id of an earlier answer.")]
-OptionalImage = Annotated[
-    str | None, Field(description="Instead of result: a picture by path, https:// URL, data: URI or dinox:// URI.")
-]
-Number = Annotated[int | None, Field(description="Number of the object in the result.")]
+Result = Annotated[str | None, Field(description="result_id of an earlier reply.")]
+OptionalImage = Annotated[str | None, Field(description="An image instead of a result.")]
+Number = Annotated[int | None, Field(description="Number of an object in the result.")]
 Numbers = Annotated[
     tuple[int, ...],
     FailFast(),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
-    Field(description="Only the objects of these numbers; default all."),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "integer"}]}),
+    Field(description="Numbers of objects in the result; default all."),
 ]
-Region = Annotated[
-    Box | None, Field(description="Region [x_min, y_min, x_max, y_max] of the picture, in pixels of the original.")
-]
+Region = Annotated[Box | None, Field(description="[x_min, y_min, x_max, y_max] in pixels of the original.")]
 Padding = Annotated[
     float,
     Field(
-        description="Margin on each side, as a part of the region's size.",
+        description="Margin as a part of the region's size, default 0.15.",
         json_schema_extra={"minimum": 0, "maximum": 10},
     ),
 ]
 
 
 class DrawnObject(BaseModel):
-    """An object to draw that no result knows; without an `id`, its place in the list is its number."""
+    """An object to draw that is not in a result; without an `id`, its position in the list is its number."""
 
     id: int | None = Field(None, ge=1)
     label: str = "object"
@@ -204,16 +167,10 @@ class DrawnObject(BaseModel):
     score: Score | None = None
 
 
-DrawnObjects = Annotated[
-    tuple[DrawnObject, ...],
-    FailFast(),
-    Field(description="With image: what to draw on it, boxes in pixels of the original."),
-]
-Labels = Annotated[Words, Field(description="Draw only objects of these labels; default all.")]
-DrawnScore = Annotated[float, Field(description="Draw only objects of at least this score.", json_schema_extra=_UNIT)]
+DrawnObjects = Annotated[tuple[DrawnObject, ...], FailFast(), Field(description="With image: what to draw on it.")]
+Labels = Annotated[Words, Field(description="Only objects of these labels.")]
+DrawnScore = Annotated[float, Field(description="Only objects of at least this score.", json_schema_extra=_UNIT)]
 Show = Annotated[
-    tuple[Part, ...],
-    FailFast(),
-    Field(description='What to draw of each object; ["numbers"] alone marks each with a dot, to count a crowd.'),
+    tuple[Part, ...], FailFast(), Field(description='Default all; ["numbers"] marks each with a dot, for crowds.')
 ]
-Opacity = Annotated[float, Field(description="Opacity of the masks.", json_schema_extra=_UNIT)]
+Opacity = Annotated[float, Field(description="Opacity of masks, 0 to 1.", json_schema_extra=_UNIT)]

@@ -15,35 +15,31 @@ _MAX_COMPLETIONS = 100
 _LABEL_ARGUMENTS = {"what", "items"}
 
 
-def register(mcp: MCPServer, detector: Detector) -> None:
-    """Add the prompts and their completions to a server."""
-    _register_prompts(mcp)
-    _register_completions(mcp, detector)
+def register(mcp: MCPServer) -> None:
+    """Add the prompts to a server."""
 
-
-def _register_prompts(mcp: MCPServer) -> None:
     @mcp.prompt(title="Count objects")
     def count_objects(image: str, what: str) -> str:
-        """Count things in a picture, with evidence."""
+        """Count things in an image, with evidence."""
         return (
             f"Count {what} in {image}. Call count_objects with prompts for {what}, then visualize the result and "
             "check it by eye: look for missed ones, doubles and wrong ones, and zoom where you doubt. If it is wrong, "
-            "ask again with another min_score, better words, or one of them as an example. Answer with the "
+            "call it again with another min_score, better words, or one of them as an example. Answer with the "
             "number per label, how sure you are, and the numbers of the objects that you doubt."
         )
 
     @mcp.prompt(title="Describe a scene")
     def describe_scene(image: str) -> str:
-        """Describe a picture by what is detected in it and where."""
+        """Describe an image by what is detected in it and where."""
         return (
             f"Describe {image}. Call detect_prompt_free, then visualize the result. Say what there is, how many of "
-            "each, where things are in the picture (left, right, front, back) and how they stand to each other; quote "
+            "each, where things are in the image (left, right, front, back) and how they stand to each other; quote "
             "text that is readable. Keep to what was detected or can be seen, and say what is uncertain."
         )
 
-    @mcp.prompt(title="Compare two pictures")
+    @mcp.prompt(title="Compare two images")
     def compare_pictures(before: str, after: str, what: str = "") -> str:
-        """Find what changed between two pictures."""
+        """Find what changed between two images."""
         tool = f"detect_objects with prompts for {what}" if what else "detect_prompt_free"
         return (
             f"Compare {before} (before) with {after} (after). Call {tool} on both with the same parameters, and "
@@ -54,7 +50,7 @@ def _register_prompts(mcp: MCPServer) -> None:
 
     @mcp.prompt(title="Check a safety list")
     def check_safety(image: str, items: str = "hard hat, safety vest, fire extinguisher, exit sign") -> str:
-        """Check a picture against a list of things that must be there."""
+        """Check an image against a list of things that must be there."""
         return (
             f"Check {image} against this list: {items}. Call detect_objects with the listed things and person as "
             "prompts, then visualize the result; zoom on each person to see whether what they must wear is on them. "
@@ -63,14 +59,16 @@ def _register_prompts(mcp: MCPServer) -> None:
         )
 
 
-def _register_completions(mcp: MCPServer, detector: Detector) -> None:
+def register_completions(mcp: MCPServer, detector: Detector) -> None:
+    """Add the completions of what a person fills in."""
+
     @mcp.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK leaves it untyped
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        # The SDK tells this handler nothing of who asks, so over HTTP, where results have owners, no ids are offered.
+        # The SDK does not say to this handler who calls: over HTTP, where results have owners, it offers no ids.
         local = detector.settings.transport == "stdio"
         if isinstance(ref, ResourceTemplateReference) and argument.name == "number":
             chosen = (context.arguments or {}).get("result_id") if context else None

@@ -1,16 +1,21 @@
-"""What a model reads: structured data and text, each complete alone, and no longer than hosts take."""
+"""Replies as data: structured content with a schema, beside the same as text, no longer than hosts take.
 
-import json
+The structured content leaves out what is empty, what repeats the caller's own arguments, and addresses: those follow
+from `result_id`, and the server's instructions have the templates. The resource of a result has everything.
+"""
+
 from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypeVar, cast
 
 from mcp.types import CallToolResult, TextContent
-from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on
 
 from dinox_mcp.detect.counting import Count
-from dinox_mcp.detect.options import MAX_OBJECTS
+from dinox_mcp.server import texts
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt
-from dinox_mcp.types.detection import BBox, DetectedObject, DetectionResult, Keypoint, Mask, Score, Source
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import DetectedObject, DetectionResult, Mask
 from dinox_mcp.types.keypoints import is_there
 from dinox_mcp.types.text import printable
 
@@ -18,17 +23,143 @@ MAX_DETAILS = 60_000
 """Characters of keypoints, captions, categories and texts in one reply; in tokens about a third of that."""
 _KEYPOINT = 40
 """Characters of a keypoint in JSON, about."""
+_SMALL = 10
+"""Pixels of a box's shorter side below which a tenth of a pixel matters."""
+
+
+class ObjectData(TypedDict):
+    """One object; `keypoints` are x, y and, where the model gives one, the score, by name; absent where not there.
+
+    `bbox` is x_min, y_min, x_max, y_max in pixels of the original image: whole pixels, as in the text, and tenths
+    where the object is smaller than ten pixels. `mask_area` is in pixels.
+    """
+
+    id: int
+    label: str
+    score: NotRequired[float]
+    bbox: list[float]
+    text: NotRequired[str]
+    caption: NotRequired[str]
+    category: NotRequired[str]
+    part_of: NotRequired[int]
+    keypoints: NotRequired[dict[str, list[float]]]
+    mask_area: NotRequired[int]
+
+
+class SizeData(TypedDict):
+    """Width and height of an image in pixels."""
+
+    width: int
+    height: int
+
+
+class SourceData(TypedDict):
+    """Which backend and model answered for which labels."""
+
+    backend: str
+    model: str
+    labels: list[str]
+    min_score: float
+
+
+class DetectionData(TypedDict):
+    """A result; `counts` covers the `omitted` objects too, and is 0 for a prompt that was not found.
+
+    `min_score` is there where another one is the next step: something was not found, or left out.
+    """
+
+    result_id: str
+    objects: list[ObjectData]
+    counts: dict[str, int]
+    omitted: NotRequired[int]
+    image: SizeData
+    backend: str
+    model: str
+    tiles: NotRequired[int]
+    min_score: NotRequired[float]
+    cached: NotRequired[bool]
+    notes: NotRequired[list[str]]
+    sources: NotRequired[list[SourceData]]
+
+
+class LevelData(TypedDict):
+    """The counts if `min_score` were the threshold."""
+
+    min_score: float
+    counts: dict[str, int]
+
+
+class CountData(DetectionData):
+    """A count; `doubtful` is how many more there may be per label, just below `min_score`."""
+
+    levels: list[LevelData]
+    doubtful: NotRequired[dict[str, int]]
+
+
+class PromptData(TypedDict):
+    """A saved prompt, or one that was deleted, with those that are left."""
+
+    name: str
+    label: NotRequired[str]
+    examples: NotRequired[int]
+    backend: NotRequired[str]
+    model: NotRequired[str]
+    deleted: NotRequired[bool]
+    left: NotRequired[list[str]]
+
+
+def detection_reply(result: DetectionResult) -> CallToolResult:
+    """Reply with what was found."""
+    result = fit(result)
+    return _reply(texts.detection_text(result), detection_data(result))
+
+
+def description_reply(result: DetectionResult) -> CallToolResult:
+    """Reply with what was added about given objects."""
+    result = fit(result)
+    return _reply(texts.description_text(result), detection_data(result))
+
+
+def count_reply(counted: Count) -> CallToolResult:
+    """Reply with counts, and how they would change at other thresholds."""
+    result = fit(counted.result)
+    data: CountData = {
+        **detection_data(result),
+        "levels": [{"min_score": level.min_score, "counts": level.counts} for level in counted.levels],
+        "doubtful": counted.doubtful,
+    }
+    return _reply(texts.count_text(counted, result), _without_empty(data))
+
+
+def saved_prompt_reply(prompt: SavedPrompt) -> CallToolResult:
+    """Reply with what was saved, and how to use it."""
+    made_by = prompt.embedding
+    data: PromptData = {
+        "name": prompt.name,
+        "label": prompt.label,
+        "examples": prompt.examples,
+        "backend": made_by.backend,
+        "model": made_by.model,
+    }
+    return _reply(texts.saved_prompt_text(prompt), data)
+
+
+def deleted_prompt_reply(name: str, left: Sequence[str]) -> CallToolResult:
+    """Reply with the name of a deleted prompt and the first of those that are left."""
+    left = list(left[:20])
+    data: PromptData = {"name": name, "deleted": True, "left": left}
+    return _reply(f"Deleted the saved prompt {name!r:.80}. Left: {', '.join(left) or 'none'}.", data)
 
 
 def fit(result: DetectionResult) -> DetectionResult:
-    """Leave out of the last objects what is too long for one reply, and say so; the result's resource has it all."""
-    room = MAX_DETAILS
+    """Leave out of the last objects what is too long for one reply, and add a note that says so."""
+    left = MAX_DETAILS
     objects: list[DetectedObject] = []
     bare: list[int] = []
     for found in result.objects:
         length = _details(found)
-        if length <= room:
-            room -= length
+        if length <= left:
+            left -= length
             objects.append(found)
         else:
             objects.append(found.model_copy(update={"keypoints": (), "caption": None, "category": None, "text": None}))
@@ -37,8 +168,8 @@ def fit(result: DetectionResult) -> DetectionResult:
         return result
     where = uris.RESULT.replace("{result_id}", result.result_id)
     note = (
-        f"this reply would be too long with the keypoints and words of {_objects(bare)}, which are left out; they are "
-        f"in {where}, or ask for fewer objects"
+        f"this reply would be too long with the keypoints and words of {texts.numbers(bare)}, which are left out; they "
+        f"are in {where}, or ask for fewer objects"
     )
     return result.model_copy(update={"objects": tuple(objects), "notes": (*result.notes, note)})
 
@@ -48,289 +179,63 @@ def _details(found: DetectedObject) -> int:
     return _KEYPOINT * len(found.keypoints) + sum(len(one) for one in words if one)
 
 
-def _objects(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return f"object {numbers[0]}"
-    return f"{len(numbers)} objects ({numbers[0]} to {numbers[-1]})"
-
-
-MAX_TEXT_LENGTH = 300
-"""Longest transcript or decoded content in the text of a reply; the structured content has it whole."""
-
-MAX_LABEL_LENGTH = 100
-"""Longest label in the text of a reply, where it stands in each line."""
-
-_LONG_TEXT = 30_000
-"""Characters of a text from which on its head names the result too: hosts cut long texts, some at the end."""
-
-
-class ObjectReply(BaseModel):
-    """One object."""
-
-    id: int = Field(description="number in this result, drawn on the picture; pass it as `object`")
-    label: str
-    score: Score | None = Field(None, description="the model's confidence; absent where it gives none")
-    bbox: BBox
-    text: str | None = Field(None, description="transcript, or decoded content of a code")
-    caption: str | None = Field(None, description="a model's words about it")
-    category: str | None = Field(None, description="what a model calls it, where that is not the label")
-    part_of: int | None = Field(None, description="number of the object that it is a part of, as a face of a person")
-    keypoints: dict[str, tuple[float, float, float | None]] | None = Field(
-        None, description="x, y and score (null where the model gives none) by name; points that are not there left out"
-    )
-    mask_area: int | None = Field(None, description="pixels that the mask covers")
-
-
-class ImageReply(BaseModel):
-    """The picture, in whose pixels every bbox is."""
-
-    width: int
-    height: int
-
-
-class SourceReply(BaseModel):
-    """Who answered a part of the question."""
-
-    backend: str
-    model: str
-    labels: list[str]
-    min_score: float
-
-
-class DetectionReply(BaseModel):
-    """Objects found in a picture."""
-
-    result_id: str = Field(description="pass it as `result` to visualize and zoom")
-    objects: list[ObjectReply]
-    counts: dict[str, int] = Field(description="objects found per label, the omitted ones too; 0 where none was")
-    omitted: int = Field(0, description="objects beyond max_objects, left out here")
-    image: ImageReply
-    backend: str
-    model: str
-    prompts: list[str] | None = Field(None, description="absent when nothing was named")
-    examples: int | None = Field(None, description="visual prompts that were asked by")
-    description: str | None = None
-    caption: str | None = None
-    tiles: int | None = Field(None, description="parts along the long side that were looked at too")
-    min_score: float
-    iou_threshold: float
-    cached: bool = Field(False, description="answered from memory, at no cost")
-    notes: list[str] = Field(default_factory=list)
-    sources: list[SourceReply] | None = Field(None, description="who found what, where several backends answered")
-    links: dict[str, str] = Field(description="resources of this result")
-
-
-class LevelReply(BaseModel):
-    """What would be counted if `min_score` were the threshold."""
-
-    min_score: float
-    counts: dict[str, int]
-
-
-class CountReply(DetectionReply):
-    """Objects counted in a picture."""
-
-    levels: list[LevelReply] = Field(description="counts at other thresholds, from low to high")
-    doubtful: dict[str, int] = Field(description="per label, up to how many more there may be: just below min_score")
-
-
-class SavedPromptReply(BaseModel):
-    """A saved prompt."""
-
-    name: str = Field(description='pass it to detect_by_example as an example {"saved": name}')
-    label: str
-    examples: int
-    backend: str
-    model: str
-
-
-def detection_reply(result: DetectionResult) -> CallToolResult:
-    """Say a result twice: as structured content, and as text."""
-    result = fit(result)
-    return CallToolResult(
-        content=[TextContent(text=describe(result))],
-        structured_content=structure(result).model_dump(mode="json", exclude_none=True),
-    )
-
-
-def description_reply(result: DetectionResult) -> CallToolResult:
-    """Say what was told of given objects."""
-    result = fit(result)
-    lines = [f"Told of {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
-    lines += [line(found) for found in result.objects]
-    lines += [f"Note: {printable(note)}" for note in result.notes]
-    model = f", model {result.model}" if result.model else ""  # none where there is nothing to tell of
-    lines.append(f"By backend {result.backend}{model}{_from_memory(result)}. {_id(result)}")
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines))],
-        structured_content=structure(result).model_dump(mode="json", exclude_none=True),
-    )
-
-
-def count_reply(counted: Count) -> CallToolResult:
-    """Say counts, and how they would change at other thresholds."""
-    result = fit(counted.result)
-    labels = list(counted.levels[0].counts)
-    perhaps = ", ".join(f"{number} more {plain(label)}" for label, number in counted.doubtful.items())
-    lines = [describe(result), *([f"Perhaps up to {perhaps}: they score just below min_score"] if perhaps else [])]
-    lines.append(f"Counts by min_score: {' '.join(f'{level.min_score:g}' for level in counted.levels)}")
-    lines += [
-        f"{plain(label)}: {' '.join(str(level.counts.get(label, 0)) for level in counted.levels)}" for label in labels
-    ]
-    structured = CountReply(
-        **dict(structure(result)),
-        levels=[LevelReply(min_score=level.min_score, counts=level.counts) for level in counted.levels],
-        doubtful=counted.doubtful,
-    )
-    return CallToolResult(
-        content=[TextContent(text="\n".join(lines))],
-        structured_content=structured.model_dump(mode="json", exclude_none=True),
-    )
-
-
-def saved_prompt_reply(prompt: SavedPrompt) -> CallToolResult:
-    """Say what was saved, and how to use it."""
-    made_by = prompt.embedding
-    number = "1 example" if prompt.examples == 1 else f"{prompt.examples} examples"
-    text = (
-        f"Saved {prompt.name!r} from {number}, by backend {made_by.backend}, model {made_by.model}. Search by it with "
-        f'detect_by_example(image=…, examples=[{{"saved": "{prompt.name}"}}]); finds are called {prompt.label!r}.'
-    )
-    structured = SavedPromptReply(
-        name=prompt.name, label=prompt.label, examples=prompt.examples, backend=made_by.backend, model=made_by.model
-    )
-    return CallToolResult(content=[TextContent(text=text)], structured_content=structured.model_dump(mode="json"))
-
-
-def structure(result: DetectionResult) -> DetectionReply:
-    """Shape a result for programs: boxes to a tenth of a pixel, masks as links."""
+def detection_data(result: DetectionResult) -> DetectionData:
+    """Make the structured content of a result."""
     request = result.request
-    return DetectionReply(
-        result_id=result.result_id,
-        objects=[_object(found) for found in result.objects],
-        counts=result.counts,
-        omitted=result.omitted,
-        image=ImageReply(width=result.image.width, height=result.image.height),
-        backend=result.backend,
-        model=result.model,
-        prompts=list(request.prompts) if request.prompts is not None else None,
-        examples=len(request.examples) or None,
-        description=request.description,
-        caption=request.caption,
-        tiles=request.tiles if request.tiles > 1 else None,
-        min_score=request.min_score,
-        iou_threshold=request.iou_threshold,
-        cached=result.cached,
-        notes=[printable(note) for note in result.notes],
-        sources=[_source(source) for source in result.sources] or None,
-        links=result_links(result),
-    )
-
-
-def result_links(result: DetectionResult) -> dict[str, str]:
-    """Name the resources of a result; those of an object have `{number}` to fill in."""
-    templates = {
-        "result": uris.RESULT,
-        "annotated": uris.ANNOTATED_JPEG,
-        "annotated_png": uris.ANNOTATED_PNG,
-        "coco": uris.COCO,
+    another_is_next = result.omitted or not result.objects or 0 in result.counts.values()
+    data: DetectionData = {
+        "result_id": result.result_id,
+        "objects": [_object(found) for found in result.objects],
+        "counts": result.counts,
+        "omitted": result.omitted,
+        "image": {"width": result.image.width, "height": result.image.height},
+        "backend": result.backend,
+        "model": result.model,
+        "tiles": request.tiles if request.tiles > 1 else 0,
+        "min_score": request.min_score if another_is_next else 0.0,
+        "cached": result.cached,
+        "notes": [printable(note) for note in result.notes],
+        "sources": [
+            {"backend": one.backend, "model": one.model, "labels": list(one.labels), "min_score": one.min_score}
+            for one in result.sources
+        ],
     }
-    if result.objects:
-        templates["crop"] = uris.CROP
-    if any(found.mask for found in result.objects):
-        templates["mask"] = uris.MASK
-    return {name: template.replace("{result_id}", result.result_id) for name, template in templates.items()}
+    return _without_empty(data)
 
 
-def describe(result: DetectionResult) -> str:
-    """Write a result for a reader: a line an object, then what there is to know and to do."""
-    image = result.image
-    found = sum(result.counts.values())
-    lines = [f"Found {count(found)} in the {image.width}x{image.height} image{_per_label(result.counts)}"]
-    if result.objects:
-        lines.append("number label score [x_min,y_min,x_max,y_max] in pixels of the original image:")
-        lines.extend(line(found) for found in result.objects)
-    if result.omitted:
-        all_of_them = len(result.objects) + result.omitted
-        more = f"max_objects={min(MAX_OBJECTS, all_of_them)} or " if len(result.objects) < MAX_OBJECTS else ""
-        lines.append(f"{result.omitted} more left out, the least sure: ask again with {more}a higher min_score")
-    lines.extend(f"Note: {printable(note)}" for note in result.notes)
-    lines.append(_provenance(result))
-    lines.append(_next_steps(result))
-    if sum(map(len, lines)) > _LONG_TEXT:
-        lines.insert(1, _id(result))
-    return "\n".join(lines)
-
-
-def line(found: DetectedObject) -> str:
-    """Write one object in a line."""
-    score = "" if found.score is None else f" {found.score:.2f}"
-    box = ",".join(f"{edge:.0f}" for edge in found.bbox)
-    words = named(category=_category(found), caption=found.caption)
-    owner = f" of {found.part_of}" if found.part_of else ""
-    return f"{found.id} {plain(found.label)}{score} [{box}]{owner}{quote(found.text)}{words}{_points(found)}"
-
-
-def named(**words: str | None) -> str:
-    """Quote words after their names, those that there are."""
-    return "".join(f" {name}{quote(text)}" for name, text in words.items() if text)
-
-
-def quote(text: str | None) -> str:
-    """Quote what stands in a picture, so that it cannot pass for the server's own words."""
-    if text is None:
-        return ""
-    quoted = json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False)
-    quoted = printable(quoted)
-    return f" {quoted}… ({len(text)} characters)" if len(text) > MAX_TEXT_LENGTH else f" {quoted}"
-
-
-def plain(label: str) -> str:
-    """Write a label so that it stays within its line, shortened where it is a sentence."""
-    return printable(label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1]}…")
-
-
-def count(number: int) -> str:
-    """Say a number of objects."""
-    return "nothing" if number == 0 else "1 object" if number == 1 else f"{number} objects"
-
-
-def _points(found: DetectedObject) -> str:
-    """Write the keypoints that can be seen, to a pixel."""
-    seen = [point for point in found.keypoints if is_there(point)]
-    return f" keypoints {' '.join(f'{point.name} {point.x:.0f},{point.y:.0f}' for point in seen)}" if seen else ""
-
-
-def _object(found: DetectedObject) -> ObjectReply:
-    return ObjectReply(
-        id=found.id,
-        label=found.label,
-        score=None if found.score is None else round(found.score, 3),
-        bbox=tuple(round(edge, 1) for edge in found.bbox),
-        text=found.text,
-        caption=found.caption,
-        category=_category(found),
-        part_of=found.part_of,
-        keypoints=_keypoints(found.keypoints) or None,
-        mask_area=_mask_area(found.mask) if found.mask else None,
-    )
-
-
-def _category(found: DetectedObject) -> str | None:
-    """Give the category where it says more than the label."""
-    return None if found.category and found.category.casefold() == found.label.casefold() else found.category
-
-
-def _source(source: Source) -> SourceReply:
-    return SourceReply(**source.model_dump(include=set(SourceReply.model_fields)))
-
-
-def _keypoints(points: Sequence[Keypoint]) -> dict[str, tuple[float, float, float | None]]:
-    return {
-        point.name: (round(point.x, 1), round(point.y, 1), None if point.score is None else round(point.score, 2))
-        for point in points
-        if is_there(point)
+def _object(found: DetectedObject) -> ObjectData:
+    data = {
+        "id": found.id,
+        "label": found.label,
+        "score": None if found.score is None else _short(found.score, 2),
+        "bbox": _edges(found.bbox),
+        "text": found.text,
+        "caption": found.caption,
+        "category": texts.category_of(found),
+        "part_of": found.part_of,
+        "keypoints": {
+            point.name: [
+                _short(point.x, 1),
+                _short(point.y, 1),
+                *(() if point.score is None else (_short(point.score, 2),)),
+            ]
+            for point in found.keypoints
+            if is_there(point)
+        },
+        "mask_area": _mask_area(found.mask) if found.mask else None,
     }
+    return cast("ObjectData", {name: value for name, value in data.items() if value not in (None, "", {})})
+
+
+def _edges(box: Box) -> list[float]:
+    small = min(box[2] - box[0], box[3] - box[1]) < _SMALL
+    return [_short(edge, 1 if small else 0) for edge in box]
+
+
+def _short(value: float, digits: int) -> float:
+    """Round a number; a whole one is written without a point, which is two tokens less."""
+    value = round(value, digits)
+    return int(value) if value.is_integer() else value
 
 
 def _mask_area(mask: Mask) -> int:
@@ -339,40 +244,14 @@ def _mask_area(mask: Mask) -> int:
     return masks.area(mask)
 
 
-def _per_label(counts: Mapping[str, int]) -> str:
-    return f": {', '.join(f'{number} {plain(label)}' for label, number in counts.items())}" if counts else ""
+T = TypeVar("T", bound=Mapping[str, object])
 
 
-def _provenance(result: DetectionResult) -> str:
-    request = result.request
-    lines = [
-        f"{', '.join(map(plain, source.labels)) or 'nothing'} by backend {source.backend}, model {source.model}, "
-        f"min_score {source.min_score:g}"
-        for source in result.sources
-    ]
-    who = "; ".join(lines) or (
-        f"By backend {result.backend}, model {result.model}, min_score {request.min_score:g}, iou_threshold "
-        f"{request.iou_threshold:g}"
-    )
-    return f"{who}{_from_memory(result)}. {_id(result)}"
+def _without_empty(data: T) -> T:
+    """Leave out the optional values that are 0, false or empty."""
+    kept = {name: value for name, value in data.items() if value or name in CountData.__required_keys__}
+    return cast("T", kept)
 
 
-def _from_memory(result: DetectionResult) -> str:
-    return ", from memory at no cost" if result.cached else ""
-
-
-def _id(result: DetectionResult) -> str:
-    return f"Result id: {result.result_id}"
-
-
-def _next_steps(result: DetectionResult) -> str:
-    if not result.objects:
-        prompt_free = "prompt-free detection" in result.request.needs
-        other = "name things with detect_objects" if prompt_free else "other words, detect_prompt_free"
-        return f"Try a lower min_score, {other}, or look at the picture with visualize(image=…)."
-    urls = result_links(result)
-    below = [f"/{urls[name].removeprefix(urls['result'])[1:]}" for name in urls if name != "result"]
-    return (
-        f'See it with visualize(result="{result.result_id}"), closer with zoom(result="{result.result_id}", object=1). '
-        f"Resources: {urls['result']}, and below it {', '.join(below)}"
-    )
+def _reply(text: str, data: Mapping[str, Any]) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=text)], structured_content=dict(data))

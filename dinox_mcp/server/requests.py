@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
@@ -28,13 +28,13 @@ def caller_of(context: RequestContext) -> Caller:
     """Read the caller's own DINO-X key from the request's header, where the transport has headers.
 
     Raises:
-        InputError: the header is no key.
+        InputError: the header is not a key.
     """
     key = ((context.headers or {}).get(KEY_HEADER) or "").strip()
     if not key:
         return OWNER
     if len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
-        raise InputError("the header X-DINOX-API-Key is no key (printable ASCII without spaces); send the key alone")
+        raise InputError("the header X-DINOX-API-Key is not a key (printable ASCII without spaces); send the key alone")
     return Caller.with_key(key)
 
 
@@ -49,15 +49,6 @@ def progress_of(context: RequestContext) -> Progress:
         await context.report_progress(min(highest, 100.0), 100, message)
 
     return report
-
-
-@contextmanager
-def tool_errors() -> Iterator[None]:
-    """Turn our errors into the one whose text the SDK passes to the model."""
-    try:
-        yield
-    except DinoxError as error:
-        raise ToolError(str(error)) from None
 
 
 @contextmanager
@@ -100,7 +91,7 @@ async def bound_names(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
 
 
 async def log_outcome(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Log what came of a request at the level info: no arguments, no key, no picture."""
+    """Log the outcome of a request at the level info: no arguments, no key, no image."""
     if ctx.request_id is None or not _logger.isEnabledFor(logging.INFO):
         return await call_next(ctx)
     started = time.monotonic()
@@ -123,7 +114,7 @@ async def log_outcome(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
 
 
 def _outcome(result: HandlerResult) -> str:
-    """Say whether a tool's own answer is an error, and which: protocol errors are raised instead."""
+    """Describe the outcome: a tool's own error is in its reply, while protocol errors are raised."""
     if not isinstance(result, Mapping) or not result.get("isError"):
         return "answered"
     return f"refused: {' '.join(str(block.get('text', '')) for block in result.get('content', ()))}"

@@ -1,4 +1,4 @@
-"""The resources: a result as JSON and COCO, its pictures, and what backends there are."""
+"""The resources: a result as JSON and COCO, its images, saved prompts, videos, and the backends."""
 
 import json
 from functools import partial
@@ -89,28 +89,28 @@ def register_videos(mcp: MCPServer, detector: Detector) -> None:
 
 
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
-    """Add the resources that are pictures, at the original's full size."""
+    """Add the resources that are images, at the original's full size."""
 
-    @mcp.resource(uris.PICTURE, title="The picture itself", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(uris.PICTURE, title="The image itself", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def picture(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the picture that was looked at, upright, as JPEG."""
+        """Give the image that was searched, upright, as JPEG."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.annotated_file, stored.picture, (), Style()))
 
-    @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated picture", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated image", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the picture with its objects drawn, as JPEG."""
+        """Give the image with its objects drawn, as JPEG."""
         return await _annotated(detector, result_id, ctx, views.JPEG)
 
-    @mcp.resource(uris.ANNOTATED_PNG, title="Annotated picture, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
+    @mcp.resource(uris.ANNOTATED_PNG, title="Annotated image, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
     async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the picture with its objects drawn, as PNG."""
+        """Give the image with its objects drawn, as PNG."""
         return await _annotated(detector, result_id, ctx, views.PNG)
 
     @mcp.resource(uris.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
-        """Give one object, cut out of the picture at full resolution."""
+        """Give one object, cut out of the image at full resolution."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             return await detector.draw(partial(views.crop_file, stored, number))
@@ -124,7 +124,7 @@ def register_pictures(mcp: MCPServer, detector: Detector) -> None:
 
 
 def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:
-    """Say what there is to know of a prompt, be it that its file is damaged: the others are listed all the same."""
+    """Describe a prompt; where its file is damaged, give the error, so that the others are still listed."""
     try:
         return _about(saved.get(name))
     except DinoxError as error:

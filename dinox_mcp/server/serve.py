@@ -6,18 +6,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import anyio
-import uvicorn
 from starlette.requests import ClientDisconnect
 
 from dinox_mcp.backends.registry import find
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.errors import DinoxError
 from dinox_mcp.server.app import build_server
-from dinox_mcp.server.http import BACKLOG, BoundedProtocol, build_app, check_exposure, largest_message
+from dinox_mcp.server.bodies import largest_message
 from dinox_mcp.server.stdio import end_within, serve_wire, take_standard_streams
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.text import clean_line
@@ -32,7 +31,7 @@ _BROKEN_OFF = (
 
 
 def set_up(level: str) -> None:
-    """Log to stderr, in place of whatever the SDK has set up."""
+    """Log to stderr, in place of the SDK's own handlers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(_without_broken_off)
@@ -79,8 +78,10 @@ def serve(settings: Settings) -> None:
     if settings.transport == "stdio":
         anyio.run(_serve_stdio, settings)
     else:
+        from dinox_mcp.server.http import check_exposure, listening  # with uvicorn: stdio need not wait for it
+
         check_exposure(settings)
-        with _listening(settings) as listener:
+        with listening(settings) as listener:
             anyio.run(_serve_http, settings, listener)
 
 
@@ -103,6 +104,10 @@ async def _serve_stdio(settings: Settings) -> None:
 
 
 async def _serve_http(settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from dinox_mcp.server.http import BACKLOG, BoundedProtocol, HttpServer, build_app
+
     async with Detector(settings) as detector:
         app = build_app(build_server(detector), settings)
         set_up(settings.log_level)
@@ -115,7 +120,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
             timeout_graceful_shutdown=_GRACE_S,
             lifespan="on",
         )
-        server = _Server(config)
+        server = HttpServer(config)
         # The SSE library wraps this method to learn that open streams must end.
         _on_stop_signal(lambda: server.handle_exit(signal.SIGTERM, None))
         host, port = listener.getsockname()[:2]
@@ -143,33 +148,6 @@ async def _warming_up(detector: Detector) -> AsyncIterator[None]:
             group.start_soon(load)
         yield
         group.cancel_scope.cancel()
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn whose signals are ours: its own handler raises them again at the end, before we could clean up."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
-
-
-@contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Named as TCP: asyncio switches Nagle's algorithm, which costs 40 ms a reply, off only then.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        if os.name == "posix":  # elsewhere the option lets two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-            listener.listen()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another --host or "
-                "--port (0 takes a free one)"
-            ) from None
-        yield listener
 
 
 def _on_stop_signal(stop: Callable[[], object]) -> None:

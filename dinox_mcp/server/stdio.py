@@ -1,4 +1,4 @@
-"""The protocol over stdin and stdout: a message a line, each answered, and no more at once than fit."""
+"""The protocol over stdin and stdout: one message in a line, each answered, with a limit on those in progress."""
 
 import logging
 import os
@@ -14,9 +14,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp.types import INTERNAL_ERROR, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from dinox_mcp.server.arguments import PlainSpokenServer
 from dinox_mcp.server.bodies import parse, refusal
 from dinox_mcp.server.outbox import Outbox
+from dinox_mcp.server.protocol import DetectionServer
 
 
 def end_within(seconds: float) -> None:
@@ -66,7 +66,7 @@ def take_standard_streams() -> Wire:
     return wire
 
 
-async def serve_wire(mcp: PlainSpokenServer, wire: Wire, max_line: int, grace_s: float) -> None:
+async def serve_wire(mcp: DetectionServer, wire: Wire, max_line: int, grace_s: float) -> None:
     """Serve until the client closes its end; work that goes on then ends the process after `grace_s` seconds."""
     to_server, from_client = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
@@ -124,7 +124,7 @@ def _next_message(source: BinaryIO, max_line: int) -> JSONRPCMessage | None:
             rest = line
             while rest and not rest.endswith(b"\n"):
                 rest = source.readline(_SKIPPED)
-            return refusal(line, f"the message has more than {max_line} bytes; send a smaller picture, or its URL")
+            return refusal(line, f"the message has more than {max_line} bytes; send a smaller image, or its URL")
         if line.strip():
             return parse(line.strip(b"\r\n"))
     return None

@@ -1,4 +1,4 @@
-"""The page that hosts with MCP Apps show beside a data tool's answer; other hosts notice nothing of it."""
+"""The page that hosts with MCP Apps show beside a reply with data; other hosts ignore it."""
 
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ def extension() -> Apps:
             mime_type=APP_MIME_TYPE,
             path=FILE.resolve(),
             encoding="utf-8",
-            # No domains: the page asks nobody for anything, and hosts hold it to that.
+            # No domains: the page loads nothing from elsewhere, and hosts enforce that.
             meta={"ui": {"prefersBorder": True}},
         )
     )
@@ -46,20 +46,20 @@ def extension() -> Apps:
 
 
 def register_pictures(mcp: MCPServer, detector: Detector) -> None:
-    """Add the pictures that the page asks for: small enough for every host's limit on a message."""
+    """Add the images that the page loads: small enough for every host's limit on a message."""
     limits = detector.settings
 
-    @mcp.resource(PREVIEW, title="The picture, for viewing", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(PREVIEW, title="The image, for viewing", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def preview(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the picture that was looked at, upright, at the size of a screen."""
+        """Give the image that was searched, upright, at the size of a screen."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             work = partial(page.preview, stored.picture, limits.preview_max_side, limits.preview_max_bytes)
             return await detector.draw(work)
 
-    @mcp.resource(REGION, title="A part of the picture", mime_type=views.JPEG, annotations=_FOR_USERS)
+    @mcp.resource(REGION, title="A part of the image", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def region(result_id: str, region: str, ctx: RequestContext) -> bytes:
-        """Give a part of the picture at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
+        """Give a part of the image at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
         with resource_errors():
             stored = detector.result(result_id, caller_of(ctx))
             box = page.parse_region(region)

@@ -108,7 +108,7 @@ def script(video: Path) -> dict[str, Call]:
     return {
         "detection": Call("detect_prompt_free", {"image": str(SAMPLE)}),
         "picture": Call("visualize", {"result": "{result}"}),
-        "crop": Call("zoom", {"result": "{result}", "object": 1}),
+        "crop": Call("zoom", {"result": "{result}", "object": 2}),
         "video": Call("detect_video", {"video": str(video), "prompts": ["QR code"], "every_s": 1}),
         "missing file": Call("detect_objects", {"image": MISSING, "prompts": ["text"]}),
         "wrong type": Call("detect_objects", {"image": str(SAMPLE), "prompts": ["text"], "min_score": "high"}),
@@ -132,7 +132,7 @@ def report(
 
 def _row(client: str, transport: str, report: Report) -> list[str]:
     detection, picture = report.answers[:2]
-    reads = [form for form, words in (("text", "Found 28 objects"), ("data", '"result_id"')) if words in detection.text]
+    reads = [form for form, words in (("text", "Found 29 objects"), ("data", '"result_id"')) if words in detection.text]
     sees = "picture" if picture.pictures else "-"
     declared = "\n".join(tool.json for tool in report.tools)
     return [

@@ -53,7 +53,7 @@ def inspector(target: Target, tmp_path: Path) -> Inspector:
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_no_schema_has_what_some_host_rejects(inspector: Inspector, era: str) -> None:
     listed = inspector.ask("--method", "tools/list", "--strict", "--protocol-era", era)
-    assert len(listed["result"]["tools"]) == 11
+    assert len(listed["result"]["tools"]) == 9
     assert not listed.get("warnings")
 
 
@@ -72,7 +72,8 @@ def test_a_detection_is_data_and_text(inspector: Inspector) -> None:
 def test_a_tool_error_is_one(inspector: Inspector) -> None:
     call = ["--method", "tools/call", "--tool-name", "detect_objects"]
     answer = inspector.ask(*call, "--tool-arg", f"image={MISSING}", "prompts=text", code=TOOL_ERROR)
-    assert MISSING in json.dumps(answer)
+    assert "there is no file '" in json.dumps(answer)
+    assert answer["result"]["_meta"]["code"] == "image_unreadable"
 
 
 def test_resources_and_prompts_are_listed(inspector: Inspector) -> None:

@@ -1,11 +1,10 @@
-"""Servers in memory, spoken to by the SDK's own client in both protocol eras, and servers behind a real port."""
+"""Servers in memory, called by the SDK's own client, and servers behind a real port."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
@@ -22,9 +21,10 @@ Era = Literal["auto", "legacy"]
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 
-@pytest.fixture(params=["auto", "legacy"], ids=["2026-07-28", "2025-11-25"])
-def era(request: pytest.FixtureRequest) -> Era:
-    return request.param  # type: ignore[no-any-return]
+@pytest.fixture
+def era() -> Era:
+    """The newest protocol; test_contract.py runs in both eras."""
+    return "auto"
 
 
 @pytest.fixture
@@ -62,12 +62,10 @@ class Server:
         self.url = match[0]
         self.root = self.url.rpartition("/")[0]
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Send a signal; give the seconds until the process ended."""
-        started = time.monotonic()
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal, and wait until the process ends; it ends by itself in less time than this waits."""
         self.popen.send_signal(number)
         self.popen.wait(10)
-        return time.monotonic() - started
 
 
 Start = Callable[..., Server]
@@ -84,5 +82,22 @@ def start() -> Iterator[Start]:
 
     yield starting
     for server in servers:
+        with server.popen:
+            server.popen.kill()
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Start]:
+    """Give a function that returns a server with the given settings, started once and shared by all tests."""
+    servers: dict[tuple[str, frozenset[tuple[str, str]]], Server] = {}
+
+    def of(transport: str = "http", **environment: str) -> Server:
+        settings = (transport, frozenset(environment.items()))
+        if settings not in servers:
+            servers[settings] = Server(transport, **environment)
+        return servers[settings]
+
+    yield of
+    for server in servers.values():
         with server.popen:
             server.popen.kill()

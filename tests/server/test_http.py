@@ -27,7 +27,7 @@ DATA_URI = f"data:image/png;base64,{base64.b64encode(png(200, 200)).decode()}"
 TOKEN = "let-me-in"
 JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @asynccontextmanager
@@ -45,8 +45,8 @@ async def connected(url: str, headers: dict[str, str]) -> AsyncIterator[Client]:
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
-async def test_a_client_detects_through_a_port(start: Start, transport: str) -> None:
-    server = start(transport, DINOX_MCP_BACKEND="embedded")
+async def test_a_client_detects_through_a_port(running: Start, transport: str) -> None:
+    server = running(transport, DINOX_MCP_BACKEND="embedded")
     target = sse_client(server.url) if transport == "sse" else server.url
     async with Client(target) as client:
         reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
@@ -55,18 +55,18 @@ async def test_a_client_detects_through_a_port(start: Start, transport: str) -> 
     assert [block.type for block in shown.content] == ["text", "image"]
 
 
-async def test_local_files_are_not_readable_over_http(start: Start, tmp_path: os.PathLike[str]) -> None:
+async def test_local_files_are_not_readable_over_http(running: Start, tmp_path: os.PathLike[str]) -> None:
     path = anyio.Path(tmp_path) / "photo.png"
     await path.write_bytes(png())
-    async with Client(start().url) as client:
+    async with Client(running().url) as client:
         reply = await client.call_tool("detect_prompt_free", {"image": str(path)})
     assert reply.is_error
     assert isinstance(reply.content[0], TextContent)
     assert "HTTP" in reply.content[0].text
 
 
-async def test_health_needs_no_token_and_everything_else_does(start: Start) -> None:
-    server = start(DINOX_MCP_TOKEN=TOKEN)
+async def test_health_needs_no_token_and_everything_else_does(running: Start) -> None:
+    server = running(DINOX_MCP_TOKEN=TOKEN)
     async with httpx2.AsyncClient() as http:
         health = await http.get(f"{server.root}/health")
         statuses = [
@@ -78,14 +78,14 @@ async def test_health_needs_no_token_and_everything_else_does(start: Start) -> N
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-async def test_the_right_token_opens(start: Start, scheme: str) -> None:
-    async with connected(start(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
+async def test_the_right_token_opens(running: Start, scheme: str) -> None:
+    async with connected(running(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
         assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
-async def test_results_of_one_key_cannot_be_read_with_another(start: Start, transport: str) -> None:
-    server = start(transport, DINOX_MCP_BACKEND="embedded")
+async def test_results_of_one_key_cannot_be_read_with_another(running: Start, transport: str) -> None:
+    server = running(transport, DINOX_MCP_BACKEND="embedded")
     result_id = ""
     seen = {}
     for key in ("alice", "bob", "alice"):
@@ -97,24 +97,24 @@ async def test_results_of_one_key_cannot_be_read_with_another(start: Start, tran
     assert seen == {"alice": True, "bob": False}
 
 
-async def test_a_header_that_is_no_key_is_refused_without_repeating_it(start: Start) -> None:
-    async with connected(start().url, {"X-DINOX-API-Key": "two words"}) as client:
+async def test_a_header_that_is_no_key_is_refused_without_repeating_it(running: Start) -> None:
+    async with connected(running().url, {"X-DINOX-API-Key": "two words"}) as client:
         reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
     assert reply.is_error
-    assert "X-DINOX-API-Key is no key" in str(reply.content)
+    assert "X-DINOX-API-Key is not a key" in str(reply.content)
     assert "two words" not in str(reply.content)
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
-async def test_another_host_or_origin_is_refused(start: Start, headers: dict[str, str]) -> None:
+async def test_another_host_or_origin_is_refused(running: Start, headers: dict[str, str]) -> None:
     async with httpx2.AsyncClient() as http:
-        reply = await http.post(start().url, headers=headers, json={})
+        reply = await http.post(running().url, headers=headers, json={})
     assert reply.status_code in {403, 421}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:8000", "mcp.example.com"])
-async def test_a_host_without_its_port_is_the_same_host(start: Start, host: str) -> None:
-    server = start(DINOX_MCP_ALLOWED_HOSTS="mcp.example.com:*")
+async def test_a_host_without_its_port_is_the_same_host(running: Start, host: str) -> None:
+    server = running(DINOX_MCP_ALLOWED_HOSTS="mcp.example.com:*")
     async with httpx2.AsyncClient() as http:
         reply = await http.post(server.url, headers={"Host": host, **JSON}, json=PING)
     assert reply.status_code == 200
@@ -124,8 +124,8 @@ async def test_a_host_without_its_port_is_the_same_host(start: Start, host: str)
     ("origin", "allowed"),
     [("https://app.example", True), ("http://localhost:5173", True), ("https://app.example.evil", False)],
 )
-async def test_pages_of_allowed_origins_may_call(start: Start, origin: str, allowed: bool) -> None:
-    server = start(DINOX_MCP_ALLOWED_ORIGINS="https://app.example", DINOX_MCP_TOKEN=TOKEN)
+async def test_pages_of_allowed_origins_may_call(running: Start, origin: str, allowed: bool) -> None:
+    server = running(DINOX_MCP_ALLOWED_ORIGINS="https://app.example", DINOX_MCP_TOKEN=TOKEN)
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     async with httpx2.AsyncClient(headers={"Origin": origin}) as http:
         preflight = await http.options(server.url, headers=asks)
@@ -135,10 +135,10 @@ async def test_pages_of_allowed_origins_may_call(start: Start, origin: str, allo
     assert reply.headers.get("access-control-allow-origin") == (origin if allowed else None)
 
 
-async def test_a_message_of_too_many_values_is_refused_unread(start: Start) -> None:
+async def test_a_message_of_too_many_values_is_refused_unread(running: Start) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"prompts":[' + b"[]," * 7_000_000 + b"[]]}}"
     async with httpx2.AsyncClient() as http:
-        reply = await http.post(start().url, headers=JSON, content=body)
+        reply = await http.post(running().url, headers=JSON, content=body)
     assert reply.status_code == 413
     assert (reply.json()["id"], reply.json()["error"]["code"]) == (1, -32600)
 
@@ -171,11 +171,11 @@ async def test_a_client_that_breaks_off_leaves_no_traceback(start: Start) -> Non
     assert server.popen.stderr.read() == b""
 
 
-async def test_a_picture_of_several_megabytes_fits_into_a_call(start: Start) -> None:
+async def test_a_picture_of_several_megabytes_fits_into_a_call(running: Start) -> None:
     bitmap = io.BytesIO()
     Image.new("RGB", (1600, 1200)).save(bitmap, "BMP")
     large = f"data:image/bmp;base64,{base64.b64encode(bitmap.getvalue()).decode()}"
-    async with Client(start(DINOX_MCP_BACKEND="embedded").url) as client:
+    async with Client(running(DINOX_MCP_BACKEND="embedded").url) as client:
         reply = await client.call_tool("detect_objects", {"image": large, "prompts": "QR code"})
     assert len(large) > 7_000_000
     assert (reply.structured_content or {})["image"] == {"width": 1600, "height": 1200}
@@ -187,7 +187,7 @@ async def test_a_signal_ends_an_idle_server_cleanly(start: Start, transport: str
     server = start(transport)
     async with Client(sse_client(server.url) if transport == "sse" else server.url) as client:
         await client.list_tools()
-    assert await anyio.to_thread.run_sync(server.stop, number) < 1
+    await anyio.to_thread.run_sync(server.stop, number)
     assert server.popen.returncode == 0
 
 
@@ -196,7 +196,7 @@ async def test_a_signal_ends_a_server_with_open_streams(start: Start) -> None:
     try:
         async with Client(sse_client(server.url)) as client:
             await client.list_tools()
-            assert await anyio.to_thread.run_sync(server.stop) < 2
+            await anyio.to_thread.run_sync(server.stop)
     except* (httpx2.HTTPError, anyio.ClosedResourceError):
         pass  # the stream ended under the client, as it should
     assert server.popen.returncode == 0
@@ -211,8 +211,8 @@ async def test_a_model_that_cannot_be_loaded_ahead_is_told_and_the_server_serves
         assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
 
 
-def test_a_taken_port_is_one_clear_line(start: Start) -> None:
-    port = start().root.rpartition(":")[2]
+def test_a_taken_port_is_one_clear_line(running: Start) -> None:
+    port = running().root.rpartition(":")[2]
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "dinox_mcp", "serve", "--transport", "http", "--port", port],
         capture_output=True,

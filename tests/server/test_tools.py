@@ -7,17 +7,23 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 from PIL import Image
 
 from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.detector import Detector
 from dinox_mcp.errors import KeyRejectedError
+from dinox_mcp.server.app import build_server
+from dinox_mcp.settings import Settings
 from dinox_mcp.types import masks
+from dinox_mcp.types.detection import OUTPUTS as ALL_OUTPUTS
 from dinox_mcp.types.detection import Detection, Need
 from tests.fakes import CODE, DOG, FakeBackend, png
 from tests.server.conftest import Connect
 
 pytestmark = pytest.mark.anyio
+OUTPUTS = frozenset(ALL_OUTPUTS)
 
 
 def text_of(reply: CallToolResult) -> str:
@@ -44,20 +50,17 @@ def photo(tmp_path: Path) -> str:
 
 
 async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect, backend: FakeBackend) -> None:
-    backend.able = Capabilities(answers=frozenset(get_args(Need)))
+    backend.able = Capabilities(answers=frozenset(get_args(Need)), outputs=OUTPUTS, describes=OUTPUTS)
     async with connect() as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     parameters = {name: set(tool.input_schema["properties"]) for name, tool in tools.items()}
     detection = {"image", "min_score", "iou_threshold", "max_objects", "include", "model", "tiles"}
-    assert parameters["detect_objects"] == detection | {"prompts"}
+    assert parameters["detect_objects"] == detection | {"prompts", "caption", "description"}
     assert parameters["detect_prompt_free"] == detection
     assert parameters["detect_by_example"] == detection | {"examples"}
-    assert parameters["find_by_description"] == detection - {"iou_threshold", "tiles"} | {"description"}
-    assert parameters["ground_phrases"] == detection - {"tiles"} | {"caption", "phrases"}
     assert parameters["count_objects"] == detection - {"include"} | {"prompts", "examples"}
     assert parameters["describe_regions"] == {"result", "object", "image", "boxes", "include"}
-    assert parameters["save_prompt"] == {"name", "image", "examples", "label", "model"}
-    assert parameters["delete_prompt"] == {"name"}
+    assert parameters["save_prompt"] == {"name", "image", "examples", "label", "model", "delete"}
     assert {"result", "object", "image", "objects", "labels", "min_score"} <= parameters["visualize"]
     assert parameters["zoom"] == {"result", "object", "image", "bbox", "padding"}
 
@@ -65,23 +68,57 @@ async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect,
 async def test_tools_that_no_backend_can_serve_are_not_listed(connect: Connect, backend: FakeBackend) -> None:
     backend.able = Capabilities(answers=frozenset({"text prompts", "examples"}))
     async with connect() as client:
-        names = {tool.name for tool in (await client.list_tools()).tools}
-    assert {"detect_objects", "detect_by_example", "visualize"} <= names
-    assert not names & {"find_by_description", "save_prompt", "delete_prompt"}
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {"detect_objects", "detect_by_example", "visualize"} <= tools.keys()
+    assert "save_prompt" not in tools
+    assert "description" not in tools["detect_objects"].input_schema["properties"]
 
 
-async def test_each_tool_and_parameter_is_described_for_a_model(connect: Connect) -> None:
+async def test_only_values_that_a_backend_serves_are_listed(connect: Connect, backend: FakeBackend) -> None:
+    backend.able = Capabilities(outputs=frozenset({"masks"}), describes=frozenset({"text"}))
+    async with connect() as client:
+        tools = {tool.name: tool.input_schema["properties"] for tool in (await client.list_tools()).tools}
+    assert tools["detect_objects"]["include"]["items"]["enum"] == ["masks", "text"]
+    assert tools["describe_regions"]["include"]["items"]["enum"] == ["text"]
+
+
+async def test_each_tool_is_described_and_each_parameter_once(connect: Connect) -> None:
     async with connect() as client:
         tools = (await client.list_tools()).tools
+    said: dict[str, str] = {}
     for tool in tools:
         assert tool.title
         assert tool.description
         assert "\n  " not in tool.description
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is (tool.name not in {"save_prompt", "delete_prompt"})
-        assert tool.annotations.destructive_hint is (tool.name == "delete_prompt")
+        assert tool.annotations.read_only_hint is (tool.name != "save_prompt")
+        assert bool(tool.annotations.destructive_hint) is (tool.name == "save_prompt")
         for name, schema in tool.input_schema["properties"].items():
-            assert schema.get("description"), f"{tool.name}.{name}"
+            assert schema.get("description") != said.get(name, ""), f"{tool.name}.{name}"
+            said.setdefault(name, schema["description"] if name not in said else "")
+
+
+async def test_one_tool_answers_how_many(connect: Connect) -> None:
+    async with connect() as client:
+        tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools if "how many" in json.dumps(tool.model_dump()).casefold()] == ["count_objects"]
+
+
+async def test_the_list_of_tools_is_short(connect: Connect, backend: FakeBackend) -> None:
+    """The list is in the context of every conversation; 4.1 characters are a token of o200k (benchmarks/tokens.py)."""
+    backend.able = Capabilities(answers=frozenset(get_args(Need)), outputs=OUTPUTS, describes=OUTPUTS)
+    async with connect() as client:
+        everything = declared((await client.list_tools()).tools)
+    async with Client(build_server(Detector(Settings.load()))) as client:
+        embedded = declared((await client.list_tools()).tools)
+    assert everything / 4.1 < 3000
+    assert embedded / 4.1 < 2000
+
+
+def declared(tools: list[Tool]) -> int:
+    """Count the characters that a host declares to its model."""
+    compact = [{"name": one.name, "description": one.description, "parameters": one.input_schema} for one in tools]
+    return len(json.dumps(compact, separators=(",", ":"), ensure_ascii=False))
 
 
 async def test_data_tools_have_an_output_schema_and_picture_tools_have_none(connect: Connect) -> None:
@@ -97,14 +134,23 @@ async def test_structured_content_has_all_there_is_to_know(connect: Connect, pho
     async with connect() as client:
         data = data_of(await client.call_tool("detect_objects", {"image": photo, "prompts": ["dog", "cat"]}))
     assert data["objects"] == [
-        {"id": 1, "label": "dog", "score": 0.9, "bbox": [10.0, 20.0, 60.0, 80.0]},
-        {"id": 2, "label": "cat", "score": 0.4, "bbox": [70.0, 10.0, 95.0, 40.0]},
+        {"id": 1, "label": "dog", "score": 0.9, "bbox": [10, 20, 60, 80]},
+        {"id": 2, "label": "cat", "score": 0.4, "bbox": [70, 10, 95, 40]},
     ]
     assert data["counts"] == {"dog": 1, "cat": 1}
     assert data["image"] == {"width": 100, "height": 100}
     assert (data["backend"], data["model"]) == ("fake", "fake-1")
-    assert (data["min_score"], data["iou_threshold"], data["prompts"]) == (0.25, 0.8, ["dog", "cat"])
-    assert data["links"]["annotated"] == f"dinox://results/{data['result_id']}/annotated.jpg"
+    assert data.keys() == {"result_id", "objects", "counts", "image", "backend", "model", "notes"}
+
+
+async def test_tenths_of_a_pixel_are_written_where_they_matter(
+    connect: Connect, backend: FakeBackend, photo: str
+) -> None:
+    boxes = [(10.04, 20.06, 60.0, 80.5), (10.04, 20.06, 60.0, 24.55)]
+    backend.answer = [Detection(label="dog", bbox=box, score=0.5) for box in boxes]
+    async with connect() as client:
+        data = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
+    assert [one["bbox"] for one in data["objects"]] == [[10, 20, 60, 80], [10, 20.1, 60, 24.6]]
 
 
 async def test_text_alone_has_all_there_is_to_know(connect: Connect, backend: FakeBackend, photo: str) -> None:
@@ -121,9 +167,8 @@ async def test_text_alone_has_all_there_is_to_know(connect: Connect, backend: Fa
 
 async def test_prompt_free_asks_without_prompts(connect: Connect, backend: FakeBackend, photo: str) -> None:
     async with connect() as client:
-        data = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
+        await client.call_tool("detect_prompt_free", {"image": photo})
     assert backend.asked[0][1].prompts is None
-    assert "prompts" not in data
 
 
 @pytest.mark.parametrize("prompts", ["dog . cat", "dog, cat", ["dog", "cat"], '["dog", "cat"]'])
@@ -140,7 +185,7 @@ async def test_a_score_that_no_model_gave_is_absent(connect: Connect, backend: F
     async with connect() as client:
         reply = await client.call_tool("detect_prompt_free", {"image": photo})
     assert data_of(reply)["objects"] == [
-        {"id": 1, "label": "QR code", "bbox": [5.0, 5.0, 25.0, 25.0], "text": "https://example.com"}
+        {"id": 1, "label": "QR code", "bbox": [5, 5, 25, 25], "text": "https://example.com"}
     ]
     assert '\n1 QR code [5,5,25,25] "https://example.com"\n' in text_of(reply)
 
@@ -161,6 +206,7 @@ async def test_nothing_found_says_what_to_try(connect: Connect, backend: FakeBac
         reply = await client.call_tool("detect_objects", {"image": photo, "prompts": ["unicorn"]})
     assert data_of(reply)["objects"] == []
     assert data_of(reply)["counts"] == {"unicorn": 0}
+    assert data_of(reply)["min_score"] == 0.25
     assert "Found nothing in the 100x100 image: 0 unicorn" in text_of(reply)
     assert "lower min_score" in text_of(reply)
 
@@ -210,7 +256,7 @@ async def test_replies_are_short(connect: Connect, backend: FakeBackend, photo: 
     assert len(json.dumps(data_of(reply))) / 100 <= 120
 
 
-async def test_masks_are_links_and_areas(connect: Connect, backend: FakeBackend, photo: str) -> None:
+async def test_masks_are_areas_and_resources(connect: Connect, backend: FakeBackend, photo: str) -> None:
     bits = np.zeros((100, 100), dtype=bool)
     bits[20:80, 10:60] = True
     backend.able = Capabilities(outputs=frozenset({"masks"}))
@@ -219,7 +265,6 @@ async def test_masks_are_links_and_areas(connect: Connect, backend: FakeBackend,
         reply = await client.call_tool("detect_objects", {"image": photo, "prompts": "dog", "include": ["masks"]})
     data = data_of(reply)
     assert data["objects"][0]["mask_area"] == 3000
-    assert data["links"]["mask"] == f"dinox://results/{data['result_id']}/objects/{{number}}/mask.png"
     assert "/objects/{number}/mask.png" in text_of(reply)
 
 
@@ -245,7 +290,7 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
             {"image": "PHOTO", "prompts": "dog", "min_score": 2},
             "min_score: .*less than or equal to 1",
         ),
-        ("detect_objects", {"image": "PHOTO", "prompts": []}, "prompts is empty"),
+        ("detect_objects", {"image": "PHOTO", "prompts": [""]}, "needs one thing to find; pass prompts"),
         ("detect_objects", {"image": "PHOTO", "prompts": "dog", "include": ["masks"]}, "cannot do masks.*dinox"),
         ("detect_prompt_free", {"image": "PHOTO", "max_objects": 0}, "max_objects is 0"),
         ("visualize", {}, "pass result .* or image"),
@@ -258,7 +303,7 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
         ("zoom", {"result": "x", "image": "PHOTO"}, "not both"),
         ("zoom", {"image": "PHOTO", "object": 1, "bbox": [0, 0, 9, 9]}, "object or bbox, not both"),
         ("zoom", {"image": "PHOTO", "bbox": [1, 2, 3]}, "zoom: bbox.*required"),
-        ("detect_objects", {"image": "PHOTO"}, "detect_objects needs the argument 'prompts'"),
+        ("detect_prompt_free", {}, "detect_prompt_free: the argument 'image' is missing"),
         ("detect_objects", {"image": "PHOTO", "prompts": 7}, "prompts: .*list or .*string .*7"),
         ("detect_prompt_free", {"image": "PHOTO", "min_score": "high"}, "min_score: .*number.*'high'"),
         (
@@ -289,6 +334,8 @@ async def test_an_error_of_the_backend_reaches_the_model(connect: Connect, backe
         reply = await client.call_tool("detect_prompt_free", {"image": photo})
     assert reply.is_error
     assert text_of(reply).endswith("the key was rejected; set DINOX_API_KEY")
+    assert reply.meta is not None
+    assert (reply.meta["code"], reply.meta["remedy"]) == ("key_rejected", "set DINOX_API_KEY")
 
 
 async def test_visualize_shows_a_result_without_asking_again(
@@ -299,7 +346,9 @@ async def test_visualize_shows_a_result_without_asking_again(
         reply = await client.call_tool("visualize", {"result": found["result_id"]})
     assert len(backend.asked) == 1
     assert reply.structured_content is None
-    assert "Drawn: 2 objects of result" in text_of(reply)
+    assert f"Drawn: 2 objects of result {found['result_id']} on the 100x100 image: 1 dog, 1 cat" in text_of(reply)
+    assert "\n1 dog 0.90 [10,20,60,80]\n2 cat 0.40 [70,10,95,40]\n" in text_of(reply)
+    assert "If you see no image" in text_of(reply)
     shown = image_of(reply).convert("RGB")
     assert shown.size == (400, 400)  # enlarged, as tags would cover so small a picture
     assert "one pixel here is 0.25 of the original" in text_of(reply)
@@ -433,7 +482,8 @@ async def test_zoom_cuts_out_an_object_enlarged(connect: Connect, photo: str) ->
     async with connect() as client:
         found = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
         reply = await client.call_tool("zoom", {"result": found["result_id"], "object": 1, "padding": 0})
-    assert "Object 1 dog 0.90 [10,20,60,80]: the region [10, 20, 60, 80] of the 100x100 original" in text_of(reply)
+    assert "Object 1 dog 0.90 [10,20,60,80]: the region [10,20,60,80] of the 100x100 original" in text_of(reply)
+    assert "If you see no image" in text_of(reply)
     assert image_of(reply).size == (200, 240)
     assert "one pixel here is 0.25 of the original" in text_of(reply)
 
@@ -441,4 +491,24 @@ async def test_zoom_cuts_out_an_object_enlarged(connect: Connect, photo: str) ->
 async def test_zoom_cuts_out_a_region_of_an_image(connect: Connect, photo: str) -> None:
     async with connect() as client:
         reply = await client.call_tool("zoom", {"image": photo, "bbox": [0, 0, 50, 50], "padding": 0})
-    assert "Region: the region [0, 0, 50, 50]" in text_of(reply)
+    assert "Region: the region [0,0,50,50]" in text_of(reply)
+
+
+async def test_zoom_lists_what_else_is_in_the_region(connect: Connect, photo: str) -> None:
+    async with connect() as client:
+        found = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
+        both = await client.call_tool("zoom", {"result": found["result_id"], "bbox": [0, 0, 100, 100]})
+        one = await client.call_tool("zoom", {"result": found["result_id"], "object": 2})
+    assert "Also in it:\nnumber label score" in text_of(both)
+    assert "\n1 dog 0.90 [10,20,60,80]\n2 cat 0.40 [70,10,95,40]\n" in text_of(both)
+    assert "Also in it" not in text_of(one)
+
+
+async def test_a_crowd_is_listed_in_part_beside_its_image(connect: Connect, backend: FakeBackend, photo: str) -> None:
+    backend.answer = [DOG] * 25
+    async with connect() as client:
+        found = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
+        text = text_of(await client.call_tool("visualize", {"result": found["result_id"]}))
+    assert "25 dog;" in text
+    assert text.count(" dog 0.90 [") == 20
+    assert "\n... and 5 more\n" in text

@@ -27,8 +27,6 @@ SHOWN = {
     "detect_objects",
     "detect_prompt_free",
     "detect_by_example",
-    "find_by_description",
-    "ground_phrases",
     "count_objects",
     "describe_regions",
 }
@@ -49,7 +47,7 @@ async def test_the_tools_that_answer_data_name_the_page(connect: Connect, backen
         tools = (await client.list_tools()).tools
     named = {tool.name for tool in tools if (tool.meta or {}).get("ui") == {"resourceUri": URI}}
     assert named >= SHOWN
-    assert not named & {"visualize", "zoom", "save_prompt", "delete_prompt"}, "what answers pictures shows them itself"
+    assert not named & {"visualize", "zoom", "save_prompt"}, "what answers pictures shows them itself"
 
 
 async def test_the_page_is_a_resource_that_asks_for_no_outside_domain(connect: Connect) -> None:
@@ -89,7 +87,7 @@ async def test_the_picture_comes_small_enough_and_in_parts(connect: Connect) -> 
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("nothere/preview.jpg", "there is no result"), ("{id}/regions/1_2.jpg", "is no region")],
+    [("nothere/preview.jpg", "there is no result"), ("{id}/regions/1_2.jpg", "is not a region")],
 )
 async def test_what_cannot_be_shown_is_said(connect: Connect, path: str, message: str) -> None:
     async with connect() as client:

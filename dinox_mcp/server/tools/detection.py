@@ -1,183 +1,106 @@
-"""The tools that find, count and describe: structured content with a schema, and the same as text."""
+"""The tools that find, count and describe objects, and keep examples: each replies with data and with text."""
 
-from typing import Annotated
+from typing import Unpack, cast
 
 from mcp.types import CallToolResult
 
 from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
+from dinox_mcp.errors import InputError
 from dinox_mcp.server import parameters as p
-from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.parameters import offered
-from dinox_mcp.server.replies import CountReply, DetectionReply, count_reply, description_reply, detection_reply
-from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.tools.register import LARGE, tool
+from dinox_mcp.server.declaration import tool
+from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.replies import (
+    CountData,
+    DetectionData,
+    PromptData,
+    count_reply,
+    deleted_prompt_reply,
+    description_reply,
+    detection_reply,
+    saved_prompt_reply,
+)
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
+from dinox_mcp.server.viewer import viewer_meta
+from dinox_mcp.types.caller import Caller
+
+LARGE = {"anthropic/maxResultSizeChars": 200_000} | viewer_meta()
+"""Metadata of tools whose replies may be long, and are shown to the user by hosts that can."""
 
 
-def register(mcp: PlainSpokenServer, detector: Detector) -> None:
-    """Add the tools that find and count."""
-    _register_by_words(mcp, detector)
-    _register_by_example(mcp, detector)
-    _register_by_sentence(mcp, detector)
+def register(mcp: DetectionServer, detector: Detector) -> None:
+    """Add the tools."""
+    _register_detecting(mcp, detector)
     _register_counting(mcp, detector)
+    _register_describing(mcp, detector)
+    _register_saving(mcp, detector)
 
 
-def _register_by_words(mcp: PlainSpokenServer, detector: Detector) -> None:
-    @tool(mcp, "Detect objects", meta=LARGE)
+def _register_detecting(mcp: DetectionServer, detector: Detector) -> None:
+    @tool(mcp, "Detect objects", reply=DetectionData, meta=LARGE)
     async def detect_objects(
         image: p.Image,
-        prompts: p.Prompts,
         ctx: RequestContext,
-        min_score: p.MinScore = None,
-        iou_threshold: p.IouThreshold = None,
-        max_objects: p.MaxObjects = 100,
-        include: p.Include = (),
-        tiles: p.Tiles = 1,
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Find, locate and count named things in a picture: exact boxes, scores, counts per label.
+        prompts: p.Prompts = None,
+        description: p.Description = None,
+        caption: p.Caption = None,
+        **options: Unpack[p.DetectOptions],
+    ) -> CallToolResult:
+        """Find named things in an image: box, score and number of each, counts per label.
 
-        Use it for "how many", "where is", "is there a". Each object gets a number for visualize and zoom.
+        For "where is", "is there a", or to check a caption.
         """
-        with tool_errors():
-            options = _options(ctx, detector, min_score, iou_threshold, max_objects, include, model, tiles)
-            return detection_reply(await detector.detect(image, prompts, **options))
+        given = _options(ctx, detector, options)
+        if description is not None and prompts is None and caption is None:
+            return detection_reply(await detector.find_by_description(image, description, **given))
+        if caption is not None and description is None:
+            phrases = [prompts] if isinstance(prompts, str) else prompts or ()
+            return detection_reply(await detector.ground_phrases(image, caption, phrases, **given))
+        if prompts is not None and description is None:
+            return detection_reply(await detector.detect(image, prompts, **given))
+        raise InputError(
+            'detect_objects needs one thing to find; pass prompts, as in ["person", "red car"], or a description, or a '
+            "caption; detect_prompt_free finds everything"
+        )
 
-    @tool(mcp, "Detect everything", meta=LARGE)
+    @tool(mcp, "Detect everything", reply=DetectionData, meta=LARGE)
     async def detect_prompt_free(
-        image: p.SameImage,
-        ctx: RequestContext,
-        min_score: p.MinScore = None,
-        iou_threshold: p.IouThreshold = None,
-        max_objects: p.MaxObjects = 100,
-        include: p.Include = (),
-        tiles: p.Tiles = 1,
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Find everything that the backend knows in a picture, without saying what: an inventory with boxes and counts.
+        image: p.Image, ctx: RequestContext, **options: Unpack[p.DetectOptions]
+    ) -> CallToolResult:
+        """Find everything that is known, without naming it: an inventory of an image, with all text and codes."""
+        return detection_reply(await detector.detect(image, **_options(ctx, detector, options)))
 
-        Use it for "what is in this picture", or to read all text and codes in it. When you know what to look for,
-        detect_objects is better.
-        """
-        with tool_errors():
-            options = _options(ctx, detector, min_score, iou_threshold, max_objects, include, model, tiles)
-            return detection_reply(await detector.detect(image, **options))
-
-
-def _register_by_example(mcp: PlainSpokenServer, detector: Detector) -> None:
-    @tool(mcp, "Find more like this", meta=LARGE, needs="examples")
+    @tool(mcp, "Find more like this", reply=DetectionData, meta=LARGE, needs="examples")
     async def detect_by_example(
-        image: p.SameImage,
-        examples: p.Examples,
-        ctx: RequestContext,
-        min_score: p.MinScore = None,
-        iou_threshold: p.IouThreshold = None,
-        max_objects: p.MaxObjects = 100,
-        include: p.Include = (),
-        tiles: p.Tiles = 1,
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Find what looks like examples: boxes or points in this or another picture, objects of results, saved prompts.
-
-        Use it for "find more like this one" and for things that words do not name.
-        """
-        with tool_errors():
-            options = _options(ctx, detector, min_score, iou_threshold, max_objects, include, model, tiles)
-            return detection_reply(await detector.detect_by_example(image, examples, **options))
+        image: p.Image, examples: p.Examples, ctx: RequestContext, **options: Unpack[p.DetectOptions]
+    ) -> CallToolResult:
+        """Find more like the examples: for "like this one", and for things that words do not name."""
+        given = _options(ctx, detector, options)
+        return detection_reply(await detector.detect_by_example(image, examples, **given))
 
 
-def _register_by_sentence(mcp: PlainSpokenServer, detector: Detector) -> None:
-    @tool(mcp, "Find the one described", meta=LARGE, needs="descriptions")
-    async def find_by_description(
-        image: p.SameImage,
-        description: p.Description,
-        ctx: RequestContext,
-        min_score: p.MinScore = None,
-        max_objects: p.MaxObjects = 100,
-        include: p.Include = (),
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Find what one sentence tells from others like it: "the man in red left of the car"."""
-        with tool_errors():
-            options = _options(ctx, detector, min_score, None, max_objects, include, model, 1)
-            return detection_reply(await detector.find_by_description(image, description, **options))
-
-    @tool(mcp, "Ground a caption's phrases", meta=LARGE)
-    async def ground_phrases(
-        image: p.SameImage,
-        caption: p.Caption,
-        ctx: RequestContext,
-        phrases: p.Phrases = (),
-        min_score: p.MinScore = None,
-        iou_threshold: p.IouThreshold = None,
-        max_objects: p.MaxObjects = 100,
-        include: p.Include = (),
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Find what each noun phrase of a caption means in the picture: checks a description against it."""
-        with tool_errors():
-            options = _options(ctx, detector, min_score, iou_threshold, max_objects, include, model, 1)
-            return detection_reply(await detector.ground_phrases(image, caption, phrases, **options))
-
-
-def _register_counting(mcp: PlainSpokenServer, detector: Detector) -> None:
-    @tool(mcp, "Count objects", meta=LARGE)
+def _register_counting(mcp: DetectionServer, detector: Detector) -> None:
+    @tool(mcp, "Count objects", reply=CountData, meta=LARGE)
     async def count_objects(
-        image: p.SameImage,
+        image: p.Image,
         ctx: RequestContext,
-        prompts: p.OptionalPrompts = None,
-        examples: p.OptionalExamples = (),
-        min_score: p.MinScore = None,
-        iou_threshold: p.IouThreshold = None,
-        max_objects: p.MaxObjects = 100,
+        prompts: p.CountPrompts = None,
+        examples: p.Examples = (),
         tiles: p.CountTiles = None,
-        model: p.Model = None,
-    ) -> Annotated[CallToolResult, CountReply]:
-        """Count things with evidence: counts per label, how they change with min_score, each object numbered.
+        **options: Unpack[p.SharedOptions],
+    ) -> CallToolResult:
+        """Answer "how many": counts per label and at other min_scores, each object numbered.
 
-        Use it when the number matters, and for small or crowded things, which it looks for in parts of a large
-        picture. Then check with visualize(show=["numbers"]).
+        Small or crowded things are searched in parts of the image. Check with visualize(show=["numbers"]).
         """
-        with tool_errors():
-            options = _options(ctx, detector, min_score, iou_threshold, max_objects, (), model, tiles)
-            return count_reply(await detector.count_objects(image, prompts, examples, **options))
+        given = _options(ctx, detector, options)
+        if tiles is not None:
+            given["tiles"] = tiles
+        return count_reply(await detector.count_objects(image, prompts, examples, **given))
 
 
-def _options(
-    ctx: RequestContext,
-    detector: Detector,
-    min_score: float | None,
-    iou_threshold: float | None,
-    max_objects: int,
-    include: p.Include,
-    model: str | None,
-    tiles: int | None,
-) -> Options:
-    """Gather what the tools have in common.
-
-    Raises:
-        InputError: the model is none that a caller may choose, or the key is none.
-    """
-    options = Options(
-        max_objects=max_objects,
-        include=include,
-        model=offered(model, detector, caller_of(ctx)),
-        caller=caller_of(ctx),
-        progress=progress_of(ctx),
-    )
-    if min_score is not None:
-        options["min_score"] = min_score
-    if iou_threshold is not None:
-        options["iou_threshold"] = iou_threshold
-    if tiles is not None:
-        options["tiles"] = tiles
-    return options
-
-
-def register_regions(mcp: PlainSpokenServer, detector: Detector) -> None:
-    """Add the tool."""
-
-    @tool(mcp, "Describe objects or regions", meta=LARGE)
+def _register_describing(mcp: DetectionServer, detector: Detector) -> None:
+    @tool(mcp, "Describe objects or regions", reply=DetectionData, meta=LARGE)
     async def describe_regions(
         ctx: RequestContext,
         result: p.Result = None,
@@ -185,19 +108,79 @@ def register_regions(mcp: PlainSpokenServer, detector: Detector) -> None:
         image: p.OptionalImage = None,
         boxes: p.Boxes = (),
         include: p.DescribeInclude = (),
-    ) -> Annotated[CallToolResult, DetectionReply]:
-        """Tell more of objects of a result, or of boxes in a picture: caption, category, text, shape, pose.
+    ) -> CallToolResult:
+        """Describe objects of a result, which keep their numbers, or boxes in an image: in words, text, shape, pose."""
+        caller = caller_of(ctx)
+        described = await detector.describe_regions(
+            image, boxes, result=result, objects=object, include=include, caller=caller, progress=progress_of(ctx)
+        )
+        return description_reply(described)
 
-        Numbers stay those of the result.
-        """
-        with tool_errors():
-            described = await detector.describe_regions(
-                image,
-                boxes,
-                result=result,
-                objects=object,
-                include=include,
-                caller=caller_of(ctx),
-                progress=progress_of(ctx),
-            )
-            return description_reply(described)
+
+def _register_saving(mcp: DetectionServer, detector: Detector) -> None:
+    @tool(mcp, "Save or delete a visual prompt", reply=PromptData, read_only=False, needs="saved prompts")
+    async def save_prompt(
+        name: p.PromptName,
+        ctx: RequestContext,
+        image: p.Image = "",
+        examples: p.Examples = (),
+        label: p.PromptLabel = None,
+        model: p.Model = None,
+        delete: p.Delete = False,
+    ) -> CallToolResult:
+        """Keep examples under a name, for detect_by_example in any image ({"saved": name}); replaces that name."""
+        caller = caller_of(ctx)
+        if delete:
+            if image or examples:
+                raise InputError("delete is true, so nothing is saved; pass the name alone, or leave delete out")
+            detector.saved.delete(name, caller.tenant)
+            return deleted_prompt_reply(name, detector.saved.list(caller.tenant))
+        if not image:
+            raise InputError("the argument 'image' is missing; pass image and examples, or delete=true")
+        chosen = offered(model, detector, caller)
+        prompt = await detector.save_prompt(
+            name, image, examples, label=label, model=chosen, caller=caller, progress=progress_of(ctx)
+        )
+        return saved_prompt_reply(prompt)
+
+
+def _options(ctx: RequestContext, detector: Detector, given: p.DetectOptions | p.SharedOptions) -> Options:
+    """Make the detector's options of a tool's.
+
+    Raises:
+        InputError: the caller may not choose the model, or the header with the key is wrong.
+    """
+    caller = caller_of(ctx)
+    # What is not given is None, which leaves the default to the detector.
+    options = cast("Options", {name: value for name, value in given.items() if value is not None})
+    options["model"] = offered(given.get("model"), detector, caller)
+    options["caller"] = caller
+    options["progress"] = progress_of(ctx)
+    return options
+
+
+def offered(model: str | None, detector: Detector, caller: Caller) -> str | None:
+    """Give a model's name, as its backend writes it, if a caller may choose it.
+
+    Of a backend that downloads models, callers over HTTP choose among those that are loaded: otherwise a stranger
+    could fill this machine's disk or memory.
+
+    Raises:
+        InputError: such a backend does not list it; the message says which it does.
+    """
+    model = (model or "").strip()
+    if not model:
+        return None
+    name = detector.backends.choose(caller_has_key=caller.api_key is not None, model=model)
+    backend = detector.backends.get(name)
+    fetches = backend.capabilities().fetches
+    offers = list(backend.models())
+    if fetches and detector.settings.transport != "stdio":
+        offers = [offer for place, offer in enumerate(offers) if offer.loaded or place == 0]
+    listed = {offer.name.casefold(): offer.name for offer in offers}
+    if fetches and model.casefold() not in listed:
+        raise InputError(
+            f"model {model[:80]!r} may not be chosen here; there are {', '.join(listed.values())} "
+            "(whoever runs this server can set DINOX_MCP_MODEL to any other)"
+        )
+    return listed.get(model.casefold(), model)

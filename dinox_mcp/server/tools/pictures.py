@@ -1,7 +1,11 @@
-"""The tools that answer pictures: visualize and zoom, without a schema, as hosts then show the picture."""
+"""The tools that reply with an image: visualize and zoom.
+
+They have no output schema, as some hosts then drop the image. Their text is enough without the image: some hosts show
+it late or never, and a model would invent what it did not see.
+"""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,17 +21,20 @@ from dinox_mcp.drawing.views import View
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.server import parameters as p
-from dinox_mcp.server.arguments import PlainSpokenServer
+from dinox_mcp.server.declaration import tool
 from dinox_mcp.server.parameters import DrawnObject
-from dinox_mcp.server.replies import count, line
-from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.tools.register import tool
+from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
+from dinox_mcp.server.texts import COLUMNS, count, line, per_label, short_line
 from dinox_mcp.store import uris
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.caller import Caller
-from dinox_mcp.types.detection import DetectedObject
+from dinox_mcp.types.detection import DetectedObject, count_labels, get_object
 
 _MAX_PADDING = 10
+_MAX_LINES = 20
+"""Objects that the text beside an image lists; the result has the others."""
+_UNSEEN = "If you see no image in this reply, say so: do not describe what you did not see."
 
 
 class Selection(NamedTuple):
@@ -42,7 +49,7 @@ class Selection(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Which region to show: an object of a result, or a box in a picture."""
+    """Which region to show: an object of a result, or a box in an image."""
 
     result: str | None
     number: int | None
@@ -51,18 +58,27 @@ class Region(NamedTuple):
     padding: float
 
 
+class Target(NamedTuple):
+    """A region of an image: what it is called, and the other objects of the same result."""
+
+    picture: Picture
+    bbox: Box
+    name: str
+    others: Sequence[DetectedObject]
+
+
 class Audience(NamedTuple):
-    """For whom a picture is made, and who hears of its progress."""
+    """The caller for whom an image is made, and where its progress is reported."""
 
     caller: Caller
     progress: Progress
 
 
 async def show_objects(detector: Detector, selection: Selection, style: Style, audience: Audience) -> CallToolResult:
-    """Draw the selected objects on their picture, and save the full size where a folder is set.
+    """Draw the selected objects on their image, and save the full size where a folder is set.
 
     Raises:
-        InputError: there is no such result, object, label or picture.
+        InputError: there is no such result, object, label or image.
     """
     if not 0 <= selection.min_score <= 1:
         raise InputError(f"min_score is {selection.min_score:g}; choose 0 to 1")
@@ -76,7 +92,7 @@ async def show_objects(detector: Detector, selection: Selection, style: Style, a
     view = await detector.draw(
         partial(views.annotated, picture, chosen, style, limits.preview_max_side, limits.preview_max_bytes)
     )
-    lines = [_what_is_drawn(selection, picture, objects, chosen), _scale(view)]
+    lines = [_what_is_drawn(selection, picture, objects, chosen), *_listed(chosen, short_line), _scale(view), _UNSEEN]
     if selection.result is not None and len(chosen) == len(objects) and style == Style():
         lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(selection.result))}")
     if limits.output_folder and limits.transport == "stdio":
@@ -86,24 +102,30 @@ async def show_objects(detector: Detector, selection: Selection, style: Style, a
 
 
 async def show_region(detector: Detector, region: Region, audience: Audience) -> CallToolResult:
-    """Cut a region out of its picture.
+    """Cut a region out of its image.
 
     Raises:
-        InputError: there is no such result, object or picture, or the region is not in it.
+        InputError: there is no such result, object or image, or the region is not in it.
     """
     if not 0 <= region.padding <= _MAX_PADDING:
         raise InputError(f"padding is {region.padding:g}; choose 0 to {_MAX_PADDING}, a part of the region's size")
     await audience.progress(0.0, "reading the picture")
-    picture, bbox, what = await _locate(detector, region, audience.caller)
+    target = await _locate(detector, region, audience.caller)
+    picture = target.picture
     await audience.progress(0.3, "cutting out")
     limits = detector.settings
     view = await detector.draw(
-        partial(views.zoomed, picture, bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
+        partial(views.zoomed, picture, target.bbox, region.padding, limits.preview_max_side, limits.preview_max_bytes)
     )
-    frame = ", ".join(f"{edge:.0f}" for edge in view.frame)
-    return _reply(
-        [f"{what}: the region [{frame}] of the {picture.width}x{picture.height} original.", _scale(view)], view
-    )
+    frame = ",".join(f"{edge:.0f}" for edge in view.frame)
+    inside = [found for found in target.others if _is_inside(found.bbox, view.frame)]
+    lines = [
+        f"{target.name}: the region [{frame}] of the {picture.width}x{picture.height} original.",
+        *(["Also in it:", *_listed(inside, line)] if inside else []),
+        _scale(view),
+        _UNSEEN,
+    ]
+    return _reply(lines, view)
 
 
 async def _find(detector: Detector, selection: Selection, caller: Caller) -> tuple[Picture, Sequence[DetectedObject]]:
@@ -115,7 +137,7 @@ async def _find(detector: Detector, selection: Selection, caller: Caller) -> tup
         stored = detector.result(selection.result, caller)
         return stored.picture, stored.result.objects
     if selection.image is None:
-        raise InputError("pass result (the result_id of an answer) or image (a path or URL) to visualize")
+        raise InputError("pass result (the result_id of a reply) or image (a path or URL) to visualize")
     picture = await detector.load(selection.image, caller)
     return picture, [
         DetectedObject(id=drawn.id or place, label=drawn.label, bbox=drawn.bbox, score=drawn.score)
@@ -123,7 +145,7 @@ async def _find(detector: Detector, selection: Selection, caller: Caller) -> tup
     ]
 
 
-async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[Picture, Box, str]:
+async def _locate(detector: Detector, region: Region, caller: Caller) -> Target:
     if region.result is not None and region.image is not None:
         raise InputError("pass result or image, not both, to zoom")
     if region.number is not None and region.bbox is not None:
@@ -131,18 +153,19 @@ async def _locate(detector: Detector, region: Region, caller: Caller) -> tuple[P
     if region.result is not None:
         stored = detector.result(region.result, caller)
         if region.number is not None:
-            found = views.get_object(stored.result.objects, region.number)
-            return stored.picture, found.bbox, f"Object {line(found)}"
-        picture = stored.picture
+            found = get_object(stored.result.objects, region.number)
+            others = [one for one in stored.result.objects if one.id != found.id]
+            return Target(stored.picture, found.bbox, f"Object {line(found)}", others)
+        picture, objects = stored.picture, stored.result.objects
     elif region.image is not None:
-        picture = await detector.load(region.image, caller)
+        picture, objects = await detector.load(region.image, caller), ()
     else:
         raise InputError("pass result and object, or image and bbox, to zoom")
     if region.bbox is None:
         raise InputError(
             "pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom"
         )
-    return picture, region.bbox, "Region"
+    return Target(picture, region.bbox, "Region", objects)
 
 
 async def _save(
@@ -162,7 +185,22 @@ def _what_is_drawn(
 ) -> str:
     whose = f" of result {uris.bare_id(selection.result)}" if selection.result is not None else ""
     some = f"{len(chosen)} of {count(len(objects))}" if len(chosen) < len(objects) else count(len(objects))
-    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image; the tags are object numbers."
+    counts = per_label(count_labels(chosen))
+    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image{counts}; the tags are object numbers."
+
+
+def _listed(objects: Sequence[DetectedObject], write: Callable[[DetectedObject], str]) -> list[str]:
+    """List the first of some objects in a line each."""
+    if not objects:
+        return []
+    more = len(objects) - _MAX_LINES
+    return [COLUMNS, *map(write, objects[:_MAX_LINES]), *([f"... and {more} more"] if more > 0 else [])]
+
+
+def _is_inside(bbox: Box, frame: Box) -> bool:
+    """Whether the centre of a box is in a frame."""
+    x, y = (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+    return frame[0] <= x <= frame[2] and frame[1] <= y <= frame[3]
 
 
 def _scale(view: View) -> str:
@@ -179,11 +217,11 @@ def _reply(lines: Sequence[str], view: View) -> CallToolResult:
     return CallToolResult(content=content)
 
 
-def register(mcp: PlainSpokenServer, detector: Detector) -> None:
+def register(mcp: DetectionServer, detector: Detector) -> None:
     """Add the tools."""
     saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
 
-    @tool(mcp, "Show objects on the picture", structured_output=False, read_only=not saves)
+    @tool(mcp, "Show objects on the image", read_only=not saves)
     async def visualize(
         ctx: RequestContext,
         result: p.Result = None,
@@ -195,17 +233,15 @@ def register(mcp: PlainSpokenServer, detector: Detector) -> None:
         show: p.Show = ("boxes", "masks", "labels", "numbers", "keypoints", "captions"),
         opacity: p.Opacity = 0.4,
     ) -> CallToolResult:
-        """Draw an earlier result on its picture and look at it: boxes, masks, numbered labels with scores.
+        """Draw a result on its image and look at it: boxes, masks, numbered labels. Free.
 
-        Use it to check a detection by eye and to show it to the user; it asks no backend and costs nothing. An image
-        without objects is shown as it is.
+        An image without objects is shown as it is.
         """
-        with tool_errors():
-            selection = Selection(result, object, image, objects, labels, min_score)
-            audience = Audience(caller_of(ctx), progress_of(ctx))
-            return await show_objects(detector, selection, _style(show, opacity), audience)
+        selection = Selection(result, object, image, objects, labels, min_score)
+        audience = Audience(caller_of(ctx), progress_of(ctx))
+        return await show_objects(detector, selection, _style(show, opacity), audience)
 
-    @tool(mcp, "Look closer", structured_output=False)
+    @tool(mcp, "Look closer")
     async def zoom(
         ctx: RequestContext,
         result: p.Result = None,
@@ -214,13 +250,9 @@ def register(mcp: PlainSpokenServer, detector: Detector) -> None:
         bbox: p.Region = None,
         padding: p.Padding = 0.15,
     ) -> CallToolResult:
-        """Cut one object or region out of the original picture at full resolution, enlarged when small.
-
-        Use it to read small text, to tell similar things apart, or to check one detection.
-        """
-        with tool_errors():
-            region = Region(result, object, image, bbox, padding)
-            return await show_region(detector, region, Audience(caller_of(ctx), progress_of(ctx)))
+        """Cut an object or region out at full resolution, enlarged, to read or tell apart what is small. Free."""
+        region = Region(result, object, image, bbox, padding)
+        return await show_region(detector, region, Audience(caller_of(ctx), progress_of(ctx)))
 
 
 def _style(show: Sequence[p.Part], opacity: float) -> Style:

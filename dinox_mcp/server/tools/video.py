@@ -1,4 +1,4 @@
-"""The tool for videos: answers text and a contact sheet, as hosts then show the picture to the model."""
+"""The tool for videos: text and a contact sheet, without a schema, as some hosts would then drop the image."""
 
 import base64
 from functools import partial
@@ -9,52 +9,52 @@ from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.server import parameters as p
-from dinox_mcp.server.arguments import PlainSpokenServer
-from dinox_mcp.server.parameters import offered
-from dinox_mcp.server.replies import named, plain
-from dinox_mcp.server.requests import RequestContext, caller_of, progress_of, tool_errors
-from dinox_mcp.server.tools.register import LARGE, tool
+from dinox_mcp.server.declaration import tool
+from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
+from dinox_mcp.server.texts import named, plain
+from dinox_mcp.server.tools.detection import LARGE, offered
 from dinox_mcp.store import uris
 from dinox_mcp.types.text import printable
 from dinox_mcp.types.video import Peak, Track, VideoResult, clock
+from dinox_mcp.video.detect import EVERY_S
 
 MAX_TRACKS = 100
 
 
-def register(mcp: PlainSpokenServer, detector: Detector) -> None:
+def register(mcp: DetectionServer, detector: Detector) -> None:
     """Add the tool."""
     saves = detector.settings.output_folder is not None and detector.settings.transport == "stdio"
 
-    @tool(mcp, "Detect and follow in a video", meta=LARGE, structured_output=False, read_only=not saves)
+    @tool(mcp, "Detect and follow in a video", meta=LARGE, read_only=not saves)
     async def detect_video(
         video: p.Video,
         ctx: RequestContext,
         prompts: p.VideoPrompts = None,
         min_score: p.MinScore = None,
-        every_s: p.EveryS = 0.5,
+        every_s: p.EveryS = EVERY_S,
         start_s: p.StartS = 0.0,
         end_s: p.EndS = None,
         max_calls: p.MaxCalls = None,
         include: p.Include = (),
         model: p.Model = None,
     ) -> CallToolResult:
-        """Find things in a video and follow them: how many different ones, when each comes and goes, where it moves.
+        """Find and follow things in a video: the different ones, when each comes and goes, where it moves.
 
-        Key frames are asked about, each a call to the backend; progress says how many before the first.
+        Each key frame is a call to the backend.
         """
-        with tool_errors():
-            options = Options(
-                include=include,
-                model=offered(model, detector, caller_of(ctx)),
-                caller=caller_of(ctx),
-                progress=progress_of(ctx),
-            )
-            if min_score is not None:
-                options["min_score"] = min_score
-            result = await detector.detect_video(
-                video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
-            )
-            return await _reply(detector, result, caller_of(ctx).tenant, saves=saves)
+        options = Options(
+            include=include,
+            model=offered(model, detector, caller_of(ctx)),
+            caller=caller_of(ctx),
+            progress=progress_of(ctx),
+        )
+        if min_score is not None:
+            options["min_score"] = min_score
+        result = await detector.detect_video(
+            video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
+        )
+        return await _reply(detector, result, caller_of(ctx).tenant, saves=saves)
 
 
 async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves: bool) -> CallToolResult:
@@ -68,7 +68,7 @@ async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves:
 
 
 def describe(result: VideoResult, *, saves: bool) -> str:
-    """Write an answer for a reader: counts, peaks, a line a track, what it took, where the files are."""
+    """Write a result as text: counts, peaks, one line for each track, the calls it took, and its files."""
     video = result.video
     counts = ", ".join(f"{number} {plain(label)}" for label, number in result.counts.items()) or "nothing"
     size = f"{video.width}x{video.height}, {video.fps:.4g} frames a second"
@@ -85,12 +85,12 @@ def describe(result: VideoResult, *, saves: bool) -> str:
     if left := len(result.tracks) - MAX_TRACKS:
         lines += [f"{left} more tracks in the resource {uris.VIDEO}"] if left > 0 else []
     if not result.complete:
-        lines.append("Stopped before the end: what is said holds for the part that was looked at")
+        lines.append("Stopped before the end: this covers the part that was searched")
     lines += [f"Note: {printable(note)}" for note in result.notes]
     calls = result.calls
     lines.append(
         f"By backend {result.backend}, model {result.model}, a key frame every {result.every_s:.3g} s, {calls.made} "
-        f"calls ({calls.planned} planned), {calls.memory} from memory. The picture shows key frames."
+        f"calls ({calls.planned} planned), {calls.memory} from memory. The image shows key frames."
     )
     lines.append(f"Result id: {result.result_id}. Resources: {_resources(result)}")
     if saves and result.files.video:
