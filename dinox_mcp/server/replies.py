@@ -65,7 +65,7 @@ class SourceData(TypedDict):
 class DetectionData(TypedDict):
     """A result; `counts` covers the `omitted` objects too, and is 0 for a prompt that was not found.
 
-    `min_score` is there where another one is the next step: something was not found, or left out.
+    `min_score` is the threshold, absent where there is none, as for boxes that the caller gave.
     """
 
     result_id: str
@@ -182,7 +182,6 @@ def _details(found: DetectedObject) -> int:
 def detection_data(result: DetectionResult) -> DetectionData:
     """Make the structured content of a result."""
     request = result.request
-    another_is_next = result.omitted or not result.objects or 0 in result.counts.values()
     data: DetectionData = {
         "result_id": result.result_id,
         "objects": [_object(found) for found in result.objects],
@@ -192,7 +191,7 @@ def detection_data(result: DetectionResult) -> DetectionData:
         "backend": result.backend,
         "model": result.model,
         "tiles": request.tiles if request.tiles > 1 else 0,
-        "min_score": request.min_score if another_is_next else 0.0,
+        "min_score": request.min_score,
         "cached": result.cached,
         "notes": [printable(note) for note in result.notes],
         "sources": [

@@ -140,7 +140,7 @@ async def test_structured_content_has_all_there_is_to_know(connect: Connect, pho
     assert data["counts"] == {"dog": 1, "cat": 1}
     assert data["image"] == {"width": 100, "height": 100}
     assert (data["backend"], data["model"]) == ("fake", "fake-1")
-    assert data.keys() == {"result_id", "objects", "counts", "image", "backend", "model", "notes"}
+    assert data.keys() == {"result_id", "objects", "counts", "image", "backend", "model", "min_score", "notes"}
 
 
 async def test_tenths_of_a_pixel_are_written_where_they_matter(
