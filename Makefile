@@ -1,24 +1,60 @@
-# Two commands for a fresh machine: `make demo` and `make test`. Each sets up a virtual environment first.
+# Commands for a fresh machine: each first sets up what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# Tests of the local backend need a build of torch for the CPU (constraints.txt). Where pip finds none they are left
-# out, aloud; with LOCAL=required that is an error.
+# Installed is by uv, where there is one, since it is much faster: from the same places as by pip, and by its rule.
+UV := $(shell command -v uv)
+export UV_EXTRA_INDEX_URL ?= $(PIP_EXTRA_INDEX_URL)
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export UV_INDEX_STRATEGY ?= unsafe-best-match
+INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(PIP) install --no-compile)
+# Tests of the local backend need a build of torch for the CPU (constraints.txt). Without one they are left out with a
+# message; LOCAL=required makes that an error.
 LOCAL ?= if possible
+# One worker for each core, but a worker may take 2 GB; one that has no tests left takes some of another.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST := $(BIN)/python -m pytest $(PARALLEL)
+FAST := 'not slow and not models and not browser and not hosts'
 
-.PHONY: demo test test-hosts lint types format pages docs bench release clean
+# Tests start many processes; without .pyc files each of them would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo check test test-lowest test-browser test-hosts search lint types format pages docs bench release clean
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py
 
+# The developer's loop: under a minute on two cores.
+check: lint types
+	$(PYTEST) -m $(FAST)
+
+# All that CI runs in its first job.
 test: lint types
-	UNTESTED="$$(test -e .venv/no-local && echo 'dinox_mcp/backends/local/*')" $(BIN)/python -m pytest --cov
+	UNTESTED="$$(test -e .venv/no-local && echo 'dinox_mcp/backends/local/*')" \
+	  $(PYTEST) -m 'not browser and not hosts' --cov
 	@! test -e .venv/no-local || echo 'NOT TESTED: the local backend, see .venv/no-local'
 
+# The fast tests with the oldest dependencies that pyproject.toml allows, which only uv can choose. Without torch, and
+# without the generated pages, which name types as the newest NumPy does.
+test-lowest: .venv/dev
+	$(if $(UV),,$(PIP) install uv)
+	$(or $(UV),$(BIN)/uv) venv --quiet --clear --python $(BIN)/python .venv/lowest
+	$(or $(UV),$(BIN)/uv) pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[video]' \
+	  --group dev
+	.venv/lowest/bin/python -m pytest $(PARALLEL) -m $(FAST) --deselect tests/docs/test_reference.py
+
+# The viewer in Chromium, one worker for each file since starting a browser takes long.
+test-browser: .venv/dev
+	$(PYTEST) --dist loadfile -m browser tests/viewer -rs
+
 # Clients that we did not write, from inspectors to command-line hosts, drive the installed package (docs/hosts.md).
-# Their environments stand in .venv/hosts; what cannot be had is skipped with a reason, and skipping all is an error.
+# Their environments are kept in .venv/hosts. What cannot be installed is skipped with a reason; skipping all is an error.
 test-hosts: .venv/dev
 	$(BIN)/python -m pytest tests/hosts -rs
+
+# Property-based tests with new random examples each time; `make test` repeats the same ones.
+search: .venv/dev
+	$(PYTEST) -m hypothesis --hypothesis-profile search
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -34,8 +70,8 @@ format: .venv/dev
 
 # What is written by programs from the source, except the gallery, which is slow: python -m examples.gallery.
 pages: .venv/dev
-	$(BIN)/python docs/reference.py
-	$(BIN)/python -m tests.readme
+	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.readme
 	$(BIN)/python packaging/describe.py
 
 docs: .venv/docs
@@ -51,24 +87,27 @@ release: .venv/dev
 clean:
 	rm -rf .venv out dist
 
-.venv/demo: pyproject.toml
+.venv/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dinox-mcp needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@echo "setting up .venv: about a minute the first time"
 	$(PYTHON) -m venv .venv
-	$(PIP) install --editable .
+	$(if $(UV),,$(PIP) install --upgrade 'pip>=25.1')
 	touch $@
 
-.venv/dev: .venv/demo pyproject.toml
-	$(PIP) install --upgrade 'pip>=25.1'
-	$(PIP) install --group dev
+.venv/demo: .venv/made pyproject.toml
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/dev: .venv/made pyproject.toml
+	$(INSTALL) --editable . --group dev
 	touch $@
 
 .venv/docs: .venv/dev pyproject.toml
-	$(PIP) install --group docs
+	$(INSTALL) --group docs
 	touch $@
 
 # Made only when it works: otherwise the next run tries again.
 .venv/local: .venv/dev constraints.txt
 	rm -f .venv/no-local
-	$(PIP) install --constraint constraints.txt --editable '.[local]' 2> .venv/no-local.log && touch $@ \
+	$(INSTALL) --constraint constraints.txt --editable '.[local]' 2> .venv/no-local.log && touch $@ \
 	  || { tail -3 .venv/no-local.log >&2; test '$(LOCAL)' != required && mv .venv/no-local.log .venv/no-local; }

@@ -60,6 +60,7 @@ def test_who_waits_too_long_is_told_to_try_again() -> None:
     assert elsewhere(budget, 100)
 
 
+@pytest.mark.slow
 def test_a_picture_counts_as_long_as_it_lives() -> None:
     budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
     budget.keep(pixels, 80)

@@ -247,18 +247,19 @@ async def test_a_file_that_the_system_refuses_is_an_error(folder: Path, monkeypa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cta.png", r"there is no file '.*/photos/cta\.png': did you mean '.*/photos/cat\.png'\?; check the spelling"),
+        ("cta.png", r"there is no file '.*/photos/cta\.png'; did you mean '.*/photos/cat\.png'\?; check the spelling"),
         ("CAT.PNG", r"did you mean '.*/photos/cat\.png'\?"),
         ("cat.jpg", r"did you mean '.*/photos/cat\.png'\?"),
-        ("elephant.bmp", r"elephant\.bmp': check the spelling, or ask for the full path$"),
+        ("elephant.bmp", r"elephant\.bmp'; check the spelling, or ask for the full path$"),
         ("2024/elephant.bmp", r"the folder '.*/photos/2024' does not exist either$"),
         ("cat.png/dog.png", r"does not exist either$"),
         ("x" * 300, r"x' cannot be opened \(File name too long\)"),
     ],
 )
 async def test_a_missing_file_is_answered_with_a_remedy(folder: Path, name: str, message: str) -> None:
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ImageError, match=message) as error:
         await load(folder / name)
+    assert error.value.remedy
 
 
 async def test_only_pictures_are_suggested(folder: Path) -> None:
@@ -272,7 +273,7 @@ async def test_only_pictures_are_suggested(folder: Path) -> None:
 async def test_a_bare_name_is_most_likely_a_picture_of_the_chat(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(
-        ImageError, match=r"'upload\.webp' \(looked in .*photos\): pictures pasted or uploaded into the chat never"
+        ImageError, match=r"'upload\.webp' \(relative to .*photos\); pictures pasted or uploaded into the chat never"
     ):
         await load("upload.webp")
 
@@ -280,7 +281,7 @@ async def test_a_bare_name_is_most_likely_a_picture_of_the_chat(folder: Path, mo
 @pytest.mark.parametrize("path", ["/mnt/data/cat.png", "/mnt/user-data/uploads/cat.png"])
 async def test_the_paths_of_chat_sandboxes_are_recognised(path: str) -> None:
     with pytest.raises(
-        ImageError, match=rf"'{path}': pictures pasted or uploaded into the chat never reach this server"
+        ImageError, match=rf"'{path}'; pictures pasted or uploaded into the chat never reach this server"
     ):
         await load(path)
 

@@ -6,12 +6,12 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,6 +23,14 @@ from tests.images.samples import HEIC, encode, exif, field, near, png_chunk, qua
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 SECRET = b"root:x:0:0:hunter2"
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """Fail when the block takes this thread seconds of processor time; a busy machine does not matter."""
+    start = time.thread_time()
+    yield
+    assert time.thread_time() - start < 3
 
 
 def noise(mode: str = "RGB") -> Image.Image:
@@ -138,6 +146,7 @@ def with_chunks(count: int) -> bytes:
     return data[:33] + png_chunk(b"abCd") * count + data[33:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "honest", "hostile", "reason"),
     [
@@ -172,10 +181,8 @@ def test_a_small_jpeg_may_have_many_scans() -> None:
 )
 def test_counting_parts_is_quick_for_every_format(make: Callable[[int], bytes], hostile: int, reason: str) -> None:
     data = make(hostile)
-    start = time.perf_counter()
-    with pytest.raises(ForbiddenError, match=reason):
+    with quickly(), pytest.raises(ForbiddenError, match=reason):
         Picture.from_bytes(data, "bomb")
-    assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize(
@@ -185,6 +192,7 @@ def test_many_parts_that_are_not_absurd_are_read(make: Callable[[int], bytes], h
     assert Picture.from_bytes(make(honest)).rgb().size == (64, 48)
 
 
+@pytest.mark.slow
 def test_a_tiff_of_one_row_a_strip_is_read() -> None:
     assert Picture.from_bytes(with_strips(50_000)).rgb().size == (1, 50_000)
 
@@ -196,9 +204,8 @@ def test_the_runs_of_a_bmp_are_unpacked_fast() -> None:
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
     palette = b"".join(struct.pack("<BBBB", n, n, n, 0) for n in range(256))
     data = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 40 + 1024) + header + palette + runs
-    start = time.perf_counter()
-    assert Picture.from_bytes(data).rgb().getpixel((1, 0)) == (2, 2, 2)
-    assert time.perf_counter() - start < 2
+    with quickly():
+        assert Picture.from_bytes(data).rgb().getpixel((1, 0)) == (2, 2, 2)
 
 
 def test_a_heic_that_crashes_pi_heif_is_refused() -> None:
@@ -213,6 +220,7 @@ def test_what_follows_the_items_of_a_heic_may_be_anything() -> None:
         check_structure(item.replace(b"hvc1", b"hvc\xb1"), "HEIF", "IMG_1.heic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filler",
     [
@@ -225,10 +233,8 @@ def test_what_follows_the_items_of_a_heic_may_be_anything() -> None:
 def test_counting_the_parts_of_a_jpeg_is_quick_itself(filler: bytes) -> None:
     data = encode(field(), "JPEG")
     at = data.rfind(b"\xff\xda")
-    start = time.perf_counter()
-    with suppress(ImageError):
+    with quickly(), suppress(ImageError):
         Picture.from_bytes(data[:at] + filler)
-    assert time.perf_counter() - start < 3
 
 
 def test_a_film_after_a_photograph_is_no_part_of_it() -> None:
@@ -290,9 +296,8 @@ def test_tags_that_share_their_bytes_take_no_memory() -> None:
     count, size = 3000, 1_000_000
     entries = b"".join(struct.pack("<HHII", 0x9000 + n, 1, size, 12 * count + 14) for n in range(count))
     tiff = struct.pack("<2sHIH", b"II", 42, 8, count) + entries + bytes(4 + size)
-    start = time.perf_counter()
-    assert Picture.from_bytes(with_exif(tiff)).width == 64
-    assert time.perf_counter() - start < 2
+    with quickly():
+        assert Picture.from_bytes(with_exif(tiff)).width == 64
 
 
 PACKED = zlib.compress(bytes(50_000_000))
@@ -388,7 +393,6 @@ EDITS = st.lists(
 
 @pytest.mark.parametrize("kind", SEEDS)
 @given(edits=EDITS, keep=st.floats(0.5, 1))
-@settings(max_examples=60, deadline=None)
 def test_odd_bytes_make_a_picture_or_an_image_error(kind: str, edits: list[tuple[float, bytes]], keep: float) -> None:
     data = bytearray(SEEDS[kind])
     for place, replacement in edits:
@@ -402,7 +406,6 @@ def test_odd_bytes_make_a_picture_or_an_image_error(kind: str, edits: list[tuple
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
 def test_any_bytes_make_a_picture_or_an_image_error(data: bytes) -> None:
     with pytest.raises(ImageError):
         Picture.from_bytes(data).rgb(40)

@@ -72,7 +72,7 @@ def test_web_addresses(text: str) -> None:
         ("file://localhost", "names no file"),
         ("file:///photo%00.jpg", "contains control characters"),
         ("file:///photo%0a.jpg", "contains control characters"),
-        ("sandbox:/mnt/data/cat.png", "exists only inside the chat: .* never reach this server; ask the user"),
+        ("sandbox:/mnt/data/cat.png", "exists only inside the chat; .* never reach this server; ask the user"),
         ("attachment:0", "exists only inside the chat"),
         ("blob:https://chat.example.com/1-2-3", "exists only inside the chat"),
         ("ftp://example.com/a.jpg", r"ftp: addresses cannot be read .*; pass a full path"),
@@ -90,6 +90,7 @@ def test_what_points_nowhere_is_answered_with_a_remedy(text: str, message: str) 
     with pytest.raises(ImageError, match=message) as error:
         parse_source(text)
     assert len(str(error.value)) < 300
+    assert error.value.remedy
 
 
 @pytest.mark.parametrize(
