@@ -225,7 +225,8 @@ class Detector:
             chosen = results.regions(boxes, picture)
         else:
             raise InputError(
-                "it is not clear what to describe; pass result (with objects to choose some of it), or image with boxes"
+                "it is not clear what to describe; pass result (with numbers of its objects, or all are described), or "
+                "image with boxes"
             )
         described = await self._pipeline.describing.describe(backend, picture, chosen, outputs, call)
         request = request.model_copy(update={"include": request.include | outputs})

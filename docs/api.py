@@ -5,7 +5,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_type_hints, is_typeddict
 
 from pydantic import BaseModel
@@ -106,7 +106,11 @@ def _function(name: str, function: Callable[..., Any]) -> list[str]:
 def _signature(name: str, value: Callable[..., Any]) -> list[str]:
     """Write a signature without `self`, on several lines where it is long."""
     signature = inspect.signature(value)
-    parts = [_plain(part) for key, part in signature.parameters.items() if key not in ("self", "cls")]
+    parts = [
+        _plain(part.replace(annotation=_bare(part.annotation)))
+        for key, part in signature.parameters.items()
+        if key not in ("self", "cls")
+    ]
     returned = (
         "" if signature.return_annotation is inspect.Signature.empty else f" -> {_name(signature.return_annotation)}"
     )
@@ -147,9 +151,17 @@ def _type(annotation: object) -> str:
 
 
 def _name(annotation: object) -> str:
+    annotation = _bare(annotation)
     return _plain(
         annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
     )
+
+
+def _bare(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
+    """Return an annotation without the rules of pydantic in it, which only `get_type_hints` takes out at all depths."""
+    if isinstance(annotation, str) or annotation in (None, inspect.Parameter.empty):
+        return annotation
+    return get_type_hints(SimpleNamespace(__annotations__={"value": annotation}))["value"]
 
 
 def _plain(value: object) -> str:

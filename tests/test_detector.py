@@ -45,7 +45,7 @@ async def test_without_prompts_everything_is_asked_for() -> None:
 async def test_a_closed_vocabulary_is_told_to_a_prompt_free_caller() -> None:
     backend = FakeBackend(able=Capabilities(labels=("door", "window")))
     result = await detector_with(backend).detect(picture())
-    limits = "the backend fake looks for door, window and nothing else"
+    limits = "the backend fake detects door, window and nothing else"
     assert limits in result.notes
     assert limits not in (await detector_with(backend).detect(picture(), "door")).notes
 
@@ -147,15 +147,16 @@ class Keyed(FakeBackend):
 
     PREFERENCE: int = 300
 
-    def unready(self, _settings: Settings, *, caller_has_key: bool) -> Unready | None:
-        return None if caller_has_key else Unready("send a key")
+    def unready(self, settings: Settings, *, caller_has_key: bool) -> Unready | None:
+        return None if caller_has_key or settings.api_key else Unready("send a key")
 
 
+@pytest.mark.parametrize("server_key", [None, "server-key"])
 @pytest.mark.parametrize(("backend", "kept"), [(Keyed(), 2), (FakeBackend(PREFERENCE=300), 0)])
 async def test_results_of_a_caller_whose_key_was_accepted_are_not_pushed_out_by_invented_ones(
-    backend: FakeBackend, kept: int
+    backend: FakeBackend, kept: int, server_key: str | None
 ) -> None:
-    detector = Detector(Settings.load(backend="auto", store_max_results=6), backends=[backend])
+    detector = Detector(Settings.load(backend="auto", store_max_results=6, api_key=server_key), backends=[backend])
     caller = Caller.with_key("secret")
     for prompt in ("dog", "cat"):
         await detector.detect(picture(), prompt, caller=caller)

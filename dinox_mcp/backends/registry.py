@@ -28,7 +28,7 @@ class Backends:
         self.auto = settings.backend == "auto"  # each request chooses its backends
         self._created: dict[str, Backend] = {backend.name: backend for backend in given}
         self._given = frozenset(self._created)
-        self._readiness: TTLCache[tuple[str, bool], Unready | None] = TTLCache(64, _READINESS_S)
+        self._readiness: TTLCache[tuple[str, bool, bool], Unready | None] = TTLCache(64, _READINESS_S)
 
     def names(self) -> list[str]:
         """List the names of all backends, in alphabetical order."""
@@ -77,15 +77,27 @@ class Backends:
     def _installed(self) -> dict[str, EntryPoint]:
         return installed()  # looking through all packages takes 20 ms
 
-    def _unready(self, name: str, *, caller_has_key: bool) -> Unready | None:
-        """Give what a backend lacks; it is checked again after a few seconds, as weights may have been downloaded."""
-        key = name, caller_has_key
+    def needs_key(self, name: str) -> bool:
+        """Return whether a backend answers only with a key: its answer to a caller says that the key was accepted."""
+        without = self._unready(name, caller_has_key=False, server_key=False)
+        return without is not None and self._unready(name, caller_has_key=True, server_key=False) is None
+
+    def _unready(self, name: str, *, caller_has_key: bool, server_key: bool = True) -> Unready | None:
+        """Give what a backend lacks; it is checked again after a few seconds, as weights may have been downloaded.
+
+        Args:
+            name: the backend.
+            caller_has_key: a caller brings a key.
+            server_key: the key of the settings, if there is one, may be used.
+        """
+        key = name, caller_has_key, server_key
         try:
             return self._readiness[key]
         except KeyError:
             check: Callable[..., Unready | None] | None = getattr(self._origin(name), "unready", None)
             try:
-                answer = check(self._settings, caller_has_key=caller_has_key) if check else None
+                settings = self._settings if server_key else self._settings.model_copy(update={"api_key": None})
+                answer = check(settings, caller_has_key=caller_has_key) if check else None
             except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the others answer without it
                 answer = Unready(
                     f"repair or remove the backend {name}, which fails with {error!r:.200}", installed=True

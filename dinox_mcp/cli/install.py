@@ -22,7 +22,7 @@ from dinox_mcp.settings import Settings, environment_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NO_KEY = (
-    "none: 80 kinds of things, text and codes are found on this machine; any other object needs a key of the DINO-X "
+    "none; 80 kinds of things, text and codes are found on this machine; any other object needs a key of the DINO-X "
     "cloud, or --backend local"
 )
 

@@ -124,8 +124,8 @@ class Pipeline:
             try:
                 answer = await self._ask(other, image, call, floor)
             except DinoxError as second:
-                return part, type(error)(f"{error}; the backend {other.backend}, asked instead, failed too: {second}")
-            note = f"the backend {part.backend} did not answer, so {other.backend} was asked: {error}"
+                return part, type(error)(f"{error}; the backend {other.backend}, used instead, failed too: {second}")
+            note = f"the backend {part.backend} did not answer, so {other.backend} was used: {error}"
             found = answer.found.model_copy(update={"notes": (note, *answer.found.notes)})
             return other, answer._replace(found=found)
         except BackendError as error:
@@ -160,7 +160,7 @@ class Pipeline:
         few = ", ".join(labels)
         if len(labels) > _FEW_LABELS:
             few = f"{len(labels)} kinds of things, listed at dinox://backends,"
-        note = f"the backend {backend.name} looks for {few} and nothing else"
+        note = f"the backend {backend.name} detects {few} and nothing else"
         return found.model_copy(update={"notes": (*found.notes, note)})
 
     def keep(self, result: DetectionResult, image: Picture, call: Call, parts: Iterable[Part] = ()) -> DetectionResult:
@@ -168,8 +168,5 @@ class Pipeline:
 
         A caller who brings a key that no backend has accepted may be invented: its results must not displace others.
         """
-        known = call.api_key is None
-        if not known:
-            by_key = set(self._backends.ready(caller_has_key=True)) - set(self._backends.ready())
-            known = any(part.backend in by_key for part in parts)
+        known = call.api_key is None or any(self._backends.needs_key(part.backend) for part in parts)
         return self._store.put(result, image, call.client, known=known)

@@ -147,8 +147,7 @@ class Router:
         remedies = [unready.remedy for unready in self._backends.unready(caller_has_key=caller_has_key).values()]
         if self._backends.auto:
             return remedies
-        asks_one = "set DINOX_MCP_BACKEND to auto, as now one backend is asked alone"
-        return [asks_one, *(f"then {remedy}" for remedy in remedies)]
+        return [" and then ".join(filter(None, ("set DINOX_MCP_BACKEND to auto", " or ".join(remedies))))]
 
     def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, caller_has_key: bool) -> str:
         """Say which prompts no backend knows, and what would find them.

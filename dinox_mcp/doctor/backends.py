@@ -142,7 +142,7 @@ def check_local(
 
 
 def run_probe() -> dict[str, Any]:
-    """Import torch and look for the models in another process, so that this one stays small and survives."""
+    """Import torch and find the models in another process, so that this one stays small and survives."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "dinox_mcp.doctor.probe"],
@@ -185,7 +185,7 @@ _GET_ONE = "get one at https://deepdataspace.com and set DINOX_API_KEY; dinox-mc
 def check_cloud(settings: Settings, keys: Mapping[str, SecretStr], *, offline: bool = False) -> Iterator[Check]:
     """Check whether the service accepts the keys, without spending quota.
 
-    A task that does not exist is looked up with each key, and with a made-up key; only creating a task costs anything.
+    A task that does not exist is requested with each key, and with a made-up key; only creating a task costs anything.
     If the service refuses the made-up key and not the other, the other is accepted. Whether it has credit is known
     only after a paid request.
 
@@ -246,7 +246,7 @@ def _check_key(found: BackendError | OSError | None, owners: str, *, refuses: bo
 
 
 def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
-    """Look up a task that does not exist; None if that is the response, an OSError if there is no response."""
+    """Request a task that does not exist; None if that is the response, an OSError without a response."""
     import httpx2
 
     try:

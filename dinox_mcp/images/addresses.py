@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 import anyio.to_thread
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Looks up all addresses of a host name for a port; raises OSError where there are none."""
+"""Resolves a host name to all its addresses for a port; raises OSError where there are none."""
 
 # The IANA special-purpose registries, written out: what `ipaddress` calls global differs between versions of Python.
 _CLOSED_V4 = [
@@ -48,7 +48,7 @@ _NUMBER = re.compile(r"(\d+|0x[0-9a-f]*)", re.IGNORECASE)
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is reachable by everyone on the internet, not only from this machine or network."""
+    """Return whether an address is reachable by everyone on the internet, not only from this machine or network."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -71,12 +71,12 @@ def literal(host: str) -> str | None:
 
 
 def is_odd_number(host: str) -> bool:
-    """Tell whether a host is an address as no two programs read it: 2130706433, 0x7f.1, 0177.0.0.1."""
+    """Return whether a host is a number that programs read in different ways: 2130706433, 0x7f.1, 0177.0.0.1."""
     return literal(host) is None and _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
 def system_resolver(limiter: "anyio.CapacityLimiter") -> Resolver:
-    """Look names up as every program here does, in threads of its own so that a dead server holds up nothing else."""
+    """Resolve names as the system does, in separate threads, so that a dead name server delays nothing else."""
 
     async def resolve(host: str, port: int) -> Sequence[str]:
         found = await anyio.to_thread.run_sync(

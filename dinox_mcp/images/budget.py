@@ -12,13 +12,13 @@ from dinox_mcp.settings import MiB
 from dinox_mcp.types.memory import return_freed_blocks
 
 LARGE = 128 * MiB
-"""Pictures that take more than this wait in a line of their own, so that they never hold up ordinary ones."""
+"""Pictures that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
 
 
 class PixelBudget:
     """Bytes that decoded pictures may take, over all calls and threads of the process.
 
-    A picture is decoded when there is room for it. One that is larger than the whole budget is decoded alone.
+    A picture is decoded when its bytes are free. One that is larger than the budget is decoded alone.
     """
 
     def __init__(self, large: int = 768 * MiB, small: int = 384 * MiB, patience_s: float = 20.0) -> None:
@@ -34,7 +34,7 @@ class PixelBudget:
         """Wait until `size` bytes are free, and take them for the time of the block. Blocks: call it in a thread.
 
         Raises:
-            BusyError: there was no room within `patience_s`.
+            BusyError: Too few bytes became free within `patience_s`.
         """
         is_large = size > LARGE
         size = min(size, self._limits[is_large])

@@ -48,7 +48,7 @@ class Scale:
         return self._shades(samples)
 
     def has_data(self, samples: "Samples") -> "NDArray[np.bool_]":
-        """Tell which samples are data."""
+        """Return which samples are data."""
         import numpy as np
 
         known = np.isfinite(samples) & (np.abs(samples) < _ABSURD)
@@ -112,7 +112,7 @@ def _range(values: "NDArray[np.float64]") -> tuple[float, float]:
 
 
 def _without_nodata(samples: "NDArray[np.float64]", facts: Facts) -> tuple["NDArray[np.float64]", frozenset[float]]:
-    """Leave out what is no number, what the file says is no data, and marks far away from all else."""
+    """Leave out samples that are not finite, that the file declares as nodata, or that are marks far from the rest."""
     import numpy as np
 
     values = samples[np.isfinite(samples) & (np.abs(samples) < _ABSURD)]

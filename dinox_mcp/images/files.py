@@ -29,8 +29,8 @@ def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
     """Read a file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
 
     Raises:
-        ImageError: there is no such file, or it cannot be read; the message says what to pass.
-        ForbiddenError: it lies outside the allowed folders, is too large, or is no regular file.
+        ImageError: the file does not exist or cannot be read; the message says what to pass.
+        ForbiddenError: it lies outside the allowed folders, is too large, or is not a regular file.
     """
     file, name = open_file(address, settings)
     shown, limit = shorten(name), settings.max_image_bytes
@@ -56,8 +56,8 @@ def open_file(
     `what` it should be is said in messages; files of its `suffixes` are proposed where there is none of that name.
 
     Raises:
-        ImageError: there is no such file, or it cannot be opened; the message says what to pass.
-        ForbiddenError: it lies outside the allowed folders, or is no regular file.
+        ImageError: the file does not exist or cannot be opened; the message says what to pass.
+        ForbiddenError: it lies outside the allowed folders, or is not a regular file.
     """
     folders = _allowed_folders(address, settings)
     path = _absolute(address)
@@ -72,12 +72,12 @@ def open_file(
 
 
 def _candidates(real: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Name the file, then those beside it whose names look the same.
+    """List the file, then those beside it whose names are displayed alike.
 
-    macOS writes no-break spaces and decomposed letters into names; nobody sees them, and models retype them.
+    macOS writes no-break spaces and decomposed letters into names; nothing shows it, and models retype them as others.
     """
     yield real
-    yield from (real.with_name(name) for name in _files_beside(real, suffixes) if _seen(name) == _seen(real.name))
+    yield from (real.with_name(name) for name in _files_beside(real, suffixes) if _shown(name) == _shown(real.name))
 
 
 def _allowed_folders(address: str, settings: Settings) -> list[Path] | None:
@@ -95,7 +95,7 @@ def _allowed_folders(address: str, settings: Settings) -> list[Path] | None:
 def _absolute(address: str, *, windows: bool = os.name == "nt") -> Path:
     if unfilled := _PLACEHOLDER.search(address):
         raise ImageError(
-            f"'{shorten(address)}' holds {unfilled[0]}, which the assistant's program should have filled in: "
+            f"'{shorten(address)}' holds {unfilled[0]}, which the assistant's program should have filled in; "
             "set it in the settings of the extension, or pass a full path"
         )
     wsl = _WSL.match(address)
@@ -128,7 +128,9 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
     except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
         raise ImageError(f"'{shorten(str(path))}' cannot be followed; pass the path of the file itself") from None
     if str(real).startswith("\\\\") and not _WSL.match(str(real)):
-        raise ForbiddenError(f"'{shorten(str(path))}' leads to a network share, which is not read")
+        raise ForbiddenError(
+            f"'{shorten(str(path))}' leads to a network share, which is not read; pass a path on this machine"
+        )
     if folders is not None and not any(folder in real.parents for folder in folders):
         names = ", ".join(map(str, folders[:3])) or "none at all"
         if unfilled := _PLACEHOLDER.search(names):
@@ -164,7 +166,7 @@ def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) ->
     hints = _hints(address)
     bare = not hints and not re.search(r"[\\/]", address)
     relative = not Path(address).is_absolute() and not address.startswith("~")
-    where = f" (looked in {shorten(str(Path.cwd()))})" if relative else ""
+    where = f" (relative to {shorten(str(Path.cwd()))})" if relative else ""
     advice = ["check the spelling, or ask for the full path"]
     if bare or address.startswith(_CHAT_FOLDERS):
         advice = [NEVER_ARRIVES]
@@ -175,7 +177,7 @@ def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) ->
     if close:
         found = ", ".join(f"'{shorten(str(path.with_name(names[name])), 160)}'" for name in close)
         advice.insert(0, f"did you mean {found}?")
-    return ImageError(f"there is no file '{shorten(address)}'{where}: {'; '.join([*hints, *advice])}")
+    return ImageError(f"there is no file '{shorten(address)}'{where}; {'; '.join([*hints, *advice])}")
 
 
 def _hints(address: str) -> list[str]:
@@ -200,10 +202,10 @@ def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def _readable(name: str) -> str:
-    """Name a file whose name is no UTF-8 in letters that can be sent: each byte that is no letter becomes \ufffd."""
+    """Return a name that can be sent: bytes that are not UTF-8 become \ufffd."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _seen(name: str) -> str:
-    """Reduce a name to what the eye sees."""
+def _shown(name: str) -> str:
+    """Normalize a name, so that names that are displayed alike are equal."""
     return " ".join(unicodedata.normalize("NFKC", name).split())

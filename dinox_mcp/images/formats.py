@@ -1,4 +1,4 @@
-"""Which picture formats are read: told apart by their first bytes, opened by their own decoder and no other."""
+"""The picture formats that are read: recognized by their first bytes, opened by their own decoder only."""
 
 import io
 import threading
@@ -49,7 +49,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def sniff(data: bytes) -> str | None:
-    """Name the format that the bytes begin like, or None where they are no picture."""
+    """Name the format that the bytes begin like, or None if they are not a picture."""
     for beginning, name in _BEGINNINGS.items():
         if data.startswith(beginning):
             return name
@@ -105,7 +105,7 @@ def _decoder(name: str, source: str) -> "type[ImageFile]":
             continue
         return found
     raise ImageError(
-        f"{source} is a HEIC picture, which needs one more package: pip install pi-heif, or convert the picture to JPEG"
+        f"{source} is a HEIC picture, which needs one more package; pip install pi-heif, or convert the picture to JPEG"
     )
 
 

@@ -1,4 +1,4 @@
-"""What transparent pixels show: the ground on which the visible ones can be told from it."""
+"""The background of transparent pictures: white, black or gray, on which the visible pixels stand out."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -18,7 +18,7 @@ _TABLES, _SCAN = b"\xff\xc4", b"\xff\xda"
 
 
 def has_end(data: bytes) -> bool:
-    """Tell whether a JPEG has the marker that ends it."""
+    """Return whether a JPEG has the marker that ends it."""
     return END_OF_IMAGE in jpeg_markers(data)
 
 

@@ -17,14 +17,14 @@ from dinox_mcp.settings import Settings
 T = TypeVar("T")
 _THREADS, _LARGE_THREADS = 8, 2
 _LARGE = 16_000_000
-"""Pixels from which on pictures are looked at in threads of their own, so that they hold up no others."""
+"""Pictures with more pixels are examined in separate threads, so that they do not delay others."""
 
 
 class ImageLoader:
     """Loads pictures from files, the web and data: URIs, as far as the settings allow.
 
-    `resolve` looks up host names; a test gives its own. Threads are the loader's own: a disk or a name server
-    that hangs holds up pictures, and nothing else.
+    `resolve` resolves host names; a test passes its own. The loader has its own threads: a disk or a name server
+    that hangs delays pictures, and nothing else.
     """
 
     def __init__(self, settings: Settings, *, resolve: Resolver | None = None) -> None:
@@ -37,9 +37,9 @@ class ImageLoader:
         """Load the picture that an `image` argument points to; its size is known then, its pixels wait.
 
         Raises:
-            ImageError: there is none, it does not arrive, or it is no picture.
+            ImageError: it does not exist, does not arrive, or is not a picture.
             ForbiddenError: it may not be read: its folder, address or size.
-            BusyError: it had to be looked at, and too many pictures are being decoded at once.
+            BusyError: it has to be decoded for its notes, and too many pictures are being decoded at once.
         """
         settings = self._settings
         found = await self._in_thread(lambda: parse_source(source))

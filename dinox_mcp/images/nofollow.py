@@ -21,7 +21,7 @@ def open_without_links(path: Path) -> int:
     resolved once more after it was opened, and has to lead to the same file.
 
     Raises:
-        OSError: there is no such file, it may not be read, or a step of the path is a link.
+        OSError: the file does not exist, it may not be read, or a step of the path is a link.
     """
     if _ANY_STEP:
         return os.open(path, _FLAGS & ~getattr(os, "O_NOFOLLOW", 0) | _ANY_STEP)

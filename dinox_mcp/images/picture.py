@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _LOOK = 1024
-"""Pixels of the long side at which a picture is looked at for its notes."""
+"""Pixels of the long side to which a picture is shrunk to find its notes."""
 _LEAST_BYTES, _LEAST_FILE = 0.02, 4000
 """A compressed picture of a single colour takes less bytes a pixel than that, or has less bytes in all."""
 _UNPACKED = {"BMP", "TIFF"}
@@ -27,7 +27,7 @@ _UNPACKED = {"BMP", "TIFF"}
 class Picture:
     """One still picture: `width` and `height` in pixels as a person sees it, EXIF orientation applied.
 
-    It keeps the encoded bytes, which are small, and decodes when asked: at a reduced size where the format can.
+    It keeps the encoded bytes, which are small, and decodes on demand: at a reduced size where the format can.
     Two pictures are equal when their bytes are.
     """
 
@@ -92,7 +92,7 @@ class Picture:
         return decode(self.data, shorten(self.source) or "the image", size, reduced=max_side is not None)
 
     def _is_odd(self) -> bool:
-        """Tell by the header whether the pixels may need a note: most photographs are spared a second decoding."""
+        """Return whether the pixels may need a note, by the header: most photographs are not decoded for it."""
         if len(self.data) < max(self.width * self.height * _LEAST_BYTES, _LEAST_FILE) or self.format in _UNPACKED:
             return True  # perhaps blank
         if self.format == "JPEG":

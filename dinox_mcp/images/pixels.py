@@ -25,7 +25,7 @@ _BAND = 256
 class Raster:
     """A decoded picture whose `rows` from one number to another can be had in the mode L, LA, RGB or RGBA.
 
-    `whole` is all of it where it is in the mode L or RGB already.
+    `whole` is the complete picture where it is in the mode L or RGB already.
     """
 
     width: int
@@ -125,10 +125,10 @@ def _shades_of(samples: "Samples") -> "Samples":
 
 
 def flatten(raster: Raster, factor: int = 1) -> "tuple[Image.Image, tuple[str, ...]]":
-    """Bring rows to opaque RGB, or to L where there is no colour; say what was put behind transparent pixels.
+    """Bring rows to opaque RGB, or to L without colour; the notes say what was put behind transparent pixels.
 
     They are shrunk by the factor on the way, band by band: a few kilobytes can hold a hundred million pixels, and
-    whole copies of these in several modes would take gigabytes.
+    copies of all of them in several modes would take gigabytes.
     """
     from PIL import Image
 

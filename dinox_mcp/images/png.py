@@ -1,4 +1,4 @@
-"""The chunks of a PNG: counted, read, and left out where a decoder would choke on what is no pixel."""
+"""The chunks of a PNG: counted, read, and left out where they are not pixels and a decoder would fail at them."""
 
 import zlib
 from collections.abc import Iterator

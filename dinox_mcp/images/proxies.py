@@ -26,7 +26,7 @@ class EnvironmentProxy:
         """Check the URL of the proxy that is to fetch what is `shown`.
 
         Raises:
-            ImageError: it is no proxy that can be used; the message names the variable, and no password.
+            ImageError: it cannot be used; the message names the variable, and no password.
         """
         import httpx2
 
@@ -34,12 +34,12 @@ class EnvironmentProxy:
             url = httpx2.URL(self.url)
             port = url.port
         except (httpx2.InvalidURL, ValueError):
-            raise self.refuse(shown, "is no valid URL") from None
+            raise self.refuse(shown, "is not a valid URL") from None
         safe = shorten(f"{url.scheme}://{url.host}" + (f":{port}" if port else ""))
         if url.scheme not in _PROXIES or not url.host:
-            raise self.refuse(shown, f"is {safe}, which is no HTTP or SOCKS5 proxy")
+            raise self.refuse(shown, f"is {safe}, which is not an HTTP or SOCKS5 proxy")
         if port is not None and not 0 < port <= _MAX_PORT:
-            raise self.refuse(shown, f"is {safe}, and there is no such port")
+            raise self.refuse(shown, f"is {safe}, which has an invalid port")
         return httpx2.Proxy(url)
 
     def refuse(self, shown: str, reason: str) -> ImageError:

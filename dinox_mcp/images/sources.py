@@ -1,4 +1,4 @@
-"""What an `image` argument is: a file, a web address, a data: URI, or a mistake that deserves a good answer."""
+"""What an `image` argument is: a file, a web address, a data: URI, or a mistake that an error explains."""
 
 import os
 import re
@@ -27,14 +27,14 @@ _BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a picture is: `address` is a path (percent-decoded), a URL, or a whole data: URI."""
+    """Where a picture is: `address` is a path (percent-decoded), a URL, or a complete data: URI."""
 
     kind: Literal["file", "web", "data"]
     address: str
 
 
 def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
-    """Tell what an `image` argument points to.
+    """Return what an `image` argument points to.
 
     Raises:
         ImageError: it points nowhere that a picture can be read from; the message says what to pass.
@@ -60,7 +60,7 @@ def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
                 raise ImageError(_explain_long(address))
             return Source("file", address)
         case name if name in _CHAT_SCHEMES:
-            raise ImageError(f"'{shorten(address)}' exists only inside the chat: {NEVER_ARRIVES}")
+            raise ImageError(f"'{shorten(address)}' exists only inside the chat; {NEVER_ARRIVES}")
         case name:
             raise ImageError(f"{name}: addresses cannot be read ('{shorten(address)}'); {REMEDY}")
 
@@ -88,11 +88,11 @@ def _explain_long(text: str) -> str:
         return (
             f"bare base64 ('{shorten(text[:12])}…') is not a source; put data:image/png;base64, before it, or {REMEDY}"
         )
-    return f"the image argument is {len(text):,} characters long and no data: URI ('{shorten(text[:24])}…'); {REMEDY}"
+    return f"the image argument has {len(text):,} characters and is not a data: URI ('{shorten(text[:24])}…'); {REMEDY}"
 
 
 def _path_of(uri: str, *, windows: bool) -> str:
-    """Turn a file: URI into a path."""
+    """Convert a file: URI to a path."""
     rest = uri[len("file:") :]
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")

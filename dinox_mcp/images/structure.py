@@ -20,7 +20,7 @@ MAX_STRIPS = 100_000
 MAX_TAGS = 4096
 # A number is 1 to 16 bytes in the file and an object of Python's in memory.
 MAX_VALUES = 1_000_000
-# libavif looks each item up among all the others.
+# libavif searches for each item among all the others.
 MAX_ITEMS = 5000
 
 # Stuffed and fill bytes and the markers without a length (TEM, RSTn, SOI) are skipped over.
@@ -163,7 +163,7 @@ def _items_of(table: bytes, head: bytes, size: int) -> int:
 
 
 def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give the type of each box between two places, and where its content starts and ends."""
+    """Yield the type of each box between two positions, and where its content starts and ends."""
     while position + 8 <= end:
         size, head = int.from_bytes(data[position : position + 4]), 8
         if size == 1:
@@ -174,7 +174,7 @@ def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def _unnamed_items(data: bytes) -> str | None:
-    """Find an item whose type is no ASCII: pi-heif 1.4 crashes on it, and takes the whole process along."""
+    """Find an item whose type is not ASCII: pi-heif 1.4 crashes on it, and ends the process."""
     for item in _ITEM.finditer(data):
         start, end = item.span()
         size = int.from_bytes(data[start - 4 : start])

@@ -16,15 +16,15 @@ _BANDS = {3, 4}
 _SIDEWAYS = {5, 6, 7, 8}
 _APART = 2
 _ALPHA = {1, 2}
-_WHOLE, _SIGNED, _FLOAT = 1, 2, 3
-_READABLE = {_WHOLE: {10, 12, 14, 16, 32}, _SIGNED: {8, 16, 32}, _FLOAT: {32, 64}}
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_READABLE = {_UNSIGNED: {10, 12, 14, 16, 32}, _SIGNED: {8, 16, 32}, _FLOAT: {32, 64}}
 _BYTE, _SHORT, _LONG = 8, 16, 32
 _MOST_BYTES = 1 << 29
 """A picture of few bytes may unpack to so many samples."""
 
 
 class Samples(NamedTuple):
-    """How the samples of a pixel are stored; a `kind` is 1 for whole numbers, 2 for signed ones and 3 for floats."""
+    """How the samples of a pixel are stored; a `kind` is 1 for unsigned integers, 2 for signed ones, 3 for floats."""
 
     bands: int
     bits: int
@@ -34,7 +34,7 @@ class Samples(NamedTuple):
 
     @property
     def is_decoded_by_opencv(self) -> bool:
-        """Tell whether OpenCV decodes them right: gray or RGB, each pixel's samples side by side."""
+        """Return whether OpenCV decodes them right: gray or RGB, each pixel's samples side by side."""
         is_grey = self.bands == 1 and self.photometric in _GREY
         is_rgb = self.bands in _BANDS and self.photometric == _RGB and not self.is_apart
         return (is_grey or is_rgb) and self.bits in _READABLE.get(self.kind, ())
@@ -67,7 +67,7 @@ class Tiff(TiffImageFile):
 
     def _show_as(self, samples: Samples) -> str:
         """Choose a mode; the alpha of floats is left out."""
-        is_short = samples.kind == _WHOLE and samples.bits <= _SHORT
+        is_short = samples.kind == _UNSIGNED and samples.bits <= _SHORT
         if samples.bands == 1:
             return "I;16" if is_short else "F"
         return "RGBA" if is_short and set(self.tag_v2.get(_EXTRA, ())) & _ALPHA else "RGB"
@@ -99,7 +99,7 @@ def _samples(image: TiffImageFile) -> Samples:
         SyntaxError: the tags do not say it.
     """
     tags = image.tag_v2
-    bits, kinds = tags.get(_BITS, (1,)), tags.get(_FORMAT, (_WHOLE,))
+    bits, kinds = tags.get(_BITS, (1,)), tags.get(_FORMAT, (_UNSIGNED,))
     count = tags.get(_SAMPLES, 1)
     numbers = (count, tags.get(_PHOTOMETRIC, 0), tags.get(_PLANAR, 1), *bits, *kinds)
     size = tags.get(_WIDTH), tags.get(_HEIGHT)
@@ -110,9 +110,9 @@ def _samples(image: TiffImageFile) -> Samples:
 
 
 def _is_wrong_in_pillow(samples: Samples, mode: str) -> bool:
-    """Tell which TIFFs Pillow opens and then shows wrong: deep bands, signed bytes, and the upper half of 32 bits."""
+    """Return whether Pillow decodes such a TIFF wrong: deep bands, signed bytes, the upper half of 32 bits."""
     if samples.is_apart:
         return samples.bits > _BYTE
     if samples.kind == _SIGNED:
         return samples.bits == _BYTE
-    return samples.kind == _WHOLE and samples.bits == _LONG and mode == "I"
+    return samples.kind == _UNSIGNED and samples.bits == _LONG and mode == "I"

@@ -1,4 +1,4 @@
-"""Which URLs may be asked for a picture at all, judged before anything is looked up."""
+"""Which URLs a picture may be fetched from, decided before any name is resolved."""
 
 import re
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ class UrlRules:
         """Read a URL, or where `base` redirects to.
 
         Raises:
-            ImageError: it is no URL.
+            ImageError: it is not a URL.
             ForbiddenError: its scheme, host, port or user name is not allowed.
         """
         import httpx2
@@ -55,11 +55,12 @@ class UrlRules:
             raise ForbiddenError(f"{shown} is not encrypted; pass an https:// URL or set DINOX_MCP_ALLOW_HTTP")
         if port not in _PORTS.values() and not private:
             raise ForbiddenError(
-                f"{shown} uses port {port}; only 80 and 443 may be asked, and a host:port of DINOX_MCP_PRIVATE_HOSTS"
+                f"{shown} uses port {port}, and only 80 and 443 are allowed; pass another URL, or add host:port to "
+                "DINOX_MCP_PRIVATE_HOSTS if you trust it"
             )
 
     def is_private(self, host: str, port: int) -> bool:
-        """Tell whether the settings vouch for a host: by `name` on the standard ports, by `name:port` on that one."""
+        """Return whether the settings allow a private host: `name` on the standard ports, `name:port` on that one."""
         bracketed = f"[{host}]" if ":" in host else host
         if port in _PORTS.values() and self._private & {host, bracketed}:
             return True

@@ -1,9 +1,9 @@
 """Pictures from the web: fetched from the public internet only, at the very address that was checked.
 
 Where the environment names a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), pictures are fetched through it.
-The name is still looked up and checked on this machine, and the proxy is asked for the address, not for the name:
-the same name could mean a private address behind the proxy. A machine that cannot look names up fetches nothing.
-Hosts of DINOX_MCP_PRIVATE_HOSTS are asked without a proxy.
+The name is still resolved and checked on this machine, and the proxy gets the address, not the name: the same name
+could mean a private address behind the proxy. A machine that cannot resolve names fetches nothing.
+Hosts of DINOX_MCP_PRIVATE_HOSTS are requested without a proxy.
 """
 
 import os
@@ -36,7 +36,7 @@ _ADVICE = {
     403: "it is not for everyone; pass a URL that everyone can open, or the picture itself",
     404: "there is nothing; check the URL",
     410: "it was removed; pass another URL",
-    429: "it is asked too often; try again in a while",
+    429: "it gets too many requests; try again in a while",
 }
 _WEB_PAGES = {"text/html", "application/xhtml+xml"}
 
@@ -91,12 +91,12 @@ class WebFetcher:
         raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the picture's own URL")
 
     def _proxy_for(self, url: "httpx2.URL") -> EnvironmentProxy | None:
-        """Find the proxy for a URL; hosts that the settings vouch for are on this network and asked directly."""
+        """Find the proxy for a URL; hosts that the settings allow are on this network and requested directly."""
         host, port = host_of(url), port_of(url)
         return None if self._rules.is_private(host, port) else proxy_for(url.scheme, host, port)
 
     async def _addresses(self, url: "httpx2.URL", shown: str, proxy: EnvironmentProxy | None) -> Sequence[str]:
-        """Look the host up once and check every address; only these are connected to."""
+        """Resolve the host once and check every address; only these are connected to."""
         host, port = host_of(url), port_of(url)
         number = literal(host)
         try:
@@ -105,8 +105,8 @@ class WebFetcher:
             addresses = []
         if not addresses and proxy:
             raise ImageError(
-                f"{shown} is on a host that this machine cannot look up, '{shorten(host)}'; names are checked here "
-                f"although {proxy.variable} names a proxy: check the spelling, or pass the picture's file"
+                f"{shown} is on a host that this machine cannot resolve, '{shorten(host)}', and hosts are checked here "
+                f"although {proxy.variable} names a proxy; check the spelling, or pass the picture's file"
             )
         if not addresses:
             raise ImageError(f"{shown} is on an unknown host, '{shorten(host)}'; check the spelling of the URL")
@@ -157,13 +157,13 @@ class WebFetcher:
     async def _read(self, response: "httpx2.Response", shown: str) -> bytes:
         limit = self._settings.max_image_bytes
         if response.status_code != _OK:
-            advice = _ADVICE.get(response.status_code, "try again later, or pass another URL")
+            advice = _ADVICE.get(response.status_code, "it sent no picture; try again later, or pass another URL")
             raise ImageError(f"{shown} answered {response.status_code}: {advice}")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type in _WEB_PAGES:
-            raise ImageError(f"{shown} is a web page ({media_type}), not a picture: pass the picture's own URL")
+            raise ImageError(f"{shown} is a web page ({media_type}), not a picture; pass the picture's own URL")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise ImageError(f"{shown} was sent compressed although that was not asked for; pass another URL")
+            raise ImageError(f"{shown} was sent compressed although the request forbids it; pass another URL")
         data = await _body(response, limit)
         if data is None:
             raise ForbiddenError(

@@ -74,7 +74,9 @@ def missing_extras(launch: Launch, extras: Sequence[str]) -> list[str]:
 
 def extras_command(machine: Machine, extras: Sequence[str]) -> str:
     """Return the command that adds extras to this installation, for the shell."""
-    requirement = _with_extras(_origin() or PACKAGE, extras)
+    # uv and pipx make the environment anew: an extra that is installed and not named would be lost.
+    kept = [name for name, module in _MODULE_OF_EXTRA.items() if name in extras or find_spec(module)]
+    requirement = _with_extras(_origin() or PACKAGE, kept)
     folders = list(pairwise(machine.python.parts))
     if _UV_TOOL in folders:
         return machine.quoted(["uv", "tool", "install", requirement])

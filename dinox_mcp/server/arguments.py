@@ -6,6 +6,7 @@ explains each wrong item, which takes minutes for a million of them.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from reprlib import Repr
@@ -246,13 +247,21 @@ def explain(error: ValidationError) -> str:
         return f"the argument {argument!r} is missing; pass it"
     same = [problem for problem in problems if problem["loc"][0] == argument]
     wanted = " or ".join(dict.fromkeys(_wanted(problem["msg"]) for problem in same))
-    where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
-    if first["type"] in ("missing", "extra_forbidden"):
-        where += f".{first['loc'][-1]}"
-    got = "" if first["type"] == "value_error" else f" (got {_SHORT.repr(first['input'])})"
-    return f"{argument}{where}: {wanted}{got}"
+    *path, last = first["loc"]
+    where = argument + "".join(f"[{part}]" for part in path[1:] if isinstance(part, int))
+    got = _SHORT.repr(first["input"])
+    if first["type"] == "missing" and isinstance(last, int):
+        return f"{where}: {got} is too short; a box has 4 numbers, a point 2"
+    if first["type"] == "missing":
+        return f"{where}.{last} is missing; pass it"
+    if first["type"] == "extra_forbidden":
+        return f"{where} has no {last!r:.80}; leave it out, or correct its spelling"
+    if isinstance(last, int):
+        where += f"[{last}]"
+    return f"{where}: {wanted}" if first["type"] == "value_error" else f"{where}: {got} is not valid; {wanted}"
 
 
 def _wanted(message: str) -> str:
-    message = message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ").replace("valid tuple", "valid list")
+    message = re.sub(r"dictionary or instance of \w+", "object", message)
     return message[0].lower() + message[1:]

@@ -34,6 +34,7 @@ def tool(
     needs: Need | None = None,
     meta: dict[str, Any] | None = None,
     read_only: bool = True,
+    deletes: bool = False,
 ) -> Callable[[T], T]:
     """Add a tool to the server; its docstring is its description.
 
@@ -43,7 +44,8 @@ def tool(
         reply: the TypedDict of its structured content, for tools that have one.
         needs: the tool is not listed where no backend can do this.
         meta: `_meta` of the tool.
-        read_only: it changes nothing on this machine. Other tools may replace or delete something.
+        read_only: it changes nothing on this machine.
+        deletes: it may replace or delete something, so hosts ask their user before they call it.
     """
 
     def add(function: T) -> T:
@@ -52,8 +54,8 @@ def tool(
         if reply is not None:
             mcp.replies[function.__name__] = reply
         hints = ToolAnnotations(read_only_hint=read_only)
-        if not read_only:
-            hints = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True)
+        if deletes or not read_only:
+            hints = ToolAnnotations(read_only_hint=False, destructive_hint=deletes, idempotent_hint=True)
         return mcp.tool(
             title=title, description=inspect.getdoc(function), annotations=hints, meta=meta, structured_output=False
         )(spread(function))

@@ -181,7 +181,9 @@ def open_container(video: VideoFile) -> "InputContainer":
         import av
         import lap  # noqa: F401 - checked here, as it is used only after paid calls
     except ImportError:
-        raise UnsupportedError("videos need more packages: pip install 'dinox-mcp[video]'") from None
+        raise UnsupportedError(
+            "videos need more packages; install the extra 'video' with the command that dinox-mcp doctor prints"
+        ) from None
     options = {"codec_whitelist": _DECODERS, "protocol_whitelist": ""}  # other files that it names are not opened
     # Titles in wrong encodings must not make the video fail; newer versions never fail.
     release = int(av.__version__.partition(".")[0])

@@ -63,7 +63,7 @@ did not get.
 """
 _TAIL = """## With a key or a local model
 
-Set `DINOX_API_KEY`, or `pip install 'dinox-mcp[local]'`. Each program draws its picture into `out/`.
+Set `DINOX_API_KEY`, or install a [local model](local.md). Each program draws its picture into `out/`.
 """
 
 

@@ -135,7 +135,7 @@ async def test_a_code_that_both_found_is_listed_once_as_it_was_read() -> None:
 async def test_where_a_service_is_out_of_reach_another_backend_answers_and_a_note_says_so(error: Exception) -> None:
     result = await detector_with(Cloud(error=error), Here([DOG])).detect(picture(), "dog")
     assert result.backend == "here"
-    assert any("cloud did not answer, so here was asked" in note for note in result.notes)
+    assert any("cloud did not answer, so here was used" in note for note in result.notes)
 
 
 async def test_where_nobody_else_knows_a_prompt_the_error_stays() -> None:
@@ -166,7 +166,7 @@ async def test_a_part_whose_stand_in_fails_too_does_not_lose_the_others() -> Non
     detector = detector_with(Cloud(error=UnreachableError("no network")), Half([CODE]))
     result = await detector.detect(picture(), ["dog", "QR code"])
     assert result.counts == {"QR code": 1}
-    both = "no network; the backend here, asked instead, failed too: no dogs today"
+    both = "no network; the backend here, used instead, failed too: no dogs today"
     assert f"not looked for (dog): {both}" in result.notes
 
 

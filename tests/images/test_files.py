@@ -326,7 +326,7 @@ async def test_a_web_address_without_its_scheme_gets_a_hint(address: str) -> Non
 
 async def test_a_placeholder_that_nobody_filled_in_is_named(folder: Path) -> None:
     with pytest.raises(
-        ImageError, match=r"holds \$\{user_config\.dir\}, which .* should have filled in: set it in the"
+        ImageError, match=r"holds \$\{user_config\.dir\}, which .* should have filled in; set it in the"
     ):
         await load("${user_config.dir}/cat.png")
     with pytest.raises(ForbiddenError, match=r"\$\{user_config\.dir\} was not filled in: set it in the settings"):

@@ -83,7 +83,7 @@ def test_web_addresses(text: str) -> None:
         ("/9j/" + "A" * 100, "bare base64"),
         ("A" * 400, "bare base64"),
         ("A" * 100_000, "bare base64"),
-        ("x." * 5_000, r"is 10,000 characters long and no data: URI \('x\.x\."),
+        ("x." * 5_000, r"has 10,000 characters and is not a data: URI \('x\.x\."),
     ],
 )
 def test_what_points_nowhere_is_answered_with_a_remedy(text: str, message: str) -> None:

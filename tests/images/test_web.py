@@ -340,7 +340,7 @@ async def test_redirects_end(site: Site) -> None:
         (response(b"<html>hunter2", "Content-Type: image/png"), "page is not a picture; pass a JPEG"),
         (response(b"hunter2"), "page is not a picture"),
         (response(b""), "page is not a picture"),
-        (response(PNG, "Content-Encoding: gzip"), "was sent compressed although that was not asked for"),
+        (response(PNG, "Content-Encoding: gzip"), "was sent compressed although the request forbids it"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + PNG, "broke off"),
         (b"SSH-2.0-hunter2\r\n", "broke off"),
     ],
@@ -356,6 +356,7 @@ async def test_answers_that_are_no_picture(site: Site, page: bytes, message: str
     ) as error:
         await load_from(site, "/page")
     assert "hunter2" not in str(error.value)
+    assert error.value.remedy
 
 
 async def test_a_picture_is_known_by_its_bytes_whatever_it_is_called(site: Site) -> None:
@@ -612,10 +613,10 @@ async def test_hosts_of_no_proxy_are_asked_directly(site: Site, monkeypatch: pyt
     ("proxy", "reason"),
     [
         ("socks5://127.0.0.1:1080", r"names a SOCKS proxy, which needs one more package \(pip install socksio\)"),
-        ("ftp://u:hunter2@127.0.0.1:21", r"is ftp://127\.0\.0\.1, which is no HTTP or SOCKS5 proxy"),
-        ("http://127.0.0.1:99999", "is no valid URL|there is no such port"),
-        ("http://127.0.0.1:port", "is no valid URL"),
-        ("http://", "is http://, which is no HTTP or SOCKS5 proxy"),
+        ("ftp://u:hunter2@127.0.0.1:21", r"is ftp://127\.0\.0\.1, which is not an HTTP or SOCKS5 proxy"),
+        ("http://127.0.0.1:99999", "is not a valid URL|has an invalid port"),
+        ("http://127.0.0.1:port", "is not a valid URL"),
+        ("http://", "is http://, which is not an HTTP or SOCKS5 proxy"),
         ("http://127.0.0.1:9", "does not answer; correct or unset it"),
     ],
 )

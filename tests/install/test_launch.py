@@ -106,16 +106,18 @@ def test_uvx_is_not_written_where_the_package_is_not_published(home: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("python", "command"),
+    ("python", "installed", "command"),
     [
-        ("venv/bin/python", "pip install 'dinox-mcp[local]'"),
-        (".local/share/uv/tools/dinox-mcp/bin/python", "uv tool install '/src/dinox mcp[local]'"),
-        (".local/share/pipx/venvs/dinox-mcp/bin/python", "pipx install --force '/src/dinox mcp[local]'"),
+        ("venv/bin/python", {"av"}, "pip install 'dinox-mcp[local]'"),
+        (".local/share/uv/tools/dinox-mcp/bin/python", set(), "uv tool install '/src/dinox mcp[local]'"),
+        (".local/share/uv/tools/dinox-mcp/bin/python", {"av"}, "uv tool install '/src/dinox mcp[local,video]'"),
+        (".local/share/pipx/venvs/dinox-mcp/bin/python", set(), "pipx install --force '/src/dinox mcp[local]'"),
     ],
 )
-def test_an_extra_is_added_in_the_way_of_the_installation(
-    python: str, command: str, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_extra_is_added_in_the_way_of_the_installation_and_others_are_kept(
+    python: str, installed: set[str], command: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda name: name if name in installed else None)
     monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(FOLDER))
     assert extras_command(replace(machine(home), python=home / python), ["local"]) == command
 

@@ -30,7 +30,7 @@ def test_a_new_file_is_for_its_owner_alone_where_a_key_is_inside(home: Path, ins
 def test_without_a_key_it_says_what_works(home: Path, install: Install) -> None:
     printed = install("cursor")
     assert load(home / ".cursor/mcp.json")["mcpServers"]["dinox"] == {"command": UVX, "args": ["dinox-mcp"]}
-    assert "key: none: 80 kinds of things, text and codes are found on this machine" in printed
+    assert "key: none; 80 kinds of things, text and codes are found on this machine" in printed
 
 
 def test_everything_else_stays_and_a_backup_is_kept(home: Path, install: Install) -> None:

@@ -46,10 +46,10 @@ def test_hosts_without_skills_get_none(home: Path) -> None:
 def test_a_skill_that_a_person_changed_stays(home: Path, install: Install) -> None:
     install("cursor")
     path = home / ".cursor/skills/dinox/SKILL.md"
-    path.write_text(path.read_text().replace("# Seeing", "# My seeing"))
+    path.write_text(path.read_text().replace("# Using", "# My way of using"))
     assert "was changed by you and stays" in install("cursor")
     assert "was changed by you and stays" in install("cursor", "--uninstall")
-    assert "# My seeing" in path.read_text()
+    assert "# My way of using" in path.read_text()
 
 
 def test_the_skill_of_an_earlier_version_is_replaced(home: Path, install: Install) -> None:

@@ -79,6 +79,7 @@ async def test_one_sentence_is_searched(connect: Connect, backend: FakeBackend, 
         (None, {"dog": 1, "cat": 1, "bird": 0}),
         (["dog"], {"dog": 1, "cat": 1}),
         ("bird", {"dog": 1, "cat": 1, "bird": 0}),
+        ("dog, bird", {"dog": 1, "cat": 1, "bird": 0}),
     ],
 )
 async def test_a_captions_phrases_are_found(
@@ -254,7 +255,7 @@ async def test_over_http_no_stranger_has_another_model_loaded(
         (
             "detect_by_example",
             {"image": "PHOTO", "examples": [{"box": BOX}]},
-            r"examples\[0\]\.box: extra inputs are not permitted",
+            r"examples\[0\] has no 'box'; leave it out",
         ),
         ("detect_by_example", {"image": "PHOTO", "examples": [{"saved": "x"}]}, "no saved prompt 'x'"),
         (

@@ -296,16 +296,19 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
         ("visualize", {}, "pass result .* or image"),
         ("visualize", {"result": "nope"}, "no result 'nope'"),
         ("visualize", {"image": "PHOTO", "opacity": 3}, "opacity is 3"),
+        ("visualize", {"image": "PHOTO", "objects": [{"label": "x"}]}, r"objects\[0\].bbox is missing; pass it"),
+        ("visualize", {"image": "PHOTO", "objects": ["x"]}, r"objects\[0\]: 'x' is not valid; .* a valid object"),
+        ("zoom", {"image": "PHOTO", "bbox": 7}, "bbox: 7 is not valid; .* a valid list"),
         ("visualize", {"result": "x", "objects": [{"bbox": [1, 2, 3, 4]}]}, "not both"),
         ("visualize", {"result": "x", "image": "PHOTO"}, "not both"),
         ("visualize", {"image": "PHOTO", "min_score": 5}, "min_score is 5; choose 0 to 1"),
-        ("visualize", {"image": "PHOTO", "show": ["polygons"]}, r"show\[0\]: input should be 'boxes', .*'polygons'"),
+        ("visualize", {"image": "PHOTO", "show": ["polygons"]}, r"'polygons' is not valid; input should be 'boxes'"),
         ("zoom", {"result": "x", "image": "PHOTO"}, "not both"),
         ("zoom", {"image": "PHOTO", "object": 1, "bbox": [0, 0, 9, 9]}, "object or bbox, not both"),
-        ("zoom", {"image": "PHOTO", "bbox": [1, 2, 3]}, "zoom: bbox.*required"),
+        ("zoom", {"image": "PHOTO", "bbox": [1, 2, 3]}, r"bbox: \[1, 2, 3\] is too short; a box has 4 numbers"),
         ("detect_prompt_free", {}, "detect_prompt_free: the argument 'image' is missing"),
-        ("detect_objects", {"image": "PHOTO", "prompts": 7}, "prompts: .*list or .*string .*7"),
-        ("detect_prompt_free", {"image": "PHOTO", "min_score": "high"}, "min_score: .*number.*'high'"),
+        ("detect_objects", {"image": "PHOTO", "prompts": 7}, "prompts: 7 is not valid; .*list or .*string"),
+        ("detect_prompt_free", {"image": "PHOTO", "min_score": "high"}, "min_score: 'high' is not valid; .*number"),
         (
             "detect_prompt_free",
             {"image": "PHOTO", "threshold": 0.9},
@@ -326,6 +329,7 @@ async def test_every_mistake_is_answered_in_one_line(
     assert reply.is_error
     assert re.search(message, text_of(reply)), text_of(reply)
     assert "\n" not in text_of(reply)
+    assert (reply.meta or {}).get("remedy"), text_of(reply)
 
 
 async def test_an_error_of_the_backend_reaches_the_model(connect: Connect, backend: FakeBackend, photo: str) -> None:
@@ -357,21 +361,23 @@ async def test_visualize_shows_a_result_without_asking_again(
 
 
 @pytest.mark.parametrize(
-    ("choice", "drawn"),
+    ("choice", "drawn", "tags"),
     [
-        ({"object": 1}, "1 of 2"),
-        ({"object": [1, 2]}, "2 objects"),
-        ({"labels": ["CAT"]}, "1 of 2"),
-        ({"min_score": 0.95}, "0 of 2"),
+        ({"object": 1}, "1 of 2", True),
+        ({"object": [1, 2]}, "2 objects", True),
+        ({"labels": ["CAT"]}, "1 of 2", True),
+        ({"min_score": 0.95}, "0 of 2", False),
+        ({"show": ["boxes"]}, "2 objects", False),
     ],
 )
 async def test_visualize_draws_what_is_chosen(
-    connect: Connect, photo: str, choice: dict[str, object], drawn: str
+    connect: Connect, photo: str, choice: dict[str, object], drawn: str, tags: bool
 ) -> None:
     async with connect() as client:
         found = data_of(await client.call_tool("detect_prompt_free", {"image": photo}))
         reply = await client.call_tool("visualize", {"result": found["result_id"], **choice})
     assert f"Drawn: {drawn}" in text_of(reply)
+    assert ("the tags are object numbers" in text_of(reply)) is tags
 
 
 @pytest.mark.parametrize(
@@ -464,7 +470,7 @@ async def test_visualize_saves_the_full_size_once_where_a_folder_is_set(
     assert text_of(replies[0]) == text_of(replies[1])
     assert text_of(replies[0]).partition("Saved at full size: ")[2] in files
     assert tool.annotations is not None
-    assert tool.annotations.read_only_hint is False
+    assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (False, False)
 
 
 async def test_a_folder_that_cannot_be_written_costs_the_file_and_not_the_reply(

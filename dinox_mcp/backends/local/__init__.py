@@ -17,7 +17,10 @@ def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:  # n
     from dinox_mcp.backends.local import capabilities
 
     if not installed():
-        return Unready('install "dinox-mcp[local]" and run dinox-mcp pull to use a model on this machine')
+        return Unready(
+            "install the extra 'local' (dinox-mcp doctor prints how) and run dinox-mcp pull to use a model on this "
+            "machine"
+        )
     try:
         if capabilities.is_here(settings):
             return None
@@ -51,7 +54,8 @@ def require_installed() -> None:
     """
     if not installed():
         raise UnsupportedError(
-            "the local backend needs torch and transformers, which are not installed; pip install 'dinox-mcp[local]'"
+            "the local backend needs torch and transformers, which are not installed; install the extra 'local' with "
+            "the command that dinox-mcp doctor prints"
         )
     disable_telemetry()
 

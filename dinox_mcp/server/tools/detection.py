@@ -54,8 +54,7 @@ def _register_detecting(mcp: DetectionServer, detector: Detector) -> None:
         if description is not None and prompts is None and caption is None:
             return detection_reply(await detector.find_by_description(image, description, **given))
         if caption is not None and description is None:
-            phrases = [prompts] if isinstance(prompts, str) else prompts or ()
-            return detection_reply(await detector.ground_phrases(image, caption, phrases, **given))
+            return detection_reply(await detector.ground_phrases(image, caption, prompts or (), **given))
         if prompts is not None and description is None:
             return detection_reply(await detector.detect(image, prompts, **given))
         raise InputError(
@@ -118,7 +117,7 @@ def _register_describing(mcp: DetectionServer, detector: Detector) -> None:
 
 
 def _register_saving(mcp: DetectionServer, detector: Detector) -> None:
-    @tool(mcp, "Save or delete a visual prompt", reply=PromptData, read_only=False, needs="saved prompts")
+    @tool(mcp, "Save or delete a visual prompt", reply=PromptData, deletes=True, needs="saved prompts")
     async def save_prompt(
         name: p.PromptName,
         ctx: RequestContext,

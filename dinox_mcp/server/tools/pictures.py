@@ -92,7 +92,8 @@ async def show_objects(detector: Detector, selection: Selection, style: Style, a
     view = await detector.draw(
         partial(views.annotated, picture, chosen, style, limits.preview_max_side, limits.preview_max_bytes)
     )
-    lines = [_what_is_drawn(selection, picture, objects, chosen), *_listed(chosen, short_line), _scale(view), _UNSEEN]
+    drawn = _what_is_drawn(selection, picture, objects, chosen, style)
+    lines = [drawn, *_listed(chosen, short_line), _scale(view), _UNSEEN]
     if selection.result is not None and len(chosen) == len(objects) and style == Style():
         lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(selection.result))}")
     if limits.output_folder and limits.transport == "stdio":
@@ -132,12 +133,13 @@ async def _find(detector: Detector, selection: Selection, caller: Caller) -> tup
     if selection.result is not None:
         if selection.image is not None or selection.objects:
             raise InputError(
-                "pass result (with object, labels or min_score to choose), or image with objects, not both"
+                "result and image or objects are given; pass result (with object, labels or min_score to choose), or "
+                "image with objects, not both"
             )
         stored = detector.result(selection.result, caller)
         return stored.picture, stored.result.objects
     if selection.image is None:
-        raise InputError("pass result (the result_id of a reply) or image (a path or URL) to visualize")
+        raise InputError("nothing is given to draw; pass result (the result_id of a reply) or image (a path or URL)")
     picture = await detector.load(selection.image, caller)
     return picture, [
         DetectedObject(id=drawn.id or place, label=drawn.label, bbox=drawn.bbox, score=drawn.score)
@@ -147,9 +149,9 @@ async def _find(detector: Detector, selection: Selection, caller: Caller) -> tup
 
 async def _locate(detector: Detector, region: Region, caller: Caller) -> Target:
     if region.result is not None and region.image is not None:
-        raise InputError("pass result or image, not both, to zoom")
+        raise InputError("result and image are given; pass result or image, not both")
     if region.number is not None and region.bbox is not None:
-        raise InputError("pass object or bbox, not both, to zoom")
+        raise InputError("object and bbox are given; pass object or bbox, not both")
     if region.result is not None:
         stored = detector.result(region.result, caller)
         if region.number is not None:
@@ -160,10 +162,10 @@ async def _locate(detector: Detector, region: Region, caller: Caller) -> Target:
     elif region.image is not None:
         picture, objects = await detector.load(region.image, caller), ()
     else:
-        raise InputError("pass result and object, or image and bbox, to zoom")
+        raise InputError("nothing is given to zoom; pass result and object, or image and bbox")
     if region.bbox is None:
         raise InputError(
-            "pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max] to say where to zoom"
+            "it is not clear where to zoom; pass object (a number of the result) or bbox [x_min, y_min, x_max, y_max]"
         )
     return Target(picture, region.bbox, "Region", objects)
 
@@ -181,12 +183,17 @@ async def _save(
 
 
 def _what_is_drawn(
-    selection: Selection, picture: Picture, objects: Sequence[DetectedObject], chosen: Sequence[DetectedObject]
+    selection: Selection,
+    picture: Picture,
+    objects: Sequence[DetectedObject],
+    chosen: Sequence[DetectedObject],
+    style: Style,
 ) -> str:
     whose = f" of result {uris.bare_id(selection.result)}" if selection.result is not None else ""
     some = f"{len(chosen)} of {count(len(objects))}" if len(chosen) < len(objects) else count(len(objects))
     counts = per_label(count_labels(chosen))
-    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image{counts}; the tags are object numbers."
+    tags = "; the tags are object numbers" if chosen and style.numbers else ""
+    return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image{counts}{tags}."
 
 
 def _listed(objects: Sequence[DetectedObject], write: Callable[[DetectedObject], str]) -> list[str]:
