@@ -137,7 +137,7 @@ def test_an_interrupted_pull_says_that_nothing_is_lost(
 
 def test_without_the_extra_it_says_what_to_install(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "find_spec", lambda _name: None)
-    with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
+    with pytest.raises(UnsupportedError, match="install the extra 'local'"):
         pull.pull(Settings(), "fast", hub)
 
 

@@ -235,7 +235,7 @@ def test_memory_that_runs_out_while_loading(folder: Path, monkeypatch: pytest.Mo
 
 def test_the_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "find_spec", lambda _name: None)
-    with pytest.raises(UnsupportedError, match=r"pip install 'dinox-mcp\[local\]'"):
+    with pytest.raises(UnsupportedError, match="install the extra 'local'"):
         checkpoints.load(folder, CPU)
 
 
