@@ -3,13 +3,16 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 from PIL import Image
 
 from dinox_mcp.backends.base import Call, Capabilities, Model
+from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 DOG = Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
@@ -95,3 +98,13 @@ def png(width: int = 100, height: int = 100, color: str = "white") -> bytes:
 def picture(width: int = 100, height: int = 100, color: str = "white") -> Picture:
     """Make a loaded picture of one colour."""
     return Picture.from_bytes(png(width, height, color), f"{color}.png")
+
+
+def detector_with(backend: FakeBackend, folder: Path | None = None, **settings: object) -> Detector:
+    """Make a detector that has this backend alone; `folder` is for saved prompts."""
+    return Detector(Settings.load(backend=backend.name, prompts_folder=folder, **settings), backends=[backend])
+
+
+def able(*needs: Need) -> Capabilities:
+    """Return capabilities that meet these needs."""
+    return Capabilities(answers=frozenset(needs))

@@ -12,13 +12,9 @@ from dinox_mcp.errors import BusyError, InputError, NotFoundError, ServiceError,
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.caller import Caller
 from dinox_mcp.types.detection import Detection
-from tests.fakes import CAT, CODE, DOG, FakeBackend, picture, png
+from tests.fakes import CAT, CODE, DOG, FakeBackend, detector_with, picture, png
 
 pytestmark = pytest.mark.anyio
-
-
-def detector_with(backend: FakeBackend, **settings: object) -> Detector:
-    return Detector(Settings.load(backend=backend.name, **settings), backends=[backend])
 
 
 async def test_objects_are_numbered_and_counted() -> None:

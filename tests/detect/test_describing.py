@@ -1,7 +1,6 @@
 """Descriptions of boxes: by which backend, of which objects, and what happens when one fails."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,19 +10,11 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, InputError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection, Detections, Need, Output
-from tests.fakes import CAT, DOG, DescribingBackend, FakeBackend, picture
+from dinox_mcp.types.detection import Detection, Detections, Output
+from tests.fakes import CAT, DOG, DescribingBackend, detector_with, picture
 
 pytestmark = pytest.mark.anyio
 BOX = (10.0, 10.0, 30.0, 30.0)
-
-
-def detector_with(backend: FakeBackend, folder: Path | None = None) -> Detector:
-    return Detector(Settings.load(backend=backend.name, prompts_folder=folder), backends=[backend])
-
-
-def able(*needs: Need) -> Capabilities:
-    return Capabilities(answers=frozenset(needs))
 
 
 async def test_the_listed_objects_are_described_in_one_call() -> None:

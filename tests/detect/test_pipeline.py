@@ -1,27 +1,16 @@
 """The detector's requests: by sentence and caption, counts, saved prompts, and the cache."""
 
-from pathlib import Path
-
 import pytest
 
-from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection, Need
-from tests.fakes import DOG, DescribingBackend, FakeBackend, picture
+from dinox_mcp.types.detection import Detection
+from tests.fakes import DOG, DescribingBackend, FakeBackend, able, detector_with, picture
 
 pytestmark = pytest.mark.anyio
 BOX = (10.0, 10.0, 30.0, 30.0)
-
-
-def detector_with(backend: FakeBackend, folder: Path | None = None) -> Detector:
-    return Detector(Settings.load(backend=backend.name, prompts_folder=folder), backends=[backend])
-
-
-def able(*needs: Need) -> Capabilities:
-    return Capabilities(answers=frozenset(needs))
 
 
 async def test_a_description_is_one_question() -> None:

@@ -5,25 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.base import Call, Capabilities
+from dinox_mcp.backends.base import Call
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Need
-from tests.fakes import DescribingBackend, FakeBackend, picture
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
+from tests.fakes import DescribingBackend, FakeBackend, able, detector_with, picture
 
 pytestmark = pytest.mark.anyio
 BOX = (10.0, 10.0, 30.0, 30.0)
-
-
-def detector_with(backend: FakeBackend, folder: Path | None = None) -> Detector:
-    return Detector(Settings.load(backend=backend.name, prompts_folder=folder), backends=[backend])
-
-
-def able(*needs: Need) -> Capabilities:
-    return Capabilities(answers=frozenset(needs))
 
 
 async def test_tiles_are_asked_for_and_merged() -> None:

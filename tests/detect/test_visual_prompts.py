@@ -4,25 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detect.visual_prompts import VisualPrompt
-from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, NotFoundError, UnsupportedError
-from dinox_mcp.settings import Settings
 from dinox_mcp.types.caller import Caller
 from dinox_mcp.types.detection import Need
-from tests.fakes import DescribingBackend, FakeBackend, picture, png
+from tests.fakes import DescribingBackend, FakeBackend, able, detector_with, picture, png
 
 pytestmark = pytest.mark.anyio
 BOX = (10.0, 10.0, 30.0, 30.0)
-
-
-def detector_with(backend: FakeBackend, folder: Path | None = None) -> Detector:
-    return Detector(Settings.load(backend=backend.name, prompts_folder=folder), backends=[backend])
-
-
-def able(*needs: Need) -> Capabilities:
-    return Capabilities(answers=frozenset(needs))
 
 
 async def test_examples_reach_the_backend_in_their_pictures() -> None:
