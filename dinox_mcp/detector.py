@@ -58,7 +58,7 @@ class Detector:
     """Finds objects in images, and keeps the results for later calls.
 
     Wherever a method takes an `image`, that is a path, a URL, a `data:` URI, a `dinox://` URI of an earlier result, or
-    a loaded picture. `Options` lists the options. The same request for the same image is answered from a cache for
+    a loaded image. `Options` lists the options. The same request for the same image is answered from a cache for
     `cache_ttl_s` seconds. Use it as a context manager, or call `aclose` in the end.
 
     Args:
@@ -322,7 +322,7 @@ class Detector:
         return await self._loader.load(image)
 
     def result(self, result_id: str, caller: Caller = OWNER) -> Stored:
-        """Fetch an earlier result with its picture, by its id or a URI below it.
+        """Fetch an earlier result with its image, by its id or a URI below it.
 
         Raises:
             NotFoundError: there is none for this caller.
@@ -360,7 +360,7 @@ class Detector:
         with anyio.move_on_after(DRAWING_WAIT_S) as waiting:
             await self._drawing.acquire_on_behalf_of(slot)
         if waiting.cancelled_caught:
-            raise BusyError("too many pictures are being drawn at once; try again in a while")
+            raise BusyError("too many images are being drawn at once; try again in a while")
         try:
             return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has a slot already
         finally:
@@ -382,5 +382,5 @@ class Detector:
         if isinstance(image, Picture):
             return image
         if "progress" in options:
-            await options["progress"](0, "reading the picture")
+            await options["progress"](0, "reading the image")
         return await self.load(image, caller_of(options))

@@ -46,8 +46,8 @@ class Settings(BaseSettings):
         description="the DINO-X cloud API, a proxy of it, or a test",
     )
     timeout_s: float = Field(120, gt=0, description="seconds that one detection may take")
-    upload_max_side: int = Field(1536, ge=64, description="long side of the picture uploaded to the cloud")
-    upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the picture uploaded")
+    upload_max_side: int = Field(1536, ge=64, description="long side of the image uploaded to the cloud")
+    upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the image uploaded")
     max_calls: int = Field(64, ge=1, description="calls to a backend that one request may take, as with tiles")
     prompts_folder: Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is cached for the same request")
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         description="the model for captions, categories and texts of boxes: florence2-base, ..., owner/name or a "
         "folder; unset: florence2-base",
     )
-    features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for the features of recent pictures")
+    features_max_bytes: int = Field(256 * MiB, ge=0, description="memory for the features of recent images")
     models_max_bytes: int = Field(8192 * MiB, gt=0, description="memory that several models may share")
     idle_unload_s: float = Field(
         600, ge=0, description="seconds without a request until a model leaves memory; 0 keeps it"
@@ -87,19 +87,19 @@ class Settings(BaseSettings):
     warm_up: bool = Field(False, description="load the model when the server starts, not at the first request")
     queue_max: int = Field(64, ge=1, description="requests that may wait for a model")
 
-    # Pictures coming in
+    # Images coming in
     allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         None,
-        description="folders that pictures may be read from, joined by ':' (';' on Windows); "
+        description="folders that images may be read from, joined by ':' (';' on Windows); "
         "unset: any over stdio, none over HTTP",
     )
-    allow_http: bool = Field(False, description="fetch pictures over http:// too, not only https://")
+    allow_http: bool = Field(False, description="fetch images over http:// too, not only https://")
     private_hosts: Names = Field(
         (), description="hosts (name or name:port) to fetch from although their address is private"
     )
-    fetch_timeout_s: float = Field(20, gt=0, description="seconds that fetching a picture may take")
-    max_image_bytes: int = Field(50 * MiB, gt=0, description="largest picture file")
-    max_image_pixels: int = Field(100_000_000, gt=0, description="largest picture in pixels")
+    fetch_timeout_s: float = Field(20, gt=0, description="seconds that fetching an image may take")
+    max_image_bytes: int = Field(50 * MiB, gt=0, description="largest image file")
+    max_image_pixels: int = Field(100_000_000, gt=0, description="largest image in pixels")
 
     # Videos coming in
     video_max_calls: int = Field(60, ge=1, description="requests to the backend that one video may take")
@@ -108,14 +108,14 @@ class Settings(BaseSettings):
     video_max_mask_frames: int = Field(100, ge=1, description="frames of a video that masks are followed through")
     video_max_bytes: int = Field(2048 * MiB, gt=0, description="largest video file")
 
-    # Pictures and results going out
+    # Images and results going out
     output_folder: Path | None = Field(
         None,
         validation_alias="IMAGE_STORAGE_DIRECTORY",
-        description="folder where annotated pictures are saved at full size (stdio and command line)",
+        description="folder where annotated images are saved at full size (stdio and command line)",
     )
-    preview_max_side: int = Field(1568, ge=64, description="long side of a picture in a reply")
-    preview_max_bytes: int = Field(500_000, ge=10_000, description="size of a picture in a reply")
+    preview_max_side: int = Field(1568, ge=64, description="long side of an image in a reply")
+    preview_max_bytes: int = Field(500_000, ge=10_000, description="size of an image in a reply")
     store_max_results: int = Field(500, ge=1, description="results kept for later calls")
     store_max_bytes: int = Field(256 * MiB, ge=1, description="memory that kept results may take")
 

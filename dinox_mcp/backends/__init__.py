@@ -1,1 +1,1 @@
-"""Backends: whatever finds objects in a picture."""
+"""Backends: whatever finds objects in an image."""

@@ -110,7 +110,7 @@ def of_regions(
 
 
 def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
-    """Make numbered objects of a caller's boxes, clipped to the picture.
+    """Make numbered objects of a caller's boxes, clipped to the image.
 
     Raises:
         InputError: a box is empty or outside of it, or there are too many.
@@ -123,7 +123,7 @@ def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
         if not is_ordered(bbox) or area(clipped) <= 0:
             raise InputError(
                 f"box {number}: {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x"
-                f"{picture.height} picture; {right_form(bbox)}"
+                f"{picture.height} image; {right_form(bbox)}"
             )
         objects.append(DetectedObject(id=number, label="region", bbox=clipped))
     return objects

@@ -62,7 +62,7 @@ class TiledDetection:
         """
         searches, for_tile = self._check(backend, image, request)
         cost = _cost(searches, backend, request)
-        await call.progress(0.0, f"cutting the picture; {cost} to the backend")
+        await call.progress(0.0, f"cutting the image; {cost} to the backend")
         async with self._images:
             tiles = await anyio.to_thread.run_sync(tiling.cut, image, request.tiles, limiter=self._cutting)
             quiet = replace(call, progress=silent)
@@ -89,7 +89,7 @@ class TiledDetection:
         labels = {found.label for found in objects}
         pictures = (image, *(tile.picture for tile in tiles))
         notes = _notes(backend, list(zip(pictures, every, strict=True)), image, objects)
-        searched = f"searched the full picture and {len(tiles)} overlapping parts: {cost}"
+        searched = f"searched the full image and {len(tiles)} overlapping parts: {cost}"
         return full.model_copy(
             update={
                 "objects": tuple(objects),
@@ -109,7 +109,7 @@ class TiledDetection:
         try:
             capabilities.check(for_tile, backend, self._backends, for_tile.needs, request.include)
         except UnsupportedError as error:
-            raise UnsupportedError(f"with tiles, which are other pictures than the examples are in, {error}") from None
+            raise UnsupportedError(f"with tiles, which are other images than the examples are in, {error}") from None
         return searches, for_tile
 
 
@@ -132,7 +132,7 @@ def _notes(
 
 
 def _in_other_picture(example: Example, image: Picture) -> Example:
-    """Refer an example in the searched image to that image by digest, as a tile is another picture."""
+    """Refer an example in the searched image to that image by digest, as a tile is another image."""
     inside = example.embedding is None and not example.image
     return example.model_copy(update={"image": image.digest}) if inside else example
 

@@ -38,7 +38,7 @@ class VisualPrompt(Value):
     result: str | None = Field(default=None, description="result_id, with object")
     object: int | None = Field(default=None, description="number of an object in that result")
     saved: str | None = Field(default=None, description="name of a saved prompt")
-    image: str | None = Field(default=None, description="picture of the bbox or point; default: the searched one")
+    image: str | None = Field(default=None, description="image of the bbox or point; default: the searched one")
     label: str | None = Field(default=None, description="what to call what is found like it")
     negative: bool = Field(default=False, description="not like this")
 
@@ -160,7 +160,7 @@ def _check_bytes(pictures: Iterable[Picture], number: int) -> None:
     """
     if sum(len(picture.data) for picture in pictures) > MAX_PICTURES_BYTES:
         raise InputError(
-            f"the pictures of examples 1 to {number} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
+            f"the images of examples 1 to {number} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
             "fewer or smaller ones"
         )
 
@@ -177,5 +177,5 @@ def _check_position(bbox: BBox | None, point: Point | None, picture: Picture, nu
         shown = [round(edge, 1) for edge in bbox or point or ()]
         form = right_form(bbox) if bbox else "points are [x, y] in pixels of the original"
         raise InputError(
-            f"example {number}: {shown} is empty or outside its {picture.width}x{picture.height} picture; {form}"
+            f"example {number}: {shown} is empty or outside its {picture.width}x{picture.height} image; {form}"
         )

@@ -122,7 +122,7 @@ def zoomed(picture: Picture, bbox: Sequence[float], padding: float, max_side: in
     if not is_ordered(bbox) or area(clip(bbox, picture.width, picture.height)) <= 0:
         raise InputError(
             f"bbox {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x{picture.height} "
-            f"picture; {right_form(bbox)}"
+            f"image; {right_form(bbox)}"
         )
     image, frame = crop(picture.rgb(), bbox, padding)
     data, mime_type, size = fit_bytes(image, max_bytes, max_side)

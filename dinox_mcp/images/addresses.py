@@ -1,4 +1,4 @@
-"""Which network addresses pictures may come from: the public internet, and nothing that only looks like it."""
+"""Which network addresses images may come from: the public internet, and nothing that only looks like it."""
 
 import re
 import socket

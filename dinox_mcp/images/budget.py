@@ -12,13 +12,13 @@ from dinox_mcp.settings import MiB
 from dinox_mcp.types.memory import return_freed_blocks
 
 LARGE = 128 * MiB
-"""Pictures that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
+"""Images that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
 
 
 class PixelBudget:
-    """Bytes that decoded pictures may take, over all calls and threads of the process.
+    """Bytes that decoded images may take, over all calls and threads of the process.
 
-    A picture is decoded when its bytes are free. One that is larger than the budget is decoded alone.
+    An image is decoded when its bytes are free. One that is larger than the budget is decoded alone.
     """
 
     def __init__(self, large: int = 768 * MiB, small: int = 384 * MiB, patience_s: float = 20.0) -> None:
@@ -58,12 +58,12 @@ class PixelBudget:
             return_freed_blocks()
         ticket, line, deadline = object(), self._lines[is_large], monotonic() + self._patience_s
         with self._changed:
-            # A thread that holds a picture already is let through: two such could wait for each other.
+            # A thread that holds an image already is let through: two such could wait for each other.
             line.insert(0, ticket) if self._holders[threading.get_ident()] else line.append(ticket)
             try:
                 while not self._has_room(ticket, size, is_large=is_large):
                     if not self._changed.wait(deadline - monotonic()):
-                        raise BusyError("too many large pictures are being decoded at once; try again in a while")
+                        raise BusyError("too many large images are being decoded at once; try again in a while")
                 self._taken[is_large] += size
             finally:
                 line.remove(ticket)

@@ -1,4 +1,4 @@
-"""Pictures that travel inside the call, as data: URIs."""
+"""Images that travel inside the call, as data: URIs."""
 
 import binascii
 import re
@@ -30,7 +30,7 @@ def read_data_uri(text: str, max_bytes: int) -> tuple[bytes, str]:
     if len(data) > max_bytes:
         raise ForbiddenError(
             f"{shown} holds {len(data):,} bytes, more than the {max_bytes:,} allowed; "
-            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+            "pass a smaller image or raise DINOX_MCP_MAX_IMAGE_BYTES"
         )
     return data, shown
 

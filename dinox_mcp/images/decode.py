@@ -40,11 +40,11 @@ class Decoded:
 def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) -> Decoded:
     """Decode the first frame to upright RGB of a size, where the format can at no more than is needed of it.
 
-    `reduced` says that the size is below the picture's own. Slow: call it in a thread.
+    `reduced` says that the size is below the image's own. Slow: call it in a thread.
 
     Raises:
         ImageError: the bytes are damaged.
-        BusyError: too many pictures are being decoded at once.
+        BusyError: too many images are being decoded at once.
     """
     from PIL.ImageFile import ImageFile
 
@@ -74,7 +74,7 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
 def _bytes_to_decode(image: "ImageFile") -> int:
     """Estimate what decoding takes; a JPEG's size is the reduced one by now."""
     if stored := tiff_samples(image):
-        # Twice: its one strip may be as large as the picture.
+        # Twice: its one strip may be as large as the image.
         return image.width * image.height * (2 * stored.bands * max(stored.bits, _ALL_BITS) // 8 + _SHOWN)
     is_deep = (is_deep_colour(image) and not is_too_deep(image)) or image.mode[0] in "IF"
     return image.width * image.height * (_DEEP if is_deep else _DECODING.get(image.format or "", _COMMON))
@@ -142,7 +142,7 @@ def _facts(image: "ImageFile", data: bytes) -> Facts:
 
 
 def _blank(image: "Image.Image") -> tuple[str, ...]:
-    """Say so where all pixels have one colour. A few of them tell most pictures apart."""
+    """Say so where all pixels have one colour. A few of them tell most images apart."""
     from PIL.Image import Resampling
 
     for pixels in (image.resize((8, 8), Resampling.NEAREST), image):
@@ -150,4 +150,4 @@ def _blank(image: "Image.Image") -> tuple[str, ...]:
         if any(high - low > 1 for low, high in extrema):
             return ()
     red, green, blue = cast("tuple[int, int, int]", image.getpixel((0, 0)))
-    return (f"the picture is blank: all of it has the colour #{red:02x}{green:02x}{blue:02x}",)
+    return (f"the image is blank: all of it has the colour #{red:02x}{green:02x}{blue:02x}",)

@@ -103,7 +103,7 @@ def _range(values: "NDArray[np.float64]") -> tuple[float, float]:
     ordered = np.sort(values)
     low, high = float(ordered[0]), float(ordered[-1])
     for part in _TAILS:
-        tail = max(ordered.size // part, 1 if ordered.size >= 100 else 0)  # noqa: PLR2004 - a picture of 10 by 10
+        tail = max(ordered.size // part, 1 if ordered.size >= 100 else 0)  # noqa: PLR2004 - an image of 10 by 10
         first, last = float(ordered[tail]), float(ordered[-1 - tail])
         if first < last:
             reach = last - first

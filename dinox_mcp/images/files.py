@@ -1,4 +1,4 @@
-"""Pictures (and videos) on this machine: which folders may be read, and what to say of a path that is wrong."""
+"""Images (and videos) on this machine: which folders may be read, and what to say of a path that is wrong."""
 
 import difflib
 import os
@@ -39,17 +39,17 @@ def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
             data = file.read(limit + 1) or b""
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another picture") from None
+        raise ImageError(f"'{shown}' cannot be read ({error.strerror}); pass another image") from None
     if len(data) > limit:
         raise ForbiddenError(
             f"'{shown}' has {max(size, len(data)):,} bytes, more than the {limit:,} allowed; "
-            "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+            "pass a smaller image or raise DINOX_MCP_MAX_IMAGE_BYTES"
         )
     return data, name
 
 
 def open_file(
-    address: str, settings: Settings, what: str = "picture", suffixes: Collection[str] = SUFFIXES
+    address: str, settings: Settings, what: str = "image", suffixes: Collection[str] = SUFFIXES
 ) -> tuple[BinaryIO, str]:
     """Open a regular file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
 
@@ -136,7 +136,7 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
         if unfilled := _PLACEHOLDER.search(names):
             names += f"; {unfilled[0]} was not filled in: set it in the settings of the extension"
         raise ForbiddenError(
-            f"'{shorten(str(path))}' is outside the folders that may be read ({shorten(names, 160)}); pass a picture "
+            f"'{shorten(str(path))}' is outside the folders that may be read ({shorten(names, 160)}); pass an image "
             "from there, or add its folder to DINOX_MCP_ALLOWED_FOLDERS"
         )
     return real
@@ -187,12 +187,12 @@ def _hints(address: str) -> list[str]:
     if os.name != "nt" and plain != address:
         hints.append(f"a path here has no backslashes; did you mean '{shorten(plain)}'?")
     if _HOST.match(address):
-        hints.append(f"for a picture on the web, pass https://{shorten(address)}")
+        hints.append(f"for an image on the web, pass https://{shorten(address)}")
     return hints
 
 
 def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
-    """List the files of a folder that end like pictures, by name, the first few thousand."""
+    """List the files of a folder that end like images, by name, the first few thousand."""
     try:
         with os.scandir(path.parent) as entries:
             names = [entry.name for entry in islice(entries, _LISTED)]

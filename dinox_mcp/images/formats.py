@@ -1,4 +1,4 @@
-"""The picture formats that are read: recognized by their first bytes, opened by their own decoder only."""
+"""The image formats that are read: recognized by their first bytes, opened by their own decoder only."""
 
 import io
 import threading
@@ -49,7 +49,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def sniff(data: bytes) -> str | None:
-    """Name the format that the bytes begin like, or None if they are not a picture."""
+    """Name the format that the bytes begin like, or None if they are not an image."""
     for beginning, name in _BEGINNINGS.items():
         if data.startswith(beginning):
             return name
@@ -66,15 +66,15 @@ def sniff(data: bytes) -> str | None:
 
 
 def open_picture(data: bytes, source: str) -> "ImageFile":
-    """Read the header of an encoded picture; the pixels wait for `load()`.
+    """Read the header of an encoded image; the pixels wait for `load()`.
 
     Raises:
-        ImageError: the bytes are not a picture of a format that is read here, or a TIFF with samples that are not.
+        ImageError: the bytes are not an image of a format that is read here, or a TIFF with samples that are not.
         ForbiddenError: the bytes are built to keep a decoder busy.
     """
     name = sniff(data)
     if name is None:
-        raise ImageError(f"{source} is not a picture; pass a {READABLE} file")
+        raise ImageError(f"{source} is not an image; pass a {READABLE} file")
     check_structure(data, name, source)
     decoder = _decoder(name, source)
     from PIL.Image import DecompressionBombError
@@ -85,10 +85,10 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
         with silence:
             image = decoder(io.BytesIO(data))
     except DecompressionBombError:
-        raise ForbiddenError(f"{source} has more pixels than any decoder takes; pass a smaller picture") from None
+        raise ForbiddenError(f"{source} has more pixels than any decoder takes; pass a smaller image") from None
     except Exception:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes, and quote them
         raise ImageError(
-            f"{source} begins like a {name} picture but its header is damaged; pass an intact file"
+            f"{source} begins like a {name} image but its header is damaged; pass an intact file"
         ) from None
     if name == "TIFF":
         from dinox_mcp.images.tiff import check_samples
@@ -105,7 +105,7 @@ def _decoder(name: str, source: str) -> "type[ImageFile]":
             continue
         return found
     raise ImageError(
-        f"{source} is a HEIC picture, which needs one more package; pip install pi-heif, or convert the picture to JPEG"
+        f"{source} is a HEIC image, which needs one more package; pip install pi-heif, or convert the image to JPEG"
     )
 
 

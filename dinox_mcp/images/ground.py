@@ -16,10 +16,10 @@ _SEEN = 4_000_000
 
 
 def ground_for(bands: Iterable["Image.Image"], size: int) -> int | None:
-    """Choose the shade to put behind a picture of `size` pixels, given band by band with its alpha.
+    """Choose the shade to put behind an image of `size` pixels, given band by band with its alpha.
 
     White, unless what borders on transparent pixels is so light that it would vanish there; then black, and grey
-    where black hides more. None where no pixel is visible at all: such a picture was saved with an unused alpha.
+    where black hides more. None where no pixel is visible at all: such an image was saved with an unused alpha.
     """
     import numpy as np
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.02
 _MISSING = 128
 """The grey that the decoder shows for what is missing."""
-ENDS_EARLY = "the file ends early; all rows of the picture could be read, perhaps in less detail"
+ENDS_EARLY = "the file ends early; all rows of the image could be read, perhaps in less detail"
 _END = b"\xff\xd9"
 _TABLES, _SCAN = b"\xff\xc4", b"\xff\xda"
 
@@ -47,7 +47,7 @@ def load_cut_off(data: bytes, source: str, size: tuple[int, int] | None) -> "tup
 def _note(share: float) -> str:
     if share == 1:
         return ENDS_EARLY
-    return f"the file is cut off; only the first {share:.0%} of the picture could be read, and the rest is grey"
+    return f"the file is cut off; only the first {share:.0%} of the image could be read, and the rest is grey"
 
 
 def _measure(image: "ImageFile") -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The one place where an `image` argument becomes a picture."""
+"""The one place where an `image` argument becomes an image."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,14 +17,14 @@ from dinox_mcp.settings import Settings
 T = TypeVar("T")
 _THREADS, _LARGE_THREADS = 8, 2
 _LARGE = 16_000_000
-"""Pictures with more pixels are examined in separate threads, so that they do not delay others."""
+"""Images with more pixels are examined in separate threads, so that they do not delay others."""
 
 
 class ImageLoader:
-    """Loads pictures from files, the web and data: URIs, as far as the settings allow.
+    """Loads images from files, the web and data: URIs, as far as the settings allow.
 
     `resolve` resolves host names; a test passes its own. The loader has its own threads: a disk or a name server
-    that hangs delays pictures, and nothing else.
+    that hangs delays images, and nothing else.
     """
 
     def __init__(self, settings: Settings, *, resolve: Resolver | None = None) -> None:
@@ -34,12 +34,12 @@ class ImageLoader:
         self._web = WebFetcher(settings, resolve or system_resolver(anyio.CapacityLimiter(_THREADS)))
 
     async def load(self, source: str) -> Picture:
-        """Load the picture that an `image` argument points to; its size is known then, its pixels wait.
+        """Load the image that an `image` argument points to; its size is known then, its pixels wait.
 
         Raises:
-            ImageError: it does not exist, does not arrive, or is not a picture.
+            ImageError: it does not exist, does not arrive, or is not an image.
             ForbiddenError: it may not be read: its folder, address or size.
-            BusyError: it has to be decoded for its notes, and too many pictures are being decoded at once.
+            BusyError: it has to be decoded for its notes, and too many images are being decoded at once.
         """
         settings = self._settings
         found = await self._in_thread(lambda: parse_source(source))

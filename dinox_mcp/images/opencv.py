@@ -1,4 +1,4 @@
-"""Pictures that OpenCV decodes better than Pillow: samples of more than 8 bits, still WebP, and BMP with runs."""
+"""Images that OpenCV decodes better than Pillow: samples of more than 8 bits, still WebP, and BMP with runs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ _MOST_DEEP = 50_000_000
 
 
 def is_deep_colour(image: "ImageFile") -> bool:
-    """Return whether a picture has samples that Pillow does not know, or of which it keeps the upper 8 bits only."""
+    """Return whether an image has samples that Pillow does not know, or of which it keeps the upper 8 bits only."""
     return tiff_samples(image) is not None or _has_16_bit_colour(image)
 
 
 def is_too_deep(image: "ImageFile") -> bool:
-    """Return whether a picture is so large that only the upper 8 of its 16 bits are decoded."""
+    """Return whether an image is so large that only the upper 8 of its 16 bits are decoded."""
     return _has_16_bit_colour(image) and tiff_samples(image) is None and image.width * image.height > _MOST_DEEP
 
 

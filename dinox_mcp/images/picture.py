@@ -1,4 +1,4 @@
-"""A picture as a value: its encoded bytes, its upright size, and its pixels on demand."""
+"""An image as a value: its encoded bytes, its upright size, and its pixels on demand."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _LOOK = 1024
-"""Pixels of the long side to which a picture is shrunk to find its notes."""
+"""Pixels of the long side to which an image is shrunk to find its notes."""
 _LEAST_BYTES, _LEAST_FILE = 0.02, 4000
-"""A compressed picture of a single colour takes less bytes a pixel than that, or has less bytes in all."""
+"""A compressed image of a single colour takes less bytes a pixel than that, or has less bytes in all."""
 _UNPACKED = {"BMP", "TIFF"}
 
 
@@ -28,7 +28,7 @@ class Picture:
     """One still picture: `width` and `height` in pixels as a person sees it, EXIF orientation applied.
 
     It keeps the encoded bytes, which are small, and decodes on demand: at a reduced size where the format can.
-    Two pictures are equal when their bytes are.
+    Two images are equal when their bytes are.
     """
 
     data: bytes = field(repr=False)
@@ -39,11 +39,11 @@ class Picture:
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "", *, max_pixels: int = 100_000_000) -> Self:
-        """Read the header of an encoded picture.
+        """Read the header of an encoded image.
 
         Raises:
-            ImageError: the bytes are not a picture of a known format.
-            ForbiddenError: the picture has more than `max_pixels` pixels, or is built to keep a decoder busy.
+            ImageError: the bytes are not an image of a known format.
+            ForbiddenError: the image has more than `max_pixels` pixels, or is built to keep a decoder busy.
         """
         named = shorten(source) or "the image"
         image = open_picture(data, named)
@@ -51,7 +51,7 @@ class Picture:
         if width * height > max_pixels:
             raise ForbiddenError(
                 f"{named} has {width}x{height} pixels, more than the {max_pixels:,} allowed; "
-                "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_PIXELS"
+                "pass a smaller image or raise DINOX_MCP_MAX_IMAGE_PIXELS"
             )
         with silence:
             if orientation(image) in SIDEWAYS:
@@ -64,7 +64,7 @@ class Picture:
         return hashlib.sha256(self.data).hexdigest()
 
     def sharing(self, data: bytes) -> Self:
-        """Be the same picture over equal bytes that are in memory already."""
+        """Be the same image over equal bytes that are in memory already."""
         same = replace(self, data=data)
         same.__dict__.update({name: self.__dict__[name] for name in ("digest", "notes") if name in self.__dict__})
         return same
@@ -78,13 +78,13 @@ class Picture:
 
         Raises:
             ImageError: the bytes are damaged.
-            BusyError: too many pictures are being decoded at once.
+            BusyError: too many images are being decoded at once.
         """
         return self._decode(max_side).image
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What to know of how the picture is shown: stretched, cut off, blank. Slow where there may be something."""
+        """What to know of how the image is shown: stretched, cut off, blank. Slow where there may be something."""
         return self._decode(_LOOK).notes if self._is_odd() else ()
 
     def _decode(self, max_side: int | None) -> Decoded:

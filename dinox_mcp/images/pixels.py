@@ -23,9 +23,9 @@ _BAND = 256
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """A decoded picture whose `rows` from one number to another can be had in the mode L, LA, RGB or RGBA.
+    """A decoded image whose `rows` from one number to another can be had in the mode L, LA, RGB or RGBA.
 
-    `whole` is the complete picture where it is in the mode L or RGB already.
+    `whole` is the complete image where it is in the mode L or RGB already.
     """
 
     width: int
@@ -41,13 +41,13 @@ class Raster:
 
 
 def orientation(image: "Image.Image") -> int:
-    """Read how the picture is to be turned, as EXIF writes it: 1 to 8, and 1 where nothing readable is said."""
+    """Read how the image is to be turned, as EXIF writes it: 1 to 8, and 1 where nothing readable is said."""
     from PIL.Image import Image
 
     if image.format == "TIFF":
         return 1  # Pillow's decoder turns it, size and pixels
     try:
-        # The base class's method: PNG's own decodes the whole picture to look behind it.
+        # The base class's method: PNG's own decodes the whole image to look behind it.
         found = Image.getexif(image).get(_ORIENTATION, 1)
         return int(found) if found in range(1, 9) else 1
     except Exception:  # noqa: BLE001 - hostile metadata raises nearly anything, and the pixels are still good
@@ -55,7 +55,7 @@ def orientation(image: "Image.Image") -> int:
 
 
 def turn(image: "Image.Image", orientation: int) -> "Image.Image":
-    """Make a picture upright that is stored in one of the eight EXIF orientations."""
+    """Make an image upright that is stored in one of the eight EXIF orientations."""
     from PIL.Image import Transpose
 
     method = {
@@ -71,7 +71,7 @@ def turn(image: "Image.Image", orientation: int) -> "Image.Image":
 
 
 def raster_of(image: "Image.Image", facts: Facts) -> Raster:
-    """Read the rows of a picture that Pillow has loaded; `facts` are of samples of more than 8 bits."""
+    """Read the rows of an image that Pillow has loaded; `facts` are of samples of more than 8 bits."""
     width, height = image.size
 
     def crop(top: int, bottom: int) -> "Image.Image":
@@ -92,7 +92,7 @@ def raster_of(image: "Image.Image", facts: Facts) -> Raster:
 
 
 def raster_of_samples(read: "Callable[[int, int], Samples]", size: tuple[int, int], facts: Facts) -> Raster:
-    """Make rows of samples, of shape (rows, width) or (rows, width, 3 or 4 channels), those of 8-bit pictures.
+    """Make rows of samples, of shape (rows, width) or (rows, width, 3 or 4 channels), those of 8-bit images.
 
     `read` gives the samples of the rows from the first to the second number. Pixels without data become transparent.
     """

@@ -9,7 +9,7 @@ MAX_TEXT = 1_000_000
 
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
 _TURNING = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
-"""Keywords of texts that may say how the picture is to be turned; all other text is dropped."""
+"""Keywords of texts that may say how the image is to be turned; all other text is dropped."""
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -39,7 +39,7 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def significant_bits(data: bytes) -> int | None:
-    """Read how many bits of each sample carry the picture, as the chunk sBIT says."""
+    """Read how many bits of each sample carry the image, as the chunk sBIT says."""
     for kind, start, end in chunks(data):
         if kind == b"sBIT":
             return max(data[start + 8 : end - 4], default=None)

@@ -11,7 +11,7 @@ from dinox_mcp.errors import ForbiddenError, ImageError
 
 REMEDY = "pass a full path on this machine, an https:// URL or a data: URI"
 NEVER_ARRIVES = (
-    "pictures pasted or uploaded into the chat never reach this server; ask the user for the picture's full path "
+    "images pasted or uploaded into the chat never reach this server; ask the user for the image's full path "
     "on this machine or for an https:// URL"
 )
 MAX_ADDRESS = 8192
@@ -27,7 +27,7 @@ _BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a picture is: `address` is a path (percent-decoded), a URL, or a complete data: URI."""
+    """Where an image is: `address` is a path (percent-decoded), a URL, or a complete data: URI."""
 
     kind: Literal["file", "web", "data"]
     address: str
@@ -37,7 +37,7 @@ def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
     """Return what an `image` argument points to.
 
     Raises:
-        ImageError: it points nowhere that a picture can be read from; the message says what to pass.
+        ImageError: it points nowhere that an image can be read from; the message says what to pass.
         ForbiddenError: it points to a network share.
     """
     if text[:64].lstrip(" \t\r\n\"'").lower().startswith("data:"):
@@ -100,7 +100,7 @@ def _path_of(uri: str, *, windows: bool) -> str:
             return f"\\\\{host}{unquote(slash + path)}".replace("/", "\\")
         if host.lower() not in {"", "localhost"}:
             raise ForbiddenError(
-                f"'{shorten(uri)}' names the host '{shorten(host)}': pictures on network shares are not read; "
+                f"'{shorten(uri)}' names the host '{shorten(host)}': images on network shares are not read; "
                 "pass a path on this machine"
             )
         rest = slash + path

@@ -1,4 +1,4 @@
-"""Pictures built to crash a decoder or to keep it busy for hours: refused by their parts, before any decoder runs."""
+"""Images built to crash a decoder or to keep it busy for hours: refused by their parts, before any decoder runs."""
 
 import re
 import struct
@@ -9,7 +9,7 @@ from dinox_mcp.errors import ForbiddenError
 from dinox_mcp.images import png
 
 # A progressive JPEG has about ten scans. Each costs as much as decoding all its pixels, in as little as 31 bytes.
-# Of a small picture there may be more.
+# Of a small image there may be more.
 MAX_SCANS = 100
 MAX_SCANNED = 100_000_000
 # Decoders handle each part in Python; files of a few bytes a part take minutes and gigabytes.
@@ -34,15 +34,15 @@ _BYTES = {1, 2, 6, 7}
 
 
 def check_structure(data: bytes, name: str, source: str) -> None:
-    """Refuse a picture of absurdly many parts, and a HEIC of parts without a proper name. Linear in time.
+    """Refuse an image of absurdly many parts, and a HEIC of parts without a proper name. Linear in time.
 
     Raises:
-        ForbiddenError: the picture has parts that no honest encoder writes.
+        ForbiddenError: the image has parts that no honest encoder writes.
     """
     reason = _CHECKS[name](data)
     if reason:
         raise ForbiddenError(
-            f"{source} is built to break a decoder ({reason}); pass a picture saved by an ordinary program"
+            f"{source} is built to break a decoder ({reason}); pass an image saved by an ordinary program"
         )
 
 

@@ -20,7 +20,7 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _READABLE = {_UNSIGNED: {10, 12, 14, 16, 32}, _SIGNED: {8, 16, 32}, _FLOAT: {32, 64}}
 _BYTE, _SHORT, _LONG = 8, 16, 32
 _MOST_BYTES = 1 << 29
-"""A picture of few bytes may unpack to so many samples."""
+"""An image of few bytes may unpack to so many samples."""
 
 
 class Samples(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which URLs a picture may be fetched from, decided before any name is resolved."""
+"""Which URLs an image may be fetched from, decided before any name is resolved."""
 
 import re
 from typing import TYPE_CHECKING

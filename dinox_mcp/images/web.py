@@ -1,6 +1,6 @@
-"""Pictures from the web: fetched from the public internet only, at the very address that was checked.
+"""Images from the web: fetched from the public internet only, at the very address that was checked.
 
-Where the environment names a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), pictures are fetched through it.
+Where the environment names a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), images are fetched through it.
 The name is still resolved and checked on this machine, and the proxy gets the address, not the name: the same name
 could mean a private address behind the proxy. A machine that cannot resolve names fetches nothing.
 Hosts of DINOX_MCP_PRIVATE_HOSTS are requested without a proxy.
@@ -32,8 +32,8 @@ _MAX_CONNECTIONS = 16
 _REDIRECTS = {301, 302, 303, 307, 308}
 _OK = 200
 _ADVICE = {
-    401: "it needs a login; pass a URL that everyone can open, or the picture itself",
-    403: "it is not for everyone; pass a URL that everyone can open, or the picture itself",
+    401: "it needs a login; pass a URL that everyone can open, or the image itself",
+    403: "it is not for everyone; pass a URL that everyone can open, or the image itself",
     404: "there is nothing; check the URL",
     410: "it was removed; pass another URL",
     429: "it gets too many requests; try again in a while",
@@ -42,7 +42,7 @@ _WEB_PAGES = {"text/html", "application/xhtml+xml"}
 
 
 class WebFetcher:
-    """Fetches pictures over https:// (and http:// where the settings allow it)."""
+    """Fetches images over https:// (and http:// where the settings allow it)."""
 
     def __init__(self, settings: Settings, resolve: Resolver) -> None:
         self._settings = settings
@@ -55,7 +55,7 @@ class WebFetcher:
         """Fetch what is at a URL and name it by the URL without its query.
 
         Raises:
-            ImageError: it does not answer, not in time, or not with a picture.
+            ImageError: it does not answer, not in time, or not with an image.
             ForbiddenError: it, or what it redirects to, is not on the public internet, or it is too large.
         """
         url = self._rules.parse(address)
@@ -88,7 +88,7 @@ class WebFetcher:
                 raise ImageError(f"{shown} {_explain(error, proxy)}") from None
             base, url = url, self._rules.parse(location, base=url)
             shown = show(url, base)
-        raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the picture's own URL")
+        raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the image's own URL")
 
     def _proxy_for(self, url: "httpx2.URL") -> EnvironmentProxy | None:
         """Find the proxy for a URL; hosts that the settings allow are on this network and requested directly."""
@@ -106,13 +106,13 @@ class WebFetcher:
         if not addresses and proxy:
             raise ImageError(
                 f"{shown} is on a host that this machine cannot resolve, '{shorten(host)}', and hosts are checked here "
-                f"although {proxy.variable} names a proxy; check the spelling, or pass the picture's file"
+                f"although {proxy.variable} names a proxy; check the spelling, or pass the image's file"
             )
         if not addresses:
             raise ImageError(f"{shown} is on an unknown host, '{shorten(host)}'; check the spelling of the URL")
         if not self._rules.is_private(host, port) and not all(map(is_public, addresses)):
             raise ForbiddenError(
-                f"{shown} is on a private network, where pictures are not fetched from; pass a public URL, "
+                f"{shown} is on a private network, where images are not fetched from; pass a public URL, "
                 "or add the host to DINOX_MCP_PRIVATE_HOSTS if you trust it"
             )
         return addresses[:_MAX_ADDRESSES]
@@ -157,18 +157,18 @@ class WebFetcher:
     async def _read(self, response: "httpx2.Response", shown: str) -> bytes:
         limit = self._settings.max_image_bytes
         if response.status_code != _OK:
-            advice = _ADVICE.get(response.status_code, "it sent no picture; try again later, or pass another URL")
+            advice = _ADVICE.get(response.status_code, "it sent no image; try again later, or pass another URL")
             raise ImageError(f"{shown} answered {response.status_code}: {advice}")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type in _WEB_PAGES:
-            raise ImageError(f"{shown} is a web page ({media_type}), not a picture; pass the picture's own URL")
+            raise ImageError(f"{shown} is a web page ({media_type}), not an image; pass the image's own URL")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise ImageError(f"{shown} was sent compressed although the request forbids it; pass another URL")
         data = await _body(response, limit)
         if data is None:
             raise ForbiddenError(
                 f"{shown} has more than the {limit:,} bytes allowed; "
-                "pass a smaller picture or raise DINOX_MCP_MAX_IMAGE_BYTES"
+                "pass a smaller image or raise DINOX_MCP_MAX_IMAGE_BYTES"
             )
         return data
 
@@ -233,7 +233,7 @@ def _explain(error: "httpx2.TransportError", proxy: EnvironmentProxy | None) -> 
     if proxy and isinstance(error, httpx2.ProxyError):
         return (
             f"was refused by the proxy that {proxy.variable} names ({shorten(str(error))}); allow the address there, "
-            "add the host to NO_PROXY, or pass the picture's file"
+            "add the host to NO_PROXY, or pass the image's file"
         )
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         if proxy:

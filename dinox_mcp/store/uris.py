@@ -41,7 +41,7 @@ def parse_image_uri(uri: str) -> Target:
     match = _URI.fullmatch(uri.strip())
     if not match:
         raise InputError(
-            f"{uri.strip()[:80]!r} is not a picture of a result; use {RESULT}, {ANNOTATED_JPEG} or {CROP} with the "
+            f"{uri.strip()[:80]!r} is not an image of a result; use {RESULT}, {ANNOTATED_JPEG} or {CROP} with the "
             "result_id of an answer"
         )
     number = match["number"]

@@ -20,7 +20,7 @@ _LEAST_THRESHOLD = 1e-9
 
 
 def clip(bbox: Sequence[float], width: float, height: float) -> Box:
-    """Clip a box to a picture, with its corners in order."""
+    """Clip a box to an image, with its corners in order."""
     x1, x2 = sorted((bbox[0], bbox[2]))
     y1, y2 = sorted((bbox[1], bbox[3]))
     return min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)

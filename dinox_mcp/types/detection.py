@@ -29,7 +29,7 @@ Need = Literal[
     "examples",
     "points as examples",
     "negative examples",
-    "examples in other pictures",
+    "examples in other images",
     "saved prompts",
 ]
 """What a request needs, and what a backend may be able to do."""
@@ -127,7 +127,7 @@ class Embedding(Value):
 
 
 class Example(Value):
-    """A visual prompt: a `bbox` or a `point` in a picture, or an `embedding`; exactly one of them.
+    """A visual prompt: a `bbox` or a `point` in an image, or an `embedding`; exactly one of them.
 
     `image` is the digest of the image that it is in, empty for the one that is searched. If `negative`, objects that
     look like it are not wanted.
@@ -266,7 +266,7 @@ def _needs(example: Example) -> Iterator[Need]:
     if example.embedding is not None:
         yield "saved prompts"
     if example.image:
-        yield "examples in other pictures"
+        yield "examples in other images"
     if example.negative:
         yield "negative examples"
 

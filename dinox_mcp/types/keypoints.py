@@ -54,7 +54,7 @@ HAND_BONES = (
 )
 
 LEAST_SCORE = 0.3
-"""Below this confidence a point is a guess about what is not in the picture."""
+"""Below this confidence a point is a guess about what is not in the image."""
 
 
 def visibility(point: Keypoint) -> int:
@@ -68,5 +68,5 @@ def visibility(point: Keypoint) -> int:
 
 
 def is_there(point: Keypoint) -> bool:
-    """Return whether a point is in the picture, seen or hidden: the one rule for replies, drawings and exports."""
+    """Return whether a point is in the image, seen or hidden: the one rule for replies, drawings and exports."""
     return visibility(point) > 0

@@ -11,7 +11,7 @@ _KEPT_BLOCK = 1024 * 1024
 
 
 def trim() -> None:
-    """Give memory that was freed back to the system: glibc keeps what large pictures and models took."""
+    """Give memory that was freed back to the system: glibc keeps what large images and models took."""
     gc.collect()
     if sys.platform == "linux":
         trimmed = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have no such function
@@ -23,7 +23,7 @@ def trim() -> None:
 def return_freed_blocks() -> None:
     """Have glibc give every freed block of a megabyte or more back at once, in all threads, from now on.
 
-    Left alone it raises that threshold to 32 MiB with use, and keeps gigabytes of pictures in the heaps of threads.
+    Left alone it raises that threshold to 32 MiB with use, and keeps gigabytes of images in the heaps of threads.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

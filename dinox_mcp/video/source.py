@@ -214,7 +214,7 @@ def main_stream(video: VideoFile, check: Callable[[], None]) -> tuple[int, int]:
         streams = [stream for stream in container.streams.video if not _is_still(stream)]
         if not streams:
             sound = " (it has sound only)" if container.streams.audio else ""
-            raise InputError(f"'{shorten(video.name)}' has no pictures in it{sound}; pass a video")
+            raise InputError(f"'{shorten(video.name)}' has no images in it{sound}; pass a video")
         if len(streams) == 1:
             return streams[0].index, 1
         packets = _count(container, streams, check)

@@ -104,7 +104,7 @@ class DinoxBackend:
             InputError: there are no examples, or one lies outside its image.
         """
         if not request.examples:
-            raise InputError("there is no example to save; give a box or a point in a picture")
+            raise InputError("there is no example to save; give a box or a point in an image")
         models.choose(request)
         make = partial(examples.make_embedding_request, image, request, call.pictures, self._encode)
         async with self._sending(call) as send:

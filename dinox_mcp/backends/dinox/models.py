@@ -10,9 +10,7 @@ from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
 DESCRIBES: frozenset[Output] = frozenset({"caption", "category", "text"})
 """What DINO-X can add to given boxes, whichever model found them."""
-_EXAMPLES: frozenset[Need] = frozenset(
-    {"examples", "points as examples", "examples in other pictures", "saved prompts"}
-)
+_EXAMPLES: frozenset[Need] = frozenset({"examples", "points as examples", "examples in other images", "saved prompts"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ DINO_X = CloudModel(
 T_REX = CloudModel(
     "T-Rex-2.0",
     "trex/detection",
-    "more like these: boxes, points and saved prompts as examples, also from other pictures",
+    "more like these: boxes, points and saved prompts as examples, also from other images",
     ("trex", "trex2"),
     answers=_EXAMPLES,
     max_side=1333,

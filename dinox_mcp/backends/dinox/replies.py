@@ -73,7 +73,7 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
     if errors := reply.get("errors"):
         said += f" ({quote(errors, key)})"
     if status >= HTTPStatus.BAD_REQUEST or code != "0":
-        remedy = "change what it names, or make the prompts or the picture simpler"
+        remedy = "change what it names, or make the prompts or the image simpler"
         raise Failure(Verdict.FINAL, ServiceError(f"the DINO-X service refuses the request ({said}); {remedy}"))
     kind = quote(headers.get("content-type", "no content type"), key)
     what = "JSON without data" if reply else f"{kind} that is not a JSON object"
@@ -94,7 +94,7 @@ def read_status(data: Mapping[str, Any], key: SecretStr) -> dict[str, Any] | Non
     if status in _ENDED or (reason and status not in _GOES_ON):
         said = ", ".join(filter(None, ("" if status == "failed" else f"status {quote(status, key)}", reason)))
         error = ServiceError(
-            f"the DINO-X task failed ({said or 'without a reason'}); try again, or with a smaller or simpler picture"
+            f"the DINO-X task failed ({said or 'without a reason'}); try again, or with a smaller or simpler image"
         )
         raise Failure(Verdict.FINAL, error)
     if status != "success":
@@ -146,7 +146,7 @@ def _service_failure(status: int, code: str, message: str, said: str, after: flo
         )
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         remedy = "lower DINOX_MCP_UPLOAD_MAX_SIDE or DINOX_MCP_UPLOAD_QUALITY"
-        return Failure(Verdict.FINAL, ServiceError(f"the picture is too large for the service ({said}); {remedy}"))
+        return Failure(Verdict.FINAL, ServiceError(f"the image is too large for the service ({said}); {remedy}"))
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         remedy = "set DINOX_API_BASE_URL to the address it moved to; keys are not sent along a redirect"
         return Failure(Verdict.UNCLEAR, ServiceError(f"the DINO-X service redirects ({said}); {remedy}"))

@@ -70,7 +70,7 @@ def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
     it were encoded again. Slow: call it in a thread.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
     """
     rgb = picture.rgb(max_side)
     data = _encode(rgb, quality)

@@ -27,7 +27,7 @@ _CAPABILITIES = Capabilities(
             "prompt-free detection",
             "examples",
             "negative examples",
-            "examples in other pictures",
+            "examples in other images",
             "saved prompts",
         }
     ),

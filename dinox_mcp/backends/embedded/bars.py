@@ -35,9 +35,9 @@ _LEAST_VARIETY = 1.5  # wide against thin bars: blinds, fences and shirts have e
 
 
 def locate(gray: Pixels, report: Report) -> list[Quad]:
-    """Find barcodes in a picture (height, width).
+    """Find barcodes in an image (height, width).
 
-    OpenCV only finds codes that fill a certain share of the picture, so smaller ones are searched in tiles.
+    OpenCV only finds codes that fill a certain share of the image, so smaller ones are searched in tiles.
     """
     detector: Any = cv2.barcode.BarcodeDetector()
     side = max(_LEAST_TILE, max(gray.shape) // 5)
@@ -53,7 +53,7 @@ def locate(gray: Pixels, report: Report) -> list[Quad]:
 def _locate_in(view: View, detector: Any, gray: Pixels) -> Iterator[Quad]:  # noqa: ANN401 - OpenCV has no types
     try:
         _, shapes = detector.detectMulti(view.pixels)
-    except cv2.error:  # raised for some pictures without codes
+    except cv2.error:  # raised for some images without codes
         return
     for shape in map(quad, shapes if shapes is not None else ()):
         if not view.cuts(shape, gray) and are_bars(view.pixels, shape):

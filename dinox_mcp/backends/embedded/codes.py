@@ -1,7 +1,7 @@
 """Reads QR codes, barcodes and other codes with ZXing-C++, and locates barcodes with OpenCV.
 
 ZXing-C++ reads square codes at any rotation, but barcodes only along rows and columns, so it reads rotated views of a
-picture, too. It does not report barcodes that it cannot read: OpenCV locates those.
+image, too. It does not report barcodes that it cannot read: OpenCV locates those.
 """
 
 import math
@@ -41,7 +41,7 @@ _UNKNOWN_ENCODING = "the encoding of a code is unknown: bytes beyond ASCII are w
 
 _ANGLES = (22.5, 45.0, 67.5)  # barcodes are read up to some 15 degrees off rows and columns
 _ROTATED = frozenset({Kind.BARCODE, Kind.PDF417})
-_SMALL, _LONG = 1_500_000, 2500  # pixels in all, and of the long side: rotated, a thin picture fills a large square
+_SMALL, _LONG = 1_500_000, 2500  # pixels in all, and of the long side: rotated, a thin image fills a large square
 _LEAST_TILE = 1600
 _QR_SIDE = 500  # a damaged code is read best at about this height
 _LENGTHS = (700, 1400)  # and a barcode at one of these lengths
@@ -108,7 +108,7 @@ def _is_guess(code: zxingcpp.Barcode) -> bool:
 
 
 def read(gray: Pixels, kinds: AbstractSet[Kind], report: Report) -> list[Reading]:
-    """Find codes in a picture (height, width); codes that are found but cannot be read have no text."""
+    """Find codes in an image (height, width); codes that are found but cannot be read have no text."""
     views = _views(gray)
     angles = _ANGLES if kinds & _ROTATED else ()
     found: list[Reading] = []

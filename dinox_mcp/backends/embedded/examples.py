@@ -37,8 +37,8 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
     An object belongs to the example with the best score, and is left out if that is a negative one.
 
     Raises:
-        InputError: an example is too small, of one color, or its picture is missing.
-        ImageError: a picture is damaged.
+        InputError: an example is too small, of one color, or its image is missing.
+        ImageError: an image is damaged.
         AbandonedError: the call was cancelled.
     """
     steps.report(0.0, "decoding the image")
@@ -72,8 +72,8 @@ def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str,
     """Write examples as the data of an embedding.
 
     Raises:
-        InputError: an example is negative, too small, of one color, damaged, or its picture is missing.
-        ImageError: a picture is damaged.
+        InputError: an example is negative, too small, of one color, damaged, or its image is missing.
+        ImageError: an image is damaged.
     """
     if any(example.negative for example in examples):
         raise InputError(
@@ -86,11 +86,11 @@ def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str,
 def _collect(
     picture: Picture, bgr: Pixels, examples: tuple[Example, ...], pictures: Mapping[str, Picture]
 ) -> list[Template]:
-    """Cut all examples out of their pictures, and load the saved ones.
+    """Cut all examples out of their images, and load the saved ones.
 
     Raises:
-        InputError: an example is too small, of one color, damaged, or its picture is missing.
-        ImageError: a picture is damaged.
+        InputError: an example is too small, of one color, damaged, or its image is missing.
+        ImageError: an image is damaged.
     """
     decoded = {"": (picture, bgr)}
     collected: list[Template] = []
@@ -100,7 +100,7 @@ def _collect(
             continue
         if example.image not in decoded:
             if example.image not in pictures:
-                raise InputError(f"the picture of the example {example.label!r:.80} is missing; pass it again")
+                raise InputError(f"the image of the example {example.label!r:.80} is missing; pass it again")
             decoded[example.image] = pictures[example.image], decode(pictures[example.image])[0]
         frame, pixels = decoded[example.image]
         collected.append(templates.cut(pixels, example, frame))

@@ -71,7 +71,7 @@ class MarkerReader:
         self._squares: Any = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50), settings)
 
     def read(self, gray: Pixels, report: Report) -> list[Reading]:
-        """Find markers in a picture (height, width)."""
+        """Find markers in an image (height, width)."""
         shown = views(gray)
         found: list[Reading] = []
         for done, view in enumerate(shown):

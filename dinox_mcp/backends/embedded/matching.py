@@ -1,6 +1,6 @@
-"""Template matching: where a picture looks like an example, at which scale and rotation.
+"""Template matching: where an image looks like an example, at which scale and rotation.
 
-The search goes from coarse to fine. The picture is reduced until the example is about 16 pixels wide, scaled and
+The search goes from coarse to fine. The image is reduced until the example is about 16 pixels wide, scaled and
 rotated to each pose of a grid, and compared by normalized cross-correlation (J. P. Lewis, Fast normalized
 cross-correlation, 1995), along the color axis on which the example varies most. The best candidates are then refined
 to fractions of a pixel, and scored by their colors and edges.
@@ -25,11 +25,11 @@ TURNS = tuple(math.radians(degrees) for degrees in (-12, -6, 0, 6, 12))
 LEAST_CORRELATION = 0.6  # textures correlate less: measured, see benchmarks/templates.py
 MAX_CANDIDATES = 1000
 
-# About how large the example is, in pixels: coarse (smaller in a large picture), middle, fine.
+# About how large the example is, in pixels: coarse (smaller in a large image), middle, fine.
 _LEAST_COARSE_SIDE, _COARSE_SIDE, _MIDDLE_SIDE, _FINE_SIDE = 10, 14, 32, 64
 _COARSE_AREA = 500_000
 _LEAST_SIDE = 7
-_SHARPER = 1.2  # the coarse picture is so much larger, as it is scaled and rotated afterwards
+_SHARPER = 1.2  # the coarse image is so much larger, as it is scaled and rotated afterwards
 _TILE = 1600
 _MAX_OF_A_POSE = 400
 _LEAST_COARSE, _LEAST_MIDDLE = 0.45, 0.5  # copies reach 0.6 and 0.64 in the scenes of the benchmark
@@ -49,7 +49,7 @@ _STEPS = (
 
 
 class Match(NamedTuple):
-    """A pose at which a picture looks like a template; `correlation` is the mean of colors and edges, up to 1."""
+    """A pose at which an image looks like a template; `correlation` is the mean of colors and edges, up to 1."""
 
     pose: Pose
     correlation: float
@@ -68,14 +68,14 @@ class _Sized(NamedTuple):
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def shade(self, bgr: Pixels) -> Floats:
-        """Project a picture on the color axis."""
+        """Project an image on the color axis."""
         return np.asarray(cv2.transform(bgr.astype(np.float32), self.axis[None]), np.float32)
 
 
 def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Match], bool]:
-    """Find where a picture looks like a template; matches may overlap.
+    """Find where an image looks like a template; matches may overlap.
 
-    It takes a correlation of the reduced picture for each pose, and 1 to 4 ms for each candidate.
+    It takes a correlation of the reduced image for each pose, and 1 to 4 ms for each candidate.
 
     Returns:
         The matches, and whether there were too many candidates to compare them all.
@@ -108,7 +108,7 @@ def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Mat
 
 
 def _coarse_side(pyramid: Pyramid, template: Template) -> float:
-    """Choose the size of the template in the coarse search: the larger the picture in comparison, the smaller."""
+    """Choose the size of the template in the coarse search: the larger the image in comparison, the smaller."""
     covered = math.prod(template.size) / math.prod(pyramid.size)
     return min(max(math.sqrt(covered * _COARSE_AREA), _LEAST_COARSE_SIDE), _COARSE_SIDE)
 
@@ -141,9 +141,9 @@ def _candidates(pyramid: Pyramid, sized: _Sized, report: Report) -> Iterator[tup
 
 
 def _candidates_at(shade: Floats, sized: _Sized, pose: Pose, stretch: float) -> Iterator[tuple[float, Pose]]:
-    """Search a template at one scale and rotation: the picture is scaled and rotated back, so that it is upright.
+    """Search a template at one scale and rotation: the image is scaled and rotated back, so that it is upright.
 
-    `shade` is the part of the picture whose upper left corner is at the pose, reduced by `stretch`.
+    `shade` is the part of the image whose upper left corner is at the pose, reduced by `stretch`.
     """
     height, width = shade.shape
     back = rotation(-pose.turn) * (sized.factor * stretch / pose.scale)
@@ -215,7 +215,7 @@ def _summit(line: Floats, at: int) -> float:
 
 
 def _correlation(pyramid: Pyramid, sized: _Sized, pose: Pose) -> float:
-    """Return the correlation of colors and edges at a pose; 0 if the picture has little contrast there."""
+    """Return the correlation of colors and edges at a pose; 0 if the image has little contrast there."""
     shown = pyramid.cut(pose, sized.factor, sized.shape).astype(np.float32)
     example = sized.pixels.astype(np.float32)
     weights = _weights(sized.shape)

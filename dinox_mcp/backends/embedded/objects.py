@@ -39,7 +39,7 @@ class ObjectSearcher:
         """Detect objects, faces and hands.
 
         Args:
-            image: The picture, RGB.
+            image: The image, RGB.
             targets: The kinds of objects and parts of the body, with their labels.
             request: Thresholds and outputs.
             report: Called with the progress.

@@ -1,4 +1,4 @@
-"""Decoded pixels, and views of them: parts at other sizes, whose points map back to the picture."""
+"""Decoded pixels, and views of them: parts at other sizes, whose points map back to the image."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 20_000_000
 MAX_SIDE = 32_000
-"""The longest side that is searched. ZXing's limit is twice that, 65,535 pixels; models pad thin pictures."""
+"""The longest side that is searched. ZXing's limit is twice that, 65,535 pixels; models pad thin images."""
 _TILE, _OVERLAP = 1600, 400
 _SMALL = 1_500_000
 
@@ -31,7 +31,7 @@ class View:
     factor: float = 1.0
 
     def cuts(self, points: Any, picture: Pixels) -> bool:  # noqa: ANN401 - OpenCV's detectors return various shapes
-        """Tell whether a shape reaches an edge of this view that is not an edge of the picture."""
+        """Tell whether a shape reaches an edge of this view that is not an edge of the image."""
         shape = quad(points)
         (left, top), (right, bottom) = shape.min(axis=0), shape.max(axis=0)
         height, width = self.pixels.shape[:2]
@@ -43,15 +43,15 @@ class View:
         )
 
     def to_picture(self, points: Any) -> Quad:  # noqa: ANN401 - OpenCV's detectors return various shapes
-        """Map corners in pixels of this view to pixels of the picture."""
+        """Map corners in pixels of this view to pixels of the image."""
         return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
 
 
 def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
-    """Decode to RGB. A very large picture is reduced, and a note says so.
+    """Decode to RGB. A very large image is reduced, and a note says so.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
     """
     longest, size = max(picture.width, picture.height), picture.width * picture.height
     side = min(MAX_SIDE, math.floor(longest * math.sqrt(min(1.0, MAX_PIXELS / size))))
@@ -62,22 +62,22 @@ def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
 
 
 def decode(picture: Picture) -> tuple[Pixels, list[str]]:
-    """Decode to pixels (height, width, BGR). A very large picture is reduced, and a note says so.
+    """Decode to pixels (height, width, BGR). A very large image is reduced, and a note says so.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
     """
     rgb, notes = decode_rgb(picture)
     return to_bgr(rgb), notes
 
 
 def to_bgr(rgb: "Image.Image") -> Pixels:
-    """Convert a picture to an array (height, width, BGR)."""
+    """Convert an image to an array (height, width, BGR)."""
     return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def resized(pixels: Pixels, factor: float) -> View:
-    """Return a view of the full picture at another size."""
+    """Return a view of the full image at another size."""
     if factor == 1:
         return View(pixels)
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
@@ -96,9 +96,9 @@ def around(pixels: Pixels, shape: Quad, margin: float, side: int) -> View:
 
 
 def views(pixels: Pixels) -> list[View]:
-    """Choose the views of a picture in which large and small things are found.
+    """Choose the views of an image in which large and small things are found.
 
-    A small picture has one view at its own size. A large one has a reduced view, and overlapping tiles at full size.
+    A small image has one view at its own size. A large one has a reduced view, and overlapping tiles at full size.
     """
     height, width = pixels.shape[:2]
     if height * width <= _SMALL or max(height, width) <= _TILE:
@@ -107,7 +107,7 @@ def views(pixels: Pixels) -> list[View]:
 
 
 def tiles(pixels: Pixels, side: int, overlap: int) -> list[View]:
-    """Cut a picture into overlapping squares at full size."""
+    """Cut an image into overlapping squares at full size."""
     height, width = pixels.shape[:2]
     corners = product(_starts(height, side, overlap), _starts(width, side, overlap))
     return [View(pixels[y : y + side, x : x + side], x, y) for y, x in corners]

@@ -47,7 +47,7 @@ class Searcher:
         """Find targets, in original pixels: objects, the best score first; then codes, markers and text in order.
 
         Raises:
-            ImageError: the picture is damaged.
+            ImageError: the image is damaged.
             BackendError: a model is missing or damaged.
             AbandonedError: the call was cancelled.
         """
@@ -105,7 +105,7 @@ class Searcher:
         """Estimate the poses of the objects that are persons.
 
         Raises:
-            ImageError: the picture is damaged.
+            ImageError: the image is damaged.
             BackendError: a model is missing or damaged.
             AbandonedError: the call was cancelled.
         """
@@ -120,7 +120,7 @@ class Searcher:
         """Read the text and codes in the boxes of objects, from top to bottom. Objects with a text keep it.
 
         Raises:
-            ImageError: the picture is damaged.
+            ImageError: the image is damaged.
             BackendError: a model is missing or damaged.
             AbandonedError: the call was cancelled.
         """
@@ -159,7 +159,7 @@ class Searcher:
 
 
 def notes_for(objects: "Sequence[Detection]", size: tuple[int, int]) -> tuple[str, ...]:
-    """Say how many of the codes in a picture of this size were found but not read; they have no score and no text."""
+    """Say how many of the codes in an image of this size were found but not read; they have no score and no text."""
     textless = [one for one in objects if one.score is None and one.text is None]
     unread = sum(not _is_cut_off(code, size) for code in textless)
     return (f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)",) if unread else ()
@@ -212,7 +212,7 @@ def _detections(
 
 
 def _decoded(picture: Picture, steps: Steps) -> "tuple[Image.Image, Factor, list[str]]":
-    """Decode a picture; return the factors that map to original pixels, and notes, too."""
+    """Decode an image; return the factors that map to original pixels, and notes, too."""
     steps.report(0.0, "decoding the image")
     rgb, notes = decode_rgb(picture)
     return rgb, (picture.width / rgb.width, picture.height / rgb.height), notes

@@ -1,4 +1,4 @@
-"""Templates: the pixels of examples, cut out of pictures or saved; and poses at which a picture shows them."""
+"""Templates: the pixels of examples, cut out of images or saved; and poses at which an image shows them."""
 
 import base64
 import math
@@ -38,9 +38,9 @@ class Template:
     Attributes:
         label: The label of what looks like it.
         pixels: Its pixels (height, width, BGR), reduced if it is large.
-        size: Its width and height in its picture.
+        size: Its width and height in its image.
         negative: Whether it shows what is not meant.
-        bbox: Its box, if it is in the picture that is searched.
+        bbox: Its box, if it is in the image that is searched.
     """
 
     label: str
@@ -61,10 +61,10 @@ _KEPT = TypeAdapter(Annotated[list[_Kept], Field(min_length=1, max_length=_MOST_
 
 
 def cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
-    """Cut an example out of its picture `frame`, whose pixels (height, width, BGR) may be reduced.
+    """Cut an example out of its image `frame`, whose pixels (height, width, BGR) may be reduced.
 
     Raises:
-        InputError: its box is outside the picture, too small, or of one color.
+        InputError: its box is outside the image, too small, or of one color.
     """
     bbox = example.bbox or (0.0, 0.0, 0.0, 0.0)
     box = clip(bbox, frame.width, frame.height)
@@ -72,7 +72,7 @@ def cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
     named = f"the example [{', '.join(f'{edge:g}' for edge in bbox)}]"
     if min(size) < LEAST_SIDE:
         raise InputError(
-            f"{named} covers {size[0]:.0f}x{size[1]:.0f} pixels of a picture of {frame.width}x{frame.height}; "
+            f"{named} covers {size[0]:.0f}x{size[1]:.0f} pixels of an image of {frame.width}x{frame.height}; "
             f"the backend embedded needs {LEAST_SIDE} each way: draw a larger box"
         )
     factor = bgr.shape[1] / frame.width
@@ -126,7 +126,7 @@ def load(embedding: Embedding, example: Example) -> list[Template]:
 
 
 def resized(template: Template, factor: float) -> Template:
-    """Return a template as for a picture at another size."""
+    """Return a template as for an image at another size."""
     bbox = template.bbox and scale(template.bbox, factor, factor)
     return replace(template, size=(template.size[0] * factor, template.size[1] * factor), bbox=bbox)
 
@@ -158,7 +158,7 @@ class Pose(NamedTuple):
 
 
 class Pyramid:
-    """A picture at full size, half, a quarter and so on, each made on first use."""
+    """An image at full size, half, a quarter and so on, each made on first use."""
 
     def __init__(self, bgr: Pixels) -> None:
         self._levels = [bgr]
@@ -170,7 +170,7 @@ class Pyramid:
         return width, height
 
     def level(self, factor: float) -> Pixels:
-        """Return the smallest level that is not smaller than the picture reduced by a factor."""
+        """Return the smallest level that is not smaller than the image reduced by a factor."""
         depth = max(0, math.floor(-math.log2(factor) + 1e-6))
         while len(self._levels) <= depth and min(self._levels[-1].shape[:2]) > 1:
             height, width = self._levels[-1].shape[:2]
@@ -179,7 +179,7 @@ class Pyramid:
         return self._levels[min(depth, len(self._levels) - 1)]
 
     def reduced(self, factor: float) -> Pixels:
-        """Return the full picture reduced by a factor."""
+        """Return the full image reduced by a factor."""
         width, height = (max(1, round(length * factor)) for length in self.size)
         return np.asarray(cv2.resize(self.level(factor), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -59,7 +59,7 @@ class Lines(NamedTuple):
 
 
 class TextReader:
-    """Reads text in pictures; loading takes about 0.2 s and 70 MB."""
+    """Reads text in images; loading takes about 0.2 s and 70 MB."""
 
     def __init__(self) -> None:
         """Load the models.
@@ -73,11 +73,11 @@ class TextReader:
         self._characters = self._letters.characters()
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in a picture (height, width, BGR), enlarged by a factor, from top to bottom."""
+        """Find lines in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
         return self._lines.find(bgr, factor)
 
     def read_boxes(self, bgr: Pixels, boxes: Sequence[Box], report: Report) -> Lines:
-        """Find and read the lines of text in boxes of a picture (height, width, BGR), each line once."""
+        """Find and read the lines of text in boxes of an image (height, width, BGR), each line once."""
         parts = parts_to_search(bgr.shape[1], bgr.shape[0], boxes)
         found: list[Line] = []
         for done, ((left, top, right, bottom), factor) in enumerate(parts):
@@ -90,7 +90,7 @@ class TextReader:
         return self.read(bgr, [by_shape[id(one.quad)] for one in kept], share(report, 0.6, 1.0))
 
     def read(self, bgr: Pixels, found: Sequence[Line], report: Report) -> Lines:
-        """Read lines of a picture (height, width, BGR), at most MAX_LINES."""
+        """Read lines of an image (height, width, BGR), at most MAX_LINES."""
         lines = found[:MAX_LINES]
         strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
         readings = self._read(strips, share(report, 0.0, 0.7))
@@ -151,7 +151,7 @@ def _cut(bgr: Pixels, shape: Quad) -> Pixels:
 def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
     """Reduce the outline of very large letters to their ink, if they are on an even background.
 
-    The larger the letters, the wider the outline: around letters that fill a picture it is the full picture.
+    The larger the letters, the wider the outline: around letters that fill an image it is the full image.
     """
     _, (long, wide), _ = cv2.minAreaRect(shape)
     if min(long, wide) < _LARGE:

@@ -26,7 +26,7 @@ LETTERS = "PP-OCRv6_rec_small.onnx"
 TURNS = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 _REMEDY = "reinstall it: pip install --force-reinstall 'rapidocr>=3.10,<4'"
 
-# The size at which lines are searched, in pixels: small pictures are enlarged, large ones reduced. Letters may be 4
+# The size at which lines are searched, in pixels: small images are enlarged, large ones reduced. Letters may be 4
 # pixels high there; they are read at full size. The narrow side of a long page or screenshot must stay legible.
 _LEAST_AREA, _MOST_AREA, _MOST_AREA_OF_LONG = 1_200_000, 2_000_000, 3_200_000
 _LEAST_SIDE, _MOST_FACTOR, _STRIDE = 736, 3.0, 32
@@ -38,7 +38,7 @@ _LEAST_THICKNESS = 3
 
 MAX_PIXELS_OF_PARTS = 16_000_000
 _LEAST_PIXELS_OF_PART = 100_000
-_SHARE = 1 / 3  # a box that covers so much of a picture is searched well enough in the full picture
+_SHARE = 1 / 3  # a box that covers so much of an image is searched well enough in the full image
 _MARGIN = 0.05
 
 
@@ -94,7 +94,7 @@ class LineFinder:
         self._model = Model(LINES)
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in a picture (height, width, BGR), enlarged by a factor, from top to bottom."""
+        """Find lines in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
         height, width = bgr.shape[:2]
         size = search_size(width, height) if factor is None else _in_strides(width * factor, height * factor)
         how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
@@ -109,18 +109,18 @@ def search_size(width: int, height: int) -> tuple[int, int]:
     size = width * height
     factor = math.sqrt(min(max(size, _LEAST_AREA), _MOST_AREA) / size)
     legible = min(1.0, _LEAST_SIDE / min(width, height), math.sqrt(_MOST_AREA_OF_LONG / size))
-    padded = _MOST_AREA_OF_LONG / (_STRIDE * max(width, height))  # a thin picture is padded to a full stride
+    padded = _MOST_AREA_OF_LONG / (_STRIDE * max(width, height))  # a thin image is padded to a full stride
     factor = min(max(factor, legible), _MOST_FACTOR, padded)
     return _in_strides(width * factor, height * factor)
 
 
 def parts_to_search(width: int, height: int, boxes: Sequence[Box]) -> list[tuple[Part, float | None]]:
-    """Choose the parts of a picture of this size in which to search the lines of boxes.
+    """Choose the parts of an image of this size in which to search the lines of boxes.
 
-    Boxes get parts of their own, the smallest first, up to a number of pixels. The others share the full picture.
+    Boxes get parts of their own, the smallest first, up to a number of pixels. The others share the full image.
 
     Returns:
-        The parts, each with the factor by which it is enlarged; None as for a full picture.
+        The parts, each with the factor by which it is enlarged; None as for a full image.
     """
     parts: dict[Part, float | None] = {}
     left = MAX_PIXELS_OF_PARTS

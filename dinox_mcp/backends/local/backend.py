@@ -68,10 +68,10 @@ class LocalBackend:
 
         Raises:
             UnsupportedError: the extra is not installed, or the model cannot do what the request needs.
-            InputError: an example lies outside its picture, or all are negative.
+            InputError: an example lies outside its image, or all are negative.
             BusyError, DeadlineError, BackendError: see each.
             SettingsError: there is no such model, device or vocabulary.
-            ImageError: the picture is damaged.
+            ImageError: the image is damaged.
         """
         vocabulary = await self._vocabulary() if "prompt-free detection" in request.needs else None
         worker, call = await self._ready(request.model, request.needs, request.include, call)
@@ -90,7 +90,7 @@ class LocalBackend:
         Raises:
             BusyError, DeadlineError, BackendError: see each.
             SettingsError: there is no such model or device.
-            ImageError: the picture is damaged.
+            ImageError: the image is damaged.
         """
         return await describing.describe(self._workers, image, objects, include, call)
 
@@ -110,7 +110,7 @@ class LocalBackend:
 
         Raises:
             UnsupportedError: the extra is not installed, or the model has no saved prompts.
-            InputError: an example is negative, or lies outside its picture.
+            InputError: an example is negative, or lies outside its image.
             BusyError, DeadlineError, BackendError: see each.
         """
         worker, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
@@ -157,7 +157,7 @@ class LocalBackend:
         """Wait for a response, at most `timeout_s`."""
         with anyio.move_on_after(self._settings.timeout_s):
             return await response
-        kept = "the picture and most labels" if worker.keeps_labels else "the picture"
+        kept = "the image and most labels" if worker.keeps_labels else "the image"
         raise DeadlineError(
             f"the model gave no answer within {self._settings.timeout_s:g} s; ask again (what it made of {kept} is "
             "kept), ask for fewer labels, choose a faster model (DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"

@@ -82,7 +82,7 @@ async def show_objects(detector: Detector, selection: Selection, style: Style, a
     """
     if not 0 <= selection.min_score <= 1:
         raise InputError(f"min_score is {selection.min_score:g}; choose 0 to 1")
-    await audience.progress(0.0, "reading the picture")
+    await audience.progress(0.0, "reading the image")
     picture, objects = await _find(detector, selection, audience.caller)
     chosen = views.select(objects, selection.numbers, selection.labels, selection.min_score)
     if len(chosen) < len(objects):
@@ -110,7 +110,7 @@ async def show_region(detector: Detector, region: Region, audience: Audience) ->
     """
     if not 0 <= region.padding <= _MAX_PADDING:
         raise InputError(f"padding is {region.padding:g}; choose 0 to {_MAX_PADDING}, a part of the region's size")
-    await audience.progress(0.0, "reading the picture")
+    await audience.progress(0.0, "reading the image")
     target = await _locate(detector, region, audience.caller)
     picture = target.picture
     await audience.progress(0.3, "cutting out")

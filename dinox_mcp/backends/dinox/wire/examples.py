@@ -23,8 +23,8 @@ def make_requests(
     in a thread.
 
     Raises:
-        ImageError: a picture is damaged.
-        InputError: an example lies outside of its picture, or its picture is not given.
+        ImageError: an image is damaged.
+        InputError: an example lies outside of its image, or its image is not given.
         UnsupportedError: an embedding was made by another model.
     """
     upload = encode(picture, T_REX.max_side)
@@ -57,12 +57,12 @@ def make_embedding_request(
     """Make the request for one embedding of all examples. Slow: call it in a thread.
 
     Raises:
-        ImageError: a picture is damaged.
-        InputError: an example lies outside of its picture, or its picture is not given.
+        ImageError: an image is damaged.
+        InputError: an example lies outside of its image, or its image is not given.
         UnsupportedError: an example is an embedding already.
     """
     if any(example.embedding for example in request.examples):
-        raise UnsupportedError("a saved prompt cannot be saved again; save boxes or points in pictures")
+        raise UnsupportedError("a saved prompt cannot be saved again; save boxes or points in images")
     upload = encode(picture, T_REX.max_side)
     numbers = dict.fromkeys((example.label for example in request.examples), 1)
     images = _visual_images(picture, request.examples, numbers, pictures, encode)
@@ -144,7 +144,7 @@ def _visual_images(
         shown = picture if example.image in ("", picture.digest) else pictures.get(example.image)
         if shown is None:
             raise InputError(
-                f"the picture {example.image:.12} of an example for {example.label!r:.80} is not given; "
+                f"the image {example.image:.12} of an example for {example.label!r:.80} is not given; "
                 "pass it with the example"
             )
         groups.setdefault(shown, []).append(example)
@@ -175,5 +175,5 @@ def _outside_error(label: str, kind: str, coordinates: Sequence[float], frames: 
     width, height = frames.size
     return InputError(
         f"the {kind} {[round(value, 1) for value in coordinates]} of the example for {label!r:.80} lies outside "
-        f"its picture of {width}x{height} pixels; give one inside, in pixels of the original image"
+        f"its image of {width}x{height} pixels; give one inside, in pixels of the original image"
     )

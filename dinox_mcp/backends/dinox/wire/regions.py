@@ -47,7 +47,7 @@ def make_request(
     For captions and text the image is sent at its own size, as small letters do not survive being shrunk.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
     """
     upload = encode(picture, MAX_SIDE if include & _READING else DINO_X.max_side)
     frames = Frames.of(picture, upload)

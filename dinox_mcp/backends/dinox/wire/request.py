@@ -92,7 +92,7 @@ def make_request(picture: Picture, request: DetectionRequest, model: CloudModel,
     """Make the request for prompts, for a description, or for everything. Slow: call it in a thread.
 
     Raises:
-        ImageError: the picture is damaged.
+        ImageError: the image is damaged.
         InputError: a prompt or the description has no word in it.
     """
     prompt, label = _prompt(request)

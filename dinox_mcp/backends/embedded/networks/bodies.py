@@ -22,9 +22,9 @@ class Body:
     """A person's pose.
 
     Attributes:
-        bbox: The person's box in pixels of the picture, as given.
+        bbox: The person's box in pixels of the image, as given.
         points: The 17 points of `types.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels
-            and a score from 0 to 1. Points that are hidden or outside the picture are guesses with a low
+            and a score from 0 to 1. Points that are hidden or outside the image are guesses with a low
             score.
     """
 
@@ -47,8 +47,8 @@ class PoseEstimator:
         """Find the pose of each person.
 
         Args:
-            image: The picture, RGB.
-            boxes: The persons' boxes in pixels of the picture.
+            image: The image, RGB.
+            boxes: The persons' boxes in pixels of the image.
             report: Called before each person.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Square crops of a picture at any rotation, and single-shot detectors with anchors that run on them."""
+"""Square crops of an image at any rotation, and single-shot detectors with anchors that run on them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from dinox_mcp.types.boxes import Box, ious
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A square of a picture, which may reach beyond it.
+    """A square of an image, which may reach beyond it.
 
     Attributes:
-        x: Where its center lies, in pixels of the picture.
+        x: Where its center lies, in pixels of the image.
         y: Likewise.
-        half: Half the length of its side in pixels of the picture.
+        half: Half the length of its side in pixels of the image.
         angle: Its clockwise rotation in radians.
     """
 
@@ -37,19 +37,19 @@ class Crop:
 
     @classmethod
     def of_image(cls, image: Image.Image) -> "Crop":
-        """Return the smallest square that holds a picture in its upper left corner."""
+        """Return the smallest square that holds an image in its upper left corner."""
         half = max(image.size) / 2
         return cls(half, half, half)
 
     def pixels(self, image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-        """Cut the crop out of a picture.
+        """Cut the crop out of an image.
 
         Args:
-            image: The picture, RGB.
+            image: The image, RGB.
             side: The height and width of the result in pixels.
 
         Returns:
-            Pixels (side, side, 3), black where the crop reaches beyond the picture.
+            Pixels (side, side, 3), black where the crop reaches beyond the image.
         """
         reduced = max(1, int(2 * self.half / side))  # bilinear sampling alone would skip pixels
         corners = self.to_picture(np.array([(0, 0), (0, 1), (1, 0), (1, 1)]))
@@ -68,7 +68,7 @@ class Crop:
         return np.asarray(cut, np.uint8)
 
     def to_picture(self, shares: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Map points (..., 2), given as shares of the crop's width and height, to pixels of the picture."""
+        """Map points (..., 2), given as shares of the crop's width and height, to pixels of the image."""
         return np.asarray((shares - 0.5) @ self._axes().T + (self.x, self.y))
 
     def _axes(self) -> npt.NDArray[np.float64]:
@@ -82,7 +82,7 @@ _SAME_IOU = 0.3  # candidates that overlap more show the same thing
 
 
 class Candidates(NamedTuple):
-    """The candidates of a detector: boxes (n, 4) and points (n, k, 2) in pixels of the picture, and scores (n,)."""
+    """The candidates of a detector: boxes (n, 4) and points (n, k, 2) in pixels of the image, and scores (n,)."""
 
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -130,7 +130,7 @@ class AnchorDetector:
         """Find things in a crop that is not rotated; overlapping candidates are merged, the best come first.
 
         Args:
-            image: The picture, RGB.
+            image: The image, RGB.
             crop: The crop to search.
             min_score: The lowest score of a candidate, from 0 to 1.
         """

@@ -1,4 +1,4 @@
-"""Faces, found by BlazeFace in the full picture and in crops around the heads of known bodies.
+"""Faces, found by BlazeFace in the full image and in crops around the heads of known bodies.
 
 The network sees 256 pixels: in a full photograph, only near faces are large enough. Poses give the heads, and crops
 around them show the faces of persons far away.
@@ -33,7 +33,7 @@ class FoundFace:
     """A face.
 
     Attributes:
-        bbox: Its box, from the eyebrows to the chin, in pixels and inside the picture.
+        bbox: Its box, from the eyebrows to the chin, in pixels and inside the image.
         score: From 0 to 1.
         person: The index of its body; None if it belongs to none of the given bodies.
     """
@@ -58,7 +58,7 @@ class FaceFinder:
         """Find each face once.
 
         Args:
-            image: The picture, RGB.
+            image: The image, RGB.
             bodies: The persons in it.
             report: Called before each crop.
 
@@ -106,7 +106,7 @@ def _head_crop(body: Body) -> Crop:
 
 
 def _unique(found: Sequence[FoundFace]) -> list[FoundFace]:
-    """Keep each face once, with its best score: crops of neighbors and the full picture show it again."""
+    """Keep each face once, with its best score: crops of neighbors and the full image show it again."""
     kept: list[FoundFace] = []
     for face in sorted(found, key=lambda item: -item.score):
         if not kept or shares(np.array(face.bbox), np.array([other.bbox for other in kept])).max() <= _SAME:

@@ -1,7 +1,7 @@
 """Hands and their points, found by MediaPipe's two networks: one finds palms, one finds the points of a hand.
 
-The palm network sees 256 pixels, too few for the hands of persons who do not fill the picture. So hands are searched
-three times: by palms in the full picture, without palms in crops along the forearms of known bodies, and by palms in
+The palm network sees 256 pixels, too few for the hands of persons who do not fill the image. So hands are searched
+three times: by palms in the full image, without palms in crops along the forearms of known bodies, and by palms in
 crops around their wrists. The second network scores for each crop whether it shows a hand.
 """
 
@@ -28,7 +28,7 @@ _OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 _WHOLE_SCORE, _WRIST_SCORE = 0.6, 0.5  # of a palm
 _HAND_SCORE = 0.5  # below it, a crop shows no hand
 _SURE = 0.8  # above it, no palm is searched at the same wrist: that network takes twice as long
-_RIGHT = 0.5  # above it, a right hand of the person: true for all 17 labelled hands of COCO pictures
+_RIGHT = 0.5  # above it, a right hand of the person: true for all 17 labelled hands of COCO images
 _SIDE = 224
 _LAYERS = ((8, 2), (16, 2), (32, 6))
 _WRIST, _MIDDLE_KNUCKLE = 0, 2  # among the seven points of a palm
@@ -44,7 +44,7 @@ class FoundHand:
     """A hand.
 
     Attributes:
-        bbox: A box around its points, a little wider, in pixels and inside the picture.
+        bbox: A box around its points, a little wider, in pixels and inside the image.
         score: From 0 to 1.
         points: The 21 points of `dinox_mcp.types.keypoints.HAND` as an array (21, 2) of x and y in pixels.
         side: Which hand of the person it is.
@@ -86,7 +86,7 @@ class HandFinder:
         """Find each hand once.
 
         Args:
-            image: The picture, RGB.
+            image: The image, RGB.
             bodies: The persons in it.
             report: Called before each crop.
 

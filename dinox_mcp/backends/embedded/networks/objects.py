@@ -40,7 +40,7 @@ _DEVIATION = np.array([57.375, 57.12, 58.395], np.float32)
 
 
 class FoundObject(NamedTuple):
-    """An object: its kind as COCO calls it, its box in pixels of the picture, and its score from 0 to 1."""
+    """An object: its kind as COCO calls it, its box in pixels of the image, and its score from 0 to 1."""
 
     kind: str
     bbox: Box
@@ -75,15 +75,15 @@ class ObjectDetector:
         """Find objects.
 
         Args:
-            image: The picture, RGB.
-            widths: The longer side in pixels at which the network sees the picture, for each run, such as `QUICK` or
+            image: The image, RGB.
+            widths: The longer side in pixels at which the network sees the image, for each run, such as `QUICK` or
                 `THOROUGH`. The results of the runs are merged by size.
             min_score: The lowest score of an object, from 0 to 1.
             iou_threshold: The highest overlap of two objects of one kind, from 0 to 1.
             report: Called before each run.
 
         Returns:
-            At most `MOST_OBJECTS` objects, the best score first. Boxes lie inside the picture and are never empty.
+            At most `MOST_OBJECTS` objects, the best score first. Boxes lie inside the image and are never empty.
         """
         runs = []
         for done, width in enumerate(widths):
@@ -124,7 +124,7 @@ def _of_size(found: _Candidates, image: Image.Image, widths: Sequence[int], widt
 
 
 def _pixels(shown: Image.Image) -> Floats:
-    """Convert a picture to the network's input (1, 3, height, width), padded with the mean."""
+    """Convert an image to the network's input (1, 3, height, width), padded with the mean."""
     height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (shown.height, shown.width))
     pixels = np.zeros((1, 3, height, width), np.float32)
     bgr = np.asarray(shown, np.float32)[..., ::-1]

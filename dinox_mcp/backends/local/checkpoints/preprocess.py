@@ -1,4 +1,4 @@
-"""From a picture to a model's pixels, as the checkpoint's own configuration says, with Pillow and numpy alone.
+"""From an image to a model's pixels, as the checkpoint's own configuration says, with Pillow and numpy alone.
 
 The processors of transformers do the same with torchvision or scipy: ten times slower for OWLv2, and a gigabyte of
 memory for a large photo. Where both exist they agree to a rounding error, or for OWLv2 to a hundredth.
@@ -26,7 +26,7 @@ BILINEAR = 2
 class Preprocessor:
     """How a checkpoint wants its pictures: `height` and `width` in pixels, or both edges of a range.
 
-    With `shortest` and `longest` the picture keeps its aspect ratio, unless a side would fall below `least`; with
+    With `shortest` and `longest` the image keeps its aspect ratio, unless a side would fall below `least`; with
     `square` it does too and black fills the lower right. Else it is stretched.
     """
 
@@ -61,7 +61,7 @@ class Preprocessor:
         )
 
     def __call__(self, image: "Image.Image") -> "npt.NDArray[np.float32]":
-        """Resize and normalise an RGB picture to float32 (3, height, width)."""
+        """Resize and normalise an RGB image to float32 (3, height, width)."""
         import numpy as np
 
         small = self._in_square(image) if self.square else self._resize(image)
@@ -91,7 +91,7 @@ class Preprocessor:
         return (narrow, wide) if width < height else (wide, narrow)
 
     def _in_square(self, image: "Image.Image") -> "Image.Image":
-        # The picture may end within a pixel of the square: it is resized with some black beyond its edge.
+        # The image may end within a pixel of the square: it is resized with some black beyond its edge.
         side = max(image.size)
         scale = side / self.width
         # Whole numbers, rounded up: in floating point, 612 of 612 pixels make 960.0000000000001 of 960.
@@ -124,7 +124,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
     own = folder / "preprocessor_config.json"
     if not own.exists():
         raise UnsupportedError(
-            f"{folder} has no preprocessor_config.json, so nobody knows how the model wants its pictures; "
+            f"{folder} has no preprocessor_config.json, so nobody knows how the model wants its images; "
             "choose a complete checkpoint"
         )
     config: Mapping[str, Any] = json.loads(own.read_text("utf-8"))

@@ -46,7 +46,7 @@ OWL = Family(
     "owl:Owl",
     capabilities=Capabilities(
         answers=LABELS
-        | {"examples", "points as examples", "negative examples", "examples in other pictures", "saved prompts"}
+        | {"examples", "points as examples", "negative examples", "examples in other images", "saved prompts"}
     ),
     repositories=("owlv2", "owlvit", "owl-vit"),
 )

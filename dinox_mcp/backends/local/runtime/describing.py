@@ -121,7 +121,7 @@ async def describe(
     clipped = [clip(thing.bbox, image.width, image.height) for thing in objects]
     boxes = {index: box for index, box in enumerate(clipped) if area(box) > 0}
     if outside := len(objects) - len(boxes):
-        known.notes.append(f"{outside} of {len(objects)} boxes lie outside the picture and were left as they are")
+        known.notes.append(f"{outside} of {len(objects)} boxes lie outside the image and were left as they are")
     outputs = [output for output in _KINDS if output in include]
     for step, output in enumerate(outputs):
         suited = boxes

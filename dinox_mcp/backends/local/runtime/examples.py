@@ -47,7 +47,7 @@ class _Reading:
     def picture(self, digest: str) -> Picture:
         """Return the image that examples are in."""
         if digest not in self._pictures:
-            raise InputError(f"the picture of an example is not among those given (its digest is {digest[:12]}…)")
+            raise InputError(f"the image of an example is not among those given (its digest is {digest[:12]}…)")
         return self._pictures[digest]
 
     def read(self, loaded: Loaded, features: Features, digest: str) -> None:
@@ -87,7 +87,7 @@ async def find(call: ModelCall, examples: Sequence[Example]) -> Response:
     A negative example speaks against its own label, or against all if no other example has that label.
 
     Raises:
-        InputError: all examples are negative, or one lies outside its picture.
+        InputError: all examples are negative, or one lies outside its image.
         UnsupportedError: a saved prompt is of another model.
     """
     labels = tuple(dict.fromkeys(example.label for example in examples if not example.negative))
@@ -117,7 +117,7 @@ async def embed(call: ModelCall, examples: Sequence[Example]) -> Embedding:
     """Make an embedding of examples, for later requests: one row of float32 each, in base64.
 
     Raises:
-        InputError: one is negative, lies outside its picture, or is not an object that the model sees.
+        InputError: one is negative, lies outside its image, or is not an object that the model sees.
         UnsupportedError: a saved prompt among them is of another model.
     """
     if any(example.negative for example in examples):
@@ -153,8 +153,8 @@ def _inside(example: Example, picture: Picture, index: int) -> Example:
         return example
     what = f"bbox {[*example.bbox]}" if example.bbox else f"point {[*(example.point or ())]}"
     raise InputError(
-        f"example {index + 1}: the {what} has nothing of its picture, which is {size[0]}x{size[1]} pixels; give pixels "
-        "of the original picture"
+        f"example {index + 1}: the {what} has nothing of its image, which is {size[0]}x{size[1]} pixels; give pixels "
+        "of the original image"
     )
 
 
