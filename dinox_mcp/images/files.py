@@ -158,7 +158,7 @@ def _open(real: Path, path: Path, what: str) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
-    raise ForbiddenError(f"'{shown}' is {kind}, not a {what} file; pass the path of one {what}")
+    raise ForbiddenError(f"'{shown}' is {kind}, not a file; pass the path of one {what}")
 
 
 def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) -> ImageError:

@@ -96,7 +96,7 @@ def test_backends_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models["dinox"]["DINO-X-1.0"]["outputs"] == ["caption", "category", "hands", "masks", "pose", "text"]
     assert models["dinox"]["T-Rex-2.0"]["answers"] == [
         "examples",
-        "examples in other pictures",
+        "examples in other images",
         "points as examples",
         "saved prompts",
     ]

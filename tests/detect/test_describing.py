@@ -76,7 +76,7 @@ async def test_objects_of_a_result_keep_their_numbers() -> None:
         ({"image": "a.png"}, "pass result"),
         ({"result": "x", "boxes": [BOX]}, "pass result"),
         ({"result": "gone"}, "no result 'gone'"),
-        ({"image": picture(), "boxes": [(200, 0, 300, 9)]}, "box 1: .*outside the 100x100 picture"),
+        ({"image": picture(), "boxes": [(200, 0, 300, 9)]}, "box 1: .*outside the 100x100 image"),
         ({"image": picture(), "boxes": [BOX] * 1001}, "boxes has 1001 entries, more than 1000"),
     ],
 )

@@ -27,7 +27,7 @@ async def test_tiles_are_asked_for_and_merged() -> None:
 
 
 class Reader(FakeBackend):
-    """Cannot read codes in whole pictures of 200 pixels, nor those right of the middle."""
+    """Cannot read codes in whole images of 200 pixels, nor those right of the middle."""
 
     def notes_for(self, objects: Sequence[Detection], _size: tuple[int, int]) -> list[str]:
         unread = sum(one.text is None for one in objects)
@@ -80,7 +80,7 @@ async def test_too_many_tiles_are_refused_before_they_cost() -> None:
 
 async def test_tiles_that_a_backend_can_not_compare_with_the_example_are_refused_before_they_cost() -> None:
     backend = FakeBackend(able=able("examples"))
-    with pytest.raises(UnsupportedError, match=r"with tiles, .* cannot do examples in other pictures"):
+    with pytest.raises(UnsupportedError, match=r"with tiles, .* cannot do examples in other images"):
         await detector_with(backend).detect_by_example(picture(), [VisualPrompt(bbox=BOX)], tiles=2)
     assert not backend.asked
 

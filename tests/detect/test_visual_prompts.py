@@ -53,7 +53,7 @@ async def test_an_example_in_the_searched_picture_is_in_no_other() -> None:
         ([VisualPrompt()], "example 1 has nothing to point at"),
         ([VisualPrompt(bbox=BOX, point=(1, 1))], "example 1 has bbox and point"),
         ([VisualPrompt(object=1)], "only one of result and object"),
-        ([VisualPrompt(bbox=(200, 0, 300, 9))], "outside its 100x100 picture"),
+        ([VisualPrompt(bbox=(200, 0, 300, 9))], "outside its 100x100 image"),
         ([VisualPrompt(bbox=(30, 30, 10, 10))], "empty"),
         ([VisualPrompt(point=(-4, 3))], "outside"),
         ([VisualPrompt(bbox=BOX, negative=True)], "all examples are negative"),

@@ -30,7 +30,7 @@ def described(caption: str | None = SENTENCE) -> DetectedObject:
 
 
 def green(data: bytes) -> tuple[int, int]:
-    """Measure the part of an encoded picture that shows the field: its width and height."""
+    """Measure the part of an encoded image that shows the field: its width and height."""
     with Image.open(io.BytesIO(data)) as image:
         rows, columns = np.nonzero((np.asarray(image) == GREEN).all(axis=2))
     assert (rows.min(), columns.min()) == (0, 0)
@@ -136,7 +136,7 @@ def test_a_region_is_enlarged_and_tells_its_frame() -> None:
 
 @pytest.mark.parametrize("bbox", [(500, 0, 600, 50), (10, 10, 10, 50)])
 def test_an_empty_region_is_refused(bbox: tuple[int, int, int, int]) -> None:
-    with pytest.raises(InputError, match="empty or outside the 400x300 picture"):
+    with pytest.raises(InputError, match="empty or outside the 400x300 image"):
         views.zoomed(picture(400, 300), bbox, 0.1, 1000, 500_000)
 
 

@@ -45,7 +45,7 @@ def elsewhere(budget: PixelBudget, size: int) -> bool:
             with budget.decoding(size):
                 return True
         except BusyError as error:
-            assert str(error) == "too many large pictures are being decoded at once; try again in a while"  # noqa: PT017
+            assert str(error) == "too many large images are being decoded at once; try again in a while"  # noqa: PT017
             return False
 
     with ThreadPoolExecutor(1) as pool:

@@ -10,7 +10,7 @@ from tests.images.samples import encode
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
 PROGRESSIVE = pytest.mark.parametrize("progressive", [False, True])
-ENDS_EARLY = "the file ends early; all rows of the picture could be read, perhaps in less detail"
+ENDS_EARLY = "the file ends early; all rows of the image could be read, perhaps in less detail"
 
 
 def jpeg(*, progressive: bool) -> bytes:
@@ -45,7 +45,7 @@ def test_a_jpeg_cut_in_the_middle_shows_its_upper_half(max_side: int | None) -> 
     assert np.abs(whole[:third] - cut[:third]).mean() < 1
     assert (cut[-third:] == 128).all()
     assert "only the first 5" in picture.notes[0]
-    assert picture.notes[0].endswith("% of the picture could be read, and the rest is grey")
+    assert picture.notes[0].endswith("% of the image could be read, and the rest is grey")
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])

@@ -20,7 +20,7 @@ SHADES[:, 20:40] = np.linspace(0.1, 0.9, 20)
 
 
 def scene(low: int, high: int) -> np.ndarray:
-    """A picture of three shades, `low` on the left and `high` on the right."""
+    """An image of three shades, `low` on the left and `high` on the right."""
     samples = np.full((60, 80), low, np.uint16)
     samples[:, 26:54] = (low + high) // 2
     samples[:, 54:] = high
@@ -90,7 +90,7 @@ def test_one_hot_pixel_does_not_darken_the_picture() -> None:
 
 
 def significant(bits: int, samples: np.ndarray) -> bytes:
-    """A grey PNG of 16 bits whose chunk sBIT says how many carry the picture."""
+    """A grey PNG of 16 bits whose chunk sBIT says how many carry the image."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     return raw_png(80, 60, 16, 0, rows, png_chunk(b"sBIT", bytes([bits])))
 
@@ -250,4 +250,4 @@ def test_minus_9999_among_numbers_like_it_is_data() -> None:
 
 def test_nothing_but_pixels_without_data_is_a_blank_picture() -> None:
     picture = Picture.from_bytes(tiff(np.full((60, 80), np.nan, np.float32)))
-    assert "the picture is blank" in picture.notes[-1]
+    assert "the image is blank" in picture.notes[-1]

@@ -1,4 +1,4 @@
-"""What transparent pixels show, and what is said of a picture that shows nothing."""
+"""What transparent pixels show, and what is said of an image that shows nothing."""
 
 import io
 import struct
@@ -86,14 +86,14 @@ def test_a_bmp_whose_alpha_nobody_filled_in(header: int) -> None:
     assert quadrants(Picture.from_bytes(data).rgb()) == [RED, (0, 255, 0), BLUE, WHITE]
 
 
-# Blank pictures
+# Blank images
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("size", [(64, 48), (900, 700)])
 def test_a_blank_picture_is_said_to_be_blank(kind: str, size: tuple[int, int]) -> None:
     picture = Picture.from_bytes(encode(Image.new("RGB", size, "white"), kind))
-    assert picture.notes == ("the picture is blank: all of it has the colour #ffffff",)
+    assert picture.notes == ("the image is blank: all of it has the colour #ffffff",)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])

@@ -57,7 +57,7 @@ def noise(mode: str = "RGB") -> Image.Image:
     ],
 )
 def test_what_is_no_picture_is_refused_and_not_quoted(data: bytes) -> None:
-    with pytest.raises(ImageError, match=r"^passwd is not a picture; pass a JPEG, PNG, .* file$") as error:
+    with pytest.raises(ImageError, match=r"^passwd is not an image; pass a JPEG, PNG, .* file$") as error:
         Picture.from_bytes(data, "passwd")
     assert "hunter2" not in str(error.value)
 

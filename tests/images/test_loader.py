@@ -1,4 +1,4 @@
-"""The loader as a whole: any source becomes a picture, and nothing else waits for it."""
+"""The loader as a whole: any source becomes an image, and nothing else waits for it."""
 
 import base64
 import time
@@ -43,7 +43,7 @@ async def test_the_caps_hold_for_data_uris_too(cap: dict[str, int], message: str
 
 
 async def test_a_data_uri_that_holds_no_picture() -> None:
-    with pytest.raises(ImageError, match=r"^data:text/plain… is not a picture"):
+    with pytest.raises(ImageError, match=r"^data:text/plain… is not an image"):
         await ImageLoader(Settings()).load("data:text/plain,hello")
 
 

@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the same upright, opaque RGB."""
+"""Every kind of image becomes the same upright, opaque RGB."""
 
 import io
 import pickle
@@ -271,7 +271,7 @@ def test_heic_is_read_where_its_package_is_installed() -> None:
 def test_heic_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match=r"IMG_1\.heic is a HEIC picture.*; pip install pi-heif"):
+    with pytest.raises(ImageError, match=r"IMG_1\.heic is a HEIC image.*; pip install pi-heif"):
         Picture.from_bytes(HEIC, "IMG_1.heic")
 
 

@@ -97,7 +97,7 @@ def test_what_points_nowhere_is_answered_with_a_remedy(text: str, message: str) 
     "text", ["file://server/share/a.jpg", "file://evil.example.com/a.jpg", "file://127.0.0.1/a.jpg"]
 )
 def test_files_of_other_hosts_are_refused(text: str) -> None:
-    with pytest.raises(ForbiddenError, match="pictures on network shares are not read"):
+    with pytest.raises(ForbiddenError, match="images on network shares are not read"):
         parse_source(text)
 
 

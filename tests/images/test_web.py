@@ -314,7 +314,7 @@ async def test_redirects_end(site: Site) -> None:
     site.pages["/6"] = response(PNG)
     assert await load_from(site, "/1")
     site.heads.clear()
-    with pytest.raises(ImageError, match=r"/0 redirects more than 5 times; pass the picture's own URL"):
+    with pytest.raises(ImageError, match=r"/0 redirects more than 5 times; pass the image's own URL"):
         await load_from(site, "/0")
     assert len(site.heads) == 6
 
@@ -328,18 +328,18 @@ async def test_redirects_end(site: Site) -> None:
         (response(b"hunter2", status=403), "answered 403: it is not for everyone"),
         (response(b"hunter2", status=401), "answered 401: it needs a login"),
         (response(b"hunter2", status=404), "answered 404: there is nothing; check the URL"),
-        (response(b"hunter2", status=500), "answered 500: it sent no picture; try again later, or pass another URL"),
-        (response(b"hunter2", status=302), "answered 302: it sent no picture; try again later"),
+        (response(b"hunter2", status=500), "answered 500: it sent no image; try again later, or pass another URL"),
+        (response(b"hunter2", status=302), "answered 302: it sent no image; try again later"),
         (response(b"", status=204), "answered 204"),
         (response(PNG, status=206), "answered 206"),
         (
             response(b"<html>hunter2", "Content-Type: text/html; charset=utf-8"),
-            r"is a web page \(text/html\), not a picture; pass the picture's own URL",
+            r"is a web page \(text/html\), not an image; pass the image's own URL",
         ),
         (response(b"<html>hunter2", "Content-Type: APPLICATION/XHTML+XML"), "is a web page"),
-        (response(b"<html>hunter2", "Content-Type: image/png"), "page is not a picture; pass a JPEG"),
-        (response(b"hunter2"), "page is not a picture"),
-        (response(b""), "page is not a picture"),
+        (response(b"<html>hunter2", "Content-Type: image/png"), "page is not an image; pass a JPEG"),
+        (response(b"hunter2"), "page is not an image"),
+        (response(b""), "page is not an image"),
         (response(PNG, "Content-Encoding: gzip"), "was sent compressed although the request forbids it"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + PNG, "broke off"),
         (b"SSH-2.0-hunter2\r\n", "broke off"),

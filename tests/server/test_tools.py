@@ -154,14 +154,14 @@ async def test_tenths_of_a_pixel_are_written_where_they_matter(
 
 
 async def test_text_alone_has_all_there_is_to_know(connect: Connect, backend: FakeBackend, photo: str) -> None:
-    backend.notes = ("the picture was dark",)
+    backend.notes = ("the image was dark",)
     async with connect() as client:
         reply = await client.call_tool("detect_objects", {"image": photo, "prompts": ["dog", "cat"]})
     text = text_of(reply)
     assert "Found 2 objects in the 100x100 image: 1 dog, 1 cat" in text
     assert "\n1 dog 0.90 [10,20,60,80]\n2 cat 0.40 [70,10,95,40]\n" in text
     assert "backend fake, model fake-1, min_score 0.25, iou_threshold 0.8" in text
-    assert "Note: the picture was dark" in text
+    assert "Note: the image was dark" in text
     assert data_of(reply)["result_id"] in text
 
 
@@ -276,7 +276,7 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
 
     async with connect() as client:
         await client.call_tool("detect_prompt_free", {"image": photo}, progress_callback=hear)
-    assert [message for _, _, message in heard] == ["reading the picture", "thinking"]
+    assert [message for _, _, message in heard] == ["reading the image", "thinking"]
     assert [progress for progress, _, _ in heard] == [0.0, 50.0]
     assert {total for _, total, _ in heard} == {100}
 
@@ -316,7 +316,7 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
         ),
         ("zoom", {}, "pass result and object, or image and bbox"),
         ("zoom", {"image": "PHOTO"}, "pass object .* or bbox"),
-        ("zoom", {"image": "PHOTO", "bbox": [200, 200, 300, 300]}, "outside the 100x100 picture"),
+        ("zoom", {"image": "PHOTO", "bbox": [200, 200, 300, 300]}, "outside the 100x100 image"),
         ("zoom", {"image": "PHOTO", "bbox": [0, 0, 9, 9], "padding": -1}, "padding is -1"),
     ],
 )
@@ -354,7 +354,7 @@ async def test_visualize_shows_a_result_without_asking_again(
     assert "\n1 dog 0.90 [10,20,60,80]\n2 cat 0.40 [70,10,95,40]\n" in text_of(reply)
     assert "If you see no image" in text_of(reply)
     shown = image_of(reply).convert("RGB")
-    assert shown.size == (400, 400)  # enlarged, as tags would cover so small a picture
+    assert shown.size == (400, 400)  # enlarged, as tags would cover so small an image
     assert "one pixel here is 0.25 of the original" in text_of(reply)
     assert shown.getpixel((40, 250)) != (255, 255, 255)
     assert min(shown.getpixel((390, 390))) > 245  # type: ignore[arg-type]
@@ -434,7 +434,7 @@ async def test_pictures_report_progress_too(connect: Connect, photo: str) -> Non
     async with connect() as client:
         await client.call_tool("visualize", {"image": photo}, progress_callback=hear)
         await client.call_tool("zoom", {"image": photo, "bbox": [0, 0, 9, 9]}, progress_callback=hear)
-    assert heard == ["reading the picture", "drawing", "reading the picture", "cutting out"]
+    assert heard == ["reading the image", "drawing", "reading the image", "cutting out"]
 
 
 async def test_visualize_draws_given_objects_on_an_image(connect: Connect, backend: FakeBackend, photo: str) -> None:

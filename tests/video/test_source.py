@@ -123,7 +123,7 @@ def test_a_video_outside_the_allowed_folders_is_not_opened(film: Path, tmp_path:
         ("", "the video argument is empty"),
         ("https://example.com/film.mp4", "is a web address, and videos are read from files only; download it"),
         ("data:video/mp4;base64,AAAA", "is a data: URI, and videos are read from files only"),
-        ("/dev/zero", "a pipe, a device or a socket, not a video file"),
+        ("/dev/zero", "a pipe, a device or a socket, not a file"),
     ],
 )
 def test_only_files_are_read(address: str, message: str) -> None:
@@ -134,7 +134,7 @@ def test_only_files_are_read(address: str, message: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.mp4")
-    with pytest.raises(ForbiddenError, match="a pipe, a device or a socket, not a video file"):
+    with pytest.raises(ForbiddenError, match="a pipe, a device or a socket, not a file"):
         open_video(str(tmp_path / "clip.mp4"), Settings())
 
 

@@ -37,7 +37,7 @@ def test_all_models_are_listed_with_what_they_are() -> None:
     [
         ("DINO-X-1.0", {"text prompts", "prompt-free detection"}, {"masks", "pose", "hands"}),
         ("GroundingDino-1.5-Edge", {"text prompts"}, set()),
-        ("T-Rex-2.0", {"examples", "points as examples", "examples in other pictures", "saved prompts"}, set()),
+        ("T-Rex-2.0", {"examples", "points as examples", "examples in other images", "saved prompts"}, set()),
         ("DINO-XSeek-1.0", {"descriptions"}, set()),
     ],
 )

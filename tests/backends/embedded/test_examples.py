@@ -1,4 +1,4 @@
-"""Examples: what the embedded backend finds that looks like a box in this or another picture."""
+"""Examples: what the embedded backend finds that looks like a box in this or another image."""
 
 import base64
 import json
@@ -201,7 +201,7 @@ async def test_any_size_of_picture_and_box_is_answered(backend: Backend, size: t
 @pytest.mark.parametrize(
     ("box", "problem"),
     [
-        ((10, 10, 17, 60), r"\[10, 10, 17, 60\] covers 7x50 pixels of a picture of 300x200; .* needs 8 each way"),
+        ((10, 10, 17, 60), r"\[10, 10, 17, 60\] covers 7x50 pixels of an image of 300x200; .* needs 8 each way"),
         ((900, 900, 990, 990), "covers 0x0 pixels"),
         ((150, 0, 300, 200), r"nearly of one color \(contrast 0.0 of 255, 6 needed\).*edges or a pattern"),
     ],
@@ -219,7 +219,7 @@ def test_points_are_not_among_its_capabilities(backend: Backend) -> None:
 
 
 async def test_a_missing_picture_of_an_example_is_named(backend: Backend) -> None:
-    with pytest.raises(InputError, match="the picture of the example 'nut' is missing"):
+    with pytest.raises(InputError, match="the image of the example 'nut' is missing"):
         await find(backend, empty(), Example(label="nut", bbox=(0, 0, 20, 20), image="0" * 64))
 
 

@@ -342,7 +342,7 @@ async def test_the_deadline_frees_the_model_and_says_what_to_do(bench: Bench) ->
 
 
 @pytest.mark.parametrize(
-    ("reuses_text", "kept"), [(True, "the picture and most labels is kept"), (False, "of the picture is kept")]
+    ("reuses_text", "kept"), [(True, "the image and most labels is kept"), (False, "of the image is kept")]
 )
 async def test_the_deadline_promises_only_what_the_family_keeps(bench: Bench, reuses_text: bool, kept: str) -> None:
     bench.model.adapter = FakeAdapter(pass_s=5, reuses_text=reuses_text)

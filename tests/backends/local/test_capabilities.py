@@ -44,7 +44,7 @@ def test_families_differ() -> None:
         "examples",
         "points as examples",
         "negative examples",
-        "examples in other pictures",
+        "examples in other images",
         "saved prompts",
     }
     assert GROUNDING.answers - LABELS == {"descriptions"}

@@ -62,7 +62,7 @@ def assert_same(found: list[BBox], expected: tuple[BBox, ...]) -> None:
         Example(bbox=(2050, 1550, 2350, 1850), image=ELSEWHERE.digest),
         Example(point=(2100, 1600), image=ELSEWHERE.digest),
     ],
-    ids=["box", "point", "same picture by digest", "box elsewhere", "point elsewhere"],
+    ids=["box", "point", "same image by digest", "box elsewhere", "point elsewhere"],
 )
 async def test_what_looks_like_the_example_is_found(dinox: DinoxBackend, example: Example) -> None:
     found = await find(dinox, example)
@@ -123,7 +123,7 @@ async def test_several_labels_come_back_as_the_caller_wrote_them(dinox: DinoxBac
         (Example(bbox=(10, 10, 10, 50)), "the bbox"),
         (Example(point=(-1, 5)), "the point"),
         (Example(point=(2999, 2001), image=ELSEWHERE.digest), "the point .*3000x2000"),
-        (Example(point=(5, 5), image="abc"), "the picture abc of an example for 'object' is not given"),
+        (Example(point=(5, 5), image="abc"), "the image abc of an example for 'object' is not given"),
     ],
 )
 async def test_an_example_of_nothing_is_refused_before_anything_is_paid(

@@ -276,7 +276,7 @@ async def test_boxes_are_cut_at_the_image_s_edge_and_left_alone_beyond_it(fakes:
     told = await fakes.ask(things, "caption")
     assert [thing.caption for thing in told.objects] == ["caption at 0", None, None, "caption at 120"]
     assert [thing.bbox for thing in told.objects] == [thing.bbox for thing in things]
-    assert told.notes == ("2 of 4 boxes lie outside the picture and were left as they are",)
+    assert told.notes == ("2 of 4 boxes lie outside the image and were left as they are",)
 
 
 async def test_what_the_model_says_nothing_of_stays_as_it_is(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ async def test_saving_encodes_no_other_image(local: Open) -> None:
         ("grounding-dino", like(CUP), "cannot do examples; choose the model balanced or fast"),
         ("omdet-turbo", like(CUP), "cannot do examples; choose the model balanced or fast"),
         ("sam3", like(POINT), "cannot do points as examples; choose the model balanced"),
-        ("sam3", like(ELSEWHERE), "cannot do examples in other pictures; choose the model balanced"),
+        ("sam3", like(ELSEWHERE), "cannot do examples in other images; choose the model balanced"),
         ("sam3", DetectionRequest(), "cannot do prompt-free detection; choose the model balanced"),
         ("owlv2", DetectionRequest(description="the red cup"), "cannot do descriptions; choose the model accurate"),
     ],
