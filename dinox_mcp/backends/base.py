@@ -29,6 +29,14 @@ async def silent(_fraction: float, _message: str) -> None:
     """Report progress to nobody."""
 
 
+Report = Callable[[float, str], None]
+"""Reports the same from a worker thread that does a slow step; it may raise to stop the step."""
+
+
+def unreported(_fraction: float, _message: str) -> None:
+    """Report the progress of a slow step to nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a backend learns of a call besides the image and the request.

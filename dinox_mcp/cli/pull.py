@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints import loader
+from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
 from dinox_mcp.backends.local.checkpoints.presets import (
     DESCRIBING,
@@ -60,11 +60,12 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
     name = name or settings.model
     source = resolve(name, _device_kind(settings, name), _role(settings, name))
     quiet = not sys.stderr.isatty()
-    with tqdm(desc=source.name, unit="B", unit_scale=True, leave=False, disable=quiet) as bar:
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}|"
+    with tqdm(total=1.0, desc=source.name, bar_format=bar_format, leave=False, disable=quiet) as bar:
 
-        def show(done: int, total: int, _message: str) -> None:
-            bar.total = total or None
-            bar.update(done - bar.n)
+        def show(fraction: float, message: str) -> None:
+            bar.set_description_str(message, refresh=False)
+            bar.n = fraction
             bar.refresh()
 
         try:
@@ -74,7 +75,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
             raise
     size = _inspect(folder)
     sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
-    role = source.role or loader.family(folder, None).role
+    role = source.role or files.family(folder, None).role
     if source.repo and not source.revision:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
     if name is not None and name not in chosen(settings).values():
@@ -115,8 +116,8 @@ def _inspect(folder: Path) -> int:
     """Check that the model can be loaded and its weights can be read; return their size in bytes."""
     from safetensors import SafetensorError, safe_open
 
-    loader.family(folder, None)
-    weights = [folder / name for name in loader.weight_files(folder)]
+    files.family(folder, None)
+    weights = [folder / name for name in files.weight_files(folder)]
     for path in weights:
         try:
             with safe_open(path, framework="numpy"):

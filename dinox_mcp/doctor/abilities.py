@@ -99,9 +99,9 @@ def _step(settings: Settings, backends: registry.Backends) -> str:
     if not backends.auto:
         return f"set {environment_name('backend')}=auto"
     from dinox_mcp.backends import local
-    from dinox_mcp.backends.local import capabilities
+    from dinox_mcp.backends.local.checkpoints.presets import default_model
 
     pull = "dinox-mcp pull"
     with suppress(DinoxError):  # of a setting that a check of its own reports
-        pull = f"dinox-mcp pull {capabilities.default(settings)}"
+        pull = f"dinox-mcp pull {default_model(settings)}"
     return pull if local.installed() else f"{extras_command(Machine.here(), ['local'])} && {pull}"

@@ -39,7 +39,7 @@ def test_auto_is_the_cloud_with_a_key_else_local_where_its_weights_are_else_embe
     monkeypatch: pytest.MonkeyPatch, weights: bool, without_key: str
 ) -> None:
     monkeypatch.setattr("dinox_mcp.backends.local.installed", lambda: True)
-    monkeypatch.setattr("dinox_mcp.backends.local.capabilities.is_here", lambda _settings: weights)
+    monkeypatch.setattr("dinox_mcp.backends.local.is_here", lambda _settings: weights)
     assert Backends(Settings.load()).choose() == without_key
     assert Backends(Settings.load()).choose(caller_has_key=True) == "dinox"
     assert Backends(Settings.load(api_key="k")).choose() == "dinox"
@@ -48,7 +48,7 @@ def test_auto_is_the_cloud_with_a_key_else_local_where_its_weights_are_else_embe
 
 def test_a_backend_that_is_not_ready_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.backends.local.installed", lambda: True)
-    monkeypatch.setattr("dinox_mcp.backends.local.capabilities.is_here", lambda _settings: False)
+    monkeypatch.setattr("dinox_mcp.backends.local.is_here", lambda _settings: False)
     lacks = Backends(Settings.load()).unready()
     assert list(lacks) == ["dinox", "local"]
     assert "DINOX_API_KEY" in lacks["dinox"].remedy

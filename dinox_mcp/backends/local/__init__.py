@@ -2,6 +2,7 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 from dinox_mcp.backends.base import Backend, Unready
 from dinox_mcp.errors import DinoxError, UnsupportedError
@@ -14,20 +15,45 @@ _PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
 
 def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:  # noqa: ARG001 - the same for all backends
     """Return what is missing before a local model can answer: the packages, or its weights on this machine."""
-    from dinox_mcp.backends.local import capabilities
-
     if not installed():
         return Unready(
             "install the extra 'local' (dinox-mcp doctor prints how) and run dinox-mcp pull to use a model on this "
             "machine"
         )
     try:
-        if capabilities.is_here(settings):
+        if is_here(settings):
             return None
     except DinoxError as error:
         return Unready(str(error), installed=True)
-    default = capabilities.default(settings)
-    return Unready(f"run dinox-mcp pull {default} to use a model on this machine", installed=True)
+    from dinox_mcp.backends.local.checkpoints.presets import default_model
+
+    return Unready(f"run dinox-mcp pull {default_model(settings)} to use a model on this machine", installed=True)
+
+
+def is_here(settings: Settings) -> bool:
+    """Return whether the weights of the default model are on this machine, without using the network.
+
+    Raises:
+        SettingsError: the settings name a model that does not exist.
+        BackendError: the cache cannot be read.
+    """
+    from dinox_mcp.backends.local.checkpoints import presets
+
+    source = presets.resolve(presets.default_model(settings), presets.device_kind(settings))
+    kept = f"models--{str(source.repo).replace('/', '--')}/snapshots/*"
+    if source.folder is None and not any(_cache_folder().glob(kept)):
+        return False  # mostly so; to check the rest takes the hub's library, which is slow to import
+    from dinox_mcp.backends.local.checkpoints.hub import Hub
+
+    return Hub().find(source) is not None
+
+
+def _cache_folder() -> Path:
+    """Find the cache of the hub's library where that library finds it, without importing it."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hub = os.environ.get("HF_HOME") or f"{home}/huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hub}/hub"
+    return Path(os.path.expandvars(cache)).expanduser()
 
 
 def create(settings: Settings) -> Backend:

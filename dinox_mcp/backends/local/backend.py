@@ -1,20 +1,24 @@
-"""The backend: finds and describes objects with models that run in this process."""
+"""The backend: finds and describes objects with models that run in this process, one worker for each."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
-from dinox_mcp.backends.local import capabilities, naming
+from dinox_mcp.backends.local import families, naming
 from dinox_mcp.backends.local.checkpoints import presets
+from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
+from dinox_mcp.backends.local.checkpoints.presets import Role
 from dinox_mcp.backends.local.naming import Vocabulary
-from dinox_mcp.backends.local.runtime import describing, examples, following, requests
-from dinox_mcp.backends.local.runtime.pool import Make, Workers
+from dinox_mcp.backends.local.runtime import describing, requests
+from dinox_mcp.backends.local.runtime.caches import Embeddings, FeatureCache, ModelMemory
+from dinox_mcp.backends.local.runtime.queue import closed
 from dinox_mcp.backends.local.runtime.requests import ModelCall, Response, rising
 from dinox_mcp.backends.local.runtime.worker import Worker
 from dinox_mcp.errors import DeadlineError
@@ -24,6 +28,103 @@ from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Need, Output
 
 T = TypeVar("T")
+Make = Callable[..., Checkpoint]
+"""Makes the checkpoint of a name (None for the default), with the options `role` and `follows` of `Checkpoint`."""
+
+
+class Known(NamedTuple):
+    """What is known of a model that was loaded once: its name in results, and what it can do."""
+
+    name: str
+    capabilities: Capabilities
+
+
+class Workers:
+    """Keeps one worker for each model, whichever name it is requested by; they share memory and features.
+
+    Args:
+        settings: The settings.
+        make: Makes checkpoints; tests give their own.
+        unloaded: Called with a worker whose model leaves memory.
+    """
+
+    def __init__(
+        self, settings: Settings, make: Make | None = None, unloaded: Callable[[Worker], object] = lambda _: None
+    ) -> None:
+        self.settings = settings
+        self._make = make or partial(Checkpoint, settings=settings)
+        self._unloaded = unloaded
+        self.memory = ModelMemory(settings.models_max_bytes)
+        self.features = FeatureCache(settings.features_max_bytes)
+        self._workers: dict[Hashable, tuple[Worker, Checkpoint]] = {}
+        self._named: dict[tuple[str | None, Role, bool], Worker] = {}
+        self._known: dict[Worker, Known] = {}
+        self._closed = False
+
+    async def get(self, name: str | None, role: Role = "objects", *, follows: bool = False) -> Worker:
+        """Return the worker of a model.
+
+        Args:
+            name: The model; None for the default of its role.
+            role: What it is used for.
+            follows: Whether it follows objects through a video; features of frames are not kept.
+
+        Raises:
+            UnsupportedError: the extra is not installed.
+            SettingsError: there is no such model or device.
+            BackendError: all was closed.
+        """
+        local.require_installed()
+        if self._closed:
+            raise closed()
+        key = name, role, follows
+        if key not in self._named:
+            checkpoint = self._make(name, role=role, follows=follows)
+            others = list(self._workers.values())
+
+            def identify() -> tuple[Hashable, dict[Hashable, Worker]]:
+                """Identify it and, by now, the others: once fetched, they are known by their commit."""
+                return checkpoint.identify(), {other.identify(): worker for worker, other in others}
+
+            identity, known = await anyio.to_thread.run_sync(identify, abandon_on_cancel=True)  # may import torch
+            if self._closed:
+                raise closed()
+            new = Worker(
+                checkpoint,
+                self.memory,
+                FeatureCache(0) if follows else self.features,
+                queue_max=self.settings.queue_max,
+                idle_s=self.settings.idle_unload_s,
+                unloaded=self._unloaded,
+            )
+            self._named[key] = known.get(identity) or self._workers.setdefault(identity, (new, checkpoint))[0]
+        return self._named[key]
+
+    async def know(self, worker: Worker, call: Call) -> Known:
+        """Load a model if it is not in memory, and return what is known of it."""
+        if not worker.ready or worker not in self._known:
+            self._known[worker] = await worker.run(
+                lambda loaded, _: Known(loaded.name, families.of_type(loaded.model.family)),
+                client=call.client,
+                progress=call.progress,
+            )
+        return self._known[worker]
+
+    def known(self, name: str | None) -> Known | None:
+        """Return what is known of a model from earlier."""
+        worker = self._named.get((name, "objects", False))
+        return self._known.get(worker) if worker else None
+
+    def ready(self) -> set[str | None]:
+        """Return the names of the models for objects that are in memory."""
+        return {name for (name, role, _), worker in self._named.items() if role == "objects" and worker.ready}
+
+    async def aclose(self) -> None:
+        """Stop what runs, and unload all models."""
+        self._closed = True
+        async with anyio.create_task_group() as group:
+            for worker, _ in self._workers.values():
+                group.start_soon(worker.aclose)
 
 
 class LocalBackend:
@@ -39,7 +140,7 @@ class LocalBackend:
 
     def __init__(self, settings: Settings, make: Make | None = None, cache: Path | None = None) -> None:
         self._settings = settings
-        self._labels = requests.Embeddings(cache)
+        self._labels = Embeddings(cache)
         self._workers = Workers(settings, make, self._labels.forget)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
@@ -49,12 +150,12 @@ class LocalBackend:
             InputError: there is no such model.
         """
         known = self._workers.known(model or self._settings.model)
-        able = known.capabilities if known else capabilities.of_name(model, self._settings)
+        able = known.capabilities if known else families.of_name(model, self._settings)
         return replace(able, describes=describing.DESCRIBES, fetches=True)
 
     def models(self) -> tuple[Model, ...]:
         """List the model of the settings or of this machine, and the presets."""
-        default = capabilities.default(self._settings)
+        default = presets.default_model(self._settings)
         ready = self._workers.ready()
         if self._settings.model in ready:  # the default may have been requested without a name
             ready.add(default)
@@ -92,10 +193,10 @@ class LocalBackend:
             SettingsError: there is no such model or device.
             ImageError: the image is damaged.
         """
-        return await describing.describe(self._workers, image, objects, include, call)
+        return await describing.describe(self._workers.get, self._settings, image, objects, include, call)
 
     async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
-        """Follow what is in the boxes of a first frame through those after it; see `following.follow`.
+        """Follow what is in the boxes of a first frame through those after it; see `describing.follow`.
 
         Raises:
             UnsupportedError: the extra is not installed, or the model for masks has no memory.
@@ -103,7 +204,7 @@ class LocalBackend:
             SettingsError: there is no such model or device.
             ImageError: a frame is damaged.
         """
-        return await following.follow(self._workers, frames, boxes, call)
+        return await describing.follow(self._workers.get, self._settings, frames, boxes, call)
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Make an embedding of the request's examples.
@@ -114,7 +215,7 @@ class LocalBackend:
             BusyError, DeadlineError, BackendError: see each.
         """
         worker, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
-        return await self._in_time(worker, examples.embed(ModelCall(worker, image, call), request.examples))
+        return await self._in_time(worker, requests.embed(ModelCall(worker, image, call), request.examples))
 
     async def load(self, model: str | None = None, progress: Progress = silent) -> str:
         """Fetch and load a model before the first request needs it; return its name.
@@ -134,14 +235,15 @@ class LocalBackend:
         if request.description is not None:
             return await requests.find_described(call, request.description)
         if request.examples and request.prompts is None:
-            return await examples.find(call, request.examples)
+            return await requests.find_like(call, request.examples)
         labels = vocabulary.nouns if vocabulary else request.prompts or ()
         if request.caption is None:
             return await requests.find(call, labels, self._labels)
         known = await self._workers.know(call.worker, call.context)
         if "descriptions" in known.capabilities.answers:
             return await requests.ground(call, request.caption, labels, self._labels)
-        return requests.without_caption(await requests.find(call, labels, self._labels))
+        found = await requests.find(call, labels, self._labels)
+        return replace(found, notes=[*found.notes, "the model reads each phrase on its own, without the caption"])
 
     async def _ready(
         self, model: str | None, needs: frozenset[Need], include: frozenset[Output], call: Call
@@ -150,7 +252,7 @@ class LocalBackend:
         call = replace(call, progress=rising(call.progress))
         worker = await self._workers.get(model or self._settings.model)
         known = await self._workers.know(worker, call)
-        capabilities.require(known.capabilities, known.name, needs, include)
+        families.require(known.capabilities, known.name, needs, include)
         return worker, call
 
     async def _in_time(self, worker: Worker, response: Awaitable[T]) -> T:
@@ -159,8 +261,8 @@ class LocalBackend:
             return await response
         kept = "the image and most labels" if worker.keeps_labels else "the image"
         raise DeadlineError(
-            f"the model gave no answer within {self._settings.timeout_s:g} s; ask again (what it made of {kept} is "
-            "kept), ask for fewer labels, choose a faster model (DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
+            f"the model gave no response within {self._settings.timeout_s:g} s; try again (what it computed of {kept} "
+            "is kept), request fewer labels, choose a faster model (DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
         )
 
     async def _vocabulary(self) -> Vocabulary:

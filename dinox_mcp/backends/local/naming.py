@@ -1,10 +1,12 @@
-"""Names of objects: the vocabulary of prompt-free detection, and one name for each object."""
+"""Names of objects: the vocabulary, one name for each object, names of people, and phrases in a caption."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from dinox_mcp.backends.local.checkpoints.files import few
 from dinox_mcp.backends.local.models.base import RawDetection
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.boxes import area, clip, ious, suppress
@@ -166,3 +168,80 @@ def name_once(objects: Sequence[Detection], vocabulary: Vocabulary) -> list[Dete
                 chosen = best.model_copy(update={"label": rival.label, "score": rival.score})
         named.append(chosen)
     return sorted(named, key=lambda one: -(one.score or 0))
+
+
+_NOUNS = """\
+person man woman child kid boy girl baby toddler infant teenager adult human guy lady gentleman people someone
+pedestrian passerby cyclist bicyclist biker motorcyclist rider jockey driver passenger tourist
+player athlete runner jogger swimmer surfer skier snowboarder skater skateboarder climber hiker dancer gymnast
+wrestler goalkeeper goalie referee umpire batter golfer
+worker farmer soldier policeman policewoman officer firefighter fireman doctor nurse surgeon patient chef cook
+waiter waitress teacher student pupil singer musician guitarist drummer artist painter photographer actor actress
+bride groom father mother dad mom son daughter brother sister grandfather grandmother
+fisherman cowboy clown astronaut pilot sailor butcher baker barber mechanic carpenter craftsman businessman
+businesswoman salesman spectator customer shopper visitor guest
+"""
+PEOPLE = frozenset(re.findall(r"\w+", _NOUNS))
+"""Nouns in the singular; a label that has words before or after them means a person too ("man in red", "old lady").
+Nouns that mean things as often (coach, model, speaker) are left out.
+"""
+_PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "babies": "baby", "ladies": "lady"}
+_DEVICES = frozenset(("record", "cd", "dvd", "mp3", "music", "media", "cassette", "video", "audio", "blu-ray", "vinyl"))
+"""Before "player", these make it a device."""
+_THINGS = frozenset(("crossing", "clothing", "building", "swing", "ring", "earring", "wing", "string", "setting"))
+"""Nouns that end like a verb form."""
+_AFTER = frozenset(("in", "on", "at", "with", "of", "by", "from", "near", "behind", "under", "and", "or", "who", "to"))
+
+
+def is_person(label: str) -> bool:
+    """Return whether a label means a person, by its main noun."""
+    words = re.findall(r"[\w'-]+", label.casefold().replace("_", " ").partition(",")[0])
+    if not words or words[-1] in _THINGS:
+        return False
+    ends = (index for index, word in enumerate(words) if index and (word in _AFTER or word.endswith("ing")))
+    *before, noun = words[: next(ends, len(words))]
+    if noun.rstrip("s") == "player" and before and before[-1] in _DEVICES:
+        return False
+    return any(form in PEOPLE for form in _singulars(noun))
+
+
+def _singulars(noun: str) -> tuple[str, ...]:
+    if noun.endswith("men"):
+        return (noun[:-3] + "man",)
+    return noun, _PLURALS.get(noun, noun.removesuffix("s")), noun.removesuffix("es")
+
+
+_LENGTH = 40
+
+
+def quoted(labels: Iterable[str]) -> str:
+    """List the first few of what a caller wrote, in quotes and shortened."""
+    return few([repr(label if len(label) <= _LENGTH + 1 else f"{label[:_LENGTH]}…") for label in labels])
+
+
+def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Find phrases in a caption, in any case, as (start, end) in `caption.lower()`; None for those not in it.
+
+    They are searched in order: behind the phrase before, then in what no other has taken, then anywhere. The same
+    phrase twice has two spans. Words may touch in the caption, as in "man's" for the phrase "man 's".
+    """
+    text = caption.lower()
+    located: list[tuple[int, int] | None] = []
+    taken: dict[str, set[tuple[int, int]]] = {}
+    behind = 0
+    for phrase in phrases:
+        words = [re.escape(word) for word in phrase.lower().split()]
+        pattern = r"(?<!\w)" + r"\s*".join(words) + r"(?!\w)"
+        mine = taken.setdefault(" ".join(words), set())
+        spans = [match.span() for match in re.finditer(pattern, text) if match.span() not in mine] if words else []
+        free = [span for span in spans if not any(_overlap(span, other) for other in located if other)]
+        span = next((span for span in free if span[0] >= behind), None) or next(iter([*free, *spans]), None)
+        located.append(span)
+        if span:
+            mine.add(span)
+            behind = span[1]
+    return located
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

@@ -76,7 +76,7 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Step:
     """The progress of a request."""
 
     number: int
@@ -102,8 +102,12 @@ class Failure:
     message: str
 
 
+Reply = Step | Answer | Failure
+"""A message about one request."""
+
+
 class SentImages:
-    """The images that were sent last, by their digests. Both ends keep and drop the same, so nothing is said of it."""
+    """The images that were sent last, by their digests; both ends keep and drop the same without a message."""
 
     def __init__(self) -> None:
         self._images: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
@@ -254,7 +258,7 @@ class Service:
             self._send(Failure(request.number, type(error), str(error)))
         except Exception as error:
             logger.exception("%s failed", request.method)
-            line = f"the local backend failed ({type(error).__name__}: {error}); ask again, and please report it"
+            line = f"the local backend failed ({type(error).__name__}: {error}); try again, and please report it"
             self._send(Failure(request.number, ServiceError, " ".join(line.split())))
 
     def _changed_models(self) -> tuple[Model, ...] | None:
@@ -266,7 +270,7 @@ class Service:
 
     def _reporter(self, number: int) -> Progress:
         async def report(fraction: float, message: str) -> None:
-            self._send(Report(number, fraction, message))
+            self._send(Step(number, fraction, message))
 
         return report
 

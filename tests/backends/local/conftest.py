@@ -41,15 +41,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.fixture(scope="session")
 def describer(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
     """Load a tiny checkpoint as the backend does, as in `describer("sam2")`."""
-    from dinox_mcp.backends.local import models
-    from dinox_mcp.backends.local.checkpoints import device, loader
+    from dinox_mcp.backends.local import families
+    from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
+    from dinox_mcp.backends.local.checkpoints import device
 
     loaded: dict[str, Any] = {}
 
     def get(kind: str) -> Any:  # noqa: ANN401 - each has its own class
         if kind not in loaded:
-            role = models.FAMILIES[kind.partition("-")[0]].role
-            loaded[kind] = loader.load(checkpoint(kind), device.choose("cpu"), role)
+            role = families.FAMILIES[kind.partition("-")[0]].role
+            loaded[kind] = checkpoints.load(checkpoint(kind), device.choose("cpu"), role)
         return loaded[kind]
 
     return get

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp.backends.local.models.base import Loaded, Prepared, RawDetection, Report, check
+from dinox_mcp.backends.base import Report
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, RawDetection, check
 from dinox_mcp.errors import BackendError
 
 
@@ -137,4 +138,4 @@ class FakeModel:
         self.trims += 1
 
     def explain(self, error: Exception) -> BackendError:
-        return BackendError(f"the model failed: {error}; ask again")
+        return BackendError(f"the model failed: {error}; try again")

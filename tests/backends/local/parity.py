@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import RawDetection, interruptible
 
 DEVICE = os.environ.get("DINOX_TEST_DEVICE", "cpu")

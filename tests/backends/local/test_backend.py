@@ -325,7 +325,9 @@ async def test_masks_come_from_models_that_have_them(bench: Bench) -> None:
 async def test_other_models_say_which_one_has_masks(bench: Bench) -> None:
     backend = bench.backend()
     assert backend.capabilities().outputs == frozenset()
-    with pytest.raises(UnsupportedError, match=r"fake@1234567 has no masks; ask without .*DINOX_MCP_MODEL=sam3"):
+    with pytest.raises(
+        UnsupportedError, match=r"fake@1234567 has no masks; leave them out of `include`, or .*DINOX_MCP_MODEL=sam3"
+    ):
         await backend.detect(RED, ask("dog", include=["masks"]), PLAIN)
     await backend.aclose()
 
@@ -334,7 +336,7 @@ async def test_the_deadline_frees_the_model_and_says_what_to_do(bench: Bench) ->
     bench.model.adapter = FakeAdapter(pass_s=5)
     bench.model.load_s = 0.3
     backend = bench.backend(timeout_s=0.2)
-    with pytest.raises(DeadlineError, match=r"no answer within 0.2 s.*DINOX_MCP_TIMEOUT_S"):
+    with pytest.raises(DeadlineError, match=r"no response within 0.2 s.*DINOX_MCP_TIMEOUT_S"):
         await backend.detect(RED, ask("dog"), PLAIN)
     await anyio.sleep(0.6)
     assert bench.model.adapter.interrupted == 1

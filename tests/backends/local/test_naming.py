@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.backends.local.models.base import RawDetection
-from dinox_mcp.backends.local.naming import built_in, name_once, parse, read, to_detections
+from dinox_mcp.backends.local.naming import built_in, is_person, locate, name_once, parse, quoted, read, to_detections
 from dinox_mcp.errors import SettingsError
 
 
@@ -110,3 +110,72 @@ def test_naming_once_invents_nothing_and_is_done_after_one_time(found: list[RawD
     assert {one.bbox for one in named} <= {one.bbox for one in objects}
     assert {(one.label, one.score) for one in named} <= {(one.label, one.score) for one in objects}
     assert [one.score for one in named] == sorted((one.score for one in named), reverse=True)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "person",
+        "women",
+        "child",
+        "little girls",
+        "man in a red shirt",
+        "the woman wearing a hat",
+        "man riding horse",
+        "baseball players",
+        "pedestrian, crossing",
+        "waitresses",
+        "someone's mother",
+    ],
+)
+def test_labels_that_mean_a_person(label: str) -> None:
+    assert is_person(label)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "dog",
+        "person's hand",
+        "pedestrian crossing",
+        "record player",
+        "group of people",
+        "snowman",
+        "building",
+        "woman-shaped vase",
+        "横断歩道",
+    ],
+)
+def test_labels_that_mean_no_person(label: str) -> None:
+    assert not is_person(label)
+
+
+@pytest.mark.parametrize(
+    ("caption", "phrases", "found"),
+    [
+        ("A man and a dog", ["man", "dog"], ["man", "dog"]),
+        ("A Man and a DOG", ["man", "Dog"], ["man", "dog"]),
+        ("a woman", ["man"], [None]),
+        ("a man, a man", ["man", "man"], ["man", "man"]),
+        ("a man", ["man", "man"], ["man", None]),
+        ("a dog", ["", "cat", "dog"], [None, None, "dog"]),
+        ("the  red\ncar", ["red car"], ["red\ncar"]),
+        ("the man's hat", ["man 's hat"], ["man's hat"]),
+        ("is it (a T-shirt)?", ["t-shirt", "it"], ["t-shirt", "it"]),
+        ("a man in a red hat", ["red hat", "hat", "man"], ["red hat", "hat", "man"]),
+    ],
+)
+def test_phrases_are_complete_words_in_any_case(caption: str, phrases: list[str], found: list[str | None]) -> None:
+    text = caption.lower()
+    assert [place and text[slice(*place)] for place in locate(caption, phrases)] == found
+
+
+def test_what_a_caller_wrote_is_quoted_and_shortened() -> None:
+    assert quoted(["dog", "x" * 41, "y" * 42]) == f"'dog', '{'x' * 41}', '{'y' * 40}…'"
+
+
+def test_phrases_are_taken_in_their_order() -> None:
+    assert locate("a red car beside a car", ["red car", "car"]) == [(2, 9), (19, 22)]
+    assert locate("a car beside a red car", ["red car", "car"]) == [(15, 22), (2, 5)]
+    assert locate("a car and a car", ["car", "car"]) == [(2, 5), (12, 15)]

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from dinox_mcp import errors
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
-from dinox_mcp.backends.local import child, create, service
+from dinox_mcp.backends.local import create, process, service
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process import ProcessBackend
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, ServiceError
@@ -50,7 +50,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 def pid_of(backend: ProcessBackend) -> int | None:
-    return backend._child.pid if backend._child else None
+    return backend._process.pid if backend._process else None
 
 
 def is_alive(pid: int) -> bool:
@@ -171,7 +171,7 @@ async def test_errors_of_every_class_come_back_as_they_are(start: Start) -> None
 
 
 async def test_what_nobody_foresaw_is_one_line_too(start: Start) -> None:
-    with pytest.raises(ServiceError, match=r"^the local backend failed \(RuntimeError: two lines\); ask again"):
+    with pytest.raises(ServiceError, match=r"^the local backend failed \(RuntimeError: two lines\); try again"):
         await start().detect(picture(), asking("break"), Call())
 
 
@@ -209,7 +209,7 @@ async def test_a_cancelled_request_is_cancelled_there(start: Start) -> None:
 
 async def test_a_crash_fails_those_who_wait_and_the_next_request_starts_another(start: Start) -> None:
     backend, failed = start(), []
-    message = r"ended before it answered \(exit status 3\); ask again, which starts another"
+    message = r"ended before it answered \(exit status 3\); try again, which starts another"
 
     async def ask(word: str) -> None:
         with pytest.raises(BackendError, match=message):
@@ -296,8 +296,8 @@ async def test_closing_kills_one_that_does_not_listen(start: Start) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a process for stuck after half a second."""
-    monkeypatch.setattr(child, "SILENCE_S", 0.5)
-    monkeypatch.setattr(child, "LEAST_SILENCE_S", 0.5)
+    monkeypatch.setattr(process, "SILENCE_S", 0.5)
+    monkeypatch.setattr(process, "LEAST_SILENCE_S", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -308,7 +308,7 @@ async def test_one_that_is_stuck_is_ended_and_the_next_request_starts_another(st
     stuck = pid_of(backend) or 0
     os.kill(stuck, signal.SIGSTOP)
     with anyio.fail_after(10):
-        with pytest.raises(BackendError, match=r"was silent for \d+ s and was ended; ask again"):
+        with pytest.raises(BackendError, match=r"was silent for \d+ s and was ended; try again"):
             await backend.detect(picture(), asking("dog"), Call())
         assert (await backend.detect(picture(), asking("dog"), Call())).objects
     assert pid_of(backend) != stuck
@@ -316,8 +316,8 @@ async def test_one_that_is_stuck_is_ended_and_the_next_request_starts_another(st
 
 
 async def test_one_that_works_for_long_is_not_taken_for_stuck(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "SILENCE_S", 1.5)
-    monkeypatch.setattr(child, "LEAST_SILENCE_S", 1.5)
+    monkeypatch.setattr(process, "SILENCE_S", 1.5)
+    monkeypatch.setattr(process, "LEAST_SILENCE_S", 1.5)
     backend = start()
     await backend.load()
     with anyio.move_on_after(4) as scope:
@@ -344,7 +344,7 @@ async def test_beyond_the_queue_requests_are_refused_and_not_kept(start: Start) 
             group.start_soon(ask)
         await until(lambda: len(refused) == 55)
         group.cancel_scope.cancel()
-    assert "5 requests wait for the local model already; ask again later" in refused[0]
+    assert "5 requests wait for the local model already; try again later" in refused[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")

@@ -11,7 +11,7 @@ import pytest
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import service
-from dinox_mcp.backends.local.service import Alive, Cancel, Ready, Report, Request, Service, Start, Taken
+from dinox_mcp.backends.local.service import Alive, Cancel, Ready, Request, Service, Start, Step, Taken
 from dinox_mcp.errors import NotFoundError, ServiceError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
@@ -77,7 +77,7 @@ def test_a_call_is_answered_with_what_is_in_memory(pipes: Pipes) -> None:
 
 def test_progress_carries_the_number_of_its_call(pipes: Pipes) -> None:
     pipes.detect(3, "count")
-    assert [pipes.hear() for _ in range(5)] == [Report(3, step / 5, f"step {step}") for step in range(5)]
+    assert [pipes.hear() for _ in range(5)] == [Step(3, step / 5, f"step {step}") for step in range(5)]
     assert pipes.hear().number == 3
 
 
@@ -90,7 +90,7 @@ def test_an_error_is_an_answer(pipes: Pipes, word: str, kind: type[Exception]) -
 
 def test_a_cancelled_call_is_not_answered(pipes: Pipes) -> None:
     pipes.detect(1, "wait")
-    assert pipes.hear() == Report(1, 0.5, f"waiting in {os.getpid()}")
+    assert pipes.hear() == Step(1, 0.5, f"waiting in {os.getpid()}")
     pipes.say(service.dump(Cancel(1)))
     pipes.say(service.dump(Cancel(99)))
     pipes.detect(2, "dog")

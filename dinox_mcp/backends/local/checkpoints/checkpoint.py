@@ -1,68 +1,65 @@
-"""A model by the name that a user gave it: found, fetched, and loaded in the precision that suits this machine."""
+"""A model by the name that a user gave it: found, fetched, and loaded with every weight or not at all."""
 
 import hashlib
-import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+import json
+import re
+import tempfile
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any
+from threading import Event, Lock
+from typing import Any
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints.presets import Role, resolve, smaller, variable
-from dinox_mcp.backends.local.models.base import DetectionModel, Interrupted, Loaded, RawDetection, Report
-from dinox_mcp.errors import BackendError, DinoxError, ServiceError
+from dinox_mcp.backends.base import Report
+from dinox_mcp.backends.local.checkpoints import device as devices
+from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints.device import Device
+from dinox_mcp.backends.local.checkpoints.hub import Hub, title
+from dinox_mcp.backends.local.checkpoints.presets import ModelSource, Role, resolve, smaller, variable
+from dinox_mcp.backends.local.models.base import ImageModel, Interrupted, Loaded
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError, UnsupportedError
 from dinox_mcp.settings import Settings
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-
-    from dinox_mcp.backends.local.checkpoints.device import Device
-    from dinox_mcp.backends.local.checkpoints.hub import Hub
-    from dinox_mcp.backends.local.checkpoints.presets import ModelSource
 
 _CUDA_BATCH = 8
 _FETCHED = 0.2  # of the progress of a first request
 _CACHE_FORMAT = b"2"
-FASTER = 1.3
-"""How many times faster matrix products must be in bfloat16; without units for it they are several times slower."""
-PIXELS = 4.0
-"""How far the edges of the surest boxes may move, on a pattern of 640 by 480."""
-SCORE = 0.05
-"""How far their scores may move."""
-_SUREST = 10
-_LABELS = ("object",)  # of several, those with equal scores may change their order, which is not a fault
+# Buffers that older releases of transformers saved and newer ones compute; they hold no knowledge.
+_COMPUTED = re.compile(r"(^|\.)(position_ids|relative_position_index|num_batches_tracked)$")
+# A configuration describes layers. These would choose code that runs, fetched from the hub even, or other weights.
+_CHOOSES_CODE = re.compile(
+    r"_?(attn|experts)_implementation.*|auto_map|.*kernel_config|use_kernels|fusion_config|transformers_weights"
+)
+_QUANTIZED = ("quantization_config", "compression_config")
+# transformers sets torch's default precision while it builds a model: two at once would disturb each other.
+_loading = Lock()
 
 
+@dataclass(eq=False)
 class Checkpoint:
     """A model by its name. Its methods are slow: they are called in a worker's thread.
 
-    Args:
+    Attributes:
         name: The name that a user gave it; None for the default of the device for its role.
         settings: The settings.
-        hub: Makes the client of the hub; tests give their own.
+        hub: The hub of models.
         role: What the model is used for.
         follows: Whether it is to follow objects through a video.
     """
 
-    def __init__(
-        self,
-        name: str | None,
-        settings: Settings,
-        hub: "Callable[[], Hub] | None" = None,
-        role: Role = "objects",
-        *,
-        follows: bool = False,
-    ) -> None:
-        self.key = name or ("default" if role == "objects" else f"for {role}")
-        self._role = role
-        self._follows = follows
-        self._name = name
-        self._settings = settings
-        self._hub = hub
-        self._folder = Path()
+    name: str | None
+    settings: Settings
+    hub: Hub = field(default_factory=Hub)
+    role: Role = "objects"
+    follows: bool = False
+    _folder: Path = Path()
+
+    @property
+    def key(self) -> str:
+        """What the model is called in messages."""
+        return self.name or ("default" if self.role == "objects" else f"for {self.role}")
 
     def identify(self) -> Hashable:
         """Return what is equal for two names of one model, such as a preset, its repository, and a commit of that.
@@ -73,19 +70,14 @@ class Checkpoint:
             SettingsError: there is no such model or device.
             BackendError: torch does not work here.
         """
-        from dinox_mcp.backends.local.checkpoints.hub import Hub
-
         try:
             source = self._source
-            return (
-                self._role,
-                self._follows,
-                (self._hub or Hub)().find(source) or replace(source, revision=source.revision or "main"),
-            )
+            here = self.hub.find(source)
         except DinoxError:
             raise
         except Exception as error:
             raise self.explain(error) from error
+        return self.role, self.follows, here or replace(source, revision=source.revision or "main")
 
     def fetch(self, report: Report) -> int:
         """Download what is missing; return the size of the weights in bytes.
@@ -94,20 +86,17 @@ class Checkpoint:
             SettingsError: there is no such model or device.
             BackendError: it cannot be had; the message says why.
         """
-        from dinox_mcp.backends.local.checkpoints.hub import Hub
-        from dinox_mcp.backends.local.checkpoints.transfer import Stopped
-
         stop = Event()
 
-        def report_bytes(done: int, total: int, message: str) -> None:
+        def report_download(fraction: float, message: str) -> None:
             try:
-                report(_FETCHED * done / total if total else 0.0, message)
+                report(_FETCHED * fraction, message)
             except Interrupted:
                 stop.set()
 
         try:
-            self._folder = (self._hub or Hub)().fetch(self._source, report_bytes, stop)
-        except Stopped:
+            self._folder = self.hub.fetch(self._source, report_download, stop)
+        except files.Stopped:
             raise Interrupted from None
         return sum(file.stat().st_size for file in self._folder.glob("*.safetensors"))
 
@@ -117,8 +106,6 @@ class Checkpoint:
         Raises:
             BackendError: it does not load; the message says why.
         """
-        from dinox_mcp.backends.local.checkpoints.hub import title
-
         model, used, notes = self._load()
         name = title(self._source, self._folder)
         return Loaded(
@@ -130,132 +117,41 @@ class Checkpoint:
             signature=name if self._source.repo else f"{name}#{_fingerprint(self._folder, '')[:8]}",
         )
 
-    def _load(self) -> "tuple[Any, Device, tuple[str, ...]]":
+    def _load(self) -> tuple[Any, Device, tuple[str, ...]]:
         """Return the model, what it computes in, and a note where that is not the usual."""
-        from dinox_mcp.backends.local.checkpoints import device, loader
-
         wanted = self._device
         if wanted.kind == "cpu":
-            device.tune_cpu()
-            if wanted.precision != "float32" and self._role == "objects":
-                return load_checked(partial(loader.load, self._folder), wanted)
+            devices.tune_cpu()
+            if wanted.precision != "float32" and self.role == "objects":
+                return devices.load_checked(partial(load, self._folder), wanted)
         usual = "bfloat16" if wanted.kind == "cuda" else "float32"
         notes = () if wanted.precision == usual else (f"computed in {wanted.precision}",)
-        if wanted.kind == "cpu" and wanted.precision != "float32" and (doubt := slowness()):
+        if wanted.kind == "cpu" and wanted.precision != "float32" and (doubt := devices.slowness()):
             wanted, notes = replace(wanted, precision="float32"), (f"computed in float32, as {doubt}",)
-        return loader.load(self._folder, wanted, self._role, follows=self._follows), wanted, notes
+        return load(self._folder, wanted, self.role, follows=self.follows), wanted, notes
 
     def trim(self) -> None:
         """Return freed memory to the system and the GPU."""
-        from dinox_mcp.backends.local.checkpoints import device
-
-        device.trim()
+        devices.trim()
 
     def explain(self, error: Exception) -> BackendError:
         """Explain an error of the model's own code in one line, with a remedy."""
-        from dinox_mcp.backends.local.checkpoints.device import memory_explained
-
-        try:
-            with memory_explained(self._device, smaller(self._role)):
-                raise error  # noqa: TRY301 - this is how it gets explained
-        except BackendError as explained:
-            return explained
-        except Exception:  # noqa: BLE001 - it is the error itself
-            line = " ".join(str(error).split())[:300]
-            return ServiceError(
-                f"the model {self.key} failed ({type(error).__name__}: {line}); ask again, or choose another with "
-                f"{variable(self._role)}"
-            )
+        if devices.is_about_memory(error):
+            return devices.out_of_memory(self._device, smaller(self.role))
+        line = " ".join(str(error).split())[:300]
+        return ServiceError(
+            f"the model {self.key} failed ({type(error).__name__}: {line}); try again, or choose another with "
+            f"{variable(self.role)}"
+        )
 
     @cached_property
-    def _device(self) -> "Device":
-        from dinox_mcp.backends.local.checkpoints import device
-
+    def _device(self) -> Device:
         local.require_installed()
-        return device.choose(self._settings.device, self._settings.precision)
+        return devices.choose(self.settings.device, self.settings.precision)
 
     @cached_property
-    def _source(self) -> "ModelSource":
-        return resolve(self._name, self._device.kind, self._role)
-
-
-def load_checked(load: Callable[["Device"], Any], device: "Device") -> tuple[Any, "Device", tuple[str, ...]]:
-    """Load a model for objects in bfloat16 if that pays here, else in float32.
-
-    The check runs it on a test pattern in both precisions, so that loading takes two loads and two passes.
-
-    Returns:
-        The model, what it computes in, and a note.
-    """
-    from dinox_mcp.backends.local.checkpoints import device as devices
-
-    exact = replace(device, precision="float32")
-    doubt = slowness()
-    if doubt is None:
-        expected = _find_in_pattern(load(exact))
-        devices.trim()
-        model = load(device)
-        doubt = difference(expected, _find_in_pattern(model))
-        if doubt is None:
-            return model, device, ("computed in bfloat16",)
-        del model
-        devices.trim()
-    return load(exact), exact, (f"computed in float32, as {doubt}",)
-
-
-def difference(expected: Sequence[RawDetection], found: Sequence[RawDetection]) -> str | None:
-    """Return how the surest expected detections differ from what was found, or None if they hardly do."""
-    for one in expected[:_SUREST]:
-        alike = [(_distance(one, other), other) for other in found if other.label == one.label]
-        distance, other = min(alike, key=lambda pair: pair[0], default=(math.inf, one))
-        if not distance <= PIXELS:
-            return f"bfloat16 moves this model's boxes (by {distance:.0f} pixels on a test pattern)"
-        if abs(other.score - one.score) > SCORE:
-            return f"bfloat16 changes this model's scores ({one.score:.2f} to {other.score:.2f} on a test pattern)"
-    return None
-
-
-def _distance(one: RawDetection, other: RawDetection) -> float:
-    return max(abs(here - there) for here, there in zip(one.bbox, other.bbox, strict=True))
-
-
-def slowness() -> str | None:
-    """Return that this processor gains nothing from bfloat16, if it is so."""
-    import torch
-
-    exact, short = _seconds(torch.float32), _seconds(torch.bfloat16)
-    if short * FASTER <= exact:
-        return None
-    return f"this processor is hardly faster in bfloat16 ({exact / short:.1f} times)"
-
-
-def _seconds(dtype: "torch.dtype") -> float:
-    import torch
-
-    from dinox_mcp.backends.local.checkpoints.device import seconds
-
-    one, two = torch.ones(1024, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
-    with torch.inference_mode():
-        return min(seconds(lambda: one @ two) for _ in range(5))
-
-
-def _find_in_pattern(model: DetectionModel) -> list[RawDetection]:
-    (features,) = model.encode([model.prepare(_pattern())])
-    labels = [_LABELS[index] for index in model.chunks(_LABELS)[0]]
-    embeddings = model.embed(labels) if model.reuses_text else None
-    return model.find(features, labels, embeddings, 0.0)
-
-
-def _pattern() -> "Image.Image":
-    """Draw what has edges, colours and shades of several sizes."""
-    from PIL import Image, ImageDraw
-
-    picture = Image.radial_gradient("L").resize((640, 480)).convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    for step, colour in enumerate(("red", "navy", "gold", "white", "green", "black")):
-        draw.rectangle((40 + 90 * step, 60 + 50 * step, 110 + 95 * step, 120 + 58 * step), fill=colour)
-        draw.ellipse((30 + 100 * step, 400 - 60 * step, 100 + 100 * step, 460 - 60 * step), outline=colour, width=6)
-    return picture
+    def _source(self) -> ModelSource:
+        return resolve(self.name, self._device.kind, self.role)
 
 
 def _fingerprint(folder: Path, precision: str) -> str:
@@ -268,3 +164,112 @@ def _fingerprint(folder: Path, precision: str) -> str:
             status = path.stat()
             digest.update(f"{path.name} {path.resolve().name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
+
+
+def load(folder: Path, device: Device, role: Role = "objects", *, follows: bool = False) -> ImageModel:
+    """Load the model in a folder onto a device for a role; takes seconds.
+
+    Only safetensors are read and no code of the checkpoint runs. Every weight of the model comes from the
+    checkpoint, or there is no model.
+
+    Raises:
+        UnsupportedError: its architecture or file format is not supported.
+        BackendError: files are missing or broken, or memory ran out.
+    """
+    local.require_installed()
+    kind = files.family(folder, role, follows=follows).load_class(follows=follows)
+    files.require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=files.reads_text(folder))
+    files.weight_files(folder)
+    with devices.memory_explained(device, smaller(role)), _loading:
+        model = _load_model(folder, kind, device)
+        with _faults_explained(folder):
+            return kind(model, folder, device.dtype)
+
+
+def _load_model(folder: Path, kind: type[ImageModel], device: Device) -> Any:  # noqa: ANN401 - one of many classes
+    import torch
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    described = _description(folder)
+    architecture = kind.architecture(described)
+    with _faults_explained(folder):
+        model, report = architecture.from_pretrained(
+            folder,
+            config=_configuration(architecture, described),
+            dtype=torch.float32,  # what was rounded here would stay so; its family shortens what may be shorter
+            local_files_only=True,
+            use_safetensors=True,
+            weights_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # they are reported, and refused below with their names
+            output_loading_info=True,
+        )
+    _refuse_gaps(folder, model, report)
+    return model.eval().requires_grad_(requires_grad=False).to(device.name)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """Read a model's configuration without what would choose code; refuse weights that need more than torch."""
+    config = files.read_json(folder / files.CONFIG)
+    if any(part.get(key) for part in _parts(config) for key in _QUANTIZED):
+        raise UnsupportedError(
+            f"the model in {folder} is quantized (quantization_config in its config.json), which the local backend "
+            "cannot run; choose its original, or another"
+        )
+    for part in _parts(config):
+        for key in [key for key in part if _CHOOSES_CODE.fullmatch(key)]:
+            del part[key]
+    return config
+
+
+def _parts(content: object) -> Iterator[dict[str, Any]]:
+    """Walk through all objects of a JSON document."""
+    if isinstance(content, dict):
+        yield content
+    for inner in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _parts(inner)
+
+
+def _configuration(architecture: Any, described: Mapping[str, Any]) -> Any:  # noqa: ANN401 - classes of transformers
+    """Make transformers' own configuration; it finds the part that is meant only when it reads a file."""
+    with tempfile.TemporaryDirectory(prefix="dinox-mcp-") as folder:
+        (Path(folder) / files.CONFIG).write_text(json.dumps(described), encoding="utf-8")
+        return architecture.config_class.from_pretrained(folder, local_files_only=True)
+
+
+def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
+    """Refuse a model some of whose weights would be random: a renamed weight is both missing and left over."""
+    computed = {name for name, _ in model.named_buffers()} - set(model.state_dict())
+    missing = {name for name in report["missing_keys"] if not _COMPUTED.search(name)}
+    left_over = {name for name in report["unexpected_keys"] if name not in computed and not _COMPUTED.search(name)}
+    problems = [
+        f"{what}: {files.few(sorted(names))}"
+        for what, names in (
+            ("missing", missing),
+            ("of another shape", {str(entry[0]) for entry in report["mismatched_keys"]}),
+            ("unknown to the model", left_over),
+            ("unreadable", set(map(str, report["error_msgs"]))),
+        )
+        if names
+    ]
+    if problems:
+        raise BackendError(
+            f"the weights in {folder} do not fit its config.json ({'; '.join(problems)}); fetch the model again, "
+            "name another revision of it (owner/name@revision), or choose another"
+        )
+
+
+@contextmanager
+def _faults_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except DinoxError:
+        raise
+    except Exception as error:
+        if devices.is_about_memory(error):
+            raise
+        # Any exception: a broken file fails in whichever line of transformers reads it first.
+        line = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BackendError(f"the model in {folder} does not load: {line}; {files.REMEDY}") from error

@@ -6,32 +6,42 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dinox_mcp.backends import local
+from dinox_mcp.backends.local.checkpoints.presets import DeviceKind
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
-    from dinox_mcp.backends.local.checkpoints.presets import DeviceKind
+    from dinox_mcp.backends.local.models.base import DetectionModel, RawDetection
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _BFLOAT16_CAPABILITY = 8
 _MiB = 1 << 20
+FASTER = 1.3
+"""How many times faster matrix products must be in bfloat16; without units for it they are several times slower."""
+PIXELS = 4.0
+"""How far the edges of the surest boxes may move, on a pattern of 640 by 480."""
+SCORE = 0.05
+"""How far their scores may move."""
+_SUREST = 10
+_LABELS = ("object",)  # of several, those with equal scores may change their order, which is not a fault
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """Where a model runs: `name` is torch's ("cuda:1"), `precision` is what it computes large products in."""
 
-    kind: "DeviceKind"
+    kind: DeviceKind
     name: str
     precision: Precision
 
@@ -85,7 +95,7 @@ def _best(torch: Any) -> str:  # noqa: ANN401
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _kind(torch: Any, name: str) -> "DeviceKind":  # noqa: ANN401
+def _kind(torch: Any, name: str) -> DeviceKind:  # noqa: ANN401
     """Return the kind of a device, and check that it exists."""
     kind, _, number = name.partition(":")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind)
@@ -98,7 +108,7 @@ def _kind(torch: Any, name: str) -> "DeviceKind":  # noqa: ANN401
     return cast("DeviceKind", kind)
 
 
-def _suited(torch: Any, kind: "DeviceKind", name: str) -> Precision:  # noqa: ANN401
+def _suited(torch: Any, kind: DeviceKind, name: str) -> Precision:  # noqa: ANN401
     """Return what a device computes fast without changing results noticeably."""
     if kind != "cuda":
         return "float32"
@@ -118,11 +128,16 @@ def memory_explained(device: Device, smaller: str = "DINOX_MCP_MODEL=fast") -> I
     except (MemoryError, RuntimeError) as error:
         if not is_about_memory(error):
             raise
-        trim()
-        remedies = f"choose a smaller model ({smaller}) or free some memory"
-        if device.kind != "cpu":
-            remedies += ", or run on the CPU (DINOX_MCP_DEVICE=cpu)"
-        raise BackendError(f"out of memory on {device.name}; {remedies}") from error
+        raise out_of_memory(device, smaller) from error
+
+
+def out_of_memory(device: Device, smaller: str) -> BackendError:
+    """Make the error for memory that ran out, and return what is free to the system."""
+    trim()
+    remedies = f"choose a smaller model ({smaller}) or free some memory"
+    if device.kind != "cpu":
+        remedies += ", or run on the CPU (DINOX_MCP_DEVICE=cpu)"
+    return BackendError(f"out of memory on {device.name}; {remedies}")
 
 
 def is_about_memory(error: BaseException) -> bool:
@@ -230,3 +245,78 @@ def _glibc() -> ctypes.CDLL | None:
     except (AttributeError, ValueError, OSError):  # Windows, macOS, musl
         return None
     return ctypes.CDLL(None)
+
+
+def load_checked(load: Callable[[Device], Any], device: Device) -> tuple[Any, Device, tuple[str, ...]]:
+    """Load a model for objects in bfloat16 if that pays here, else in float32.
+
+    The check runs it on a test pattern in both precisions, so that loading takes two loads and two passes.
+
+    Returns:
+        The model, what it computes in, and a note.
+    """
+    exact = replace(device, precision="float32")
+    doubt = slowness()
+    if doubt is None:
+        expected = _find_in_pattern(load(exact))
+        trim()
+        model = load(device)
+        doubt = difference(expected, _find_in_pattern(model))
+        if doubt is None:
+            return model, device, ("computed in bfloat16",)
+        del model
+        trim()
+    return load(exact), exact, (f"computed in float32, as {doubt}",)
+
+
+def difference(expected: "Sequence[RawDetection]", found: "Sequence[RawDetection]") -> str | None:
+    """Return how the surest expected detections differ from what was found, or None if they hardly do."""
+    for one in expected[:_SUREST]:
+        alike = [(_distance(one, other), other) for other in found if other.label == one.label]
+        distance, other = min(alike, key=lambda pair: pair[0], default=(math.inf, one))
+        if not distance <= PIXELS:
+            return f"bfloat16 moves this model's boxes (by {distance:.0f} pixels on a test pattern)"
+        if abs(other.score - one.score) > SCORE:
+            return f"bfloat16 changes this model's scores ({one.score:.2f} to {other.score:.2f} on a test pattern)"
+    return None
+
+
+def _distance(one: "RawDetection", other: "RawDetection") -> float:
+    return max(abs(here - there) for here, there in zip(one.bbox, other.bbox, strict=True))
+
+
+def slowness() -> str | None:
+    """Return that this processor gains nothing from bfloat16, if it is so."""
+    import torch
+
+    exact, short = _seconds(torch.float32), _seconds(torch.bfloat16)
+    if short * FASTER <= exact:
+        return None
+    return f"this processor is hardly faster in bfloat16 ({exact / short:.1f} times)"
+
+
+def _seconds(dtype: "torch.dtype") -> float:
+    import torch
+
+    one, two = torch.ones(1024, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
+    with torch.inference_mode():
+        return min(seconds(lambda: one @ two) for _ in range(5))
+
+
+def _find_in_pattern(model: "DetectionModel") -> "list[RawDetection]":
+    (features,) = model.encode([model.prepare(_pattern())])
+    labels = [_LABELS[index] for index in model.chunks(_LABELS)[0]]
+    embeddings = model.embed(labels) if model.reuses_text else None
+    return model.find(features, labels, embeddings, 0.0)
+
+
+def _pattern() -> "Image.Image":
+    """Draw what has edges, colours and shades of several sizes."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.radial_gradient("L").resize((640, 480)).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    for step, colour in enumerate(("red", "navy", "gold", "white", "green", "black")):
+        draw.rectangle((40 + 90 * step, 60 + 50 * step, 110 + 95 * step, 120 + 58 * step), fill=colour)
+        draw.ellipse((30 + 100 * step, 400 - 60 * step, 100 + 100 * step, 460 - 60 * step), outline=colour, width=6)
+    return picture

@@ -14,9 +14,10 @@ import httpx2
 
 from dinox_mcp import __version__
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints import loader
+from dinox_mcp.backends.base import Report, unreported
+from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints.files import Meter, RemoteFile, Stopped
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource, variable
-from dinox_mcp.backends.local.checkpoints.transfer import Meter, Progress, RemoteFile, Stopped, fetch, silent
 from dinox_mcp.errors import BackendError, DinoxError, KeyRejectedError, UnreachableError, UnsupportedError
 
 _DESCRIPTIONS = ["*.json", "*.txt"]  # configuration, vocabularies, the index of the weights
@@ -49,14 +50,14 @@ class Hub:
                 folder = Path(self._snapshot(library, source, local_files_only=True))
             except library.errors.LocalEntryNotFoundError:
                 return None
-        return folder if loader.is_complete(folder) else None
+        return folder if files.is_complete(folder) else None
 
     def fetch(
-        self, source: ModelSource, report: Progress = silent, stop: Event | None = None, *, update: bool = False
+        self, source: ModelSource, report: Report = unreported, stop: Event | None = None, *, update: bool = False
     ) -> Path:
         """Return the folder of a model, after downloading what is missing; runs in a worker thread.
 
-        A model that is here is used without the network, unless `update` looks for a newer one and repairs what is
+        A model that is here is used without the network, unless `update` checks for a newer one and repairs what is
         damaged. A download that was interrupted, or cancelled by the event `stop`, goes on where it stopped.
 
         Raises:
@@ -74,31 +75,25 @@ class Hub:
                 return found
             raise
 
-    def _download(self, source: ModelSource, report: Progress, stop: Event, *, renew: bool) -> Path:
+    def _download(self, source: ModelSource, report: Report, stop: Event, *, renew: bool) -> Path:
         library = _library()
         if self.offline:
             raise library.errors.OfflineModeIsEnabled
         subject = str(source.repo)
-        report(0, 0, f"contacting the hub for {subject}")
+        report(0.0, f"contacting the hub for {subject}")
         api = library.HfApi(endpoint=self.endpoint, token=self.token)
         info = api.model_info(subject, revision=source.revision, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
-        loader.require_files(subject, sizes, reads_text=False)
+        files.require_files(subject, sizes, reads_text=False)
         folder = Path(self._snapshot(library, source, force_download=renew))
-        loader.require_files(subject, sizes, reads_text=loader.reads_text(folder))
-        loader.family(folder, source.role)  # one that cannot run is refused before its gigabytes are fetched
-        weights = loader.weight_files(folder, sizes)
+        files.require_files(subject, sizes, reads_text=files.reads_text(folder))
+        files.family(folder, source.role)  # one that cannot run is refused before its gigabytes are fetched
+        weights = files.weight_files(folder, sizes)
         self._download_weights(library, subject, str(info.sha), {name: sizes[name] for name in weights}, report, stop)
         return Path(self._snapshot(library, source, allow_patterns=[*_DESCRIPTIONS, *weights]))
 
     def _download_weights(
-        self,
-        library: ModuleType,
-        repo: str,
-        commit: str,
-        sizes: Mapping[str, int],
-        report: Progress,
-        stop: Event,
+        self, library: ModuleType, repo: str, commit: str, sizes: Mapping[str, int], report: Report, stop: Event
     ) -> None:
         """Put the weights into the cache of the hub's own library.
 
@@ -110,17 +105,17 @@ class Hub:
         headers = library.utils.build_hf_headers(
             token=self.token, library_name="dinox-mcp", library_version=__version__
         )
-        files: dict[Path, RemoteFile] = {}
+        wanted: dict[Path, RemoteFile] = {}
         for name in sizes:
             url = library.hf_hub_url(repo, name, revision=commit, endpoint=self.endpoint)
             known = library.get_hf_file_metadata(url, token=self.token, endpoint=self.endpoint, timeout=10)
             etag = str(known.etag)
             sha256 = etag if len(etag) == _SHA256_DIGITS else None
-            files[blobs / etag] = RemoteFile(url, known.size or sizes[name], sha256, headers)
-        _require_space(files)
-        meter = Meter(report, sum(file.size for file in files.values()), repo)
-        for target, file in files.items():
-            fetch(library.get_session(), file, target, locks / f"{target.name}.lock", meter, stop)
+            wanted[blobs / etag] = RemoteFile(url, known.size or sizes[name], sha256, headers)
+        _require_space(wanted)
+        meter = Meter(report, sum(file.size for file in wanted.values()), repo)
+        for target, file in wanted.items():
+            files.fetch(library.get_session(), file, target, locks / f"{target.name}.lock", meter, stop)
 
     def _snapshot(self, library: ModuleType, source: ModelSource, **options: Any) -> str:  # noqa: ANN401
         options = {"allow_patterns": _DESCRIPTIONS, "ignore_patterns": _ELSEWHERE, **options}
@@ -170,16 +165,16 @@ def _silent_bar() -> Callable[..., Any]:
     return SilentBar
 
 
-def _require_space(files: Mapping[Path, RemoteFile]) -> None:
+def _require_space(wanted: Mapping[Path, RemoteFile]) -> None:
     """Refuse a download that does not fit on the disk, before it takes an hour."""
     needed = 0
-    for target, file in files.items():
+    for target, file in wanted.items():
         part = target.with_name(f"{target.name}.incomplete")
         here = next((path.stat().st_size for path in (target, part) if path.exists()), 0)
         needed += max(0, file.size - here)
     if not needed:
         return
-    folder = next(path for path in next(iter(files)).parents if path.exists())
+    folder = next(path for path in next(iter(wanted)).parents if path.exists())
     free = shutil.disk_usage(folder).free
     if free < needed + _MARGIN:
         raise BackendError(
@@ -234,7 +229,7 @@ def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> Backe
             )
         case errors.GatedRepoError():
             found = KeyRejectedError(
-                f"{repo} is gated: sign in to the hub, accept the licence on the page of {repo}, wait until access is "
+                f"{repo} is gated; sign in to the hub, accept the licence on the page of {repo}, wait until access is "
                 "granted, then set HF_TOKEN to a token of that account (read access)"
             )
         case errors.RevisionNotFoundError():

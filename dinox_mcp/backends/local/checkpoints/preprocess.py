@@ -24,7 +24,7 @@ BILINEAR = 2
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """How a checkpoint wants its pictures: `height` and `width` in pixels, or both edges of a range.
+    """How a checkpoint wants its images: `height` and `width` in pixels, or both edges of a range.
 
     With `shortest` and `longest` the image keeps its aspect ratio, unless a side would fall below `least`; with
     `square` it does too and black fills the lower right. Else it is stretched.
@@ -96,9 +96,9 @@ class Preprocessor:
         scale = side / self.width
         # Whole numbers, rounded up: in floating point, 612 of 612 pixels make 960.0000000000001 of 960.
         size = -(-image.width * self.width // side), -(-image.height * self.width // side)
-        seen = size[0] * scale, size[1] * scale
-        canvas = image.crop((0, 0, ceil(seen[0]), ceil(seen[1])))
-        return canvas if canvas.size == size else canvas.resize(size, self._filter, (0, 0, *seen))
+        filled = size[0] * scale, size[1] * scale
+        canvas = image.crop((0, 0, ceil(filled[0]), ceil(filled[1])))
+        return canvas if canvas.size == size else canvas.resize(size, self._filter, (0, 0, *filled))
 
     @property
     def _filter(self) -> "Image.Resampling":
@@ -124,7 +124,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
     own = folder / "preprocessor_config.json"
     if not own.exists():
         raise UnsupportedError(
-            f"{folder} has no preprocessor_config.json, so nobody knows how the model wants its images; "
+            f"{folder} has no preprocessor_config.json, so the size of its input is unknown; "
             "choose a complete checkpoint"
         )
     config: Mapping[str, Any] = json.loads(own.read_text("utf-8"))
@@ -135,7 +135,8 @@ def _channels(values: object, folder: Path) -> tuple[float, ...]:
     if isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values):  # noqa: PLR2004 - red, green and blue
         return tuple(values)
     raise UnsupportedError(
-        f"image_mean and image_std in the preprocessor_config.json of {folder} must be three numbers, not {values!r}"
+        f"image_mean and image_std in the preprocessor_config.json of {folder} are {values!r}, not three numbers; "
+        "choose another model"
     )
 
 
@@ -151,4 +152,6 @@ def _sizes(size: object, folder: Path) -> dict[str, int]:
             return {"height": height, "width": width}
         case int(side):
             return {"height": side, "width": side}
-    raise UnsupportedError(f"the size {size!r} in the preprocessor_config.json of {folder} is in no known form")
+    raise UnsupportedError(
+        f"the size {size!r} in the preprocessor_config.json of {folder} is not in a known form; choose another model"
+    )

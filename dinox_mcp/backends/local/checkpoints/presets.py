@@ -2,7 +2,9 @@
 
 import difflib
 import re
+import shutil
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,7 @@ DeviceKind = Literal["cpu", "cuda", "mps"]
 Role = Literal["objects", "masks", "pose", "caption"]
 """What a model is for: it finds objects, or describes given boxes (the one for captions also reads text)."""
 
+_DRIVER = Path("/dev/nvidiactl")
 _REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
@@ -25,11 +28,11 @@ class Preset:
     """
 
     repo: str
-    licence: str
     megabytes: int
     good_for: str
-    accuracy: str
-    cost: str
+    accuracy: str = "no figure at hand"
+    cost: str = "not measured"
+    licence: str = "Apache-2.0"
     gated: bool = False
     role: Role = "objects"
 
@@ -56,50 +59,44 @@ class ModelSource:
 
 PRESETS = {
     "balanced": Preset(
-        repo="google/owlv2-base-patch16-ensemble",
-        licence="Apache-2.0",
-        megabytes=620,
-        good_for="the default on a CPU: labels, and everything without labels, from one pass over an image",
+        "google/owlv2-base-patch16-ensemble",
+        620,
+        "the default on a CPU: labels, and everything without labels, from one pass over an image",
         accuracy="no figure at hand (the large model of its kind: COCO 46.1 AP)",
         cost="3.2 s; later requests about the same image take milliseconds",
     ),
     "fast": Preset(
-        repo="google/owlvit-base-patch32",
-        licence="Apache-2.0",
-        megabytes=613,
-        good_for="slow machines and many images",
+        "google/owlvit-base-patch32",
+        613,
+        "slow machines and many images",
         accuracy="LVIS 19.3 AP",
         cost="0.4 s; later requests about the same image take milliseconds",
     ),
     "accurate": Preset(
-        repo="iSEE-Laboratory/llmdet_tiny",
-        licence="Apache-2.0",
-        megabytes=690,
-        good_for="precise boxes and phrases such as 'man in a red shirt'",
+        "iSEE-Laboratory/llmdet_tiny",
+        690,
+        "precise boxes and phrases such as 'man in a red shirt'",
         accuracy="LVIS minival 44.7 AP (rare 37.3)",
         cost="3.0 s; each later request 2 to 3 s",
     ),
     "accurate-base": Preset(
-        repo="iSEE-Laboratory/llmdet_base",
-        licence="Apache-2.0",
-        megabytes=930,
-        good_for="the same with a larger model: what 'accurate' means on a GPU, and the default there",
+        "iSEE-Laboratory/llmdet_base",
+        930,
+        "the same with a larger model: what 'accurate' means on a GPU, and the default there",
         accuracy="LVIS minival 48.3 AP (rare 40.8)",
         cost="5.0 s",
     ),
     "accurate-large": Preset(
-        repo="iSEE-Laboratory/llmdet_large",
-        licence="Apache-2.0",
-        megabytes=1370,
-        good_for="the same with the largest model, on a GPU",
+        "iSEE-Laboratory/llmdet_large",
+        1370,
+        "the same with the largest model, on a GPU",
         accuracy="LVIS minival 51.1 AP (rare 45.1)",
-        cost="not measured",
     ),
     "sam3": Preset(
-        repo="facebook/sam3",
+        "facebook/sam3",
+        3400,
+        "masks; one label at a time, so it wants a GPU and few labels",
         licence="SAM licence",
-        megabytes=3400,
-        good_for="masks; one label at a time, so it wants a GPU and few labels",
         accuracy="COCO 56.4 AP, LVIS 53.6 AP",
         cost="16 s, and 1.6 s more for each label",
         gated=True,
@@ -109,66 +106,53 @@ PRESETS = {
 
 DESCRIBING = {
     "sam2.1-tiny": Preset(
-        repo="facebook/sam2.1-hiera-tiny",
-        licence="Apache-2.0",
-        megabytes=156,
-        good_for="the default for masks on a CPU and on Apple GPUs",
+        "facebook/sam2.1-hiera-tiny",
+        156,
+        "the default for masks on a CPU and on Apple GPUs",
         accuracy="no figure at hand for boxes",
         cost="1.2 s an image, and 35 ms for each box",
         role="masks",
     ),
     "sam2.1-base-plus": Preset(
-        repo="facebook/sam2.1-hiera-base-plus",
-        licence="Apache-2.0",
-        megabytes=324,
-        good_for="masks with finer edges: the default for masks on an NVIDIA GPU",
+        "facebook/sam2.1-hiera-base-plus",
+        324,
+        "masks with finer edges: the default for masks on an NVIDIA GPU",
         accuracy="no figure at hand for boxes",
-        cost="not measured",
         role="masks",
     ),
     "sam2.1-large": Preset(
-        repo="facebook/sam2.1-hiera-large",
-        licence="Apache-2.0",
-        megabytes=898,
-        good_for="the finest masks, on a GPU",
+        "facebook/sam2.1-hiera-large",
+        898,
+        "the finest masks, on a GPU",
         accuracy="no figure at hand for boxes",
-        cost="not measured",
         role="masks",
     ),
     "vitpose-base": Preset(
-        repo="usyd-community/vitpose-base-simple",
-        licence="Apache-2.0",
-        megabytes=344,
-        good_for="the default for poses",
+        "usyd-community/vitpose-base-simple",
+        344,
+        "the default for poses",
         accuracy="COCO keypoints 75.5 AP",
         cost="0.1 s for each person",
         role="pose",
     ),
     "vitpose-plus-base": Preset(
-        repo="usyd-community/vitpose-plus-base",
-        licence="Apache-2.0",
-        megabytes=502,
-        good_for="poses, by a model trained on more kinds of images",
-        accuracy="no figure at hand",
-        cost="not measured",
-        role="pose",
+        "usyd-community/vitpose-plus-base", 502, "poses, by a model trained on more kinds of images", role="pose"
     ),
     "florence2-base": Preset(
-        repo="florence-community/Florence-2-base",
+        "florence-community/Florence-2-base",
+        465,
+        "the default for captions, categories and texts",
         licence="MIT",
-        megabytes=465,
-        good_for="the default for captions, categories and texts",
         accuracy="no figure at hand for regions",
         cost="2 s an image, and 1 s for each box and output",
         role="caption",
     ),
     "florence2-large": Preset(
-        repo="florence-community/Florence-2-large",
+        "florence-community/Florence-2-large",
+        1550,
+        "better captions, on a GPU",
         licence="MIT",
-        megabytes=1550,
-        good_for="better captions, on a GPU",
         accuracy="no figure at hand for regions",
-        cost="not measured",
         role="caption",
     ),
 }
@@ -182,6 +166,30 @@ def default(role: Role, device: DeviceKind) -> str:
     if role == "masks":
         return "sam2.1-base-plus" if device == "cuda" else "sam2.1-tiny"
     return "vitpose-base" if role == "pose" else "florence2-base"
+
+
+def default_model(settings: Settings) -> str:
+    """Return the name of the model for objects that is used where a caller names none.
+
+    Where the settings name none either, it depends on `device_kind`.
+    """
+    return settings.model or default("objects", device_kind(settings))
+
+
+def device_kind(settings: Settings) -> DeviceKind:
+    """Guess whether models run on an NVIDIA GPU: torch, which would know, takes seconds to import."""
+    gpu = settings.device.startswith("cuda") or (settings.device == "auto" and _has_gpu())
+    return "cuda" if gpu else "cpu"
+
+
+def _has_gpu() -> bool:
+    """Return whether there is NVIDIA's driver, and a build of torch that could use it."""
+    try:
+        if version("torch").endswith("+cpu"):
+            return False
+    except PackageNotFoundError:
+        return False
+    return shutil.which("nvidia-smi") is not None or _DRIVER.exists()
 
 
 def chosen(settings: Settings) -> dict[Role, str | None]:

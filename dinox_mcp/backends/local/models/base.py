@@ -1,7 +1,7 @@
 """The base classes of the model families: prepare an image, encode it once, then answer many requests about it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
     from PIL import Image
-
-Report = Callable[[float, str], None]
-"""Takes, in a worker thread, the progress of a slow step (0 to 1) and what the step is; may raise to stop it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from typing import Any, ClassVar
 import torch
 
 from dinox_mcp.backends.local.models.base import DetectionModel, ExampleQuery, ExampleRows, Prepared, RawDetection
-from dinox_mcp.backends.local.models.fast_layers import attend_in_chunks
-from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, overlaps, ranked, stacked
+from dinox_mcp.backends.local.models.shared import TensorFeatures, attend_in_chunks, corners, ranked, stacked
 from dinox_mcp.types.detection import Example
 
 _ABOUT_AS_WELL = 0.8
@@ -173,7 +172,7 @@ def _unit(rows: torch.Tensor) -> torch.Tensor:
 
 def _patch_of(bbox: Sequence[float], boxes: torch.Tensor, things: torch.Tensor) -> tuple[int, float]:
     """Choose the patch that an example's box is of, and return how well their boxes agree."""
-    plain, generalised = overlaps(torch.tensor(bbox).to(boxes), boxes)
+    plain, generalised = _overlaps(torch.tensor(bbox).to(boxes), boxes)
     best = float(plain.max())
     if best <= 0:
         return int(generalised.argmax()), 0.0
@@ -194,3 +193,16 @@ def _patch_at(point: Sequence[float], boxes: torch.Tensor, things: torch.Tensor)
 
 def _most(values: torch.Tensor, among: torch.Tensor) -> int:
     return int(values.masked_fill(~among, -torch.inf).argmax())
+
+
+def _overlaps(box: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how much a box (4,) overlaps others (n, 4), all given by corners.
+
+    The second measure, generalised intersection over union (arXiv:1902.09630), is highest for the nearest of the
+    boxes that do not overlap it at all.
+    """
+    shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
+    hull = (torch.maximum(box[2:], boxes[:, 2:]) - torch.minimum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
+    union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared
+    plain = shared / union
+    return plain, plain - (hull - union) / hull

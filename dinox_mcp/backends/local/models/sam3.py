@@ -3,9 +3,10 @@
 The features of an image are shared by all requests about it. Examples are boxes in the image that is searched.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from dinox_mcp.backends.local.models.base import (
     RawDetection,
     check,
 )
-from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, pool, rank, ranked, stacked
+from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, of_image, rank, ranked, stacked
 from dinox_mcp.types.detection import Example, Mask
 from dinox_mcp.types.masks import encode
 
@@ -62,15 +63,11 @@ class Sam3(DetectionModel):
         """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
-            seen = self._model.get_vision_features(pixels)
-        *maps, _ = seen.fpn_hidden_states  # nothing reads the last
-        position = seen.fpn_position_encoding[-2]
+            vision = self._model.get_vision_features(pixels)
+        *maps, _ = vision.fpn_hidden_states  # nothing reads the last
+        position = vision.fpn_position_encoding[-2]
         return [
-            PyramidFeatures(
-                tuple(level[row : row + 1].clone() for level in maps),
-                position[row % len(position)][None].clone(),
-                image.size,
-            )
+            PyramidFeatures(of_image(row, maps), position[row % len(position)][None].clone(), image.size)
             for row, image in enumerate(batch)
         ]
 
@@ -146,14 +143,14 @@ class Sam3(DetectionModel):
             [text], padding="max_length", truncation=True, max_length=self._window, return_tensors="pt"
         ).to(self._model.device)
         # The model leaves out the last map of each list.
-        seen = Sam3VisionEncoderOutput(
+        vision = Sam3VisionEncoderOutput(
             fpn_hidden_states=(*features.maps, features.position),
             fpn_position_encoding=(features.position, features.position),
         )
         self._masks.wanted = masks
         with self._computing():
             outputs = self._model(
-                vision_embeds=seen, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **prompt
+                vision_embeds=vision, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **prompt
             )
         scores = (outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid())[0]
         labels = torch.full_like(scores, index, dtype=torch.long)
@@ -213,3 +210,31 @@ def _encode_boxes(
         + encoder.boxes_pos_enc_project(placed)[None]
     )
     return embedded, boxes_mask
+
+
+def pool(features: torch.Tensor, boxes: Iterable[torch.Tensor], size: int) -> torch.Tensor:
+    """Average what boxes show of one feature map (1, channels, height, width), as (n, channels, size, size).
+
+    Each box (4,) has its corners in cells of the map. It is cut into size x size bins, each the mean of as many
+    bilinear samples as it has cells across and down, rounded up (Mask R-CNN, arXiv:1703.06870; a box is taken to be at
+    least a cell large, and its corners are not shifted by half a cell).
+    """
+    return torch.cat([_pool(features, box.tolist(), size) for box in boxes])
+
+
+def _pool(features: torch.Tensor, box: list[float], size: int) -> torch.Tensor:
+    height, width = features.shape[-2:]
+    x1, y1, x2, y2 = box
+    xs, across = _samples(x1, x2, width, size, features)
+    ys, down = _samples(y1, y2, height, size, features)
+    grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)[None]
+    sampled = torch.nn.functional.grid_sample(features, grid, mode="bilinear", align_corners=True)
+    return torch.nn.functional.avg_pool2d(sampled, (down, across))
+
+
+def _samples(start: float, end: float, cells: int, size: int, like: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Place the samples along one side, as -1 to 1 over the map; give how many a bin has."""
+    length = max(end - start, 1.0)
+    many = ceil(length / size)
+    steps = (torch.arange(size * many, dtype=like.dtype, device=like.device) + 0.5) * length / (size * many)
+    return (start + steps).clamp(0, cells - 1) / max(cells - 1, 1) * 2 - 1, many

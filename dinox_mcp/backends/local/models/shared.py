@@ -1,14 +1,23 @@
-"""What model families share: tokenizers, boxes as tensors, and pooling."""
+"""What the families share in torch: features as tensors, boxes, and faster layers for a CPU.
 
-from collections.abc import Iterable
-from dataclasses import fields
-from math import ceil
+The faster layers replace layers of transformers once they are found to give the same results.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch.nn import Module
+from torch.nn.functional import embedding_bag
 
 from dinox_mcp.backends.local.models.base import Prepared, RawDetection
+
+logger = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=Module)
+Outputs = tuple[torch.Tensor, ...]
 
 
 def tokenizer_in(folder: Path) -> Any:  # noqa: ANN401 - of transformers
@@ -29,6 +38,19 @@ class TensorFeatures:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type] # subclasses are dataclasses
         flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
         return sum(one.untyped_storage().nbytes() for one in flat if isinstance(one, torch.Tensor))
+
+
+@dataclass(frozen=True, slots=True)
+class MapFeatures(TensorFeatures):
+    """One image: feature maps (1, channels, height, width), and its own (width, height) in pixels."""
+
+    maps: tuple[torch.Tensor, ...]
+    size: tuple[int, int]
+
+
+def of_image(row: int, maps: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Copy one image's part of maps (images, ...), so that the others' memory can be freed."""
+    return tuple(level[row : row + 1].clone() for level in maps)
 
 
 def stacked(batch: Iterable[Prepared], device: torch.device) -> torch.Tensor:
@@ -62,42 +84,237 @@ def rank(scores: torch.Tensor, min_score: float) -> torch.Tensor:
     return order[scores[order] >= min_score]
 
 
-def overlaps(box: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how much a box (4,) overlaps others (n, 4), all given by corners.
+_TOLERANCE = 1e-4
+"""Largest difference to the stock layer, as a fraction of its largest output; a hundredth of it was measured."""
+_FAR = 50_000.0  # where the stock layer clamps
+_NAME = "dinox_chunked"
+_ROWS = 512
 
-    The second measure, generalised intersection over union (arXiv:1902.09630), is highest for the nearest of the
-    boxes that do not overlap it at all.
+
+class BagAttention(Module):
+    """Replaces transformers' MultiScaleDeformableAttention, which has no weights of its own."""
+
+    def forward(
+        self,
+        value: torch.Tensor,
+        _shapes: torch.Tensor,
+        shapes: Sequence[tuple[int, int]],
+        _starts: torch.Tensor,
+        locations: torch.Tensor,
+        weights: torch.Tensor,
+        _step: int,
+    ) -> torch.Tensor:
+        """Sum what each query attends to.
+
+        `value` is (batch, pixels of all maps, heads, width), `shapes` (height, width) of each map, `locations`
+        (batch, queries, heads, maps, points, 2) from 0 to 1 and `weights` the same without the last axis. Gives
+        (batch, queries, heads x width).
+        """
+        batch, pixels, heads, width = value.shape
+        queries, maps, points = locations.shape[1], *locations.shape[3:5]
+        corners = (batch, queries, heads, maps, points, 4)
+        rows = torch.empty(corners, dtype=torch.int32)
+        shares = torch.empty(corners)
+        first = torch.arange(batch, dtype=torch.int32).view(batch, 1, 1, 1) * pixels
+        head = torch.arange(heads, dtype=torch.int32).view(1, 1, heads, 1)
+        for level, shape in enumerate(shapes):
+            row, share = _corners(locations[:, :, :, level].float(), weights[:, :, :, level].float(), shape)
+            for corner in range(4):
+                rows[:, :, :, level, :, corner] = (row[corner] + first) * heads + head
+                shares[:, :, :, level, :, corner] = share[corner]
+            first = first + shape[0] * shape[1]
+        bags = (batch * queries * heads, maps * points * 4)
+        table = value.float().reshape(batch * pixels * heads, width)
+        summed = embedding_bag(rows.view(bags), table, per_sample_weights=shares.view(bags), mode="sum")
+        return summed.view(batch, queries, heads * width).to(value.dtype)
+
+
+def _corners(
+    at: torch.Tensor, weight: torch.Tensor, shape: tuple[int, int]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return the four pixels around each point by their index in a map, and the share of each; outside it is 0."""
+    height, width = shape
+    x, y = at[..., 0] * width - 0.5, at[..., 1] * height - 0.5
+    left, top = x.floor(), y.floor()
+    columns = _neighbours(left, x - left, width)
+    lines = _neighbours(top, y - top, height)
+    rows = [line * width + column for line, _ in lines for column, _ in columns]
+    shares = [weight * down * across for _, down in lines for _, across in columns]
+    return rows, shares
+
+
+def _neighbours(low: torch.Tensor, part: torch.Tensor, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the two pixels that a point lies between, along one axis, as (index, share)."""
+    inside = [(low >= 0) & (low < size), (low >= -1) & (low < size - 1)]
+    shares = [(1 - part) * inside[0], part * inside[1]]
+    # Far outside, a float may be larger than an int32: it is clamped first.
+    indices = [(low + offset).clamp(0, size - 1).to(torch.int32) for offset in (0, 1)]
+    return list(zip(indices, shares, strict=True))
+
+
+def deformable_example() -> tuple[object, ...]:
+    """Make a small input for such a layer, some of it beyond the edges."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 9), (3, 5), (2, 3), (1, 2)]
+    value = torch.randn((2, sum(height * width for height, width in shapes), 2, 8), generator=generator)
+    locations = torch.rand((2, 7, 2, len(shapes), 4, 2), generator=generator) * 1.4 - 0.2
+    weights = torch.rand((2, 7, 2, len(shapes), 4), generator=generator)
+    starts = torch.tensor([0, 54, 69, 75])
+    return value, torch.tensor(shapes), shapes, starts, locations, weights, 64
+
+
+class TextSideAttention(Module):
+    """Replaces Grounding DINO's BiMultiHeadAttention and uses its weights.
+
+    Attention weights are not given back: nothing reads them.
     """
-    shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
-    hull = (torch.maximum(box[2:], boxes[:, 2:]) - torch.minimum(box[:2], boxes[:, :2])).clamp(min=0).prod(-1)
-    union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared
-    plain = shared / union
-    return plain, plain - (hull - union) / hull
+
+    def __init__(self, stock: Module) -> None:
+        super().__init__()
+        self.stock: Any = stock
+
+    def forward(
+        self,
+        vision_features: torch.Tensor,
+        text_features: torch.Tensor,
+        vision_attention_mask: torch.Tensor | None = None,
+        text_attention_mask: torch.Tensor | None = None,
+    ) -> tuple[tuple[torch.Tensor, None], tuple[torch.Tensor, None]]:
+        """Attend both ways: patches (batch, patches, width) and tokens (batch, tokens, width); masks are True at pads.
+
+        Gives ((what patches take from tokens, None), (what tokens take from patches, None)).
+        """
+        logits = self._logits(vision_features, text_features)
+        logits = (logits - logits.max()).clamp(-_FAR, _FAR)
+        back = logits.permute(0, 2, 3, 1)
+        back = (back - back.amax(-1, keepdim=True)).clamp(-_FAR, _FAR)
+        if vision_attention_mask is not None:
+            back = back.masked_fill(vision_attention_mask[:, None, None, :], -torch.inf)
+        if text_attention_mask is not None:
+            logits = logits.masked_fill(text_attention_mask[:, None, None, :], -torch.inf)
+        to_vision = self._from_text(logits.softmax(-1), text_features)
+        to_text = self._from_vision(back.softmax(-1), vision_features)
+        return (to_vision, None), (to_text, None)
+
+    def _logits(self, vision: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Compare patches with tokens, (batch, patches, heads, tokens): the keys take the queries' projection in."""
+        batch, patches, width = vision.shape
+        keys = self._heads(self.stock.text_proj(text)) * self.stock.scale
+        query = self.stock.vision_proj
+        maps = torch.einsum("bthd,hdc->bcht", keys, self._split(query.weight)).reshape(batch, width, -1)
+        bias = torch.einsum("bthd,hd->bht", keys, query.bias.view(self.stock.num_heads, -1)).reshape(batch, 1, -1)
+        return torch.baddbmm(bias.to(vision.dtype), vision, maps.to(vision.dtype)).view(
+            batch, patches, self.stock.num_heads, -1
+        )
+
+    def _from_text(self, shares: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Mix tokens for each patch; their values go through the output projection first."""
+        values = self._heads(self.stock.values_text_proj(text))
+        out = self.stock.out_vision_proj
+        heads = out.weight.view(out.out_features, self.stock.num_heads, -1)
+        values = torch.einsum("bthd,chd->bhtc", values, heads).flatten(1, 2)
+        mixed: torch.Tensor = torch.bmm(shares.flatten(2).to(values.dtype), values) + out.bias
+        return mixed
+
+    def _from_vision(self, shares: torch.Tensor, vision: torch.Tensor) -> torch.Tensor:
+        """Mix patches for each token, and project the mixture: its shares add up to 1, so the bias is added once."""
+        batch, heads, tokens, _ = shares.shape
+        mixed = torch.bmm(shares.flatten(1, 2).to(vision.dtype), vision).view(batch, heads, tokens, -1)
+        value = self.stock.values_vision_proj
+        rows = torch.einsum("bhtc,hdc->bthd", mixed, self._split(value.weight)) + value.bias.view(1, 1, heads, -1)
+        projected: torch.Tensor = self.stock.out_text_proj(rows.flatten(2))
+        return projected
+
+    def _heads(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.view(*rows.shape[:-1], self.stock.num_heads, -1)
+
+    def _split(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight.view(self.stock.num_heads, -1, weight.shape[-1])
 
 
-def pool(features: torch.Tensor, boxes: Iterable[torch.Tensor], size: int) -> torch.Tensor:
-    """Average what boxes show of one feature map (1, channels, height, width), as (n, channels, size, size).
-
-    Each box (4,) has its corners in cells of the map. It is cut into size x size bins, each the mean of as many
-    bilinear samples as it has cells across and down, rounded up (Mask R-CNN, arXiv:1703.06870; a box is taken to be at
-    least a cell large, and its corners are not shifted by half a cell).
-    """
-    return torch.cat([_pool(features, box.tolist(), size) for box in boxes])
-
-
-def _pool(features: torch.Tensor, box: list[float], size: int) -> torch.Tensor:
-    height, width = features.shape[-2:]
-    x1, y1, x2, y2 = box
-    xs, across = _samples(x1, x2, width, size, features)
-    ys, down = _samples(y1, y2, height, size, features)
-    grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)[None]
-    sampled = torch.nn.functional.grid_sample(features, grid, mode="bilinear", align_corners=True)
-    return torch.nn.functional.avg_pool2d(sampled, (down, across))
+def fusion_example(layer: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 - the stock layer, or its replacement
+    """Make a small input for such a layer, with padding on both sides."""
+    stock = layer.stock if isinstance(layer, TextSideAttention) else layer
+    generator = torch.Generator().manual_seed(0)
+    patches, tokens = torch.arange(23), torch.arange(7)
+    return {
+        "vision_features": torch.randn((2, len(patches), stock.vision_dim), generator=generator),
+        "text_features": torch.randn((2, len(tokens), stock.text_dim), generator=generator),
+        "vision_attention_mask": (patches >= len(patches) - 3).expand(2, -1),
+        "text_attention_mask": (tokens >= len(tokens) - 2).expand(2, -1),
+    }
 
 
-def _samples(start: float, end: float, cells: int, size: int, like: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Place the samples along one side, as -1 to 1 over the map; give how many a bin has."""
-    length = max(end - start, 1.0)
-    many = ceil(length / size)
-    steps = (torch.arange(size * many, dtype=like.dtype, device=like.device) + 0.5) * length / (size * many)
-    return (start + steps).clamp(0, cells - 1) / max(cells - 1, 1) * 2 - 1, many
+def attend_in_chunks(model: Any) -> None:  # noqa: ANN401 - a vision tower of transformers
+    """Make a tower without attention masks compute its attention this way; others would lose their masks."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(_NAME, _attend)
+    model.set_attn_implementation(_NAME)
+
+
+def _attend(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: None,
+    scaling: float | None = None,
+    **_options: object,
+) -> tuple[torch.Tensor, None]:
+    """Attend, with the shapes of transformers: (batch, heads, tokens, width) to (batch, tokens, heads, width)."""
+    batch, heads, tokens, width = query.shape
+    out = query.new_empty((batch, tokens, heads, width))
+    query = query * (width**-0.5 if scaling is None else scaling)
+    for image in range(batch):
+        for head in range(heads):
+            keys, values = key[image, head].T, value[image, head]
+            for start in range(0, tokens, _ROWS):
+                rows = query[image, head, start : start + _ROWS]
+                out[image, start : start + _ROWS, head] = torch.mm(torch.mm(rows, keys).softmax(-1), values)
+    return out, None
+
+
+def speed_up(model: Model) -> Model:
+    """Replace what can be faster in a float32 model on a CPU; on other devices nothing was measured to gain."""
+    if next(model.parameters()).device.type != "cpu":
+        return model
+    for parent, name, stock in list(_places(model)):
+        for kind, make, run in _KINDS:
+            if type(stock).__name__.endswith(kind):
+                faster = make(stock)
+                if _agree(stock, faster, run):
+                    setattr(parent, name, faster)
+                else:
+                    logger.warning("%s of this transformers release is not replaced: it computes otherwise", kind)
+    return model
+
+
+def _places(model: Module) -> Iterator[tuple[Module, str, Module]]:
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            yield parent, name, child
+
+
+@torch.inference_mode()
+def _agree(stock: Module, faster: Module, run: Callable[[Module], Outputs]) -> bool:
+    try:
+        pairs = zip(run(stock), run(faster), strict=True)
+        return all(float((one - two).abs().max()) <= _TOLERANCE * float(one.abs().max()) for one, two in pairs)
+    except Exception:  # noqa: BLE001 - another release of transformers may call its layers in any other way
+        return False
+
+
+def _run_deformable(layer: Any) -> Outputs:  # noqa: ANN401
+    return (layer(*deformable_example()),)
+
+
+def _run_fusion(layer: Any) -> Outputs:  # noqa: ANN401
+    (vision, _), (text, _) = layer(**fusion_example(layer))
+    return vision, text
+
+
+_KINDS: tuple[tuple[str, Callable[[Module], Module], Callable[[Any], Outputs]], ...] = (
+    ("MultiScaleDeformableAttention", lambda _stock: BagAttention(), _run_deformable),
+    ("BiMultiHeadAttention", TextSideAttention, _run_fusion),
+)

@@ -10,11 +10,12 @@ from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dinox_mcp.backends.local.models.base import Features
+from dinox_mcp.backends.local.models.base import Features, Loaded
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     Rows = npt.NDArray[np.float32]
 
@@ -27,11 +28,15 @@ MAX_FILES = 16
 """Models whose label embeddings stay on disk; of more, those that were used longest ago go."""
 
 
-class Unloadable(Protocol):
-    """A model in memory."""
+class Holder(Protocol):
+    """The worker of a model in memory."""
 
     def unload(self) -> None:
-        """Leave memory after the running request, and return when that is done."""
+        """Unload the model after the running request, and return when that is done."""
+        ...
+
+    def report(self, fraction: float, message: str) -> None:
+        """Report the progress of the running request."""
         ...
 
 
@@ -40,12 +45,12 @@ class ModelMemory:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._models: OrderedDict[Unloadable, int] = OrderedDict()
+        self._models: OrderedDict[Holder, int] = OrderedDict()
         self._lock = Lock()
         self._loading = Lock()
 
     @contextmanager
-    def loading(self, model: Unloadable, nbytes: int) -> Iterator[None]:
+    def loading(self, model: Holder, nbytes: int) -> Iterator[None]:
         """Unload others until a model of this size fits, then let it load in the block; one model at a time.
 
         Blocks: not for the event loop.
@@ -58,18 +63,18 @@ class ModelMemory:
             with self._lock:
                 self._models[model] = nbytes
 
-    def used(self, model: Unloadable) -> None:
+    def used(self, model: Holder) -> None:
         """Note that a model was used just now."""
         with self._lock:
             if model in self._models:
                 self._models.move_to_end(model)
 
-    def freed(self, model: Unloadable) -> None:
+    def freed(self, model: Holder) -> None:
         """Note that a model is no longer in memory."""
         with self._lock:
             self._models.pop(model, None)
 
-    def _to_unload(self, nbytes: int) -> Unloadable | None:
+    def _to_unload(self, nbytes: int) -> Holder | None:
         with self._lock:
             if sum(self._models.values()) + nbytes <= self._max_bytes:
                 return None
@@ -206,6 +211,39 @@ class LabelCache:
             Path(file.name).replace(self._path)
         except OSError as error:  # read-only, full, or open elsewhere on Windows: no reason to fail
             logger.info("the cache of label embeddings %s is not written: %s", self._path, error)
+
+
+class Embeddings:
+    """The label embeddings of all models: in memory while a model is loaded, and in a folder for longer."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._caches: dict[Holder, LabelCache] = {}
+
+    def rows(self, worker: Holder, loaded: Loaded, labels: Sequence[str]) -> "torch.Tensor | None":
+        """Return a row for each label, or None if the family does not reuse text. Runs in the worker's thread."""
+        if not loaded.model.reuses_text:
+            return None
+        import torch
+
+        cache = self._caches.get(worker)
+        if cache is None:
+            cache = self._caches[worker] = LabelCache(self._cache_folder, loaded.fingerprint)
+
+        def report(done: int, total: int) -> None:
+            worker.report(0.5, f"reading the labels, {done} of {total}")
+
+        return torch.from_numpy(cache.rows(labels, loaded.model.embed, report))
+
+    def forget(self, worker: Holder) -> None:
+        """Drop what is in memory for a model that leaves it."""
+        self._caches.pop(worker, None)
+
+    @property
+    def _cache_folder(self) -> Path:
+        from platformdirs import user_cache_path
+
+        return self._folder or user_cache_path("dinox-mcp") / "labels"
 
 
 def _forget_oldest(folder: Path) -> None:

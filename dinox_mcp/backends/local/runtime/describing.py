@@ -1,68 +1,31 @@
-"""Describe objects: masks, poses, captions, categories and texts, each by a model for it."""
+"""Describe boxes by models for that: masks, poses, captions, categories and texts in an image, and masks in a video."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
-from dinox_mcp.backends.base import Call, Progress
+from dinox_mcp.backends.base import Call, Followed, Progress
 from dinox_mcp.backends.local.checkpoints.presets import Role, chosen
-from dinox_mcp.backends.local.models.base import DescribingModel, Features, Loaded
-from dinox_mcp.backends.local.runtime.pool import Workers
+from dinox_mcp.backends.local.models.base import DescribingModel, Features, FollowingModel, Loaded
+from dinox_mcp.backends.local.naming import is_person
 from dinox_mcp.backends.local.runtime.requests import rising
+from dinox_mcp.backends.local.runtime.worker import Worker
 from dinox_mcp.errors import DeadlineError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box, area, clip
-from dinox_mcp.types.detection import Detection, Detections, Output
+from dinox_mcp.types.detection import Detection, Detections, Mask, Output
 from dinox_mcp.types.keypoints import BODY
 
-_NOUNS = """\
-person man woman child kid boy girl baby toddler infant teenager adult human guy lady gentleman people someone
-pedestrian passerby cyclist bicyclist biker motorcyclist rider jockey driver passenger tourist
-player athlete runner jogger swimmer surfer skier snowboarder skater skateboarder climber hiker dancer gymnast
-wrestler goalkeeper goalie referee umpire batter golfer
-worker farmer soldier policeman policewoman officer firefighter fireman doctor nurse surgeon patient chef cook
-waiter waitress teacher student pupil singer musician guitarist drummer artist painter photographer actor actress
-bride groom father mother dad mom son daughter brother sister grandfather grandmother
-fisherman cowboy clown astronaut pilot sailor butcher baker barber mechanic carpenter craftsman businessman
-businesswoman salesman spectator customer shopper visitor guest
-"""
-PEOPLE = frozenset(re.findall(r"\w+", _NOUNS))
-"""Nouns in the singular; a label that has words before or after them means a person too ("man in red", "old lady").
-
-Nouns that mean things as often (coach, model, speaker) are left out.
-"""
-_PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "babies": "baby", "ladies": "lady"}
-_DEVICES = frozenset(("record", "cd", "dvd", "mp3", "music", "media", "cassette", "video", "audio", "blu-ray", "vinyl"))
-"""Before "player", these make it a device."""
-_THINGS = frozenset(("crossing", "clothing", "building", "swing", "ring", "earring", "wing", "string", "setting"))
-"""Nouns that end like a verb form."""
-_AFTER = frozenset(("in", "on", "at", "with", "of", "by", "from", "near", "behind", "under", "and", "or", "who", "to"))
+T = TypeVar("T")
+GetWorker = Callable[..., Awaitable[Worker]]
+"""Returns the worker of a model by its name and role; see `backend.Workers.get`."""
 
 
-def is_person(label: str) -> bool:
-    """Return whether a label means a person, by its main noun."""
-    words = re.findall(r"[\w'-]+", label.casefold().replace("_", " ").partition(",")[0])
-    if not words or words[-1] in _THINGS:
-        return False
-    ends = (index for index, word in enumerate(words) if index and (word in _AFTER or word.endswith("ing")))
-    *before, noun = words[: next(ends, len(words))]
-    if noun.rstrip("s") == "player" and before and before[-1] in _DEVICES:
-        return False
-    return any(form in PEOPLE for form in _singulars(noun))
-
-
-def _singulars(noun: str) -> tuple[str, ...]:
-    if noun.endswith("men"):
-        return (noun[:-3] + "man",)
-    return noun, _PLURALS.get(noun, noun.removesuffix("s")), noun.removesuffix("es")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(NamedTuple):
     """An output: the role of the model that gives it, what one and several are called, and the field for it."""
 
     role: Role
@@ -93,18 +56,25 @@ class _Description:
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _First:
-    """What the first request to a model returns. It does not hold the model, which may leave memory in between."""
+class _First(NamedTuple):
+    """What the first request to a model returns. It does not hold the model, which may leave memory in between.
+
+    `state` is the features of an image, or a memory for each group of objects in a video.
+    """
 
     model: str
     notes: tuple[str, ...]
-    features: Features
+    state: Any
     at_once: int
 
 
 async def describe(
-    workers: Workers, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    get: GetWorker,
+    settings: Settings,
+    image: Picture,
+    objects: Sequence[Detection],
+    include: frozenset[Output],
+    call: Call,
 ) -> Detections:
     """Return the same objects in the same order, with the outputs filled in.
 
@@ -113,9 +83,6 @@ async def describe(
 
     Raises:
         DeadlineError: nothing was known by then.
-        SettingsError: there is no such model or device.
-        BackendError: a model cannot be fetched, does not load, or fails.
-        ImageError: the image is damaged.
     """
     known, call = _Description(), replace(call, progress=rising(call.progress))
     clipped = [clip(thing.bbox, image.width, image.height) for thing in objects]
@@ -131,7 +98,9 @@ async def describe(
                 known.notes.append("no object is a person by its label, so there are no poses")
         part = partial(_within, call.progress, step / len(outputs), (step + 1) / len(outputs))
         if suited:
-            await _describe(workers, image, suited, output, replace(call, progress=part), known)
+            role = _KINDS[output].role
+            worker = await get(chosen(settings)[role], role)
+            await _describe(worker, image, suited, output, replace(call, progress=part), known, settings.timeout_s)
     shares = [f"{' and '.join(kinds)} by {model}" for model, kinds in known.models.items()]
     return Detections(
         model=" + ".join(known.models),
@@ -142,11 +111,16 @@ async def describe(
 
 
 async def _describe(
-    workers: Workers, image: Picture, boxes: Mapping[int, Box], output: Output, call: Call, known: _Description
+    worker: Worker,
+    image: Picture,
+    boxes: Mapping[int, Box],
+    output: Output,
+    call: Call,
+    known: _Description,
+    timeout_s: float,
 ) -> None:
     """Get one output of all boxes, some at a time; other requests run in between."""
-    kind, indices, settings = _KINDS[output], list(boxes), workers.settings
-    worker = await workers.get(chosen(settings)[kind.role], kind.role)
+    kind, indices = _KINDS[output], list(boxes)
     request = partial(worker.run, client=call.client, progress=call.progress)
     if not worker.ready:
         await request(lambda _loaded, _features: None)
@@ -160,20 +134,20 @@ async def _describe(
         return model.describe(features, [boxes[index] for index in part], output)
 
     done = 0
-    with anyio.move_on_after(settings.timeout_s) as limit:
+    with anyio.move_on_after(timeout_s) as limit:
         first = await request(begin, image=image)
         known.models.setdefault(first.model, []).append(kind.several)
         known.notes.extend(f"{kind.several} were {note}" for note in first.notes)
         for start in range(0, len(indices), first.at_once):
             part = indices[start : start + first.at_once]
             await call.progress(*_progress(kind, start, len(indices)))
-            values = await request(partial(work, start=start, part=part), features=first.features)
+            values = await request(partial(work, start=start, part=part), features=first.state)
             for index, value in zip(part, values, strict=True):
                 known.fields.setdefault(index, {})[kind.field] = value
             done += len(part)
     if limit.cancelled_caught:
         missing = (
-            f"within {settings.timeout_s:g} s there were {done} of {len(indices)} {kind.several}; ask again for fewer "
+            f"within {timeout_s:g} s there were {done} of {len(indices)} {kind.several}; try again with fewer "
             "objects, or raise DINOX_MCP_TIMEOUT_S"
         )
         if not known.fields:
@@ -198,3 +172,65 @@ def _with(thing: Detection, fields: Mapping[str, Any]) -> Detection:
         hands = tuple(point for point in thing.keypoints if point.name not in BODY)
         known["keypoints"] = (*known["keypoints"], *hands)
     return thing.model_copy(update=known)
+
+
+async def follow(
+    get: GetWorker, settings: Settings, frames: Sequence[Picture], boxes: Sequence[Box], call: Call
+) -> Followed:
+    """Return the masks of what is in the boxes of the first frame, in each frame.
+
+    Objects are followed some at a time within a frame, so that other requests run in between and a cancelled call stops
+    soon. Each such step may take `timeout_s`, after the model is loaded.
+
+    Raises:
+        DeadlineError: a step took longer.
+    """
+    call = replace(call, progress=rising(call.progress))
+    worker = await get(chosen(settings)["masks"], "masks", follows=True)
+    size = frames[0].width, frames[0].height
+
+    def begin(loaded: Loaded, _features: None) -> _First:
+        model: FollowingModel = loaded.model
+        groups = [boxes[start : start + model.at_once] for start in range(0, len(boxes), model.at_once)]
+        notes = tuple(f"masks were {note}" for note in loaded.notes)
+        return _First(loaded.name, notes, [model.remember(group, size) for group in groups], model.at_once)
+
+    first = await worker.run(begin, client=call.client, progress=call.progress)
+    masks: list[tuple[Mask | None, ...]] = []
+    for number, frame in enumerate(frames):
+        progress = partial(_fixed, call.progress, number / len(frames), f"frame {number + 1} of {len(frames)}")
+        await progress(0.0, "")
+        step = replace(call, progress=progress)
+        masks.append(await _follow_frame(worker, frame, first.state, step, settings.timeout_s))
+    return Followed(first.model, tuple(masks), first.notes)
+
+
+async def _follow_frame(
+    worker: Worker, frame: Picture, memories: Sequence[Any], call: Call, timeout_s: float
+) -> tuple[Mask | None, ...]:
+    """Follow all objects into one frame, which is encoded once."""
+
+    def follow(loaded: Loaded, features: Features, *, memory: Any) -> list[Mask | None]:  # noqa: ANN401 - a family's own
+        model: FollowingModel = loaded.model
+        return model.follow(features, memory)
+
+    request = partial(worker.run, client=call.client, progress=call.progress)
+    features = await _in_time(request(lambda _loaded, features: features, image=frame), timeout_s)
+    masks: list[Mask | None] = []
+    for memory in memories:
+        masks += await _in_time(request(partial(follow, memory=memory), features=features), timeout_s)
+    return tuple(masks)
+
+
+async def _in_time(step: Awaitable[T], timeout_s: float) -> T:
+    with anyio.move_on_after(timeout_s):
+        return await step
+    raise DeadlineError(
+        f"a few masks in one frame took more than {timeout_s:g} s; try again when less is going on, choose a smaller "
+        "model (DINOX_MCP_MASKS_MODEL=sam2.1-tiny), or raise DINOX_MCP_TIMEOUT_S"
+    )
+
+
+async def _fixed(progress: Progress, fraction: float, message: str, _fraction: float, _message: str) -> None:
+    """Report which frame it is, whatever step of it runs."""
+    await progress(fraction, message)

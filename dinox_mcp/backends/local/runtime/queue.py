@@ -195,7 +195,7 @@ class Queue:
             if waiting >= self._queue_max and request.features is None:
                 busy = BusyError(
                     f"{waiting} requests wait for the model {self._key} already; "
-                    "ask again later, or raise DINOX_MCP_QUEUE_MAX"
+                    "try again later, or raise DINOX_MCP_QUEUE_MAX"
                 )
                 other = self._waiting.displaced_by(request)
                 if other is None:
@@ -214,7 +214,7 @@ class Queue:
                 self._stop.set()
 
     def progress_of(self, request: Request, *, loaded: bool) -> tuple[float, str]:
-        """Return the progress of a request, as a fraction and in words."""
+        """Return the progress of a request, as a fraction and a message."""
         with self.changed:
             if not loaded or request not in self._waiting:
                 return self.stage
@@ -285,4 +285,4 @@ class Queue:
 
 def closed() -> BackendError:
     """Make the error for requests that come too late."""
-    return BackendError("the local backend was closed; start it again and ask again")
+    return BackendError("the local backend was closed; start it again and repeat the request")

@@ -1,30 +1,34 @@
-"""The kinds of request that models answer: labels, a vocabulary, a sentence, phrases of a caption."""
+"""The kinds of request that models answer: labels, a sentence, phrases of a caption, and examples."""
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from dinox_mcp.backends.base import Call, Progress
-from dinox_mcp.backends.local.checkpoints.loader import few
-from dinox_mcp.backends.local.models.base import DetectionModel, Features, Loaded, RawDetection
-from dinox_mcp.backends.local.runtime.caches import LabelCache
+from dinox_mcp.backends.local.models.base import (
+    DetectionModel,
+    ExampleQuery,
+    ExampleRows,
+    Features,
+    Loaded,
+    RawDetection,
+)
+from dinox_mcp.backends.local.naming import locate, quoted
+from dinox_mcp.backends.local.runtime.caches import Embeddings
 from dinox_mcp.backends.local.runtime.worker import Worker
+from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.types.boxes import area, clip
+from dinox_mcp.types.detection import Embedding, Example
 
 if TYPE_CHECKING:
     import torch
 
-
-_LENGTH = 40
-
-
-def quoted(labels: Iterable[str]) -> str:
-    """List the first few of what a caller wrote, in quotes and shortened."""
-    return few([repr(label if len(label) <= _LENGTH + 1 else f"{label[:_LENGTH]}…") for label in labels])
-
+    Rows = dict[int, torch.Tensor]
 
 T = TypeVar("T")
 
@@ -93,41 +97,8 @@ _QUICK = 50
 """Labels that take milliseconds to embed and to find, where the model reuses text."""
 
 
-class Embeddings:
-    """The label embeddings of all models: in memory while a model is loaded, and in a folder for longer."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._caches: dict[Worker, LabelCache] = {}
-
-    def rows(self, worker: Worker, loaded: Loaded, labels: Sequence[str]) -> "torch.Tensor | None":
-        """Return a row for each label, or None if the family does not reuse text. Runs in the worker's thread."""
-        if not loaded.model.reuses_text:
-            return None
-        import torch
-
-        cache = self._caches.get(worker)
-        if cache is None:
-            cache = self._caches[worker] = LabelCache(self._cache_folder, loaded.fingerprint)
-
-        def report(done: int, total: int) -> None:
-            worker.report(0.5, f"reading the labels, {done} of {total}")
-
-        return torch.from_numpy(cache.rows(labels, loaded.model.embed, report))
-
-    def forget(self, worker: Worker) -> None:
-        """Drop what is in memory for a model that leaves it."""
-        self._caches.pop(worker, None)
-
-    @property
-    def _cache_folder(self) -> Path:
-        from platformdirs import user_cache_path
-
-        return self._folder or user_cache_path("dinox-mcp") / "labels"
-
-
-class _First(NamedTuple):
-    """What the first request to a model returns: what it found, and what the requests for other chunks need.
+class _Begun(NamedTuple):
+    """What the first request to a model returns: what it found, and which labels are left, in chunks by their index.
 
     It does not hold the model, which may have to leave memory in between.
     """
@@ -135,8 +106,8 @@ class _First(NamedTuple):
     model: str
     notes: list[str]
     features: Features
-    chunks: list[list[int]]
     found: list[RawDetection]
+    left: list[list[int]]
 
 
 async def find(
@@ -151,21 +122,21 @@ async def find(
         found = model.find(features, texts, rows, call.min_score, masks=call.masks)
         return [RawDetection(chunk[one.label], one.score, one.bbox, one.mask) for one in found]
 
-    def begin(loaded: Loaded, features: Features) -> _First:
+    def begin(loaded: Loaded, features: Features) -> _Begun:
         chunks = loaded.model.chunks(labels)
         notes = [*loaded.notes]
         if cut := [labels[index] for index in loaded.model.overlong(labels)]:
             notes.append(f"the model reads only the beginning of {quoted(cut)}; shorter labels are read to the end")
-        return _First(loaded.name, notes, features, chunks, find_chunk(loaded, features, chunks[0]))
+        return _Begun(loaded.name, notes, features, find_chunk(loaded, features, chunks[0]), chunks[1:])
 
     first = await call.run(begin, features=features, quick=len(labels) <= _QUICK)
-    found, chunks, notes = first.found, first.chunks, first.notes
-    for number, chunk in enumerate(chunks[1:], start=2):
-        await call.context.progress(0.6 + 0.4 * (number - 1) / len(chunks), f"part {number} of {len(chunks)}")
-        found += await call.run(partial(find_chunk, chunk=chunk), features=first.features)
-    if len(chunks) > 1:
-        notes.append(f"the labels were searched in {len(chunks)} parts, as the model reads so many at a time")
-    return Response(first.model, labels, found, notes)
+    total = 1 + len(first.left)
+    for number, chunk in enumerate(first.left, start=1):
+        await call.context.progress(0.6 + 0.4 * number / total, f"part {number + 1} of {total}")
+        first.found.extend(await call.run(partial(find_chunk, chunk=chunk), features=first.features))
+    if total > 1:
+        first.notes.append(f"the labels were searched in {total} parts, as the model reads so many at a time")
+    return Response(first.model, labels, first.found, first.notes)
 
 
 _AS_A_PHRASE = (
@@ -187,37 +158,22 @@ async def find_described(call: ModelCall, sentence: str) -> Response:
     return await call.run(find)
 
 
-class _Grounding(NamedTuple):
-    """What a model found for the phrases that are in a caption."""
-
-    model: str
-    notes: list[str]
-    features: Features
-    phrases: list[int]
-    found: list[RawDetection]
-
-
 async def ground(call: ModelCall, caption: str, phrases: Sequence[str], embeddings: Embeddings) -> Response:
     """Find phrases in the context of their caption, and those that are not in it on their own."""
-    grounding = await call.run(partial(_ground, caption=caption, phrases=phrases, min_score=call.min_score))
-    others = [index for index in range(len(phrases)) if index not in grounding.phrases]
+    begun = await call.run(partial(_ground, caption=caption, phrases=phrases, min_score=call.min_score))
+    (others,) = begun.left
     if not others:
-        return Response(grounding.model, phrases, grounding.found, grounding.notes)
-    response = await find(call, [phrases[index] for index in others], embeddings, grounding.features)
+        return Response(begun.model, phrases, begun.found, begun.notes)
+    response = await find(call, [phrases[index] for index in others], embeddings, begun.features)
     moved = [RawDetection(others[one.label], one.score, one.bbox, one.mask) for one in response.found]
-    return Response(grounding.model, phrases, [*grounding.found, *moved], [*grounding.notes, *response.notes])
+    return Response(begun.model, phrases, [*begun.found, *moved], [*begun.notes, *response.notes])
 
 
-def without_caption(response: Response) -> Response:
-    """Note that a model has not read the caption of its labels."""
-    return replace(response, notes=[*response.notes, "the model reads each phrase on its own, without the caption"])
-
-
-def _ground(loaded: Loaded, features: Features, caption: str, phrases: Sequence[str], min_score: float) -> _Grounding:
+def _ground(loaded: Loaded, features: Features, caption: str, phrases: Sequence[str], min_score: float) -> _Begun:
     model: DetectionModel = loaded.model
     if not model.fits(caption):
         notes = ["the caption is longer than the model reads, so its phrases were searched without it"]
-        return _Grounding(loaded.name, notes, features, [], [])
+        return _Begun(loaded.name, notes, features, [], [list(range(len(phrases)))])
     spans = locate(caption, phrases)
     known = [index for index, span in enumerate(spans) if span]
     notes = [*loaded.notes] if len(known) == len(phrases) else []
@@ -226,32 +182,164 @@ def _ground(loaded: Loaded, features: Features, caption: str, phrases: Sequence[
         notes.append(f"{quoted(missing)} {are} not in the caption; searched without it")
     found = model.ground(features, caption, [span for span in spans if span], min_score) if known else []
     moved = [RawDetection(known[one.label], one.score, one.bbox) for one in found]
-    return _Grounding(loaded.name, notes, features, known, moved)
+    return _Begun(loaded.name, notes, features, moved, [[index for index, span in enumerate(spans) if not span]])
 
 
-def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Find phrases in a caption, in any case, as (start, end) in `caption.lower()`; None for those not in it.
+_POOR_FIT = 0.5
+"""Below this overlap the model's own box of an example is hardly the caller's."""
+_NO_FIT = 0.1
+"""Below this it is another object, which is not kept for later."""
 
-    They are searched in order: behind the phrase before, then in what no other has taken, then anywhere. The same
-    phrase twice has two spans. Words may touch in the caption, as in "man's" for the phrase "man 's".
+
+class _Reading:
+    """The examples of one call, and what the model has read of them so far: rows by the index of the example."""
+
+    def __init__(self, examples: Sequence[Example], call: ModelCall) -> None:
+        self.rows: Rows = {}
+        self.fits: dict[int, float] = {}
+        self.saved: list[int] = []
+        self.indices: dict[str, list[int]] = defaultdict(list)
+        self._examples: dict[int, Example] = {}
+        self._pictures = {**call.context.pictures, call.image.digest: call.image}
+        for index, example in enumerate(examples):
+            if example.embedding is not None:
+                self.saved.append(index)
+                self._examples[index] = example
+            else:
+                digest = example.image or call.image.digest
+                self.indices[digest].append(index)
+                self._examples[index] = _inside(example, self.picture(digest), index)
+
+    def picture(self, digest: str) -> Picture:
+        """Return the image that examples are in."""
+        if digest not in self._pictures:
+            raise InputError(
+                f"the image of an example is not among those given (digest {digest[:12]}…); give it as well"
+            )
+        return self._pictures[digest]
+
+    def read(self, loaded: Loaded, features: Features, digest: str) -> None:
+        """Embed the examples in one image. Runs in the model's thread."""
+        indices = self.indices[digest]
+        read: ExampleRows = loaded.model.read_examples(features, [self._examples[index] for index in indices])
+        for index, row, fit in zip(indices, read.rows, read.fits, strict=True):
+            self.rows[index] = row[None]
+            self.fits[index] = fit
+
+    def misfits(self, least: float) -> list[str]:
+        """Explain the examples whose box no box of the model overlaps as much."""
+        return [
+            f"the model finds nothing with quite the box of example {index + 1} (its best overlaps it by {fit:.0%}); "
+            "draw the box closely around one object"
+            for index, fit in sorted(self.fits.items())
+            if fit < least
+        ]
+
+    def restore(self, loaded: Loaded) -> None:
+        """Read the saved prompts. Runs in the model's thread."""
+        for index in self.saved:
+            self.rows[index] = _decode(cast("Embedding", self._examples[index].embedding), loaded)
+
+    def stacked(self) -> tuple["torch.Tensor", list[Example]]:
+        """Return all rows, and the example of each."""
+        import torch
+
+        order = sorted(self.rows)
+        owners = [self._examples[index] for index in order for _ in self.rows[index]]
+        return torch.cat([self.rows[index] for index in order]), owners
+
+
+async def find_like(call: ModelCall, examples: Sequence[Example]) -> Response:
+    """Find what resembles the examples and not the negative ones.
+
+    A negative example speaks against its own label, or against all if no other example has that label.
+
+    Raises:
+        InputError: all examples are negative, or one lies outside its image.
+        UnsupportedError: a saved prompt is of another model.
     """
-    text = caption.lower()
-    located: list[tuple[int, int] | None] = []
-    taken: dict[str, set[tuple[int, int]]] = {}
-    behind = 0
-    for phrase in phrases:
-        words = [re.escape(word) for word in phrase.lower().split()]
-        pattern = r"(?<!\w)" + r"\s*".join(words) + r"(?!\w)"
-        mine = taken.setdefault(" ".join(words), set())
-        spans = [match.span() for match in re.finditer(pattern, text) if match.span() not in mine] if words else []
-        free = [span for span in spans if not any(_overlap(span, other) for other in located if other)]
-        span = next((span for span in free if span[0] >= behind), None) or next(iter([*free, *spans]), None)
-        located.append(span)
-        if span:
-            mine.add(span)
-            behind = span[1]
-    return located
+    labels = tuple(dict.fromkeys(example.label for example in examples if not example.negative))
+    if not labels:
+        raise InputError("all examples are negative; give at least one of what is meant")
+    reading = _Reading(examples, call)
+    await _read(call, reading, [digest for digest in reading.indices if digest != call.image.digest])
+
+    def finish(loaded: Loaded, features: Features) -> Response:
+        reading.restore(loaded)
+        if call.image.digest in reading.indices:
+            reading.read(loaded, features, call.image.digest)
+        rows, owners = reading.stacked()
+        query = ExampleQuery(
+            labels,
+            rows,
+            tuple(labels.index(owner.label) if owner.label in labels else None for owner in owners),
+            tuple(owner.negative for owner in owners),
+        )
+        found = loaded.model.find_like(features, query, call.min_score, masks=call.masks)
+        return Response(loaded.name, labels, found, [*loaded.notes, *reading.misfits(_POOR_FIT)])
+
+    return await call.run(finish, quick=True)
 
 
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+async def embed(call: ModelCall, examples: Sequence[Example]) -> Embedding:
+    """Make an embedding of examples, for later requests: one row of float32 each, in base64.
+
+    Raises:
+        InputError: one is negative, lies outside its image, or is not an object that the model finds.
+        UnsupportedError: a saved prompt among them is of another model.
+    """
+    if any(example.negative for example in examples):
+        raise InputError("a saved prompt keeps what is meant; give negative examples with each request instead")
+    reading = _Reading(examples, call)
+    await _read(call, reading, list(reading.indices))
+    if misfits := reading.misfits(_NO_FIT):
+        raise InputError(misfits[0])
+
+    def finish(loaded: Loaded, _features: None) -> Embedding:
+        reading.restore(loaded)
+        rows, _ = reading.stacked()
+        data = base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()
+        return Embedding(backend="local", model=loaded.signature, data=data)
+
+    return await call.worker.run(finish, client=call.context.client, progress=call.context.progress)
+
+
+async def _read(call: ModelCall, reading: _Reading, digests: Sequence[str]) -> None:
+    """Embed the examples in some images; an image whose features are known takes milliseconds."""
+    for digest in digests:
+        await call.run(partial(reading.read, digest=digest), image=reading.picture(digest), quick=True)
+
+
+def _inside(example: Example, picture: Picture, index: int) -> Example:
+    """Clip an example to its image."""
+    size = picture.width, picture.height
+    if example.bbox is not None:
+        bbox = clip(example.bbox, *size)
+        if area(bbox) > 0:
+            return example.model_copy(update={"bbox": bbox})
+    elif example.point is not None and all(0 <= at <= side for at, side in zip(example.point, size, strict=True)):
+        return example
+    what = f"bbox {[*example.bbox]}" if example.bbox else f"point {[*(example.point or ())]}"
+    raise InputError(
+        f"example {index + 1}: the {what} has nothing of its image, which is {size[0]}x{size[1]} pixels; give pixels "
+        "of the original image"
+    )
+
+
+def _decode(embedding: Embedding, loaded: Loaded) -> "torch.Tensor":
+    import numpy as np
+    import torch
+
+    if (embedding.backend, embedding.model) != ("local", loaded.signature):
+        raise UnsupportedError(
+            f"the saved prompt was made by the model {embedding.model} of the backend {embedding.backend}, and "
+            f"{loaded.signature} of the backend local cannot read it; use that model, or save the prompt with this one"
+        )
+    size = loaded.model.example_size
+    try:
+        numbers = np.frombuffer(base64.b64decode(embedding.data, validate=True), dtype="<f4").astype(np.float32)
+    except (binascii.Error, ValueError):
+        numbers = np.empty(0, dtype=np.float32)
+    if not numbers.size or numbers.size % size or not np.isfinite(numbers).all():
+        raise InputError("a saved prompt is damaged; save it again with save_prompt")
+    return torch.from_numpy(numbers.reshape(-1, size))

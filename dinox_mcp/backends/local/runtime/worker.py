@@ -174,10 +174,10 @@ class Worker:
             self._queue.fail(taken or self._queue.waiting, self._explained(error))
 
     def _wait_for_requests(self) -> bool:
-        """Wait until there are some; False when the thread should end. An idle model is unloaded."""
+        """Wait for requests; return False when the thread should end. An idle model is unloaded."""
         while True:
             with self._changed:
-                idle = not self._changed.wait_for(self._has_news, timeout=self._idle_s or None)
+                idle = not self._changed.wait_for(self._has_changed, timeout=self._idle_s or None)
                 unloading = self._unloading and self._in_memory
                 if self._queue.waiting and not self._queue.closed and not unloading:
                     return True
@@ -187,7 +187,7 @@ class Worker:
                     self._thread = None
                     return False
 
-    def _has_news(self) -> bool:
+    def _has_changed(self) -> bool:
         return bool(self._queue.waiting) or self._queue.closed or (self._unloading and self._in_memory)
 
     def _load(self) -> Loaded:
@@ -221,7 +221,7 @@ class Worker:
         images = [request.image for request in requests if request.image]
         if not images:
             return
-        self._queue.stage = 0.4, "looking at the image"
+        self._queue.stage = 0.4, "encoding the image"
         encoded: Sequence[Features | Exception]
         try:
             with self._queue.running(requests):
@@ -307,7 +307,7 @@ def _prepare_all(model: ImageModel, images: Sequence[Picture]) -> list[Prepared 
     if len(images) == 1:
         return [prepare(images[0])]
     with ThreadPoolExecutor(len(images)) as threads:
-        contexts = [copy_context() for _ in images]  # without it, `check` in a thread would not see a cancellation
+        contexts = [copy_context() for _ in images]  # without it, `check` in a thread would not notice a cancellation
         return list(threads.map(lambda context, image: context.run(prepare, image), contexts, images))
 
 

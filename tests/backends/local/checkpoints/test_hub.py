@@ -11,10 +11,10 @@ from threading import Event, Thread, Timer
 
 import pytest
 
-from dinox_mcp.backends.local.checkpoints import transfer
+from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints.files import Stopped
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource
-from dinox_mcp.backends.local.checkpoints.transfer import Stopped
 from dinox_mcp.errors import BackendError, KeyRejectedError, UnreachableError, UnsupportedError
 from tests.backends.local.fakehub import COMMIT, FakeHub, serve
 
@@ -44,7 +44,7 @@ def hub(fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """A client of it with an empty cache, nobody's token, and no patience."""
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(transfer, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(files, "PATIENCE_S", 0.01)
     return Hub(endpoint=fake.url, cache=tmp_path / "cache")
 
 
@@ -83,7 +83,7 @@ def test_offline_an_incomplete_model_is_not_called_missing(hub: Hub, fake: FakeH
         Hub(endpoint=fake.url, cache=hub.cache, offline=True).fetch(MODEL)
 
 
-def test_an_update_asks_the_hub_and_fetches_only_what_is_new(hub: Hub, fake: FakeHub) -> None:
+def test_an_update_contacts_the_hub_and_fetches_only_what_is_new(hub: Hub, fake: FakeHub) -> None:
     folder = hub.fetch(MODEL)
     fake.requests.clear()
     assert hub.fetch(MODEL, update=True) == folder
@@ -129,17 +129,17 @@ def test_shards_are_fetched_by_their_index(hub: Hub, fake: FakeHub) -> None:
 
 
 def test_progress_counts_to_the_end(hub: Hub) -> None:
-    reports: list[tuple[int, int, str]] = []
+    reports: list[tuple[float, str]] = []
     hub.fetch(MODEL, lambda *report: reports.append(report))
-    done, total, message = reports[-1]
-    assert (done, total) == (len(WEIGHTS), len(WEIGHTS))
+    fraction, message = reports[-1]
+    assert fraction == 1
     assert message.startswith("downloading org/model: 1 of 1 MB")
     assert [report[0] for report in reports] == sorted(report[0] for report in reports)
 
 
 def test_progress_is_reported_five_times_a_second_at_most(hub: Hub, fake: FakeHub) -> None:
     fake.seconds_a_chunk = 0.04
-    reports: list[tuple[int, int, str]] = []
+    reports: list[tuple[float, str]] = []
     start = time.monotonic()
     hub.fetch(MODEL, lambda *report: reports.append(report))
     assert 3 < len(reports) <= 4 + (time.monotonic() - start) / 0.2
@@ -167,14 +167,14 @@ def test_a_download_that_failed_goes_on_at_the_next_call(hub: Hub, fake: FakeHub
 def test_a_server_that_cannot_go_on_sends_all_again(hub: Hub, fake: FakeHub) -> None:
     fake.cuts = [300_000]
     fake.ignores_ranges = True
-    reports: list[tuple[int, int, str]] = []
+    reports: list[tuple[float, str]] = []
     folder = hub.fetch(MODEL, lambda *report: reports.append(report))
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
-    assert reports[-1][0] == len(WEIGHTS)
+    assert reports[-1][0] == 1
 
 
 @pytest.mark.parametrize("stumbles", [[500, 503], [416]], ids=["the server fails", "the range is refused"])
-def test_a_server_that_stumbles_is_asked_again(hub: Hub, fake: FakeHub, stumbles: list[int]) -> None:
+def test_a_server_that_stumbles_gets_another_request(hub: Hub, fake: FakeHub, stumbles: list[int]) -> None:
     fake.cuts = [300_000, 0, 0, 0, 0]
     with pytest.raises(UnreachableError):
         hub.fetch(MODEL)
@@ -197,8 +197,8 @@ def test_a_stalled_download_can_be_cancelled_from_its_progress(hub: Hub, fake: F
     fake.stumbles = [500] * 4
     stop = Event()
 
-    def report(_done: int, total: int, _message: str) -> None:
-        if total:
+    def report(_fraction: float, message: str) -> None:
+        if message.startswith("downloading"):
             stop.set()
 
     with pytest.raises(Stopped):
@@ -264,7 +264,7 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("content", "message"),
     [
         ({"model.safetensors": b""}, "org/odd has no config.json, so it is not a transformers model"),
         (
@@ -278,8 +278,8 @@ def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub
         ({**READABLE, "config.json": b"{", "model.safetensors": b""}, "config.json cannot be read"),
     ],
 )
-def test_repositories_that_are_no_models(hub: Hub, fake: FakeHub, files: dict[str, bytes], message: str) -> None:
-    fake.add("org/odd", files)
+def test_repositories_that_are_no_models(hub: Hub, fake: FakeHub, content: dict[str, bytes], message: str) -> None:
+    fake.add("org/odd", content)
     with pytest.raises(BackendError, match=message):
         hub.fetch(ModelSource(repo="org/odd"))
 
@@ -358,7 +358,7 @@ def test_a_disk_that_fails_in_the_middle(hub: Hub, monkeypatch: pytest.MonkeyPat
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(transfer, "_receive", fail)
+    monkeypatch.setattr(files, "_receive", fail)
     with pytest.raises(BackendError, match=message):
         hub.fetch(MODEL)
 

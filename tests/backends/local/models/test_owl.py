@@ -11,7 +11,7 @@ import transformers as hf
 from transformers.image_transforms import center_to_corners_format
 from transformers.models.owlvit.modeling_owlvit import box_iou, generalized_box_iou
 
-from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted
 from dinox_mcp.types.detection import Example
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers.image_transforms import corners_to_center_format
 
-from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted, RawDetection
 from dinox_mcp.backends.local.models.shared import pool
 from dinox_mcp.types.detection import Example

@@ -13,13 +13,12 @@ import anyio
 import numpy as np
 import pytest
 
-from dinox_mcp.backends.base import Call, Describer
-from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.base import Call, Describer, Report
+from dinox_mcp.backends.local.backend import LocalBackend, Workers
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
-from dinox_mcp.backends.local.models import florence2
-from dinox_mcp.backends.local.models.base import Loaded, Prepared, Report, check
-from dinox_mcp.backends.local.runtime.describing import DESCRIBES, describe, is_person
-from dinox_mcp.backends.local.runtime.pool import Workers
+from dinox_mcp.backends.local.models import regions
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
+from dinox_mcp.backends.local.runtime.describing import DESCRIBES, describe
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, ImageError, SettingsError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -108,7 +107,7 @@ class FakeModel:
         pass
 
     def explain(self, error: Exception) -> BackendError:
-        return BackendError(f"the model failed: {error}; ask again")
+        return BackendError(f"the model failed: {error}; try again")
 
 
 class Fakes:
@@ -126,7 +125,9 @@ class Fakes:
     async def ask(
         self, objects: Sequence[Detection], *include: Output, image: Picture = PHOTO, call: Call | None = None
     ) -> Any:
-        return await describe(self.workers, image, objects, frozenset(include), call or Call())
+        return await describe(
+            self.workers.get, self.workers.settings, image, objects, frozenset(include), call or Call()
+        )
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ async def fakes() -> Any:
 async def test_real_models_give_every_output_of_each_box(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(florence2, "LONGEST", dict.fromkeys(florence2.PROMPTS, 12))
+    monkeypatch.setattr(regions, "LONGEST", dict.fromkeys(regions.PROMPTS, 12))
     settings = Settings.load(**{name: str(checkpoint(kind)) for name, kind in MODELS.items()})
     backend = LocalBackend(settings)
     assert isinstance(backend, Describer)
@@ -195,8 +196,8 @@ async def test_without_features_that_are_kept_it_is_the_same(checkpoint: Checkpo
 async def test_half_precision_reports_much_the_same(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
-    monkeypatch.setattr(florence2, "LONGEST", dict.fromkeys(florence2.PROMPTS, 12))
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.checkpoint.slowness", lambda: None)
+    monkeypatch.setattr(regions, "LONGEST", dict.fromkeys(regions.PROMPTS, 12))
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.device.slowness", lambda: None)
     names = {name: str(checkpoint(kind)) for name, kind in MODELS.items()}
     told = []
     for precision in ("float32", "bfloat16"):
@@ -346,7 +347,7 @@ async def test_what_is_known_when_time_is_up_is_kept() -> None:
     told = await fakes.ask(things, "masks", "caption")
     done = [thing for thing in told.objects if thing.caption]
     assert 0 < len(done) < 20
-    assert f"within 0.5 s there were {len(done)} of 20 captions; ask again for fewer objects" in told.notes[-1]
+    assert f"within 0.5 s there were {len(done)} of 20 captions; try again for fewer objects" in told.notes[-1]
     await fakes.workers.aclose()
 
 
@@ -360,7 +361,7 @@ async def test_nothing_known_when_time_is_up_is_an_error() -> None:
 
 async def test_a_model_that_fails_is_explained(fakes: Fakes) -> None:
     fakes.models["masks"].adapter.failure = RuntimeError("shapes differ")
-    with pytest.raises(BackendError, match="the model failed: shapes differ; ask again"):
+    with pytest.raises(BackendError, match="the model failed: shapes differ; try again"):
         await fakes.ask([DOG], "masks")
 
 
@@ -407,7 +408,7 @@ async def test_a_model_that_describes_finds_nothing(checkpoint: Checkpoints) -> 
     from dinox_mcp.types.detection import DetectionRequest
 
     backend = LocalBackend(Settings.load(model=str(checkpoint("sam2"))))
-    with pytest.raises(UnsupportedError, match=r"type 'sam2' find no objects, they are for masks: .*MASKS_MODEL"):
+    with pytest.raises(UnsupportedError, match=r"type 'sam2' find no objects, they are for masks; .*MASKS_MODEL"):
         await backend.detect(PHOTO, DetectionRequest(prompts=("dog",)), Call())
     await backend.aclose()
 
@@ -421,42 +422,3 @@ async def test_what_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(BackendError, match=r"sam2.1-hiera-tiny is not on this machine .*set DINOX_MCP_MASKS_MODEL"):
         await backend.describe(PHOTO, [DOG], frozenset({"masks"}), Call())
     await backend.aclose()
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        "person",
-        "women",
-        "child",
-        "little girls",
-        "man in a red shirt",
-        "the woman wearing a hat",
-        "man riding horse",
-        "baseball players",
-        "pedestrian, crossing",
-        "waitresses",
-        "someone's mother",
-    ],
-)
-def test_labels_that_mean_a_person(label: str) -> None:
-    assert is_person(label)
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        "",
-        "dog",
-        "person's hand",
-        "pedestrian crossing",
-        "record player",
-        "group of people",
-        "snowman",
-        "building",
-        "woman-shaped vase",
-        "横断歩道",
-    ],
-)
-def test_labels_that_mean_no_person(label: str) -> None:
-    assert not is_person(label)

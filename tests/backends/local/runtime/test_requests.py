@@ -1,9 +1,8 @@
-"""Requests to detection models: quoting of labels, and sentences and captions through real, tiny, random models."""
+"""Requests to detection models: sentences and captions through real, tiny, random models."""
 
 import pytest
 
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.local.runtime.requests import locate, quoted
 from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.local.conftest import Open, photo
 
@@ -15,32 +14,6 @@ CAPTION = "A person with a Red car, next to a dog"
 
 def phrases(*prompts: str, caption: str | None = CAPTION) -> DetectionRequest:
     return DetectionRequest(prompts=prompts, caption=caption, min_score=0, iou_threshold=1)
-
-
-@pytest.mark.parametrize(
-    ("caption", "asked", "found"),
-    [
-        ("A man and a dog", ["man", "dog"], ["man", "dog"]),
-        ("A Man and a DOG", ["man", "Dog"], ["man", "dog"]),
-        ("a woman", ["man"], [None]),
-        ("a man, a man", ["man", "man"], ["man", "man"]),
-        ("a man", ["man", "man"], ["man", None]),
-        ("a dog", ["", "cat", "dog"], [None, None, "dog"]),
-        ("the  red\ncar", ["red car"], ["red\ncar"]),
-        ("the man's hat", ["man 's hat"], ["man's hat"]),
-        ("is it (a T-shirt)?", ["t-shirt", "it"], ["t-shirt", "it"]),
-        ("a man in a red hat", ["red hat", "hat", "man"], ["red hat", "hat", "man"]),
-    ],
-)
-def test_phrases_are_complete_words_in_any_case(caption: str, asked: list[str], found: list[str | None]) -> None:
-    text = caption.lower()
-    assert [place and text[slice(*place)] for place in locate(caption, asked)] == found
-
-
-def test_phrases_are_taken_in_their_order() -> None:
-    assert locate("a red car beside a car", ["red car", "car"]) == [(2, 9), (19, 22)]
-    assert locate("a car beside a red car", ["red car", "car"]) == [(15, 22), (2, 5)]
-    assert locate("a car and a car", ["car", "car"]) == [(2, 5), (12, 15)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +71,3 @@ async def test_models_that_read_no_sentences_search_each_phrase(family: str, loc
         plain = await backend.detect(PHOTO, phrases("dog", caption=None), Call())
     assert found.objects == plain.objects
     assert found.notes == (*plain.notes, "the model reads each phrase on its own, without the caption")
-
-
-def test_what_a_caller_wrote_is_quoted_and_shortened() -> None:
-    assert quoted(["dog", "x" * 41, "y" * 42]) == f"'dog', '{'x' * 41}', '{'y' * 40}…'"

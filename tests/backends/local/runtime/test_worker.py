@@ -271,7 +271,7 @@ async def test_progress_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -
         await anyio.sleep(0.02)
         group.start_soon(partial(worker.run, color_of, image=BLUE, client="b", progress=hear))
     assert heard[0] == "loading the model fake"
-    assert "looking at the image" in heard
+    assert "encoding the image" in heard
     assert "waiting for the model, 1 request ahead" in heard
     await worker.aclose()
 
@@ -300,7 +300,7 @@ async def test_a_model_that_does_not_load_fails_all_who_wait_and_is_tried_again(
 async def test_a_model_that_fails_is_explained_and_goes_on() -> None:
     model = FakeModel(adapter=FakeAdapter(failure=RuntimeError("shapes differ")))
     worker = worker_of(model)
-    with pytest.raises(BackendError, match="the model failed: shapes differ; ask again"):
+    with pytest.raises(BackendError, match="the model failed: shapes differ; try again"):
         await request(worker, RED)
     model.adapter.failure = None
     assert await request(worker, RED) == (255, 0, 0)

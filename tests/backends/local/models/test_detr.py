@@ -13,7 +13,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_transforms import center_to_corners_format
 from transformers.utils import ModelOutput
 
-from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.errors import InputError
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
@@ -138,7 +138,7 @@ def test_a_label_stays_one_phrase_whatever_is_in_it(adapter: Any, label: str) ->
 
 @pytest.mark.parametrize("label", ["?", "..."])
 def test_a_label_that_says_nothing_is_refused(adapter: Any, label: str) -> None:
-    with pytest.raises(InputError, match=r"says nothing to the model.*name the thing in words") as caught:
+    with pytest.raises(InputError, match=r"says nothing to the model.*name the object with letters") as caught:
         adapter.chunks(["dog", label])
     assert repr(label) in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What models can be asked, by their names alone."""
+"""What models can do, known by their names alone."""
 
 import json
 import subprocess
@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import capabilities
+from dinox_mcp.backends.local import families
 from dinox_mcp.backends.local.backend import LocalBackend
+from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource
 from dinox_mcp.errors import InputError
 from dinox_mcp.settings import Settings
 from tests.backends.local.fakehub import FakeHub, serve
 
-LABELS = capabilities.of_type("bert").answers
-OWL, GROUNDING, SAM3 = (capabilities.of_type(kind) for kind in ("owlv2", "grounding-dino", "sam3"))
+LABELS = families.of_type("bert").answers
+OWL, GROUNDING, SAM3 = (families.of_type(kind) for kind in ("owlv2", "grounding-dino", "sam3"))
 UNKNOWN = Capabilities(answers=LABELS)
 
 
@@ -35,7 +36,7 @@ def fake() -> Iterator[FakeHub]:
 
 
 def of(name: str | None, cache: Path | None = None, **settings: str) -> Capabilities:
-    return capabilities.of_name(name, Settings.load(**settings), cache)
+    return families.of_name(name, Settings.load(**settings), cache)
 
 
 def test_families_differ() -> None:
@@ -113,9 +114,9 @@ def test_what_was_fetched_is_known_by_its_configuration(fake: FakeHub, tmp_path:
 def test_the_default_is_that_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, device: str, version: str, driver: str | None, able: Capabilities
 ) -> None:
-    monkeypatch.setattr(capabilities, "version", lambda _name: version)
-    monkeypatch.setattr(capabilities.shutil, "which", lambda _name: driver)
-    monkeypatch.setattr(capabilities, "_DRIVER", Path("/nowhere"))
+    monkeypatch.setattr(presets, "version", lambda _name: version)
+    monkeypatch.setattr(presets.shutil, "which", lambda _name: driver)
+    monkeypatch.setattr(presets, "_DRIVER", Path("/nowhere"))
     assert of(None, device=device) == able
 
 
@@ -123,10 +124,10 @@ def test_the_default_is_that_of_the_machine(
 def test_a_name_that_is_no_models_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"^model: '{name}' is not a model.*choose one of balanced, fast"):
         of(name)
-    assert of(None, model=name) == UNKNOWN  # the first question names the variable
+    assert of(None, model=name) == UNKNOWN  # the first request names the variable
 
 
-def test_the_presets_that_can_do_something_can_be_told() -> None:
+def test_the_presets_that_can_do_something_are_known() -> None:
     able = {offer.name: offer.capabilities for offer in LocalBackend(Settings.load(device="cpu")).models()}
     assert next(iter(able)) == "balanced"
     assert [name for name in able if "descriptions" in able[name].answers] == [

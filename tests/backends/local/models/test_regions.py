@@ -13,10 +13,10 @@ import torch
 import transformers as hf
 from PIL import Image
 
+from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
 from dinox_mcp.backends.local.checkpoints import device
-from dinox_mcp.backends.local.checkpoints import loader as checkpoints
 from dinox_mcp.backends.local.models.base import Interrupted
-from dinox_mcp.backends.local.models.vitpose import Crop, decode
+from dinox_mcp.backends.local.models.regions import Crop, decode
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Keypoint

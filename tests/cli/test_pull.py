@@ -9,7 +9,14 @@ from dinox_mcp.cli import pull
 from dinox_mcp.cli.main import main
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
+from tests.backends.local import conftest
 from tests.backends.local.fakehub import COMMIT, FakeHub, serve
+
+checkpoint = conftest.checkpoint
+pytestmark = [
+    pytest.mark.models,
+    pytest.mark.skipif(not local.installed(), reason="the extra 'local' is not installed"),
+]
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def test_progress_is_drawn_on_a_terminal(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     pull.pull(Settings(), "fast", hub)
-    assert "google/owlvit-base-patch32: 100%" in capsys.readouterr().err
+    assert "downloading google/owlvit-base-patch32: 0 of 0 MB: 100%" in capsys.readouterr().err
 
 
 def test_presets_are_listed_with_what_is_here(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

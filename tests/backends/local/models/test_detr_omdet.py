@@ -11,7 +11,7 @@ import transformers as hf
 from PIL import Image
 from transformers.image_transforms import center_to_corners_format
 
-from dinox_mcp.backends.local.models import find
+from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
@@ -130,6 +130,6 @@ def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     [{"backbone_config": None, "use_timm_backbone": True}, {"backbone_config": {"model_type": "timm_backbone"}}],
 )
 def test_says_when_its_backbone_needs_timm(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.models.omdet.find_spec", lambda _name: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.models.detr.find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match="pip install timm"):
         find("omdet-turbo").load_class().architecture(config)

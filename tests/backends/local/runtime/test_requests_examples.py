@@ -120,7 +120,7 @@ async def test_negative_examples_are_not_saved(local: Open) -> None:
 async def test_a_box_that_no_box_of_the_model_fits_is_noted(local: Open) -> None:
     async with local("owlv2") as backend:
         found = await backend.detect(HERE, like(CUP, Example(bbox=(0, 0, 1, 1))), Call())
-    assert any(note.startswith("the model sees nothing with quite the box of example 2 (") for note in found.notes)
+    assert any(note.startswith("the model finds nothing with quite the box of example 2 (") for note in found.notes)
 
 
 async def test_what_the_model_does_not_see_is_not_saved(local: Open) -> None:

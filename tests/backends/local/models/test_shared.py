@@ -10,8 +10,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     MultiScaleDeformableAttention,
 )
 
-from dinox_mcp.backends.local.models.fast_layers import BagAttention, TextSideAttention, attend_in_chunks, speed_up
-from dinox_mcp.backends.local.models.fast_layers import _attend as attend
+from dinox_mcp.backends.local.models.shared import BagAttention, TextSideAttention, attend_in_chunks, speed_up
+from dinox_mcp.backends.local.models.shared import _attend as attend
 from tests.backends.local.parity import load_model
 
 SHAPES = [[(7, 11), (4, 6), (2, 3), (1, 2)], [(20, 20), (10, 10), (5, 5)], [(1, 50)]]

@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 import pytest
 
-from dinox_mcp.backends.local.models import FAMILIES, find
+from dinox_mcp.backends.local.families import FAMILIES, find
 from dinox_mcp.backends.local.models.base import ImageModel, Interrupted, check, interruptible
 from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.parity import load_adapter

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints import loader as checkpoints
+from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
+from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.device import Device, Precision
 from dinox_mcp.errors import BackendError, UnsupportedError
 
@@ -88,10 +89,10 @@ def test_shards_load_by_their_index(folder: Path) -> None:
         save_file({name: weights[name] for name in part}, folder / shard, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: shard for shard, part in shards.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert checkpoints.is_complete(folder)
+    assert files.is_complete(folder)
     assert checkpoints.load(folder, CPU).family == "owlvit"
     (folder / "two.safetensors").unlink()
-    assert not checkpoints.is_complete(folder)
+    assert not files.is_complete(folder)
     with pytest.raises(BackendError, match=r"lacks two.safetensors"):
         checkpoints.load(folder, CPU)
 
@@ -200,7 +201,7 @@ def test_wrong_configurations(folder: Path, content: str, message: str) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    assert not checkpoints.is_complete(tmp_path)
+    assert not files.is_complete(tmp_path)
     with pytest.raises(UnsupportedError, match=r"has no config.json, so it is not a transformers model"):
         checkpoints.load(tmp_path, CPU)
 
@@ -219,7 +220,7 @@ def test_a_missing_part_beside_the_weights_is_a_clear_error(folder: Path, file: 
 def test_an_index_that_leads_nowhere(folder: Path, index: str) -> None:
     (folder / WEIGHTS).unlink()
     (folder / "model.safetensors.index.json").write_text(index)
-    assert not checkpoints.is_complete(folder)
+    assert not files.is_complete(folder)
     with pytest.raises(BackendError, match=r"lists no weights"):
         checkpoints.load(folder, CPU)
 
@@ -237,10 +238,3 @@ def test_the_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(local, "find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match="install the extra 'local'"):
         checkpoints.load(folder, CPU)
-
-
-@pytest.mark.parametrize(
-    ("names", "listed"), [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b, c"), (list("abcde"), "a, b, c and 2 more")]
-)
-def test_a_few_are_named_and_the_others_counted(names: list[str], listed: str) -> None:
-    assert checkpoints.few(names) == listed

@@ -1,33 +1,46 @@
-"""Grounding DINO and its variants (MM-Grounding-DINO, LLMDet): image and text attend to each other in every layer.
+"""Detectors with object queries: Grounding DINO with its variants (MM-Grounding-DINO, LLMDet), and OmDet-Turbo.
 
-Only the backbone's features can be kept for the next request. Text has a window of 256 tokens, and what a box scores
-follows the evaluations that these models are published with (`convert_grounding_to_cls_scores` and `tokens_positive`
-in mmdetection): a label or a phrase of a caption the mean probability of its own tokens, and a sentence that describes
-one object the probability of its best token.
+In Grounding DINO image and text attend to each other in every layer, so that only the backbone's features can be kept
+for the next request. Text has a window of 256 tokens, and what a box scores follows the evaluations that these models
+are published with (`convert_grounding_to_cls_scores` and `tokens_positive` in mmdetection): a label or a phrase of a
+caption the mean probability of its own tokens, and a sentence that describes one object the probability of its best
+token.
+
+OmDet-Turbo is fast: its labels have embeddings of their own, and a task sentence sums them up. As in the reference, a
+box may answer to several labels: the best pairs of box and label are given, as many as there are boxes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from dinox_mcp.backends.local.models.base import DetectionModel, Prepared, RawDetection
-from dinox_mcp.backends.local.models.fast_layers import speed_up
-from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, ranked, stacked
-from dinox_mcp.errors import InputError
+from dinox_mcp.backends.local.models.shared import (
+    MapFeatures,
+    TensorFeatures,
+    corners,
+    of_image,
+    ranked,
+    speed_up,
+    stacked,
+)
+from dinox_mcp.errors import InputError, UnsupportedError
 
 _LEAST_SIDE = 33  # an image thinner than this after resizing has fewer patches than the model wants candidates
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneFeatures(TensorFeatures):
-    """One image: its feature maps (1, channels, height, width), its (height, width) as seen, and its own size."""
+    """One image: its feature maps (1, channels, height, width), its (height, width) as resized, and its own size."""
 
     maps: tuple[torch.Tensor, ...]
-    seen: tuple[int, int]
+    resized: tuple[int, int]
     size: tuple[int, int]
 
 
@@ -59,8 +72,7 @@ class GroundingDino(DetectionModel):
             features = self._backbone.compute(pixels)
         height, width = pixels.shape[-2:]
         return [
-            BackboneFeatures(tuple(level[row : row + 1].clone() for level in features), (height, width), image.size)
-            for row, image in enumerate(batch)
+            BackboneFeatures(of_image(row, features), (height, width), image.size) for row, image in enumerate(batch)
         ]
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
@@ -132,7 +144,7 @@ class GroundingDino(DetectionModel):
     def _candidates(self, features: BackboneFeatures, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the candidates' probabilities of each token (n, tokens) and their boxes (n, 4) by corners."""
         device = self._model.device
-        pixels = torch.zeros(1, device=device).expand(1, 3, *features.seen)  # only its shape is used
+        pixels = torch.zeros(1, device=device).expand(1, 3, *features.resized)  # only its shape is used
         text = torch.tensor([ids], device=device)
         with self._computing(), self._backbone.remember(features.maps):
             outputs = self._model(pixel_values=pixels, input_ids=text, attention_mask=torch.ones_like(text))
@@ -153,7 +165,7 @@ class GroundingDino(DetectionModel):
         if silent := [label for label, row in zip(labels, rows, strict=True) if not row]:
             raise InputError(
                 f"the label {silent[0][:40]!r} says nothing to the model, which reads . and ? as the end of a label; "
-                "name the thing in words"
+                "name the object with letters"
             )
         return [row[: self._window - 3] for row in rows]
 
@@ -202,6 +214,84 @@ class Remembering(torch.nn.Module):
     def forward(self, pixels: torch.Tensor, mask: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return feature maps with the mask of their real pixels, as the stock backbone does."""
         if self._features is None:
-            seen: list[tuple[torch.Tensor, torch.Tensor]] = self.stock(pixels, mask)
-            return seen
+            computed: list[tuple[torch.Tensor, torch.Tensor]] = self.stock(pixels, mask)
+            return computed
         return [(feature, feature.new_ones((1, *feature.shape[-2:]), dtype=torch.bool)) for feature in self._features]
+
+
+class OmDet(DetectionModel):
+    """An OmDet-Turbo model."""
+
+    architectures: ClassVar = {"omdet-turbo": "OmDetTurboForObjectDetection"}
+    reuses_text = True
+
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        super().__init__(speed_up(model), folder, dtype)
+        # The stock method is cached per class, which would keep an unloaded model in memory.
+        anchors = type(model.decoder).generate_anchors
+        model.decoder.generate_anchors = partial(getattr(anchors, "__wrapped__", anchors), model.decoder)
+
+    @classmethod
+    def architecture(cls, config: Mapping[str, Any]) -> type[Any]:
+        """Return the transformers class of a checkpoint.
+
+        Raises:
+            UnsupportedError: its backbone is one of timm's, as in the published checkpoint, and timm is not installed.
+        """
+        backbone = config.get("backbone_config")
+        timm = backbone.get("model_type") == "timm_backbone" if backbone else config.get("use_timm_backbone", True)
+        if timm and not (find_spec("timm") and find_spec("torchvision")):
+            raise UnsupportedError(
+                "this OmDet-Turbo model has a backbone of the package timm; pip install timm (it brings torchvision), "
+                "or choose another model"
+            )
+        return super().architecture(config)
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Prepared]) -> list[MapFeatures]:
+        """Compute the features of images, all at once."""
+        pixels = stacked(batch, self._model.device)
+        with self._computing():
+            maps = self._model.encoder(self._model.vision_backbone(pixels)).extracted_states
+        return [MapFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
+
+    @torch.inference_mode()
+    def embed(self, labels: Sequence[str]) -> torch.Tensor:
+        """Embed labels, one row each; what is beyond the text window of 77 tokens is cut off."""
+        with self._computing():
+            rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
+        return rows.float().cpu()
+
+    @torch.inference_mode()
+    def find(
+        self,
+        features: MapFeatures,
+        labels: Sequence[str],
+        embeddings: torch.Tensor | None,
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - this family has none
+    ) -> list[RawDetection]:
+        """Find the best pairs of box and label."""
+        assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
+        classes = embeddings.to(self._model.device)
+        task = self._tokens([f"Detect {', '.join(labels)}."])
+        with self._computing():
+            sentence, mask = self._model.language_backbone(
+                task["input_ids"], mask=task["attention_mask"], encode_type="task"
+            )
+        # The decoder takes the precision of its boxes from the feature maps.
+        maps = [level.float() for level in features.maps]
+        outputs = self._model.decoder(maps, classes[:, None], sentence.float(), mask)
+        scores = outputs.decoder_classes[-1][0].float().sigmoid()
+        boxes = corners(outputs.decoder_coords[-1][0].float())
+        best = torch.sort(scores.flatten(), descending=True, stable=True).indices[: len(boxes)]
+        box, label = best // len(labels), best % len(labels)
+        return ranked(scores[box, label], label, boxes[box], features.size, min_score)
+
+    def _tokens(self, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+        # A text model that reads from left to right does not mind how much padding follows.
+        tokens: Mapping[str, torch.Tensor] = self._tokenizer(
+            list(texts), padding="longest", truncation=True, max_length=self._window, return_tensors="pt"
+        ).to(self._model.device)
+        return tokens

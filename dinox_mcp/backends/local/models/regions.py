@@ -1,5 +1,12 @@
-"""Poses by ViTPose (Xu et al., arXiv:2204.12484): a crop around each person, its heatmaps, and 17 points."""
+"""Descriptions of boxes: poses by ViTPose, and captions, categories and texts by Florence-2.
 
+ViTPose (Xu et al., arXiv:2204.12484) makes heatmaps of a crop around each person, and of them 17 points.
+
+Florence-2 (Xiao et al., arXiv:2311.06242) shares the features of the image between all boxes and tasks. A box is given
+to the model as four of its thousand position tokens. The model gives no score, and none is made up.
+"""
+
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +18,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from dinox_mcp.backends.local.models.base import DescribingModel, Prepared, check
+from dinox_mcp.backends.local.models.shared import MapFeatures, of_image, stacked, tokenizer_in
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Keypoint, Output
@@ -18,7 +26,6 @@ from dinox_mcp.types.keypoints import BODY
 
 if TYPE_CHECKING:
     from PIL import Image
-
 
 Array = npt.NDArray[np.float32]
 Cells = npt.NDArray[np.int64]
@@ -196,3 +203,76 @@ def _named(points: Points, scores: Points) -> tuple[Keypoint, ...]:
         for name, (x, y), score in zip(BODY, points.tolist(), scores.tolist(), strict=True)
         if score > 0
     )
+
+
+PROMPTS: dict[Output, str] = {
+    "caption": "What does the region {region} describe?",
+    "category": "What is the region {region}?",
+    "text": "What text is in the region {region}?",
+}
+"""The tasks REGION_TO_DESCRIPTION, REGION_TO_CATEGORY and REGION_TO_OCR, in the words of its training."""
+LONGEST: dict[Output, int] = {"caption": 128, "category": 32, "text": 256}
+"""Tokens; what is longer is cut."""
+_BINS = 1000
+_POSITION = re.compile(r"<loc_\d+>")
+
+
+class Florence2(DescribingModel):
+    """A Florence-2 model, prompted with regions. A few at once read the weights once; the longest answer delays all."""
+
+    architectures: ClassVar = {"florence2": "Florence2ForConditionalGeneration"}
+
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
+        super().__init__(model, folder, dtype)
+        self._tokenizer = tokenizer_in(folder)
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Prepared]) -> list[MapFeatures]:
+        """Compute the features of images, all at once."""
+        pixels = stacked(batch, self._model.device)
+        with self._computing():
+            tokens = self._model.get_image_features(pixels).pooler_output
+        return [MapFeatures(of_image(row, (tokens,)), image.size) for row, image in enumerate(batch)]
+
+    @torch.inference_mode()
+    def describe(self, features: MapFeatures, boxes: Sequence[Box], output: Output) -> list[str | None]:
+        """Return a text for each region; None where the model says nothing.
+
+        Words are searched as the checkpoint's generation_config.json says: the published ones keep three beams.
+        """
+        prompts = [PROMPTS[output].format(region=region(box, features.size)) for box in boxes]
+        inputs, mask = self._inputs(prompts, *features.maps)
+        with self._computing():
+            read = self._model.get_encoder()(inputs_embeds=inputs, attention_mask=mask)
+            tokens = self._model.generate(
+                encoder_outputs=read, attention_mask=mask, do_sample=False, max_new_tokens=LONGEST[output]
+            )
+        return [_words(text) for text in self._tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _inputs(self, prompts: Sequence[str], features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put the image before each prompt, as the processor of transformers does; give embeddings and mask."""
+        begin, end = self._tokenizer.bos_token, self._tokenizer.eos_token
+        read = self._tokenizer(
+            [f"{begin}{prompt}{end}" for prompt in prompts],
+            add_special_tokens=False,
+            padding=True,
+            padding_side="right",
+            return_tensors="pt",
+        ).to(features.device)
+        texts = self._model.get_input_embeddings()(read["input_ids"])
+        images = features.to(texts.dtype).expand(len(prompts), -1, -1)
+        visible = read["attention_mask"].new_ones(images.shape[:2])
+        return torch.cat((images, texts), dim=1), torch.cat((visible, read["attention_mask"]), dim=1)
+
+
+def region(box: Box, size: tuple[int, int]) -> str:
+    """Write a box in an image of `size` (width, height) as the model's position tokens: a thousand bins an axis."""
+    bins = (
+        min(max(int(value / (side / _BINS)), 0), _BINS - 1) for value, side in zip(box, (*size, *size), strict=True)
+    )
+    return "".join(f"<loc_{index}>" for index in bins)
+
+
+def _words(text: str) -> str | None:
+    """Leave out the region, which the model repeats after its answer."""
+    return " ".join(_POSITION.sub(" ", text).split()) or None

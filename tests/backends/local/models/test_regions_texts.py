@@ -10,9 +10,9 @@ import transformers as hf
 from PIL import Image
 from transformers.models.florence2.processing_florence2 import Florence2PostProcessor
 
-from dinox_mcp.backends.local.models import florence2 as captions
+from dinox_mcp.backends.local.models import regions as captions
 from dinox_mcp.backends.local.models.base import Interrupted
-from dinox_mcp.backends.local.models.florence2 import PROMPTS, region
+from dinox_mcp.backends.local.models.regions import PROMPTS, region
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Output
 from tests.backends.local.parity import cancelled
@@ -84,9 +84,9 @@ def test_a_prompt_is_read_as_the_processor_writes_it(florence2: Any, processor: 
         assert PROMPTS[output].format(region=place) == prompt
         inputs = processor(text=task + place, images=picture(160, 120), return_tensors="pt")
         (state,) = florence2.encode([florence2.prepare(picture(160, 120))])
-        embeddings, mask = florence2._inputs([prompt], state.tokens)
+        embeddings, mask = florence2._inputs([prompt], *state.maps)
         stock = florence2._model.get_input_embeddings()(inputs["input_ids"])
-        count = state.tokens.shape[1]
+        count = state.maps[0].shape[1]
         assert (inputs["input_ids"][0, :count] == florence2._model.config.image_token_id).all()
         assert torch.equal(embeddings[:, count:], stock[:, count:])
         assert mask.shape == inputs["attention_mask"].shape

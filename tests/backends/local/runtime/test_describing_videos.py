@@ -13,12 +13,11 @@ import anyio
 import numpy as np
 import pytest
 
-from dinox_mcp.backends.base import Call, Follower
-from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.models.base import Loaded, Prepared, Report, check
+from dinox_mcp.backends.base import Call, Follower, Report
+from dinox_mcp.backends.local.backend import LocalBackend, Workers
+from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
 from dinox_mcp.backends.local.process import ProcessBackend
-from dinox_mcp.backends.local.runtime.following import follow
-from dinox_mcp.backends.local.runtime.pool import Workers
+from dinox_mcp.backends.local.runtime.describing import follow
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -105,7 +104,7 @@ class FakeModel:
         pass
 
     def explain(self, error: Exception) -> BackendError:
-        return BackendError(f"the model failed: {error}; ask again")
+        return BackendError(f"the model failed: {error}; try again")
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ async def test_a_real_model_gives_a_mask_of_each_thing_in_each_frame(checkpoint:
 async def test_half_precision_gives_much_the_same(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.checkpoint.slowness", lambda: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.device.slowness", lambda: None)
     told = []
     for precision in ("float32", "bfloat16"):
         backend = LocalBackend(
@@ -174,7 +173,7 @@ async def test_another_process_follows_too(checkpoint: Callable[[str], Path]) ->
 async def test_things_are_followed_some_at_a_time_and_each_frame_is_encoded_once(
     workers: Workers, model: FakeModel
 ) -> None:
-    told = await follow(workers, frames(4), BOXES, Call())
+    told = await follow(workers.get, workers.settings, frames(4), BOXES, Call())
     assert model.adapter.groups == [2, 1]
     assert (model.adapter.looks, model.adapter.turns) == (4, 8)
     assert [mask and mask.counts for mask in told.masks[2]] == ["10 3", "60 3", "0 3"]
@@ -187,7 +186,7 @@ async def test_progress_rises_and_names_the_frame(workers: Workers) -> None:
     async def progress(fraction: float, message: str) -> None:
         heard.append((fraction, message))
 
-    await follow(workers, frames(4), BOXES, Call(progress))
+    await follow(workers.get, workers.settings, frames(4), BOXES, Call(progress))
     assert [one for one in heard if one[1].startswith("frame")] == [(n / 4, f"frame {n + 1} of 4") for n in range(4)]
     assert [fraction for fraction, _ in heard] == sorted(fraction for fraction, _ in heard)
 
@@ -200,29 +199,28 @@ async def test_a_cancelled_call_stops_within_a_frame(workers: Workers, model: Fa
             scope.cancel()
 
     with anyio.CancelScope() as scope:
-        await follow(workers, frames(50), BOXES, Call(progress))
+        await follow(workers.get, workers.settings, frames(50), BOXES, Call(progress))
     assert scope.cancelled_caught
     turns = model.adapter.turns
     assert turns <= 3
     model.adapter.turn_s = 0
-    await follow(workers, frames(1), BOXES[:1], Call())  # and the next one is answered
+    await follow(workers.get, workers.settings, frames(1), BOXES[:1], Call())  # and the next one is answered
     assert model.adapter.turns == turns + 1
 
 
 async def test_a_step_that_takes_too_long_is_an_error_that_says_so(workers: Workers, model: FakeModel) -> None:
     model.adapter.turn_s = 3
     with pytest.raises(DeadlineError, match=r"a few masks in one frame took more than 1 s; .*TIMEOUT_S"):
-        await follow(workers, frames(2), BOXES, Call())
+        await follow(workers.get, workers.settings, frames(2), BOXES, Call())
 
 
 async def test_errors_of_the_model_are_explained(workers: Workers, model: FakeModel) -> None:
     model.adapter.failure = RuntimeError("bad luck")
-    with pytest.raises(BackendError, match="the model failed: bad luck; ask again"):
-        await follow(workers, frames(2), BOXES, Call())
+    with pytest.raises(BackendError, match="the model failed: bad luck; try again"):
+        await follow(workers.get, workers.settings, frames(2), BOXES, Call())
 
 
-@pytest.mark.parametrize("process", ["same", "own"])
-async def test_masks_of_a_video(checkpoint: Callable[[str], Path], tmp_path: Path, process: str) -> None:
+async def test_masks_of_a_video(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("av")
     from tests.video.scenes import write_film
 
@@ -233,7 +231,7 @@ async def test_masks_of_a_video(checkpoint: Callable[[str], Path], tmp_path: Pat
         backend="local",
         model=str(checkpoint("owlv2")),
         masks_model=str(checkpoint("sam2_video")),
-        model_process=process,
+        model_process="same",
     )
     async with Detector(settings) as detector:
         result = await detector.detect_video(

@@ -1,0 +1,203 @@
+"""The families of models: what each is for, can do, and where its code is. Known without torch and the network.
+
+A family is recognised by the `model_type` of a checkpoint, or before it is on this machine by its name. A name that
+reveals nothing is taken for a detector of labels; what it is shows when it is loaded, and is checked then.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from dinox_mcp.backends import local
+from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.backends.local import models
+from dinox_mcp.backends.local.checkpoints.presets import PRESETS, ModelSource, Role, default_model, resolve, variable
+from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
+from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import Need, Output
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import ImageModel
+
+LABELS: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
+_OF_LABELS = Capabilities(answers=LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        code: Its class, as "module:class".
+        role: What its models are for.
+        capabilities: What its models can do, if they find objects.
+        repositories: Parts of the names of published models, by which they are recognised before they are here.
+        reads_text: Whether it needs a vocabulary.
+        follower: The class that follows objects through a video with the same checkpoint.
+    """
+
+    code: str
+    role: Role = "objects"
+    capabilities: Capabilities = _OF_LABELS
+    repositories: tuple[str, ...] = ()
+    reads_text: bool = True
+    follower: str = ""
+
+    def load_class(self, *, follows: bool = False) -> "type[ImageModel]":
+        """Import the class of the family, or of its `follower`."""
+        module, _, name = (self.follower if follows else self.code).partition(":")
+        return cast("type[ImageModel]", getattr(import_module(f"{models.__name__}.{module}"), name))
+
+    def has(self, repository: str) -> bool:
+        """Return whether a repository has a model of this family, by its name."""
+        return any(part in repository.lower() for part in self.repositories)
+
+
+_UNKNOWN = Family("")
+OWL = Family(
+    "owl:Owl",
+    capabilities=Capabilities(
+        answers=LABELS
+        | {"examples", "points as examples", "negative examples", "examples in other images", "saved prompts"}
+    ),
+    repositories=("owlv2", "owlvit", "owl-vit"),
+)
+GROUNDING_DINO = Family(
+    "detr:GroundingDino",
+    capabilities=Capabilities(answers=LABELS | {"descriptions"}),
+    repositories=("grounding-dino", "grounding_dino", "groundingdino", "llmdet"),
+)
+OMDET = Family("detr:OmDet", repositories=("omdet",))
+SAM3 = Family(
+    "sam3:Sam3",
+    # One label takes it seconds, so it is not given the thousand of prompt-free detection.
+    capabilities=Capabilities(
+        answers=frozenset({"text prompts", "examples", "negative examples"}), outputs=frozenset({"masks"})
+    ),
+    repositories=("sam3",),
+)
+FAMILIES: dict[str, Family] = {
+    "owlvit": OWL,
+    "owlv2": OWL,
+    "grounding-dino": GROUNDING_DINO,
+    "mm-grounding-dino": GROUNDING_DINO,
+    "omdet-turbo": OMDET,
+    "sam3": SAM3,
+    "sam3_video": SAM3,  # the published checkpoint: this detector, and a tracker that is left out
+    "sam2": Family("sam2:Sam2", role="masks", reads_text=False),
+    # The published checkpoints: the model for images, and the memory for videos around it.
+    "sam2_video": Family("sam2:Sam2", role="masks", reads_text=False, follower="sam2:Sam2Video"),
+    "vitpose": Family("regions:VitPose", role="pose", reads_text=False),
+    "florence2": Family("regions:Florence2", role="caption"),
+}
+
+
+def find(model_type: str, role: Role | None = "objects", *, follows: bool = False) -> Family:
+    """Return the family of a checkpoint.
+
+    Args:
+        model_type: As in the `config.json` of the checkpoint.
+        role: What the model is to be used for; None for anything.
+        follows: Whether it is to follow objects through a video.
+
+    Raises:
+        UnsupportedError: there is no such family, or it is for another role.
+    """
+    family = FAMILIES.get(model_type)
+    if family and role in {None, family.role} and (family.follower or not follows):
+        return family
+    if follows:
+        suited = " or ".join(kind for kind, one in FAMILIES.items() if one.follower)
+        raise UnsupportedError(
+            f"models of type {model_type!r} remember nothing from frame to frame, so that they give no masks of a "
+            f"video; choose one of type {suited}, such as sam2.1-tiny, for {variable(role)}"
+        )
+    if family and role == "objects":
+        raise UnsupportedError(
+            f"models of type {model_type!r} find no objects, they are for {family.role}; name it in "
+            f"{variable(family.role)}, and in DINOX_MCP_MODEL one that finds, such as balanced"
+        )
+    suited = ", ".join(sorted(kind for kind, one in FAMILIES.items() if one.role == (role or "objects")))
+    if role in {None, "objects"}:
+        raise UnsupportedError(f"the local backend cannot run models of type {model_type!r}; choose one of {suited}")
+    raise UnsupportedError(
+        f"models of type {model_type!r} cannot be used for {role}; choose {suited.replace(', ', ' or ')} for "
+        f"{variable(role)}"
+    )
+
+
+def of_type(model_type: str) -> Capabilities:
+    """Return what the models can do whose `config.json` has this `model_type`."""
+    return FAMILIES.get(model_type, _UNKNOWN).capabilities
+
+
+def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> Capabilities:
+    """Return what a model can do.
+
+    Args:
+        name: The model; None for the default.
+        settings: The settings.
+        cache: The cache of the hub; None for the usual one.
+
+    Raises:
+        InputError: a caller gave the name, and there is no such model.
+    """
+    try:
+        source = resolve(name or default_model(settings), "cpu")
+    except SettingsError as error:
+        if name is None:  # the first request reports it, with the variable's name
+            return _UNKNOWN.capabilities
+        raise InputError(f"model: {str(error).partition(': ')[2]}") from None
+    known = any(preset.repo == source.repo for preset in PRESETS.values())
+    configuration = source.folder / "config.json" if source.folder else None if known else _cached(source, cache)
+    model_type = _model_type(configuration)
+    if model_type is not None:
+        return of_type(model_type)
+    return next((family for family in FAMILIES.values() if family.has(str(source.repo))), _UNKNOWN).capabilities
+
+
+def require(able: Capabilities, model: str, needs: frozenset[Need], include: frozenset[Output]) -> None:
+    """Check that a loaded model can do what a request needs, whatever its name promised.
+
+    Raises:
+        UnsupportedError: it cannot; the message names models that can.
+    """
+    if unmet := needs - able.answers:
+        can = _remedy(lambda family: needs <= family.capabilities.answers)
+        raise UnsupportedError(f"the model {model} cannot do {' and '.join(sorted(unmet))}; {can}")
+    if missing := include - able.outputs:
+        can = _remedy(lambda family: include <= family.capabilities.outputs)
+        raise UnsupportedError(
+            f"the model {model} has no {' and '.join(sorted(missing))}; leave them out of `include`, or {can}"
+        )
+
+
+def _remedy(suits: Callable[[Family], bool]) -> str:
+    """Name presets of the families that suit."""
+    suited = [family for family in FAMILIES.values() if suits(family)]
+    names = [name for name, preset in PRESETS.items() if any(family.has(preset.repo) for family in suited)]
+    if not names:
+        return "let another backend answer (DINOX_MCP_BACKEND=auto)"
+    return f"choose the model {' or '.join(names[:2])} (DINOX_MCP_MODEL={names[0]})"
+
+
+def _model_type(configuration: Path | None) -> str | None:
+    try:
+        config = json.loads(configuration.read_text(encoding="utf-8")) if configuration else None
+    except (OSError, ValueError):
+        return None
+    return str(config.get("model_type")) if isinstance(config, dict) else None
+
+
+def _cached(source: ModelSource, cache: Path | None) -> Path | None:
+    """Find the configuration of a model of the hub, if it is on this machine."""
+    local.disable_telemetry()
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:  # the extra is not installed
+        return None
+    found = try_to_load_from_cache(str(source.repo), "config.json", cache_dir=cache, revision=source.revision)
+    return Path(found) if isinstance(found, str) else None
