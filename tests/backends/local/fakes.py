@@ -41,7 +41,7 @@ class FakeAdapter:
     asked: list[tuple[str, ...]] = field(default_factory=list)
     interrupted: int = 0
     failure: Exception | None = None
-    most_at_once: int = 0
+    begun: int = 0
     _inside: threading.Lock = field(default_factory=threading.Lock)
 
     def prepare(self, image: Image.Image) -> Prepared:
@@ -93,6 +93,7 @@ class FakeAdapter:
 
     def _compute(self, seconds: float) -> None:
         assert self._inside.acquire(blocking=False), "two threads use one model"
+        self.begun += 1
         try:
             for _ in range(10):
                 check()

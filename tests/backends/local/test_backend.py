@@ -369,10 +369,14 @@ async def test_an_assistant_that_cancels_frees_the_model(bench: Bench, tmp_path:
     path.write_bytes(RED.data)
     detector = Detector(Settings.load(backend="local"), [bench.backend()])
     async with detector, Client(build_server(detector)) as client:
-        with anyio.move_on_after(0.5):
-            await client.call_tool("detect_objects", {"image": str(path), "prompts": ["dog"]})
-        with anyio.fail_after(2):
-            while not bench.model.adapter.interrupted:  # noqa: ASYNC110 - a thread changes it, without telling
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.call_tool, "detect_objects", {"image": str(path), "prompts": ["dog"]})
+            with anyio.fail_after(20):
+                while not bench.model.adapter.begun:  # noqa: ASYNC110 - a thread changes it, and sets no event
+                    await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        with anyio.fail_after(10):
+            while not bench.model.adapter.interrupted:  # noqa: ASYNC110 - a thread changes it, and sets no event
                 await anyio.sleep(0.01)
 
 

@@ -98,7 +98,7 @@ boxes = st.tuples(sides, sides, st.integers(1, 40), st.integers(1, 40)).map(
 )
 founds = st.lists(
     st.builds(RawDetection, label=st.integers(0, 3), score=st.floats(0, 1), bbox=boxes),
-    max_size=25,
+    max_size=10,
     unique_by=lambda f: f.score,
 )
 

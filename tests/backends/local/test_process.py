@@ -1,4 +1,4 @@
-"""The backend that asks another process: what it forwards, and what it makes of that process's end."""
+"""The backend with a process of its own: what it forwards, and what it makes of that process's end."""
 
 import asyncio
 import contextlib
@@ -30,6 +30,20 @@ from tests.fakes import picture
 pytestmark = pytest.mark.anyio
 Start = Callable[..., ProcessBackend]
 DOUBLES = "tests.backends.local.doubles"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One event loop for all tests here, so that they can share a process."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def talker() -> AsyncIterator[ProcessBackend]:
+    """Make a backend for the tests that leave its process as it was: starting one takes a second."""
+    backend = ProcessBackend(Settings(), f"{DOUBLES}:Talker")
+    yield backend
+    await backend.aclose()
 
 
 @pytest.fixture
@@ -84,32 +98,31 @@ class Listener:
         return any(word in message for _, message in self.heard)
 
 
-async def test_a_request_travels_complete_and_its_answer_comes_back(start: Start) -> None:
+async def test_a_request_travels_complete_and_its_answer_comes_back(talker: ProcessBackend) -> None:
     other = picture(30, 20)
     call = Call(client="ann", pictures={other.digest: other})
-    found = await start().detect(picture(100, 50), asking("red car", "dog"), call)
+    found = await talker.detect(picture(100, 50), asking("red car", "dog"), call)
     assert [one.label for one in found.objects] == ["red car", "dog"]
     assert found.objects[0].bbox == (0, 0, 100, 50)
     digest = picture(100, 50).digest
     assert {"client ann", f"picture {digest} white.png", f"other {other.digest} 30"} <= {*found.notes}
 
 
-async def test_it_describes_embeds_and_loads_there(start: Start) -> None:
-    backend = start()
+async def test_it_describes_embeds_and_loads_there(talker: ProcessBackend) -> None:
     box = Detection(label="dog", bbox=(1, 2, 3, 4))
-    described = await backend.describe(picture(100, 50), [box], frozenset({"caption"}), Call(client="ann"))
+    described = await talker.describe(picture(100, 50), [box], frozenset({"caption"}), Call(client="ann"))
     assert described.model == "talker at 100"
     assert described.objects[0].caption == "['caption'] for ann"
     examples = DetectionRequest(examples=(Example(bbox=(1, 2, 3, 4)),))
-    embedding = await backend.embed(picture(), examples, Call(client="ben"))
+    embedding = await talker.embed(picture(), examples, Call(client="ben"))
     assert (embedding.model, embedding.data) == ("ben", f"{picture().digest} 1")
     listener = Listener()
-    assert await backend.load("fast", listener) == "fast"
+    assert await talker.load("fast", listener) == "fast"
     assert listener.heard[-1] == (0.25, "loading")
-    assert await backend.load() == "balanced"
-    assert isinstance(backend, Loadable)
-    assert isinstance(backend, Describer)
-    assert isinstance(backend, Embedder)
+    assert await talker.load() == "balanced"
+    assert isinstance(talker, Loadable)
+    assert isinstance(talker, Describer)
+    assert isinstance(talker, Embedder)
 
 
 async def test_what_models_can_do_is_known_without_a_process(start: Start) -> None:
@@ -142,9 +155,9 @@ async def test_models_say_which_are_in_memory(start: Start) -> None:
     assert not any(model.loaded for model in backend.models())
 
 
-async def test_progress_comes_in_order_and_before_the_answer(start: Start) -> None:
+async def test_progress_comes_in_order_and_before_the_answer(talker: ProcessBackend) -> None:
     listener = Listener()
-    await start().detect(picture(), asking("count"), Call(listener))
+    await talker.detect(picture(), asking("count"), Call(listener))
     steps = [entry for entry in listener.heard if entry[1].startswith("step")]
     assert steps == [(step / 5, f"step {step}") for step in range(5)]
 
@@ -159,20 +172,19 @@ def kinds(root: type[DinoxError]) -> list[type[DinoxError]]:
     return [root, *(kind for one in root.__subclasses__() for kind in kinds(one))]
 
 
-async def test_errors_of_every_class_come_back_as_they_are(start: Start) -> None:
-    backend = start()
+async def test_errors_of_every_class_come_back_as_they_are(talker: ProcessBackend) -> None:
     names = [kind.__name__ for kind in kinds(DinoxError) if kind.__module__ == errors.__name__]
     assert len(names) > 10
     for name in names:
         with pytest.raises(getattr(errors, name)) as caught:
-            await backend.detect(picture(), asking(name), Call())
+            await talker.detect(picture(), asking(name), Call())
         assert type(caught.value) is getattr(errors, name)
         assert str(caught.value) == f"a {name}; do something"
 
 
-async def test_what_nobody_foresaw_is_one_line_too(start: Start) -> None:
+async def test_what_nobody_foresaw_is_one_line_too(talker: ProcessBackend) -> None:
     with pytest.raises(ServiceError, match=r"^the local backend failed \(RuntimeError: two lines\); try again"):
-        await start().detect(picture(), asking("break"), Call())
+        await talker.detect(picture(), asking("break"), Call())
 
 
 async def test_secrets_stay_here(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,13 +193,12 @@ async def test_secrets_stay_here(start: Start, monkeypatch: pytest.MonkeyPatch) 
     assert found.notes[-1] == "secrets None None"
 
 
-async def test_many_requests_are_answered_at_a_time(start: Start) -> None:
-    backend = start()
+async def test_many_requests_are_answered_at_a_time(talker: ProcessBackend) -> None:
     notes = []
 
     async def ask(number: int) -> None:
         call = Call(client=str(number))
-        notes.append((await backend.detect(picture(10 + number), asking("together"), call)).notes)
+        notes.append((await talker.detect(picture(10 + number), asking("together"), call)).notes)
 
     with anyio.fail_after(40):
         async with anyio.create_task_group() as group:
@@ -197,13 +208,13 @@ async def test_many_requests_are_answered_at_a_time(start: Start) -> None:
     assert len({note[1] for note in notes}) == 1, "one process, started once"
 
 
-async def test_a_cancelled_request_is_cancelled_there(start: Start) -> None:
-    backend, listener = start(), Listener()
+async def test_a_cancelled_request_is_cancelled_there(talker: ProcessBackend) -> None:
+    listener = Listener()
     async with anyio.create_task_group() as group:
-        group.start_soon(backend.detect, picture(), asking("wait"), Call(listener))
+        group.start_soon(talker.detect, picture(), asking("wait"), Call(listener))
         await until(lambda: listener.has("waiting"))
         group.cancel_scope.cancel()
-    found = await backend.detect(picture(), asking("dog"), Call())
+    found = await talker.detect(picture(), asking("dog"), Call())
     assert "cancelled 1" in found.notes
 
 
@@ -377,8 +388,8 @@ async def test_a_python_that_is_not_there_is_explained(start: Start, monkeypatch
         await start().detect(picture(), asking("dog"), Call())
 
 
-async def test_huge_answers_arrive_complete(start: Start) -> None:
-    found = await start().detect(picture(), asking("many", *map(str, range(9))), Call())
+async def test_huge_answers_arrive_complete(talker: ProcessBackend) -> None:
+    found = await talker.detect(picture(), asking("many", *map(str, range(9))), Call())
     assert [len(one.mask.counts) for one in found.objects if one.mask] == [MASK_BYTES] * 10
 
 

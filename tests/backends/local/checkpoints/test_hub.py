@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread, Timer
+from threading import Event, Thread
 
 import pytest
 
@@ -216,11 +216,13 @@ def test_damaged_weights_are_thrown_away(hub: Hub, fake: FakeHub) -> None:
 def test_cancelling_stops_soon_and_keeps_what_has_arrived(hub: Hub, fake: FakeHub) -> None:
     fake.seconds_a_chunk = 0.05
     stop = Event()
-    timer = Timer(0.4, stop.set)
-    timer.start()
+
+    def report(fraction: float, _message: str) -> None:
+        if fraction > 0:
+            stop.set()
+
     with pytest.raises(Stopped):
-        hub.fetch(MODEL, stop=stop)
-    timer.join()
+        hub.fetch(MODEL, report, stop)
     fake.seconds_a_chunk = 0
     fake.requests.clear()
     hub.fetch(MODEL)

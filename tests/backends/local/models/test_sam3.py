@@ -18,7 +18,7 @@ from transformers.image_transforms import corners_to_center_format
 
 from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted, RawDetection
-from dinox_mcp.backends.local.models.shared import pool
+from dinox_mcp.backends.local.models.sam3 import pool
 from dinox_mcp.types.detection import Example
 from dinox_mcp.types.masks import decode
 from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model

@@ -347,7 +347,7 @@ async def test_what_is_known_when_time_is_up_is_kept() -> None:
     told = await fakes.ask(things, "masks", "caption")
     done = [thing for thing in told.objects if thing.caption]
     assert 0 < len(done) < 20
-    assert f"within 0.5 s there were {len(done)} of 20 captions; try again for fewer objects" in told.notes[-1]
+    assert f"within 0.5 s there were {len(done)} of 20 captions; try again with fewer objects" in told.notes[-1]
     await fakes.workers.aclose()
 
 
