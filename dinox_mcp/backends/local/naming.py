@@ -13,6 +13,7 @@ from dinox_mcp.types.boxes import area, clip, ious, suppress
 from dinox_mcp.types.detection import Detection
 
 MAX_NOUNS = 5000
+_QUOTED = 40  # characters of a label in a message
 SAME = 0.85
 """Boxes of two names that overlap more are one object."""
 SAME_KIND = 0.6
@@ -211,12 +212,9 @@ def _singulars(noun: str) -> tuple[str, ...]:
     return noun, _PLURALS.get(noun, noun.removesuffix("s")), noun.removesuffix("es")
 
 
-_LENGTH = 40
-
-
 def quoted(labels: Iterable[str]) -> str:
     """List the first few of what a caller wrote, in quotes and shortened."""
-    return few([repr(label if len(label) <= _LENGTH + 1 else f"{label[:_LENGTH]}…") for label in labels])
+    return few([repr(label if len(label) <= _QUOTED + 1 else f"{label[:_QUOTED]}…") for label in labels])
 
 
 def locate(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] | None]:

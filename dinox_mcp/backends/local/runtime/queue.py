@@ -277,7 +277,7 @@ class Queue:
                 self._running = ()
 
     def _is_wanted(self) -> bool:
-        """Whether anybody waits for what runs, or for the same image to be encoded."""
+        """Return whether somebody waits for what runs, or for the same image to be encoded."""
         images = {request.image for request in self._running if request.needs_encoding}
         alike = (request for request in self._waiting if request.needs_encoding and request.image in images)
         return any(request.wanted for request in self._running) or any(alike)

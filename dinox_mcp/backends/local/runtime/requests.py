@@ -61,14 +61,8 @@ class ModelCall:
     ) -> T:
         """Run work with the model and the features of an image, by default of the call's; see `Worker.run`."""
         image = image or (self.image if features is None else None)
-        return await self.worker.run(
-            work,
-            image=image,
-            features=features,
-            quick=quick,
-            client=self.context.client,
-            progress=self.context.progress,
-        )
+        run = partial(self.worker.run, client=self.context.client, progress=self.context.progress)
+        return await run(work, image=image, features=features, quick=quick)
 
 
 @dataclass(frozen=True, slots=True)

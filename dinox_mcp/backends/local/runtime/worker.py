@@ -61,7 +61,8 @@ class Worker:
         self._changed = self._queue.changed  # guards everything below, too
         self._thread: Thread | None = None
         self._loaded: Loaded | None = None
-        self._in_memory = False
+        self.in_memory = False
+        """Whether the model takes memory."""
         self._unloading = False
 
     @property
@@ -74,11 +75,6 @@ class Worker:
         """Whether label embeddings are kept, as far as is known: only while the model is loaded."""
         loaded = self._loaded
         return loaded is not None and loaded.model.reuses_text
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the model takes memory."""
-        return self._in_memory
 
     async def run(
         self,
@@ -136,7 +132,7 @@ class Worker:
         with self._changed:
             self._unloading = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._in_memory)
+            self._changed.wait_for(lambda: not self.in_memory)
             self._unloading = False
 
     async def aclose(self) -> None:
@@ -178,7 +174,7 @@ class Worker:
         while True:
             with self._changed:
                 idle = not self._changed.wait_for(self._has_changed, timeout=self._idle_s or None)
-                unloading = self._unloading and self._in_memory
+                unloading = self._unloading and self.in_memory
                 if self._queue.waiting and not self._queue.closed and not unloading:
                     return True
             self._free()
@@ -188,7 +184,7 @@ class Worker:
                     return False
 
     def _has_changed(self) -> bool:
-        return bool(self._queue.waiting) or self._queue.closed or (self._unloading and self._in_memory)
+        return bool(self._queue.waiting) or self._queue.closed or (self._unloading and self.in_memory)
 
     def _load(self) -> Loaded:
         if self._loaded is None:
@@ -196,7 +192,7 @@ class Worker:
             nbytes = self._checkpoint.fetch(self.report)
             with self._memory.loading(self, nbytes):
                 self.report(0.2, f"loading the model {self._checkpoint.key}")
-                self._in_memory = True
+                self.in_memory = True
                 try:
                     self._loaded = self._checkpoint.load()
                 except BaseException:
@@ -206,14 +202,14 @@ class Worker:
 
     def _free(self) -> None:
         """Drop the model and its features, and notify others when the memory is free."""
-        if self._in_memory:
+        if self.in_memory:
             self._loaded = None
             self._features.forget(self._checkpoint.key)
             self._unloaded(self)
             self._checkpoint.trim()
             self._memory.freed(self)
         with self._changed:
-            self._in_memory = False
+            self.in_memory = False
             self._changed.notify_all()
 
     def _encode(self, loaded: Loaded, requests: list[Request]) -> None:
