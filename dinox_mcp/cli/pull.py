@@ -60,7 +60,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
     name = name or settings.model
     source = resolve(name, _device_kind(settings, name), _role(settings, name))
     quiet = not sys.stderr.isatty()
-    bar_format = "{desc}: {percentage:3.0f}%|{bar}|"
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left"
     with tqdm(total=1.0, desc=source.name, bar_format=bar_format, leave=False, disable=quiet) as bar:
 
         def show(fraction: float, message: str) -> None:
