@@ -1,4 +1,4 @@
-"""Images (and videos) on this machine: which folders may be read, and what to say of a path that is wrong."""
+"""Files on this machine: which folders may be read, and how a wrong path is explained."""
 
 import difflib
 import os
@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.formats import SUFFIXES
-from dinox_mcp.images.nofollow import open_without_links
 from dinox_mcp.images.sources import NEVER_ARRIVES, shorten
 from dinox_mcp.settings import Settings
 
@@ -23,6 +22,54 @@ _PLACEHOLDER = re.compile(r"\$\{[\w.]+\}")
 _ESCAPED = re.compile(r"\\([ ()&'\[\]])")
 _HOST = re.compile(r"(www\.[^/]+|([a-z0-9-]+\.)+[a-z]{2,})/", re.IGNORECASE)
 _WSL = re.compile(r"[\\/]{2}wsl(?:\.localhost|\$)[\\/][^\\/]+", re.IGNORECASE)
+
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO or a device does not wait
+    | getattr(os, "O_NOFOLLOW", 0)
+)
+_ANY_STEP = getattr(os, "O_NOFOLLOW_ANY", 0)  # macOS: no step of the path may be a link
+_FOLDER = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def _open_without_links(path: Path) -> int:
+    """Open exactly the path that was checked, which has no links, and return the descriptor; raise OSError for a link.
+
+    Linux opens folder by folder, each below the one before, and macOS has a flag for it. On Windows the path is
+    resolved once more after it was opened, and has to lead to the same file.
+    """
+    if _ANY_STEP:
+        return os.open(path, _FLAGS & ~getattr(os, "O_NOFOLLOW", 0) | _ANY_STEP)
+    if hasattr(os, "O_PATH") and os.open in os.supports_dir_fd:
+        return _open_stepwise(path)
+    return _open_and_compare(path)
+
+
+def _open_stepwise(path: Path) -> int:
+    folder = os.open(path.anchor, _FOLDER | _FLAGS)
+    try:
+        for step in path.parts[1:-1]:
+            below = os.open(step, _FOLDER | _FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(path.name or ".", _FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _open_and_compare(path: Path) -> int:
+    descriptor = os.open(path, _FLAGS)
+    try:
+        if path.resolve() == path and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    raise OSError(0, "a link was put in its way")
 
 
 def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
@@ -53,7 +100,11 @@ def open_file(
 ) -> tuple[BinaryIO, str]:
     """Open a regular file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
 
-    `what` it should be is said in messages; files of its `suffixes` are proposed where there is none of that name.
+    Args:
+        address: the path, as the caller wrote it.
+        settings: they name the folders that may be read.
+        what: the kind of the file in messages.
+        suffixes: the endings of such files, of which near misses are proposed where there is no file of that name.
 
     Raises:
         ImageError: the file does not exist or cannot be opened; the message says what to pass.
@@ -72,7 +123,7 @@ def open_file(
 
 
 def _candidates(real: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """List the file, then those beside it whose names are displayed alike.
+    """Yield the file, then those beside it whose names are displayed alike.
 
     macOS writes no-break spaces and decomposed letters into names; nothing shows it, and models retype them as others.
     """
@@ -145,7 +196,7 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
 def _open(real: Path, path: Path, what: str) -> BinaryIO:
     shown = shorten(str(path))
     try:
-        descriptor = open_without_links(real)
+        descriptor = _open_without_links(real)
     except PermissionError:
         kind = "is a folder" if real.is_dir() else "may not be read by the user that this server runs as"
         raise ImageError(f"'{shown}' {kind}; pass the path of one {what}") from None

@@ -6,11 +6,10 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.images.addresses import Resolver, system_resolver
-from dinox_mcp.images.data_uri import read_data_uri
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.images.sources import parse_source
+from dinox_mcp.images.sources import parse_source, read_data_uri
+from dinox_mcp.images.urls import Resolver, system_resolver
 from dinox_mcp.images.web import WebFetcher
 from dinox_mcp.settings import Settings
 

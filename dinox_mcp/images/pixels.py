@@ -1,15 +1,17 @@
-"""Pixels of any mode made plain: 8 bits, opaque, upright."""
+"""Pixels of any mode made plain: 8 bits, upright, and opaque on a background on which the visible ones stand out."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dinox_mcp.images.depth import Facts, measure
-from dinox_mcp.images.ground import BLACK, GREY, WHITE, ground_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from dinox_mcp.images.depth import Samples
@@ -19,6 +21,14 @@ SIDEWAYS = frozenset({5, 6, 7, 8})
 
 _ORIENTATION = 0x0112
 _BAND = 256
+WHITE, BLACK, GREY = 255, 0, 128
+_VISIBLE = 64
+"""Alpha from which on a pixel counts as visible."""
+_ALIKE = 48
+"""Difference of two shades below which one hides the other."""
+_FEW = 0.1
+_MOST_PIXELS = 4_000_000
+"""Pixels that are examined to choose a background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Raster:
     whole: "Image.Image | None" = None
 
     def bands(self, height: int = _BAND) -> "Iterator[Image.Image]":
-        """Give all rows, in bands of a height."""
+        """Yield all rows, in bands of a height."""
         for top in range(0, self.height, height):
             yield self.rows(top, min(top + height, self.height))
 
@@ -137,7 +147,7 @@ def flatten(raster: Raster, factor: int = 1) -> "tuple[Image.Image, tuple[str, .
     rows, notes = factor * math.ceil(_BAND / factor), raster.notes
     ground: int | None = WHITE
     if raster.rows(0, 1).mode in {"LA", "RGBA"}:
-        ground = ground_for(raster.bands(), raster.width * raster.height)
+        ground = _ground_for(raster.bands(), raster.width * raster.height)
         notes += {
             None: ("its alpha is 0 everywhere and was ignored",),
             BLACK: ("its transparent parts are shown black, as what borders on them is light",),
@@ -176,3 +186,51 @@ def _with_clear(raster: Raster, crop: "Callable[[int, int], Image.Image]", clear
         return Image.merge("LA", (raster.rows(top, bottom).convert("L"), Image.fromarray(alpha)))
 
     return Raster(raster.width, raster.height, rows, raster.notes)
+
+
+def _ground_for(bands: Iterable["Image.Image"], size: int) -> int | None:
+    """Choose the shade to put behind an image of `size` pixels, given band by band with its alpha.
+
+    White, unless what borders on transparent pixels is so light that it would vanish there; then black, and grey
+    where black hides more. None where no pixel is visible at all: such an image was saved with an unused alpha.
+    """
+    import numpy as np
+
+    step = max(1, size // _MOST_PIXELS)
+    borders: list[NDArray[np.uint8]] = []
+    inner: list[NDArray[np.uint8]] = []
+    greatest = 0
+    for band in bands:
+        shade, alpha = np.moveaxis(np.asarray(band.convert("LA")), 2, 0)
+        greatest = max(greatest, int(alpha.max()))
+        shade, alpha = shade[::step], alpha[::step]
+        borders += _borders(shade, alpha >= _VISIBLE)
+        inner.append(shade[(alpha > 0) & (alpha < 255)][:_MOST_PIXELS])  # noqa: PLR2004 - opaque ones need no ground
+    if not greatest:
+        return None
+    shades = np.concatenate(borders)
+    shades = shades if shades.size else np.concatenate(inner)
+    return _contrasting(shades)
+
+
+def _borders(shade: "NDArray[np.uint8]", visible: "NDArray[np.bool_]") -> "list[NDArray[np.uint8]]":
+    """Return the shades of visible pixels that have a transparent neighbour, in rows and in columns."""
+    import numpy as np
+
+    found = []
+    for grey, shown in ((shade, visible), (shade.T, visible.T)):
+        edge = shown[:, 1:] != shown[:, :-1]
+        found.append(np.where(shown[:, 1:], grey[:, 1:], grey[:, :-1])[edge])
+    return found
+
+
+def _contrasting(shades: "NDArray[np.uint8]") -> int:
+    import numpy as np
+
+    if not shades.size:
+        return WHITE
+    hidden = {ground: float(np.mean(np.abs(shades.astype(int) - ground) < _ALIKE)) for ground in (WHITE, BLACK, GREY)}
+    for ground, share in hidden.items():
+        if share <= _FEW:
+            return ground
+    return min(hidden, key=hidden.__getitem__)

@@ -10,17 +10,17 @@ import os
 import ssl
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import anyio.to_thread
 
 from dinox_mcp import __version__
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images.addresses import Resolver, is_public, literal
-from dinox_mcp.images.proxies import EnvironmentProxy, proxy_for
 from dinox_mcp.images.sources import shorten
-from dinox_mcp.images.urls import UrlRules, host_of, port_of, show
+from dinox_mcp.images.urls import Resolver, UrlRules, host_of, is_public, literal, port_of, show
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,54 @@ _ADVICE = {
     429: "it gets too many requests; try again in a while",
 }
 _WEB_PAGES = {"text/html", "application/xhtml+xml"}
+
+
+_PROXIES = {"http", "https", "socks5", "socks5h"}
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """A proxy and the variable that names it, or "the system's settings"."""
+
+    url: str
+    variable: str
+
+    def parse(self, shown: str) -> "httpx2.Proxy":
+        """Check the proxy's URL; the error about what is `shown` names the variable, and no password."""
+        import httpx2
+
+        try:
+            url = httpx2.URL(self.url)
+            port = url.port
+        except (httpx2.InvalidURL, ValueError):
+            raise self.refuse(shown, "is not a valid URL") from None
+        safe = shorten(f"{url.scheme}://{url.host}" + (f":{port}" if port else ""))
+        if url.scheme not in _PROXIES or not url.host:
+            raise self.refuse(shown, f"is {safe}, which is not an HTTP or SOCKS5 proxy")
+        if port is not None and not 0 < port <= _MAX_PORT:
+            raise self.refuse(shown, f"is {safe}, which has an invalid port")
+        return httpx2.Proxy(url)
+
+    def refuse(self, shown: str, reason: str) -> ImageError:
+        """Make the error for a proxy that cannot be used."""
+        return ImageError(
+            f"{shown} cannot be fetched: {self.variable} {reason}; correct or unset it, or add the host to NO_PROXY"
+        )
+
+
+def _environment_proxy(scheme: str, host: str, port: int) -> _Proxy | None:
+    """Return the proxy for a host: HTTPS_PROXY or HTTP_PROXY, else ALL_PROXY, in any case, and not where NO_PROXY says.
+
+    On Windows and macOS the system's settings count where no variable is set.
+    """
+    proxies = getproxies()
+    kind = scheme if scheme in proxies else "all"
+    url = proxies.get(kind)
+    if not url or proxy_bypass(f"{host}:{port}") or proxy_bypass(host):
+        return None
+    named = [name for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY") if os.environ.get(name)]
+    return _Proxy(url if "://" in url else f"http://{url}", named[0] if named else "the system's proxy")
 
 
 class WebFetcher:
@@ -80,7 +128,7 @@ class WebFetcher:
         for _ in range(MAX_REDIRECTS + 1):
             proxy = self._proxy_for(url)
             try:
-                async with aclosing(await self._ask(url, shown, proxy)) as response:
+                async with aclosing(await self._request(url, shown, proxy)) as response:
                     location = response.headers.get("location")
                     if response.status_code not in _REDIRECTS or not location:
                         return await self._read(response, shown)
@@ -90,12 +138,12 @@ class WebFetcher:
             shown = show(url, base)
         raise ImageError(f"{show(first)} redirects more than {MAX_REDIRECTS} times; pass the image's own URL")
 
-    def _proxy_for(self, url: "httpx2.URL") -> EnvironmentProxy | None:
-        """Find the proxy for a URL; hosts that the settings allow are on this network and requested directly."""
+    def _proxy_for(self, url: "httpx2.URL") -> _Proxy | None:
+        """Return the proxy for a URL; hosts that the settings allow are on this network and requested directly."""
         host, port = host_of(url), port_of(url)
-        return None if self._rules.is_private(host, port) else proxy_for(url.scheme, host, port)
+        return None if self._rules.is_private(host, port) else _environment_proxy(url.scheme, host, port)
 
-    async def _addresses(self, url: "httpx2.URL", shown: str, proxy: EnvironmentProxy | None) -> Sequence[str]:
+    async def _addresses(self, url: "httpx2.URL", shown: str, proxy: _Proxy | None) -> Sequence[str]:
         """Resolve the host once and check every address; only these are connected to."""
         host, port = host_of(url), port_of(url)
         number = literal(host)
@@ -117,7 +165,7 @@ class WebFetcher:
             )
         return addresses[:_MAX_ADDRESSES]
 
-    async def _ask(self, url: "httpx2.URL", shown: str, proxy: EnvironmentProxy | None) -> "httpx2.Response":
+    async def _request(self, url: "httpx2.URL", shown: str, proxy: _Proxy | None) -> "httpx2.Response":
         """Send the request to the first checked address that answers."""
         import httpx2
 
@@ -129,7 +177,7 @@ class WebFetcher:
                 return await _send(transport, url, address, timeout)
         return await _send(transport, url, last, timeout)
 
-    async def _opened(self, shown: str, proxy: EnvironmentProxy | None) -> "httpx2.AsyncHTTPTransport":
+    async def _opened(self, shown: str, proxy: _Proxy | None) -> "httpx2.AsyncHTTPTransport":
         """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing.
 
         Authorities are the system's, or those of SSL_CERT_FILE.
@@ -207,14 +255,14 @@ async def _body(response: "httpx2.Response", limit: int) -> bytes | None:
     return bytes(data)
 
 
-def _socks_missing(shown: str, proxy: EnvironmentProxy | None) -> ImageError:
+def _socks_missing(shown: str, proxy: _Proxy | None) -> ImageError:
     if proxy is None:
         return ImageError(f"{shown} cannot be fetched: a part of httpx2 is not installed; install dinox-mcp again")
     return proxy.refuse(shown, "names a SOCKS proxy, which needs one more package (pip install socksio)")
 
 
 def _explain_certificates(error: OSError | ValueError) -> str:
-    """Say which certificates cannot be read, and who named them."""
+    """Return which certificates cannot be read, and who named them."""
     reason = getattr(error, "strerror", None) or type(error).__name__
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if value := os.environ.get(name):
@@ -222,7 +270,7 @@ def _explain_certificates(error: OSError | ValueError) -> str:
     return f"this system's certificates cannot be read ({shorten(reason)}); set SSL_CERT_FILE to a file of them"
 
 
-def _explain(error: "httpx2.TransportError", proxy: EnvironmentProxy | None) -> str:
+def _explain(error: "httpx2.TransportError", proxy: _Proxy | None) -> str:
     import httpx2
 
     cause: BaseException | None = error

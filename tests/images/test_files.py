@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images import files, nofollow
+from dinox_mcp.images import files
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -143,9 +143,9 @@ async def test_a_folder_swapped_for_a_link_after_the_check_is_not_followed(folde
 
 def test_elsewhere_a_link_is_noticed_after_it_was_opened(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
-    os.close(nofollow._open_and_compare(folder / "cat.png"))
+    os.close(files._open_and_compare(folder / "cat.png"))
     with pytest.raises(OSError, match="link"):
-        nofollow._open_and_compare(tmp_path / "link" / "cat.png")
+        files._open_and_compare(tmp_path / "link" / "cat.png")
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images.data_uri import read_data_uri
-from dinox_mcp.images.sources import Source, parse_source, shorten
+from dinox_mcp.images.sources import Source, parse_source, read_data_uri, shorten
 from tests.images.samples import encode, field
 
 PNG = encode(field())

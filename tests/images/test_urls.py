@@ -2,7 +2,7 @@
 
 import pytest
 
-from dinox_mcp.images.addresses import is_odd_number, is_public
+from dinox_mcp.images.urls import is_odd_number, is_public
 
 
 @pytest.mark.parametrize(
