@@ -1,24 +1,45 @@
 """Every option, with its environment name and default."""
 
-import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_origin
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dinox_mcp.errors import SettingsError
 
 MiB = 1024 * 1024
-Names = Annotated[tuple[str, ...], NoDecode]
+Names = tuple[str, ...]
 Transport = Literal["stdio", "http", "sse"]
+_PREFIX = "DINOX_MCP_"
 VENDOR_TOKEN = "AUTH_TOKEN"  # noqa: S105 - a name
 """What the vendor's own server calls the token that HTTP clients must send."""
 _BACKENDS = ("auto", "dinox", "local", "embedded")
 
 
-class Settings(BaseSettings):
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"no home is known for {path.parts[0]}; write the full path") from None
+
+
+_Path = Annotated[Path, AfterValidator(_expanded)]
+"""A path that may begin with `~`."""
+
+
+class Settings(BaseModel):
     """Options of the server, the command line and the Python API.
 
     Each option is read from the environment variable `DINOX_MCP_<NAME>`, or from the variable that the vendor's own
@@ -28,14 +49,8 @@ class Settings(BaseSettings):
         detector = Detector(Settings(backend="embedded"))
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="DINOX_MCP_",
-        env_ignore_empty=True,
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        validate_default=False,
-    )
+    # Not pydantic-settings: importing it would take 3 % of the server's start.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     # Backends
     backend: str = Field("auto", description="auto, dinox, local, embedded, or a plug-in's name")
@@ -49,7 +64,7 @@ class Settings(BaseSettings):
     upload_max_side: int = Field(1536, ge=64, description="long side of the image uploaded to the cloud")
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the image uploaded")
     max_calls: int = Field(64, ge=1, description="calls to a backend that one request may take, as with tiles")
-    prompts_folder: Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
+    prompts_folder: _Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is cached for the same request")
 
     # The local backend
@@ -60,12 +75,11 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the model's numbers")
-    vocabulary: Path | None = Field(
+    vocabulary: _Path | None = Field(
         None, description="file of nouns to find where no prompts are given, instead of the built-in ones"
     )
     masks_model: str | None = Field(
-        None,
-        description="the model for masks of boxes: sam2.1-tiny, ..., owner/name or a folder; unset: by device",
+        None, description="the model for masks of boxes: sam2.1-tiny, ..., owner/name or a folder; unset: by device"
     )
     pose_model: str | None = Field(
         None,
@@ -88,7 +102,7 @@ class Settings(BaseSettings):
     queue_max: int = Field(64, ge=1, description="requests that may wait for a model")
 
     # Images coming in
-    allowed_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+    allowed_folders: tuple[_Path, ...] | None = Field(
         None,
         description="folders that images may be read from, joined by ':' (';' on Windows); "
         "unset: any over stdio, none over HTTP",
@@ -109,7 +123,7 @@ class Settings(BaseSettings):
     video_max_bytes: int = Field(2048 * MiB, gt=0, description="largest video file")
 
     # Images and results going out
-    output_folder: Path | None = Field(
+    output_folder: _Path | None = Field(
         None,
         validation_alias="IMAGE_STORAGE_DIRECTORY",
         description="folder where annotated images are saved at full size (stdio and command line)",
@@ -161,6 +175,20 @@ class Settings(BaseSettings):
                 f"correct it, or set {environment_name('token')}"
             ) from None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Add the options that only the environment has; names count in any case, an empty variable is unset."""
+        environment = {name.upper(): value for name, value in os.environ.items() if value}
+        options = dict(given)
+        for field, about in cls.model_fields.items():
+            name = environment_name(field)
+            key = name if name in given else field
+            value = given[key] if key in given else environment.get(name) or environment.get(_PREFIX + field.upper())
+            if isinstance(value, str):
+                options[key] = _in_lower_case(field, about.annotation, value)
+        return options
+
     @field_validator("private_hosts", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
@@ -174,54 +202,31 @@ class Settings(BaseSettings):
             return folders
         return tuple(folder for folder in folders if str(folder))
 
-    @field_validator("*")
-    @classmethod
-    def _expand_home(cls, value: object) -> object:
-        """Expand `~` in every path and list of paths, so that a new option cannot be forgotten."""
-        if isinstance(value, Path):
-            return _expanded(value)
-        if isinstance(value, tuple):
-            return tuple(_expanded(one) if isinstance(one, Path) else one for one in value)
-        return value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _ignore_case(cls, value: object, info: ValidationInfo) -> object:
-        """Take values of a fixed list (names, true and false) in any case and with spaces around them."""
-        if not isinstance(value, str) or not info.field_name:
-            return value
-        kind = cls.model_fields[info.field_name].annotation
-        plain = value.strip().lower()
-        own = info.field_name == "backend" and plain not in _BACKENDS  # a plug-in is named as it likes
-        listed = kind is bool or get_origin(kind) is Literal or info.field_name in ("backend", "device")
-        return plain if listed and not own else value
-
     @field_validator("api_key", "token")
     @classmethod
     def _key_fits_a_header(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
         text = value.get_secret_value().strip()
-        if info.field_name == "api_key" and text.startswith(
-            "${"
-        ):  # hosts and bundles pass a reference on as it is where nobody gave the key
-            return None
+        if info.field_name == "api_key" and text.startswith("${"):
+            return None  # hosts and bundles pass a reference on as it is where nobody set the key
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header")
+            raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header; correct it")
         return SecretStr(text) if text else None
 
 
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"no home is known for {path.parts[0]}; write the full path") from None
+def _in_lower_case(field: str, kind: object, value: str) -> str:
+    """Take a value of a fixed list (names, true and false) in any case and with spaces around it."""
+    plain = value.strip().lower()
+    if field == "backend":
+        return plain if plain in _BACKENDS else value  # a plug-in is named as it likes
+    return plain if kind is bool or get_origin(kind) is Literal or field == "device" else value
 
 
 def environment_name(field: str) -> str:
-    """Name the environment variable of an option."""
+    """Return the name of an option's environment variable."""
     alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"DINOX_MCP_{field.upper()}"
+    return alias if isinstance(alias, str) else _PREFIX + field.upper()
 
 
 def unknown_variables() -> list[str]:
@@ -229,7 +234,9 @@ def unknown_variables() -> list[str]:
     known = {environment_name(field): field for field in Settings.model_fields}
     lines = []
     for name in sorted(os.environ):
-        if name.startswith("DINOX_MCP_") and name not in known:
+        if name.startswith(_PREFIX) and name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, n=1)
             lines.append(f"{name} is not an option" + (f"; did you mean {close[0]}?" if close else ""))
     return lines
@@ -237,7 +244,7 @@ def unknown_variables() -> list[str]:
 
 def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     name = str(problem["loc"][0])
-    field = name if name in cls.model_fields else name.removeprefix("DINOX_MCP_").lower()
+    field = name if name in cls.model_fields else name.removeprefix(_PREFIX).lower()
     field = next((known for known in cls.model_fields if environment_name(known) == name), field)
     if field not in cls.model_fields:
         return f"{name} is not an option; see dinox-mcp --help"
