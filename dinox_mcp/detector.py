@@ -29,7 +29,7 @@ from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan, Router
 from dinox_mcp.detect.visual_prompts import VisualPrompt, clean_label, resolve
 from dinox_mcp.drawing import views
-from dinox_mcp.errors import BusyError, DinoxError, InputError
+from dinox_mcp.errors import BusyError, DinoxError, InputError, NotFoundError
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -325,9 +325,16 @@ class Detector:
         """Fetch an earlier result with its image, by its id or a URI below it.
 
         Raises:
-            NotFoundError: there is none for this caller.
+            NotFoundError: there is none for this caller, or it is the result of a video.
         """
-        return self.store.get(uris.bare_id(result_id), caller.tenant)
+        name = uris.bare_id(result_id)
+        if self.videos.has(name, caller.tenant):
+            video = uris.VIDEO.replace("{result_id}", name)
+            raise NotFoundError(
+                f"{name[:40]!r} is the result of a video, not of an image; read {video}, or /sheet.jpg and "
+                "/annotated.mp4 below it, or pass the result_id of an image"
+            )
+        return self.store.get(name, caller.tenant)
 
     def capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
         """Combine what all backends that may answer can do."""

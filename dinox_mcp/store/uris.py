@@ -51,5 +51,5 @@ def parse_image_uri(uri: str) -> Target:
 
 def bare_id(result: str) -> str:
     """Give the id of a result from its id, its URI, or a URI below it."""
-    match = re.match(r"dinox://results/([^/?#]+)", result.strip(), re.IGNORECASE)
+    match = re.match(r"dinox://(?:results|videos)/([^/?#]+)", result.strip(), re.IGNORECASE)
     return match[1] if match else result.strip()

@@ -73,6 +73,10 @@ class Videos:
         self._results.put(tenant, result.result_id, result, len(result.model_dump_json()))
         return result
 
+    def has(self, result_id: str, tenant: str = "") -> bool:
+        """Return whether a result is kept for a tenant."""
+        return self._results.get(tenant, result_id) is not None
+
     def get(self, result_id: str, tenant: str = "") -> VideoResult:
         """Fetch a result.
 

@@ -72,3 +72,14 @@ async def test_an_answer_that_is_gone_says_so(connect: Connect) -> None:
     async with connect() as client:
         with pytest.raises(MCPError, match="no result 'gone' of a video"):
             await client.read_resource("dinox://videos/gone")
+
+
+@pytest.mark.parametrize("tool", ["visualize", "zoom", "describe_regions"])
+async def test_a_tool_for_images_names_the_resources_of_a_video(connect: Connect, film: str, tool: str) -> None:
+    async with connect() as client:
+        text = text_of(await client.call_tool("detect_video", {"video": film, "prompts": ["dog"]}))
+        name = text.partition("Result id: ")[2].partition(".")[0]
+        for result in (name, f"dinox://videos/{name}"):
+            reply = await client.call_tool(tool, {"result": result, "object": 1})
+            assert reply.is_error
+            assert f"{name!r} is the result of a video, not of an image; read dinox://videos/{name}" in text_of(reply)
