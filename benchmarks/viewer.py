@@ -17,8 +17,7 @@ from benchmarks.tables import Table
 from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.viewer.files import write_page
-from dinox_mcp.viewer.page import FILE, carry
+from dinox_mcp.viewer.page import FILE, carry, write_page
 from tests.fakes import FakeBackend
 from tests.viewer.hosting import EVERYTHING, showing, until
 from tests.viewer.panning import pan

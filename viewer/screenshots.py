@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.settings import Settings
-from dinox_mcp.viewer.files import PageFile
+from dinox_mcp.viewer.page import PageFile
 
 SAMPLE = Path("examples/sample.png")
 DOCS = Path("docs")

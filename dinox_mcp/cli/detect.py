@@ -1,14 +1,25 @@
-"""`dinox-mcp detect`: its flags. What it does with them is in `cli/detections.py`, which takes a second to import."""
+"""`dinox-mcp detect`: its flags and arguments: which are images, which are prompts, and what an example is.
+
+What it does with them is in `cli/detections.py`, which takes a second to import.
+"""
 
 import argparse
+import glob
+import os
+import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
-from dinox_mcp.cli.arguments import parse_example
-from dinox_mcp.cli.options import COMMON, SERVING, add_common_flags, flags, load_settings, number, refuse
-from dinox_mcp.detect.options import MAX_OBJECTS
+from dinox_mcp.cli.terminal import COMMON, SERVING, add_common_flags, flags, load_settings, number, refuse
+from dinox_mcp.detect.options import MAX_OBJECTS, Options
 from dinox_mcp.detect.visual_prompts import VisualPrompt
-from dinox_mcp.errors import DinoxError
+from dinox_mcp.errors import DinoxError, InputError
+from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.types.detection import OUTPUTS
+from dinox_mcp.types.text import split_at_commas
+from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
 
 _EPILOG = """\
 An argument is an image if it is a URL, ends like one (.jpg .png .webp …), is an existing path with a slash in it
@@ -134,3 +145,103 @@ def _example(text: str, *, negative: bool = False) -> VisualPrompt:
 
 def _counterexample(text: str) -> VisualPrompt:
     return _example(text, negative=True)
+
+
+# ruff: noqa: PTH110, PTH111, PTH207
+# os.path returns False where pathlib raises: a name too long, a folder that may not be entered, an unknown home.
+
+
+_SEPARATOR = re.compile(f"([{re.escape(os.sep + (os.altsep or ''))}]+)")
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]")
+"""How an absolute path begins on Windows: `C:\\` or `\\\\server`."""
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate images and videos from prompts; patterns become the files that they match, sorted."""
+    sources: list[str] = []
+    prompts: list[str] = []
+    for argument in arguments:
+        if _is_source(argument):
+            sources.append(argument)
+        elif matches := _matches(argument):
+            sources.extend(matches)
+        elif _ends_like_a_source(argument):
+            sources.append(argument)
+        else:
+            prompts.extend(split_at_commas(argument))
+    return sources, prompts
+
+
+def absolute(source: str) -> str:
+    """Return the full path of a file, relative to the working folder; a URL stays as it is.
+
+    A path that is full on Windows stays as it is, also under WSL, unless there is a file of this odd name here.
+    """
+    if _is_url(source) or (_WINDOWS_PATH.match(source) and not os.path.exists(source)):
+        return source
+    return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100 - as above
+
+
+def is_video(source: str) -> bool:
+    """Return whether an image or video is a video, by its ending."""
+    return Path(source.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES
+
+
+def parse_example(text: str, *, negative: bool = False) -> VisualPrompt:
+    """Read an example: [LABEL=]X1,Y1,X2,Y2[@IMAGE], [LABEL=]X,Y[@IMAGE], or [LABEL=]NAME of a saved prompt."""
+    label, equals, rest = text.partition("=")
+    region, _, image = (rest if equals else text).partition("@")
+    named = label.strip() or None if equals else None
+    parts = region.split(",")
+    if len(parts) == 1 and not image:
+        return VisualPrompt(saved=region.strip(), label=named, negative=negative)
+    try:
+        numbers = tuple(float(part) for part in parts)
+        source = absolute(image) if image else None
+        if len(numbers) == 4:  # noqa: PLR2004 - two corners
+            return VisualPrompt(bbox=numbers, label=named, image=source, negative=negative)
+        if len(numbers) == 2:  # noqa: PLR2004 - a point
+            return VisualPrompt(point=numbers, label=named, image=source, negative=negative)
+    except ValueError:
+        pass
+    raise InputError(
+        f"{text!r:.80} is not an example; write X1,Y1,X2,Y2 or X,Y in pixels, with @IMAGE for another image and LABEL= "
+        "before it for a name, or the name of a saved prompt"
+    )
+
+
+def request_options(options: argparse.Namespace) -> Options:
+    """Collect the options of a detection, in an image or a video, from the flags."""
+    chosen = Options(
+        include=(*options.include, *(("masks",) if options.masks else ())), model=options.model, tiles=options.tiles
+    )
+    rest = flags(options, "max_objects", "min_score", "iou_threshold")
+    return chosen | cast("Options", {name: value for name, value in rest.items() if value is not None})
+
+
+def _is_source(argument: str) -> bool:
+    """Return whether an argument is certainly an image, taken literally: a file name may look like a pattern."""
+    if _is_url(argument) or (_WINDOWS_PATH.match(argument) and not glob.has_magic(argument)):
+        return True
+    named_as_path = os.sep in argument or bool(os.altsep and os.altsep in argument)
+    return (named_as_path or _ends_like_a_source(argument)) and os.path.exists(os.path.expanduser(argument))
+
+
+def _matches(argument: str) -> list[str]:
+    """Return the files that a pattern matches; a folder of this very name counts literally, brackets and all."""
+    if not glob.has_magic(argument):
+        return []
+    pattern = ""
+    *folders, name = _SEPARATOR.split(os.path.expanduser(argument))
+    for folder, separator in zip(folders[::2], folders[1::2], strict=True):
+        literal = pattern + glob.escape(folder)
+        pattern = (literal if glob.glob(literal) else pattern + folder) + separator
+    return sorted(glob.glob(pattern + name, recursive=True))
+
+
+def _ends_like_a_source(argument: str) -> bool:
+    return Path(argument).suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+
+
+def _is_url(argument: str) -> bool:
+    return "://" in argument or argument.lower().startswith(("data:", "file:"))

@@ -1,9 +1,12 @@
-"""Runs `dinox-mcp detect`: detects in every image or video of the command line, one after the other."""
+"""Runs `dinox-mcp detect`: detects in each image or video of the command line, and names the files that it writes."""
 
 import argparse
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,26 +15,23 @@ from tqdm import tqdm
 
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.arguments import (
-    absolute,
-    is_video,
-    output_folder,
-    output_paths,
-    request_options,
-    split_arguments,
-    video_names,
-)
+from dinox_mcp.cli.detect import absolute, is_video, request_options, split_arguments
 from dinox_mcp.cli.results import print_error, print_image, print_note, print_video
 from dinox_mcp.detect.options import parse_prompts
 from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.output import save_annotated, tag_of, write_annotated
+from dinox_mcp.drawing.output import WRITABLE, save_annotated, stem_of, tag_of, write_annotated
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.errors import DinoxError, InputError, SettingsError
+from dinox_mcp.errors import DinoxError, ImageError, InputError, SettingsError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.sources import parse_source
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectedObject, DetectionResult
 from dinox_mcp.video.detect import EVERY_S
-from dinox_mcp.viewer.files import PageFile, begin_page
+from dinox_mcp.video.output import ANNOTATED, OutputPaths
+from dinox_mcp.viewer.page import PageFile
+
+# ruff: noqa: PTH110, PTH111, PTH112
+# os.path returns False where pathlib raises: a name too long, a folder that may not be entered, an unknown home.
 
 Job = Callable[[Detector], Awaitable[None]]
 """Detects in one image or video, and prints the result."""
@@ -39,10 +39,7 @@ _IMAGES_ONLY = ("like", "describe")
 
 
 def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
-    """Detect in every image or video of the command line.
-
-    Returns:
-        False where one could not be answered.
+    """Detect in every image or video of the command line; return False where one of them has no result.
 
     Raises:
         SettingsError: No argument is an image, a prompt is wrong, or flags do not fit together.
@@ -52,28 +49,30 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
     sources, prompts = split_arguments(options.arguments)
     if not sources:
         raise SettingsError(f"none of {' '.join(options.arguments)!r:.80} is an image; name a file or a URL first")
-    _check_prompts(prompts)
-    _check_one_request(options, prompts)
+    _check_request(options, prompts)
     videos = [source for source in sources if is_video(source)]
     if 0 < len(videos) < len(sources):
         raise SettingsError("images and videos need separate requests; run the command once for each")
-    page = begin_page(options.html, len(sources), opens=options.open)
-    prepare = _video_jobs if videos else _image_jobs
-    jobs = list(zip(sources, prepare(settings, options, sources, prompts, page), strict=True))
+    page = None
+    if options.html is not None or options.open:
+        path = None if options.html is None else Path(os.path.expanduser(options.html))
+        page = PageFile(path, len(sources), opens=options.open)
+    if videos:
+        jobs = _video_jobs(settings, options, videos, prompts, page)
+    else:
+        paths = zip(sources, output_paths(options.out, sources), strict=True)
+        jobs = [(image, partial(_detect_image, options, image, prompts, path, page)) for image, path in paths]
     shows_bar = len(jobs) > 1 and not videos and sys.stderr.isatty()
     return anyio.run(partial(_run, settings, options, jobs, page, shows_bar=shows_bar))
 
 
-def _check_prompts(prompts: Sequence[str]) -> None:
-    """Refuse wrong prompts once, before they are refused for every image."""
+def _check_request(options: argparse.Namespace, prompts: Sequence[str]) -> None:
+    """Refuse what is wrong in the request once, before it is refused for every image."""
     if prompts:
         try:
             parse_prompts(prompts)
         except InputError as error:
             raise SettingsError(str(error)) from None
-
-
-def _check_one_request(options: argparse.Namespace, prompts: Sequence[str]) -> None:
     requests = [f"the prompts {' '.join(prompts)!r:.60}"] if prompts else []
     requests += [f"--{name}" for name in _IMAGES_ONLY if getattr(options, name) is not None]
     if len(requests) > 1:
@@ -102,19 +101,6 @@ async def _run(
     if page and (where := page.finish()):
         print_note(where)
     return complete
-
-
-def _image_jobs(
-    _settings: Settings,
-    options: argparse.Namespace,
-    images: Sequence[str],
-    prompts: Sequence[str],
-    page: PageFile | None,
-) -> list[Job]:
-    paths = output_paths(options.out, images)
-    return [
-        partial(_detect_image, options, image, prompts, path, page) for image, path in zip(images, paths, strict=True)
-    ]
 
 
 async def _detect_image(
@@ -161,7 +147,7 @@ def _video_jobs(
     videos: Sequence[str],
     prompts: Sequence[str],
     page: PageFile | None,
-) -> list[Job]:
+) -> list[tuple[str, Job]]:
     if given := [f"--{name}" for name in _IMAGES_ONLY if getattr(options, name)]:
         raise SettingsError(f"{' and '.join(given)}: not for videos; name an image, or leave it out")
     folder = output_folder(options.out)
@@ -169,7 +155,7 @@ def _video_jobs(
         raise SettingsError("the page of a video shows its contact sheet; name a folder for it with --out")
     names = video_names(videos, folder)
     return [
-        partial(_detect_video, options, video, prompts, folder, name, page)
+        (video, partial(_detect_video, options, video, prompts, folder, name, page))
         for video, name in zip(videos, names, strict=True)
     ]
 
@@ -219,3 +205,90 @@ def _progress(bar: "tqdm[NoReturn]") -> Progress:
             bar.set_description_str(terminal.printable(message))
 
     return progress
+
+
+def output_paths(out: str | None, images: Sequence[str]) -> list[Path | None]:
+    """Name the file of each annotated image: --out for one image, files in that folder for several."""
+    if out is None:
+        return [None] * len(images)
+    if not out.strip():
+        raise SettingsError("--out is empty; name a .jpg, a .png or a folder")
+    path = Path(os.path.expanduser(out))
+    if _names_folder(out, path):
+        return [*_paths_in(path, images)]
+    if path.suffix.lower() not in WRITABLE:
+        raise SettingsError(f"--out {out} is neither .jpg nor .png; end the name with / where it is a folder")
+    if len(images) > 1:
+        raise SettingsError(f"--out {out} is one file for {len(images)} images; name a folder")
+    if _is_one_of(_files(images), path):
+        raise SettingsError(f"--out {out} is the image itself, which is not overwritten; choose another name")
+    return [path]
+
+
+def output_folder(out: str | None) -> Path | None:
+    """Return the folder for the files of videos, None where --out is not given."""
+    if out is None:
+        return None
+    path = Path(os.path.expanduser(out))
+    if _names_folder(out, path):
+        return path
+    raise SettingsError(f"--out {out} is not a folder, as several files are written for a video; end the name with /")
+
+
+def video_names(videos: Sequence[str], folder: Path | None) -> list[str]:
+    """Name the files of each video after it, so that no file replaces a video or another file."""
+    return _free_names(videos, lambda name: OutputPaths(folder or Path(), name).path(ANNOTATED))
+
+
+def _names_folder(out: str, path: Path) -> bool:
+    return os.path.isdir(path) or out.endswith(("/", os.sep)) or not path.suffix
+
+
+def _paths_in(folder: Path, images: Sequence[str]) -> list[Path]:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise SettingsError(f"--out {folder} is a file that is not a .jpg or .png; choose another name")
+
+    def path_of(name: str) -> Path:
+        return folder / f"{name}-annotated.jpg"
+
+    return [path_of(name) for name in _free_names(images, path_of)]
+
+
+def _free_names(sources: Sequence[str], path_of: Callable[[str], Path]) -> list[str]:
+    """Name the output of each source after it, numbered where the file at `path_of(name)` is taken or a source."""
+    files = _files(sources)
+    names: list[str] = []
+    taken: set[str] = set()  # in lower case, as some disks do not distinguish it
+    for source in sources:
+        stem = stem_of(source)
+        for attempt in count(1):
+            name = stem if attempt == 1 else f"{stem}-{attempt}"
+            path = path_of(name)
+            if path.name.casefold() not in taken and not _is_one_of(files, path):
+                break
+        names.append(name)
+        taken.add(path.name.casefold())
+    return names
+
+
+def _files(sources: Sequence[str]) -> set[tuple[int, int]]:
+    """Identify the files among the sources; two names or links of one file have the same identity."""
+    found = set()
+    for one in sources:
+        with suppress(ImageError, OSError):
+            source = parse_source(absolute(one))
+            if source.kind == "file":
+                found.add(_identity(source.address))
+    return found
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - as above
+    return status.st_dev, status.st_ino
+
+
+def _is_one_of(files: set[tuple[int, int]], path: Path) -> bool:
+    try:
+        return _identity(path) in files
+    except OSError:
+        return False

@@ -8,12 +8,10 @@ from itertools import groupby
 
 from dinox_mcp import __version__
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.options import COMMON, SERVING, refuse
-from dinox_mcp.cli.terminal import Style, paint, printable
-from dinox_mcp.doctor import backends, hosts, report, system
-from dinox_mcp.doctor.abilities import summarize
-from dinox_mcp.doctor.report import Check, Status
-from dinox_mcp.install.files import Machine
+from dinox_mcp.cli.terminal import COMMON, SERVING, Style, paint, printable, refuse
+from dinox_mcp.doctor import backends, report, system
+from dinox_mcp.doctor.report import Check, Status, summarize
+from dinox_mcp.install.launch import Machine
 
 _MARKS: dict[Status, tuple[str, Style]] = {
     "ok": ("ok", "good"),
@@ -47,18 +45,18 @@ def check_all(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
     """Check everything, in the order of the report: the summary comes last, where a person reads first."""
     yield from system.check_python(machine)
     settings, checks = system.load_settings()
-    keys = hosts.keys(machine, str(settings.api_base_url))
+    keys = system.host_keys(machine, str(settings.api_base_url))
     yield from checks
     yield from backends.check_backends(settings)
     if any(check.name == "options" and check.status == "problem" for check in checks):
         yield backends.not_contacted("the settings are wrong, and may name another service")
     else:
         yield from backends.check_cloud(settings, keys, offline=offline)
-    yield from backends.check_local(settings, settings.backend)
+    yield from backends.check_local(settings)
     embedded = list(backends.check_embedded())
     yield from embedded
     yield from system.check_folders(settings)
-    yield from hosts.check(machine)
+    yield from system.check_hosts(machine)
     yield from summarize(settings, embedded, keys)
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from dinox_mcp.backends import registry
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.options import SERVING, refuse
-from dinox_mcp.cli.terminal import paint, printable
+from dinox_mcp.cli.terminal import SERVING, Style, paint, printable, refuse
 from dinox_mcp.errors import DinoxError, SettingsError
-from dinox_mcp.install import setup, skill
-from dinox_mcp.install.files import Machine
-from dinox_mcp.install.hosts import HOSTS, KEY, Host, Launch, find
-from dinox_mcp.install.launch import choose, extras_command, missing_extras
+from dinox_mcp.install import setup
+from dinox_mcp.install.hosts import HOSTS, KEY, Host, find
+from dinox_mcp.install.launch import Launch, Machine, choose, extras_command, missing_extras
 from dinox_mcp.install.setup import Change, entries, holds_key, variables
 from dinox_mcp.settings import Settings, environment_name
 
@@ -63,12 +61,7 @@ def add_flags(install: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
-    """Add the server to the named hosts, or remove it, or list the hosts.
-
-    Raises:
-        SettingsError: An option is wrong.
-        DinoxError: A host could not be set up; the others are.
-    """
+    """Add the server to the named hosts, or remove it, or list the hosts; an error of one does not stop the others."""
     refuse(options, "install", *SERVING, "log_level")
     machine = machine or Machine.here()
     if options.list:
@@ -87,12 +80,7 @@ def _install_all(hosts: Sequence[Host], machine: Machine, options: argparse.Name
     env = _environment(options)
     extras = tuple(dict.fromkeys([*options.extras, *(["local"] if options.backend == "local" else [])]))
     launch = choose(
-        machine,
-        env,
-        launcher=options.launcher,
-        source=options.source,
-        extras=extras,
-        shared=options.project,
+        machine, env, launcher=options.launcher, source=options.source, extras=extras, shared=options.project
     )
     wants_key = not options.project and not all(host.asks_for_key for host in hosts)
     key = _key(options, machine) if wants_key else None
@@ -172,11 +160,10 @@ def _written(change: Change, done: str, options: argparse.Namespace) -> list[str
 
 def _skill(host: Host, machine: Machine, options: argparse.Namespace) -> list[str]:
     """Write or remove the skill of a host; return the lines to print."""
-    path = skill.path_of(host, machine)
+    path = setup.skill_path(host, machine)
     if path is None or options.project or options.no_skill:
         return []
-    act = skill.remove if options.uninstall else skill.write
-    outcome = act(path, dry_run=options.dry_run)
+    outcome = setup.update_skill(path, remove=options.uninstall, dry_run=options.dry_run)
     if outcome in ("present", "absent"):
         return []
     if outcome == "changed by you":
@@ -242,10 +229,6 @@ def _list(machine: Machine) -> None:
 
 def _say(lines: Sequence[str]) -> None:
     """Print lines; the next step is colored, so that it is not overlooked."""
-    painted = []
-    for line in lines:
-        text = printable(line.expandtabs(4))
-        painted.append(
-            paint(text, "accent" if text.startswith("  next:") else "warning" if text.startswith("  but:") else None)
-        )
+    styles: dict[str, Style] = {"  next": "accent", "  but": "warning"}
+    painted = [paint(printable(line.expandtabs(4)), styles.get(line.partition(":")[0])) for line in lines]
     terminal.write("\n".join([*painted, ""]))

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
 
 from dinox_mcp import __version__
-from dinox_mcp.cli import serve, terminal
-from dinox_mcp.cli.options import CommandParser, Parser, report
+from dinox_mcp.cli import serve
+from dinox_mcp.cli.terminal import prepare, printable, report
 from dinox_mcp.errors import DinoxError, SettingsError
 
 _DESCRIPTION = "Eyes for AI assistants: an MCP server that finds objects in images, exactly."
@@ -39,7 +41,31 @@ _INTERRUPTED = 130
 _READER_LEFT = 141  # as a shell counts a program that SIGPIPE ended
 
 
-class _TopParser(Parser):
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, as the commands report their errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and one line on stderr."""
+        sys.exit(report(f"{message.removeprefix('argument ')} (see {self.prog} --help)", 2))
+
+
+class _CommandParser(_Parser):
+    """The parser of a command, whose module is imported only when the command is used: serving must start fast.
+
+    The module is `dinox_mcp.cli.NAME`; its function `add_flags(parser)` adds the flags, and sets `run`.
+    """
+
+    _complete = False
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401 - as argparse declares it
+        """Add the flags, and parse."""
+        if not self._complete:
+            self._complete = True
+            import_module(f"dinox_mcp.cli.{self.prog.split()[-1]}").add_flags(self)
+        return super().parse_known_args(args, namespace)
+
+
+class _TopParser(_Parser):
     """The parser of `dinox-mcp`, whose help begins with what works on this machine."""
 
     def format_help(self) -> str:
@@ -53,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     The status is 0, 1 (an error), 2 (wrong usage or settings), 130 (Ctrl-C) or 141 (the reader of a pipe has left).
     """
-    terminal.prepare()
+    prepare()
     options = parser().parse_args(arguments)
     try:
         options.run(options)
@@ -69,14 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    top = _TopParser(
-        prog="dinox-mcp",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    top = _TopParser(prog="dinox-mcp", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--version", action="version", version=f"dinox-mcp {__version__}")
     serve.add_flags(top, None)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=CommandParser)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_CommandParser)
     for name, text in _COMMANDS.items():
         commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     return top
@@ -84,12 +106,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _works_now() -> str:
     """Write what this machine can detect, and the one step that gives more."""
-    from dinox_mcp.doctor.abilities import abilities
+    from dinox_mcp.doctor.report import abilities
     from dinox_mcp.settings import Settings
 
     try:
         found = abilities(Settings.load())
     except DinoxError as error:
-        return f"works now: nothing, as a setting is wrong: {terminal.printable(str(error))}"
+        return f"works now: nothing, as a setting is wrong: {printable(str(error))}"
     works = f"works now: {', '.join(found.works) or 'nothing'}"
     return f"{works}\none step to detect anything that you can name: {found.step}" if found.step else works

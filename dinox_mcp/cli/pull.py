@@ -19,7 +19,7 @@ from dinox_mcp.backends.local.checkpoints.presets import (
     resolve,
     variable,
 )
-from dinox_mcp.cli.options import COMMON, SERVING, load_settings, refuse
+from dinox_mcp.cli.terminal import COMMON, SERVING, load_settings, refuse
 from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""How results are printed: a title, a table and facts for people, a line of JSON for programs."""
+"""How results are printed: a title, a table and facts for people, a line of JSON for programs.
+
+All functions raise `DinoxError` where stdout cannot be written.
+"""
 
 import json
 import sys
@@ -8,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import Style, paint, printable
+from dinox_mcp.cli.terminal import Style, name_commands, paint, printable
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.types.detection import DetectedObject, DetectionResult
 from dinox_mcp.types.video import VideoResult, clock
@@ -19,35 +22,24 @@ _NUMBERED: tuple[Style | None, ...] = ("faint", "accent")
 
 
 def print_image(source: str, result: DetectionResult, drawn: Path | None, *, as_json: bool) -> None:
-    """Print the result of an image; `drawn` is the annotated image, if one was written.
-
-    Raises:
-        DinoxError: Stdout cannot be written.
-    """
+    """Print the result of an image; `drawn` is the annotated image, if one was written."""
     _print(result, [] if as_json else _image_lines(source, result, drawn))
 
 
 def print_video(source: str, result: VideoResult, *, as_json: bool) -> None:
-    """Print the result of a video.
-
-    Raises:
-        DinoxError: Stdout cannot be written.
-    """
+    """Print the result of a video."""
     _print(result, [] if as_json else _video_lines(source, result))
 
 
 def print_error(source: str, error: DinoxError, *, as_json: bool) -> None:
-    """Print why a source could not be answered: to stdout as JSON, to stderr for people.
-
-    Raises:
-        DinoxError: Stdout cannot be written.
-    """
+    """Print why there is no result for a source: to stdout as JSON, to stderr for people."""
+    message, remedy = name_commands(str(error)), name_commands(error.remedy)
     with tqdm.external_write_mode():
         if as_json:
-            line = {"source": _shorten(source), "error": str(error), "code": error.code, "remedy": error.remedy}
+            line = {"source": _shorten(source), "error": message, "code": error.code, "remedy": remedy}
             terminal.write(json.dumps(line) + "\n")
         else:
-            sys.stderr.write(printable(f"{_shorten(source)}: {error}") + "\n")
+            sys.stderr.write(printable(f"{_shorten(source)}: {message}") + "\n")
 
 
 def print_note(text: str) -> None:
@@ -61,19 +53,13 @@ def _print(result: DetectionResult | VideoResult, lines: Sequence[str]) -> None:
     # ASCII, so that it neither depends on stdout's encoding nor holds anything that a terminal obeys.
     text = "\n".join([*lines, ""]) if lines else result.model_dump_json(exclude_none=True, ensure_ascii=True)
     with tqdm.external_write_mode():
-        terminal.write(text + "\n")
+        terminal.write(name_commands(text) + "\n")
 
 
 def _image_lines(source: str, result: DetectionResult, drawn: Path | None) -> list[str]:
     rows = [
-        [
-            str(found.id),
-            found.label,
-            _score(found.score),
-            ", ".join(f"{edge:.0f}" for edge in found.bbox),
-            _description(found),
-        ]
-        for found in result.objects
+        [str(one.id), one.label, _score(one.score), ", ".join(f"{edge:.0f}" for edge in one.bbox), _description(one)]
+        for one in result.objects
     ]
     image = result.image
     facts = [

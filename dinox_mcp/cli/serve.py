@@ -3,12 +3,9 @@
 import argparse
 import gc
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from dinox_mcp.cli.options import COMMON, SERVING, add_common_flags, flags, load_settings, number
-
-if TYPE_CHECKING:
-    from dinox_mcp.settings import Settings
+from dinox_mcp.cli.terminal import COMMON, SERVING, add_common_flags, flags, load_settings, number
 
 _REFUSED = {
     "--dinox-api-key": "every program of this machine can read a key on the command line; set DINOX_API_KEY instead",
@@ -24,12 +21,10 @@ _WAITING = (
 
 
 def add_flags(command: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
-    """Add the flags of serving to a parser.
+    """Add the flags of serving to the parser of `serve`, or of `dinox-mcp` itself.
 
-    Args:
-        command: The parser of `serve`, or of `dinox-mcp` itself.
-        default: The value of a flag that is not given. The command leaves such flags out: their defaults would
-            replace the flags given before the command.
+    `default` is the value of a flag that is not given. The command leaves such flags out: their defaults would replace
+    the flags given before it.
     """
     command.set_defaults(run=run)
     group = command.add_argument_group("serving")
@@ -67,14 +62,9 @@ def run(options: argparse.Namespace) -> None:
     gc.freeze()
     gc.enable()
     settings = load_settings(**flags(options, *SERVING, *COMMON))
-    if _in_a_terminal(settings):
+    if settings.transport == "stdio" and sys.stdin is not None and sys.stdin.isatty():  # a person would type messages
         sys.stderr.write(_WAITING)
     serve(settings)
-
-
-def _in_a_terminal(settings: "Settings") -> bool:
-    """Return whether a person types what the server would read as MCP messages."""
-    return settings.transport == "stdio" and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _add_flags_of_the_vendor(group: "argparse._ArgumentGroup", default: str | None) -> None:

@@ -1,15 +1,19 @@
-"""Output to a terminal, a pipe or a file: harmless text, colors, tables, and one error where it cannot be written."""
+"""What all commands share: common flags, settings from flags, and output to a terminal, a pipe or a file."""
 
+import argparse
 import io
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
-from dinox_mcp.errors import DinoxError
+from dinox_mcp.errors import DinoxError, SettingsError
+
+if TYPE_CHECKING:
+    from dinox_mcp.settings import Settings
 
 Style = Literal["title", "accent", "good", "warning", "bad", "faint"]
 _CODES: dict[Style, str] = {"title": "1", "accent": "36", "good": "32", "warning": "33", "bad": "1;31", "faint": "2"}
@@ -29,6 +33,11 @@ def prepare() -> None:
 def printable(line: str) -> str:
     """Replace by "?" what a terminal would obey instead of showing: text that was read in an image may be hostile."""
     return _OBEYED.sub("?", line)
+
+
+def name_commands(message: str) -> str:
+    """Name the command that lists what a message of the detector says to be listed in a resource of the server."""
+    return message.replace("listed at dinox://backends", "listed by dinox-mcp doctor")
 
 
 def paint(text: str, style: Style | None, stream: TextIO | None = None) -> str:
@@ -99,3 +108,66 @@ def _pad(cell: str, width: int, alignment: str) -> str:
 
 def _width(cell: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)
+
+
+COMMON = ("backend", "log_level")
+"""Flags that serving and detecting have in common."""
+SERVING = ("transport", "host", "port", "no_auth", "warm_up")
+"""Flags that only serving has. They may be given before any command, so the other commands must refuse them."""
+
+
+def add_common_flags(command: argparse.ArgumentParser, default: str | None) -> None:
+    """Add --backend and --log-level; `default` is their value where they are not given."""
+    command.add_argument(
+        "--backend", default=default, help="auto (default), dinox, local, embedded, or a plug-in's name"
+    )
+    command.add_argument(
+        "--log-level",
+        type=str.lower,
+        choices=("debug", "info", "warning", "error"),
+        default=default,
+        help="log to stderr (warning)",
+    )
+
+
+def number(kind: type[int] | type[float], least: int, most: int) -> Callable[[str], float]:
+    """Make an argument type that accepts numbers from `least` to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(least - 1)
+        if not least <= value <= most:  # not a number (NaN) fails this, too
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r:.80} is not {what} from {least} to {most}")
+        return value
+
+    return read
+
+
+def flags(options: argparse.Namespace, *names: str) -> dict[str, object]:
+    """Return the named flags with their values, None where a flag was not given."""
+    return {name: getattr(options, name) for name in names}
+
+
+def refuse(options: argparse.Namespace, command: str, *names: str) -> None:
+    """Refuse flags that were given before a command that does not have them."""
+    for flag, value in flags(options, *names).items():
+        if value is not None:
+            raise SettingsError(f"--{flag.replace('_', '-')} is not an option of {command}; leave it out")
+
+
+def load_settings(**given: object) -> "Settings":
+    """Read the settings, with `given` flags before environment variables; warn of misspelled variables on stderr."""
+    from dinox_mcp.settings import Settings, unknown_variables
+
+    for warning in unknown_variables():
+        report(warning, 0)
+    return Settings.load(**given)
+
+
+def report(problem: DinoxError | str, status: int) -> int:
+    """Write a problem to stderr in one line; return the exit status."""
+    sys.stderr.write(f"dinox-mcp: {printable(name_commands(str(problem)))}\n")
+    return status

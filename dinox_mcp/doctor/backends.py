@@ -15,16 +15,15 @@ from dinox_mcp import __version__
 from dinox_mcp.backends import local, registry
 from dinox_mcp.backends.dinox import network
 from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
+from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.doctor.report import Check, Status
 from dinox_mcp.doctor.system import REINSTALL
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, KeyRejectedError, QuotaError
-from dinox_mcp.install.files import Machine
-from dinox_mcp.install.launch import extras_command
+from dinox_mcp.install.launch import Machine, extras_command
 from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
     import httpx2
-
 
 _BUILT_IN = {"dinox", "embedded", "local"}
 
@@ -55,8 +54,11 @@ _CODE = "dinox-mcp doctor"
 def check_embedded() -> Iterator[Check]:
     """Load every embedded model, and read a code."""
     try:
-        yield from _objects()
-        yield from _text()
+        for name, load in (("objects", _objects), ("text", _text)):
+            try:
+                yield from load()
+            except BackendError as error:
+                yield Check(_EMBEDDED, name, "problem", str(error).partition("; ")[0], error.remedy)
         yield from _codes()
     except (ImportError, OSError) as error:
         yield Check(_EMBEDDED, "packages", "problem", f"a package does not load: {error!s:.200}", REINSTALL)
@@ -66,25 +68,19 @@ def _objects() -> Iterator[Check]:
     from dinox_mcp.backends.embedded.kinds import KINDS
     from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
 
-    try:
-        objects.ObjectDetector()
-        yield Check(_EMBEDDED, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things")
-        for part, network in ((bodies, bodies.PoseEstimator), (faces, faces.FaceFinder), (hands, hands.HandFinder)):
-            network()
-            yield Check(_EMBEDDED, part.__name__.rpartition(".")[2], "ok", f"{part.FAMILY}, its files load")
-    except BackendError as error:
-        yield _broken("objects", error)
+    objects.ObjectDetector()
+    yield Check(_EMBEDDED, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things: {', '.join(KINDS)}")
+    for part, load in ((bodies, bodies.PoseEstimator), (faces, faces.FaceFinder), (hands, hands.HandFinder)):
+        load()
+        yield Check(_EMBEDDED, part.__name__.rpartition(".")[2], "ok", f"{part.FAMILY}, its files load")
 
 
 def _text() -> Iterator[Check]:
     from dinox_mcp.backends.embedded import text_lines
 
-    try:
-        for name in (text_lines.LINES, text_lines.LETTERS, text_lines.TURNS):
-            text_lines.Model(name)
-        yield Check(_EMBEDDED, "text", "ok", f"{text_lines.FAMILY}, its files load")
-    except BackendError as error:
-        yield _broken("text", error)
+    for name in (text_lines.LINES, text_lines.LETTERS, text_lines.TURNS):
+        text_lines.Model(name)
+    yield Check(_EMBEDDED, "text", "ok", f"{text_lines.FAMILY}, its files load")
 
 
 def _codes() -> Iterator[Check]:
@@ -106,25 +102,13 @@ def _codes() -> Iterator[Check]:
         yield Check(_EMBEDDED, "codes", "problem", f"{packages}: a test code is not read (got {texts})", remedy)
 
 
-def _broken(name: str, error: BackendError) -> Check:
-    return Check(_EMBEDDED, name, "problem", str(error).partition("; ")[0], error.remedy)
-
-
 _LOCAL = "Local models"
 _PROBE_TIMEOUT_S = 120
 _GB = 1e9
 
 
-def check_local(
-    settings: Settings, chosen: str, probe: "Callable[[], dict[str, Any]] | None" = None
-) -> Iterator[Check]:
-    """Check the device and the models of the local backend.
-
-    Args:
-        settings: The settings.
-        chosen: The backend that the settings name, or "auto".
-        probe: Returns what `doctor/probe.py` finds; by default it runs in a process of its own.
-    """
+def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None" = None) -> Iterator[Check]:
+    """Check the device and the models of the local backend; `probe` returns what `examine` does, in another process."""
     if not local.installed():
         status: Status = "problem" if settings.backend == "local" else "note"
         remedy = f"{extras_command(Machine.here(), ['local'])}, or dinox-mcp install HOST --backend local"
@@ -138,14 +122,14 @@ def check_local(
     versions = f"torch {found['torch']}, transformers {found['transformers']}"
     yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {versions}{memory}")
     for model in found["models"]:
-        yield _check_model(model, needed=chosen == "local" and model["role"] == "objects")
+        yield _check_model(model, needed=settings.backend == "local" and model["role"] == "objects")
 
 
 def run_probe() -> dict[str, Any]:
     """Import torch and find the models in another process, so that this one stays small and survives."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "dinox_mcp.doctor.probe"],
+            [sys.executable, "-c", "from dinox_mcp.doctor.backends import print_probe; print_probe()"],
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
             check=False,
@@ -159,6 +143,55 @@ def run_probe() -> dict[str, Any]:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
         return {"error": f"checking torch ended with status {done.returncode}: {last[:200]}"}
     return answer
+
+
+def print_probe() -> None:
+    """Print what `examine` finds as JSON: `run_probe` calls this in another process."""
+    sys.stdout.write(json.dumps(examine(Settings.load())))
+
+
+def examine(settings: Settings) -> dict[str, Any]:
+    """Return the device with its memory in bytes, and for each role the model and whether it is here."""
+    from dinox_mcp.backends.local.checkpoints import device as devices
+
+    try:
+        device = devices.choose(settings.device, settings.precision)
+    except DinoxError as error:
+        return {"error": str(error)}
+    free, total = _memory(device.kind, device.name)
+    return {
+        "device": device.name,
+        "precision": device.precision,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "free": free,
+        "total": total,
+        "models": [_role(role, name, device.kind) for role, name in presets.chosen(settings).items()],
+    }
+
+
+def _role(role: presets.Role, name: str | None, kind: presets.DeviceKind) -> dict[str, Any]:
+    from dinox_mcp.backends.local.checkpoints.hub import Hub
+
+    known = {"role": role, "name": name or presets.default(role, kind)}
+    try:
+        return {**known, "here": Hub().find(presets.resolve(name, kind, role)) is not None}
+    except DinoxError as error:
+        return {**known, "error": str(error)}
+
+
+def _memory(kind: presets.DeviceKind, name: str) -> tuple[int, int]:
+    """Return the free bytes and all bytes of the GPU or the machine; zeros where they are not known."""
+    if kind == "cuda":
+        import torch
+
+        free, total = torch.cuda.mem_get_info(name)
+        return int(free), int(total)
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # macOS does not count free pages, Windows has no sysconf
+        return 0, 0
 
 
 def _check_model(model: dict[str, Any], *, needed: bool) -> Check:
@@ -237,12 +270,8 @@ def _check_key(found: BackendError | OSError | None, owners: str, *, refuses: bo
         return Check(_CLOUD, name, "problem", _first(found), "check DINOX_API_BASE_URL, and what answers there")
     if refuses:
         return Check(_CLOUD, name, "ok", "accepted, where a made-up one is refused; nothing was spent")
-    return Check(
-        _CLOUD,
-        name,
-        "note",
-        "not refused, but neither is a made-up one: only a paid request shows whether it is accepted",
-    )
+    finding = "not refused, but neither is a made-up one: only a paid request shows whether it is accepted"
+    return Check(_CLOUD, name, "note", finding)
 
 
 def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:

@@ -1,70 +1,21 @@
-"""The machine that a host runs on, and configuration files: reading, replacing in one step, comparing."""
+"""Configuration files: read, replaced in one step, compared; and the formats, of which TOML is edited here."""
 
 import difflib
 import os
 import re
-import shlex
-import shutil
 import stat
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from errno import EINVAL
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.store.files import open_regular, write_atomically
 
-Platform = Literal["linux", "darwin", "win32"]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A platform, its user's folders, and its programs.
-
-    Attributes:
-        project: The working folder, for `--project`.
-        which: Returns the path of a program, as `shutil.which` does.
-        python: The interpreter that runs this program.
-    """
-
-    platform: Platform
-    home: Path
-    environ: Mapping[str, str]
-    project: Path
-    which: Callable[[str], str | None]
-    python: Path
-
-    @classmethod
-    def here(cls) -> "Machine":
-        """Return this machine."""
-        platform: Platform = "win32" if sys.platform == "win32" else "darwin" if sys.platform == "darwin" else "linux"
-        return cls(platform, Path.home(), os.environ, Path.cwd(), shutil.which, Path(sys.executable))
-
-    def folder(self, variable: str, *default: str) -> Path:
-        """Return the folder that an environment variable names, else one in the user's home."""
-        named = self.environ.get(variable, "")
-        return Path(named) if named else self.home.joinpath(*default)
-
-    def quoted(self, command: Sequence[str]) -> str:
-        """Quote a command for this platform's shell."""
-        return subprocess.list2cmdline(command) if self.platform == "win32" else shlex.join(command)
-
-    @property
-    def config(self) -> Path:
-        """The folder where XDG programs keep settings: `~/.config`."""
-        return self.folder("XDG_CONFIG_HOME", ".config")
-
-    @property
-    def applications(self) -> Path:
-        """The folder where applications keep settings: `~/.config`, `~/Library/Application Support`, `%APPDATA%`."""
-        if self.platform == "darwin":
-            return self.home / "Library" / "Application Support"
-        return self.folder("APPDATA", "AppData", "Roaming") if self.platform == "win32" else self.config
-
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
 
 _BOM = "\ufeff"
 _NEW_MODE = 0o644
@@ -146,11 +97,7 @@ def replace(old: Text, text: str, *, secret: bool, keep_backup: bool = True) -> 
 
 
 def _bytes(path: Path) -> bytes:
-    """Read a regular file: reading a pipe could wait forever, and a device has no end.
-
-    Raises:
-        OSError: The file cannot be read, is not a regular file, or is far too large.
-    """
+    """Read a regular file, or raise OSError: reading a pipe could wait forever, and a device has no end."""
     with open_regular(path, follow_links=True) as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise OSError(EINVAL, f"it is larger than {_MOST_BYTES:,} bytes")
@@ -204,3 +151,100 @@ def _masked(text: str) -> str:
 
 def _masked_value(match: re.Match[str]) -> str:
     return match[0] if "********" in match[2] or is_reference(match[2][1:]) else f'{match[1]}"***"'
+
+
+Keys = tuple[str, ...]
+"""Names that lead to a value, from the outside in."""
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be read or edited; the message has the position and the reason, not the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The functions that read and edit the text of a configuration file. Lines end in a line feed.
+
+    All raise `ConfigError` where the text is broken, or where a value on the way has no members.
+
+    Attributes:
+        read: Returns the values that a text holds.
+        put: Sets a value, and creates the objects on the way to it; the rest of the text stays as it is.
+        drop: Removes a value, if it is there.
+    """
+
+    read: Callable[[str], dict[str, Any]]
+    put: Callable[[str, Keys, object], str]
+    drop: Callable[[str, Keys], str]
+
+
+_TABLES = 2
+"""The depth of values that get a table of their own, `[mcp_servers.dinox]`; deeper ones are written in one line."""
+
+
+def _put(text: str, keys: Keys, value: object) -> str:
+    """Set a value: replace the present one, or add it as the last one."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import InlineTable, Table
+
+    document = _parse(text)
+    table: Any = document
+    try:
+        for key in keys[:-1]:
+            if key not in table:
+                inner = isinstance(table, InlineTable)
+                table[key] = tomlkit.inline_table() if inner else tomlkit.table(is_super_table=True)
+            table = table[key]
+            if not isinstance(table, MutableMapping):
+                raise ConfigError(f"{key!r} is not a table")
+        inline = isinstance(table, InlineTable) or len(keys) > _TABLES
+        item = _item(value, inline=inline)
+        if isinstance(item, Table) and keys[-1] not in table and keys[0] != list(document)[-1]:
+            item.add(tomlkit.nl())  # an empty line before the next table
+        table[keys[-1]] = item
+        return tomlkit.dumps(document)
+    except (TOMLKitError, ValueError) as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from None
+
+
+def _drop(text: str, keys: Keys) -> str:
+    import tomlkit
+
+    document = _parse(text)
+    table: Any = document
+    for key in keys[:-1]:
+        table = table.get(key) if isinstance(table, MutableMapping) else None
+    if not isinstance(table, MutableMapping) or keys[-1] not in table:
+        return text
+    del table[keys[-1]]
+    return tomlkit.dumps(document)
+
+
+def _item(value: object, *, inline: bool) -> object:
+    """Make a table of several lines, or in one line."""
+    import tomlkit
+
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table() if inline else tomlkit.table()
+    for key, one in value.items():
+        table[key] = _item(one, inline=True)
+    return table
+
+
+def _parse(text: str) -> "TOMLDocument":
+    import tomlkit
+    from tomlkit.exceptions import ParseError, TOMLKitError
+
+    try:
+        return tomlkit.parse(text)
+    except ParseError as error:
+        what = str(error).partition(" at line ")[0]
+        raise ConfigError(f"line {error.line}, column {error.col + 1}: {what}") from None
+    except TOMLKitError as error:
+        raise ConfigError(str(error)) from None
+
+
+TOML = Format(lambda text: _parse(text).unwrap(), _put, _drop)
+"""TOML, edited with TOML Kit, which keeps comments, order and style."""

@@ -6,29 +6,18 @@ Taken from the hosts' own documentation in November 2026; docs/install.md lists 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from typing import Any, Literal
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install import jsonc, toml
-from dinox_mcp.install.files import Machine, Text
-from dinox_mcp.install.jsonc_reader import COMMA, COMMENT, extras, position
-from dinox_mcp.install.toml import Format, Keys
+from dinox_mcp.install.files import TOML, Format, Keys, Text
+from dinox_mcp.install.jsonc import COMMA, COMMENT, JSONC, extras, position
+from dinox_mcp.install.launch import Launch, Machine
 
 KEY = "DINOX_API_KEY"
 _BOM = "a byte order mark at its beginning"
 _LENIENT = frozenset({COMMENT, COMMA, _BOM})
 INPUT = "dinox-key"
 """The name of the input in VS Code's file: VS Code asks for the key itself and keeps it elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """The command that starts the server, with its arguments and environment variables."""
-
-    command: str
-    args: tuple[str, ...]
-    env: Mapping[str, str]
 
 
 Entry = dict[str, Any]
@@ -61,10 +50,10 @@ class Host:
         entry: Makes an entry of the file.
         reference: How an entry names the variable that holds the key.
         forwards: The option that lists variables to pass on, where the host has that instead of references.
-        programs: Its names on a command line.
+        programs: Its names on a command line, where they are not `name`.
         asks_for_key: Whether it asks for the key itself and keeps it.
         defaults: Options that an entry gets unless it has them.
-        module: The format of its file.
+        format: The format of its file.
         accepts: What its parser accepts besides plain JSON.
         skills: The folder from which it reads skills, if it has skills.
     """
@@ -81,14 +70,9 @@ class Host:
     forwards: str | None = None
     asks_for_key: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
-    module: ModuleType = jsonc
+    format: Format = JSONC
     accepts: frozenset[str] = frozenset()
     skills: PathOf | None = None
-
-    @property
-    def format(self) -> Format:
-        """The functions that read and edit its file."""
-        return cast("Format", self.module)
 
     def path(self, machine: Machine, *, project: bool) -> Path:
         """Return the path of its file, for the user or for the project in the working folder.
@@ -103,12 +87,8 @@ class Host:
         return self.project(machine)
 
     def cannot_read(self, text: Text) -> str | None:
-        """Return the part of a file that the host cannot parse, so that it ignores all of it; None if there is none.
-
-        Raises:
-            ConfigError: The file is broken.
-        """
-        if self.module is not jsonc:
+        """Return the part of a file that the host cannot parse, so that it ignores all of it; None if there is none."""
+        if self.format is not JSONC:
             return None
         if text.bom and _BOM not in self.accepts:
             return f"has {_BOM}, which {self.title} does not read"
@@ -122,20 +102,12 @@ class Host:
         return (
             path.exists()
             or (path.parent.is_dir() and path.parent not in shared)
-            or any(machine.which(program) for program in self.programs)
+            or any(machine.which(program) for program in self.programs or (self.name,))
         )
 
 
-def _in_home(*parts: str) -> PathOf:
-    return lambda machine: machine.home.joinpath(*parts)
-
-
-def _in_project(*parts: str) -> PathOf:
-    return lambda machine: machine.project.joinpath(*parts)
-
-
-def _in_applications(*parts: str) -> PathOf:
-    return lambda machine: machine.applications.joinpath(*parts)
+def _in(folder: Literal["home", "project", "applications"], *parts: str) -> PathOf:
+    return lambda machine: Path(getattr(machine, folder), *parts)
 
 
 def _claude_desktop(machine: Machine) -> Path:
@@ -176,7 +148,7 @@ HOSTS = {
             "Claude Code",
             _claude_code,
             _NEW_SESSION,
-            project=_in_project(".mcp.json"),
+            project=_in("project", ".mcp.json"),
             entry=_with(type="stdio"),
             reference="${DINOX_API_KEY:-}",
             programs=("claude",),
@@ -185,19 +157,18 @@ HOSTS = {
         Host(
             "cursor",
             "Cursor",
-            _in_home(".cursor", "mcp.json"),
+            _in("home", ".cursor", "mcp.json"),
             "switch the server on in Cursor's settings, under Tools & MCP",
-            project=_in_project(".cursor", "mcp.json"),
+            project=_in("project", ".cursor", "mcp.json"),
             reference="${env:DINOX_API_KEY}",
-            programs=("cursor",),
-            skills=_in_home(".cursor", "skills"),
+            skills=_in("home", ".cursor", "skills"),
         ),
         Host(
             "vscode",
             "VS Code",
-            _in_applications("Code", "User", "mcp.json"),
+            _in("applications", "Code", "User", "mcp.json"),
             "run 'MCP: List Servers' in VS Code and start dinox; it asks for the key then (Enter: none)",
-            project=_in_project(".vscode", "mcp.json"),
+            project=_in("project", ".vscode", "mcp.json"),
             keys=("servers",),
             entry=_with(type="stdio"),
             reference=f"${{input:{INPUT}}}",
@@ -210,33 +181,30 @@ HOSTS = {
             "Codex",
             lambda machine: machine.folder("CODEX_HOME", ".codex") / "config.toml",
             _NEW_SESSION,
-            project=_in_project(".codex", "config.toml"),
+            project=_in("project", ".codex", "config.toml"),
             keys=("mcp_servers",),
             # Codex waits 10 s for the start, which is short where uvx has to download, and 60 s for a reply.
             defaults={"startup_timeout_sec": 120, "tool_timeout_sec": 300},
             forwards="env_vars",
-            programs=("codex",),
-            module=toml,
-            skills=_in_home(".agents", "skills"),
+            format=TOML,
+            skills=_in("home", ".agents", "skills"),
         ),
         Host(
             "gemini",
             "Gemini CLI",
-            _in_home(".gemini", "settings.json"),
+            _in("home", ".gemini", "settings.json"),
             _NEW_SESSION + ", in folders that you trust",
-            project=_in_project(".gemini", "settings.json"),
+            project=_in("project", ".gemini", "settings.json"),
             reference="${DINOX_API_KEY}",
-            programs=("gemini",),
-            skills=_in_home(".gemini", "skills"),
+            skills=_in("home", ".gemini", "skills"),
             accepts=frozenset({COMMENT}),
         ),
         Host(
             "windsurf",
             "Windsurf",
-            _in_home(".codeium", "windsurf", "mcp_config.json"),
+            _in("home", ".codeium", "windsurf", "mcp_config.json"),
             "press Refresh in Windsurf's MCP settings",
-            programs=("windsurf",),
-            skills=_in_home(".codeium", "windsurf", "skills"),
+            skills=_in("home", ".codeium", "windsurf", "skills"),
         ),
         Host(
             "zed",
@@ -245,7 +213,6 @@ HOSTS = {
             "Zed starts the server at once; Agent Panel, Settings shows a green dot",
             keys=("context_servers",),
             entry=_with(source="custom"),
-            programs=("zed",),
             accepts=_LENIENT,
         ),
         Host(
@@ -254,7 +221,6 @@ HOSTS = {
             lambda machine: machine.folder("COPILOT_HOME", ".copilot") / "mcp-config.json",
             _NEW_SESSION,
             entry=lambda launch: {"type": "local"} | _plain(launch) | {"tools": ["*"]},
-            programs=("copilot",),
             skills=lambda machine: machine.folder("COPILOT_HOME", ".copilot") / "skills",
         ),
         Host(
@@ -266,23 +232,22 @@ HOSTS = {
             keys=("mcp",),
             entry=_opencode,
             reference="{env:DINOX_API_KEY}",
-            programs=("opencode",),
             skills=lambda machine: machine.config / "opencode" / "skills",
             accepts=_LENIENT,
         ),
         Host(
             "kiro",
             "Kiro",
-            _in_home(".kiro", "settings", "mcp.json"),
+            _in("home", ".kiro", "settings", "mcp.json"),
             "Kiro starts the server at once; its MCP panel lists it",
-            project=_in_project(".kiro", "settings", "mcp.json"),
+            project=_in("project", ".kiro", "settings", "mcp.json"),
             reference="${DINOX_API_KEY}",
             programs=("kiro", "kiro-cli"),
         ),
         Host(
             "lm-studio",
             "LM Studio",
-            _in_home(".lmstudio", "mcp.json"),
+            _in("home", ".lmstudio", "mcp.json"),
             "switch the server on in LM Studio's Program tab",
             programs=("lms",),
         ),
@@ -291,11 +256,7 @@ HOSTS = {
 
 
 def find(name: str) -> Host:
-    """Return the host of a name.
-
-    Raises:
-        SettingsError: There is none.
-    """
+    """Return the host of a name."""
     if name not in HOSTS:
         raise SettingsError(f"{name!r:.80} is not a host that can be set up; choose from {', '.join(HOSTS)}")
     return HOSTS[name]

@@ -1,4 +1,4 @@
-"""Edits JSON with comments and trailing commas; the rest of the text stays as it is.
+"""Reads and edits JSON with comments and trailing commas; the rest of the text stays as it is.
 
 The edits are made in the text itself. No library does this: `jsonc-edit` starts Node, `jsonc-document` needs Python
 3.12, and `json-five` writes the file anew from a model.
@@ -6,10 +6,158 @@ The edits are made in the text itself. No library does this: `jsonc-edit` starts
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
-from dinox_mcp.install.jsonc_reader import BLANK, Member, Node, kind, parse, position
-from dinox_mcp.install.toml import ConfigError, Keys
+from dinox_mcp.install.files import ConfigError, Format, Keys
+
+_BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+"""Matches what may be between two values: blanks and comments."""
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_LITERALS = {"true": True, "false": False, "null": None}
+_KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+_MAX_DEPTH = 100
+_DECODER = json.JSONDecoder()
+COMMENT = "a comment"
+COMMA = "a comma behind the last value"
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value, from the character `start` to before `end`; `members` are those of an object or a list."""
+
+    data: Any
+    start: int
+    end: int
+    members: "list[_Member]" = field(default_factory=list)
+
+    def member(self, key: str) -> "_Member | None":
+        """Return the member of a name; of several the last, which is the one that hosts use."""
+        return next((one for one in reversed(self.members) if one.key == key), None)
+
+
+@dataclass(slots=True)
+class _Member:
+    """A name, which begins at the character `start`, and its value; in a list the name is the index as text."""
+
+    key: str
+    start: int
+    value: _Node
+
+
+def _parse(text: str) -> _Node | None:
+    """Read an object; return None where there are only blanks and comments."""
+    return _Reader(text).root()
+
+
+def extras(text: str) -> list[tuple[str, int]]:
+    """List the comments and trailing commas of a text, which plain JSON does not have, with their positions."""
+    reader = _Reader(text)
+    reader.root()
+    return sorted(reader.extras, key=lambda extra: extra[1])
+
+
+def position(text: str, at: int) -> str:
+    """Write a position as editors do: line and column, from 1 on."""
+    return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
+
+
+def _kind(data: object) -> str:
+    """Return the name of a value's type in JSON."""
+    return _KINDS.get(type(data), "a number")
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self.extras: set[tuple[str, int]] = set()
+
+    def root(self) -> _Node | None:
+        following = self._next()
+        if not following:
+            return None
+        start = self._at
+        node = self._value(0)
+        if not isinstance(node.data, dict):
+            raise ConfigError(f"{position(self._text, start)}: the file holds {_kind(node.data)}, not an object")
+        if self._next():
+            raise self._error("there is text behind the end of the object")
+        return node
+
+    def _value(self, depth: int) -> _Node:
+        if depth > _MAX_DEPTH:
+            raise self._error("values are nested too deeply")
+        following, start = self._next(), self._at
+        if following in ("{", "["):
+            return self._container(depth, named=following == "{")
+        return _Node(self._scalar(following), start, self._at)
+
+    def _container(self, depth: int, *, named: bool) -> _Node:
+        """Read an object, whose members are `named`, or a list."""
+        node = _Node(None, self._at, self._at)
+        bracket = "}" if named else "]"
+        self._at += 1
+        while (following := self._next()) != bracket:
+            start, key = self._at, str(len(node.members))
+            if named:
+                key = self._key(following)
+            value = self._value(depth + 1)
+            node.members.append(_Member(key, start, value))
+            self._separate(bracket)
+        self._at += 1
+        node.end = self._at
+        members = ((one.key, one.value.data) for one in node.members)
+        node.data = dict(members) if named else [data for _, data in members]
+        return node
+
+    def _key(self, following: str) -> str:
+        if following != '"':
+            raise self._error("a name in quotation marks is missing")
+        key = str(self._scalar(following))
+        if self._next() != ":":
+            raise self._error("a colon is missing")
+        self._at += 1
+        return key
+
+    def _separate(self, bracket: str) -> None:
+        following = self._next()
+        if following == ",":
+            comma = self._at
+            self._at += 1
+            if self._next() == bracket:
+                self.extras.add((COMMA, comma))
+        elif following != bracket:
+            raise self._error(f"a comma or {bracket} is missing")
+
+    def _scalar(self, following: str) -> object:
+        for literal, value in _LITERALS.items():
+            if self._text.startswith(literal, self._at):
+                self._at += len(literal)
+                return value
+        number = _NUMBER.match(self._text, self._at)
+        if following != '"' and number is None:
+            raise self._error("a value is missing")
+        try:
+            decoded, self._at = _DECODER.raw_decode(self._text, self._at)
+        except json.JSONDecodeError as error:
+            raise self._error(f"the text that begins here is broken ({error.msg.removesuffix(' at')})") from None
+        except ValueError:
+            raise self._error("a number is too long") from None
+        return decoded
+
+    def _next(self) -> str:
+        """Skip blanks and comments, and return the character behind them, or "" at the end."""
+        blank = _BLANK.match(self._text, self._at)
+        if blank and "/" in blank[0]:
+            self.extras.add((COMMENT, blank.start() + blank[0].index("/")))
+        self._at = blank.end() if blank else self._at
+        if self._text.startswith("/*", self._at):
+            raise self._error("a comment does not end")
+        return self._text[self._at : self._at + 1]
+
+    def _error(self, what: str) -> ConfigError:
+        return ConfigError(f"{position(self._text, self._at)}: {what}")
 
 
 class _Append(str):
@@ -23,23 +171,15 @@ APPEND = _Append("-")
 _EMPTY = re.compile(r"\{\s*\}|\[\s*\]")
 
 
-def read(text: str) -> dict[str, Any]:
-    """Return the object that a text holds; only blanks and comments are an empty object.
-
-    Raises:
-        ConfigError: The text is broken, or not an object; the message has the position.
-    """
-    root = parse(text)
+def _read(text: str) -> dict[str, Any]:
+    """Return the object that a text holds; only blanks and comments are an empty object."""
+    root = _parse(text)
     return {} if root is None else dict(root.data)
 
 
-def put(text: str, keys: Keys, value: object) -> str:
-    """Set a value: replace the present one, or add it as the last member. `APPEND` as a key is the end of a list.
-
-    Raises:
-        ConfigError: The text is broken, or a value on the way has no members.
-    """
-    node = parse(text)
+def _put(text: str, keys: Keys, value: object) -> str:
+    """Set a value: replace the present one, or add it as the last member. `APPEND` as a key is the end of a list."""
+    node = _parse(text)
     if node is None:
         before = text if not text.strip() or text.endswith("\n") else text + "\n"
         return before.lstrip() + _dump(_wrap(keys, value), "", "  ") + "\n"
@@ -47,7 +187,7 @@ def put(text: str, keys: Keys, value: object) -> str:
     for depth, key in enumerate(keys):
         if not isinstance(node.data, list if key is APPEND else dict):
             wanted = "a list" if key is APPEND else "an object"
-            raise ConfigError(f"{position(text, node.start)}: {keys[depth - 1]!r} is {kind(node.data)}, not {wanted}")
+            raise ConfigError(f"{position(text, node.start)}: {keys[depth - 1]!r} is {_kind(node.data)}, not {wanted}")
         found = node.member(key)
         if found is None:
             return _insert(text, node, key, _wrap(keys[depth + 1 :], value), unit)
@@ -55,14 +195,10 @@ def put(text: str, keys: Keys, value: object) -> str:
     return text[: node.start] + _dump(value, _indent(text, node.start), unit) + text[node.end :]
 
 
-def drop(text: str, keys: Keys) -> str:
-    """Remove a value, each time that its name occurs; in a list a key is the index as text.
-
-    Raises:
-        ConfigError: The text is broken.
-    """
+def _drop(text: str, keys: Keys) -> str:
+    """Remove a value, each time that its name occurs; in a list a key is the index as text."""
     while True:
-        node = parse(text)
+        node = _parse(text)
         for key in keys[:-1]:
             inner = node.member(key) if node else None
             node = inner.value if inner else None
@@ -72,7 +208,7 @@ def drop(text: str, keys: Keys) -> str:
         text = _remove(text, node, found)
 
 
-def _insert(text: str, node: Node, key: str, value: object, unit: str) -> str:
+def _insert(text: str, node: _Node, key: str, value: object, unit: str) -> str:
     """Add a member behind the last one, in the style of its neighbours."""
     close, outer = node.end - 1, _indent(text, node.start)
     last = node.members[-1].value.end if node.members else node.start + 1
@@ -95,7 +231,7 @@ def _insert(text: str, node: Node, key: str, value: object, unit: str) -> str:
     return f"{text[:last]}{comma}{gap.rstrip()}\n{member}{outer}{text[close:]}"
 
 
-def _remove(text: str, node: Node, member: Member) -> str:
+def _remove(text: str, node: _Node, member: _Member) -> str:
     """Remove a member with its comma, and with its line where nothing else is on it."""
     number = next(index for index, one in enumerate(node.members) if one is member)
     start, end = member.start, member.value.end
@@ -124,7 +260,7 @@ def _remove(text: str, node: Node, member: Member) -> str:
 
 def _comma(gap: str) -> int | None:
     """Return the index of the comma in a gap between two members, past comments; None if there is none."""
-    blank = BLANK.match(gap)
+    blank = _BLANK.match(gap)
     at = blank.end() if blank else 0
     return at if gap.startswith(",", at) else None
 
@@ -135,7 +271,7 @@ def _wrap(keys: Keys, value: object) -> object:
     return value
 
 
-def _name(node: Node, key: str) -> str:
+def _name(node: _Node, key: str) -> str:
     return "" if isinstance(node.data, list) else f"{json.dumps(key, ensure_ascii=False)}: "
 
 
@@ -158,9 +294,12 @@ def _indent(text: str, at: int) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def _unit(text: str, root: Node) -> str:
+def _unit(text: str, root: _Node) -> str:
     """Return one step of the text's indentation."""
     for one in root.members:
         if "\n" in text[root.start : one.start] and (indent := _indent(text, one.start)):
             return indent
     return "  "
+
+
+JSONC = Format(_read, _put, _drop)

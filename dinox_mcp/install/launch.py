@@ -1,17 +1,70 @@
-"""The command that a host starts: `uvx …` where uvx started this program, otherwise this program's own path."""
+"""The machine that a host runs on, and the command that it starts: `uvx …` where uvx started this program."""
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install.files import Machine
-from dinox_mcp.install.hosts import Launch
+
+Platform = Literal["linux", "darwin", "win32"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A platform, its user's folders, and its programs.
+
+    Attributes:
+        project: The working folder, for `--project`.
+        which: Returns the path of a program, as `shutil.which` does.
+        python: The interpreter that runs this program.
+    """
+
+    platform: Platform
+    home: Path
+    environ: Mapping[str, str]
+    project: Path
+    which: Callable[[str], str | None]
+    python: Path
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """Return this machine."""
+        platform: Platform = "win32" if sys.platform == "win32" else "darwin" if sys.platform == "darwin" else "linux"
+        return cls(platform, Path.home(), os.environ, Path.cwd(), shutil.which, Path(sys.executable))
+
+    def folder(self, variable: str, *default: str) -> Path:
+        """Return the folder that an environment variable names, else one in the user's home."""
+        named = self.environ.get(variable, "")
+        return Path(named) if named else self.home.joinpath(*default)
+
+    def quoted(self, command: Sequence[str]) -> str:
+        """Quote a command for this platform's shell."""
+        return subprocess.list2cmdline(command) if self.platform == "win32" else shlex.join(command)
+
+    @property
+    def config(self) -> Path:
+        """The folder where XDG programs keep settings: `~/.config`."""
+        return self.folder("XDG_CONFIG_HOME", ".config")
+
+    @property
+    def applications(self) -> Path:
+        """The folder where applications keep settings: `~/.config`, `~/Library/Application Support`, `%APPDATA%`."""
+        if self.platform == "darwin":
+            return self.home / "Library" / "Application Support"
+        return self.folder("APPDATA", "AppData", "Roaming") if self.platform == "win32" else self.config
+
 
 Launcher = Literal["auto", "uvx", "python"]
 PACKAGE = "dinox-mcp"
@@ -25,6 +78,15 @@ _WHEEL = re.compile(r"(?:.*[\\/])?dinox_mcp-[^\\/]*\.(?:whl|tar\.gz)")
 _MODULE_OF_EXTRA = {"local": "torch", "video": "av"}
 _UV_TOOL, _PIPX = ("uv", "tools"), ("pipx", "venvs")
 """Folders in the path of a Python that `uv tool install` or pipx made for one program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The command that starts the server, with its arguments and environment variables."""
+
+    command: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
 
 
 def choose(
@@ -107,11 +169,7 @@ def _by_uvx(machine: Machine) -> bool:
 
 
 def _source(machine: Machine) -> str:
-    """Return what uvx installs this package from.
-
-    Raises:
-        SettingsError: It came from nowhere, and is not published.
-    """
+    """Return what uvx installs this package from; raise SettingsError where it came from nowhere."""
     origin = _origin()
     if origin is None and not PUBLISHED and not _by_uvx(machine):
         raise SettingsError(f"{PACKAGE} is not published yet; name a folder or a wheel for uvx with --from")

@@ -1,18 +1,26 @@
-"""Adds the server to a host's configuration and removes it again; everything else in the file stays."""
+"""Adds the server to a host's configuration and removes it again, and the skill, where the host reads skills.
+
+Everything else in a configuration stays. The skill is a page that teaches an assistant when to use which tool: hosts
+read `<folder>/<name>/SKILL.md` (https://agentskills.io). It ends with a checksum of its text, so that a later version
+replaces it and `--uninstall` removes it, but neither touches a file that a person has changed.
+
+All functions raise `DinoxError` where the configuration of a host is broken.
+"""
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.install import files
-from dinox_mcp.install.files import Machine, difference, is_reference
-from dinox_mcp.install.hosts import INPUT, KEY, Entry, Host, Launch
+from dinox_mcp.install.files import ConfigError, Keys, difference, is_reference
+from dinox_mcp.install.hosts import INPUT, KEY, Entry, Host
 from dinox_mcp.install.jsonc import APPEND
-from dinox_mcp.install.launch import command_of, is_ours
-from dinox_mcp.install.toml import ConfigError, Keys
+from dinox_mcp.install.launch import Launch, Machine, command_of, is_ours
 
 Given = ParamSpec("Given")
 T = TypeVar("T")
@@ -45,7 +53,7 @@ class Change:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to write; a byte order mark is removed, too, where our entry stays."""
+        """Return whether there is anything to write; a byte order mark is removed, too, where our entry stays."""
         return self.after != self.before.text or (self.before.bom and self.entry is not None)
 
     @property
@@ -58,11 +66,7 @@ class Change:
         return difference(self.path, self.before.text, self.after, self.key)
 
     def write(self) -> Path | None:
-        """Write the file, and return its backup, None where there was no file.
-
-        Raises:
-            DinoxError: The file cannot be written, or has changed since it was read.
-        """
+        """Write the file, and return its backup, None where there was no file."""
         return files.replace(self.before, self.after, secret=holds_key(self.entry))
 
 
@@ -82,12 +86,12 @@ def add(
     with others: it holds a reference to the key, never the key.
 
     Raises:
-        DinoxError: The file is broken, or has another server of this name and `replace` is False.
+        DinoxError: There is another server of this name, and `replace` is False.
     """
     before = _read(host, machine, project=project)
     data = _data(host, before)
     keys = (*host.keys, name)
-    known = dig(data, keys)
+    known = _dig(data, keys)
     if known is not None and not is_ours(known) and not replace:
         command = " ".join(command_of(known))[:80] or "no command"
         raise DinoxError(
@@ -99,49 +103,37 @@ def add(
         edits += _merged(host, known, entry, keys)
     else:
         edits.append((keys, entry))
-    if _refers(entry, INPUT) and not any(_is_input(one) for one in _inputs(data)):
+    if _has_key_reference(entry) and not _key_inputs(data):
         edits.append((("inputs", APPEND), key_input()))
     return _change(host, before, data, edits, key, keys)
 
 
 def remove(host: Host, machine: Machine, *, name: str = NAME, project: bool = False, replace: bool = False) -> Change:
-    """Prepare the change that removes the server from a host's configuration.
-
-    Raises:
-        DinoxError: The file is broken, or the server of this name is another one and `replace` is False.
-    """
+    """Prepare the change that removes the server; another server of its name is an error unless `replace` is set."""
     before = _read(host, machine, project=project)
     data = _data(host, before)
     keys = (*host.keys, name)
-    known = dig(data, keys)
+    known = _dig(data, keys)
     if known is None:
         return Change(host, before, before.text, None)
     if not is_ours(known) and not replace:
         raise DinoxError(f"{before.path}: {name!r} is another server; name ours with --name, or add --replace")
     text = _edited(before.path, host.format.drop, before.text, keys)
     rest = _data(host, files.Text(before.path, text))
-    if not _refers(dig(rest, host.keys), INPUT):
-        for number in reversed([at for at, one in enumerate(_inputs(rest)) if _is_input(one)]):
+    if not _has_key_reference(_dig(rest, host.keys)):
+        for number in reversed(_key_inputs(rest)):
             text = _edited(before.path, host.format.drop, text, ("inputs", str(number)))
     return Change(host, before, text, None, had_key=holds_key(known))
 
 
 def entries(host: Host, machine: Machine, *, project: bool = False) -> dict[str, Entry]:
-    """Return the entries of a host that start this server, by their names.
-
-    Raises:
-        DinoxError: The file is broken.
-    """
-    servers = dig(_data(host, _read(host, machine, project=project)), host.keys)
+    """Return the entries of a host that start this server, by their names."""
+    servers = _dig(_data(host, _read(host, machine, project=project)), host.keys)
     return {name: one for name, one in servers.items() if is_ours(one)} if isinstance(servers, dict) else {}
 
 
 def unreadable(host: Host, machine: Machine, *, project: bool = False) -> str | None:
-    """Return the part of a host's file that the host cannot parse, so that it ignores all of it; None if there is none.
-
-    Raises:
-        DinoxError: The file is broken.
-    """
+    """Return the part of a host's file that the host cannot parse, so that it ignores all of it."""
     text = _read(host, machine, project=project)
     return _edited(text.path, host.cannot_read, text)
 
@@ -160,7 +152,7 @@ def holds_key(entry: Entry | None) -> bool:
     return bool(key) and not is_reference(key)
 
 
-def dig(data: object, keys: Keys) -> Any:  # noqa: ANN401 - whatever the file has there
+def _dig(data: object, keys: Keys) -> Any:  # noqa: ANN401 - whatever the file has there
     """Return the value that nested keys lead to, or None."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
@@ -204,7 +196,7 @@ def _change(
         raise DinoxError(
             f"{before.path} is written in a way that cannot be edited here; nothing was changed, edit it by hand"
         )
-    return Change(host, before, text, dig(wanted, keys), key)
+    return Change(host, before, text, _dig(wanted, keys), key)
 
 
 def _set(data: dict[str, Any], keys: Keys, value: object) -> None:
@@ -233,17 +225,16 @@ def _edited(path: Path, edit: Callable[Given, T], *args: Given.args, **options: 
         raise DinoxError(f"{path}, {error}; nothing was changed, mend the file and try again") from None
 
 
-def _inputs(data: dict[str, Any]) -> list[Any]:
+def _key_inputs(data: dict[str, Any]) -> list[int]:
+    """Return the positions of our input, for the key, in VS Code's list of inputs."""
     found = data.get("inputs")
-    return found if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    return [at for at, one in enumerate(found) if isinstance(one, dict) and one.get("id") == INPUT]
 
 
-def _is_input(one: object) -> bool:
-    return isinstance(one, dict) and one.get("id") == INPUT
-
-
-def _refers(data: object, name: str) -> bool:
-    return f"${{input:{name}}}" in str(data)
+def _has_key_reference(data: object) -> bool:
+    return f"${{input:{INPUT}}}" in str(data)
 
 
 def key_input() -> dict[str, object]:
@@ -254,3 +245,53 @@ def key_input() -> dict[str, object]:
         "description": "DINO-X API key (empty: 80 kinds of things, text and codes)",
         "password": True,
     }
+
+
+SKILL = "dinox"
+"""The name of the skill, and of its folder."""
+Outcome = Literal["written", "removed", "present", "absent", "changed by you"]
+_FILE = Path(__file__).with_name("SKILL.md")
+_STAMP = re.compile(r"\n<!-- Written by dinox-mcp install, sha256 ([0-9a-f]{16}) -->\n\Z")
+
+
+def skill_path(host: Host, machine: Machine) -> Path | None:
+    """Return the path of the skill for a host; None where the host does not read skills."""
+    return host.skills(machine) / SKILL / "SKILL.md" if host.skills else None
+
+
+def update_skill(path: Path, *, remove: bool = False, dry_run: bool = False) -> Outcome:
+    """Write the skill, also over an earlier version of it, or remove it and its folder.
+
+    Returns:
+        What was done, or "changed by you" where a person's text was left alone.
+
+    Raises:
+        DinoxError: The file cannot be read, written or removed.
+    """
+    old = files.read(path)
+    text = _stamped(_FILE.read_text(encoding="utf-8"))
+    if remove and old.content is None:
+        return "absent"
+    if not remove and old.text == text:
+        return "present"
+    stamp = _STAMP.search(old.text)
+    if old.content is not None and (stamp is None or stamp[1] != _checksum(old.text[: stamp.start()])):
+        return "changed by you"
+    if remove and not dry_run:
+        try:
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        except OSError as error:
+            raise DinoxError(f"{path} cannot be removed ({error.strerror}); remove it yourself") from None
+    elif not dry_run:
+        files.replace(old, text, secret=False, keep_backup=False)
+    return "removed" if remove else "written"
+
+
+def _stamped(text: str) -> str:
+    return f"{text}\n<!-- Written by dinox-mcp install, sha256 {_checksum(text)} -->\n"
+
+
+def _checksum(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

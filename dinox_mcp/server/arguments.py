@@ -7,8 +7,8 @@ explains each wrong item, which takes minutes for a million of them.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from reprlib import Repr
 from typing import Any
 
@@ -29,7 +29,7 @@ MAX_SEPARATORS = 20_000
 """Commas and opening brackets of JSON inside a string, which is how many values it holds at most."""
 _DEPTH = 5
 _BOX = 4
-_PICTURE = "image"
+_IMAGE = "image"
 """The argument that may hold an image as a data: URI, at any depth."""
 _NOTHING = frozenset(("null", "none", "undefined"))
 
@@ -86,8 +86,8 @@ class _Walk:
             return values
         _check_size(values, MAX_ITEMS, where, "items")
         return [
-            self.value(value, array["items"], f"{where}[{place}]")
-            for place, value in enumerate(values)
+            self.value(value, array["items"], f"{where}[{index}]")
+            for index, value in enumerate(values)
             if value is not None and not (isinstance(value, str) and not value.strip())
         ]
 
@@ -103,7 +103,7 @@ class _Walk:
         return [value] if isinstance(value, str | int | float) else value
 
     def _is_unused(self, value: object, schema: Schema) -> bool:
-        """Whether a value of an optional property stands for "not given"."""
+        """Return whether a value of an optional property stands for "not given"."""
         if _is_empty(value):
             return True
         if schema.get("default", ...) not in (None, []):
@@ -126,15 +126,15 @@ def _decode(text: str, choices: list[Schema], array: Schema | None, where: str) 
     """Read JSON, or a list with commas, where the schema has no free string or the text is clearly a list."""
     free = any(one.get("type") == "string" and "enum" not in one for one in choices)
     inner = array["items"] if array and "items" in array else {}
-    words = inner.get("type") == "string"
+    texts = inner.get("type") == "string"
     if not free or (array and text.lstrip().startswith("[")):
         parsed = _parse(text, where)
-        if parsed is not text and (isinstance(parsed, list) or not (free or words)):
+        if parsed is not text and (isinstance(parsed, list) or not (free or texts)):
             return parsed
     _check_length(text, where)
     if free or array is None or "," not in text:
         return text
-    if words and "enum" not in inner:
+    if texts and "enum" not in inner:
         return split_at_commas(text)
     if inner.get("type") in {"string", "integer"} or "prefixItems" in array:
         return [part.strip() for part in text.strip(" []()").split(",", MAX_ITEMS + 1)]
@@ -142,11 +142,7 @@ def _decode(text: str, choices: list[Schema], array: Schema | None, where: str) 
 
 
 def _parse(text: str, where: str) -> Any:  # noqa: ANN401 - any JSON
-    """Read JSON; text that is not JSON stays as it is.
-
-    Raises:
-        InputError: it holds too many values.
-    """
+    """Read JSON; text that is not JSON stays as it is, and too many values raise InputError."""
     values = sum(map(text.count, ",[{"))
     if values > MAX_SEPARATORS:
         raise InputError(f"{where} holds more than {MAX_SEPARATORS} values; send fewer, split over several calls")
@@ -162,7 +158,7 @@ def _check_size(values: Mapping[str, Any] | list[Any], most: int, where: str, th
 
 
 def _check_length(text: str, where: str) -> None:
-    if len(text) > MAX_TEXT and where.rpartition(".")[2] != _PICTURE:
+    if len(text) > MAX_TEXT and where.rpartition(".")[2] != _IMAGE:
         raise InputError(f"{where} has {len(text)} characters, more than {MAX_TEXT}; send a shorter text")
 
 
@@ -181,7 +177,7 @@ def _is_empty(value: object, depth: int = 0) -> bool:
 
 
 def _is_zero(value: object) -> bool:
-    """Whether a value is 0, or a box or a list of one object number with zeros only; a point may be [0, 0]."""
+    """Return whether a value is 0, or a box or a list of one object number with zeros only; a point may be [0, 0]."""
     if isinstance(value, list):
         return len(value) in {1, _BOX} and all(map(_is_zero, value))
     return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
@@ -221,6 +217,8 @@ def check_names(given: Iterable[str], known: Collection[str]) -> None:
 def _nearest(name: str, known: Collection[str]) -> str | None:
     if len(name) > _LONGEST:
         return None
+    from difflib import get_close_matches
+
     folded = {_fold(one): one for one in known}
     word = _fold(name)
     for one, others in _OTHER_NAMES.items():
@@ -242,26 +240,31 @@ def explain(error: ValidationError) -> str:
     """Describe the first wrong argument in one line; where several forms are accepted, it names all of them."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    argument = str(first["loc"][0])
-    if first["type"] == "missing" and len(first["loc"]) == 1:
-        return f"the argument {argument!r} is missing; pass it"
-    same = [problem for problem in problems if problem["loc"][0] == argument]
-    wanted = " or ".join(dict.fromkeys(_wanted(problem["msg"]) for problem in same))
-    *path, last = first["loc"]
-    where = argument + "".join(f"[{part}]" for part in path[1:] if isinstance(part, int))
+    *path, last = loc = first["loc"]
+    if first["type"] == "missing" and not path:
+        return f"the argument {last!r} is missing; pass it"
     got = _SHORT.repr(first["input"])
     if first["type"] == "missing" and isinstance(last, int):
-        return f"{where}: {got} is too short; a box has 4 numbers, a point 2"
+        return f"{_name(path)}: {got} is too short; a box has 4 numbers, a point 2"
     if first["type"] == "missing":
-        return f"{where}.{last} is missing; pass it"
+        return f"{_name(path)}.{last} is missing; pass it"
     if first["type"] == "extra_forbidden":
-        return f"{where} has no {last!r:.80}; leave it out, or correct its spelling"
-    if isinstance(last, int):
-        where += f"[{last}]"
-    return f"{where}: {wanted}" if first["type"] == "value_error" else f"{where}: {got} is not valid; {wanted}"
+        return f"{_name(path)} has no {last!r:.80}; leave it out, or correct its spelling"
+    wanted = " or ".join(dict.fromkeys(_wanted(one["msg"]) for one in problems if one["loc"][0] == loc[0]))
+    return (
+        f"{_name(loc)}: {wanted}" if first["type"] == "value_error" else f"{_name(loc)}: {got} is not valid; {wanted}"
+    )
+
+
+def _name(loc: Sequence[int | str]) -> str:
+    """Write the location of a value as in examples[0].bbox; the forms of a union, which pydantic adds, are left out."""
+    inner = (
+        f"[{part}]" if isinstance(part, int) else f".{part}" * isinstance(before, int) for before, part in pairwise(loc)
+    )
+    return str(loc[0]) + "".join(inner)
 
 
 def _wanted(message: str) -> str:
-    message = message.removeprefix("Value error, ").replace("valid tuple", "valid list")
+    message = message.removeprefix("Value error, ").replace("tuple", "list")
     message = re.sub(r"dictionary or instance of \w+", "object", message)
     return message[0].lower() + message[1:]

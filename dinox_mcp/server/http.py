@@ -21,8 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dinox_mcp import __version__
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.server.bodies import BodyBudget, largest_message
-from dinox_mcp.server.outbox import Sending
+from dinox_mcp.server.limits import BodyBudget, Sending, largest_message
 from dinox_mcp.server.protocol import DetectionServer
 from dinox_mcp.settings import Settings
 
@@ -35,8 +34,8 @@ BACKLOG = 32
 """Connections that asyncio accepts at a time; where it runs out of files meanwhile, it logs a traceback for each."""
 
 
-def most_connections() -> int:
-    """Say how many connections fit: a third of the files that the process may open, so that the rest still works."""
+def _most_connections() -> int:
+    """Return how many connections fit: a third of the files that the process may open, so that the rest still works."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -48,7 +47,7 @@ def most_connections() -> int:
 class BoundedProtocol(H11Protocol):
     """uvicorn's connection with deadlines."""
 
-    most = most_connections()
+    most = _most_connections()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of uvicorn
         super().__init__(*arguments, **options)
@@ -94,7 +93,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request of the connection is being answered."""
+        """Return whether no request of the connection is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _stop_head(self) -> None:
@@ -144,7 +143,7 @@ def build_app(mcp: DetectionServer, settings: Settings) -> ASGIApp:
     inner.routes.append(Route(HEALTH, _health))
     app: ASGIApp = Sending(BodyBudget(inner, largest=body, total=_BODIES * body), mcp.outbox)
     if settings.token:
-        app = BearerToken(app, settings.token.get_secret_value())
+        app = _BearerToken(app, settings.token.get_secret_value())
     return _for_browsers(app, security.allowed_origins) if security and security.allowed_origins else app
 
 
@@ -164,7 +163,7 @@ async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok", "version": __version__})
 
 
-class BearerToken:
+class _BearerToken:
     """Lets a request through only with the right token; the health check needs none."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:

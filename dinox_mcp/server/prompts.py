@@ -1,13 +1,7 @@
 """Recipes that a person picks in the host (MCP prompts), and completions for what they fill in."""
 
 from mcp.server import MCPServer
-from mcp.types import (
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-)
+from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from dinox_mcp.detector import Detector
 
@@ -85,13 +79,15 @@ def register_completions(mcp: MCPServer, detector: Detector) -> None:
 
 
 def _starting(typed: str, values: list[str], allowed: bool) -> Completion | None:
-    fitting = [value for value in values if value.startswith(typed)] if allowed else []
-    return Completion(values=fitting[:_MAX_COMPLETIONS], total=len(fitting), has_more=len(fitting) > _MAX_COMPLETIONS)
+    return _completion([value for value in values if allowed and value.startswith(typed)])
 
 
 def _last_label(typed: str, labels: list[str]) -> Completion:
     """Complete the last label of a list that is being typed."""
     head, comma, last = typed.rpartition(",")
     done = f"{head}{comma} " if comma else ""
-    fitting = [done + label for label in labels if label.casefold().startswith(last.strip().casefold())]
-    return Completion(values=fitting[:_MAX_COMPLETIONS], total=len(fitting), has_more=len(fitting) > _MAX_COMPLETIONS)
+    return _completion([done + label for label in labels if label.casefold().startswith(last.strip().casefold())])
+
+
+def _completion(values: list[str]) -> Completion:
+    return Completion(values=values[:_MAX_COMPLETIONS], total=len(values), has_more=len(values) > _MAX_COMPLETIONS)

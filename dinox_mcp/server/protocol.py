@@ -1,31 +1,41 @@
-"""The MCP server class: it lists tools in short, and answers each mistake in one line with a code and a remedy."""
+"""The MCP server class: it declares tools, lists them in short, and reports each mistake in one line.
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+A tool is a typed function. Its full JSON schema, with ranges, defaults and all forms that are accepted, is what
+arguments are read by. The list of tools shows a short one, as its tokens are in the context of every conversation.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedResourceError
+from mcp.server.mcpserver import server as sdk
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError, UnexpectedResourceError
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult, TextContent, Tool
-from pydantic import AnyUrl, ValidationError
+from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult, TextContent, Tool, ToolAnnotations
+from pydantic import AnyUrl, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.errors import BusyError, DinoxError, InputError
+from dinox_mcp.errors import BusyError, DinoxError, InputError, NotFoundError
 from dinox_mcp.server.arguments import check_names, explain, normalize
-from dinox_mcp.server.bodies import caller_label
-from dinox_mcp.server.declaration import short_tool
-from dinox_mcp.server.outbox import Outbox
+from dinox_mcp.server.limits import Outbox, caller_label
 from dinox_mcp.server.requests import bound_names, log_outcome
+from dinox_mcp.types.detection import Need
 from dinox_mcp.types.text import clean_line
 
-if TYPE_CHECKING:
-    from dinox_mcp.types.detection import Need
-
+T = TypeVar("T", bound=Callable[..., Any])
+Schema = dict[str, Any]
+NEEDS = "needs"
+"""The key in a parameter's schema that names the `Need` without which the parameter is not listed."""
+_LISTED = ("type", "enum", "items", "properties", "required")
 _REPLACED = {
     "ground_phrases": "detect_objects with caption=…",
     "find_by_description": "detect_objects with description=…",
@@ -45,7 +55,7 @@ class DetectionServer(MCPServer):
     Attributes:
         needs: what a tool takes of a backend, by the tool's name; tools that no backend can serve are not listed.
         replies: the TypedDict of a tool's structured content, by the tool's name.
-        capabilities: says what the backends can do now.
+        capabilities: returns what the backends can do now.
         contents: adds the tools, resources and prompts. It runs with the first request for any of them, so that the
             reply to `initialize` does not wait for their schemas.
         outbox: counts the replies that wait to be sent.
@@ -53,7 +63,8 @@ class DetectionServer(MCPServer):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of the SDK's server
-        super().__init__(*arguments, **options)
+        with _without_log_by_rich():
+            super().__init__(*arguments, **options)
         self.needs: dict[str, Need] = {}
         self.replies: dict[str, type] = {}
         self.capabilities: Callable[[], Capabilities] = Capabilities
@@ -77,9 +88,9 @@ class DetectionServer(MCPServer):
     async def list_tools(self) -> list[Tool]:
         """List the tools that can be served, with short schemas."""
         able = self.capabilities()
-        said: set[tuple[str, str]] = set()
+        described: set[tuple[str, str]] = set()
         return [
-            short_tool(tool, self.replies.get(tool.name), able, said)
+            short_tool(tool, self.replies.get(tool.name), able, described)
             for tool in await self.all_tools()
             if tool.name not in self.needs or self.needs[tool.name] in able.answers
         ]
@@ -129,13 +140,17 @@ class DetectionServer(MCPServer):
         """
         try:
             return await super().read_resource(uri, context)
-        except UnexpectedResourceError:
-            raise
         except ResourceError as error:
+            reason = error.__cause__
+            if isinstance(reason, DinoxError):
+                kind = ResourceNotFoundError if isinstance(reason, NotFoundError) else ResourceError
+                raise kind(self.clean(str(reason))) from None
+            if isinstance(error, UnexpectedResourceError):
+                raise
             raise type(error)(self.clean(str(error))) from None
 
     def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
-        """Give a tool's full schema; the SDK calls this before any middleware."""
+        """Return a tool's full schema; the SDK calls this before any middleware."""
         self._fill()
         return super()._tool_input_schema(name)
 
@@ -171,3 +186,132 @@ class DetectionServer(MCPServer):
                 return await call_next(ctx)
         except BusyError as error:
             raise MCPError(INTERNAL_ERROR, str(error)) from None
+
+
+@contextmanager
+def _without_log_by_rich() -> Iterator[None]:
+    """Keep the SDK from setting up a log by rich, whose import takes 4 % of the start: `serve` sets up another log."""
+    names = vars(sdk)
+    original = names.get("configure_logging")
+    names["configure_logging"] = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        names["configure_logging"] = original
+
+
+def tool(
+    mcp: DetectionServer,
+    title: str,
+    *,
+    reply: type | None = None,
+    needs: Need | None = None,
+    meta: dict[str, Any] | None = None,
+    read_only: bool = True,
+    deletes: bool = False,
+) -> Callable[[T], T]:
+    """Add a tool to the server; its docstring is its description.
+
+    Args:
+        mcp: the server.
+        title: what hosts show to their users.
+        reply: the TypedDict of its structured content, for tools that have one.
+        needs: the tool is not listed where no backend can do this.
+        meta: `_meta` of the tool.
+        read_only: it changes nothing on this machine.
+        deletes: it may replace or delete something, so hosts let their user confirm each call.
+    """
+
+    def add(function: T) -> T:
+        if needs is not None:
+            mcp.needs[function.__name__] = needs
+        if reply is not None:
+            mcp.replies[function.__name__] = reply
+        hints = ToolAnnotations(read_only_hint=read_only)
+        if deletes or not read_only:
+            hints = ToolAnnotations(read_only_hint=False, destructive_hint=deletes, idempotent_hint=True)
+        return mcp.tool(
+            title=title, description=inspect.getdoc(function), annotations=hints, meta=meta, structured_output=False
+        )(spread(function))
+
+    return add
+
+
+def spread(function: T) -> T:
+    """Return a function with `**options: Unpack[SomeTypedDict]` a signature with a parameter for each option.
+
+    The default of a parameter is that of the `Field` in its annotation.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())
+    if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        (options,) = get_args(parameters.pop().annotation)
+        for name, hint in get_type_hints(options, include_extras=True).items():
+            (default,) = (part.default for part in get_args(hint) if isinstance(part, FieldInfo))
+            one = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            parameters.append(one)
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
+
+
+def short_tool(tool: Tool, reply: type | None, able: Capabilities, described: set[tuple[str, str]]) -> Tool:
+    """Make the form of a tool that is listed.
+
+    Args:
+        tool: the tool with its full schema.
+        reply: the TypedDict of its structured content.
+        able: what the backends can do; parameters and values that none of them serves are left out.
+        described: names and descriptions of parameters in the tools before this one. A description is listed once;
+            this adds those of the tool.
+    """
+    schema = short(tool.input_schema)
+    given = able.describes if tool.name == "describe_regions" else able.describes | able.outputs
+    for name, full in tool.input_schema["properties"].items():
+        part = schema["properties"][name]
+        if name == "include":
+            part["items"]["enum"] = [output for output in part["items"]["enum"] if output in given]
+        needed = full.get(NEEDS)
+        if (needed is not None and needed not in able.answers) or (name == "include" and not part["items"]["enum"]):
+            del schema["properties"][name]
+            continue
+        description = full.get("description", "")
+        if (name, description) not in described:
+            part["description"] = description
+            described.add((name, description))
+    output = _reply_schema(reply) if reply else None
+    return tool.model_copy(update={"input_schema": schema, "output_schema": output})
+
+
+@cache
+def _reply_schema(reply: type) -> Schema:
+    return short(TypeAdapter(reply).json_schema(), optional=False)
+
+
+def short(schema: Schema, *, optional: bool = True) -> Schema:
+    """Leave the types, names and required names of a JSON schema, without references.
+
+    Of several forms that are accepted, the first is left. A fixed number of equal values becomes a list, as some hosts
+    do not know tuples. Where not `optional`, only required properties are left: no host shows its model the schema of
+    a reply, and clients that check a reply by it accept more properties.
+    """
+    definitions = schema.get("$defs", {})
+
+    def shorten(part: Schema) -> Schema:
+        if "$ref" in part:
+            return shorten(definitions[part["$ref"].rpartition("/")[2]])
+        if "anyOf" in part:
+            return shorten(part["anyOf"][0])
+        lean = {key: part[key] for key in _LISTED if key in part}
+        if "properties" in lean:
+            lean["properties"] = {
+                name: shorten(one)
+                for name, one in lean["properties"].items()
+                if optional or name in part.get("required", ())
+            }
+        if "prefixItems" in part:
+            lean["items"] = part["prefixItems"][0]
+        if "items" in lean:
+            lean["items"] = shorten(lean["items"])
+        return lean
+
+    return shorten(schema)

@@ -54,7 +54,7 @@ class SizeData(TypedDict):
 
 
 class SourceData(TypedDict):
-    """Which backend and model answered for which labels."""
+    """The backend and model that detected some labels."""
 
     backend: str
     model: str
@@ -111,20 +111,20 @@ class PromptData(TypedDict):
 def detection_reply(result: DetectionResult) -> CallToolResult:
     """Reply with what was found."""
     result = fit(result)
-    return _reply(texts.detection_text(result), detection_data(result))
+    return _reply(texts.detection_text(result), _detection_data(result))
 
 
 def description_reply(result: DetectionResult) -> CallToolResult:
-    """Reply with what was added about given objects."""
+    """Reply with what was added to objects of the caller."""
     result = fit(result)
-    return _reply(texts.description_text(result), detection_data(result))
+    return _reply(texts.description_text(result), _detection_data(result))
 
 
 def count_reply(counted: Count) -> CallToolResult:
     """Reply with counts, and how they would change at other thresholds."""
     result = fit(counted.result)
     data: CountData = {
-        **detection_data(result),
+        **_detection_data(result),
         "levels": [{"min_score": level.min_score, "counts": level.counts} for level in counted.levels],
         "doubtful": counted.doubtful,
     }
@@ -152,7 +152,7 @@ def deleted_prompt_reply(name: str, left: Sequence[str]) -> CallToolResult:
 
 
 def fit(result: DetectionResult) -> DetectionResult:
-    """Leave out of the last objects what is too long for one reply, and add a note that says so."""
+    """Leave the details of the last objects out where the reply would be too long, and add a note."""
     left = MAX_DETAILS
     objects: list[DetectedObject] = []
     bare: list[int] = []
@@ -168,18 +168,17 @@ def fit(result: DetectionResult) -> DetectionResult:
         return result
     where = uris.RESULT.replace("{result_id}", result.result_id)
     note = (
-        f"this reply would be too long with the keypoints and words of {texts.numbers(bare)}, which are left out; they "
-        f"are in {where}, or ask for fewer objects"
+        f"this reply would be too long with the keypoints and texts of {texts.numbers(bare)}, which are left out; they "
+        f"are in {where}, or request fewer objects"
     )
     return result.model_copy(update={"objects": tuple(objects), "notes": (*result.notes, note)})
 
 
 def _details(found: DetectedObject) -> int:
-    words = (found.caption, found.category, found.text)
-    return _KEYPOINT * len(found.keypoints) + sum(len(one) for one in words if one)
+    return _KEYPOINT * len(found.keypoints) + sum(map(len, filter(None, (found.caption, found.category, found.text))))
 
 
-def detection_data(result: DetectionResult) -> DetectionData:
+def _detection_data(result: DetectionResult) -> DetectionData:
     """Make the structured content of a result."""
     request = result.request
     data: DetectionData = {

@@ -1,21 +1,19 @@
-"""What every request passes through: who is calling, names that are bounded, errors that a model may read."""
+"""What every request passes through: its caller, progress, bounds for names, and the log."""
 
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from dinox_mcp.backends.base import Progress
-from dinox_mcp.errors import DinoxError, InputError, NotFoundError
+from dinox_mcp.errors import InputError
 from dinox_mcp.types.caller import OWNER, Caller
 from dinox_mcp.types.text import clean_line
 
@@ -39,27 +37,16 @@ def caller_of(context: RequestContext) -> Caller:
 
 
 def progress_of(context: RequestContext) -> Progress:
-    """Report progress to the caller in per cent; never backwards, as the protocol asks."""
+    """Report progress to the caller in per cent; never backwards, as the protocol demands."""
     highest = -1.0
 
     async def report(fraction: float, message: str) -> None:
         nonlocal highest
-        # The protocol wants each value above the last, also where a step only changes the words.
+        # The protocol wants each value above the last, also where a step only changes the message.
         highest = max(highest + 0.01, min(99.0, 100 * fraction))
         await context.report_progress(min(highest, 100.0), 100, message)
 
     return report
-
-
-@contextmanager
-def resource_errors() -> Iterator[None]:
-    """Turn our errors into those of resources."""
-    try:
-        yield
-    except NotFoundError as error:
-        raise ResourceNotFoundError(str(error)) from None
-    except DinoxError as error:
-        raise ResourceError(str(error)) from None
 
 
 MAX_NAME = 1000
@@ -70,15 +57,12 @@ _logger = logging.getLogger(__name__)
 
 
 async def bound_names(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Refuse a request with a name that is too long.
-
-    Raises:
-        MCPError: there is one.
-    """
+    """Refuse a request with a name that is too long, by an MCPError."""
     params = ctx.params or {}
+    meta, argument = (part if isinstance(part := params.get(name), Mapping) else {} for name in ("_meta", "argument"))
     named = {
-        "the progress token": _inside(params, "_meta").get("progressToken"),
-        "what is to be completed": _inside(params, "argument").get("value"),
+        "the progress token": meta.get("progressToken"),
+        "what is to be completed": argument.get("value"),
         "the name": params.get("name"),
         "the uri": params.get("uri"),
     }
@@ -118,8 +102,3 @@ def _outcome(result: HandlerResult) -> str:
     if not isinstance(result, Mapping) or not result.get("isError"):
         return "answered"
     return f"refused: {' '.join(str(block.get('text', '')) for block in result.get('content', ()))}"
-
-
-def _inside(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = params.get(name)
-    return part if isinstance(part, Mapping) else {}

@@ -1,6 +1,7 @@
 """The resources: a result as JSON and COCO, its images, saved prompts, videos, and the backends."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,43 +12,49 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.drawing import views
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.server.requests import RequestContext, caller_of, resource_errors
+from dinox_mcp.server.requests import RequestContext, caller_of
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
+from dinox_mcp.store.results import Stored
 from dinox_mcp.store.videos import Part
+from dinox_mcp.viewer import page
 
 _JSON = "application/json"
 _FOR_USERS = Annotations(audience=["user"])
+_PREVIEW = uris.RESULT + "/preview.jpg"
+_REGION = uris.RESULT + "/regions/{region}.jpg"
 
 
-def register_data(mcp: MCPServer, detector: Detector) -> None:
-    """Add the resources that are JSON."""
+def register(mcp: MCPServer, detector: Detector) -> None:
+    """Add all resources to a server."""
+    _register_data(mcp, detector)
+    _register_images(mcp, detector)
+    _register_parts_for_the_page(mcp, detector)
+    _register_videos(mcp, detector)
 
+
+def _register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.RESULT, title="Detection result", mime_type=_JSON)
     async def result(result_id: str, ctx: RequestContext) -> str:
         """Give all objects of a result, masks as COCO RLE included."""
-        with resource_errors():
-            return detector.result(result_id, caller_of(ctx)).result.model_dump_json(exclude_none=True)
+        return detector.result(result_id, caller_of(ctx)).result.model_dump_json(exclude_none=True)
 
     @mcp.resource(uris.COCO, title="COCO annotations", mime_type=_JSON)
     async def coco(result_id: str, ctx: RequestContext) -> str:
         """Give a result in the COCO format, which annotation tools and pycocotools read."""
         from dinox_mcp.types.coco import to_coco
 
-        with resource_errors():
-            return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
+        return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
 
     @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
     async def backends() -> str:
         """List the backends and what each can do."""
-        with resource_errors():
-            return json.dumps(detector.backends.describe(), ensure_ascii=False)
+        return json.dumps(detector.backends.describe(), ensure_ascii=False)
 
     @mcp.resource(uris.PROMPT, title="Saved visual prompt", mime_type=_JSON)
     async def saved_prompt(name: str, ctx: RequestContext) -> str:
         """Give a prompt that save_prompt has saved: its label, and the model that it works with."""
-        with resource_errors():
-            return json.dumps(_about(detector.saved.get(name, caller_of(ctx).tenant)), ensure_ascii=False)
+        return json.dumps(_about(detector.saved.get(name, caller_of(ctx).tenant)), ensure_ascii=False)
 
     if detector.settings.transport != "stdio":
         return  # a list without a template knows no caller, and callers have prompts of their own
@@ -55,22 +62,66 @@ def register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.PROMPTS, title="Saved visual prompts", mime_type=_JSON)
     async def saved_prompts() -> str:
         """List the prompts that save_prompt has saved, with the model that each works with."""
-        with resource_errors():
-            return json.dumps([_listed(detector.saved, name) for name in detector.saved.list()], ensure_ascii=False)
+        return json.dumps([_listed(detector.saved, name) for name in detector.saved.list()], ensure_ascii=False)
 
 
-def register_videos(mcp: MCPServer, detector: Detector) -> None:
-    """Add the resources of answers about videos."""
+def _register_images(mcp: MCPServer, detector: Detector) -> None:
+    """Add the images of a result, at the original's full size."""
 
+    async def draw(result_id: str, ctx: RequestContext, make: Callable[[Stored], bytes]) -> bytes:
+        return await detector.draw(partial(make, detector.result(result_id, caller_of(ctx))))
+
+    @mcp.resource(uris.PICTURE, title="The image itself", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def picture(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the image that was searched, upright, as JPEG."""
+        return await draw(result_id, ctx, lambda stored: views.annotated_file(stored.picture, (), Style()))
+
+    @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated image", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the image with its objects drawn, as JPEG."""
+        return await draw(result_id, ctx, partial(_annotated, mime_type=views.JPEG))
+
+    @mcp.resource(uris.ANNOTATED_PNG, title="Annotated image, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
+    async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the image with its objects drawn, as PNG."""
+        return await draw(result_id, ctx, partial(_annotated, mime_type=views.PNG))
+
+    @mcp.resource(uris.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
+        """Give one object, cut out of the image at full resolution."""
+        return await draw(result_id, ctx, partial(views.crop_file, number=number))
+
+    @mcp.resource(uris.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
+    async def mask(result_id: str, number: int, ctx: RequestContext) -> bytes:
+        """Give the mask of one object, white on black at the original's size."""
+        return await draw(result_id, ctx, partial(views.mask_file, number=number))
+
+
+def _register_parts_for_the_page(mcp: MCPServer, detector: Detector) -> None:
+    """Add the images that the page of `viewer` loads: small enough for every host's limit on a message."""
+    most = (detector.settings.preview_max_side, detector.settings.preview_max_bytes)
+
+    @mcp.resource(_PREVIEW, title="The image, for viewing", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def preview(result_id: str, ctx: RequestContext) -> bytes:
+        """Give the image that was searched, upright, at the size of a screen."""
+        stored = detector.result(result_id, caller_of(ctx))
+        return await detector.draw(partial(page.preview, stored.picture, *most))
+
+    @mcp.resource(_REGION, title="A part of the image", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def region(result_id: str, region: str, ctx: RequestContext) -> bytes:
+        """Give a part of the image at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
+        stored = detector.result(result_id, caller_of(ctx))
+        return await detector.draw(partial(page.region, stored.picture, page.parse_region(region), *most))
+
+
+def _register_videos(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.VIDEO, title="Video result", mime_type=_JSON)
     async def video_result(result_id: str, ctx: RequestContext) -> str:
         """Give all tracks, counts and the timeline of a video."""
-        with resource_errors():
-            return detector.videos.get(result_id, caller_of(ctx).tenant).model_dump_json(exclude_none=True)
+        return detector.videos.get(result_id, caller_of(ctx).tenant).model_dump_json(exclude_none=True)
 
     async def read(result_id: str, part: Part, ctx: RequestContext) -> bytes:
-        with resource_errors():
-            return await detector.draw(partial(detector.videos.file, result_id, part, caller_of(ctx).tenant))
+        return await detector.draw(partial(detector.videos.file, result_id, part, caller_of(ctx).tenant))
 
     @mcp.resource(f"{uris.VIDEO}/sheet.jpg", title="Key frames", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def sheet(result_id: str, ctx: RequestContext) -> bytes:
@@ -88,43 +139,12 @@ def register_videos(mcp: MCPServer, detector: Detector) -> None:
         return await read(result_id, "frames", ctx)
 
 
-def register_pictures(mcp: MCPServer, detector: Detector) -> None:
-    """Add the resources that are images, at the original's full size."""
-
-    @mcp.resource(uris.PICTURE, title="The image itself", mime_type=views.JPEG, annotations=_FOR_USERS)
-    async def picture(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the image that was searched, upright, as JPEG."""
-        with resource_errors():
-            stored = detector.result(result_id, caller_of(ctx))
-            return await detector.draw(partial(views.annotated_file, stored.picture, (), Style()))
-
-    @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated image", mime_type=views.JPEG, annotations=_FOR_USERS)
-    async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the image with its objects drawn, as JPEG."""
-        return await _annotated(detector, result_id, ctx, views.JPEG)
-
-    @mcp.resource(uris.ANNOTATED_PNG, title="Annotated image, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
-    async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
-        """Give the image with its objects drawn, as PNG."""
-        return await _annotated(detector, result_id, ctx, views.PNG)
-
-    @mcp.resource(uris.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
-    async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
-        """Give one object, cut out of the image at full resolution."""
-        with resource_errors():
-            stored = detector.result(result_id, caller_of(ctx))
-            return await detector.draw(partial(views.crop_file, stored, number))
-
-    @mcp.resource(uris.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
-    async def mask(result_id: str, number: int, ctx: RequestContext) -> bytes:
-        """Give the mask of one object, white on black at the original's size."""
-        with resource_errors():
-            stored = detector.result(result_id, caller_of(ctx))
-            return await detector.draw(partial(views.mask_file, stored, number))
+def _annotated(stored: Stored, mime_type: str) -> bytes:
+    return views.annotated_file(stored.picture, stored.result.objects, Style(), mime_type)
 
 
 def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:
-    """Describe a prompt; where its file is damaged, give the error, so that the others are still listed."""
+    """Describe a prompt; where its file is damaged, return the error, so that the others are still listed."""
     try:
         return _about(saved.get(name))
     except DinoxError as error:
@@ -133,10 +153,3 @@ def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:
 
 def _about(prompt: SavedPrompt) -> dict[str, Any]:
     return prompt.model_dump(mode="json", exclude={"embedding": {"data"}})
-
-
-async def _annotated(detector: Detector, result_id: str, ctx: RequestContext, mime_type: str) -> bytes:
-    with resource_errors():
-        stored = detector.result(result_id, caller_of(ctx))
-        work = partial(views.annotated_file, stored.picture, stored.result.objects, Style(), mime_type)
-        return await detector.draw(work)

@@ -21,16 +21,16 @@ _LONG_TEXT = 30_000
 
 
 def detection_text(result: DetectionResult) -> str:
-    """Write a result: a line for each object, then what there is to know and to do."""
+    """Write a result: a line for each object, then notes, the model, and what can be done next."""
     image = result.image
     found = sum(result.counts.values())
     lines = [f"Found {count(found)} in the {image.width}x{image.height} image{per_label(result.counts)}"]
     if result.objects:
-        lines += [COLUMNS, *map(line, result.objects)]
+        lines += [COLUMNS, *map(full_line, result.objects)]
     if result.omitted:
         all_of_them = len(result.objects) + result.omitted
         more = f"max_objects={min(MAX_OBJECTS, all_of_them)} or " if len(result.objects) < MAX_OBJECTS else ""
-        lines.append(f"{result.omitted} more left out, the least sure: ask again with {more}a higher min_score")
+        lines.append(f"{result.omitted} more left out, the lowest scores: call again with {more}a higher min_score")
     lines += [f"Note: {printable(note)}" for note in result.notes]
     lines += [_provenance(result), _next_steps(result)]
     if sum(map(len, lines)) > _LONG_TEXT:
@@ -39,9 +39,9 @@ def detection_text(result: DetectionResult) -> str:
 
 
 def description_text(result: DetectionResult) -> str:
-    """Write what was added about given objects."""
+    """Write what was added to objects of the caller."""
     lines = [f"Described {count(len(result.objects))} in the {result.image.width}x{result.image.height} image"]
-    lines += [line(found) for found in result.objects]
+    lines += map(full_line, result.objects)
     lines += [f"Note: {printable(note)}" for note in result.notes]
     model = f", model {result.model}" if result.model else ""  # empty where there was nothing to describe
     lines.append(f"By backend {result.backend}{model}{_from_cache(result)}. {_id(result)}")
@@ -49,12 +49,7 @@ def description_text(result: DetectionResult) -> str:
 
 
 def count_text(counted: Count, result: DetectionResult) -> str:
-    """Write counts, and how they would change at other thresholds.
-
-    Args:
-        counted: the counts.
-        result: the objects, as far as they fit into a reply.
-    """
+    """Write counts, and how they would change at other thresholds; `result` has the objects that fit into a reply."""
     lines = [detection_text(result)]
     if counted.doubtful:
         perhaps = ", ".join(f"{number} more {plain(label)}" for label, number in counted.doubtful.items())
@@ -77,11 +72,11 @@ def saved_prompt_text(prompt: SavedPrompt) -> str:
     )
 
 
-def line(found: DetectedObject) -> str:
-    """Write one object with all that is known of it in a line."""
+def full_line(found: DetectedObject) -> str:
+    """Write an object, with all that is known of it, in one line."""
     owner = f" of {found.part_of}" if found.part_of else ""
-    words = named(category=category_of(found), caption=found.caption)
-    return f"{short_line(found)}{owner}{quote(found.text)}{words}{_points(found)}"
+    descriptions = named(category=category_of(found), caption=found.caption)
+    return f"{short_line(found)}{owner}{quote(found.text)}{descriptions}{_points(found)}"
 
 
 def short_line(found: DetectedObject) -> str:
@@ -91,17 +86,17 @@ def short_line(found: DetectedObject) -> str:
 
 
 def category_of(found: DetectedObject) -> str | None:
-    """Give the category where it says more than the label."""
+    """Return the category where it says more than the label."""
     return None if found.category and found.category.casefold() == found.label.casefold() else found.category
 
 
-def named(**words: str | None) -> str:
-    """Quote words after their names, where there are any."""
-    return "".join(f" {name}{quote(text)}" for name, text in words.items() if text)
+def named(**texts: str | None) -> str:
+    """Quote texts after their names, where there are any."""
+    return "".join(f" {name}{quote(text)}" for name, text in texts.items() if text)
 
 
 def quote(text: str | None) -> str:
-    """Quote what was read in an image, so that it cannot pass for the server's own words."""
+    """Quote what was read in an image, so that it cannot pass for a message of the server."""
     if text is None:
         return ""
     quoted = printable(json.dumps(text[:MAX_TEXT_LENGTH], ensure_ascii=False))
@@ -132,8 +127,8 @@ def numbers(objects: Sequence[int]) -> str:
 
 def _points(found: DetectedObject) -> str:
     """Write the visible keypoints, to a pixel."""
-    seen = [f"{point.name} {point.x:.0f},{point.y:.0f}" for point in found.keypoints if is_there(point)]
-    return f" keypoints {' '.join(seen)}" if seen else ""
+    visible = [f"{point.name} {point.x:.0f},{point.y:.0f}" for point in found.keypoints if is_there(point)]
+    return f" keypoints {' '.join(visible)}" if visible else ""
 
 
 def _provenance(result: DetectionResult) -> str:
@@ -151,7 +146,7 @@ def _provenance(result: DetectionResult) -> str:
 
 
 def _from_cache(result: DetectionResult) -> str:
-    return ", from memory at no cost" if result.cached else ""
+    return ", from the cache at no cost" if result.cached else ""
 
 
 def _id(result: DetectionResult) -> str:
@@ -162,7 +157,7 @@ def _next_steps(result: DetectionResult) -> str:
     if not result.objects:
         prompt_free = "prompt-free detection" in result.request.needs
         other = "name things with detect_objects" if prompt_free else "other words, detect_prompt_free"
-        return f"Try a lower min_score, {other}, or look at the image with visualize(image=…)."
+        return f"Try a lower min_score, {other}, or view the image with visualize(image=…)."
     root = uris.RESULT.replace("{result_id}", result.result_id)
     parts = [uris.ANNOTATED_JPEG, uris.ANNOTATED_PNG, uris.COCO, uris.CROP]
     if any(found.mask for found in result.objects):

@@ -1,15 +1,19 @@
-"""The page as one HTML document that holds results and their images and loads nothing."""
+"""The page that shows results: one HTML document that holds them and their images, and loads nothing."""
 
 import base64
 import json
 import re
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dinox_mcp.errors import InputError
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.store.files import write_atomically
 from dinox_mcp.store.results import Stored
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import DetectionResult
@@ -27,13 +31,7 @@ def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
 
 
 def region(picture: Picture, box: Box, max_side: int, max_bytes: int) -> bytes:
-    """Encode the part of an image inside `box`, within the same limits.
-
-    Args:
-        picture: The image.
-        box: x1, y1, x2, y2 in pixels of the image.
-        max_side: The long side at most, in pixels.
-        max_bytes: The size of the file at most.
+    """Encode the part of an image inside `box` (x1, y1, x2, y2 in its pixels), within the same limits.
 
     Raises:
         InputError: The box is empty or reaches out of the image.
@@ -63,6 +61,8 @@ def parse_region(text: str) -> Box:
     return x1, y1, x2, y2
 
 
+URI = "ui://dinox/viewer.html"
+"""The address of the page as a resource of the server."""
 FILE = Path(__file__).with_name("viewer.html")
 """The page without data, as `viewer/build.mjs` builds it."""
 
@@ -76,22 +76,18 @@ _MAX_SIDE = 8192  # what browsers can still draw
 Carried = dict[str, Any]
 
 
-def carry(stored: Stored, pictures: int = 1) -> Carried:
+def carry(stored: Stored, images: int = 1) -> Carried:
     """Prepare a result and its image for a page. This is slow: call it in a thread.
 
-    The image is kept at its own size, as JPEG without metadata, as long as 24 MB hold all images of the page. Of its
+    The image is kept at its own size, as JPEG without metadata, as long as 24 MB hold all `images` of the page. Of its
     source only the file's name is kept.
-
-    Args:
-        stored: The result with its image.
-        pictures: The number of images on the page.
 
     Raises:
         ImageError: The image is damaged.
     """
     from dinox_mcp.drawing.encode import fit_bytes
 
-    budget = min(_MOST_BYTES, _ALL_BYTES // pictures)
+    budget = min(_MOST_BYTES, _ALL_BYTES // images)
     data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), budget)
     return {
         "result": _result(stored.result, stored.picture),
@@ -144,3 +140,93 @@ def _policy(page: str) -> str:
         f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+class PageFile:
+    """A page that is being made, and its file.
+
+    Args:
+        path: Its path, None for a temporary file that only this user can read.
+        images: The number of images that it will show.
+        opens: Whether to open it in a browser.
+
+    Raises:
+        SettingsError: The name does not end in .html, or there are too many images for a page.
+    """
+
+    def __init__(self, path: Path | None, images: int, *, opens: bool) -> None:
+        if path is not None and path.suffix.lower() not in (".html", ".htm"):
+            raise SettingsError(f"--html {path.name!r} is not a page; name it .html")
+        if images > MAX_PICTURES:
+            raise SettingsError(f"{images} images are too many for a page; name at most {MAX_PICTURES}")
+        self._path = path
+        self._images = images
+        self._opens = opens
+        self._carried: list[Carried] = []
+
+    async def add(self, detector: Detector, result: DetectionResult) -> None:
+        """Add a result with its image.
+
+        Raises:
+            ImageError: The image is damaged.
+        """
+        stored = detector.result(result.result_id)
+        self._carried.append(await detector.draw(partial(carry, stored, self._images)))
+
+    def add_video(self, result: VideoResult) -> None:
+        """Add the result of a video with its contact sheet.
+
+        Raises:
+            InputError: There is no contact sheet, or it cannot be read.
+        """
+        if result.files.sheet is None:
+            raise InputError(f"{result.video.source} has no contact sheet to show on a page; name a folder with --out")
+        try:
+            sheet = Path(result.files.sheet).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"cannot read the contact sheet {result.files.sheet} ({error.strerror}); run the command again"
+            ) from None
+        self._carried.append(carry_video(result, sheet))
+
+    def finish(self) -> str:
+        """Write the page, and open it in a browser if requested.
+
+        Returns:
+            A line with the page's path; an empty text where nothing was added, and so nothing written.
+
+        Raises:
+            InputError: The page cannot be written.
+        """
+        if not self._carried:
+            return ""
+        try:
+            path = self._path or Path(tempfile.mkdtemp(prefix="dinox-")) / "detection.html"
+        except OSError as error:
+            raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
+        write_page(path, self._carried)
+        if self._opens and not _open(path):
+            return f"page: {path} (no browser could be started: open it yourself)"
+        return f"page: {path}"
+
+
+def write_page(path: Path, results: Sequence[Carried]) -> None:
+    """Write a page that shows `results` to a file. An existing file, or a link, is replaced.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, standalone(results).encode())
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}); choose another path") from None
+
+
+def _open(path: Path) -> bool:
+    import webbrowser
+
+    try:
+        return webbrowser.open(path.resolve().as_uri())
+    except webbrowser.Error:
+        return False

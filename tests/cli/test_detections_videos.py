@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dinox_mcp.cli.arguments import is_video, split_arguments
+from dinox_mcp.cli.detect import is_video, split_arguments
 from tests.cli.conftest import run
 from tests.video.scenes import write_film
 

@@ -17,8 +17,8 @@ def test_serving_imports_no_other_command() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603
     ours = {name for name in ended.stdout.split() if name.startswith("dinox_mcp")}
     assert ours == {
-        "dinox_mcp", "dinox_mcp.errors", "dinox_mcp.cli", "dinox_mcp.cli.main", "dinox_mcp.cli.options",
-        "dinox_mcp.cli.serve", "dinox_mcp.cli.terminal",
+        "dinox_mcp", "dinox_mcp.errors", "dinox_mcp.cli", "dinox_mcp.cli.main", "dinox_mcp.cli.terminal",
+        "dinox_mcp.cli.serve",
     }  # fmt: skip
 
 

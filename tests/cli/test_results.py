@@ -37,6 +37,16 @@ def test_an_error_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]) 
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_error_names_a_command_and_no_resource_of_the_server(
+    capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    status, out, err = run(capsys, "detect", "blank.png", "unicorn", *more)
+    assert status == 1
+    assert "more kinds, listed by dinox-mcp doctor" in out + err
+    assert "dinox://" not in out + err
+
+
 def test_a_terminal_obeys_nothing_that_a_picture_holds(capsys: pytest.CaptureFixture[str]) -> None:
     save_code("red \x1b[31m \x9b1m \u202e turned", "evil.png")
     _, out, err = run(capsys, "detect", "evil.png", "no\x1bsuch.png", "QR code")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dinox_mcp.doctor.report import Check
-from dinox_mcp.install import jsonc
-from dinox_mcp.install.files import Machine
+from dinox_mcp.install.jsonc import JSONC
+from dinox_mcp.install.launch import Machine
 from dinox_mcp.settings import Settings
 from tests.emulator import Emulator
 
@@ -31,7 +31,7 @@ def put(home: Path, file: str, text: str, mode: int = 0o600) -> Path:
 
 
 def cursor(home: Path, mode: int = 0o600, **entry: Any) -> Path:  # noqa: ANN401 - what a host holds
-    text = jsonc.put("", ("mcpServers", "dinox"), {"command": "uvx", "args": ["dinox-mcp"], **entry})
+    text = JSONC.put("", ("mcpServers", "dinox"), {"command": "uvx", "args": ["dinox-mcp"], **entry})
     return put(home, ".cursor/mcp.json", text, mode)
 
 

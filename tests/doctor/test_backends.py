@@ -11,7 +11,7 @@ from dinox_mcp.backends import local
 from dinox_mcp.backends.embedded import codes
 from dinox_mcp.backends.local.checkpoints import device
 from dinox_mcp.backends.local.checkpoints.hub import Hub
-from dinox_mcp.doctor import backends, probe
+from dinox_mcp.doctor import backends
 from dinox_mcp.doctor.report import Check
 from dinox_mcp.install import launch
 from dinox_mcp.settings import Settings
@@ -89,13 +89,13 @@ class TestLocalModels:
 
     def look(self, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch, chosen: str = "local") -> list[Check]:
         monkeypatch.setattr(local, "installed", lambda: True)
-        return list(backends.check_local(Settings.load(), chosen, lambda: found))
+        return list(backends.check_local(Settings.load(backend=chosen), lambda: found))
 
     @pytest.mark.parametrize(("backend", "status"), [("auto", "note"), ("local", "problem")])
     def test_the_extra_is_missing(self, backend: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "installed", lambda: False)
         monkeypatch.setattr(launch, "_origin", lambda: None)
-        (check,) = backends.check_local(Settings.load(backend=backend), backend)
+        (check,) = backends.check_local(Settings.load(backend=backend))
         assert check.status == status
         assert check.remedy is not None
         assert "pip install 'dinox-mcp[local]'" in check.remedy
@@ -131,15 +131,15 @@ class TestLocalModels:
     def test_what_the_other_process_sees(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(device, "choose", lambda *_: device.Device("cpu", "cpu", "float32"))
         monkeypatch.setattr(Hub, "find", lambda *_: None)
-        monkeypatch.setattr(probe, "version", lambda _: "1.0")
-        found = probe.examine(Settings.load(pose_model="nothing"))
+        monkeypatch.setattr(backends, "version", lambda _: "1.0")
+        found = backends.examine(Settings.load(pose_model="nothing"))
         assert found["device"] == "cpu"
         assert found["total"] >= found["free"]
         here = {model["role"]: model.get("here") for model in found["models"]}
         assert here == {"objects": False, "masks": False, "pose": None, "caption": False}
 
     def test_a_device_that_is_not_here_is_an_answer_too(self) -> None:
-        assert probe.examine(Settings.load(device="abacus"))["error"]
+        assert backends.examine(Settings.load(device="abacus"))["error"]
 
 
 @pytest.mark.slow

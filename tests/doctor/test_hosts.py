@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from dinox_mcp.doctor import hosts
+from dinox_mcp.doctor import system
 from dinox_mcp.doctor.report import Check
-from dinox_mcp.install import jsonc
+from dinox_mcp.install.jsonc import JSONC
 from tests.doctor.conftest import SECRET, cursor, machine, put
 
 
 class TestHosts:
     def look(self, home: Path) -> list[Check]:
-        return list(hosts.check(machine(home, {"uvx": "/usr/bin/uvx"})))
+        return list(system.check_hosts(machine(home, {"uvx": "/usr/bin/uvx"})))
 
     def test_none(self, tmp_path: Path) -> None:
         (check,) = self.look(tmp_path)
@@ -67,7 +67,7 @@ class TestHosts:
         assert SECRET not in check.finding
 
     def test_the_project_in_this_folder(self, tmp_path: Path) -> None:
-        text = jsonc.put("", ("mcpServers", "eyes"), {"command": "/gone/dinox-mcp"})
+        text = JSONC.put("", ("mcpServers", "eyes"), {"command": "/gone/dinox-mcp"})
         put(tmp_path, "project/.mcp.json", text)
         (check,) = self.look(tmp_path)
         assert check.name == "claude-code (project)"
@@ -76,7 +76,7 @@ class TestHosts:
     def test_keys_are_taken_from_files_that_can_be_read(self, tmp_path: Path) -> None:
         cursor(tmp_path, env={"DINOX_API_KEY": SECRET})
         put(tmp_path, ".gemini/settings.json", "{")
-        assert hosts.keys(machine(tmp_path), "https://api.example") == {"cursor": SecretStr(SECRET)}
+        assert system.host_keys(machine(tmp_path), "https://api.example") == {"cursor": SecretStr(SECRET)}
 
     @pytest.mark.parametrize(
         ("base_url", "names"), [("https://gateway.example/", {"cursor"}), ("https://api.example", set())]
@@ -85,7 +85,7 @@ class TestHosts:
         self, base_url: str, names: set[str], tmp_path: Path
     ) -> None:
         cursor(tmp_path, env={"DINOX_API_KEY": SECRET, "DINOX_API_BASE_URL": "https://gateway.example"})
-        assert set(hosts.keys(machine(tmp_path), base_url)) == names
+        assert set(system.host_keys(machine(tmp_path), base_url)) == names
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ class TestHosts:
 )
 def test_a_file_that_its_host_cannot_read_is_a_problem(tmp_path: Path, text: str, says: str) -> None:
     put(tmp_path, ".cursor/mcp.json", text)
-    problem, *_ = hosts.check(machine(tmp_path))
+    problem, *_ = system.check_hosts(machine(tmp_path))
     assert problem.status == "problem"
     assert says in problem.finding

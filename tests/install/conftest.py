@@ -10,7 +10,7 @@ import pytest
 
 from dinox_mcp.cli.install import run
 from dinox_mcp.cli.main import parser
-from dinox_mcp.install.files import Machine, Platform
+from dinox_mcp.install.launch import Machine, Platform
 
 UVX = "/opt/bin/uvx"
 

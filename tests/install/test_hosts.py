@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install import jsonc
-from dinox_mcp.install.files import Machine, Platform
 from dinox_mcp.install.hosts import HOSTS, find
+from dinox_mcp.install.jsonc import JSONC
+from dinox_mcp.install.launch import Machine, Platform
 from tests.install.conftest import UVX, Install, machine, write
 
 MAC = "Library/Application Support"
@@ -97,7 +97,7 @@ ENTRIES: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
 
 def entry_in(path: Path, keys: tuple[str, ...]) -> Any:  # noqa: ANN401
     text = path.read_text()
-    data: Any = tomllib.loads(text) if path.suffix == ".toml" else jsonc.read(text)
+    data: Any = tomllib.loads(text) if path.suffix == ".toml" else JSONC.read(text)
     for key in keys:
         data = data[key]
     return data

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dinox_mcp.install import jsonc
-from dinox_mcp.install.toml import ConfigError
+from dinox_mcp.install.files import ConfigError
+from dinox_mcp.install.jsonc import APPEND, JSONC
 
 ENTRY = {"command": "uvx", "args": ["a", "b"], "env": {"K": "v"}}
 TEXTS = [
@@ -25,16 +25,16 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_is_put_in_and_dropped_leaves_no_trace(text: str) -> None:
-    edited = jsonc.put(text, ("servers", "dinox"), ENTRY)
-    assert jsonc.read(edited)["servers"]["dinox"] == ENTRY
-    restored = jsonc.drop(edited, ("servers", "dinox"))
+    edited = JSONC.put(text, ("servers", "dinox"), ENTRY)
+    assert JSONC.read(edited)["servers"]["dinox"] == ENTRY
+    restored = JSONC.drop(edited, ("servers", "dinox"))
     assert "".join(restored.split()).replace(",", "") == "".join(text.split()).replace(",", "")
-    assert jsonc.read(restored) == jsonc.read(text)
+    assert JSONC.read(restored) == JSONC.read(text)
 
 
 def test_a_new_member_has_the_style_of_its_neighbours() -> None:
     text = '{\n\t// mine\n\t"servers": {\n\t\t"x": {"command": "y"}, // about x\n\t\t// more\n\t},\n}\n'
-    assert jsonc.put(text, ("servers", "z"), {"command": "c", "args": []}) == (
+    assert JSONC.put(text, ("servers", "z"), {"command": "c", "args": []}) == (
         '{\n\t// mine\n\t"servers": {\n\t\t"x": {"command": "y"}, // about x\n\t\t// more\n'
         '\t\t"z": {\n\t\t\t"command": "c",\n\t\t\t"args": []\n\t\t},\n\t},\n}\n'
     )
@@ -42,33 +42,33 @@ def test_a_new_member_has_the_style_of_its_neighbours() -> None:
 
 @pytest.mark.parametrize("text", ["", "  \n", "\n\n"])
 def test_an_empty_file_becomes_an_object(text: str) -> None:
-    assert jsonc.put(text, ("a", "b"), 1) == '{\n  "a": {\n    "b": 1\n  }\n}\n'
-    assert jsonc.read(text) == {}
+    assert JSONC.put(text, ("a", "b"), 1) == '{\n  "a": {\n    "b": 1\n  }\n}\n'
+    assert JSONC.read(text) == {}
 
 
 def test_a_file_of_comments_keeps_them() -> None:
-    assert jsonc.put("// mine", ("a",), 1) == '// mine\n{\n  "a": 1\n}\n'
+    assert JSONC.put("// mine", ("a",), 1) == '// mine\n{\n  "a": 1\n}\n'
 
 
 def test_of_a_name_that_is_there_twice_hosts_see_the_last() -> None:
-    assert jsonc.put('{"a": 1, "a": 2}', ("a",), 3) == '{"a": 1, "a": 3}'
-    assert jsonc.drop('{"a": 1, "b": 0, "a": 2}', ("a",)) == '{"b": 0}'
+    assert JSONC.put('{"a": 1, "a": 2}', ("a",), 3) == '{"a": 1, "a": 3}'
+    assert JSONC.drop('{"a": 1, "b": 0, "a": 2}', ("a",)) == '{"b": 0}'
 
 
 def test_lists_grow_at_their_end() -> None:
     text = '{\n  "inputs": [\n    {"id": "a"} // a\n  ]\n}\n'
-    edited = jsonc.put(text, ("inputs", jsonc.APPEND), {"id": "b"})
+    edited = JSONC.put(text, ("inputs", APPEND), {"id": "b"})
     assert edited == '{\n  "inputs": [\n    {"id": "a"}, // a\n    {\n      "id": "b"\n    }\n  ]\n}\n'
-    assert jsonc.drop(edited, ("inputs", "1")) == text
+    assert JSONC.drop(edited, ("inputs", "1")) == text
 
 
 def test_a_missing_list_is_made() -> None:
-    assert jsonc.read(jsonc.put("{}", ("inputs", jsonc.APPEND), {"id": "b"})) == {"inputs": [{"id": "b"}]}
+    assert JSONC.read(JSONC.put("{}", ("inputs", APPEND), {"id": "b"})) == {"inputs": [{"id": "b"}]}
 
 
 @pytest.mark.parametrize("keys", [("b",), ("a", "b"), ("a", "b", "c")])
 def test_what_is_not_there_is_not_dropped(keys: tuple[str, ...]) -> None:
-    assert jsonc.drop('{"a": {}}', keys) == '{"a": {}}'
+    assert JSONC.drop('{"a": {}}', keys) == '{"a": {}}'
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_is_not_there_is_not_dropped(keys: tuple[str, ...]) -> None:
 )
 def test_broken_text_is_named_by_its_place(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        jsonc.put(text, ("a", "b"), 1)
+        JSONC.put(text, ("a", "b"), 1)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_broken_text_is_named_by_its_place(text: str, says: str) -> None:
     [
         ('{"servers": []}', ("servers", "x"), "line 1, column 13: 'servers' is a list, not an object"),
         ('{"servers": "x"}', ("servers", "x"), "line 1, column 13: 'servers' is a text, not an object"),
-        ('{"inputs": {}}', ("inputs", jsonc.APPEND), "line 1, column 12: 'inputs' is an object, not a list"),
+        ('{"inputs": {}}', ("inputs", APPEND), "line 1, column 12: 'inputs' is an object, not a list"),
     ],
 )
 def test_nothing_is_put_where_nothing_can_be(text: str, keys: tuple[str, ...], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        jsonc.put(text, keys, 1)
+        JSONC.put(text, keys, 1)
 
 
 values = st.recursive(
@@ -121,16 +121,16 @@ values = st.recursive(
 @given(st.dictionaries(st.text(), values, max_size=4), st.text(), values, st.sampled_from([None, 0, 1, 4, "\t"]))
 def test_whatever_json_says_stays(data: dict[str, Any], key: str, value: object, indent: int | str | None) -> None:
     text = json.dumps(data, indent=indent)
-    assert jsonc.read(text) == data
-    edited = jsonc.put(text, (key,), value)
-    assert jsonc.read(edited) == data | {key: value}
-    assert jsonc.read(jsonc.drop(edited, (key,))) == {name: one for name, one in data.items() if name != key}
+    assert JSONC.read(text) == data
+    edited = JSONC.put(text, (key,), value)
+    assert JSONC.read(edited) == data | {key: value}
+    assert JSONC.read(JSONC.drop(edited, (key,))) == {name: one for name, one in data.items() if name != key}
 
 
 @given(st.text(alphabet='{}[]",:/* \n1a\\'))
 def test_no_text_crashes_the_reader(text: str) -> None:
     try:
-        edited = jsonc.put(text, ("k",), 1)
+        edited = JSONC.put(text, ("k",), 1)
     except ConfigError:
         return
-    assert jsonc.read(edited)["k"] == 1
+    assert JSONC.read(edited)["k"] == 1

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install.hosts import Launch
-from dinox_mcp.install.launch import choose, extras_command, is_ours, missing_extras
+from dinox_mcp.install.launch import Launch, choose, extras_command, is_ours, missing_extras
 from tests.install.conftest import UVX, Distribution, machine
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.install import jsonc
+from dinox_mcp.install.jsonc import JSONC
 from tests.install.conftest import UVX, Install, load, write
 
 SECRET = "sk-very-secret"
@@ -64,8 +64,8 @@ def test_what_was_added_to_the_entry_stays(home: Path, install: Install) -> None
     install("cursor", key=SECRET)
     path = home / ".cursor/mcp.json"
     keys = ("mcpServers", "dinox")
-    text = jsonc.put(path.read_text(), (*keys, "env", "HTTPS_PROXY"), "http://proxy")
-    path.write_text(jsonc.put(text, (*keys, "disabled"), value=True))
+    text = JSONC.put(path.read_text(), (*keys, "env", "HTTPS_PROXY"), "http://proxy")
+    path.write_text(JSONC.put(text, (*keys, "disabled"), value=True))
     install("cursor", "--backend", "embedded", "--env", "DINOX_MCP_TIMEOUT_S=30")
     entry = load(path)["mcpServers"]["dinox"]
     assert entry["disabled"] is True
@@ -97,16 +97,16 @@ def test_vs_code_asks_for_the_key_itself_once(home: Path, install: Install) -> N
     )
     printed = install("vscode", key=SECRET)
     install("vscode", "--name", "second")
-    data = jsonc.read(path.read_text())
+    data = JSONC.read(path.read_text())
     assert [one["id"] for one in data["inputs"]] == ["other", "dinox-key"]
     assert data["inputs"][1]["password"] is True
     assert "// mine" in path.read_text()
     assert "VS Code asks for it" in printed
     assert SECRET not in path.read_text()
     install("vscode", "--uninstall")
-    assert len(jsonc.read(path.read_text())["inputs"]) == 2
+    assert len(JSONC.read(path.read_text())["inputs"]) == 2
     install("vscode", "--uninstall", "--name", "second")
-    assert jsonc.read(path.read_text()) == {"inputs": [{"id": "other"}], "servers": {}}
+    assert JSONC.read(path.read_text()) == {"inputs": [{"id": "other"}], "servers": {}}
 
 
 COMMENTED = '{\n  // my servers\n  "mcpServers": {\n    "fs": {"command": "npx"},\n  },\n}\n'

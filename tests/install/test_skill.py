@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.detector import Detector
-from dinox_mcp.install import skill
+from dinox_mcp.install import setup
 from dinox_mcp.install.hosts import HOSTS
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
 from tests.install.conftest import Install, machine, write
 
-SHIPPED = Path(skill.__file__).with_name("SKILL.md").read_text()
+SHIPPED = Path(setup.__file__).with_name("SKILL.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_no_skill_is_written(words: tuple[str, ...], home: Path, install: Instal
 
 
 def test_hosts_without_skills_get_none(home: Path) -> None:
-    assert {name for name, host in HOSTS.items() if skill.path_of(host, machine(home)) is None} == {
+    assert {name for name, host in HOSTS.items() if setup.skill_path(host, machine(home)) is None} == {
         "claude-desktop", "vscode", "zed", "kiro", "lm-studio"
     }  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_a_skill_that_a_person_changed_stays(home: Path, install: Install) -> No
 
 
 def test_the_skill_of_an_earlier_version_is_replaced(home: Path, install: Install) -> None:
-    path = write(home / ".cursor/skills/dinox/SKILL.md", skill._stamped("an earlier text\n"))
+    path = write(home / ".cursor/skills/dinox/SKILL.md", setup._stamped("an earlier text\n"))
     install("cursor")
     assert path.read_text().startswith(SHIPPED)
     assert [file.name for file in path.parent.iterdir()] == ["SKILL.md"]
@@ -69,7 +69,7 @@ def test_the_skill_stays_as_long_as_the_host_has_the_server_under_another_name(h
 def test_the_skill_is_half_a_page_and_hosts_can_read_its_head() -> None:
     head, _, text = SHIPPED.removeprefix("---\n").partition("\n---\n")
     fields = dict(line.split(": ", 1) for line in head.splitlines())
-    assert fields["name"] == skill.NAME
+    assert fields["name"] == setup.SKILL
     assert 1 <= len(fields["description"]) <= 1024
     assert len(text.split()) < 400
 

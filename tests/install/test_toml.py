@@ -4,8 +4,7 @@ import tomllib
 
 import pytest
 
-from dinox_mcp.install import toml
-from dinox_mcp.install.toml import ConfigError
+from dinox_mcp.install.files import TOML, ConfigError
 
 ENTRY = {"command": "uvx", "args": ["a"], "env": {"K": "v"}}
 TEXTS = [
@@ -19,11 +18,11 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_all_else_stays(text: str) -> None:
-    edited = toml.put(text, ("mcp_servers", "dinox"), ENTRY)
+    edited = TOML.put(text, ("mcp_servers", "dinox"), ENTRY)
     data = tomllib.loads(text)
     assert tomllib.loads(edited) == {**data, "mcp_servers": {**data.get("mcp_servers", {}), "dinox": ENTRY}}
     assert all(line in edited for line in text.splitlines() if "#" in line)
-    restored = toml.drop(edited, ("mcp_servers", "dinox"))
+    restored = TOML.drop(edited, ("mcp_servers", "dinox"))
     assert {**tomllib.loads(restored), "mcp_servers": data.get("mcp_servers")} == {
         **data,
         "mcp_servers": data.get("mcp_servers"),
@@ -33,7 +32,7 @@ def test_all_else_stays(text: str) -> None:
 
 def test_a_table_stands_apart_from_what_follows() -> None:
     text = '[mcp_servers.a]\ncommand = "b"\n\n[other]\nx = 1\n'
-    assert toml.put(text, ("mcp_servers", "dinox"), ENTRY) == (
+    assert TOML.put(text, ("mcp_servers", "dinox"), ENTRY) == (
         '[mcp_servers.a]\ncommand = "b"\n\n[mcp_servers.dinox]\ncommand = "uvx"\nargs = ["a"]\nenv = {K = "v"}\n\n'
         "[other]\nx = 1\n"
     )
@@ -41,14 +40,14 @@ def test_a_table_stands_apart_from_what_follows() -> None:
 
 def test_a_value_inside_a_table_is_set_where_it_is() -> None:
     text = '[mcp_servers.dinox]\ncommand = "old" # mine\nx = 1\n\n[mcp_servers.dinox.env]\nA = "1"\n'
-    edited = toml.put(text, ("mcp_servers", "dinox", "command"), "new")
+    edited = TOML.put(text, ("mcp_servers", "dinox", "command"), "new")
     assert edited == text.replace("old", "new")
-    assert toml.put(edited, ("mcp_servers", "dinox", "env", "B"), "2") == edited + 'B = "2"\n'
+    assert TOML.put(edited, ("mcp_servers", "dinox", "env", "B"), "2") == edited + 'B = "2"\n'
 
 
 @pytest.mark.parametrize("text", ["", 'mcp_servers = "x"\n', "[mcp_servers]\n"])
 def test_what_is_not_there_is_not_dropped(text: str) -> None:
-    assert toml.drop(text, ("mcp_servers", "dinox")) == text
+    assert TOML.drop(text, ("mcp_servers", "dinox")) == text
 
 
 @pytest.mark.parametrize(
@@ -62,4 +61,4 @@ def test_what_is_not_there_is_not_dropped(text: str) -> None:
 )
 def test_broken_text_is_named(text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        toml.put(text, ("mcp_servers", "dinox"), ENTRY)
+        TOML.put(text, ("mcp_servers", "dinox"), ENTRY)

@@ -139,7 +139,7 @@ async def test_a_box_by_its_size_is_refused_with_the_right_form(
         ("detect_objects", {"prompts": "dog", "include": ["x"] * 400_000}, "include has 400000 items"),
         ("detect_objects", {"prompts": "dog", "include": f"[{'[],' * 300_000}[]]"}, "include holds more than 20000"),
         ("detect_by_example", {"examples": [0] * 1_000_000}, "examples has 1000000 items"),
-        ("detect_by_example", {"examples": [{"bbox": [1] * 1_000_000}]}, r"examples\[0\]: .*at most 4 items"),
+        ("detect_by_example", {"examples": [{"bbox": [1] * 1_000_000}]}, r"examples\[0\].bbox: .*at most 4 items"),
         ("describe_regions", {"boxes": [[0]] * 600_000}, "boxes has 600000 items"),
         ("visualize", {"object": [1] * 60_000}, "object has 60000 items"),
         ("visualize", {"objects": [{"bbox": [1, 2, 3, 4]}] * 200_000}, "objects has 200000 items"),

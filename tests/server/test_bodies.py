@@ -16,9 +16,8 @@ from uvicorn.server import ServerState
 
 from dinox_mcp.errors import BusyError
 from dinox_mcp.server import http as connections
-from dinox_mcp.server.bodies import BodyBudget
 from dinox_mcp.server.http import BoundedProtocol
-from dinox_mcp.server.outbox import Outbox, Sending
+from dinox_mcp.server.limits import BodyBudget, Outbox, Sending
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from mcp.types import Tool
 from pydantic import Field
 
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.server.declaration import short, short_tool, spread
+from dinox_mcp.server.protocol import short, short_tool, spread
 
 
 def test_only_types_and_names_are_left() -> None:

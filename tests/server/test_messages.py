@@ -8,7 +8,7 @@ import pytest
 from mcp import MCPError
 from mcp.types import JSONRPCError, JSONRPCRequest, PromptReference
 
-from dinox_mcp.server.bodies import MAX_TEXT_BYTES, MAX_VALUES, parse, refusal, too_large
+from dinox_mcp.server.limits import MAX_TEXT_BYTES, MAX_VALUES, parse, refusal, too_large
 from tests.fakes import png
 from tests.server.conftest import Connect
 

@@ -170,7 +170,7 @@ async def test_a_crowd_with_all_outputs_fits_into_one_reply(connect: Connect, ba
     assert max(len(text_of(reply)), len(json.dumps(data))) < 150_000
     assert "keypoints" in data["objects"][0]
     assert not {"keypoints", "caption", "text"} & data["objects"][-1].keys()
-    assert f"they are in dinox://results/{data['result_id']}, or ask for fewer" in text_of(reply)
+    assert f"they are in dinox://results/{data['result_id']}, or request fewer" in text_of(reply)
     assert len(whole["objects"][-1]["keypoints"]) == len(points)
 
 

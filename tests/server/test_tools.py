@@ -233,7 +233,7 @@ async def test_what_is_left_out_is_said_with_how_to_get_it(connect: Connect, bac
         reply = await client.call_tool("detect_prompt_free", {"image": photo, "max_objects": 5})
     data = data_of(reply)
     assert (len(data["objects"]), data["omitted"], data["counts"]) == (5, 2, {"dog": 7})
-    assert "2 more left out, the least sure: ask again with max_objects=7 or" in text_of(reply)
+    assert "2 more left out, the lowest scores: call again with max_objects=7 or" in text_of(reply)
 
 
 async def test_beyond_the_most_that_can_be_listed_only_the_score_helps(
@@ -242,7 +242,7 @@ async def test_beyond_the_most_that_can_be_listed_only_the_score_helps(
     backend.answer = [DOG] * 1001
     async with connect() as client:
         text = text_of(await client.call_tool("detect_prompt_free", {"image": photo, "max_objects": 1000}))
-    assert "1 more left out, the least sure: ask again with a higher min_score" in text
+    assert "1 more left out, the lowest scores: call again with a higher min_score" in text
 
 
 async def test_replies_are_short(connect: Connect, backend: FakeBackend, photo: str) -> None:
@@ -299,6 +299,16 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
         ("visualize", {"image": "PHOTO", "objects": [{"label": "x"}]}, r"objects\[0\].bbox is missing; pass it"),
         ("visualize", {"image": "PHOTO", "objects": ["x"]}, r"objects\[0\]: 'x' is not valid; .* a valid object"),
         ("zoom", {"image": "PHOTO", "bbox": 7}, "bbox: 7 is not valid; .* a valid list"),
+        (
+            "visualize",
+            {"image": "PHOTO", "objects": [{"bbox": [0, 0, 9, 9], "score": "high"}]},
+            r"objects\[0\].score: 'high' is not valid; .* a valid number",
+        ),
+        (
+            "detect_by_example",
+            {"image": "PHOTO", "examples": [{"bbox": [0, 0, 9, "x"]}]},
+            r"examples\[0\].bbox\[3\]: 'x' is not valid",
+        ),
         ("visualize", {"result": "x", "objects": [{"bbox": [1, 2, 3, 4]}]}, "not both"),
         ("visualize", {"result": "x", "image": "PHOTO"}, "not both"),
         ("visualize", {"image": "PHOTO", "min_score": 5}, "min_score is 5; choose 0 to 1"),

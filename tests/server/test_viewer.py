@@ -14,9 +14,9 @@ from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
-from dinox_mcp.server.viewer import URI
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Need
+from dinox_mcp.viewer.page import URI
 from tests.fakes import FakeBackend, png
 from tests.server.conftest import Connect, Era
 

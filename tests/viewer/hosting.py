@@ -19,9 +19,9 @@ from PIL import Image
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
-from dinox_mcp.server.viewer import URI
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection
+from dinox_mcp.viewer.page import URI
 from tests.fakes import FakeBackend
 from tests.viewer.scenes import photo
 

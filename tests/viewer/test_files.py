@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import tempfile
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,7 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import Stored
 from dinox_mcp.types.detection import Detection, DetectionRequest
 from dinox_mcp.types.video import Calls, VideoFiles, VideoInfo, VideoResult
-from dinox_mcp.viewer import files
-from dinox_mcp.viewer.files import PageFile
-from dinox_mcp.viewer.page import MAX_PICTURES, carry, standalone
+from dinox_mcp.viewer.page import MAX_PICTURES, PageFile, carry, standalone, write_page
 from tests.fakes import DOG, FakeBackend
 from tests.viewer.scenes import ellipse, photo
 
@@ -106,7 +105,7 @@ async def test_a_page_is_written_where_it_is_wanted(tmp_path: Path) -> None:
 async def test_an_unnamed_page_is_the_users_own_and_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
-    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with Detector(Settings.load(backend="fake"), backends=[FakeBackend()]) as detector:
         page = PageFile(None, 1, opens=True)
         await page.add(detector, await detector.detect(Picture.from_bytes(photo(), "a.jpg")))
@@ -146,8 +145,8 @@ def test_a_page_of_nothing_is_not_written(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*page.html \(.*\); choose another path"):
-        files.write_page(tmp_path / "file" / "page.html", [])
-    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "gone"))
+        write_page(tmp_path / "file" / "page.html", [])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     page = PageFile(None, 1, opens=False)
     page._carried.append({})
     with pytest.raises(InputError, match="cannot write a temporary file"):

@@ -14,8 +14,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.types.video import VideoResult
-from dinox_mcp.viewer.files import write_page
-from dinox_mcp.viewer.page import carry, carry_video
+from dinox_mcp.viewer.page import carry, carry_video, write_page
 from tests.fakes import FakeBackend
 from tests.viewer.hosting import EVERYTHING, until
 from tests.viewer.scenes import body, ellipse, photo

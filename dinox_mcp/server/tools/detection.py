@@ -8,8 +8,7 @@ from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.server import parameters as p
-from dinox_mcp.server.declaration import tool
-from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.protocol import DetectionServer, tool
 from dinox_mcp.server.replies import (
     CountData,
     DetectionData,
@@ -21,11 +20,11 @@ from dinox_mcp.server.replies import (
     saved_prompt_reply,
 )
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
-from dinox_mcp.server.viewer import viewer_meta
 from dinox_mcp.types.caller import Caller
+from dinox_mcp.viewer.page import URI
 
-LARGE = {"anthropic/maxResultSizeChars": 200_000} | viewer_meta()
-"""Metadata of tools whose replies may be long, and are shown to the user by hosts that can."""
+LARGE = {"anthropic/maxResultSizeChars": 200_000, "ui": {"resourceUri": URI}, "ui/resourceUri": URI}
+"""Metadata of tools whose replies may be long and are shown on the page; the last key is for hosts before 2026."""
 
 
 def register(mcp: DetectionServer, detector: Detector) -> None:
@@ -159,7 +158,7 @@ def _options(ctx: RequestContext, detector: Detector, given: p.DetectOptions | p
 
 
 def offered(model: str | None, detector: Detector, caller: Caller) -> str | None:
-    """Give a model's name, as its backend writes it, if a caller may choose it.
+    """Return a model's name, as its backend writes it, if a caller may choose it.
 
     Of a backend that downloads models, callers over HTTP choose among those that are loaded: otherwise a stranger
     could fill this machine's disk or memory.

@@ -9,14 +9,13 @@ from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.server import parameters as p
-from dinox_mcp.server.declaration import tool
-from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.protocol import DetectionServer, tool
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
 from dinox_mcp.server.texts import named, plain
 from dinox_mcp.server.tools.detection import LARGE, offered
 from dinox_mcp.store import uris
 from dinox_mcp.types.text import printable
-from dinox_mcp.types.video import Peak, Track, VideoResult, clock
+from dinox_mcp.types.video import Track, VideoResult, clock
 from dinox_mcp.video.detect import EVERY_S
 
 MAX_TRACKS = 100
@@ -76,21 +75,22 @@ def describe(result: VideoResult, *, saves: bool) -> str:
         f"Followed through {video.duration_s:.1f} s of video ({size}): {counts}",
         *(
             f"Most {plain(label)} at a time: {peak.count}, first at {clock(peak.time_s)}"
-            for label, peak in _peaks(result)
+            for label, peak in result.peaks.items()
+            if peak.count
         ),
     ]
     if result.tracks:
         lines.append("number label score from-to seen-in-key-frames way [start box]>[end box] in pixels of the video:")
         lines += [_line(track) for track in result.tracks[:MAX_TRACKS]]
-    if left := len(result.tracks) - MAX_TRACKS:
-        lines += [f"{left} more tracks in the resource {uris.VIDEO}"] if left > 0 else []
+    if (left := len(result.tracks) - MAX_TRACKS) > 0:
+        lines.append(f"{left} more tracks in the resource {uris.VIDEO}")
     if not result.complete:
         lines.append("Stopped before the end: this covers the part that was searched")
     lines += [f"Note: {printable(note)}" for note in result.notes]
     calls = result.calls
     lines.append(
         f"By backend {result.backend}, model {result.model}, a key frame every {result.every_s:.3g} s, {calls.made} "
-        f"calls ({calls.planned} planned), {calls.memory} from memory. The image shows key frames."
+        f"calls ({calls.planned} planned), {calls.memory} from the cache. The image shows key frames."
     )
     lines.append(f"Result id: {result.result_id}. Resources: {_resources(result)}")
     if saves and result.files.video:
@@ -98,17 +98,13 @@ def describe(result: VideoResult, *, saves: bool) -> str:
     return "\n".join(lines)
 
 
-def _peaks(result: VideoResult) -> list[tuple[str, Peak]]:
-    return [(label, peak) for label, peak in result.peaks.items() if peak.count]
-
-
 def _line(track: Track) -> str:
     score = "" if track.score is None else f" {track.score:.2f}"
     start, end = (",".join(f"{edge:.0f}" for edge in box) for box in (track.path.start, track.path.end))
-    words = named(category=track.category, caption=track.caption, text=track.text)
+    texts = named(category=track.category, caption=track.caption, text=track.text)
     return (
         f"{track.id} {plain(track.label)}{score} {clock(track.first_s)}-{clock(track.last_s)} {track.seen} "
-        f"{track.path.direction} [{start}]>[{end}]{words}"
+        f"{track.path.direction} [{start}]>[{end}]{texts}"
     )
 
 

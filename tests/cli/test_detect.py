@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.cli.arguments import absolute, output_paths, parse_example, split_arguments
+from dinox_mcp.cli.detect import absolute, parse_example, split_arguments
+from dinox_mcp.cli.detections import output_paths
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import SettingsError
 

@@ -7,8 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from dinox_mcp.backends import local
-from dinox_mcp.doctor.abilities import summarize
-from dinox_mcp.doctor.report import Check
+from dinox_mcp.doctor.report import Check, summarize
 from dinox_mcp.install import launch
 from dinox_mcp.settings import Settings
 from tests.doctor.conftest import SECRET
