@@ -22,6 +22,8 @@ _NEW_MODE = 0o644
 _WRITABLE = 0o222
 _OTHERS = 0o077
 _MOST_BYTES = 200_000_000
+_TABLES = 2
+"""The depth of values that get a table of their own in TOML, `[mcp_servers.dinox]`; deeper ones get one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +180,13 @@ class Format:
     drop: Callable[[str, Keys], str]
 
 
-_TABLES = 2
-"""The depth of values that get a table of their own, `[mcp_servers.dinox]`; deeper ones are written in one line."""
-
-
-def _put(text: str, keys: Keys, value: object) -> str:
+def _put_toml(text: str, keys: Keys, value: object) -> str:
     """Set a value: replace the present one, or add it as the last one."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
     from tomlkit.items import InlineTable, Table
 
-    document = _parse(text)
+    document = _parse_toml(text)
     table: Any = document
     try:
         for key in keys[:-1]:
@@ -199,7 +197,7 @@ def _put(text: str, keys: Keys, value: object) -> str:
             if not isinstance(table, MutableMapping):
                 raise ConfigError(f"{key!r} is not a table")
         inline = isinstance(table, InlineTable) or len(keys) > _TABLES
-        item = _item(value, inline=inline)
+        item = _toml_item(value, inline=inline)
         if isinstance(item, Table) and keys[-1] not in table and keys[0] != list(document)[-1]:
             item.add(tomlkit.nl())  # an empty line before the next table
         table[keys[-1]] = item
@@ -208,10 +206,10 @@ def _put(text: str, keys: Keys, value: object) -> str:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from None
 
 
-def _drop(text: str, keys: Keys) -> str:
+def _drop_toml(text: str, keys: Keys) -> str:
     import tomlkit
 
-    document = _parse(text)
+    document = _parse_toml(text)
     table: Any = document
     for key in keys[:-1]:
         table = table.get(key) if isinstance(table, MutableMapping) else None
@@ -221,7 +219,7 @@ def _drop(text: str, keys: Keys) -> str:
     return tomlkit.dumps(document)
 
 
-def _item(value: object, *, inline: bool) -> object:
+def _toml_item(value: object, *, inline: bool) -> object:
     """Make a table of several lines, or in one line."""
     import tomlkit
 
@@ -229,11 +227,11 @@ def _item(value: object, *, inline: bool) -> object:
         return value
     table = tomlkit.inline_table() if inline else tomlkit.table()
     for key, one in value.items():
-        table[key] = _item(one, inline=True)
+        table[key] = _toml_item(one, inline=True)
     return table
 
 
-def _parse(text: str) -> "TOMLDocument":
+def _parse_toml(text: str) -> "TOMLDocument":
     import tomlkit
     from tomlkit.exceptions import ParseError, TOMLKitError
 
@@ -246,5 +244,5 @@ def _parse(text: str) -> "TOMLDocument":
         raise ConfigError(str(error)) from None
 
 
-TOML = Format(lambda text: _parse(text).unwrap(), _put, _drop)
+TOML = Format(lambda text: _parse_toml(text).unwrap(), _put_toml, _drop_toml)
 """TOML, edited with TOML Kit, which keeps comments, order and style."""

@@ -19,6 +19,16 @@ from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import DetectionResult
 from dinox_mcp.types.video import VideoResult
 
+URI = "ui://dinox/viewer.html"
+"""The address of the page as a resource of the server."""
+FILE = Path(__file__).with_name("viewer.html")
+"""The page without data, as `viewer/build.mjs` builds it."""
+MAX_PICTURES = 200
+"""The images that a page shows at most: each gets at least 120 KB, and a browser holds them all."""
+_ALL_BYTES = 24_000_000
+_MOST_BYTES = 10_000_000
+_MAX_SIDE = 8192  # what browsers can still draw
+Carried = dict[str, Any]
 _REGION = re.compile(r"(\d{1,7})_(\d{1,7})_(\d{1,7})_(\d{1,7})")
 
 
@@ -59,21 +69,6 @@ def parse_region(text: str) -> Box:
         raise InputError(f"{text[:40]!r} is not a region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400")
     x1, y1, x2, y2 = (float(edge) for edge in match.groups())
     return x1, y1, x2, y2
-
-
-URI = "ui://dinox/viewer.html"
-"""The address of the page as a resource of the server."""
-FILE = Path(__file__).with_name("viewer.html")
-"""The page without data, as `viewer/build.mjs` builds it."""
-
-MAX_PICTURES = 200
-"""The images that a page shows at most: each gets at least 120 KB, and a browser holds them all."""
-
-_ALL_BYTES = 24_000_000
-_MOST_BYTES = 10_000_000
-_MAX_SIDE = 8192  # what browsers can still draw
-
-Carried = dict[str, Any]
 
 
 def carry(stored: Stored, images: int = 1) -> Carried:
