@@ -13,9 +13,8 @@ from PIL import Image
 from benchmarks.bench import Bench
 from benchmarks.tables import Table
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.objects import read_objects
-from dinox_mcp.backends.dinox.wire.request import ObjectRequest, label_by_category
+from dinox_mcp.backends.dinox.objects import read_objects
+from dinox_mcp.backends.dinox.request import Frames, ObjectRequest, label_by_category
 from dinox_mcp.drawing.annotate import annotate
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject

@@ -13,8 +13,7 @@ from pydantic import SecretStr
 
 from dinox_mcp import __version__
 from dinox_mcp.backends import local, registry
-from dinox_mcp.backends.dinox import network
-from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply
+from dinox_mcp.backends.dinox.replies import PROBLEMS, Failure, Verdict, explain, message_of, quote, read_reply
 from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.doctor.report import Check, Status
 from dinox_mcp.doctor.system import REINSTALL
@@ -239,7 +238,7 @@ def check_cloud(settings: Settings, keys: Mapping[str, SecretStr], *, offline: b
     base = str(settings.api_base_url).rstrip("/")
     made_up = _look_up(base, SecretStr(f"doctor-{uuid4().hex}"))
     if isinstance(made_up, OSError):
-        cause, remedy = network.explain(str(made_up))
+        cause, remedy = explain(str(made_up))
         yield Check(_CLOUD, "service", "problem", f"{_host(base)} cannot be reached ({cause})", remedy)
         return
     yield Check(_CLOUD, "service", "ok", f"{_host(base)} answers")
@@ -282,8 +281,8 @@ def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
         with _client() as client:
             reply = client.get(f"{base}/v2/task_status/{uuid4()}", headers={"Token": key.get_secret_value()})
         read_reply(reply.status_code, reply.headers, reply.content, key)
-    except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
-        return OSError(quote(network.message_of(problem), key))
+    except (httpx2.RequestError, httpx2.InvalidURL, *PROBLEMS) as problem:
+        return OSError(quote(message_of(problem), key))
     except Failure as failure:
         return None if failure.verdict is Verdict.LOST else failure.error
     return None

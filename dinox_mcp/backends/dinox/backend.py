@@ -12,13 +12,11 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends.base import Call, Capabilities, Model
 from dinox_mcp.backends.concurrency import gather
-from dinox_mcp.backends.dinox import models
+from dinox_mcp.backends.dinox import examples, models, regions
 from dinox_mcp.backends.dinox.client import Client, reporting
-from dinox_mcp.backends.dinox.pacing import RetrySettings
-from dinox_mcp.backends.dinox.upload import Upload, Uploads
-from dinox_mcp.backends.dinox.wire import examples, regions
-from dinox_mcp.backends.dinox.wire.objects import merge, read_objects
-from dinox_mcp.backends.dinox.wire.request import Encode, ObjectRequest, make_request
+from dinox_mcp.backends.dinox.objects import merge, read_objects
+from dinox_mcp.backends.dinox.request import Encode, ObjectRequest, Upload, Uploads, make_request
+from dinox_mcp.backends.dinox.tasks import RetrySettings
 from dinox_mcp.errors import InputError, KeyRejectedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings

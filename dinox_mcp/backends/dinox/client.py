@@ -13,11 +13,18 @@ import anyio
 from dinox_mcp import __version__
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.concurrency import alongside
-from dinox_mcp.backends.dinox import network
-from dinox_mcp.backends.dinox.pacing import Durations, RateLimiter, RetrySettings
-from dinox_mcp.backends.dinox.replies import Failure, Verdict, quote, read_reply, read_status
-from dinox_mcp.backends.dinox.tasks import SharedTask, Task, TasksInFlight
-from dinox_mcp.backends.dinox.wire.request import ApiRequest
+from dinox_mcp.backends.dinox.replies import (
+    PROBLEMS,
+    Failure,
+    Verdict,
+    explain,
+    message_of,
+    quote,
+    read_reply,
+    read_status,
+)
+from dinox_mcp.backends.dinox.request import ApiRequest
+from dinox_mcp.backends.dinox.tasks import Durations, RateLimiter, RetrySettings, SharedTask, Task, TasksInFlight
 from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, UnreachableError
 
 if TYPE_CHECKING:
@@ -231,10 +238,10 @@ class Client:
                 with self._until_closed():
                     async with stream as response:
                         content = await _content(response)
-        except (httpx2.RequestError, httpx2.InvalidURL, *network.PROBLEMS) as problem:
-            hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *network.PROBLEMS
+        except (httpx2.RequestError, httpx2.InvalidURL, *PROBLEMS) as problem:
+            hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *PROBLEMS
             verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
-            said = quote(network.message_of(problem), request.key)
+            said = quote(message_of(problem), request.key)
             logger.info("%s %s: no reply (%s)", method, path, said)
             raise Failure(verdict, self._unreachable(said)) from None
         took_ms = (anyio.current_time() - sent) * 1000
@@ -270,13 +277,13 @@ class Client:
                     limits=limit,
                     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 )
-            except (httpx2.InvalidURL, *network.PROBLEMS) as problem:
-                raise Failure(Verdict.UNCLEAR, self._unreachable(network.message_of(problem))) from None
+            except (httpx2.InvalidURL, *PROBLEMS) as problem:
+                raise Failure(Verdict.UNCLEAR, self._unreachable(message_of(problem))) from None
         return self._http
 
     def _unreachable(self, problem: str) -> UnreachableError:
         host = self._base_url.rpartition("@")[2].removeprefix("https://")
-        cause, remedy = network.explain(problem)
+        cause, remedy = explain(problem)
         return UnreachableError(f"the DINO-X service at {host} cannot be reached ({cause}); {remedy}, and try again")
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.pacing import RetrySettings
+from dinox_mcp.backends.dinox.tasks import RetrySettings
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from tests.emulator import Emulator

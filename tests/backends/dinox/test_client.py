@@ -9,7 +9,7 @@ import pytest
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.pacing import RetrySettings
+from dinox_mcp.backends.dinox.tasks import RetrySettings
 from dinox_mcp.errors import (
     BackendError,
     BusyError,

@@ -6,11 +6,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dinox_mcp.backends.base import Call, Embedder
+from dinox_mcp.backends.dinox import examples, objects
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.models import T_REX
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire import examples, objects
-from dinox_mcp.backends.dinox.wire.request import ObjectRequest
+from dinox_mcp.backends.dinox.request import Frames, ObjectRequest
 from dinox_mcp.errors import InputError, QuotaError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import iou

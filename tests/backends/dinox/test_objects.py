@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.backends.base import Call
-from dinox_mcp.backends.dinox import models
+from dinox_mcp.backends.dinox import models, objects
 from dinox_mcp.backends.dinox.backend import DinoxBackend
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire import objects
-from dinox_mcp.backends.dinox.wire.request import ObjectRequest, label_by_category
+from dinox_mcp.backends.dinox.request import Frames, ObjectRequest, label_by_category
 from dinox_mcp.errors import ServiceError
 from dinox_mcp.types import keypoints, masks
 from dinox_mcp.types.detection import DetectionRequest, Output
+from tests.backends.dinox.anything import anything, boxes, numbers
 from tests.backends.dinox.conftest import Connect, plain
-from tests.backends.dinox.wire.anything import anything, boxes, numbers
 from tests.emulator import FRACTIONS, Emulator, place_of
 
 pytestmark = pytest.mark.anyio

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dinox_mcp.backends.dinox.models import T_REX, find
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.request import Encode, LabelReader, ObjectRequest, write_body
+from dinox_mcp.backends.dinox.request import Encode, Frames, LabelReader, ObjectRequest, write_body
 from dinox_mcp.errors import InputError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types import boxes

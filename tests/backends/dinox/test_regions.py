@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.backends.base import Call, Describer
+from dinox_mcp.backends.dinox import regions
 from dinox_mcp.backends.dinox.backend import DinoxBackend
-from dinox_mcp.backends.dinox.wire import regions
-from dinox_mcp.backends.dinox.wire.regions import RegionRequest
+from dinox_mcp.backends.dinox.regions import RegionRequest
 from dinox_mcp.errors import DeadlineError, KeyRejectedError, ServiceError
 from dinox_mcp.types.detection import Detection, DetectionRequest, Output
+from tests.backends.dinox.anything import anything, boxes
 from tests.backends.dinox.conftest import Connect, encoded, noisy, plain
-from tests.backends.dinox.wire.anything import anything, boxes
 from tests.emulator import Emulator
 from tests.emulator.pixels import picture_size
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.request import ObjectRequest
+from dinox_mcp.backends.dinox.request import Frames, ObjectRequest
 from dinox_mcp.errors import ServiceError
 from dinox_mcp.types import boxes, keypoints
 from dinox_mcp.types.detection import Detection, Detections, Keypoint, Mask, certainty

@@ -8,9 +8,8 @@ from typing import Any
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from dinox_mcp.backends.dinox.models import DINO_X
-from dinox_mcp.backends.dinox.upload import Frames
-from dinox_mcp.backends.dinox.wire.objects import list_objects
-from dinox_mcp.backends.dinox.wire.request import ApiRequest, Encode
+from dinox_mcp.backends.dinox.objects import list_objects
+from dinox_mcp.backends.dinox.request import ApiRequest, Encode, Frames
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import BBox, Detection, Detections, Output

@@ -1,1 +1,0 @@
-"""The bodies of requests and replies, and the mapping to the caller's labels and pixels."""
