@@ -18,8 +18,8 @@ from unittest import mock
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dinox_mcp.backends.embedded.networks.objects import ObjectDetector
-    from dinox_mcp.backends.embedded.networks.runtime import Floats
+    from dinox_mcp.backends.embedded.objects import ObjectDetector
+    from dinox_mcp.backends.embedded.runtime import Floats
 
 
 class Timed:
@@ -43,10 +43,10 @@ class OpenCvNetwork:
     def __init__(self, name: str) -> None:
         import cv2
 
-        from dinox_mcp.backends.embedded import networks
+        from dinox_mcp.backends import embedded
 
         cv2.setNumThreads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1)
-        file = Path(networks.__file__).parents[1] / "weights" / f"{name}.onnx"
+        file = Path(embedded.__file__).parent / "weights" / f"{name}.onnx"
         self._network = cv2.dnn.readNet(str(file))
         self._outputs = self._network.getUnconnectedOutLayersNames()
 
@@ -66,7 +66,7 @@ def main(contender: str, picture: str) -> None:
         return
     from PIL import Image
 
-    from dinox_mcp.backends.embedded.networks import objects, runtime
+    from dinox_mcp.backends.embedded import objects, runtime
 
     image = Image.open(picture).convert("RGB")
     network = Timed((runtime.Network if contender == "ours" else OpenCvNetwork)("nanodet"))

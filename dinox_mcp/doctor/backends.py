@@ -64,14 +64,18 @@ def check_embedded() -> Iterator[Check]:
 
 
 def _objects() -> Iterator[Check]:
-    from dinox_mcp.backends.embedded.kinds import KINDS
-    from dinox_mcp.backends.embedded.networks import bodies, faces, hands, objects
+    from dinox_mcp.backends.embedded import bodies, objects, parts
+    from dinox_mcp.backends.embedded.kind_words import KINDS
 
     objects.ObjectDetector()
     yield Check(_EMBEDDED, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things: {', '.join(KINDS)}")
-    for part, load in ((bodies, bodies.PoseEstimator), (faces, faces.FaceFinder), (hands, hands.HandFinder)):
+    for name, family, load in (
+        ("bodies", bodies.FAMILY, bodies.PoseEstimator),
+        ("faces", parts.FACES, parts.FaceFinder),
+        ("hands", parts.HANDS, parts.HandFinder),
+    ):
         load()
-        yield Check(_EMBEDDED, part.__name__.rpartition(".")[2], "ok", f"{part.FAMILY}, its files load")
+        yield Check(_EMBEDDED, name, "ok", f"{family}, its files load")
 
 
 def _text() -> Iterator[Check]:
@@ -88,7 +92,7 @@ def _codes() -> Iterator[Check]:
     import numpy as np
 
     from dinox_mcp.backends.embedded import codes
-    from dinox_mcp.backends.embedded.vocabulary import Kind
+    from dinox_mcp.backends.embedded.prompts import Kind
 
     modules = np.asarray(cv2.QRCodeEncoder.create().encode(_CODE), np.uint8)
     picture = np.pad(modules.repeat(4, axis=0).repeat(4, axis=1), 16, constant_values=255)

@@ -10,8 +10,7 @@ import anyio
 import anyio.to_thread
 from pydantic import SecretStr
 
-from dinox_mcp.backends.base import Call, Capabilities, Model
-from dinox_mcp.backends.concurrency import gather
+from dinox_mcp.backends.base import Call, Capabilities, Model, gather
 from dinox_mcp.backends.dinox import examples, models, regions
 from dinox_mcp.backends.dinox.client import Client, reporting
 from dinox_mcp.backends.dinox.objects import merge, read_objects

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from dinox_mcp import __version__
-from dinox_mcp.backends.base import Progress
-from dinox_mcp.backends.concurrency import alongside
+from dinox_mcp.backends.base import Progress, alongside
 from dinox_mcp.backends.dinox.replies import (
     PROBLEMS,
     Failure,
@@ -222,11 +221,7 @@ class Client:
     async def _send(
         self, request: ApiRequest, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Reply:
-        """Send one HTTP request as soon as the rate limit of the key allows it.
-
-        Raises:
-            Failure: there is no reply, or a reply without data.
-        """
+        """Send one HTTP request as soon as the rate limit of the key allows it."""
         import httpx2
 
         self._connections()  # made before the request counts against the rate limit

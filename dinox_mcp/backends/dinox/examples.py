@@ -20,11 +20,6 @@ def make_requests(
 
     The service takes one embedding per task. `pictures` are the other images with examples, by digest. Slow: call it
     in a thread.
-
-    Raises:
-        ImageError: an image is damaged.
-        InputError: an example lies outside of its image, or its image is not given.
-        UnsupportedError: an embedding was made by another model.
     """
     upload = encode(picture, T_REX.max_side)
     frames = Frames.of(picture, upload)

@@ -70,9 +70,6 @@ def read_objects(result: Mapping[str, Any], request: ObjectRequest) -> Detection
     Malformed objects are left out, and so are malformed masks and keypoints of good objects; notes count them. A
     missing score stays absent; an object with a score outside 0 to 1 is malformed. Objects below the lowest score of
     the request are left out here too, as not every endpoint applies it.
-
-    Raises:
-        ServiceError: there is no list of objects.
     """
     found, malformed = [], 0
     unread = dict.fromkeys(request.targets, 0)
@@ -142,11 +139,7 @@ class _Mask(BaseModel):
 
 
 def _detection(item: Any, request: ObjectRequest, unread: dict[str, int]) -> Detection:  # noqa: ANN401 - unchecked JSON
-    """Read an object in the caller's pixels and spelling; count the masks and keypoints that cannot be read.
-
-    Raises:
-        ValueError: the box is empty or outside the image, or the score or the label is malformed.
-    """
+    """Read an object in the caller's pixels and spelling; count the masks and keypoints that cannot be read."""
     sent = _Object.model_validate(item)
     bbox = request.frames.to_original(sent.bbox)
     if boxes.area(bbox) <= 0:

@@ -44,9 +44,6 @@ def make_request(
     """Make the request for descriptions of boxes. Slow: call it in a thread.
 
     For captions and text the image is sent at its own size, as small letters do not survive being shrunk.
-
-    Raises:
-        ImageError: the image is damaged.
     """
     upload = encode(picture, MAX_SIDE if include & _READING else DINO_X.max_side)
     frames = Frames.of(picture, upload)
@@ -60,9 +57,6 @@ def read_descriptions(result: Mapping[str, Any], request: RegionRequest, objects
     """Add the descriptions of a result to the objects, in their order.
 
     If the descriptions come in another order or number, they are matched by their regions, and a note says so.
-
-    Raises:
-        ServiceError: there is no list of objects.
     """
     replies, notes = _in_order(list_objects(result), request.regions)
     described = [

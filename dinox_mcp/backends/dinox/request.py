@@ -77,9 +77,6 @@ def shrink(picture: Picture, max_side: int, quality: int) -> Upload:
 
     The lowest quality is 60. A small JPEG is sent as it is if it is upright, has no metadata, and would be larger if
     it were encoded again. Slow: call it in a thread.
-
-    Raises:
-        ImageError: the image is damaged.
     """
     rgb = picture.rgb(max_side)
     data = _encode(rgb, quality)
@@ -207,12 +204,7 @@ _TARGETS: Mapping[Output, str] = {"masks": "mask", "pose": "pose_keypoints", "ha
 
 
 def make_request(picture: Picture, request: DetectionRequest, model: CloudModel, encode: Encode) -> ObjectRequest:
-    """Make the request for prompts, for a description, or for everything. Slow: call it in a thread.
-
-    Raises:
-        ImageError: the image is damaged.
-        InputError: a prompt or the description has no word in it.
-    """
+    """Make the request for prompts, for a description, or for everything. Slow: call it in a thread."""
     prompt, label = _prompt(request)
     upload = encode(picture, model.max_side)
     targets = ("bbox", *(target for output, target in _TARGETS.items() if output in request.include))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from dinox_mcp.backends.base import Call, Capabilities, Fit, Model
-from dinox_mcp.backends.embedded import prompts, vocabulary
+from dinox_mcp.backends.embedded import prompts
 from dinox_mcp.backends.embedded.worker import IdleTimer, Steps, Worker
 from dinox_mcp.errors import DeadlineError, InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -34,7 +34,7 @@ _CAPABILITIES = Capabilities(
     outputs=frozenset({"pose", "hands", "category"}),
     describes=frozenset({"text", "pose"}),
     labels=prompts.LABELS,
-    reads=vocabulary.EVERYTHING,
+    reads=prompts.EVERYTHING,
     # The best thresholds for counting persons, measured on photographs of COCO (benchmarks/accuracy).
     min_score=0.35,
     iou_threshold=0.5,
@@ -103,9 +103,9 @@ class EmbeddedBackend:
                 )
 
             def match(steps: Steps) -> Detections:
-                from dinox_mcp.backends.embedded import examples
+                from dinox_mcp.backends.embedded import matching
 
-                found = examples.search(image, request, call.pictures, steps)
+                found = matching.search(image, request, call.pictures, steps)
                 if "pose" not in request.include:
                     return found
                 posed = self._loaded(steps).estimate_poses(image, found.objects, steps)
@@ -159,9 +159,9 @@ class EmbeddedBackend:
         """
 
         def work(steps: Steps) -> Embedding:
-            from dinox_mcp.backends.embedded import examples
+            from dinox_mcp.backends.embedded import templates
 
-            data = examples.save(image, request.examples, call.pictures, steps)
+            data = templates.save(image, request.examples, call.pictures, steps)
             return Embedding(backend=self.name, model=MODEL, data=data)
 
         return await self._run(work, call)

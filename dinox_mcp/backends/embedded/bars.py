@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.pixels import View, tiles
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, quad, sides, unique
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.prompts import Kind
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, View, quad, sides, tiles, unique
 from dinox_mcp.backends.embedded.worker import Report
 
 Widths = npt.NDArray[np.float64]
@@ -35,11 +34,8 @@ _LEAST_VARIETY = 1.5  # wide against thin bars: blinds, fences and shirts have e
 
 
 def locate(gray: Pixels, report: Report) -> list[Quad]:
-    """Find barcodes in an image (height, width).
-
-    OpenCV only finds codes that fill a certain share of the image, so smaller ones are searched in tiles.
-    """
-    detector: Any = cv2.barcode.BarcodeDetector()
+    """Find barcodes in an image (height, width)."""
+    detector: Any = cv2.barcode.BarcodeDetector()  # finds codes that fill some share of an image, so tiles help
     side = max(_LEAST_TILE, max(gray.shape) // 5)
     soft = np.asarray(cv2.GaussianBlur(gray, (0, 0), _SOFTENED), np.uint8)
     views = [View(soft), *tiles(soft, side, side // 2)]
@@ -56,12 +52,12 @@ def _locate_in(view: View, detector: Any, gray: Pixels) -> Iterator[Quad]:  # no
     except cv2.error:  # raised for some images without codes
         return
     for shape in map(quad, shapes if shapes is not None else ()):
-        if not view.cuts(shape, gray) and are_bars(view.pixels, shape):
-            yield view.to_picture(shape)
+        if not view.cuts(shape, gray) and _are_bars(view.pixels, shape):
+            yield view.to_image(shape)
 
 
-def are_bars(gray: Pixels, shape: Quad) -> bool:
-    """Tell whether stripes are a barcode: many bars of different widths."""
+def _are_bars(gray: Pixels, shape: Quad) -> bool:
+    """Return whether stripes are a barcode: many bars of different widths."""
     for widths in _scan(gray, shape):
         if 2 * _LEAST_BARS <= len(widths) <= 2 * _MOST_BARS:
             thin, wide = np.quantile(widths[: len(widths) // 2 * 2].reshape(-1, 2), (0.1, 0.9), axis=0)

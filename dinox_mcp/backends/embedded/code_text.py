@@ -153,7 +153,7 @@ def _script(letter: str) -> str:
 
 
 def _is_common(letter: str, encoding: str) -> bool:
-    """Tell whether a character is among the common ones of an encoding, which come first."""
+    """Return whether a character is among the common ones of an encoding, which come first."""
     lead = letter.encode(encoding)[0]
     common = {"gb18030": (0xB0, 0xD7), "big5": (0xA4, 0xC6), "euc-kr": (0xB0, 0xC8), "shift_jis": (0x88, 0x97)}
     first, last = common.get(encoding, (0, 0))

@@ -1,6 +1,6 @@
 """Reads QR codes, barcodes and other codes with ZXing-C++, and locates barcodes with OpenCV.
 
-ZXing-C++ reads square codes at any rotation, but barcodes only along rows and columns, so it reads rotated views of a
+ZXing-C++ reads square codes at any rotation, but barcodes only along rows and columns, so it reads rotated views of an
 image, too. It does not report barcodes that it cannot read: OpenCV locates those.
 """
 
@@ -14,9 +14,21 @@ import numpy as np
 import zxingcpp
 
 from dinox_mcp.backends.embedded import bars, code_text
-from dinox_mcp.backends.embedded.pixels import View, around, resized, tiles
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, overlap, quad, share_inside, sides, unique
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.prompts import Kind
+from dinox_mcp.backends.embedded.readings import (
+    Pixels,
+    Quad,
+    Reading,
+    View,
+    around,
+    overlap,
+    quad,
+    resized,
+    share_inside,
+    sides,
+    tiles,
+    unique,
+)
 from dinox_mcp.backends.embedded.worker import Report, share
 
 _FORMATS = {
@@ -78,8 +90,8 @@ def read_symbols(gray: Pixels, kinds: AbstractSet[Kind]) -> Iterator[Reading]:
             yield Reading(kind, shape, text or None, category=None if name in _USUAL else name, note=note)
 
 
-def is_checked(found: Reading) -> bool:
-    """Tell whether the symbology of a code has a check digit; without one, a part of a code may be read as a code."""
+def _is_checked(found: Reading) -> bool:
+    """Return whether the symbology of a code has a check digit; without one, a part of a code may be read as a code."""
     return found.category not in _UNCHECKED
 
 
@@ -101,7 +113,7 @@ def _content(code: zxingcpp.Barcode) -> tuple[str, str | None]:
 
 
 def _is_guess(code: zxingcpp.Barcode) -> bool:
-    """Tell whether ZXing guessed the encoding of bytes: Latin-1, or Shift JIS if there are narrow katakana."""
+    """Return whether ZXing guessed the encoding of bytes: Latin-1, or Shift JIS if there are narrow katakana."""
     named = code.symbology_identifier in _WITH_ENCODING or str(code.symbology) not in _KINDS
     guessed = code.text == code.bytes.decode("latin-1") or any("\uff61" <= letter <= "\uff9f" for letter in code.text)
     return not named and not code.bytes.isascii() and guessed
@@ -114,10 +126,10 @@ def read(gray: Pixels, kinds: AbstractSet[Kind], report: Report) -> list[Reading
     found: list[Reading] = []
     for done, view in enumerate(views):
         report(0.6 * done / len(views))
-        found += _new(_mapped(read_symbols(view.pixels, kinds), view.to_picture), found)
+        found += _new(_mapped(read_symbols(view.pixels, kinds), view.to_image), found)
         for part, degrees in enumerate(angles, 1):
             report(0.6 * (done + part / (1 + len(angles))) / len(views))
-            found += _new(_mapped(_read_rotated(view.pixels, degrees, kinds & _ROTATED), view.to_picture), found)
+            found += _new(_mapped(_read_rotated(view.pixels, degrees, kinds & _ROTATED), view.to_image), found)
     found = [code if code.text else _read_enlarged(gray, code) for code in unique(found)]
     if Kind.BARCODE in kinds:
         found = [_full_height(gray, code) if code.kind is Kind.BARCODE else code for code in found]
@@ -126,7 +138,7 @@ def read(gray: Pixels, kinds: AbstractSet[Kind], report: Report) -> list[Reading
 
 
 def _views(gray: Pixels) -> list[View]:
-    """Choose the views of a picture: a small one at double size, too; a long one in parts, which can be rotated."""
+    """Choose the views of an image: a small one at double size, too; a long one in parts, which can be rotated."""
     is_small = gray.size <= _SMALL
     side = max(_LEAST_TILE, 2 * min(gray.shape))
     parts = [View(gray)] if is_small and max(gray.shape) <= _LONG else tiles(gray, side, side // 4)
@@ -168,7 +180,7 @@ def _thickened(shape: Quad) -> Quad:
 
 def _read_enlarged(gray: Pixels, damaged: Reading) -> Reading:
     view = around(gray, damaged.quad, 0.2, _QR_SIDE)
-    codes = _mapped(read_symbols(view.pixels, {damaged.kind}), view.to_picture)
+    codes = _mapped(read_symbols(view.pixels, {damaged.kind}), view.to_image)
     return next((code for code in codes if code.text), damaged)
 
 
@@ -180,9 +192,9 @@ def _with_located(gray: Pixels, found: list[Reading], located: Iterable[Quad]) -
             if not any(overlap(shape, item.quad) for item in found):
                 found += _new([_read_levelled(gray, shape)], found)
             continue
-        best = max(inside, key=lambda item: (is_checked(item), len(item.text or "")))
+        best = max(inside, key=lambda item: (_is_checked(item), len(item.text or "")))
         for item in inside:
-            if item is not best and (not is_checked(item) or item.text == best.text):
+            if item is not best and (not _is_checked(item) or item.text == best.text):
                 found.remove(item)
     return unique(found)
 
@@ -215,5 +227,5 @@ def _is_at(found: Reading, shape: Quad) -> bool:
     return inside or share_inside(shape, found.quad) > 0.5  # noqa: PLR2004 - most of it
 
 
-def _mapped(codes: Iterable[Reading], to_picture: Callable[[Quad], Quad]) -> Iterator[Reading]:
-    return (replace(code, quad=to_picture(code.quad)) for code in codes)
+def _mapped(codes: Iterable[Reading], to_image: Callable[[Quad], Quad]) -> Iterator[Reading]:
+    return (replace(code, quad=to_image(code.quad)) for code in codes)

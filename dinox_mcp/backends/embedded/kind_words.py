@@ -3,8 +3,19 @@
 Words are in the singular, separated by commas. Spaces and hyphens do not matter: "suitcase" stands for "suit case".
 """
 
+_NAMES = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
+)
+KINDS: tuple[str, ...] = tuple(_NAMES.split(", "))
+"""The names of the kinds, in COCO's order, which is the order of the model's outputs."""
+
 SAME: dict[str, str] = {
-    # In the order of COCO's 80 classes, which is the order of the model's outputs.
     "person": "human, human being, human figure, human body, individual, someone, somebody, everyone, everybody, "
     "anyone, anybody, folk, crowd",
     "bicycle": "bike, cycle, push bike, pedal cycle, pedal bike",
@@ -17,55 +28,31 @@ SAME: dict[str, str] = {
     "boat": "watercraft, vessel, water vessel",
     "traffic light": "traffic signal, traffic lamp, stoplight",
     "fire hydrant": "hydrant, fireplug",
-    "stop sign": "",
-    "parking meter": "",
-    "bench": "",
     "bird": "birdie, fowl",
     "cat": "kitty, kitty cat, feline, house cat, domestic cat, pussycat",
     "dog": "doggy, doggo, canine, hound, pooch, domestic dog",
     "horse": "steed, equine",
-    "sheep": "",
     "cow": "cattle, bovine",
-    "elephant": "",
-    "bear": "",
-    "zebra": "",
-    "giraffe": "",
     "backpack": "rucksack, knapsack",
     "umbrella": "brolly",
     "handbag": "purse, pocketbook",
     "tie": "necktie",
-    "suitcase": "",
     "frisbee": "flying disc, flying disk",
     "skis": "snow ski",
-    "snowboard": "",
     "sports ball": "ball, sport ball",
-    "kite": "",
     "baseball bat": "bat",
     "baseball glove": "baseball mitt, catcher mitt, catcher glove, fielder glove",
-    "skateboard": "",
-    "surfboard": "",
     "tennis racket": "tennis racquet, racket, racquet",
-    "bottle": "",
     "wine glass": "glass of wine, glasses of wine",
     "cup": "drinking cup",
-    "fork": "",
-    "knife": "",
-    "spoon": "",
-    "bowl": "",
-    "banana": "",
-    "apple": "",
     "sandwich": "sarnie",
-    "orange": "",
     "broccoli": "brocoli, broccolli, head of broccoli, broccoli floret",
-    "carrot": "",
     "hot dog": "frankfurter",
     "pizza": "pizza pie, pizza slice",
     "donut": "doughnut",
     "cake": "gateau, cake slice",
-    "chair": "",
     "couch": "sofa, settee",
     "potted plant": "plant, pot plant, houseplant, indoor plant",
-    "bed": "",
     "dining table": "table, dinner table, dining room table",
     "toilet": "lavatory, loo, water closet, wc, commode",
     "tv": "television, telly, tv set, television set, tv screen, television screen, monitor, computer monitor, "
@@ -78,21 +65,16 @@ SAME: dict[str, str] = {
     "cell phone": "cellular phone, mobile, mobile phone, mobile telephone, phone, telephone, handphone",
     "microwave": "microwave oven",
     "oven": "stove, cooker, oven range",
-    "toaster": "",
     "sink": "basin, washbasin, hand basin, washbowl",
     "refrigerator": "fridge, icebox, fridge freezer",
-    "book": "",
-    "clock": "",
     "vase": "flower vase",
-    "scissors": "",
-    "teddy bear": "teddy, stuffed bear, toy bear, plush bear, plush teddy bear, stuffed animal, stuffed toy, plushie, "
-    "plush toy, cuddly toy, soft toy",
+    "teddy bear": "teddy, stuffed bear, toy bear, plush bear, plush teddy bear, stuffed animal, stuffed toy, "
+    "plushie, plush toy, cuddly toy, soft toy",
     "hair drier": "hair dryer, blow dryer, blow drier",
-    "toothbrush": "",
 }
 
+# These mean less than what is found for them: "man" finds every person.
 NARROWER: dict[str, str] = {
-    # These mean less than what is found for them: "man" finds every person.
     "person": "man, woman, male, female, boy, girl, lad, guy, gal, dude, bloke, chap, gentleman, lady, child, kid, "
     "baby, toddler, infant, newborn, teen, teenager, youth, youngster, adolescent, adult, grown up, elder, senior, "
     "pensioner, schoolboy, schoolgirl, schoolchild, grandchild, couple, family, parent, mother, mum, mom, mummy, "
@@ -200,8 +182,8 @@ NARROWER: dict[str, str] = {
     "truck, bus": "heavy vehicle, heavy goods vehicle, large goods vehicle",
 }
 
+# These mean several kinds, and often other things that the model does not know.
 WIDER: dict[str, str] = {
-    # These mean several kinds, and often other things that the model does not know.
     "bicycle, car, motorcycle, airplane, bus, train, truck, boat": "vehicle, means of transport, mode of transport, "
     "means of transportation, mode of transportation",
     "car, motorcycle, bus, truck": "motor vehicle",
@@ -261,7 +243,7 @@ OTHER_THINGS = (
     # That are parts or fittings.
     "car seat, baby seat, child seat, booster seat, passenger seat, driver seat, bike seat, bicycle seat, "
     "motorcycle seat, toilet seat, truck bed, truck cab, bike fork, bicycle fork, heat sink, "
-    # Places and plants of another sort.
+    # Beds, basins and plants of another sort.
     "flower bed, river bed, sea bed, lake bed, garden bed, raised bed, road bed, seed bed, nail bed, river basin, "
     "power plant, egg plant, industrial plant, chemical plant, treatment plant, assembly plant, manufacturing plant, "
     "processing plant, nuclear plant, recycling plant, steel plant, cement plant, toadstool, "

@@ -9,10 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from dinox_mcp.backends.embedded.kind_words import NARROWER, OTHER_THINGS, SAME, WIDER
-
-KINDS: tuple[str, ...] = tuple(SAME)
-"""The names of the kinds, in COCO's order."""
+from dinox_mcp.backends.embedded.kind_words import KINDS, NARROWER, OTHER_THINGS, SAME, WIDER
 
 _LONGEST = 4  # words of the longest entry
 _ENOUGH = 64  # words of a prompt that are read
@@ -157,7 +154,7 @@ def _bare(words: Sequence[str]) -> Sequence[str]:
 
 
 def _ends(words: Sequence[str], index: int) -> bool:
-    """Tell whether the word at an index begins a description of what comes before it."""
+    """Return whether the word at an index begins a description of what comes before it."""
     word, following = words[index], words[index + 1] if index + 1 < len(words) else ""
     if word in _PREPOSITIONS:
         return True

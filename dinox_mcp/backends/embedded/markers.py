@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.pixels import View, views
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, quad, sides, unique
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.prompts import Kind
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, View, quad, sides, unique, views
 from dinox_mcp.backends.embedded.worker import Report
 
 Cells = npt.NDArray[np.float64]
@@ -93,9 +92,9 @@ class MarkerReader:
                 exact = self._read(gray, refined) if refined is not None else None
                 usual = self._read(gray, square) if not inverted and _on_paper(gray, square) else None
                 if refined is not None and exact and exact[0] >= max(_EXACT, usual[0] if usual else 0.0):
-                    yield Reading(exact[1], view.to_picture(refined), exact[2], exact[0])
+                    yield Reading(exact[1], view.to_image(refined), exact[2], exact[0])
                 elif usual and usual[0] >= _LEAST_SCORE:
-                    yield Reading(usual[1], view.to_picture(square), usual[2], usual[0])
+                    yield Reading(usual[1], view.to_image(square), usual[2], usual[0])
 
     def _read(self, gray: Pixels, shape: Quad) -> tuple[float, Kind, str]:
         """Read a square as the best marker of any size; return its score, kind and text."""
@@ -172,7 +171,7 @@ def _cells(gray: Pixels, shape: Quad, bits: int) -> Pixels:
 
 
 def _on_paper(gray: Pixels, shape: Quad) -> bool:
-    """Tell whether the surroundings are lighter than the black border, like paper and unlike dark texture."""
+    """Return whether the surroundings are lighter than the black border, like paper and unlike dark texture."""
     means = _cells(gray, shape, _MOST_BITS).mean(axis=(2, 3))
     depth = _depth(len(means))
     paper, border, white = means[depth == 0].mean(), means[depth == 1].mean(), np.percentile(means[depth > 1], 90)

@@ -7,19 +7,26 @@ to fractions of a pixel, and scored by their colors and edges.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded.networks.runtime import Floats
-from dinox_mcp.backends.embedded.pixels import tiles
-from dinox_mcp.backends.embedded.readings import Pixels
-from dinox_mcp.backends.embedded.templates import Pose, Pyramid, Template, affine, color_axis, rotation
-from dinox_mcp.backends.embedded.worker import Report, share
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, overlap, tiles
+from dinox_mcp.backends.embedded.runtime import Floats
+from dinox_mcp.backends.embedded.templates import Pose, Pyramid, Template, affine, collect, color_axis, rotation
+from dinox_mcp.backends.embedded.worker import Report, Steps, share
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.types import boxes
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
+NOTE = (
+    "matches how the example looks, pixel by pixel, not what it is: copies of 0.7 to 1.4 times its size, turned by up "
+    "to 15 degrees, are found; score 0 is a correlation of 0.6, 0.25 is 0.7, 1 is 1"
+)
 SCALES = tuple(0.7 * 2 ** (step / 4) for step in range(5))
 TURNS = tuple(math.radians(degrees) for degrees in (-12, -6, 0, 6, 12))
 LEAST_CORRELATION = 0.6  # textures correlate less: measured, see benchmarks/templates.py
@@ -38,6 +45,7 @@ _NEAR = 0.3  # candidates so near each other, in sides of the example, are the s
 _LEAST_CONTRAST = 0.3  # of that of the example: less is noise
 _CORNER_WEIGHT = 0.1  # most things are not square: the corners of their box show the background
 _SOFT = 1.0
+_SAME = 0.5  # a match that overlaps a better one more than this is the same thing
 
 # Steps of scale and rotation around a candidate, and how far it may move in pixels: three at middle size, one at fine.
 _STEPS = (
@@ -48,7 +56,7 @@ _STEPS = (
 )
 
 
-class Match(NamedTuple):
+class _Match(NamedTuple):
     """A pose at which an image looks like a template; `correlation` is the mean of colors and edges, up to 1."""
 
     pose: Pose
@@ -72,7 +80,47 @@ class _Sized(NamedTuple):
         return np.asarray(cv2.transform(bgr.astype(np.float32), self.axis[None]), np.float32)
 
 
-def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Match], bool]:
+class _Found(NamedTuple):
+    template: Template
+    outline: Quad
+    box: Box
+    correlation: float
+
+
+def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, Picture], steps: Steps) -> Detections:
+    """Find what looks like the examples, the best score first, in original pixels.
+
+    The score maps the correlation (the mean of that of colors and that of edges) from 0.6 to 1 to a score from 0 to 1.
+    An object belongs to the example with the best score, and is left out if that is a negative one.
+    """
+    steps.report(0.0, "decoding the image")
+    bgr, notes = decode(picture)
+    templates = collect(picture, bgr, request.examples, pictures)
+    factor = bgr.shape[1] / picture.width
+    pyramid, found, crowded = Pyramid(bgr), [], False
+    part = 0.9 / len(templates)
+    for number, template in enumerate(templates):
+        message = f"searching for example {number + 1} of {len(templates)}"
+        report = steps.part(0.1 + number * part, 0.1 + (number + 1) * part, message)
+        shown = template.scaled(factor)
+        matches, too_many = _find(pyramid, shown, report)
+        crowded |= too_many
+        for match in matches:
+            outline = match.pose.outline(shown.size) / factor
+            found.append(_Found(template, outline, boxes.around(outline.tolist()), match.correlation))
+    if crowded:
+        notes.append(
+            f"much of the image looks a little like an example: only the {MAX_CANDIDATES} best candidates "
+            "were compared; draw a box with more details that are special to the example"
+        )
+    return Detections(
+        model=f"OpenCV {cv2.__version__}",
+        objects=tuple(_detections(_unique(found), picture, request)),
+        notes=(NOTE, *notes),
+    )
+
+
+def _find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[_Match], bool]:
     """Find where an image looks like a template; matches may overlap.
 
     It takes a correlation of the reduced image for each pose, and 1 to 4 ms for each candidate.
@@ -84,7 +132,7 @@ def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Mat
         _resize(template, side) for side in (_coarse_side(pyramid, template), _MIDDLE_SIDE, _FINE_SIDE)
     )
     candidates = _separate(_candidates(pyramid, coarse, share(report, 0.0, 0.7)), min(template.size))
-    found: list[Match] = []
+    found: list[_Match] = []
     failed = 0
     for number, candidate in enumerate(candidates):
         report(0.7 + 0.3 * number / len(candidates))
@@ -94,7 +142,7 @@ def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Mat
             for step in _STEPS[1:-1]:
                 pose = _refine(pyramid, middle, pose, *step)
             pose = _refine(pyramid, fine, pose, *_STEPS[-1])
-            match = Match(pose, _correlation(pyramid, fine, pose))
+            match = _Match(pose, _correlation(pyramid, fine, pose))
             if match.correlation >= LEAST_CORRELATION:
                 found.append(match)
                 failed = 0
@@ -103,7 +151,7 @@ def find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[Mat
     if template.bbox is not None:
         left, top, right, bottom = template.bbox
         pose = Pose((left + right) / 2, (top + bottom) / 2)
-        found.append(Match(pose, _correlation(pyramid, fine, pose)))
+        found.append(_Match(pose, _correlation(pyramid, fine, pose)))
     return found, len(candidates) == MAX_CANDIDATES and failed < _MAX_FAILED
 
 
@@ -247,3 +295,32 @@ def _edges(pixels: Floats) -> Floats:
 def _cosine(a: Floats, b: Floats, weights: Floats) -> float:
     shared, of_a, of_b = (float((pair * weights).sum()) for pair in (a * b, a * a, b * b))
     return shared / math.sqrt(max(of_a * of_b, 1e-9))
+
+
+def _unique(found: list[_Found]) -> list[_Found]:
+    """Keep the best of overlapping matches. One inside the other is allowed for different labels only."""
+    kept: list[_Found] = []
+    for item in sorted(found, key=lambda item: -item.correlation):
+        if not any(_same(item, other) for other in kept):
+            kept.append(item)
+    return kept
+
+
+def _same(item: _Found, other: _Found) -> bool:
+    if not boxes.intersection(item.box, other.box):
+        return False
+    if (item.template.label, item.template.negative) == (other.template.label, other.template.negative):
+        return overlap(item.outline, other.outline, _SAME)
+    return boxes.iou(item.box, other.box) > _SAME
+
+
+def _detections(found: list[_Found], picture: Picture, request: DetectionRequest) -> list[Detection]:
+    objects = []
+    for item in found:
+        left, top, right, bottom = boxes.clip(item.box, picture.width, picture.height)
+        floor = LEAST_CORRELATION
+        score = round(min(1.0, (item.correlation - floor) / (1 - floor)), 4)
+        if not item.template.negative and score >= request.min_score and right > left and bottom > top:
+            bbox = round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
+            objects.append(Detection(label=item.template.label, bbox=bbox, score=score))
+    return boxes.suppress(objects, request.iou_threshold)

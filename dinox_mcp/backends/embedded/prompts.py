@@ -1,14 +1,27 @@
 """What prompts mean: things to read, kinds of objects, faces and hands, or words to find in the text."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dinox_mcp.backends.base import Fit
-from dinox_mcp.backends.embedded import vocabulary
-from dinox_mcp.backends.embedded.kinds import KINDS, Sense, sense
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.kind_words import KINDS
+from dinox_mcp.backends.embedded.kinds import Sense, sense
 from dinox_mcp.types.text import quoted_text
+
+
+class Kind(StrEnum):
+    """The kinds of what is read exactly: text, codes and markers."""
+
+    QR = "QR code"
+    BARCODE = "barcode"
+    DATA_MATRIX = "Data Matrix"
+    AZTEC = "Aztec code"
+    PDF417 = "PDF417"
+    ARUCO = "ArUco marker"
+    APRILTAG = "AprilTag"
+    TEXT = "text"
 
 
 class BodyPart(StrEnum):
@@ -18,13 +31,54 @@ class BodyPart(StrEnum):
     HAND = "hand"
 
 
-LABELS = (*KINDS, *BodyPart, *vocabulary.LABELS)
-"""The closed vocabulary; prompts may also be words of the text."""
+ALL_CODES = frozenset({Kind.QR, Kind.BARCODE, Kind.DATA_MATRIX, Kind.AZTEC, Kind.PDF417})
+ALL_MARKERS = frozenset({Kind.ARUCO, Kind.APRILTAG})
 
+_MEANINGS: dict[str, frozenset[Kind]] = {
+    "text": frozenset({Kind.TEXT}),
+    "QR code": frozenset({Kind.QR}),
+    "barcode": frozenset({Kind.BARCODE, Kind.PDF417}),  # PDF417 looks like a barcode
+    "Data Matrix": frozenset({Kind.DATA_MATRIX}),
+    "Aztec code": frozenset({Kind.AZTEC}),
+    "PDF417": frozenset({Kind.PDF417}),
+    "marker": ALL_MARKERS,
+    "ArUco marker": frozenset({Kind.ARUCO}),
+    "AprilTag": frozenset({Kind.APRILTAG}),
+}
+EVERYTHING = ("text", "QR code", "barcode", "Data Matrix", "Aztec code", "PDF417", "marker")
+
+_SYNONYMS: dict[frozenset[Kind], str] = {
+    _MEANINGS["text"]: "text, text line, line of text, text block, printed text, written text, word, writing, "
+    "lettering, transcript, ocr",
+    _MEANINGS["QR code"]: "qr, qr code, qr tag, qr marker, quick response code, micro qr, micro qr code",
+    _MEANINGS["barcode"]: "barcode, bar code",
+    frozenset({Kind.BARCODE}): "1d barcode, 1d code, linear barcode",
+    _MEANINGS["Data Matrix"]: "data matrix, data matrix code, data matrix barcode, gs1 data matrix, dmc",
+    _MEANINGS["Aztec code"]: "aztec, aztec code, aztec barcode",
+    _MEANINGS["PDF417"]: "pdf417, pdf 417, pdf417 barcode, pdf417 code, stacked barcode",
+    _MEANINGS["marker"]: "marker, fiducial, fiducial marker, fiducial tag, visual marker",
+    _MEANINGS["ArUco marker"]: "aruco, aruco marker, aruco tag, aruco code",
+    _MEANINGS["AprilTag"]: "apriltag, apriltag marker",
+    ALL_CODES: "code, machine readable code, scannable code",
+    ALL_CODES - {Kind.BARCODE}: "2d code, 2d barcode, matrix code, matrix barcode",
+}
+# Words that mean less than what is found; a note says so.
+_NARROWER: dict[frozenset[Kind], str] = {
+    _MEANINGS["text"]: "sign, signage, label, caption, subtitle, title, heading, headline, inscription, handwriting, "
+    "notice, number, digit, letter, character",
+    frozenset({Kind.BARCODE}): "ean, ean code, ean barcode, ean13, ean8, upc, upc code, upc barcode, upca, upce, "
+    "gtin, isbn, product code, product barcode, code 128, code 128 barcode, gs1 128, sscc, sscc code, sscc barcode, "
+    "code 39, code 39 barcode, code 93, codabar, itf, itf14, interleaved 2 of 5, databar, gs1 databar",
+}
+_AMBIGUOUS = frozenset({"marker"})
+_FILLER = re.compile(r"^(?:(?:a|an|the|all|any|every|each|some|of)\s+)+")
+# These may come before a part of the body; words for persons may, too.
 _DESCRIBING = frozenset(
     {"human", "left", "right", "visible", "raised", "open", "bare", "smiling", "happy", "young", "old"}
 )
-"""Words that may come before a part of the body; words for persons may, too."""
+
+LABELS = (*KINDS, *BodyPart, *_MEANINGS)
+"""The closed vocabulary; prompts may also be words of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +115,19 @@ def fit(prompt: str) -> Fit:
     A word such as "sign", which finds every line of text, is known but not exact: another backend may distinguish
     signs from other text.
     """
-    if quoted_text(prompt) or (vocabulary.meaning(prompt) and not vocabulary.is_vague(prompt)):
+    readable = meaning(prompt)
+    if quoted_text(prompt) or (readable and not _is_vague(prompt)):
         return Fit.EXACT
-    known = vocabulary.meaning(prompt) or _part(prompt) or sense(prompt)
-    return Fit.KNOWN if known else Fit.WORDS
+    return Fit.KNOWN if readable or _part(prompt) or sense(prompt) else Fit.WORDS
 
 
 def understand(prompts: Sequence[str] | None) -> Targets:
     """Find the targets of prompts; None means everything except faces and hands."""
     if prompts is None:
-        return Targets(read=vocabulary.understand(vocabulary.EVERYTHING).labels, kinds={kind: kind for kind in KINDS})
-    read: list[str] = []
+        return Targets(
+            read=_label_readings({word: meaning(word) for word in EVERYTHING})[0], kinds={kind: kind for kind in KINDS}
+        )
+    read: dict[str, frozenset[Kind]] = {}
     senses: dict[str, Sense] = {}
     parts: dict[BodyPart, str] = {}
     quoted: dict[str, str] = {}
@@ -81,33 +137,85 @@ def understand(prompts: Sequence[str] | None) -> Targets:
     for prompt in prompts:
         if words := quoted_text(prompt):
             quoted[prompt] = words
-        elif vocabulary.meaning(prompt):
-            read.append(prompt)
+        elif kinds_read := meaning(prompt):
+            read[prompt] = kinds_read
         elif part := _part(prompt):
             if parts.setdefault(part, prompt) != prompt:
                 covered_parts.append(prompt)
-                part_notes.append(f"'{prompt}' is covered by '{parts[part]}': each {part} is listed once")
-            elif _is_narrower(prompt, part):
+                part_notes.append(_covered_note(prompt, [parts[part]], part))
+            elif prompt.casefold().strip() not in (part, f"{part}s"):
                 part_notes.append(f"{prompt}: found as {part}; the embedded backend cannot tell which are '{prompt}'")
         elif known := sense(prompt):
             senses[prompt] = known
         else:
             others[prompt] = prompt
-    labelled = vocabulary.understand(read)
+    labels, covered_readings, notes_on_readings = _label_readings(read)
     kinds, covered, notes = _label_kinds(senses)
     return Targets(
-        read=labelled.labels,
+        read=labels,
         kinds=kinds,
         parts=parts,
         quoted=quoted,
         others=others,
-        unsearched=(*labelled.covered, *covered, *covered_parts),
-        notes=(*labelled.notes, *notes, *part_notes),
+        unsearched=(*covered_readings, *covered, *covered_parts),
+        notes=(*notes_on_readings, *notes, *part_notes),
     )
 
 
+def meaning(prompt: str) -> frozenset[Kind]:
+    """Return the kinds of readings that a prompt means, in any case, spelling and number; empty if it means none."""
+    return _WORDS.get(_root(prompt), frozenset())
+
+
+def _is_vague(prompt: str) -> bool:
+    """Return whether a word may mean something that cannot be read: a sign is more than text, a marker may be a pen."""
+    return _root(prompt) in _AMBIGUOUS or (meaning(prompt) == {Kind.TEXT} and _is_narrower(prompt))
+
+
+def _words_of(prompt: str) -> list[str]:
+    """Split a prompt into words in lower case, without articles and quantifiers before them."""
+    return _FILLER.sub("", " ".join(re.findall(r"[^\W_]+", prompt.casefold()))).split()
+
+
+def _root(prompt: str) -> str:
+    return "".join(word[:-1] if re.fullmatch(r"\w+[^s\d]s", word) else word for word in _words_of(prompt))
+
+
+def _is_narrower(prompt: str) -> bool:
+    return any(_root(prompt) in {_root(word) for word in words.split(",")} for words in _NARROWER.values())
+
+
+def _label_readings(known: Mapping[str, frozenset[Kind]]) -> tuple[dict[Kind, str], list[str], list[str]]:
+    """Label each kind of reading: of two prompts that mean it with the narrower one, or else the first.
+
+    Returns:
+        The label of each kind, the prompts that are not a label, and notes.
+    """
+    labels: dict[Kind, str] = {}
+    for prompt, kinds in sorted(known.items(), key=lambda item: len(item[1])):
+        for kind in kinds:
+            labels.setdefault(kind, prompt)
+    covered = [prompt for prompt in known if prompt not in labels.values()]
+    notes = [_covered_note(prompt, (labels[kind] for kind in sorted(known[prompt]))) for prompt in covered]
+    for prompt, kinds in known.items():
+        if prompt in covered or not _is_narrower(prompt):
+            continue
+        if kinds == {Kind.BARCODE}:
+            notes.append(f"'{prompt}' lists every barcode: the category of each says of which kind it is")
+        else:
+            notes.append(
+                f"'{prompt}' lists every line of text: the embedded backend cannot tell which of them are '{prompt}'"
+            )
+    return labels, covered, notes
+
+
+def _covered_note(prompt: str, labels: Iterable[str], listed: str = "object") -> str:
+    others = " and ".join(f"'{label}'" for label in dict.fromkeys(labels))
+    return f"'{prompt}' is covered by {others}: each {listed} is listed once"
+
+
 def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Label each kind with the prompt that names it best.
+    """Label each kind of object with the prompt that names it best.
 
     An exact word is better than one that is narrower than the kind, and one for few kinds better than one for many.
     If several prompts are all narrower than a kind, the model cannot distinguish them, and the kind's own name is the
@@ -125,31 +233,31 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
             labels[kind], mixed[kind] = kind, claims
         else:
             labels[kind] = claims[0]
-    used = set(labels.values())
-    covered = [prompt for prompt in senses if prompt not in used]
+    covered = [prompt for prompt in senses if prompt not in labels.values()]
     notes = [
         f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot tell them apart"
         for kind, claims in mixed.items()
     ]
     noted = {prompt for claims in mixed.values() for prompt in claims}
-    for prompt in senses:
-        kinds = " or ".join(sorted(senses[prompt].kinds, key=KINDS.index))
+    for prompt, known in senses.items():
+        kinds = sorted(known.kinds, key=KINDS.index)
         if prompt in noted:
             continue
         if prompt in covered:
-            others = dict.fromkeys(labels[kind] for kind in sorted(senses[prompt].kinds, key=KINDS.index))
-            notes.append(f"'{prompt}' is covered by {' and '.join(map(repr, others))}: each object is listed once")
-        elif taken := [kind for kind in sorted(senses[prompt].kinds, key=KINDS.index) if labels[kind] != prompt]:
-            elsewhere = ", ".join(f"{kind} is listed as '{labels[kind]}'" for kind in taken)
-            notes.append(f"'{prompt}' does not count everything that it covers: {elsewhere}")
-        elif senses[prompt].narrower:
-            notes.append(f"{prompt}: found as {kinds}; the embedded backend cannot tell which of them are '{prompt}'")
+            notes.append(_covered_note(prompt, (labels[kind] for kind in kinds)))
+        elif taken := [f"{kind} is listed as '{labels[kind]}'" for kind in kinds if labels[kind] != prompt]:
+            notes.append(f"'{prompt}' does not count everything that it covers: {', '.join(taken)}")
+        elif known.narrower:
+            found_as = " or ".join(kinds)
+            notes.append(
+                f"{prompt}: found as {found_as}; the embedded backend cannot tell which of them are '{prompt}'"
+            )
     return labels, covered, notes
 
 
 def _part(prompt: str) -> BodyPart | None:
     """Read "face", "people's faces", "left hand" or "hands of a child", but not "clock face"."""
-    words = [word for word in vocabulary.words_of(prompt) if word != "s"]  # the s of "person's"
+    words = [word for word in _words_of(prompt) if word != "s"]  # the s of "person's"
     head, _, owner = " ".join(words).partition(" of ")
     *before, last = head.split() or [""]
     part = last.removesuffix("s")
@@ -158,10 +266,14 @@ def _part(prompt: str) -> BodyPart | None:
     return BodyPart(part) if not owner or _is_person(owner) else None
 
 
-def _is_narrower(prompt: str, part: BodyPart) -> bool:
-    return prompt.casefold().strip() not in (part, f"{part}s")
-
-
 def _is_person(words: str) -> bool:
     known = sense(words)
     return known is not None and known.kinds == {"person"}
+
+
+_WORDS = {
+    _root(word): kinds
+    for table in (_SYNONYMS, _NARROWER)
+    for kinds, words in table.items()
+    for word in words.split(",")
+}

@@ -1,25 +1,154 @@
-"""Readings: lines of text, codes and markers, each with its outline and what it says; and their order on a page."""
+"""Pixels of an image, shapes and views of them; what is read in them: text, codes and markers; and its order."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import Any
+from itertools import groupby, pairwise, product
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.prompts import Kind
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Quad = npt.NDArray[np.float32]
 """Corners (4, 2) in order around the shape, x and y in pixels."""
 
+MAX_PIXELS = 20_000_000
+MAX_SIDE = 32_000
+"""The longest side that is searched. ZXing's limit is twice that, 65,535 pixels; models pad thin images."""
+_TILE, _OVERLAP = 1600, 400
+_SMALL = 1_500_000
+
 # Columns: the share of the width at which a line ends them; their least lines; the distance of these and their width,
 # in line heights.
 _WIDE, _LEAST_LINES, _MOST_PITCH, _LEAST_WIDTH = 0.6, 3, 2.5, 3.0
 _INSIDE_BOX = 0.6
+
+
+def quad(points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
+    """Convert four corners to an array (4, 2)."""
+    return np.asarray(points, np.float32).reshape(4, 2)
+
+
+def sides(shape: Quad) -> npt.NDArray[np.float32]:
+    """Return the lengths of the four sides in pixels."""
+    return np.asarray(np.linalg.norm(shape - np.roll(shape, 1, axis=0), axis=1), np.float32)
+
+
+def outline(box: Box) -> Quad:
+    """Return the corners of a box."""
+    left, top, right, bottom = box
+    return quad([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def share_inside(inner: Quad, outer: Quad) -> float:
+    """Return the share of `inner` that lies in `outer`, from 0 to 1."""
+    size = cv2.contourArea(inner)
+    if not size:
+        return 0.0
+    shared, _ = cv2.intersectConvexConvex(cv2.convexHull(inner), cv2.convexHull(outer))
+    return float(shared) / size
+
+
+def overlap(a: Quad, b: Quad, least: float = 0.6) -> bool:
+    """Return whether more than a share `least` of the smaller shape lies in the larger, so that both show one thing."""
+    small, large = sorted((a, b), key=cv2.contourArea)
+    return share_inside(small, large) > least
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A part of an image: `pixels` show it enlarged by `factor`; its upper left corner is at (`x`, `y`)."""
+
+    pixels: Pixels
+    x: int = 0
+    y: int = 0
+    factor: float = 1.0
+
+    def cuts(self, points: Any, image: Pixels) -> bool:  # noqa: ANN401 - OpenCV's detectors return various shapes
+        """Return whether a shape reaches an edge of this view that is not an edge of the image."""
+        shape = quad(points)
+        (left, top), (right, bottom) = shape.min(axis=0), shape.max(axis=0)
+        height, width = self.pixels.shape[:2]
+        return bool(
+            (left <= 0 < self.x)
+            or (top <= 0 < self.y)
+            or (right >= width and self.x + width / self.factor < image.shape[1])
+            or (bottom >= height and self.y + height / self.factor < image.shape[0])
+        )
+
+    def to_image(self, points: Any) -> Quad:  # noqa: ANN401 - OpenCV's detectors return various shapes
+        """Map corners in pixels of this view to pixels of the image."""
+        return quad(points) / np.float32(self.factor) + np.array([self.x, self.y], np.float32)
+
+
+def decode_rgb(picture: Picture) -> tuple["Image.Image", list[str]]:
+    """Decode to RGB. A very large image is reduced, and a note says so."""
+    longest, size = max(picture.width, picture.height), picture.width * picture.height
+    side = min(MAX_SIDE, math.floor(longest * math.sqrt(min(1.0, MAX_PIXELS / size))))
+    if side >= longest:
+        return picture.rgb(), []
+    rgb = picture.rgb(side)
+    return rgb, [f"searched at {rgb.width}x{rgb.height} pixels; zoom in for what is smaller"]
+
+
+def decode(picture: Picture) -> tuple[Pixels, list[str]]:
+    """Decode to pixels (height, width, BGR), as `decode_rgb` does."""
+    rgb, notes = decode_rgb(picture)
+    return to_bgr(rgb), notes
+
+
+def to_bgr(rgb: "Image.Image") -> Pixels:
+    """Convert an image to an array (height, width, BGR)."""
+    return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
+
+
+def resized(pixels: Pixels, factor: float) -> View:
+    """Return a view of the full image at another size."""
+    if factor == 1:
+        return View(pixels)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return View(np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how), np.uint8), factor=factor)
+
+
+def around(pixels: Pixels, shape: Quad, margin: float, side: int) -> View:
+    """Return a view of a shape, `margin` times its size wider on each side, `side` pixels high."""
+    height, width = pixels.shape[:2]
+    size = shape.max(axis=0) - shape.min(axis=0)
+    x1, y1 = np.maximum(shape.min(axis=0) - margin * size - 8, 0).astype(int).tolist()
+    x2, y2 = np.minimum(shape.max(axis=0) + margin * size + 8, (width, height)).astype(int).tolist()
+    part = pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    view = resized(part, side / part.shape[0])
+    return View(view.pixels, x1, y1, view.factor)
+
+
+def views(pixels: Pixels) -> list[View]:
+    """Choose views that show large and small things: of a large image a reduced one, and tiles at full size."""
+    height, width = pixels.shape[:2]
+    if height * width <= _SMALL or max(height, width) <= _TILE:
+        return [View(pixels)]
+    return [resized(pixels, _TILE / max(height, width)), *tiles(pixels, _TILE, _OVERLAP)]
+
+
+def tiles(pixels: Pixels, side: int, overlap: int) -> list[View]:
+    """Cut an image into overlapping squares at full size."""
+    height, width = pixels.shape[:2]
+    corners = product(_starts(height, side, overlap), _starts(width, side, overlap))
+    return [View(pixels[y : y + side, x : x + side], x, y) for y, x in corners]
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """Place the fewest tiles that overlap enough, evenly."""
+    count = max(1, -(-(length - overlap) // (side - overlap)))
+    return [round(index * max(0, length - side) / max(1, count - 1)) for index in range(count)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,31 +172,6 @@ class Reading:
     note: str | None = None
 
 
-def quad(points: Any) -> Quad:  # noqa: ANN401 - whatever shape a detector of OpenCV gives
-    """Convert four corners to an array (4, 2)."""
-    return np.asarray(points, np.float32).reshape(4, 2)
-
-
-def sides(shape: Quad) -> npt.NDArray[np.float32]:
-    """Return the lengths of the four sides in pixels."""
-    return np.asarray(np.linalg.norm(shape - np.roll(shape, 1, axis=0), axis=1), np.float32)
-
-
-def share_inside(inner: Quad, outer: Quad) -> float:
-    """Return the share of `inner` that lies in `outer`, from 0 to 1."""
-    size = cv2.contourArea(inner)
-    if not size:
-        return 0.0
-    shared, _ = cv2.intersectConvexConvex(cv2.convexHull(inner), cv2.convexHull(outer))
-    return float(shared) / size
-
-
-def overlap(a: Quad, b: Quad, least: float = 0.6) -> bool:
-    """Tell whether more than a share `least` of the smaller shape lies in the larger, so that both show one thing."""
-    small, large = sorted((a, b), key=cv2.contourArea)
-    return share_inside(small, large) > least
-
-
 def unique(readings: Iterable[Reading], least: float = 0.6) -> list[Reading]:
     """Keep of overlapping readings the best: by score, by length of text, by size."""
     ranked = sorted(
@@ -85,9 +189,8 @@ def unique(readings: Iterable[Reading], least: float = 0.6) -> list[Reading]:
 
 def text_in(box: Box, readings: Sequence[Reading]) -> str | None:
     """Join the texts in a box, from top to bottom; None if there are none."""
-    left, top, right, bottom = box
-    outline = quad([[left, top], [right, top], [right, bottom], [left, bottom]])
-    inside = [one for one in readings if one.text and share_inside(one.quad, outline) >= _INSIDE_BOX]
+    shape = outline(box)
+    inside = [one for one in readings if one.text and share_inside(one.quad, shape) >= _INSIDE_BOX]
     return "\n".join(one.text for one in reading_order(inside) if one.text) or None
 
 

@@ -16,21 +16,22 @@ from dinox_mcp.errors import BackendError
 Floats = npt.NDArray[np.float32]
 
 MOST_THREADS = 8
+# Measured on two cores: NanoDet takes 48 ms with one thread and 27 ms with two. Networks of this size gain little from
+# more than four threads.
+_THREADS = 4
+_MANIFEST = "manifest.json"
+_REMEDY = "reinstall it: pip install --force-reinstall dinox-mcp"
 
 
 def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, arena: bool = False) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
-    """Load a network.
+    """Load a network as an `onnxruntime.InferenceSession`.
 
     Args:
         path: The ONNX file.
         name: The name of the file in error messages, such as "the text model x.onnx".
         remedy: What to do if the file is missing or damaged.
         threads: The most threads of one run; there are never more than cores.
-        arena: Keep the memory of a run for the next one. This is a little faster, and suits networks with small
-            inputs.
-
-    Returns:
-        The `onnxruntime.InferenceSession`.
+        arena: Keep the memory of a run for the next one: a little faster, and suits networks with small inputs.
 
     Raises:
         BackendError: the file is missing or does not load.
@@ -51,9 +52,7 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
 
 def _cores() -> int:
     """Count the cores that this process may use, which a container or taskset may restrict."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _onnxruntime() -> ModuleType:
@@ -70,27 +69,12 @@ def _onnxruntime() -> ModuleType:
     return module
 
 
-# Measured on two cores: NanoDet takes 48 ms with one thread and 27 ms with two. Networks of this size gain little from
-# more than four threads.
-_THREADS = 4
-_MANIFEST = "manifest.json"
-_REMEDY = "reinstall it: pip install --force-reinstall dinox-mcp"
-
-
 class Network:
-    """A network that takes one array and gives several, each under its name."""
+    """A network of this package that takes one array and gives several, each under its name."""
 
     def __init__(self, name: str) -> None:
-        """Load a network of this package.
-
-        Args:
-            name: Its file without the suffix, such as "nanodet".
-
-        Raises:
-            BackendError: the file is missing or damaged.
-        """
-        file = f"{name}.onnx"
-        folder = _folder()
+        """Load the network whose file has this name, such as "nanodet"."""
+        folder, file = _folder(), f"{name}.onnx"
         _check_size(folder, file)
         with resources.as_file(folder / file) as path:
             self._session = session(path, f"the network {path}", _REMEDY, threads=_THREADS, arena=True)

@@ -1,5 +1,6 @@
 """Finds the targets of a request in one image: objects, then codes, markers and text."""
 
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -9,19 +10,26 @@ import numpy as np
 from dinox_mcp.backends.embedded import codes, text_lines
 from dinox_mcp.backends.embedded.markers import MarkerReader
 from dinox_mcp.backends.embedded.objects import ObjectResults, ObjectSearcher
-from dinox_mcp.backends.embedded.pixels import decode, decode_rgb, to_bgr
-from dinox_mcp.backends.embedded.prompts import Targets
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, quad, reading_order, share_inside, text_in
+from dinox_mcp.backends.embedded.prompts import ALL_CODES, ALL_MARKERS, Kind, Targets
+from dinox_mcp.backends.embedded.readings import (
+    Pixels,
+    Quad,
+    Reading,
+    decode,
+    decode_rgb,
+    outline,
+    reading_order,
+    share_inside,
+    text_in,
+    to_bgr,
+)
 from dinox_mcp.backends.embedded.text import Lines, TextReader, find_words
-from dinox_mcp.backends.embedded.vocabulary import ALL_CODES, ALL_MARKERS, Kind
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import area, around, clip, scale
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from PIL import Image
 
 Labelled = tuple[str, Reading]
@@ -44,13 +52,7 @@ class Searcher:
     def search(
         self, picture: Picture, request: DetectionRequest, targets: Targets, steps: Steps, *, thorough: bool
     ) -> Detections:
-        """Find targets, in original pixels: objects, the best score first; then codes, markers and text in order.
-
-        Raises:
-            ImageError: the image is damaged.
-            BackendError: a model is missing or damaged.
-            AbandonedError: the call was cancelled.
-        """
+        """Find targets, in original pixels: objects, the best score first; then codes, markers and text in order."""
         rgb, factor, notes = _decoded(picture, steps)
         found = ObjectResults([])
         if targets.kinds or targets.parts:
@@ -101,14 +103,8 @@ class Searcher:
         missing = [prompt for prompt in targets.others if prompt not in present]
         return _labelled(found, targets), words, missing, notes
 
-    def estimate_poses(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
-        """Estimate the poses of the objects that are persons.
-
-        Raises:
-            ImageError: the image is damaged.
-            BackendError: a model is missing or damaged.
-            AbandonedError: the call was cancelled.
-        """
+    def estimate_poses(self, picture: Picture, objects: Sequence[Detection], steps: Steps) -> Detections:
+        """Estimate the poses of the objects that are persons."""
         rgb, factor, notes = _decoded(picture, steps)
         reduced = [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects]
         found = self._objects.poses(rgb, reduced, steps.part(0.0, 1.0, "estimating poses"))
@@ -116,14 +112,8 @@ class Searcher:
         posed = [one.model_copy(update={"keypoints": its}) for one, its in zip(objects, points, strict=True)]
         return Detections(model=" + ".join(found.models), objects=tuple(posed), notes=(*notes, *found.notes))
 
-    def describe(self, picture: Picture, objects: "Sequence[Detection]", steps: Steps) -> Detections:
-        """Read the text and codes in the boxes of objects, from top to bottom. Objects with a text keep it.
-
-        Raises:
-            ImageError: the image is damaged.
-            BackendError: a model is missing or damaged.
-            AbandonedError: the call was cancelled.
-        """
+    def describe(self, picture: Picture, objects: Sequence[Detection], steps: Steps) -> Detections:
+        """Read the text and codes in the boxes of objects, from top to bottom. Objects with a text keep it."""
         steps.report(0.0, "decoding the image")
         bgr, notes = decode(picture)
         height, width = bgr.shape[:2]
@@ -140,6 +130,8 @@ class Searcher:
                 found if found.text is not None else found.model_copy(update={"text": text_in(box, readings)})
                 for box, found in zip(boxes, objects, strict=True)
             ]
+        if without := sum(one.text is None for one in objects):
+            notes.append(f"no text was found in {without} of {len(objects)} boxes")
         return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
 
     def _text_reader(self, steps: Steps, done: float) -> TextReader:
@@ -158,7 +150,7 @@ class Searcher:
         return found
 
 
-def notes_for(objects: "Sequence[Detection]", size: tuple[int, int]) -> tuple[str, ...]:
+def notes_for(objects: Sequence[Detection], size: tuple[int, int]) -> tuple[str, ...]:
     """Say how many of the codes in an image of this size were found but not read; they have no score and no text."""
     textless = [one for one in objects if one.score is None and one.text is None]
     unread = sum(not _is_cut_off(code, size) for code in textless)
@@ -173,32 +165,30 @@ def _notes_on_lines(text: Lines) -> list[str]:
     return notes
 
 
-def _in_a_code(reading: Reading, codes: "Iterable[Reading]") -> bool:
-    """Tell whether something was read into the pattern of a code, unlike the digits below a barcode."""
+def _in_a_code(reading: Reading, codes: Iterable[Reading]) -> bool:
+    """Return whether something was read into the pattern of a code, unlike the digits below a barcode."""
     return any(share_inside(reading.quad, code.quad) > _INSIDE_CODE for code in codes)
 
 
 def _is_cut_off(code: Detection, size: tuple[int, int]) -> bool:
-    """Tell whether a code ends at an edge of the picture: it cannot be read, and its rest may be in another tile."""
+    """Return whether a code ends at an edge of the image: it cannot be read, and its rest may be in another tile."""
     left, top, right, bottom = code.bbox
     width, height = size
     margin = _QUIET_ZONE * max(right - left, bottom - top)
     return min(left, top) < margin or right > width - margin or bottom > height - margin
 
 
-def _is_a_pattern(one: Detection, patterns: "Sequence[Quad]") -> bool:
-    """Tell whether an object was detected in the pattern of a code or marker, which looks like many things."""
-    x1, y1, x2, y2 = one.bbox
-    outline = quad([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-    return any(share_inside(outline, pattern) > _INSIDE_CODE for pattern in patterns)
+def _is_a_pattern(one: Detection, patterns: Sequence[Quad]) -> bool:
+    """Return whether an object was detected in the pattern of a code or marker, which looks like many things."""
+    return any(share_inside(outline(one.bbox), pattern) > _INSIDE_CODE for pattern in patterns)
 
 
-def _labelled(found: "Iterable[Reading]", targets: Targets) -> list[Labelled]:
+def _labelled(found: Iterable[Reading], targets: Targets) -> list[Labelled]:
     return [(targets.read[item.kind], item) for item in found]
 
 
 def _detections(
-    found: "Iterable[Labelled]", picture: Picture, factor: Factor, request: DetectionRequest
+    found: Iterable[Labelled], picture: Picture, factor: Factor, request: DetectionRequest
 ) -> list[Detection]:
     """Make detections of readings, in original pixels, without those below the least score."""
     objects = []

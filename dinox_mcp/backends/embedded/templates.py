@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
@@ -11,16 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Base64Bytes, BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from dinox_mcp.backends.embedded.networks.runtime import Floats
-from dinox_mcp.backends.embedded.pixels import to_bgr
-from dinox_mcp.backends.embedded.readings import Pixels, Quad
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, to_bgr
+from dinox_mcp.backends.embedded.runtime import Floats
+from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box, clip, scale
 from dinox_mcp.types.detection import Embedding, Example
 
 Matrix = npt.NDArray[np.float64]
-Size = tuple[float, float]
 
 LEAST_SIDE = 8
 LEAST_CONTRAST = 6.0  # of 255, the standard deviation along the color axis: a plain wall has noise of 2 to 4
@@ -45,9 +44,14 @@ class Template:
 
     label: str
     pixels: Pixels
-    size: Size
+    size: tuple[float, float]
     negative: bool = False
     bbox: Box | None = None
+
+    def scaled(self, factor: float) -> "Template":
+        """Return the template as for an image at another size."""
+        bbox = self.bbox and scale(self.bbox, factor, factor)
+        return replace(self, size=(self.size[0] * factor, self.size[1] * factor), bbox=bbox)
 
 
 class _Kept(BaseModel):
@@ -60,12 +64,47 @@ class _Kept(BaseModel):
 _KEPT = TypeAdapter(Annotated[list[_Kept], Field(min_length=1, max_length=_MOST_EXAMPLES)])
 
 
-def cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
-    """Cut an example out of its image `frame`, whose pixels (height, width, BGR) may be reduced.
+def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str, Picture], steps: Steps) -> str:
+    """Write examples as the data of an embedding.
 
     Raises:
-        InputError: its box is outside the image, too small, or of one color.
+        InputError: an example is negative, too small, of one color, damaged, or its image is missing.
+        ImageError: an image is damaged.
     """
+    if any(example.negative for example in examples):
+        raise InputError(
+            "a saved prompt cannot have negative examples; save it without them, and pass them when searching"
+        )
+    steps.report(0.0, "decoding the image")
+    return _dump(collect(picture, decode(picture)[0], examples, pictures))
+
+
+def collect(
+    picture: Picture, bgr: Pixels, examples: tuple[Example, ...], pictures: Mapping[str, Picture]
+) -> list[Template]:
+    """Cut all examples out of their images, the first of which is decoded already, and load the saved ones.
+
+    Raises:
+        InputError: an example is too small, of one color, damaged, or its image is missing.
+        ImageError: an image is damaged.
+    """
+    decoded = {"": (picture, bgr)}
+    collected: list[Template] = []
+    for example in examples:
+        if example.embedding is not None:
+            collected += _load(example.embedding, example)
+            continue
+        if example.image not in decoded:
+            if example.image not in pictures:
+                raise InputError(f"the image of the example {example.label!r:.80} is missing; pass it again")
+            decoded[example.image] = pictures[example.image], decode(pictures[example.image])[0]
+        frame, pixels = decoded[example.image]
+        collected.append(_cut(pixels, example, frame))
+    return collected
+
+
+def _cut(bgr: Pixels, example: Example, frame: Picture) -> Template:
+    """Cut an example out of its image `frame`, whose pixels (height, width, BGR) may be reduced."""
     bbox = example.bbox or (0.0, 0.0, 0.0, 0.0)
     box = clip(bbox, frame.width, frame.height)
     size = box[2] - box[0], box[3] - box[1]
@@ -93,7 +132,7 @@ def color_axis(pixels: Pixels) -> tuple[Floats, float]:
     return axes[:, -1].astype(np.float32), math.sqrt(max(0.0, float(values[-1])))
 
 
-def dump(templates: Sequence[Template]) -> str:
+def _dump(templates: Sequence[Template]) -> str:
     """Write templates as the data of an embedding: sizes and PNGs, lossless."""
     kept = [
         _Kept(size=template.size, png=base64.b64encode(cv2.imencode(".png", template.pixels)[1].tobytes()))
@@ -102,12 +141,8 @@ def dump(templates: Sequence[Template]) -> str:
     return base64.b64encode(_KEPT.dump_json(kept)).decode()
 
 
-def load(embedding: Embedding, example: Example) -> list[Template]:
-    """Read the templates of an embedding.
-
-    Raises:
-        InputError: it is not of this backend, or damaged.
-    """
+def _load(embedding: Embedding, example: Example) -> list[Template]:
+    """Read the templates of an embedding."""
     try:
         kept = _KEPT.validate_json(base64.b64decode(embedding.data, validate=True))
         return [
@@ -123,12 +158,6 @@ def load(embedding: Embedding, example: Example) -> list[Template]:
         raise InputError(
             f"the saved prompt of {example.label!r:.80} is not one of the backend embedded, or damaged; save it again"
         ) from None
-
-
-def resized(template: Template, factor: float) -> Template:
-    """Return a template as for an image at another size."""
-    bbox = template.bbox and scale(template.bbox, factor, factor)
-    return replace(template, size=(template.size[0] * factor, template.size[1] * factor), bbox=bbox)
 
 
 def _reduced(pixels: Pixels) -> Pixels:

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from dinox_mcp.backends.embedded import text_lines
-from dinox_mcp.backends.embedded.networks.runtime import Floats
+from dinox_mcp.backends.embedded.prompts import Kind
 from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, unique
+from dinox_mcp.backends.embedded.runtime import Floats
 from dinox_mcp.backends.embedded.text_lines import Line, LineFinder, Model, parts_to_search
-from dinox_mcp.backends.embedded.vocabulary import Kind
 from dinox_mcp.backends.embedded.worker import Report, share
 from dinox_mcp.types.boxes import Box
 
@@ -62,11 +62,7 @@ class TextReader:
     """Reads text in images; loading takes about 0.2 s and 70 MB."""
 
     def __init__(self) -> None:
-        """Load the models.
-
-        Raises:
-            BackendError: a model is missing or damaged.
-        """
+        """Load the models."""
         self._lines = LineFinder()
         self._turns = Model(text_lines.TURNS)
         self._letters = Model(text_lines.LETTERS)
@@ -217,7 +213,7 @@ def _pad(strip: Pixels, width: int) -> Floats:
 
 
 def _is_text(reading: _Transcript) -> bool:
-    """Tell whether a transcript is text, not texture."""
+    """Return whether a transcript is text, not texture."""
     letters = sum(letter.isalnum() for letter in reading.text)
     return letters > 0 and reading.score >= (LEAST_SCORE if letters > 1 else LEAST_SCORE_ALONE)
 

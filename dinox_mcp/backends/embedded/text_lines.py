@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.embedded.networks import runtime
-from dinox_mcp.backends.embedded.networks.runtime import Floats
+from dinox_mcp.backends.embedded import runtime
 from dinox_mcp.backends.embedded.readings import Pixels, Quad
+from dinox_mcp.backends.embedded.runtime import Floats
 from dinox_mcp.errors import BackendError
 from dinox_mcp.types.boxes import Box, area
 
@@ -46,11 +46,7 @@ class Model:
     """A network that takes one array of shape (batch, 3, height, width) and gives one array."""
 
     def __init__(self, name: str) -> None:
-        """Load a model.
-
-        Raises:
-            BackendError: its file is missing or damaged.
-        """
+        """Load a model."""
         path = _folder() / name
         self._session: Any = runtime.session(path, f"the text model {path}", _REMEDY)
         self._input = self._session.get_inputs()[0].name

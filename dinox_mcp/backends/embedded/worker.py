@@ -8,8 +8,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Progress
-from dinox_mcp.backends.concurrency import alongside
+from dinox_mcp.backends.base import Progress, alongside
 from dinox_mcp.errors import BusyError
 
 T = TypeVar("T")
@@ -40,11 +39,7 @@ class Steps:
         self.now = (0.0, "waiting for other images")
 
     def report(self, fraction: float, message: str) -> None:
-        """Begin the next step.
-
-        Args:
-            fraction: The share of the work that is done, from 0 to 1.
-            message: What comes now.
+        """Begin the next step: a share of the work (from 0 to 1) is done, and `message` says what comes now.
 
         Raises:
             AbandonedError: the call was cancelled.

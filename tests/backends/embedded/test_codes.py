@@ -14,9 +14,8 @@ from zxingcpp import BarcodeFormat as Symbology
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.backends.embedded import codes
 from dinox_mcp.backends.embedded.backend import EmbeddedBackend
-from dinox_mcp.backends.embedded.pixels import MAX_SIDE
-from dinox_mcp.backends.embedded.readings import Pixels, Reading
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded.prompts import Kind
+from dinox_mcp.backends.embedded.readings import MAX_SIDE, Pixels, Reading
 from dinox_mcp.detector import Detector
 from dinox_mcp.settings import Settings
 from dinox_mcp.types import boxes

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from dinox_mcp.backends.embedded import kinds
-from dinox_mcp.backends.embedded.kinds import KINDS, Sense, sense
+from dinox_mcp.backends.embedded.kind_words import KINDS
+from dinox_mcp.backends.embedded.kinds import Sense, sense
 
 
 def meaning(*names: str, narrower: bool = False) -> Sense:

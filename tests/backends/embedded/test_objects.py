@@ -1,12 +1,13 @@
 """What the embedded backend finds in photographs, with the weights of the package."""
 
 import io
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from PIL import Image
 
 from dinox_mcp.backends.base import Backend
+from dinox_mcp.backends.embedded.objects import MOST_OBJECTS, QUICK, THOROUGH, FoundObject, ObjectDetector
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
@@ -15,9 +16,9 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import iou
 from dinox_mcp.types.detection import DetectedObject, DetectionResult
 from dinox_mcp.types.keypoints import BODY
+from tests.backends.embedded.photographs import ASTRONAUT, photograph
 from tests.backends.embedded.scenes import paper, picture, qr, write
 
-ASTRONAUT = Path(__file__).parents[2] / "pictures" / "astronaut.jpg"
 pytestmark = pytest.mark.anyio
 
 
@@ -28,8 +29,7 @@ def detector(backend: Backend) -> Detector:
 
 def astronaut() -> Image.Image:
     """Show a woman in a space suit; her head is at (225, 120), her face about 90 pixels wide."""
-    with Image.open(ASTRONAUT) as photo:
-        return photo.crop((0, 0, 460, 512))
+    return photograph().crop((0, 0, 460, 512))
 
 
 def portrait() -> Picture:
@@ -177,3 +177,65 @@ async def test_poses_of_given_boxes_are_estimated(detector: Detector) -> None:
     result = await detector.describe_regions(portrait(), [(20, 5, 430, 512)], include=["pose"])
     assert len(result.objects[0].keypoints) == 17
     assert "MoveNet Thunder" in result.model
+
+
+# The network alone
+
+
+@pytest.fixture(scope="module")
+def network() -> ObjectDetector:
+    return ObjectDetector()
+
+
+def find(network: ObjectDetector, image: Image.Image, widths: Sequence[int]) -> list[FoundObject]:
+    return network.detect(image, widths, min_score=0.5, iou_threshold=0.5)
+
+
+def test_the_astronaut_is_the_surest_person_and_her_box_is_right(network: ObjectDetector) -> None:
+    best = find(network, photograph(), THOROUGH)[0]
+    assert best.kind == "person"
+    assert best.score > 0.7
+    assert iou(best.bbox, ASTRONAUT) > 0.9
+
+
+@pytest.mark.slow
+def test_a_larger_picture_has_the_same_objects_in_larger_boxes(network: ObjectDetector) -> None:
+    image = photograph()
+    large = image.resize((3 * image.width, 3 * image.height), Image.Resampling.BICUBIC)
+    one, three = find(network, image, THOROUGH)[0], find(network, large, THOROUGH)[0]
+    assert three.bbox == pytest.approx([3 * side for side in one.bbox], abs=15)
+
+
+def test_a_wide_picture_is_not_distorted(network: ObjectDetector) -> None:
+    wide = Image.new("RGB", (1000, 512), (120, 120, 120))
+    wide.paste(photograph(), (400, 0))
+    x1, y1, x2, y2 = ASTRONAUT
+    assert iou(find(network, wide, QUICK)[0].bbox, (x1 + 400, y1, x2 + 400, y2)) > 0.85
+
+
+def test_sure_objects_come_first_and_boxes_lie_inside_the_picture(network: ObjectDetector) -> None:
+    found = network.detect(photograph(), QUICK, min_score=0.05, iou_threshold=0.5)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert all(0 <= x1 < x2 <= 512 and 0 <= y1 < y2 <= 512 for x1, y1, x2, y2 in (one.bbox for one in found))
+
+
+def test_there_are_never_more_objects_than_a_caller_can_use(network: ObjectDetector) -> None:
+    assert len(network.detect(photograph(), THOROUGH, min_score=0.0, iou_threshold=0.9)) == MOST_OBJECTS
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 4000), (640, 480)])
+def test_nothing_is_found_in_pictures_of_nothing(network: ObjectDetector, size: tuple[int, int]) -> None:
+    assert find(network, Image.new("RGB", size, (128, 128, 128)), THOROUGH) == []
+
+
+def test_work_that_nobody_waits_for_ends_before_the_next_run(network: ObjectDetector) -> None:
+    reported: list[float] = []
+
+    def report(done: float) -> None:
+        reported.append(done)
+        if done > 0:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        network.detect(photograph(), THOROUGH, 0.5, 0.5, report)
+    assert reported == [0, 0.5]

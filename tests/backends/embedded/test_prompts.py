@@ -3,11 +3,78 @@
 import pytest
 
 from dinox_mcp.backends.base import Fit
-from dinox_mcp.backends.embedded.prompts import BodyPart, Targets, fit, understand
-from dinox_mcp.backends.embedded.vocabulary import Kind
+from dinox_mcp.backends.embedded import prompts
+from dinox_mcp.backends.embedded.prompts import ALL_CODES, BodyPart, Kind, Targets, fit, understand
 
 
-def kinds(*prompts: str) -> dict[str, str]:
+def kinds(*words: str) -> dict[str, set[Kind]]:
+    """Give the kinds that each prompt labels."""
+    labels = understand(words).read
+    return {label: {kind for kind in labels if labels[kind] == label} for label in labels.values()}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        *((word, {Kind.TEXT}) for word in ("text", "Texts", "the text", "writing", "all words", "line of text")),
+        *((word, {Kind.QR}) for word in ("QR code", "qr-codes", "QRCode", "qr", "a QR code", "QR_CODE")),
+        *((word, {Kind.BARCODE, Kind.PDF417}) for word in ("barcode", "bar codes", "Bar-Code")),
+        *((word, {Kind.BARCODE}) for word in ("1D barcodes", "EAN-13", "UPC", "Code 128", "SSCC")),
+        *((word, {Kind.DATA_MATRIX}) for word in ("data matrix", "DataMatrix codes")),
+        *((word, {Kind.ARUCO, Kind.APRILTAG}) for word in ("marker", "Markers", "fiducials", "fiducial markers")),
+        *((word, {Kind.ARUCO}) for word in ("ArUco", "aruco marker", "ArUco tags")),
+        *((word, {Kind.APRILTAG}) for word in ("AprilTag", "april tags", "AprilTag markers")),
+        *((word, set(ALL_CODES)) for word in ("code", "codes", "machine-readable codes")),
+    ],
+)
+def test_a_prompt_is_understood_in_many_spellings(prompt: str, kind: set[Kind]) -> None:
+    assert kinds(prompt) == {prompt: kind}
+
+
+def test_all_that_is_read_goes_by_its_own_name() -> None:
+    targets = understand(prompts.EVERYTHING)
+    assert set(targets.read) == set(Kind)
+    assert set(targets.read.values()) == set(prompts.EVERYTHING)
+    assert targets.notes == ()
+
+
+@pytest.mark.parametrize("label", prompts.LABELS)
+def test_every_label_that_is_advertised_is_understood(label: str) -> None:
+    targets = understand([label])
+    assert {*targets.read.values(), *targets.kinds.values(), *targets.parts.values()} == {label}
+    assert targets.notes == ()
+
+
+def test_of_two_prompts_for_the_same_the_first_labels_it() -> None:
+    targets = understand(("text", "writing"))
+    assert targets.read == {Kind.TEXT: "text"}
+    assert targets.notes == ("'writing' is covered by 'text': each object is listed once",)
+
+
+def test_the_narrower_of_two_prompts_labels_what_it_covers() -> None:
+    targets = understand(("marker", "AprilTag", "code", "QR code"))
+    assert targets.read == {
+        Kind.ARUCO: "marker",
+        Kind.APRILTAG: "AprilTag",
+        **dict.fromkeys(ALL_CODES, "code"),
+        Kind.QR: "QR code",
+    }
+    assert targets.notes == ()
+
+
+def test_a_prompt_for_something_narrower_than_what_is_found_is_answered_with_a_note() -> None:
+    targets = understand(("signs",))
+    assert targets.read == {Kind.TEXT: "signs"}
+    assert targets.notes == (
+        "'signs' lists every line of text: the embedded backend cannot tell which of them are 'signs'",
+    )
+
+
+def test_a_prompt_that_means_something_else_is_not_read() -> None:
+    assert understand(("text", "forklift", "red car")).read == {Kind.TEXT: "text"}
+
+
+def objects(*prompts: str) -> dict[str, str]:
     return dict(understand(prompts).kinds)
 
 
@@ -23,6 +90,7 @@ def kinds(*prompts: str) -> dict[str, str]:
         ("person's face", Fit.KNOWN),
         ("hands", Fit.KNOWN),
         ("sign", Fit.KNOWN),
+        ("label", Fit.KNOWN),
         ("marker", Fit.KNOWN),
         ("forklift", Fit.WORDS),
         ('"', Fit.WORDS),
@@ -44,8 +112,8 @@ def test_each_kind_of_prompt_is_searched_in_its_own_way() -> None:
 
 
 def test_a_wider_word_labels_all_its_kinds() -> None:
-    assert set(kinds("vehicle")) >= {"car", "truck", "bus"}
-    assert set(kinds("vehicle").values()) == {"vehicle"}
+    assert set(objects("vehicle")) >= {"car", "truck", "bus"}
+    assert set(objects("vehicle").values()) == {"vehicle"}
 
 
 def test_the_exact_word_labels_its_kind_and_the_wider_one_the_rest_with_a_note() -> None:

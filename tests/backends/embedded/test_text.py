@@ -9,9 +9,9 @@ from PIL import Image
 
 from dinox_mcp.backends.base import Backend
 from dinox_mcp.backends.embedded import text, text_lines
+from dinox_mcp.backends.embedded.prompts import Kind
 from dinox_mcp.backends.embedded.readings import Reading
 from dinox_mcp.backends.embedded.text import TextReader, find_words
-from dinox_mcp.backends.embedded.vocabulary import Kind
 from dinox_mcp.errors import BackendError
 from dinox_mcp.types import boxes
 from tests.backends.embedded.walls import find, hang, qr_code, read, sign, wall

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dinox_mcp.backends.base import Backend, Call
-from dinox_mcp.backends.embedded import vocabulary
+from dinox_mcp.backends.embedded.prompts import EVERYTHING
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.detection import BBox, DetectionRequest, Detections
 
@@ -23,7 +23,7 @@ def find(
     backend: Backend, image: Image.Image | Gray, *prompts: str, min_score: float = 0.25, turned: int = 1
 ) -> Detections:
     """Detect prompts in a picture with this EXIF orientation; without prompts, everything that is read."""
-    request = DetectionRequest(prompts=prompts or vocabulary.EVERYTHING, min_score=min_score)
+    request = DetectionRequest(prompts=prompts or EVERYTHING, min_score=min_score)
     return anyio.run(backend.detect, picture(image, turned), request, Call())
 
 

@@ -1,4 +1,7 @@
-"""Square crops of an image at any rotation, and single-shot detectors with anchors that run on them."""
+"""Square crops of an image, single-shot detectors that run on them, and the poses of persons in given boxes.
+
+Poses are estimated by MoveNet Thunder. The detectors, which have anchors, find faces and hands: see `parts`.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,8 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dinox_mcp.backends.embedded.networks.runtime import Floats, Network
+from dinox_mcp.backends.embedded.runtime import Floats, Network
+from dinox_mcp.backends.embedded.worker import Report, ignore
 from dinox_mcp.types.boxes import Box, ious
+
+FAMILY = "MoveNet Thunder"
+_SIDE = 256  # of what the networks see, in pixels
+_CROP = 1.2  # side of the crop, in longer sides of the person's box; as in Google's demo
+_SAME_IOU = 0.3  # candidates that overlap more show the same thing
+
+Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +29,7 @@ class Crop:
     """A square of an image, which may reach beyond it.
 
     Attributes:
-        x: Where its center lies, in pixels of the image.
+        x: The middle of the square in pixels of the image.
         y: Likewise.
         half: Half the length of its side in pixels of the image.
         angle: Its clockwise rotation in radians.
@@ -42,17 +53,9 @@ class Crop:
         return cls(half, half, half)
 
     def pixels(self, image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-        """Cut the crop out of an image.
-
-        Args:
-            image: The image, RGB.
-            side: The height and width of the result in pixels.
-
-        Returns:
-            Pixels (side, side, 3), black where the crop reaches beyond the image.
-        """
+        """Cut the crop out of an RGB image: pixels (side, side, 3), black where it reaches beyond the image."""
         reduced = max(1, int(2 * self.half / side))  # bilinear sampling alone would skip pixels
-        corners = self.to_picture(np.array([(0, 0), (0, 1), (1, 0), (1, 1)]))
+        corners = self.to_image(np.array([(0, 0), (0, 1), (1, 0), (1, 1)]))
         left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int).tolist()
         right, bottom = np.minimum(np.ceil(corners.max(axis=0)), image.size).astype(int).tolist()
         if right <= left or bottom <= top:
@@ -67,26 +70,22 @@ class Crop:
         cut = image.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         return np.asarray(cut, np.uint8)
 
-    def to_picture(self, shares: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def to_image(self, shares: npt.NDArray[np.floating]) -> Points:
         """Map points (..., 2), given as shares of the crop's width and height, to pixels of the image."""
         return np.asarray((shares - 0.5) @ self._axes().T + (self.x, self.y))
 
-    def _axes(self) -> npt.NDArray[np.float64]:
-        """Return the crop's lower and right sides as vectors in the picture: the columns of a matrix."""
+    def _axes(self) -> Points:
+        """Return the crop's upper and left sides as vectors in the image: the columns of a matrix."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         return 2 * self.half * np.array([[cosine, -sine], [sine, cosine]])
-
-
-_SIDE = 256
-_SAME_IOU = 0.3  # candidates that overlap more show the same thing
 
 
 class Candidates(NamedTuple):
     """The candidates of a detector: boxes (n, 4) and points (n, k, 2) in pixels of the image, and scores (n,)."""
 
-    boxes: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
-    points: npt.NDArray[np.float64]
+    boxes: Points
+    scores: Points
+    points: Points
 
     def merged(self) -> "Candidates":
         """Merge candidates that overlap to their mean, weighted by their scores (weighted NMS), the best first."""
@@ -118,22 +117,13 @@ class AnchorDetector:
             layers: For each grid of the network, the side of its cells in pixels and the anchors in a cell.
             rows: Splits the outputs of the network into logits (n,) and rows (n, 4 + 2 * k). A row holds a box as
                 center, width and height, then points, all in the crop's pixels relative to the anchor.
-
-        Raises:
-            BackendError: its file is missing or damaged.
         """
         self._network = Network(name)
         self._anchors = _anchors(layers)
         self._rows = rows
 
     def find(self, image: Image.Image, crop: Crop, min_score: float) -> Candidates:
-        """Find things in a crop that is not rotated; overlapping candidates are merged, the best come first.
-
-        Args:
-            image: The image, RGB.
-            crop: The crop to search.
-            min_score: The lowest score of a candidate, from 0 to 1.
-        """
+        """Find things of at least a score in a crop that is not rotated, overlapping candidates merged."""
         pixels = crop.pixels(image, _SIDE)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
         logits, rows = self._rows(self._network(pixels))
         scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -80, 80)))
@@ -141,12 +131,12 @@ class AnchorDetector:
         pairs = rows[good].reshape(-1, rows.shape[1] // 2, 2) / _SIDE
         anchors = self._anchors[good]
         centers, halves = pairs[:, 0] + anchors, pairs[:, 1] / 2
-        low, high = crop.to_picture(centers - halves), crop.to_picture(centers + halves)
-        points = crop.to_picture(pairs[:, 2:] + anchors[:, None])
+        low, high = crop.to_image(centers - halves), crop.to_image(centers + halves)
+        points = crop.to_image(pairs[:, 2:] + anchors[:, None])
         return Candidates(np.concatenate([low, high], axis=1), scores[good], points).merged()
 
 
-def _anchors(layers: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64]:
+def _anchors(layers: Sequence[tuple[int, int]]) -> Points:
     """Return the anchors' centers (n, 2) as shares of the crop: grid by grid, row by row, cell by cell."""
     grids = []
     for stride, copies in layers:
@@ -154,3 +144,36 @@ def _anchors(layers: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64]:
         rows, columns = np.divmod(np.arange(cells * cells), cells)
         grids.append(np.repeat(np.stack([columns, rows], axis=1) + 0.5, copies, axis=0) / cells)
     return np.concatenate(grids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A person's pose.
+
+    Attributes:
+        bbox: The person's box in pixels of the image, as given.
+        points: The 17 points of `types.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels and a
+            score from 0 to 1. Points that are hidden or outside the image are guesses with a low score.
+    """
+
+    bbox: Box
+    points: Points
+
+
+class PoseEstimator:
+    """Finds the points of bodies."""
+
+    def __init__(self) -> None:
+        """Load the network."""
+        self._network = Network("movenet-thunder")
+
+    def estimate(self, image: Image.Image, boxes: Sequence[Box], report: Report = ignore) -> list[Body]:
+        """Find the pose of the person in each box (in pixels of the RGB image); `report` is called before each."""
+        bodies = []
+        for done, bbox in enumerate(boxes):
+            report(done / len(boxes))
+            crop = Crop.around(bbox, _CROP)
+            rows = self._network(crop.pixels(image, _SIDE)[None].astype(np.int32))["Identity"].reshape(17, 3)
+            points = crop.to_image(rows[:, 1::-1])  # the network gives y before x
+            bodies.append(Body(bbox, np.column_stack([points, rows[:, 2]])))
+        return bodies

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
-PHOTOGRAPH = Path(__file__).parents[3] / "pictures" / "astronaut.jpg"
+PHOTOGRAPH = Path(__file__).parents[2] / "pictures" / "astronaut.jpg"
 
 # Where a person sees things in the photograph.
 ASTRONAUT = (20.0, 15.0, 365.0, 512.0)

@@ -1,4 +1,4 @@
-"""Square crops: what they show, and where their points lie in the picture."""
+"""Square crops of an image, and the pose of a person in a photograph."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinox_mcp.backends.embedded.networks.crops import Crop
+from dinox_mcp.backends.embedded.bodies import Crop, PoseEstimator
+from dinox_mcp.types.keypoints import BODY
+from tests.backends.embedded.photographs import ASTRONAUT, LEFT_EYE, NOSE, RIGHT_EYE, photograph
 
 WHITE = Image.new("RGB", (100, 60), "white")
 
@@ -48,3 +50,40 @@ def test_pictures_of_any_shape_can_be_cut(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, "white")
     for crop in (Crop.of_image(image), Crop(0, 0, 0), Crop(0.5, 0.5, 3, 1.0), Crop.around((0, 0, *size), 1.15)):
         assert crop.pixels(image, 16).shape == (16, 16, 3)
+
+
+@pytest.fixture(scope="module")
+def estimator() -> PoseEstimator:
+    return PoseEstimator()
+
+
+def test_the_nose_is_between_the_eyes_and_left_is_her_left(estimator: PoseEstimator) -> None:
+    (body,) = estimator.estimate(photograph(), [ASTRONAUT])
+    points = dict(zip(BODY, body.points.tolist(), strict=True))
+    for name, place in (("left_eye", LEFT_EYE), ("right_eye", RIGHT_EYE), ("nose", NOSE)):
+        assert points[name][:2] == pytest.approx(place, abs=6)
+        assert points[name][2] > 0.5
+
+
+def test_what_the_picture_does_not_show_has_a_low_score(estimator: PoseEstimator) -> None:
+    (body,) = estimator.estimate(photograph(), [ASTRONAUT])
+    scores = dict(zip(BODY, body.points[:, 2].tolist(), strict=True))
+    assert max(scores["left_ankle"], scores["right_ankle"]) < 0.3 < scores["left_shoulder"]
+
+
+def test_bodies_come_in_the_order_of_the_boxes(estimator: PoseEstimator) -> None:
+    reported: list[float] = []
+    empty = (400.0, 0.0, 500.0, 100.0)
+    invisible, astronaut = estimator.estimate(photograph(), [empty, ASTRONAUT], reported.append)
+    assert (invisible.bbox, astronaut.bbox) == (empty, ASTRONAUT)
+    assert invisible.points[0, 2] < astronaut.points[0, 2]
+    assert reported == [0, 0.5]
+
+
+def test_without_persons_there_are_no_bodies(estimator: PoseEstimator) -> None:
+    assert estimator.estimate(photograph(), []) == []
+
+
+def test_a_box_without_size_is_answered_too(estimator: PoseEstimator) -> None:
+    (body,) = estimator.estimate(photograph(), [(50.0, 50.0, 50.0, 50.0)])
+    assert np.isfinite(body.points).all()

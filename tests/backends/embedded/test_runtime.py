@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.backends.embedded.networks import runtime
-from dinox_mcp.backends.embedded.networks.runtime import Network
+from dinox_mcp.backends.embedded import runtime
+from dinox_mcp.backends.embedded.runtime import Network
 from dinox_mcp.errors import BackendError
 
 FILE = "blazeface-back.onnx"
@@ -60,11 +60,11 @@ def test_a_damaged_list_names_the_remedy(folder: Path, damaged: bytes) -> None:
 
 # Telemetry: without `runtime.py`, these programs leave a device id in the cache folder
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 
 OBJECTS = """
 from PIL import Image
-from dinox_mcp.backends.embedded.networks.objects import QUICK, ObjectDetector
+from dinox_mcp.backends.embedded.objects import QUICK, ObjectDetector
 assert ObjectDetector().detect(Image.new("RGB", (64, 64)), QUICK, 0.5, 0.5) == []
 """
 TEXT = """
