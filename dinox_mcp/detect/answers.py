@@ -80,11 +80,14 @@ def merge(plan: Plan, answers: Sequence[tuple[Part, Answer | BackendError]]) -> 
         if part.exact or not any(_are_one(one, other) for other in exact)
     ]
     every = [*(one_found for _, one_found in found), *(_unanswered(part, error) for part, error in failed)]
+    unsearched = tuple(prompt for one in every for prompt in one.unsearched)
+    missing = {*(plan.main.given.prompts or ())} - {*unsearched} - {one.label for one, _ in pairs}
+    notes = (*plan.notes, *(plan.notes_if_missing if missing else ()), *(note for one in every for note in one.notes))
     merged = Detections(
         model=" + ".join(dict.fromkeys(one.model for one in every if one.model)),
         objects=tuple(one for one, _ in pairs),
-        notes=tuple(dict.fromkeys((*plan.notes, *(note for one in every for note in one.notes)))),
-        unsearched=tuple(prompt for one in every for prompt in one.unsearched),
+        notes=tuple(dict.fromkeys(notes)),
+        unsearched=unsearched,
         unknown=tuple(prompt for one in every for prompt in one.unknown),
         complete=all(one.complete for one in every),
     )

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from dinox_mcp.backends.base import Backend, Call, silent
-from dinox_mcp.backends.concurrency import gather
+from dinox_mcp.backends.base import Backend, Call, gather, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import answers, capabilities, counting, results
 from dinox_mcp.detect.answers import Answer, AnswerCache

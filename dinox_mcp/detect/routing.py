@@ -44,11 +44,13 @@ class Plan:
         request: the full request, with the thresholds and the model of the first part.
         parts: what each backend is asked.
         notes: what the result must say, such as which preferred backend is not ready.
+        notes_if_missing: the same if nothing is found for a prompt of the first part.
     """
 
     request: DetectionRequest
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
+    notes_if_missing: tuple[str, ...] = ()
 
     @property
     def main(self) -> Part:
@@ -106,7 +108,9 @@ class Router:
         main = prepared[0].request
         filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
         full = main if alone else request.model_copy(update=filled)
-        return Plan(full, prepared, tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key)))
+        notes = tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key))
+        may_be_complete = bool(notes) and self._knows_all_prompts(prepared[0])
+        return Plan(full, prepared, *(((), notes) if may_be_complete else (notes, ())))
 
     def instead(self, part: Part, *, caller_has_key: bool) -> Part | None:
         """Give the same part for a less preferred backend that knows all of it, or None where there is none.
@@ -237,17 +241,18 @@ class Router:
         return replace(part, request=_with_thresholds(request, able))
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
-        """Explain why a preferred backend that is partly set up is not used, unless the other one knows all prompts."""
+        """Explain why a preferred backend that is partly set up is not used."""
         order = self._backends.preferred
         if not self._backends.auto or main.exact or main.given.model is not None or main.backend not in order:
             return
-        prompts = main.given.prompts or ()
-        if prompts and all(self._fit(main.backend, prompt) >= Fit.KNOWN for prompt in prompts):
-            return  # nothing is missing from the answer
         unready = self._backends.unready(caller_has_key=caller_has_key)
         for name in order[: order.index(main.backend)]:
             if name in unready and unready[name].installed:
                 yield f"the backend {name} is not ready, so {main.backend} answered: {unready[name].remedy}"
+
+    def _knows_all_prompts(self, part: Part) -> bool:
+        prompts = part.given.prompts or ()
+        return bool(prompts) and all(self._fit(part.backend, prompt) >= Fit.KNOWN for prompt in prompts)
 
     def _describing(self, main: str, *, caller_has_key: bool) -> dict[str, frozenset[Output]]:
         """List the backends that may describe given boxes, with the outputs of each; `main` comes first.

@@ -7,8 +7,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Backend, Call, Noting, silent
-from dinox_mcp.backends.concurrency import gather
+from dinox_mcp.backends.base import Backend, Call, Noting, gather, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities, tiling
 from dinox_mcp.detect.answers import Answer

@@ -186,6 +186,14 @@ def test_a_backend_without_weights_is_mentioned_only_where_it_might_find_more(
     assert notes == (("the backend cloud is not ready, so here answered: run pull",) if said else ())
 
 
+@pytest.mark.parametrize(("found", "said"), [([DOG], False), ([], True)])
+async def test_a_backend_without_weights_is_mentioned_where_a_known_prompt_finds_nothing(
+    found: list[Detection], said: bool
+) -> None:
+    result = await detector_with(NotDownloaded(), Here(found)).detect(picture(), ["dog"])
+    assert result.notes.count("the backend cloud is not ready, so here answered: run pull") == said
+
+
 async def test_the_other_backend_is_asked_with_its_own_thresholds() -> None:
     here = Here([DOG])
     await detector_with(Cloud(error=QuotaError("no credit")), here).detect(picture(), "dog")
