@@ -1,10 +1,15 @@
-"""The contract of backends: a backend gets an image and a request, and gives detections in original pixels."""
+"""The contract of backends: a backend gets an image and a request, and gives detections in original pixels.
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+At the end stands how they do several things at the same time.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import anyio
 from pydantic import SecretStr
 
 from dinox_mcp.images.picture import Picture
@@ -21,6 +26,7 @@ from dinox_mcp.types.detection import (
     Output,
 )
 
+T = TypeVar("T")
 Progress = Callable[[float, str], Awaitable[None]]
 """Reports the progress of a call: a fraction from 0 to 1, and a short description of the current step."""
 
@@ -261,3 +267,41 @@ class Follower(Protocol):
             BackendError: with what was wrong and what to do, in one line.
         """
         ...
+
+
+@asynccontextmanager
+async def alongside(companion: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run a companion while the block runs; an error of the block is raised as it is, not in a group."""
+    raised = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(companion)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
+            raised = error
+        finally:
+            group.cancel_scope.cancel()
+    if raised:
+        raise raised
+
+
+async def gather(calls: Sequence[Callable[[], Awaitable[T]]], at_a_time: int) -> list[T]:
+    """Await calls, a few at a time, and give their results in order; the first error cancels the others."""
+    results: dict[int, T] = {}
+    errors: list[Exception] = []
+    limiter = anyio.CapacityLimiter(at_a_time)
+
+    async def run(index: int, call: Callable[[], Awaitable[T]]) -> None:
+        async with limiter:
+            try:
+                results[index] = await call()
+            except Exception as error:  # noqa: BLE001 - raised below, where the group does not wrap it
+                errors.append(error)
+                group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for index, call in enumerate(calls):
+            group.start_soon(run, index, call)
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(calls))]

@@ -11,8 +11,7 @@ import anyio.to_thread
 import numpy as np
 from anyio.from_thread import check_cancelled
 
-from dinox_mcp.backends.base import Follower, silent
-from dinox_mcp.backends.concurrency import gather
+from dinox_mcp.backends.base import Follower, gather, silent
 from dinox_mcp.detect.answers import Answer
 from dinox_mcp.detect.options import Options, caller_of, make_call, max_objects
 from dinox_mcp.detect.routing import Plan
