@@ -177,7 +177,9 @@ class Backends:
             except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; all must be closed
                 failures.append(f"{name}: {error}")
         if failures:
-            raise BackendError(f"backends did not close ({', '.join(failures)}); end the program to free what they hold")
+            raise BackendError(
+                f"backends did not close ({', '.join(failures)}); end the program to free what they hold"
+            )
 
 
 def _model(model: Model) -> dict[str, object]:

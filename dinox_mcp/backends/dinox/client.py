@@ -4,9 +4,8 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
@@ -66,8 +65,7 @@ async def reporting(progress: Progress, every_s: float) -> AsyncIterator[Reporte
         yield reporter
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The data of a reply, and when its request was sent (on the event loop's clock)."""
 
     data: dict[str, Any]

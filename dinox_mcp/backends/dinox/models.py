@@ -61,7 +61,7 @@ T_REX = CloudModel(
 XSEEK = CloudModel(
     "DINO-XSeek-1.0",
     "dino_xseek/detection",
-    "what a sentence describes, told from others like it",
+    "what a sentence describes, distinguished from others like it",
     ("xseek", "xseek1", "xseek10", "dinoxseek", "dinoxseek1"),
     answers=frozenset({"descriptions"}),
 )

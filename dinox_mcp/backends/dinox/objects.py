@@ -109,11 +109,7 @@ def list_objects(result: Mapping[str, Any]) -> list[Any]:
 
 
 def merge(parts: Sequence[Detections], iou_threshold: float) -> Detections:
-    """Merge the detections of several requests about one image.
-
-    Of boxes of one label that overlap by more than `iou_threshold`, the best is kept: not every model of the service
-    takes a threshold.
-    """
+    """Merge the detections of several requests about one image, and suppress overlapping boxes of one label."""
     objects = boxes.suppress([found for part in parts for found in part.objects], iou_threshold)
     if len(parts) == 1:
         return parts[0].model_copy(update={"objects": tuple(objects)})

@@ -189,11 +189,8 @@ _MAX_SHOWN = 80
 def explain(problem: str) -> tuple[str, str]:
     """Find the cause why a service cannot be reached, and the remedy.
 
-    Args:
-        problem: What the HTTP client says: the cause, unless an environment variable is wrong.
-
-    Returns:
-        The cause, and the remedy: to correct the variables that are wrong, or to check those that are set.
+    `problem` is what the HTTP client says: the cause, unless an environment variable is wrong. The remedy is to correct
+    the variables that are wrong, or to check those that are set.
     """
     if faults := dict(_faults()):
         return ", ".join(faults.values()), f"correct or unset {' and '.join(faults)}"

@@ -96,7 +96,7 @@ def _encode(rgb: "Image.Image", quality: int) -> bytes:
 
 
 def _is_plain(picture: Picture) -> bool:
-    """Tell whether the bytes are an RGB JPEG without EXIF, so without rotation, location and time."""
+    """Return whether the bytes are an RGB JPEG without EXIF, so without rotation, location and time."""
     if picture.format != "JPEG" or picture.notes:  # a truncated one is encoded again
         return False
     from PIL import Image
@@ -213,10 +213,7 @@ def make_request(picture: Picture, request: DetectionRequest, model: CloudModel,
 
 
 def label_by_category(labels: Mapping[str, str]) -> LabelReader:
-    """Label objects by their category, in the caller's spelling.
-
-    `labels` maps normalized categories to labels; other categories are labels as they are.
-    """
+    """Label objects by their category; `labels` maps normalized categories to the caller's spelling."""
 
     def label(thing: Mapping[str, Any]) -> str:
         category = thing.get("category")
@@ -257,9 +254,9 @@ def _text_prompt(prompts: Sequence[str]) -> tuple[dict[str, Any], LabelReader]:
     for prompt in prompts:
         text = " ".join(prompt.replace(".", " ").split())  # a full stop would end the label
         if not text:
-            raise InputError(f"the prompt {prompt!r:.80} has no word in it; name what to look for, as in 'red car'")
+            raise InputError(f"the prompt {prompt!r:.80} has no word in it; name what to find, as in 'red car'")
         texts.setdefault(_normalized(text), text)
         labels.setdefault(_normalized(text), prompt)
     if not texts:
-        raise InputError("prompts is empty; name what to look for, or leave it out to find everything")
+        raise InputError("prompts is empty; name what to find, or leave it out to find everything")
     return {"type": "text", "text": ".".join(texts.values())}, label_by_category(labels)

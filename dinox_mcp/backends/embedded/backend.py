@@ -21,16 +21,8 @@ QUEUE = 16
 MODEL = "embedded"
 THOROUGH = "thorough"
 _CAPABILITIES = Capabilities(
-    answers=frozenset(
-        {
-            "text prompts",
-            "prompt-free detection",
-            "examples",
-            "negative examples",
-            "examples in other images",
-            "saved prompts",
-        }
-    ),
+    answers=frozenset({"text prompts", "prompt-free detection"})
+    | {"examples", "negative examples", "examples in other images", "saved prompts"},
     outputs=frozenset({"pose", "hands", "category"}),
     describes=frozenset({"text", "pose"}),
     labels=prompts.LABELS,
@@ -130,10 +122,7 @@ class EmbeddedBackend:
         """Read text and codes in boxes, and estimate the poses of persons.
 
         Raises:
-            ImageError: the image is damaged.
-            BusyError: too many images are waiting.
-            DeadlineError: it took longer than the settings allow.
-            BackendError: a model is missing or damaged.
+            ImageError, BusyError, DeadlineError, BackendError: as in `detect`.
         """
 
         def work(steps: Steps) -> Detections:
@@ -153,9 +142,7 @@ class EmbeddedBackend:
 
         Raises:
             InputError: an example is too small, of one color, or negative.
-            ImageError: an image is damaged.
-            BusyError: too many images are waiting.
-            DeadlineError: it took longer than the settings allow.
+            ImageError, BusyError, DeadlineError: as in `detect`.
         """
 
         def work(steps: Steps) -> Embedding:

@@ -79,10 +79,7 @@ class MarkerReader:
         return unique(found)
 
     def _read_view(self, view: View) -> Iterator[Reading]:
-        """Find markers in a view.
-
-        White on black, or with little paper around, more things look like markers, so only exact ones count.
-        """
+        """Find markers in a view; only exact ones where they are white on black, or have little paper around."""
         for inverted, gray in enumerate((view.pixels, np.asarray(255 - view.pixels, np.uint8))):
             known, _, others = self._squares.detectMarkers(gray)
             for square in map(quad, (*known, *others)):
@@ -105,10 +102,8 @@ class MarkerReader:
 
 
 def _refined(gray: Pixels, square: Quad) -> Quad | None:
-    """Move the sides of a square to the end of its black border; None if the surroundings are not lighter.
-
-    If the paper is only a thin white line, OpenCV puts the sides too far inside.
-    """
+    """Move the sides of a square to the end of its black border; None if the surroundings are not lighter."""
+    # If the paper is only a thin white line, OpenCV puts the sides too far inside.
     cells = _MOST_BITS + 4
     size = cells * _FINE
     corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _FINE

@@ -121,12 +121,9 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
 
 
 def _find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[_Match], bool]:
-    """Find where an image looks like a template; matches may overlap.
+    """Find where an image looks like a template; return also whether there were too many candidates to compare all.
 
     It takes a correlation of the reduced image for each pose, and 1 to 4 ms for each candidate.
-
-    Returns:
-        The matches, and whether there were too many candidates to compare them all.
     """
     coarse, middle, fine = (
         _resize(template, side) for side in (_coarse_side(pyramid, template), _MIDDLE_SIDE, _FINE_SIDE)
@@ -189,10 +186,7 @@ def _candidates(pyramid: Pyramid, sized: _Sized, report: Report) -> Iterator[tup
 
 
 def _candidates_at(shade: Floats, sized: _Sized, pose: Pose, stretch: float) -> Iterator[tuple[float, Pose]]:
-    """Search a template at one scale and rotation: the image is scaled and rotated back, so that it is upright.
-
-    `shade` is the part of the image whose upper left corner is at the pose, reduced by `stretch`.
-    """
+    """Search a template in `shade`, a part of the image reduced by `stretch` and rotated back as the pose says."""
     height, width = shade.shape
     back = rotation(-pose.turn) * (sized.factor * stretch / pose.scale)
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ back.T

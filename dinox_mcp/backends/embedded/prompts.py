@@ -144,7 +144,7 @@ def understand(prompts: Sequence[str] | None) -> Targets:
                 covered_parts.append(prompt)
                 part_notes.append(_covered_note(prompt, [parts[part]], part))
             elif prompt.casefold().strip() not in (part, f"{part}s"):
-                part_notes.append(f"{prompt}: found as {part}; the embedded backend cannot tell which are '{prompt}'")
+                part_notes.append(f"{prompt}: found as {part}; the embedded backend does not know which are '{prompt}'")
         elif known := sense(prompt):
             senses[prompt] = known
         else:
@@ -186,11 +186,7 @@ def _is_narrower(prompt: str) -> bool:
 
 
 def _label_readings(known: Mapping[str, frozenset[Kind]]) -> tuple[dict[Kind, str], list[str], list[str]]:
-    """Label each kind of reading: of two prompts that mean it with the narrower one, or else the first.
-
-    Returns:
-        The label of each kind, the prompts that are not a label, and notes.
-    """
+    """Label each kind of reading with the narrower of two prompts that mean it; see `_label_kinds`."""
     labels: dict[Kind, str] = {}
     for prompt, kinds in sorted(known.items(), key=lambda item: len(item[1])):
         for kind in kinds:
@@ -204,7 +200,7 @@ def _label_readings(known: Mapping[str, frozenset[Kind]]) -> tuple[dict[Kind, st
             notes.append(f"'{prompt}' lists every barcode: the category of each says of which kind it is")
         else:
             notes.append(
-                f"'{prompt}' lists every line of text: the embedded backend cannot tell which of them are '{prompt}'"
+                f"'{prompt}' lists every line of text: the embedded backend does not know which of them are '{prompt}'"
             )
     return labels, covered, notes
 
@@ -235,7 +231,7 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
             labels[kind] = claims[0]
     covered = [prompt for prompt in senses if prompt not in labels.values()]
     notes = [
-        f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot tell them apart"
+        f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot distinguish them"
         for kind, claims in mixed.items()
     ]
     noted = {prompt for claims in mixed.values() for prompt in claims}
@@ -250,7 +246,7 @@ def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str]
         elif known.narrower:
             found_as = " or ".join(kinds)
             notes.append(
-                f"{prompt}: found as {found_as}; the embedded backend cannot tell which of them are '{prompt}'"
+                f"{prompt}: found as {found_as}; the embedded backend does not know which of them are '{prompt}'"
             )
     return labels, covered, notes
 

@@ -232,10 +232,7 @@ def _bands(items: Sequence["_Located"]) -> Iterator[list["_Located"]]:
 
 
 def _columns(band: Sequence["_Located"]) -> list[list["_Located"]]:
-    """Split a band into columns of text: three or more lines each, close to each other, with a narrow gap between.
-
-    The cells of a table are farther apart.
-    """
+    """Split a band into columns of text: close lines with a narrow gap between. Cells of a table are farther apart."""
     columns: list[list[_Located]] = []
     ends: list[float] = []
     for item in sorted(band, key=lambda item: item.left):

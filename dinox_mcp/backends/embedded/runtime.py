@@ -30,7 +30,7 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
         path: The ONNX file.
         name: The name of the file in error messages, such as "the text model x.onnx".
         remedy: What to do if the file is missing or damaged.
-        threads: The most threads of one run; there are never more than cores.
+        threads: The most threads of one run; never more than cores.
         arena: Keep the memory of a run for the next one: a little faster, and suits networks with small inputs.
 
     Raises:

@@ -131,7 +131,8 @@ class Searcher:
                 for box, found in zip(boxes, objects, strict=True)
             ]
         if without := sum(one.text is None for one in objects):
-            notes.append(f"no text was found in {without} of {len(objects)} boxes")
+            boxes_without = "the box" if len(objects) == 1 else f"{without} of {len(objects)} boxes"
+            notes.append(f"no text was found in {boxes_without}")
         return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
 
     def _text_reader(self, steps: Steps, done: float) -> TextReader:

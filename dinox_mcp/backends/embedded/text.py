@@ -18,7 +18,7 @@ from dinox_mcp.backends.embedded import text_lines
 from dinox_mcp.backends.embedded.prompts import Kind
 from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, unique
 from dinox_mcp.backends.embedded.runtime import Floats
-from dinox_mcp.backends.embedded.text_lines import Line, LineFinder, Model, parts_to_search
+from dinox_mcp.backends.embedded.text_lines import Line, Model, find_lines, parts_to_search
 from dinox_mcp.backends.embedded.worker import Report, share
 from dinox_mcp.types.boxes import Box
 
@@ -63,14 +63,14 @@ class TextReader:
 
     def __init__(self) -> None:
         """Load the models."""
-        self._lines = LineFinder()
+        self._lines = Model(text_lines.LINES)
         self._turns = Model(text_lines.TURNS)
         self._letters = Model(text_lines.LETTERS)
         self._characters = self._letters.characters()
 
     def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
         """Find lines in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
-        return self._lines.find(bgr, factor)
+        return find_lines(self._lines, bgr, factor)
 
     def read_boxes(self, bgr: Pixels, boxes: Sequence[Box], report: Report) -> Lines:
         """Find and read the lines of text in boxes of an image (height, width, BGR), each line once."""

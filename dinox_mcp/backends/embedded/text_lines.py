@@ -83,21 +83,15 @@ class Line:
     tight: Quad
 
 
-class LineFinder:
-    """Finds lines of text at any angle."""
-
-    def __init__(self) -> None:
-        self._model = Model(LINES)
-
-    def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
-        height, width = bgr.shape[:2]
-        size = search_size(width, height) if factor is None else _in_strides(width * factor, height * factor)
-        how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
-        heat = self._model(normalize(np.asarray(cv2.resize(bgr, size, interpolation=how), np.uint8))[None])
-        stretch = np.array([width / size[0], height / size[1]], np.float32)
-        lines = [Line(shape * stretch, tight * stretch) for shape, tight in _outline(heat[0, 0])]
-        return sorted(lines, key=lambda line: float(line.shape[:, 1].mean()))
+def find_lines(model: Model, bgr: Pixels, factor: float | None = None) -> list[Line]:
+    """Find lines at any angle in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
+    height, width = bgr.shape[:2]
+    size = search_size(width, height) if factor is None else _in_strides(width * factor, height * factor)
+    how = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+    heat = model(normalize(np.asarray(cv2.resize(bgr, size, interpolation=how), np.uint8))[None])
+    stretch = np.array([width / size[0], height / size[1]], np.float32)
+    lines = [Line(shape * stretch, tight * stretch) for shape, tight in _outline(heat[0, 0])]
+    return sorted(lines, key=lambda line: float(line.shape[:, 1].mean()))
 
 
 def search_size(width: int, height: int) -> tuple[int, int]:

@@ -198,7 +198,7 @@ async def test_labels_come_back_as_the_caller_wrote_them(
 async def test_a_prompt_without_a_word_is_refused_before_anything_is_paid(
     dinox: DinoxBackend, emulator: Emulator, prompts: tuple[str, ...]
 ) -> None:
-    with pytest.raises(InputError, match="name what to look for"):
+    with pytest.raises(InputError, match="name what to find"):
         await dinox.detect(plain(), DetectionRequest(prompts=prompts), Call())
 
     assert emulator.stats().requests == 0

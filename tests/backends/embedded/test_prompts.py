@@ -66,7 +66,7 @@ def test_a_prompt_for_something_narrower_than_what_is_found_is_answered_with_a_n
     targets = understand(("signs",))
     assert targets.read == {Kind.TEXT: "signs"}
     assert targets.notes == (
-        "'signs' lists every line of text: the embedded backend cannot tell which of them are 'signs'",
+        "'signs' lists every line of text: the embedded backend does not know which of them are 'signs'",
     )
 
 
@@ -151,7 +151,7 @@ def test_two_narrower_words_are_not_told_apart_so_that_objects_keep_the_kinds_na
     targets = understand(["man", "woman"])
     assert targets.kinds == {"person": "person"}
     assert targets.unsearched == ("man", "woman")
-    assert targets.notes == ("'man' and 'woman': found as person; the embedded backend cannot tell them apart",)
+    assert targets.notes == ("'man' and 'woman': found as person; the embedded backend cannot distinguish them",)
 
 
 def test_without_prompts_all_kinds_go_by_their_own_names() -> None:
