@@ -100,8 +100,7 @@ class EmbeddedBackend:
                 found = matching.search(image, request, call.pictures, steps)
                 if "pose" not in request.include:
                     return found
-                posed = self._loaded(steps).estimate_poses(image, found.objects, steps)
-                return found.model_copy(update={"objects": posed.objects, "notes": (*found.notes, *posed.notes)})
+                return _joined(found, self._loaded(steps).estimate_poses(image, found.objects, steps))
 
             return await self._run(match, call)
         targets = prompts.understand(request.prompts)
@@ -130,9 +129,7 @@ class EmbeddedBackend:
             if "pose" in include:
                 found = self._loaded(steps).estimate_poses(image, found.objects, steps)
             if "text" in include:
-                read = self._loaded(steps).describe(image, found.objects, steps)
-                models = " + ".join(filter(None, (found.model, read.model)))
-                found = read.model_copy(update={"model": models, "notes": (*found.notes, *read.notes)})
+                found = _joined(found, self._loaded(steps).describe(image, found.objects, steps))
             return found if found.model else found.model_copy(update={"model": MODEL})
 
         return await self._run(work, call)
@@ -186,3 +183,9 @@ class EmbeddedBackend:
         self._closed = True
         self._idle.stop()
         self._searcher = None
+
+
+def _joined(found: Detections, described: Detections) -> Detections:
+    """Return the described objects with the models and notes of both."""
+    models = " + ".join(filter(None, (found.model, described.model)))
+    return described.model_copy(update={"model": models, "notes": (*found.notes, *described.notes)})

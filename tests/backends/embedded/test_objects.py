@@ -151,6 +151,7 @@ async def test_poses_come_with_what_is_found_by_example(detector: Detector) -> N
     example = VisualPrompt(bbox=(150, 30, 300, 200), label="woman")
     result = await detector.detect_by_example(portrait(), [example], include=["pose"])
     assert all(len(one.keypoints) == 17 for one in result.objects)
+    assert "MoveNet Thunder" in result.model
     with pytest.raises(UnsupportedError, match="hands by examples"):
         await detector.detect_by_example(portrait(), [example], include=["hands"])
 
