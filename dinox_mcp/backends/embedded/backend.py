@@ -21,8 +21,16 @@ QUEUE = 16
 MODEL = "embedded"
 THOROUGH = "thorough"
 _CAPABILITIES = Capabilities(
-    answers=frozenset({"text prompts", "prompt-free detection"})
-    | {"examples", "negative examples", "examples in other images", "saved prompts"},
+    answers=frozenset(
+        {
+            "text prompts",
+            "prompt-free detection",
+            "examples",
+            "negative examples",
+            "examples in other images",
+            "saved prompts",
+        }
+    ),
     outputs=frozenset({"pose", "hands", "category"}),
     describes=frozenset({"text", "pose"}),
     labels=prompts.LABELS,
