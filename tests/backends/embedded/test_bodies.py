@@ -36,7 +36,7 @@ def test_points_of_a_turned_crop_lie_where_its_pixels_come_from() -> None:
     crop = Crop(x=100, y=100, half=64, angle=math.radians(90))  # what is at the right in the picture is on top
     row, column = np.argwhere(crop.pixels(image, 128)[..., 0] > 128).mean(axis=0) + 0.5
     assert (column, row) == pytest.approx((64, 20), abs=1)
-    assert crop.to_picture(np.array([column / 128, row / 128])).tolist() == pytest.approx([144, 100], abs=1)
+    assert crop.to_image(np.array([column / 128, row / 128])).tolist() == pytest.approx([144, 100], abs=1)
 
 
 def test_fine_patterns_become_their_mean_when_a_large_crop_is_made_small() -> None:

@@ -23,13 +23,13 @@ SQUARE = quad([[10, 10], [20, 10], [20, 20], [10, 20]])
 
 def test_points_of_a_view_map_to_the_picture() -> None:
     view = View(np.zeros((50, 50), np.uint8), x=100, y=30, factor=2)
-    assert view.to_picture(SQUARE).tolist() == [[105, 35], [110, 35], [110, 40], [105, 40]]
+    assert view.to_image(SQUARE).tolist() == [[105, 35], [110, 35], [110, 40], [105, 40]]
 
 
 def test_the_surroundings_of_a_shape_have_the_height_that_is_asked_for() -> None:
     view = around(np.zeros((300, 300), np.uint8), SQUARE * 5, 0.2, 140)
     assert view.pixels.shape == (140, 140)
-    assert view.to_picture((SQUARE * 5 - (view.x, view.y)) * view.factor) == pytest.approx(SQUARE * 5)
+    assert view.to_image((SQUARE * 5 - (view.x, view.y)) * view.factor) == pytest.approx(SQUARE * 5)
 
 
 def test_a_shape_is_cut_only_at_edges_inside_the_picture() -> None:
