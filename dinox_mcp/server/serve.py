@@ -25,6 +25,7 @@ from dinox_mcp.server.app import build_server
 from dinox_mcp.server.limits import largest_message, parse, refusal
 from dinox_mcp.server.protocol import DetectionServer
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.memory import return_freed_blocks
 from dinox_mcp.types.text import clean_line
 
 _BROKEN_OFF = (
@@ -85,6 +86,7 @@ def serve(settings: Settings) -> None:
     """
     if settings.backend != "auto":
         find(settings.backend)
+    return_freed_blocks()
     if settings.transport == "stdio":
         anyio.run(_serve_stdio, settings)
     else:
