@@ -5,6 +5,8 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from time import monotonic
 
 from dinox_mcp.errors import BusyError
@@ -13,6 +15,29 @@ from dinox_mcp.types.memory import return_freed_blocks
 
 LARGE = 128 * MiB
 """Images that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one thread does for one call; `images` are those that it has decoded and still holds."""
+
+    images: int = 0
+
+
+class Reservation:
+    """Bytes that are taken from a budget while an image is decoded."""
+
+    def __init__(self, budget: "PixelBudget", size: int, *, is_large: bool) -> None:
+        self._budget = budget
+        self.size = size
+        self.is_large = is_large
+
+    def keep(self, image: object, size: int) -> None:
+        """Count `size` bytes for as long as an image lives, in place of those that were reserved.
+
+        Both in one step: another image must not be decoded in the memory that this one keeps.
+        """
+        self._budget.keep(self, image, size)
 
 
 class PixelBudget:
@@ -26,60 +51,63 @@ class PixelBudget:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._taken: Counter[bool] = Counter()
-        self._lines: dict[bool, list[object]] = {True: [], False: []}
-        self._holders: Counter[int] = Counter()
+        self._queues: dict[bool, list[object]] = {True: [], False: []}
+        # A thread serves one call after another, and each of them runs in a context of its own.
+        self._work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
     @contextmanager
-    def decoding(self, size: int) -> Iterator[None]:
+    def decoding(self, size: int) -> Iterator[Reservation]:
         """Wait until `size` bytes are free, and take them for the time of the block. Blocks: call it in a thread.
 
         Raises:
             BusyError: Too few bytes became free within `patience_s`.
         """
         is_large = size > LARGE
-        size = min(size, self._limits[is_large])
-        self._take(size, is_large=is_large)
+        reservation = Reservation(self, min(size, self._limits[is_large]), is_large=is_large)
+        return_freed_blocks()
+        self._take(reservation)
         try:
-            yield
+            yield reservation
         finally:
-            self._give(size, is_large, None)
+            self._give(reservation.size, is_large=is_large)
 
-    def keep(self, image: object, size: int) -> None:
-        """Count `size` bytes for as long as an image lives."""
-        is_large = size > LARGE
-        size, thread = min(size, self._limits[is_large]), threading.get_ident()
+    def keep(self, reservation: Reservation, image: object, size: int) -> None:
+        """Count `size` bytes for as long as an image lives, in place of a reservation's."""
+        is_large, size = reservation.is_large, min(size, self._limits[reservation.is_large])
+        work = self._work.get() or _Work()
+        self._work.set(work)
         with self._changed:
-            self._taken[is_large] += size
-            self._holders[thread] += 1
-        weakref.finalize(image, self._give, size, is_large, thread).atexit = False
+            self._taken[is_large] += size - reservation.size
+            reservation.size = 0
+            work.images += 1
+            self._changed.notify_all()
+        weakref.finalize(image, self._give, size, is_large=is_large, work=work).atexit = False
 
-    def _take(self, size: int, *, is_large: bool) -> None:
-        if is_large:
-            return_freed_blocks()
-        ticket, line, deadline = object(), self._lines[is_large], monotonic() + self._patience_s
+    def _take(self, reservation: Reservation) -> None:
+        ticket, queue, deadline = object(), self._queues[reservation.is_large], monotonic() + self._patience_s
         with self._changed:
-            # A thread that holds an image already is let through: two such could wait for each other.
-            line.insert(0, ticket) if self._holders[threading.get_ident()] else line.append(ticket)
+            work = self._work.get()
+            # Work that holds an image already is let through: two such could wait for each other.
+            is_first = work is not None and work.images > 0
+            queue.insert(0, ticket) if is_first else queue.append(ticket)
             try:
-                while not self._has_room(ticket, size, is_large=is_large):
+                while not (is_first or (queue[0] is ticket and self._fits(reservation))):
                     if not self._changed.wait(deadline - monotonic()):
                         raise BusyError("too many large images are being decoded at once; try again in a while")
-                self._taken[is_large] += size
+                self._taken[reservation.is_large] += reservation.size
             finally:
-                line.remove(ticket)
+                queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _has_room(self, ticket: object, size: int, *, is_large: bool) -> bool:
-        if self._holders[threading.get_ident()]:
-            return True
-        return self._lines[is_large][0] is ticket and self._taken[is_large] + size <= self._limits[is_large]
+    def _fits(self, reservation: Reservation) -> bool:
+        is_large = reservation.is_large
+        return self._taken[is_large] + reservation.size <= self._limits[is_large]
 
-    def _give(self, size: int, is_large: bool, thread: int | None) -> None:
+    def _give(self, size: int, *, is_large: bool, work: _Work | None = None) -> None:
         with self._changed:  # re-entrant: an image may be collected while this thread is in here
             self._taken[is_large] -= size
-            if thread is not None:
-                self._holders[thread] -= 1
-                self._holders += Counter()  # forgets threads that hold nothing
+            if work is not None:
+                work.images -= 1
             self._changed.notify_all()
 
 

@@ -1,6 +1,7 @@
 """From encoded bytes to upright RGB pixels, and what there is to say of them."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from dinox_mcp.errors import DinoxError, ImageError
@@ -8,7 +9,7 @@ from dinox_mcp.images import png
 from dinox_mcp.images.budget import pixel_budget
 from dinox_mcp.images.depth import Facts
 from dinox_mcp.images.formats import open_picture, silence
-from dinox_mcp.images.jpeg import ENDS_EARLY, has_end, load_cut_off
+from dinox_mcp.images.jpeg import ENDS_EARLY, has_end, has_many_scans, load_cut_off
 from dinox_mcp.images.opencv import is_deep_colour, is_too_deep, opencv_raster, tiff_samples
 from dinox_mcp.images.pixels import SIDEWAYS, flatten, orientation, raster_of, turn
 from dinox_mcp.images.sources import shorten
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
+_BAND = 64
 _KEPT = 7
 """Bytes of a decoded pixel: four of Pillow's, and three of the array that most callers make of it."""
-_DECODING = {"JPEG": 5, "WEBP": 8, "AVIF": 12, "HEIF": 12}
-"""Bytes that a pixel takes while it is decoded, as measured; see `_COMMON`."""
-_COMMON, _DEEP = 8, 14
-_SHOWN = 6
-"""Bytes that a pixel takes beside the samples that it is made of."""
+_MADE = 4
+"""Bytes of a pixel of the result while it is made, and of most modes of Pillow."""
+_DECODING = {"WEBP": 7, "AVIF": 10, "HEIF": 12}
+"""Bytes that a pixel takes in some decoders, as measured; in others, what its mode takes."""
+_SMALL_MODES = frozenset({"1", "L", "P", "I;16", "I;16B", "I;16L"})
+"""Modes whose pixels take 2 bytes at most, GIF's two frames included."""
+_DEEP = 16
+"""Bytes that a pixel of 16 bits takes in OpenCV's decoder."""
+_COEFFICIENTS = 6
+"""Bytes of a pixel that the JPEG decoder keeps from one scan to the next, however small the result is."""
 _UPPER_BITS = "it is so large that only the upper 8 of its 16 bits are shown; pass a smaller part to see the lower ones"
 _ALL_BITS = 16
 _BITS, _PHOTOMETRIC, _MAX_SAMPLE, _NODATA = 258, 262, 281, 42113
@@ -46,20 +53,20 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
         ImageError: the bytes are damaged.
         BusyError: too many images are being decoded at once.
     """
-    from PIL.ImageFile import ImageFile
-
     image = open_picture(data, source)
     try:
         with silence:
+            stored = image.size
             turned = orientation(image)
             lying = size[::-1] if turned in SIDEWAYS else size
             drafted = image.draft(None, lying) if reduced else None
-            with pixel_budget.decoding(_bytes_to_decode(image)):
+            needed = _bytes_to_decode(image, data, stored, lying) + (_MADE * size[0] * size[1] if turned > 1 else 0)
+            with pixel_budget.decoding(needed) as reservation:
                 flat, notes = _flat(image, data, source, lying, drafted)
+                del image  # its pixels may be far more than those of the result
                 upright = turn(flat, turned)
-                if upright.mode != "RGB" or isinstance(upright, ImageFile):
-                    upright = upright.convert("RGB")  # a copy of its own, of 400 MB where there are many pixels
-            pixel_budget.keep(upright, upright.width * upright.height * _KEPT)
+                del flat
+                reservation.keep(upright, upright.width * upright.height * _KEPT)
     except DinoxError:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes
@@ -71,13 +78,20 @@ def decode(data: bytes, source: str, size: tuple[int, int], *, reduced: bool) ->
     return Decoded(upright, notes + _blank(upright))
 
 
-def _bytes_to_decode(image: "ImageFile") -> int:
-    """Estimate what decoding takes; a JPEG's size is the reduced one by now."""
-    if stored := tiff_samples(image):
+def _bytes_to_decode(image: "ImageFile", data: bytes, stored: tuple[int, int], size: tuple[int, int]) -> int:
+    """Estimate what decoding an image of the size `stored` to another takes; a JPEG's own size is the reduced one."""
+    pixels = image.width * image.height
+    made = size[0] * size[1] * _MADE
+    if samples := tiff_samples(image):
         # Twice: its one strip may be as large as the image.
-        return image.width * image.height * (2 * stored.bands * max(stored.bits, _ALL_BITS) // 8 + _SHOWN)
-    is_deep = (is_deep_colour(image) and not is_too_deep(image)) or image.mode[0] in "IF"
-    return image.width * image.height * (_DEEP if is_deep else _DECODING.get(image.format or "", _COMMON))
+        return pixels * 2 * samples.bands * max(samples.bits, _ALL_BITS) // 8 + made
+    if is_deep_colour(image) and not is_too_deep(image):
+        return pixels * _DEEP + made
+    if image.mode == "RGB" and image.size == size and image.format not in _DECODING:
+        made = 0  # the decoded pixels are the result
+    if image.format == "JPEG" and has_many_scans(data):
+        made += stored[0] * stored[1] * _COEFFICIENTS
+    return pixels * _DECODING.get(image.format or "", 2 if image.mode in _SMALL_MODES else _MADE) + made
 
 
 def _flat(
@@ -88,8 +102,6 @@ def _flat(
     drafted: Any,  # noqa: ANN401 - Pillow's own
 ) -> "tuple[Image.Image, tuple[str, ...]]":
     """Decode to opaque pixels of a size, still lying as they are stored."""
-    from PIL.Image import Resampling
-
     facts = _facts(image, data)
     notes: tuple[str, ...] = ()
     exact = None
@@ -98,13 +110,9 @@ def _flat(
         upper = (_UPPER_BITS,) if is_too_deep(image) else ()
         image, notes = _loaded(image, data, source, size if drafted else None)
         notes += upper
-        exact = drafted and drafted[1][2:]
+        exact = drafted[1][2:] if drafted else None
         raster = raster_of(image, facts)
-    factor = max(1, min(raster.width // size[0], raster.height // size[1]) // 2)
-    flat, more = flatten(raster, factor)
-    if flat.size != size:
-        width, height = exact or (raster.width, raster.height)
-        flat = flat.resize(size, Resampling.BICUBIC, box=(0, 0, width / factor, height / factor))
+    flat, more = flatten(raster, size, exact)
     return flat, (*notes, *more)
 
 
@@ -117,6 +125,7 @@ def _loaded(
     except OSError:
         if image.format != "JPEG":
             raise
+        image.close()  # frees the pixels before they are decoded again
         whole, note = load_cut_off(data, source, size)
         return whole, (note,)
     return image, (ENDS_EARLY,) if image.format == "JPEG" and not has_end(data) else ()
@@ -145,9 +154,13 @@ def _blank(image: "Image.Image") -> tuple[str, ...]:
     """Say so where all pixels have one colour. A few of them tell most images apart."""
     from PIL.Image import Resampling
 
-    for pixels in (image.resize((8, 8), Resampling.NEAREST), image):
-        extrema = cast("tuple[tuple[int, int], ...]", pixels.getextrema())
-        if any(high - low > 1 for low, high in extrema):
+    seen = []
+    # In bands, as Pillow copies a channel to find its extrema.
+    edges = ((top, min(top + _BAND, image.height)) for top in range(0, image.height, _BAND))
+    bands = (image.crop((0, top, image.width, bottom)) for top, bottom in edges)
+    for pixels in chain((image.resize((8, 8), Resampling.NEAREST),), bands):
+        seen.append(cast("tuple[tuple[int, int], ...]", pixels.getextrema()))
+        if any(max(high for _, high in one) - min(low for low, _ in one) > 1 for one in zip(*seen, strict=True)):
             return ()
     red, green, blue = cast("tuple[int, int, int]", image.getpixel((0, 0)))
     return (f"the image is blank: all of it has the colour #{red:02x}{green:02x}{blue:02x}",)

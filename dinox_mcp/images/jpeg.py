@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from dinox_mcp.errors import ImageError
 from dinox_mcp.images.formats import open_picture
-from dinox_mcp.images.structure import END_OF_IMAGE, jpeg_markers
+from dinox_mcp.images.structure import END_OF_IMAGE, START_OF_SCAN, jpeg_markers
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -20,6 +20,11 @@ _TABLES, _SCAN = b"\xff\xc4", b"\xff\xda"
 def has_end(data: bytes) -> bool:
     """Return whether a JPEG has the marker that ends it."""
     return END_OF_IMAGE in jpeg_markers(data)
+
+
+def has_many_scans(data: bytes) -> bool:
+    """Return whether a JPEG gives its pixels in several passes, so that the decoder keeps all of them meanwhile."""
+    return sum(marker == START_OF_SCAN for marker in jpeg_markers(data)) > 1
 
 
 def load_cut_off(data: bytes, source: str, size: tuple[int, int] | None) -> "tuple[ImageFile, str]":

@@ -20,7 +20,12 @@ SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
 _ORIENTATION = 0x0112
-_BAND = 256
+_BAND = 64
+"""Rows of the decoded image that are worked on at a time."""
+_LEAST_ROWS = 4
+"""Rows of the result that are made at a time, at least: each band also reads rows beyond its edges."""
+_BICUBIC_REACH = 2
+"""How many pixels to each side a pixel is made of, in pixels of the smaller image."""
 WHITE, BLACK, GREY = 255, 0, 128
 _VISIBLE = 64
 """Alpha from which on a pixel counts as visible."""
@@ -35,7 +40,7 @@ _MOST_PIXELS = 4_000_000
 class Raster:
     """A decoded image whose `rows` from one number to another can be had in the mode L, LA, RGB or RGBA.
 
-    `whole` is the complete image where it is in the mode L or RGB already.
+    `whole` is the complete image where it is opaque RGB already.
     """
 
     width: int
@@ -94,7 +99,7 @@ def raster_of(image: "Image.Image", facts: Facts) -> Raster:
         read = raster_of_samples(lambda top, bottom: np.asarray(crop(top, bottom)), (width, height), facts)
         return _with_clear(read, crop, clear) if isinstance(clear, int) else read
     alpha = image.has_transparency_data
-    if image.mode in {"L", "RGB"} and not alpha:
+    if image.mode == "RGB" and not alpha:
         return Raster(width, height, crop, whole=image)
     modes = {"1": "L", "L": "LA" if alpha else "L", "LA": "LA", "La": "LA"}
     mode = modes.get(image.mode, "RGBA" if alpha else "RGB")
@@ -134,18 +139,25 @@ def _shades_of(samples: "Samples") -> "Samples":
     return samples[..., :3] if samples.ndim > 2 else samples  # noqa: PLR2004 - it has channels
 
 
-def flatten(raster: Raster, factor: int = 1) -> "tuple[Image.Image, tuple[str, ...]]":
-    """Bring rows to opaque RGB, or to L without colour; the notes say what was put behind transparent pixels.
+def flatten(
+    raster: Raster, size: tuple[int, int], bounds: tuple[float, float] | None = None
+) -> "tuple[Image.Image, tuple[str, ...]]":
+    """Bring rows to opaque RGB of a size; the notes say what was put behind transparent pixels.
 
-    They are shrunk by the factor on the way, band by band: a few kilobytes can hold a hundred million pixels, and
-    copies of all of them in several modes would take gigabytes.
+    Rows are made opaque and resized band by band: a few kilobytes can hold a hundred million pixels, and each copy of
+    all of them takes 400 MB.
+
+    Args:
+        raster: The decoded image.
+        size: Width and height of the result in pixels, at most those of the raster.
+        bounds: Width and height in pixels of the raster that make the result; the raster's own, if it is left out.
     """
     from PIL import Image
 
-    if raster.whole is not None:
-        return (raster.whole if factor == 1 else raster.whole.reduce(factor)), raster.notes
-    rows, notes = factor * math.ceil(_BAND / factor), raster.notes
+    if raster.whole is not None and raster.whole.size == size:
+        return _without_file(raster.whole), raster.notes
     ground: int | None = WHITE
+    notes = raster.notes
     if raster.rows(0, 1).mode in {"LA", "RGBA"}:
         ground = _ground_for(raster.bands(), raster.width * raster.height)
         notes += {
@@ -153,14 +165,37 @@ def flatten(raster: Raster, factor: int = 1) -> "tuple[Image.Image, tuple[str, .
             BLACK: ("its transparent parts are shown black, as what borders on them is light",),
             GREY: ("its transparent parts are shown grey, as what borders on them is light and dark",),
         }.get(ground, ())
-    flat = None
-    for number, band in enumerate(raster.bands(rows)):
-        opaque = _opaque(band, ground).reduce(factor)
-        flat = flat or Image.new(opaque.mode, (opaque.width, math.ceil(raster.height / factor)))
-        flat.paste(opaque, (0, number * rows // factor))
-    if flat is None:
-        raise ValueError("no rows")
+    flat = Image.new("RGB", size)
+    for top, band in _resized_bands(raster, size, bounds or (raster.width, raster.height), ground):
+        flat.paste(band.convert("RGB"), (0, top))
     return flat, notes
+
+
+def _resized_bands(
+    raster: Raster, size: tuple[int, int], bounds: tuple[float, float], ground: int | None
+) -> "Iterator[tuple[int, Image.Image]]":
+    """Give the rows of the result in bands, each after the number of its first row."""
+    from PIL.Image import Resampling
+
+    factor = max(1, min(raster.width // size[0], raster.height // size[1]) // 2)
+    width, height = bounds[0] / factor, bounds[1] / factor
+    scale = height / size[1]
+    # Each row of the result is made of the rows of the raster around it.
+    margin = 0 if (width, height) == size else math.ceil(_BICUBIC_REACH * max(1.0, scale)) + 1
+    count = math.ceil(raster.height / factor)
+    rows = max(_LEAST_ROWS, math.ceil(_BAND / (scale * factor)))
+    for top in range(0, size[1], rows):
+        bottom = min(top + rows, size[1])
+        first, last = max(0, math.floor(top * scale) - margin), min(count, math.ceil(bottom * scale) + margin)
+        band = _opaque(raster.rows(first * factor, min(last * factor, raster.height)), ground).reduce(factor)
+        box = (0, top * scale - first, width, min(bottom * scale - first, band.height))
+        yield top, band.resize((size[0], bottom - top), Resampling.BICUBIC, box=box)
+
+
+def _without_file(image: "Image.Image") -> "Image.Image":
+    """Return the pixels of a decoded image without its file and metadata."""
+    # Pillow's public methods copy the pixels, which are 400 MB of a large image.
+    return image._new(image.im)  # noqa: SLF001
 
 
 def _opaque(band: "Image.Image", ground: int | None) -> "Image.Image":

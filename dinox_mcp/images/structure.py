@@ -26,7 +26,7 @@ MAX_ITEMS = 5000
 # Stuffed and fill bytes and the markers without a length (TEM, RSTn, SOI) are skipped over.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _ITEM = re.compile(rb"infe")
-_START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STRIPS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
 _BYTES = {1, 2, 6, 7}
@@ -66,7 +66,7 @@ def _too_many_segments(data: bytes) -> str | None:
         if marker in _START_OF_FRAME:
             height, width = (int.from_bytes(data[at : at + 2]) for at in (start + 1, start + 3))
             pixels = max(pixels, height * width)
-        scans += marker == _START_OF_SCAN
+        scans += marker == START_OF_SCAN
         if scans > MAX_SCANS and (scans * pixels > MAX_SCANNED or not pixels):
             return f"more than {MAX_SCANS} scans"
         if segments > MAX_SEGMENTS:

@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import pytest
 
@@ -61,13 +62,26 @@ def test_who_waits_too_long_is_told_to_try_again() -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_counts_as_long_as_it_lives() -> None:
+def test_an_image_counts_as_long_as_it_lives() -> None:
     budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
-    budget.keep(pixels, 80)
+    with budget.decoding(30) as reservation:
+        reservation.keep(pixels, 80)
     assert not elsewhere(budget, 40)
+    assert elsewhere(budget, 20)
     del pixels
     gc.collect()
-    assert elsewhere(budget, 40)
+    assert elsewhere(budget, 100)
+
+
+def test_no_other_image_is_decoded_in_the_memory_that_one_keeps() -> None:
+    budget, pixels = PixelBudget(small=100, patience_s=0.2), Pixels()
+    with ThreadPoolExecutor(1) as pool:
+        with budget.decoding(80) as reservation:
+            other = pool.submit(elsewhere, budget, 80)  # waits
+            time.sleep(0.02)
+            reservation.keep(pixels, 80)
+        assert not other.result()
+    assert pixels
 
 
 def test_a_picture_larger_than_the_budget_is_decoded_alone() -> None:
@@ -82,11 +96,24 @@ def test_large_pictures_do_not_hold_up_ordinary_ones() -> None:
         assert elsewhere(budget, LARGE)
 
 
-def test_a_thread_that_holds_a_picture_does_not_wait_for_itself() -> None:
+def test_a_call_that_holds_an_image_does_not_wait_for_itself() -> None:
     budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
-    budget.keep(pixels, 100)
+    keep(budget, pixels, 100)
     with budget.decoding(100):
         assert pixels
+
+
+def test_another_call_in_the_same_thread_waits() -> None:
+    budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
+    copy_context().run(keep, budget, pixels, 100)
+    with pytest.raises(BusyError), budget.decoding(100):
+        pass
+    assert pixels
+
+
+def keep(budget: PixelBudget, pixels: Pixels, size: int) -> None:
+    with budget.decoding(size) as reservation:
+        reservation.keep(pixels, size)
 
 
 def test_pictures_are_decoded_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +121,7 @@ def test_pictures_are_decoded_within_the_budget(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(decode, "pixel_budget", budget)
     picture = Picture.from_bytes(encode(field()))
     assert picture.rgb().size == (64, 48)
-    threading.Thread(target=budget.keep, args=(held, 64 * 48 * 8)).start()
+    threading.Thread(target=keep, args=(budget, held, 64 * 48 * 8)).start()
     time.sleep(0.01)
     with pytest.raises(BusyError):
         picture.rgb()

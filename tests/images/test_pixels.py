@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from dinox_mcp.images.depth import Facts
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.pixels import flatten, raster_of
 from tests.images.samples import BLUE, RED, WHITE, encode, field, near, quadrants
 
 BLACK = (0, 0, 0)
@@ -101,3 +103,28 @@ def test_a_picture_with_one_small_thing_is_not_blank(kind: str) -> None:
     image = Image.new("RGB", (900, 700), "white")
     image.paste("black", (500, 400, 508, 408))
     assert not Picture.from_bytes(encode(image, kind)).notes
+
+
+# Bands of rows
+
+# Neither so dark nor so light that a filter's overshoot is cut off.
+NOISE = np.random.default_rng(0).integers(90, 160, (700, 90, 4), dtype=np.uint8)
+OPAQUE = Image.fromarray(NOISE[..., :3])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+@pytest.mark.parametrize("size", [(90, 700), (89, 693), (60, 467), (45, 350), (22, 171), (3, 20), (1, 1), (90, 1)])
+def test_bands_have_no_seams(mode: str, size: tuple[int, int]) -> None:
+    image = OPAQUE.convert(mode)
+    found, _ = flatten(raster_of(image, Facts()), size)
+    factor = max(1, min(90 // size[0], 700 // size[1]) // 2)
+    reduced = image.convert("RGB").reduce(factor)
+    expected = reduced.resize(size, Image.Resampling.BICUBIC, box=(0, 0, 90 / factor, 700 / factor))
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 2
+
+
+def test_transparent_bands_are_made_opaque_before_they_are_resized() -> None:
+    image = Image.fromarray(NOISE)
+    flat, _ = flatten(raster_of(image, Facts()), image.size)
+    small, _ = flatten(raster_of(image, Facts()), (45, 350))
+    assert np.abs(np.asarray(small).astype(int) - np.asarray(flat.resize((45, 350)))).max() <= 2
