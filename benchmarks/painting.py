@@ -12,10 +12,9 @@ from pycocotools import mask as coco
 from benchmarks.bench import Bench
 from benchmarks.tables import Table
 from dinox_mcp.drawing.annotate import annotate
-from dinox_mcp.drawing.encode import encode_jpeg
 from dinox_mcp.drawing.legend import make_legend
 from dinox_mcp.drawing.style import Style
-from dinox_mcp.drawing.views import FULL_QUALITY, annotated
+from dinox_mcp.drawing.views import FULL_QUALITY, annotated, encode_jpeg
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject, Keypoint

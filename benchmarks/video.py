@@ -21,7 +21,6 @@ from benchmarks.tables import Table
 from dinox_mcp.detector import Detector
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.video.detect import VideoDetector
 from tests.video.scenes import Scene, Thing, Where, Witness, line
 
 SECONDS = 8.0
@@ -46,7 +45,7 @@ def measure(bench: Bench) -> Table:
     columns = [f"{rate} a second" for rate in RATES]
     table = Table("Tracks in a video (video)", columns)
     followed = [[_quality(scene, film, 1 / rate, seed) for seed in seeds] for rate in RATES]
-    with patch("dinox_mcp.video.key_frames.follow", _lost):
+    with patch("dinox_mcp.video.run.follow", _lost):
         straight = [[_quality(scene, film, 1 / rate, seed) for seed in seeds] for rate in RATES]
     best = mean(one.mota for one in followed[RATES.index(2)])
     table.add(
@@ -138,7 +137,7 @@ def _speed(bench: Bench, *, save: bool) -> Speed:
 
 async def _detect(witness: Witness, film: Path, folder: Path, every_s: float, save: bool) -> None:
     async with Detector(Settings(backend="witness", cache_ttl_s=0), backends=[witness]) as detector:
-        await VideoDetector(detector).detect(str(film), _LABELS, every_s=every_s, folder=folder, stem="film", save=save)
+        await detector.detect_video(str(film), _LABELS, every_s=every_s, folder=folder, stem="film", save=save)
 
 
 def _lost(_times: object, _grays: object, boxes: Sequence[object], *_: object) -> list[None]:

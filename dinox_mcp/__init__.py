@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.base import Model as Model
     from dinox_mcp.backends.base import Unready as Unready
     from dinox_mcp.detect.counting import Count as Count
+    from dinox_mcp.detect.options import Caller as Caller
     from dinox_mcp.detect.options import Options as Options
     from dinox_mcp.detect.visual_prompts import VisualPrompt as VisualPrompt
     from dinox_mcp.detector import Detector as Detector
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from dinox_mcp.server.app import build_server as build_server
     from dinox_mcp.settings import Settings as Settings
     from dinox_mcp.types import masks as masks
-    from dinox_mcp.types.caller import Caller as Caller
     from dinox_mcp.types.coco import to_coco as to_coco
     from dinox_mcp.types.detection import DetectedObject as DetectedObject
     from dinox_mcp.types.detection import Detection as Detection
@@ -77,7 +77,7 @@ __all__ = [
 _NAMES_OF = {
     "backends.base": ("Backend", "Call", "Capabilities", "Fit", "Model", "Unready"),
     "detect.counting": ("Count",),
-    "detect.options": ("Options",),
+    "detect.options": ("Caller", "Options"),
     "detect.visual_prompts": ("VisualPrompt",),
     "detector": ("Detector",),
     "drawing.output": ("write_annotated",),
@@ -86,7 +86,6 @@ _NAMES_OF = {
     "images.picture": ("Picture",),
     "server.app": ("build_server",),
     "settings": ("Settings",),
-    "types.caller": ("Caller",),
     "types.coco": ("to_coco",),
     "types.detection": ("DetectedObject", "Detection", "DetectionRequest", "DetectionResult", "Detections"),
     "types.video": ("VideoResult",),

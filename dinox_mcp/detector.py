@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
-import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Backend, Capabilities, Embedder, Loadable
+from dinox_mcp.backends.base import Backend, Loadable, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.detect import results
-from dinox_mcp.detect.answers import Answer
+from dinox_mcp.detect import describing
 from dinox_mcp.detect.counting import Count
 from dinox_mcp.detect.options import (
+    OWNER,
+    Caller,
     CallOptions,
     Options,
     caller_of,
@@ -26,32 +24,22 @@ from dinox_mcp.detect.options import (
     parse_sentence,
 )
 from dinox_mcp.detect.pipeline import Pipeline
-from dinox_mcp.detect.routing import Plan, Router
 from dinox_mcp.detect.visual_prompts import VisualPrompt, clean_label, resolve
 from dinox_mcp.drawing import views
-from dinox_mcp.errors import BusyError, DinoxError, InputError, NotFoundError
+from dinox_mcp.errors import InputError
+from dinox_mcp.images.budget import Threads
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
-from dinox_mcp.store.results import Store, Stored
-from dinox_mcp.store.videos import Videos
-from dinox_mcp.types.caller import OWNER, Caller
-from dinox_mcp.types.detection import (
-    BBox,
-    DetectionRequest,
-    DetectionResult,
-    Need,
-    Output,
-    get_object,
-)
+from dinox_mcp.store.results import Store, Stored, Videos
+from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Output, get_object
 from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
 
 T = TypeVar("T")
-DRAWING_WAIT_S = 30.0
-"""Seconds that a call waits for a thread to draw in."""
+DRAWING_WAIT_S = 30.0  # that a call waits for a thread to draw in
 
 
 class Detector:
@@ -82,17 +70,15 @@ class Detector:
         self.videos = Videos()
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
-        self._router = Router(self.backends)
-        self._pipeline = Pipeline(self.settings, self.backends, self._router, self.store)
-        self._video = VideoDetector(self)
-        self._drawing = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self._pipeline = Pipeline(self.settings, self.backends, self.store)
+        self._video = VideoDetector(self.settings, self.backends, self._pipeline)
+        busy = "too many images are being drawn at once; try again in a while"
+        self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def warm_up(self) -> str:
@@ -200,7 +186,7 @@ class Detector:
         include: Iterable[Output] = (),
         **options: Unpack[CallOptions],
     ) -> DetectionResult:
-        """Describe boxes in an image, or objects of a result, which keep their numbers.
+        """Describe boxes in an image, or objects of a result, which keep their numbers; the result is a new one.
 
         Args:
             image: where the boxes are.
@@ -209,9 +195,6 @@ class Detector:
             objects: numbers of objects in that result; by default all.
             include: the outputs to give; by default caption, category and text, as far as the backend can.
             options: see `CallOptions`.
-
-        Returns:
-            A new result.
         """
         call = make_call(options)
         backend = self.backends.choose(caller_has_key=call.api_key is not None)
@@ -222,15 +205,14 @@ class Detector:
             chosen = [get_object(known, number) for number in dict.fromkeys(objects) or [one.id for one in known]]
         elif result is None and image is not None and boxes and not objects:
             picture, request = await self._picture(image, options), DetectionRequest(min_score=0)
-            chosen = results.regions(boxes, picture)
+            chosen = describing.regions(boxes, picture)
         else:
             raise InputError(
                 "it is not clear what to describe; pass result (with numbers of its objects, or all are described), or "
                 "image with boxes"
             )
-        described = await self._pipeline.describing.describe(backend, picture, chosen, outputs, call)
         request = request.model_copy(update={"include": request.include | outputs})
-        return self._pipeline.keep(results.of_regions(described, backend, picture, request, chosen), picture, call)
+        return await self._pipeline.describe(backend, request, picture, chosen, outputs, call)
 
     async def save_prompt(
         self,
@@ -253,16 +235,11 @@ class Detector:
             options: see `CallOptions`.
         """
         self.saved.check(name)
-        label = clean_label(label) or name.strip()
-        picture = await self._picture(image, options)
+        picture, label = await self._picture(image, options), clean_label(label) or name.strip()
         named = [one.model_copy(update={"label": label}) for one in examples]
         found, pictures = await resolve(named, picture, self, caller_of(options))
         request = DetectionRequest(examples=found, model=model)
-        saving: frozenset[Need] = frozenset({"saved prompts"})
-        backend = self.backends.get(self.plan(request, options, needs=saving).main.backend)
-        if not isinstance(backend, Embedder):
-            raise InputError(f"the backend {backend.name} claims to save prompts and does not; report it")
-        embedding = await backend.embed(picture, request, make_call(options, pictures))
+        embedding = await self._pipeline.embed(request, picture, make_call(options, pictures))
         return self.saved.put(name, label, len(found), embedding, caller_of(options).tenant)
 
     async def detect_video(
@@ -273,41 +250,7 @@ class Detector:
         Raises:
             UnsupportedError: the extra `video` is not installed.
         """
-        result = await self._video.detect(video, prompts, **options)
-        return self.videos.put(result, caller_of(options).tenant)
-
-    async def answer(self, picture: Picture, plan: Plan, **options: Unpack[CallOptions]) -> Answer:
-        """Answer a plan from the cache or the backends without keeping a result, as for the frames of a video.
-
-        Prompts that no backend knows are in `unknown` of the answer; `explain` says what would find them.
-        """
-        return await self._pipeline.answer(plan, picture, make_call(options), explain=False)
-
-    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, **options: Unpack[CallOptions]) -> str:
-        """Say which prompts no backend knows, and what would find them; `found`: objects of other prompts were found.
-
-        Raises:
-            UnsupportedError: nothing was found, and no backend knows any of the prompts.
-        """
-        has_key = caller_of(options).api_key is not None
-        return self._router.explain(unknown, plan, found=found, caller_has_key=has_key)
-
-    def plan(
-        self,
-        request: DetectionRequest,
-        options: CallOptions | None = None,
-        *,
-        thorough: bool = True,
-        needs: frozenset[Need] = frozenset(),
-    ) -> Plan:
-        """Choose the backends, models and thresholds for a request; see `Router.plan`.
-
-        Raises:
-            UnsupportedError: no backend can answer it.
-            InputError: there is no such model.
-        """
-        has_key = caller_of(options or {}).api_key is not None
-        return self._router.plan(request, caller_has_key=has_key, thorough=thorough, needs=needs)
+        return self.videos.put(await self._video.detect(video, prompts, **options), caller_of(options).tenant)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from a path, URL, `data:` URI, or `dinox://` URI of an earlier result.
@@ -328,50 +271,16 @@ class Detector:
             NotFoundError: there is none for this caller, or it is the result of a video.
         """
         name = uris.bare_id(result_id)
-        if self.videos.has(name, caller.tenant):
-            video = uris.VIDEO.replace("{result_id}", name)
-            raise NotFoundError(
-                f"{name[:40]!r} is the result of a video, not of an image; read {video}, or /sheet.jpg and "
-                "/annotated.mp4 below it, or pass the result_id of an image"
-            )
+        self.videos.check_absent(name, caller.tenant)
         return self.store.get(name, caller.tenant)
-
-    def capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
-        """Combine what all backends that may answer can do."""
-        return self.backends.combined_capabilities(caller_has_key=caller_has_key)
-
-    def remedies(self, *, caller_has_key: bool = False) -> list[str]:
-        """List, one line each, how to make the backends ready that cannot answer here and now."""
-        return self._router.remedies(caller_has_key=caller_has_key)
-
-    def known_labels(self, *, recent: bool = True) -> list[str]:
-        """List labels worth suggesting: those of closed vocabularies, and of recent results."""
-        labels: dict[str, None] = {}
-        for name in self.backends.usable():
-            with suppress(DinoxError):  # a suggestion must not fail
-                labels |= dict.fromkeys(self.backends.get(name).capabilities().labels or ())
-        if recent:
-            for stored in self.store.recent():
-                labels.update(dict.fromkeys(stored.result.counts))
-        return list(labels)
 
     async def draw(self, work: Callable[[], T]) -> T:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory.
 
-        A cancelled call waits for its thread to end, so that there are never more threads.
-
         Raises:
             BusyError: none of the threads became free in time.
         """
-        slot = object()
-        with anyio.move_on_after(DRAWING_WAIT_S) as waiting:
-            await self._drawing.acquire_on_behalf_of(slot)
-        if waiting.cancelled_caught:
-            raise BusyError("too many images are being drawn at once; try again in a while")
-        try:
-            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has a slot already
-        finally:
-            self._drawing.release_on_behalf_of(slot)
+        return await self._drawing.run(work)
 
     async def _detect(
         self,
@@ -382,12 +291,11 @@ class Detector:
     ) -> DetectionResult:
         """Plan a request before the image is loaded, as a wrong one need not wait, and send it down the pipeline."""
         call = make_call(options, pictures)
-        plan = self._router.plan(request, caller_has_key=call.api_key is not None)
+        plan = self._pipeline.router.plan(request, caller_has_key=call.api_key is not None)
         return await self._pipeline.detect(plan, await self._picture(image, options), call, max_objects(options))
 
     async def _picture(self, image: str | Picture, options: CallOptions) -> Picture:
         if isinstance(image, Picture):
             return image
-        if "progress" in options:
-            await options["progress"](0, "reading the image")
+        await options.get("progress", silent)(0, "reading the image")
         return await self.load(image, caller_of(options))

@@ -7,10 +7,10 @@ import pytest
 from pydantic import SecretStr
 
 from dinox_mcp.backends.base import Capabilities, Unready
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BusyError, InputError, NotFoundError, ServiceError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.caller import Caller
 from dinox_mcp.types.detection import Detection
 from tests.fakes import CAT, CODE, DOG, FakeBackend, detector_with, picture, png
 

@@ -24,8 +24,8 @@ def test_each_error_has_a_code_of_its_own() -> None:
     [
         ("max_objects is 0; choose 1 to 1000", "choose 1 to 1000"),
         (
-            "it cannot do masks; the backend local can; otherwise ask without",
-            "the backend local can; otherwise ask without",
+            "it cannot do masks; the backend local can; otherwise leave it out",
+            "the backend local can; otherwise leave it out",
         ),
         ("the prompt 'a; b' is too long; use short nouns", "use short nouns"),
         ('"a; b" is not an image', ""),

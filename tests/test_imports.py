@@ -12,7 +12,7 @@ PACKAGE = Path(dinox_mcp.__file__).parent
 LAYERS = [
     ["__init__", "__main__"],  # the public names, and the start of the command line
     ["cli"],
-    ["batch", "evaluation", "server", "doctor"],
+    ["server", "doctor"],
     ["install", "viewer"],
     ["detector"],
     ["video"],

@@ -149,6 +149,13 @@ class Backends:
             reads=tuple(chain.from_iterable(one.reads for one in able)),
         )
 
+    def remedies(self, *, caller_has_key: bool = False) -> list[str]:
+        """List, one line each, how to make the backends ready that cannot answer here and now."""
+        remedies = [unready.remedy for unready in self.unready(caller_has_key=caller_has_key).values()]
+        if self.auto:
+            return remedies
+        return [" and then ".join(filter(None, ("set DINOX_MCP_BACKEND to auto", " or ".join(remedies))))]
+
     def describe(self) -> list[dict[str, object]]:
         """List all backends with what each can do, or why it does not load."""
         return [self._describe(name) for name in self.names()]

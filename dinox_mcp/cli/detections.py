@@ -20,12 +20,12 @@ from dinox_mcp.cli.results import print_error, print_image, print_note, print_vi
 from dinox_mcp.detect.options import parse_prompts
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.output import WRITABLE, save_annotated, stem_of, tag_of, write_annotated
-from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.style import Style, doubtful
 from dinox_mcp.errors import DinoxError, ImageError, InputError, SettingsError
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.images.sources import parse_source
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import DetectedObject, DetectionResult
+from dinox_mcp.store.results import Stored
+from dinox_mcp.types.detection import DetectionResult
 from dinox_mcp.video.detect import EVERY_S
 from dinox_mcp.video.output import ANNOTATED, OutputPaths
 from dinox_mcp.viewer.page import PageFile
@@ -115,8 +115,7 @@ async def _detect_image(
     folder = detector.settings.output_folder
     drawn = None
     if path is not None or folder is not None:
-        picture = detector.result(result.result_id).picture
-        drawn = await detector.draw(partial(_draw, path, folder, picture, result.objects))
+        drawn = await detector.draw(partial(_draw, path, folder, detector.result(result.result_id)))
     if page:
         await page.add(detector, result)
     print_image(image, result, drawn, as_json=options.json)
@@ -133,9 +132,9 @@ async def _request(
     return await detector.detect(image, prompts or None, **chosen)
 
 
-def _draw(path: Path | None, folder: Path | None, picture: Picture, objects: Sequence[DetectedObject]) -> Path | None:
+def _draw(path: Path | None, folder: Path | None, stored: Stored) -> Path | None:
     """Write the annotated image to the path of --out, or else into the folder of the settings, if there is one."""
-    style = Style()
+    picture, objects, style = stored.picture, stored.result.objects, Style(doubtful=doubtful(stored.result))
     if path is not None:
         return write_annotated(path, picture, objects, style)
     return folder and save_annotated(folder, picture, objects, style, tag_of(picture, objects, style))

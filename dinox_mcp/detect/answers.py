@@ -1,4 +1,4 @@
-"""What backends answered: cached by request, and merged over the parts of a plan."""
+"""What backends answered: cached by request, merged over the parts of a plan, and numbered into a result."""
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from operator import itemgetter
@@ -6,15 +6,31 @@ from typing import NamedTuple
 
 from cachetools import TTLCache
 
+from dinox_mcp.detect.options import labels_of
 from dinox_mcp.detect.routing import Part, Plan
 from dinox_mcp.errors import BackendError
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
+from dinox_mcp.store.results import footprint, new_result_id
 from dinox_mcp.types import boxes
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Source, footprint
+from dinox_mcp.types.detection import (
+    BBox,
+    DetectedObject,
+    Detection,
+    DetectionRequest,
+    DetectionResult,
+    Detections,
+    ImageInfo,
+    Source,
+    certainty,
+    count_labels,
+)
 
 CACHE_BYTES = 64 * MiB
 _SAME_OBJECT = 0.5
-"""IoU above which two backends found one object."""
+"""IoU above which two backends, or two searches of an image, found one object."""
+_HAND = "hand"
+"""The label of a hand that no prompt named."""
 
 
 class Answer(NamedTuple):
@@ -124,3 +140,58 @@ def _source(part: Part, found: Detections) -> Source:
         min_score=part.request.min_score,
         iou_threshold=part.request.iou_threshold,
     )
+
+
+def number(answer: Answer, picture: Picture, request: DetectionRequest, max_objects: int) -> DetectionResult:
+    """Number the objects 1 to n in the backend's order; of more than `max_objects`, keep those that score highest."""
+    found = answer.found
+    listed = [found.objects[index] for index in kept(found.objects, max_objects)]
+    labels = labels_of(request)
+    counted: Sequence[Detection] = found.objects
+    notes = [*found.notes]
+    if "hands" in request.include and labels and _HAND not in labels:  # they come with persons, no prompt names them
+        counted = [one for one in found.objects if one.label != _HAND]
+        if hands := len(found.objects) - len(counted):
+            notes.append(
+                f"hands listed but not counted: {hands} (they come with include; prompt for 'hand' to count them)"
+            )
+    owners = [(number, one) for number, one in enumerate(listed, start=1) if one.owner is None]
+    return DetectionResult(
+        result_id=new_result_id(),
+        backend=answer.backend,
+        model=found.model,
+        image=image_info(picture),
+        request=request,
+        objects=tuple(
+            DetectedObject(id=i, part_of=one.owner and _number_of(one.owner, owners), **{**dict(one), "owner": None})
+            for i, one in enumerate(listed, start=1)
+        ),
+        counts=count_labels(counted, searched(request, found)),
+        omitted=len(found.objects) - len(listed),
+        cached=answer.cached,
+        notes=(*notes, *picture.notes),
+        sources=answer.sources,
+    )
+
+
+def _number_of(bbox: BBox, owners: Sequence[tuple[int, Detection]]) -> int | None:
+    """Find the number of the object with this box, or with the nearest one if another search gave a different box."""
+    overlaps = [(boxes.iou(bbox, one.bbox), certainty(one), number) for number, one in owners]
+    best = max(overlaps, default=(0.0, 0.0, 0))
+    return best[2] if best[0] > _SAME_OBJECT else None
+
+
+def kept(objects: Sequence[Detection], max_objects: int) -> list[int]:
+    """Choose the indices of the objects that score highest, in their order."""
+    best = sorted(range(len(objects)), key=lambda index: -certainty(objects[index]))
+    return sorted(best[:max_objects])
+
+
+def searched(request: DetectionRequest, found: Detections) -> list[str]:
+    """List the labels of a request that a backend searched for; they count 0 where nothing is found."""
+    return [label for label in labels_of(request) if label not in found.unsearched]
+
+
+def image_info(picture: Picture) -> ImageInfo:
+    """Give what a result says of its image."""
+    return ImageInfo(width=picture.width, height=picture.height, source=picture.source)

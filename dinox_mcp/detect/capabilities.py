@@ -18,14 +18,9 @@ def check(
     needs: frozenset[Need],
     described: frozenset[Output],
 ) -> None:
-    """Refuse a request that a backend, or its named model, cannot answer.
+    """Refuse a request with its needs that a backend, or its named model, cannot answer.
 
-    Args:
-        request: the request.
-        backend: the backend that is to answer it.
-        backends: the backends that the error may name.
-        needs: what the request needs of a backend.
-        described: outputs that some backend gives of boxes afterwards.
+    `described` are the outputs that some backend gives of boxes afterwards.
 
     Raises:
         UnsupportedError: it cannot; the message says which model or backend can.
@@ -35,7 +30,7 @@ def check(
     who = f"the backend {backend.name}" + (f" with the model {request.model!r:.80}" if request.model else "")
     if unmet := sorted(needs - able.answers):
         remedy = _remedy(lambda other: needs <= other.answers, backend, backends)
-        raise UnsupportedError(f"{who} cannot do {' and '.join(unmet)}; {remedy}; otherwise ask without it")
+        raise UnsupportedError(f"{who} cannot do {' and '.join(unmet)}; {remedy}; otherwise leave it out")
     include = request.include - described
     if missing := sorted(include - able.outputs - able.describes):
 
@@ -43,7 +38,7 @@ def check(
             return needs <= other.answers and include <= other.outputs | other.describes
 
         remedy = _remedy(does, backend, backends)
-        raise UnsupportedError(f"{who} cannot do {' and '.join(missing)}; {remedy}; otherwise ask without it")
+        raise UnsupportedError(f"{who} cannot do {' and '.join(missing)}; {remedy}; otherwise leave it out")
 
 
 def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends) -> None:
@@ -58,8 +53,8 @@ def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends
         if remedy == _NOBODY:
             remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends)}"
         raise UnsupportedError(
-            f"the backend {backend.name} cannot give {' and '.join(missing)} of given boxes; {remedy}; otherwise ask "
-            f"for {' and '.join(sorted(able)) or 'a detection instead'}"
+            f"the backend {backend.name} cannot give {' and '.join(missing)} of given boxes; {remedy}; otherwise "
+            f"include only {' and '.join(sorted(able)) or 'what a detection gives'}"
         )
 
 
@@ -72,7 +67,7 @@ def check_calls(searches: int, backend: Backend, request: DetectionRequest, max_
     each = calls_of(backend, request)
     if searches * each > max_calls:
         tiles = f"tiles is {request.tiles}" if searches > 1 else ""
-        examples = f"the backend {backend.name} asks these examples in {each} calls" if each > 1 else ""
+        examples = f"the backend {backend.name} searches for these examples in {each} calls" if each > 1 else ""
         raise InputError(
             f"{' and '.join(filter(None, (tiles, examples)))}, which takes {searches * each} calls to the backend, "
             f"more than the {max_calls} allowed; choose fewer, or raise DINOX_MCP_MAX_CALLS"
@@ -99,7 +94,7 @@ def follower(name: str, backends: Backends, *, caller_has_key: bool) -> Follower
                 return able
     remedy = _other(lambda other: isinstance(other, Follower), backend, backends)
     raise UnsupportedError(
-        f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise ask without masks"
+        f"the backend {backend.name} cannot follow masks through a video; {remedy}; otherwise leave masks out"
     )
 
 
@@ -110,7 +105,7 @@ def _remedy(able: Callable[[Capabilities], bool], backend: Backend, backends: Ba
         return [model.name for model in of.models() if able(model.capabilities)]
 
     if own := models(backend):
-        return f"ask with model {' or '.join(map(repr, own[:3]))}"
+        return f"pass model {' or '.join(map(repr, own[:3]))}"
     return _other(lambda other: bool(models(other)), backend, backends)
 
 

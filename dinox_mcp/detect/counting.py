@@ -69,12 +69,8 @@ def above_thresholds(answer: Answer) -> Answer:
 def worthwhile_tiles(size: tuple[int, int], objects: Sequence[Detection]) -> int:
     """Give the number of tiles along the long side that are worth it, after a first search of the full image.
 
-    It is above 1 only if the image is larger than what a model gets at once, and the typical object found in it is
-    small, or none was found.
-
-    Args:
-        size: width and height of the image in pixels.
-        objects: what the first search found.
+    It is above 1 only if the image of (width, height) pixels is larger than what a model gets at once, and the typical
+    object found in it is small, or none was found.
     """
     long = max(size)
     if long < _LARGE_PICTURE:

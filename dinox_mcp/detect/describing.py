@@ -5,12 +5,24 @@ from functools import partial
 
 from dinox_mcp.backends.base import Backend, Call, Describer
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.detect import capabilities, results
+from dinox_mcp.detect import answers, capabilities
 from dinox_mcp.detect.answers import Answer, AnswerCache
+from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.detect.routing import Plan, Router
-from dinox_mcp.errors import BackendError, UnsupportedError
+from dinox_mcp.errors import BackendError, InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.detection import Detection, DetectionRequest, DetectionResult, Detections, Output
+from dinox_mcp.store.results import new_result_id
+from dinox_mcp.types.boxes import area, clip, is_ordered, right_form
+from dinox_mcp.types.detection import (
+    BBox,
+    DetectedObject,
+    Detection,
+    DetectionRequest,
+    DetectionResult,
+    Detections,
+    Output,
+    count_labels,
+)
 
 _FIELDS: Mapping[Output, str] = {
     "masks": "mask",
@@ -23,7 +35,7 @@ _FIELDS: Mapping[Output, str] = {
 
 
 class Describing:
-    """Asks backends to describe boxes."""
+    """Has backends describe boxes."""
 
     def __init__(self, backends: Backends, router: Router, cache: AnswerCache) -> None:
         self._backends = backends
@@ -40,12 +52,7 @@ class Describing:
     ) -> Answer:
         """Describe objects, in their order.
 
-        Args:
-            backend: the backend that is asked first; outputs that it cannot give are asked of another one.
-            image: where the objects are.
-            objects: their boxes, and what is known of them.
-            include: the outputs to give.
-            call: who calls.
+        Outputs that the backend cannot give are given by another one. What is known of the objects is kept.
 
         Raises:
             UnsupportedError: no backend can; the message says which one could.
@@ -74,7 +81,7 @@ class Describing:
 
         Where a backend fails, a note says so: what was found, and may have been paid for, is not lost.
         """
-        kept = results.kept(answer.found.objects, len(result.objects))
+        kept = answers.kept(answer.found.objects, len(result.objects))
         for part in dict.fromkeys(answer.parts):
             missing = plan.request.include - self._backends.get(part.backend).capabilities(part.request.model).outputs
             if part.exact and len(plan.parts) > 1:
@@ -85,9 +92,9 @@ class Describing:
             chosen = [result.objects[index] for index in indices]
             try:
                 described = await self.describe(part.backend, image, chosen, missing, call)
-                result = results.with_descriptions(result, indices, described)
+                result = _with_descriptions(result, indices, described)
             except BackendError as error:
-                result = results.without_outputs(result, missing, error)
+                result = _without_outputs(result, missing, error)
         return result
 
 
@@ -95,7 +102,7 @@ async def _describe(
     backend: Backend, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
 ) -> Detections:
     if not isinstance(backend, Describer):
-        raise UnsupportedError(f"the backend {backend.name} cannot describe given boxes; ask without")
+        raise UnsupportedError(f"the backend {backend.name} cannot describe given boxes; leave include out")
     described = await backend.describe(image, objects, include, call)
     if len(described.objects) != len(objects):
         raise BackendError(
@@ -108,3 +115,66 @@ def _merged(known: Detection, new: Detection, outputs: Iterable[Output]) -> Dete
     """Merge a description into an object; keep existing values where the new one is empty."""
     fields = {_FIELDS[output] for output in outputs}
     return known.model_copy(update={field: getattr(new, field) or getattr(known, field) for field in fields})
+
+
+def _with_descriptions(result: DetectionResult, indices: Sequence[int], described: Answer) -> DetectionResult:
+    """Replace the objects at some indices of a result by the described ones, which come in the same order."""
+    objects = list(result.objects)
+    known = [objects[index] for index in indices]
+    for index, one in zip(indices, _renumbered(known, described.found.objects), strict=True):
+        objects[index] = one
+    return result.model_copy(
+        update={
+            "objects": tuple(objects),
+            "cached": result.cached and described.cached,
+            "notes": (*result.notes, *described.found.notes),
+        }
+    )
+
+
+def _without_outputs(result: DetectionResult, include: Iterable[Output], error: BackendError) -> DetectionResult:
+    """Add a note to a result on why these outputs are missing."""
+    return result.model_copy(update={"notes": (*result.notes, f"no {', '.join(sorted(include))}: {error}")})
+
+
+def of_regions(
+    described: Answer, backend: str, picture: Picture, request: DetectionRequest, objects: Sequence[DetectedObject]
+) -> DetectionResult:
+    """Make a result of the descriptions of given objects, under their own numbers."""
+    return DetectionResult(
+        result_id=new_result_id(),
+        backend=backend,
+        model=described.found.model,
+        image=answers.image_info(picture),
+        request=request,
+        objects=_renumbered(objects, described.found.objects),
+        counts=count_labels(described.found.objects),
+        cached=described.cached and bool(objects),
+        notes=(*described.found.notes, *picture.notes),
+    )
+
+
+def regions(boxes: Sequence[BBox], picture: Picture) -> list[DetectedObject]:
+    """Make numbered objects of a caller's boxes, clipped to the image.
+
+    Raises:
+        InputError: a box is empty or outside of it, or there are too many.
+    """
+    objects = []
+    if len(boxes) > MAX_OBJECTS:
+        raise InputError(f"boxes has {len(boxes)} entries, more than {MAX_OBJECTS}; split them over calls")
+    for number, bbox in enumerate(boxes, start=1):
+        clipped = clip(bbox, picture.width, picture.height)
+        if not is_ordered(bbox) or area(clipped) <= 0:
+            raise InputError(
+                f"box {number}: {[round(edge, 1) for edge in bbox]} is empty or outside the {picture.width}x"
+                f"{picture.height} image; {right_form(bbox)}"
+            )
+        objects.append(DetectedObject(id=number, label="region", bbox=clipped))
+    return objects
+
+
+def _renumbered(known: Sequence[DetectedObject], described: Sequence[Detection]) -> tuple[DetectedObject, ...]:
+    return tuple(
+        DetectedObject.model_validate({**dict(more), "id": one.id}) for one, more in zip(known, described, strict=True)
+    )

@@ -1,16 +1,17 @@
-"""What a caller writes (prompts, sentences, options), checked and made a request."""
+"""Who calls, and what a caller writes (prompts, sentences, options), checked and made a request."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypedDict
+from typing import Self, TypedDict
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from dinox_mcp.backends.base import Call, Progress, silent
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.caller import OWNER, Caller
 from dinox_mcp.types.detection import DetectionRequest, Output
 from dinox_mcp.types.text import one_line, split_at_commas_and_dots
 
@@ -24,6 +25,24 @@ MAX_TEXT_LENGTH = MAX_PROMPTS * (MAX_PROMPT_LENGTH + 2)
 MAX_SENTENCE_LENGTH = 1000
 _PROMPT_FREE = "<prompt_free>"
 """What the vendor's own server calls a request without prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller; callers of different `tenant` see nothing of each other."""
+
+    tenant: str = ""
+    api_key: SecretStr | None = None
+
+    @classmethod
+    def with_key(cls, api_key: str) -> Self:
+        """Make a caller who brings a DINO-X key; the tenant is a digest of it, so that no store keeps the key."""
+        digest = hashlib.sha256(b"dinox-mcp tenant\0" + api_key.encode()).hexdigest()
+        return cls(tenant=digest[:32], api_key=SecretStr(api_key))
+
+
+OWNER = Caller()
+"""Whoever runs the program, with the key of its settings."""
 
 
 class CallOptions(TypedDict, total=False):

@@ -8,19 +8,27 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from dinox_mcp.backends.base import Backend, Call, gather, silent
+from dinox_mcp.backends.base import Backend, Call, Embedder, gather, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.detect import answers, capabilities, counting, results
+from dinox_mcp.detect import answers, capabilities, counting
 from dinox_mcp.detect.answers import Answer, AnswerCache
 from dinox_mcp.detect.counting import Count
-from dinox_mcp.detect.describing import Describing
+from dinox_mcp.detect.describing import Describing, of_regions
 from dinox_mcp.detect.routing import Part, Plan, Router
 from dinox_mcp.detect.tiled import TiledDetection
 from dinox_mcp.errors import BackendError, DinoxError, QuotaError, UnreachableError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import Store
-from dinox_mcp.types.detection import DetectionRequest, DetectionResult, Detections
+from dinox_mcp.types.detection import (
+    DetectedObject,
+    DetectionRequest,
+    DetectionResult,
+    Detections,
+    Embedding,
+    Need,
+    Output,
+)
 
 _AT_A_TIME = 4
 _FEW_LABELS = 12
@@ -29,14 +37,14 @@ _FEW_LABELS = 12
 class Pipeline:
     """Answers planned requests, and keeps the results."""
 
-    def __init__(self, settings: Settings, backends: Backends, router: Router, store: Store) -> None:
+    def __init__(self, settings: Settings, backends: Backends, store: Store) -> None:
+        self.router = Router(backends)
         self._backends = backends
-        self._router = router
         self._store = store
         self._max_calls = settings.max_calls
         self._cache = AnswerCache(settings.cache_ttl_s)
         self._tiled = TiledDetection(backends, settings.max_calls)
-        self.describing = Describing(backends, router, self._cache)
+        self.describing = Describing(backends, self.router, self._cache)
 
     async def detect(self, plan: Plan, image: Picture, call: Call, max_objects: int) -> DetectionResult:
         """Answer a plan, and keep the result.
@@ -46,51 +54,68 @@ class Pipeline:
             BackendError: no backend could answer.
         """
         answer = await self.answer(plan, image, call)
-        result = results.number(answer, image, plan.request, max_objects)
+        result = answers.number(answer, image, plan.request, max_objects)
         if plan.request.include:
             result = await self.describing.complete(result, answer, plan, image, call)
-        return self.keep(result, image, call, answer.parts)
+        return self._keep(result, image, call, answer.parts)
 
     async def count(
         self, request: DetectionRequest, image: Picture, call: Call, max_objects: int, *, may_tile: bool
     ) -> Count:
-        """Count objects, and how the counts would change at other thresholds.
+        """Count objects, and how the counts would change at other thresholds; the result lists at most `max_objects`.
 
-        Args:
-            request: what to count.
-            image: where.
-            call: who calls.
-            max_objects: how many objects the result lists at most.
-            may_tile: search a large image in tiles too, if a first search finds small objects or none.
+        With `may_tile`, a large image is searched in tiles too, if a first search finds small objects or none.
         """
         has_key = call.api_key is not None
-        plan = self._router.plan(request, caller_has_key=has_key)
+        plan = self.router.plan(request, caller_has_key=has_key)
         floor = min(counting.FLOOR, max(0.0, plan.request.min_score - counting.DOUBT))
         answer = await self.answer(plan, image, call, floor=floor)
         tiles = counting.worthwhile_tiles((image.width, image.height), answer.found.objects)
         if may_tile and tiles > 1:
-            tiled = self._router.plan(request.model_copy(update={"tiles": tiles}), caller_has_key=has_key)
+            tiled = self.router.plan(request.model_copy(update={"tiles": tiles}), caller_has_key=has_key)
             if self._tiled.can_tile(tiled, image):
                 plan, answer = tiled, await self.answer(tiled, image, call, floor=floor)
-        result = results.number(counting.above_thresholds(answer), image, plan.request, max_objects)
-        searched = results.searched(plan.request, answer.found)
+        result = answers.number(counting.above_thresholds(answer), image, plan.request, max_objects)
+        searched = answers.searched(plan.request, answer.found)
         return Count(
-            result=self.keep(result, image, call, answer.parts),
+            result=self._keep(result, image, call, answer.parts),
             levels=counting.levels(answer.found.objects, searched, plan.request.min_score),
             doubtful=counting.doubtful(answer),
         )
 
+    async def describe(
+        self,
+        backend: str,
+        request: DetectionRequest,
+        image: Picture,
+        objects: Sequence[DetectedObject],
+        include: frozenset[Output],
+        call: Call,
+    ) -> DetectionResult:
+        """Describe given objects of an image, and keep the result; see `Describing.describe`."""
+        described = await self.describing.describe(backend, image, objects, include, call)
+        return self._keep(of_regions(described, backend, image, request, objects), image, call)
+
+    async def embed(self, request: DetectionRequest, image: Picture, call: Call) -> Embedding:
+        """Encode the examples of a request for later requests.
+
+        Raises:
+            UnsupportedError: no backend can.
+        """
+        needs = frozenset[Need]({"saved prompts"})
+        plan = self.router.plan(request, caller_has_key=call.api_key is not None, needs=needs)
+        backend = self._backends.get(plan.main.backend)
+        if not isinstance(backend, Embedder):
+            raise UnsupportedError(f"the backend {backend.name} claims to save prompts and does not; report it")
+        return await backend.embed(image, request, call)
+
     async def answer(
         self, plan: Plan, image: Picture, call: Call, *, floor: float = 1.0, explain: bool = True
     ) -> Answer:
-        """Ask the backends of all parts of a plan at the same time, and merge what they answer.
+        """Request all parts of a plan from their backends at the same time, and merge the responses.
 
-        Args:
-            plan: the request in parts.
-            image: where to search.
-            call: who calls.
-            floor: also give objects that score less than the thresholds, down to this score.
-            explain: add a note on prompts that no backend knows, or raise if there are no others.
+        Objects that score less than the thresholds are given too, down to `floor`. With `explain`, a note is added on
+        prompts that no backend knows; if there are no others, that is an error.
 
         Raises:
             InputError: it takes more calls to a backend than are allowed.
@@ -105,7 +130,7 @@ class Pipeline:
         if not found.unknown or not explain:
             return answer
         has_key = call.api_key is not None
-        note = self._router.explain(found.unknown, plan, found=bool(found.objects), caller_has_key=has_key)
+        note = self.router.explain(found.unknown, plan, found=bool(found.objects), caller_has_key=has_key)
         return answer._replace(found=found.model_copy(update={"notes": (*found.notes, note)}))
 
     async def _answer_part(
@@ -117,7 +142,7 @@ class Pipeline:
         except UnsupportedError:
             raise
         except (UnreachableError, QuotaError) as error:
-            other = self._router.instead(part, caller_has_key=call.api_key is not None)
+            other = self.router.instead(part, caller_has_key=call.api_key is not None)
             if other is None:
                 return part, error
             try:
@@ -151,7 +176,7 @@ class Pipeline:
     async def _search(
         self, backend: Backend, request: DetectionRequest, image: Picture, call: Call, labels: Sequence[str] | None
     ) -> Detections:
-        """Ask a backend about an image; if its vocabulary is closed and there are no prompts, say what it holds."""
+        """Search an image with a backend; if its vocabulary is closed and there are no prompts, say what it holds."""
         capabilities.check_calls(1, backend, request, self._max_calls)
         found = await backend.detect(image, request, call)
         if labels is None or "prompt-free detection" not in request.needs:
@@ -162,7 +187,7 @@ class Pipeline:
         note = f"the backend {backend.name} detects {few} and nothing else"
         return found.model_copy(update={"notes": (*found.notes, note)})
 
-    def keep(self, result: DetectionResult, image: Picture, call: Call, parts: Iterable[Part] = ()) -> DetectionResult:
+    def _keep(self, result: DetectionResult, image: Picture, call: Call, parts: Iterable[Part] = ()) -> DetectionResult:
         """Keep a result for later calls of its caller; `parts` are those of the plan that its objects belong to.
 
         A caller who brings a key that no backend has accepted may be invented: its results must not displace others.

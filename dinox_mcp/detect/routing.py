@@ -2,7 +2,7 @@
 
 With `auto`, each prompt goes to the backend that answers it best here and now. What is read exactly (text, codes,
 markers) goes to the backend that reads it, at no cost. All else goes to the most preferred backend that knows it. A
-backend that the settings name, or that has the named model, is asked alone. Only capabilities decide: this module
+backend that the settings name, or that has the named model, is used alone. Only capabilities decide: this module
 knows no backend's name.
 """
 
@@ -42,7 +42,7 @@ class Plan:
 
     Attributes:
         request: the full request, with the thresholds and the model of the first part.
-        parts: what each backend is asked.
+        parts: the part of each backend.
         notes: what the result must say, such as which preferred backend is not ready.
         notes_if_missing: the same if nothing is found for a prompt of the first part.
     """
@@ -146,21 +146,8 @@ class Router:
             shares[able[0]] = shares.get(able[0], frozenset()) | {output}
         return shares
 
-    def remedies(self, *, caller_has_key: bool = False) -> list[str]:
-        """List, one line each, how to make the backends ready that cannot answer here and now."""
-        remedies = [unready.remedy for unready in self._backends.unready(caller_has_key=caller_has_key).values()]
-        if self._backends.auto:
-            return remedies
-        return [" and then ".join(filter(None, ("set DINOX_MCP_BACKEND to auto", " or ".join(remedies))))]
-
     def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, caller_has_key: bool) -> str:
-        """Say which prompts no backend knows, and what would find them.
-
-        Args:
-            unknown: those prompts; at least one.
-            plan: the plan of the request.
-            found: objects of other prompts were found.
-            caller_has_key: the caller brought an API key.
+        """Say which prompts no backend knows, and what would find them; `found`: objects of other prompts were found.
 
         Raises:
             UnsupportedError: nothing was found, and no backend knows any of the prompts.
@@ -171,7 +158,7 @@ class Router:
         more = f" and {len(unknown) - _FEW_PROMPTS} more" if len(unknown) > _FEW_PROMPTS else ""
         known = ", ".join(labels[:_FEW_LABELS])
         rest = f" and {len(labels) - _FEW_LABELS} more kinds, listed at dinox://backends" * (len(labels) > _FEW_LABELS)
-        remedy = ", or ".join(self.remedies(caller_has_key=caller_has_key))
+        remedy = ", or ".join(self._backends.remedies(caller_has_key=caller_has_key))
         note = (
             f"the backend {backend} cannot find {shown}{more}: it knows {known}{rest}, and the image has no such words "
             f"either{f'; for anything else {remedy}' if remedy else ''}"
@@ -257,7 +244,7 @@ class Router:
     def _describing(self, main: str, *, caller_has_key: bool) -> dict[str, frozenset[Output]]:
         """List the backends that may describe given boxes, with the outputs of each; `main` comes first.
 
-        A backend that the settings name is asked alone, except for text, which another one reads at no cost.
+        A backend that the settings name is used alone, except for text, which another one reads at no cost.
         """
         if self._backends.auto:
             names = dict.fromkeys((main, *self._usable(caller_has_key=caller_has_key)))

@@ -47,12 +47,7 @@ class TiledDetection:
     ) -> Detections:
         """Search the full image and each of its tiles, a few at a time, and merge what was found.
 
-        Args:
-            backend: the backend that searches.
-            request: what to search for; its `tiles` is above 1.
-            image: where to search.
-            call: who calls.
-            search_full: searches the full image, or gives what the cache has.
+        `search_full` searches the full image, or gives what the cache has.
 
         Raises:
             InputError: this takes more calls than one request may make.

@@ -121,13 +121,8 @@ def merge(
 ) -> list[Detection]:
     """Make one list of what was found in the full image and in its tiles, best first, each object once.
 
-    Objects of one search are never merged with each other: the backend has found that they differ.
-
-    Args:
-        full: what was found in the full image.
-        parts: the tiles, with what was found in each, in pixels of the tile.
-        size: width and height of the image.
-        iou_threshold: boxes of one label that overlap more are one object.
+    Objects of one search are never merged with each other: the backend has found that they differ. What was found in
+    each of the `parts` is in pixels of the tile; `size` is the (width, height) of the image.
     """
     pieces = [_Piece(found, 0, (0, 0, *size), (False,) * 4, found.bbox) for found in full]
     for search, (tile, objects) in enumerate(parts, 1):

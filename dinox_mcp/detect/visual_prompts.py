@@ -5,13 +5,13 @@ from typing import Protocol
 
 from pydantic import Field
 
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB
 from dinox_mcp.store.prompts import SavedPrompts
 from dinox_mcp.store.results import Stored
 from dinox_mcp.types.boxes import is_ordered, right_form
-from dinox_mcp.types.caller import Caller
 from dinox_mcp.types.detection import BBox, Example, Point, Value, get_object
 from dinox_mcp.types.text import one_line
 
@@ -63,13 +63,7 @@ class Sources(Protocol):
 async def resolve(
     prompts: Iterable[VisualPrompt], searched: Picture, sources: Sources, caller: Caller
 ) -> tuple[tuple[Example, ...], dict[str, Picture]]:
-    """Make examples for a backend of visual prompts.
-
-    Args:
-        prompts: at most `MAX_EXAMPLES`, of which one at least is not negative.
-        searched: the image that is searched.
-        sources: where other images, results and saved prompts come from.
-        caller: who calls.
+    """Make examples for a backend of at most `MAX_EXAMPLES` visual prompts, of which one at least is not negative.
 
     Returns:
         The examples, and the other images that they are in, by digest.
@@ -133,11 +127,7 @@ def _without_zero_point(prompt: VisualPrompt) -> VisualPrompt:
 
 
 def _check_fields(prompt: VisualPrompt, number: int) -> None:
-    """Refuse a visual prompt that gives nothing, or two examples at once.
-
-    Raises:
-        InputError: it does.
-    """
+    """Refuse a visual prompt that gives nothing, or two examples at once."""
     given = _given(prompt)
     if len(given) != 1:
         raise InputError(
@@ -153,11 +143,7 @@ def _check_fields(prompt: VisualPrompt, number: int) -> None:
 
 
 def _check_bytes(pictures: Iterable[Picture], number: int) -> None:
-    """Refuse more images than fit into memory.
-
-    Raises:
-        InputError: they are too large together.
-    """
+    """Refuse more images than fit into memory."""
     if sum(len(picture.data) for picture in pictures) > MAX_PICTURES_BYTES:
         raise InputError(
             f"the images of examples 1 to {number} have more than {MAX_PICTURES_BYTES // MiB} MiB together; give "
@@ -166,11 +152,7 @@ def _check_bytes(pictures: Iterable[Picture], number: int) -> None:
 
 
 def _check_position(bbox: BBox | None, point: Point | None, picture: Picture, number: int) -> None:
-    """Refuse an empty box, and a box or point outside of its image.
-
-    Raises:
-        InputError: it is.
-    """
+    """Refuse an empty box, and a box or point outside of its image."""
     x1, y1, x2, y2 = bbox or (*(point or ()), *(point or ()))
     empty = bbox is not None and not is_ordered(bbox)
     if empty or x1 >= picture.width or y1 >= picture.height or x2 < 0 or y2 < 0:

@@ -1,6 +1,6 @@
 """Draws objects on an image: masks, then boxes and skeletons, then tags or numbered dots."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from dinox_mcp.drawing.layout import Boxes, fits, shared_areas, text_size
 from dinox_mcp.drawing.lines import Pixels, disc, draw_skeletons, stroke
 from dinox_mcp.drawing.style import BLACK, Color, PixelBox, Shape, Size, Style, make_shapes
-from dinox_mcp.drawing.tags import draw_tag, make_tags
+from dinox_mcp.drawing.tags import Boxes, draw_tag, fits, make_tags, shared_areas, text_size
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject, Mask
 
 _HALO = 130  # opacity of the dark rim of a line, of 255: visible on white, but not a second frame on dark
+_DASH = 4  # length of a dash, in widths of the line
 _SMALLEST_TEXT = 9
 _DIGIT = 0.6  # width of a digit, in text sizes
 _RINGS = (0.0, 0.8, 1.8)  # allowed distances of a number from its dot, in heights of the number
@@ -28,16 +28,9 @@ def annotate(
     original_size: tuple[int, int],
     style: Style = Style(),  # noqa: B008 - frozen
 ) -> Image.Image:
-    """Draw objects on a copy of an image. Lines and text follow the size of the image.
+    """Draw objects, in pixels of the original of (width, height), on an RGB copy of its image at any size.
 
-    Args:
-        image: The original image at any size.
-        objects: The objects, in original pixels.
-        original_size: Width and height of the original in pixels.
-        style: What to draw.
-
-    Returns:
-        An RGB image of the size of `image`.
+    Lines and text follow the size of the image.
 
     Raises:
         ValueError: a mask is not a COCO RLE of its size.
@@ -59,8 +52,8 @@ def annotate(
         dots = [make_dot(shape.found, shape.box, shape.color, letters) for shape in shapes]
         canvas = draw_dots(canvas, dots, letters)
     elif style.numbers or style.labels or style.captions:
-        for tag in make_tags(shapes, style, canvas.size):
-            canvas.paste(tag.image, tag.corner)
+        for tag, corner in make_tags(shapes, style, canvas.size):
+            canvas.paste(tag, corner)
     return canvas
 
 
@@ -84,12 +77,32 @@ def _paint_boxes(canvas: Image.Image, shapes: Sequence[Shape], line: int) -> Non
     rims = Image.new("L", canvas.size)
     rim, pen = ImageDraw.Draw(rims), ImageDraw.Draw(canvas)
     for shape in shapes:
-        x1, y1, x2, y2 = shape.box
-        rim.rectangle((x1 - 1, y1 - 1, x2, y2), outline=_HALO, width=_width(shape.box, line) + 2)
+        for x1, y1, x2, y2 in _strokes(shape, line):
+            rim.rectangle((x1 - 1, y1 - 1, x2, y2), fill=_HALO)
     canvas.paste((0, 0, 0), (0, 0), rims)
     for shape in shapes:
-        x1, y1, x2, y2 = shape.box
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=shape.color, width=_width(shape.box, line))
+        for x1, y1, x2, y2 in _strokes(shape, line):
+            pen.rectangle((x1, y1, x2 - 1, y2 - 1), fill=shape.color)
+
+
+def _strokes(shape: Shape, line: int) -> Iterator[PixelBox]:
+    """Give the strokes of a box: its four sides, or their dashes, which begin and end at the corners."""
+    x1, y1, x2, y2 = shape.box
+    width = _width(shape.box, line)
+    for left, right in _dashes(x1, x2, width) if shape.dashed else ((x1, x2),):
+        yield left, y1, right, y1 + width
+        yield left, y2 - width, right, y2
+    for top, bottom in _dashes(y1, y2, width) if shape.dashed else ((y1, y2),):
+        yield x1, top, x1 + width, bottom
+        yield x2 - width, top, x2, bottom
+
+
+def _dashes(start: int, end: int, width: int) -> Iterator[tuple[int, int]]:
+    """Divide a side into dashes and gaps of about the same length, at least so long that they differ from dots."""
+    count = max(2, round((end - start) / max(6, _DASH * width) / 2))
+    length = (end - start) / (2 * count - 1)
+    for number in range(count):
+        yield round(start + 2 * number * length), max(1, round(start + (2 * number + 1) * length))
 
 
 def _width(box: PixelBox, line: int) -> int:

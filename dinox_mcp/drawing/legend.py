@@ -6,11 +6,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from dinox_mcp.drawing import text
-from dinox_mcp.drawing.fonts import line_height
-from dinox_mcp.drawing.layout import text_size
 from dinox_mcp.drawing.style import BLACK, Color, Size, Style
-from dinox_mcp.drawing.tags import draw_tag, legend_entry, objects_for_legend
-from dinox_mcp.drawing.text import wrap
+from dinox_mcp.drawing.tags import draw_tag, legend_entry, objects_for_legend, text_size
+from dinox_mcp.drawing.text import line_height, wrap
 from dinox_mcp.types.detection import DetectedObject
 
 PAPER: Color = (250, 250, 250)
@@ -64,20 +62,11 @@ class _Space(NamedTuple):
 def make_legend(
     picture: Size, objects: Sequence[DetectedObject], style: Style, *, original_size: Size
 ) -> Legend | None:
-    """Make the legend of an image: the descriptions that do not fit on tags.
+    """Make the legend of an image: the descriptions that do not fit on tags. None if there are none.
 
     A wide image gets it below, with at most 0.6 of the image's height or a quarter of its width. Other images get it
     on the right, with at most 0.6 of the image's width. At a small image it may be 20 text sizes wide and 8 lines
     high. Entries are sorted by number and have at most four lines; the last line counts those that do not fit.
-
-    Args:
-        picture: Width and height of the image in pixels.
-        objects: All objects on the image, in original pixels.
-        style: What is drawn.
-        original_size: Width and height of the original.
-
-    Returns:
-        The legend; None if there is nothing to list.
     """
     described = objects_for_legend(objects, style, picture, original_size)
     size = max(_SMALLEST_TEXT, round(0.8 * text_size(picture)))  # a little smaller than on the tags

@@ -59,13 +59,9 @@ class _Joint(NamedTuple):
 def draw_skeletons(
     image: Image.Image, skeletons: Iterable[Sequence[Keypoint]], *, original_size: tuple[int, int], line: int
 ) -> Image.Image:
-    """Draw skeletons on a copy of an RGB image, later ones on top.
+    """Draw skeletons, in pixels of an original of (width, height), on a copy of its RGB image at any size.
 
-    Args:
-        image: The original image at any size.
-        skeletons: The keypoints of each body or hand, in original pixels.
-        original_size: Width and height of the original in pixels.
-        line: The width of the other lines on the image: bones follow the size of their body, up to 1.5 times this.
+    Bones follow the size of their body, up to 1.5 times the width `line` of other lines. Later ones are on top.
     """
     pixels = np.array(image)
     for points in skeletons:
@@ -122,12 +118,9 @@ def _draw_skeleton(pixels: Pixels, joints: Mapping[str, _Joint], line: int) -> N
 
 
 def draw_trails(image: Image.Image, trails: Mapping[int, Sequence[Point]]) -> Image.Image:
-    """Draw the positions of each track as a line on a copy of an image, the older the fainter.
+    """Draw the positions of each track, the oldest first, as a line on a copy of an image, the older the fainter.
 
-    Args:
-        image: The image.
-        trails: Points (x, y) in pixels of the image, the oldest first, by the number of the track. The number gives
-            the color, as with `Style.color_by="number"`.
+    The number of the track gives the color, as with `Style.color_by="number"`.
     """
     canvas = image.convert("RGB")
     width = max(2, round(max(canvas.size) / 320))

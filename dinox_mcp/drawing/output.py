@@ -61,7 +61,7 @@ def write_annotated(
     """
     mime_type = WRITABLE.get(path.suffix.lower())
     if mime_type is None:
-        raise InputError(f"cannot write {path.name!r}: name it .jpg or .png")
+        raise InputError(f"cannot write {path.name!r}, which is neither JPEG nor PNG; name it .jpg or .png")
     data = views.annotated_file(picture, objects, style, mime_type)
     try:
         _write(path, data)

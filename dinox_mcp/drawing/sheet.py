@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from dinox_mcp.drawing import text
-from dinox_mcp.drawing.fonts import line_height
 from dinox_mcp.drawing.style import Color, ink_on
+from dinox_mcp.drawing.text import line_height
 
 PAPER: Color = (24, 24, 24)
 _SMALLEST_TEXT, _LARGEST_TEXT = 11, 28
@@ -17,23 +17,18 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]], max_side: int = 156
     """Arrange frames in a grid, row by row, each above its caption.
 
     The grid shows frames of the first frame's shape as large as possible; frames of another shape are fitted in.
-    Frames are never enlarged. A caption wider than its frame is shortened.
-
-    Args:
-        frames: Images with their captions.
-        max_side: The longest side of the sheet in pixels.
+    Frames are never enlarged. A caption wider than its frame is shortened. No side is longer than `max_side` pixels.
 
     Raises:
         ValueError: there are no frames, or too many for the sheet.
     """
     if not frames:
         raise ValueError("a contact sheet needs at least one frame")
-    width, height = frames[0][0].size
-    size = round(min(_LARGEST_TEXT, max(_SMALLEST_TEXT, max_side / 80)))
-    columns, factor = _grid(len(frames), (width, height), max_side, size)
-    if factor * max(width, height) < 1:
+    size = _text_size(max_side)
+    columns, factor = _grid(len(frames), frames[0][0].size, max_side, size)
+    if factor * max(frames[0][0].size) < 1:
         raise ValueError(f"{len(frames)} frames do not fit on a sheet of {max_side} pixels; choose fewer")
-    cell = (max(1, int(width * factor)), max(1, int(height * factor)))
+    cell = cell_size(len(frames), frames[0][0].size, max_side)
     gap, strip = _gap(size), line_height(size)
     rows = math.ceil(len(frames) / columns)
     sheet = Image.new("RGB", (columns * (cell[0] + gap) + gap, rows * (cell[1] + strip + gap) + gap), PAPER)
@@ -44,6 +39,16 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]], max_side: int = 156
         if ink := _caption(caption, size, cell[0]):
             sheet.paste(ink_on(PAPER), (x, y + cell[1]), ink)
     return sheet
+
+
+def cell_size(count: int, frame: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Give the (width, height) in which a contact sheet shows each of `count` frames of a size."""
+    _, factor = _grid(count, frame, max_side, _text_size(max_side))
+    return max(1, int(frame[0] * factor)), max(1, int(frame[1] * factor))
+
+
+def _text_size(max_side: int) -> int:
+    return round(min(_LARGEST_TEXT, max(_SMALLEST_TEXT, max_side / 80)))
 
 
 def _grid(count: int, frame: tuple[int, int], max_side: int, size: int) -> tuple[int, float]:

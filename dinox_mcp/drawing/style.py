@@ -1,17 +1,19 @@
 """What is drawn, in which colors, and the boxes of objects in pixels of a view."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from dinox_mcp.types import boxes
-from dinox_mcp.types.detection import DetectedObject, Value
+from dinox_mcp.types.detection import DetectedObject, DetectionResult, Value
 
 Color = tuple[int, int, int]
 
+DOUBT = 0.1
+"""How far above the threshold an object still is doubtful."""
 BLACK: Color = (16, 16, 16)
 WHITE: Color = (255, 255, 255)
 
@@ -19,21 +21,6 @@ _LIGHTNESS = (0.80, 0.71, 0.63)  # never dark, so that a dark halo and dark text
 _CHROMA = 0.19
 _HUES = 36
 _STEP = 13  # not a divisor of 36, and about a third of it
-
-
-def by_label(labels: Iterable[str]) -> Callable[[DetectedObject], Color]:
-    """Color objects by label; up to 36 labels of an image have different colors.
-
-    If there is one label only, each object has the color of its number. `viewer/src/colors.ts` does the same.
-
-    Args:
-        labels: All labels of the image, also of objects that are not drawn, so that a selection has the same colors.
-    """
-    names = sorted({_normalized(label) for label in labels})
-    if len(names) <= 1:
-        return lambda found: color_of_number(found.id)
-    colors = {name: color_of_number(place) for place, name in enumerate(names, start=1)}
-    return lambda found: colors.get(_normalized(found.label), WHITE)
 
 
 def color_of_number(number: int) -> Color:
@@ -111,6 +98,7 @@ class Style(Value):
         captions: Write caption, category and text.
         color_by: Color objects by label, or by number, as for tracks.
         all_labels: The labels of all objects of the image, if only some of them are drawn.
+        doubtful: The numbers of objects whose boxes are dashed.
         opacity: How opaque masks are, from 0 to 1.
     """
 
@@ -122,6 +110,7 @@ class Style(Value):
     captions: bool = True
     color_by: Literal["label", "number"] = "label"
     all_labels: tuple[str, ...] = ()
+    doubtful: tuple[int, ...] = ()
     opacity: Annotated[float, Field(ge=0, le=1)] = 0.4
 
     @property
@@ -130,10 +119,33 @@ class Style(Value):
         return self.numbers and not self.boxes and not self.labels
 
     def colors(self, objects: Sequence[DetectedObject]) -> Callable[[DetectedObject], Color]:
-        """Return the function that gives the color of each of these objects."""
-        if self.color_by == "number":
+        """Return the function that gives the color of each of these objects.
+
+        Up to 36 labels of an image have different colors. If there is one label only, each object has the color of its
+        number. `viewer/src/colors.ts` does the same.
+        """
+        names = sorted({_normalized(label) for label in self.all_labels or (found.label for found in objects)})
+        if self.color_by == "number" or len(names) <= 1:
             return lambda found: color_of_number(found.id)
-        return by_label(self.all_labels or (found.label for found in objects))
+        colors = {name: color_of_number(number) for number, name in enumerate(names, start=1)}
+        return lambda found: colors.get(_normalized(found.label), WHITE)
+
+
+def doubtful(result: DetectionResult) -> tuple[int, ...]:
+    """List the numbers of the objects that score less than `DOUBT` above the threshold by which they were found.
+
+    Objects without a score are never doubtful. Examples have thresholds of their own, which only the backend knows
+    unless the caller chose one: without it, none of their objects is.
+    """
+    request = result.request
+    if request.examples and "min_score" not in request.model_fields_set:
+        return ()
+    own = {label: source.min_score for source in result.sources for label in source.labels}
+    return tuple(
+        found.id
+        for found in result.objects
+        if found.score is not None and found.score < own.get(found.label, request.min_score) + DOUBT
+    )
 
 
 PixelBox = tuple[int, int, int, int]
@@ -146,6 +158,7 @@ class Shape(NamedTuple):
     found: DetectedObject
     box: PixelBox
     color: Color
+    dashed: bool
 
 
 def make_shapes(objects: Sequence[DetectedObject], size: Size, original_size: Size, style: Style) -> list[Shape]:
@@ -153,7 +166,12 @@ def make_shapes(objects: Sequence[DetectedObject], size: Size, original_size: Si
     factor_x, factor_y = size[0] / original_size[0], size[1] / original_size[1]
     color_of = style.colors(objects)
     shapes = [
-        Shape(found, _to_pixels(boxes.scale(found.bbox, factor_x, factor_y), size), color_of(found))
+        Shape(
+            found,
+            _to_pixels(boxes.scale(found.bbox, factor_x, factor_y), size),
+            color_of(found),
+            dashed=found.id in style.doubtful,
+        )
         for found in objects
     ]
     return sorted(shapes, key=lambda shape: -boxes.area(shape.box))

@@ -1,15 +1,23 @@
-"""The tags of objects: their content, their drawing, and which descriptions go into the legend instead."""
+"""The tags of objects: their content, their drawing and their places; what has no space goes into the legend.
 
+Tags are placed at their boxes, inside the image, not on each other, and hide little.
+"""
+
+import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.drawing import text
-from dinox_mcp.drawing.fonts import line_height
-from dinox_mcp.drawing.layout import Tag, place_tags, text_size
 from dinox_mcp.drawing.style import BLACK, Color, Shape, Size, Style, ink_on, make_shapes
+from dinox_mcp.drawing.text import line_height
+from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import DetectedObject
+
+Boxes = npt.NDArray[np.float64]
 
 LABEL_LIMIT = 32
 TAG_LIMIT = 24
@@ -19,6 +27,12 @@ _FEW = 12  # up to so many objects, tags may have a description besides the name
 MOST_TAGS = 500
 """Only the objects of the lowest numbers get a tag: placing takes time by the square of their number, and more tags
 would hide the image."""
+_OVERLAP = 100.0  # the cost of a tag that lies fully on others: higher than any other cost
+_HIDING = 4.0  # the cost of a tag that hides a box fully
+_LITTLE = 0.05  # the share of its own box that a tag may hide at a quarter of the cost
+_DETOUR = 0.03  # the cost of each spot over the one before it in the list
+_MOST_HIDDEN = 0.1  # the share of a box that the full form of a tag may hide
+_CROWD = 50  # with more objects, text gets smaller
 
 
 def without_common_categories(objects: Sequence[DetectedObject]) -> list[DetectedObject]:
@@ -95,19 +109,7 @@ def draw_tag(
     label: bool = False,
     description: bool = False,
 ) -> Image.Image | None:
-    """Draw the tag of an object.
-
-    Args:
-        found: The object.
-        color: The color of the object.
-        size: The text size in pixels.
-        number: Write the number.
-        label: Write name and score.
-        description: Write the short description.
-
-    Returns:
-        The tag; None if nothing of it can be written.
-    """
+    """Draw the tag of an object in text of `size` pixels; None if nothing of it can be written."""
     parts = (
         name(found) if label else "",
         short_description(found) if description else "",
@@ -138,11 +140,88 @@ def _block(inks: list[Image.Image], background: Color, size: int) -> Image.Image
     return block
 
 
-class PlacedTag(NamedTuple):
-    """A tag and its upper left corner in the view."""
+class Tag(NamedTuple):
+    """The upper left corner of a tag in full pixels, and whether its full form fits there."""
 
-    image: Image.Image
-    corner: tuple[int, int]
+    x: int
+    y: int
+    full: bool
+
+
+def place_tags(boxes: Sequence[Box], full: Sequence[Size], short: Sequence[Size], canvas: Size) -> list[Tag | None]:
+    """Place a tag, of (width, height) in its `full` and `short` form, at each box in an image of `canvas` pixels.
+
+    All tags are placed in their short form first, so that each gets a spot; one that is larger than the image gets
+    none. Then each, in order, gets its full form if that covers no other tag and hides little.
+    """
+    around = np.array(boxes, dtype=float).reshape(-1, 4)
+    taken = np.zeros_like(around)
+    tags: list[Tag | None] = [None] * len(around)
+    for index, size in enumerate(short):
+        if fits(size, canvas):
+            spot, _, _ = _best(around, index, size, canvas, taken)
+            taken[index] = spot
+            tags[index] = Tag(int(spot[0]), int(spot[1]), full=size == full[index])
+    for index, tag in enumerate(tags):
+        if tag is None or tag.full or not fits(full[index], canvas):
+            continue
+        others = np.delete(taken, index, axis=0)
+        spot, overlap, hidden = _best(around, index, full[index], canvas, others)
+        if overlap == 0 and hidden <= _MOST_HIDDEN:
+            taken[index] = spot
+            tags[index] = Tag(int(spot[0]), int(spot[1]), full=True)
+    return tags
+
+
+def text_size(size: Size, count: int = 1) -> int:
+    """Choose the text size in pixels for an image of this size and a number of objects."""
+    ideal = (7 + 0.0105 * math.sqrt(size[0] * size[1])) * min(1, max(0.7, math.sqrt(_CROWD / max(1, count))))
+    return round(max(10, min(ideal, min(size) / 6)))
+
+
+def fits(size: Size, canvas: Size) -> bool:
+    """Return whether something of (width, height) `size` fits in an image."""
+    return size[0] <= canvas[0] and size[1] <= canvas[1]
+
+
+def _best(around: Boxes, index: int, size: Size, canvas: Size, taken: Boxes) -> tuple[Boxes, float, float]:
+    """Find the cheapest spot; return it, its share that lies on other tags, and the largest share of a box it hides."""
+    spots = _spots(around[index], size, canvas)
+    overlap = shared_areas(spots, taken).sum(axis=1) / (size[0] * size[1])
+    areas = (around[:, 2] - around[:, 0]) * (around[:, 3] - around[:, 1])
+    hidden = shared_areas(spots, around) / np.maximum(areas, 1)
+    own, others = hidden[:, index], np.delete(hidden, index, axis=1).sum(axis=1)
+    hiding = np.where(own > _LITTLE, _HIDING, 1) * own + _HIDING * others
+    best = int((_OVERLAP * overlap + hiding + _DETOUR * np.arange(len(spots))).argmin())
+    return spots[best], float(overlap[best]), float(hidden[best].max())
+
+
+def _spots(box: Boxes, size: Size, canvas: Size) -> Boxes:
+    """List the spots for a tag at a box, the best first, moved into the image."""
+    left, top, right, bottom = box
+    width, height = size
+    gap = round(height / 8) if bottom - top < 2 * height else 0  # boxes of text often end inside the letters
+    end, foot, middle = right - width, bottom - height, (left + right - width) / 2
+    above, below, before, after = top - height - gap, bottom + gap, left - width - gap, right + gap
+    corners = (
+        (left, above), (left, top), (left, below), (end, above), (end, top), (end, below),
+        (middle, above), (middle, below), (left, foot), (end, foot),
+        (after, top), (before, top), (after, foot), (before, foot),
+    )  # fmt: skip
+    corner = np.clip(np.round(corners), 0, np.subtract(canvas, size))
+    return np.concatenate((corner, corner + size), axis=1)
+
+
+def shared_areas(a: Boxes, b: Boxes) -> Boxes:
+    """Compute the area that each box of `a` (n, 4) shares with each of `b` (m, 4), of shape (n, m)."""
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    areas: Boxes = np.maximum(width, 0) * np.maximum(height, 0)
+    return areas
+
+
+PlacedTag = tuple[Image.Image, tuple[int, int]]
+"""A tag and its upper left corner in the view."""
 
 
 class _Candidate(NamedTuple):
@@ -163,14 +242,7 @@ def make_tags(shapes: Sequence[Shape], style: Style, view: Size) -> list[PlacedT
 def objects_for_legend(
     objects: Sequence[DetectedObject], style: Style, view: Size, original_size: Size
 ) -> list[DetectedObject]:
-    """List the objects whose descriptions do not fit on their tags, by number.
-
-    Args:
-        objects: The objects, in original pixels.
-        style: What is drawn.
-        view: Width and height of the view in pixels.
-        original_size: Width and height of the original in pixels.
-    """
+    """List the objects whose descriptions do not fit on their tags in a view of (width, height) pixels, by number."""
     if not style.captions:
         return []
     listed = too_long_for_tags(objects, tags=not style.dots)
@@ -194,7 +266,8 @@ def _plan(shapes: Sequence[Shape], style: Style, view: Size) -> tuple[list[Place
         pairs = list(zip(candidates, tags, strict=True))
         crowded = {one.shape.found.id for one, tag in pairs if one.described and not (tag and tag.full)}
         if not crowded:
-            return [_placed(one, tag) for one, tag in pairs if tag], listed
+            placed = [(one.full if tag.full else one.short, (tag.x, tag.y)) for one, tag in pairs if tag]
+            return placed, listed
         listed |= crowded
 
 
@@ -208,7 +281,3 @@ def _candidates(shapes: Sequence[Shape], style: Style, size: int, listed: Collec
         if full and short:
             candidates.append(_Candidate(shape, full, short, described))
     return candidates
-
-
-def _placed(one: _Candidate, tag: Tag) -> PlacedTag:
-    return PlacedTag(one.full if tag.full else one.short, (tag.x, tag.y))

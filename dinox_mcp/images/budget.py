@@ -3,16 +3,21 @@
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
 
 from dinox_mcp.errors import BusyError
 from dinox_mcp.settings import MiB
 from dinox_mcp.types.memory import return_freed_blocks
 
+T = TypeVar("T")
 LARGE = 128 * MiB
 """Images that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
 
@@ -109,6 +114,35 @@ class PixelBudget:
             if work is not None:
                 work.images -= 1
             self._changed.notify_all()
+
+
+class Threads:
+    """Runs slow work in a few threads; a cancelled call waits for its thread to end, so that there are never more.
+
+    Args:
+        count: how many threads.
+        wait_s: seconds that work waits for one of them.
+        busy: the message of the error where none became free in time.
+    """
+
+    def __init__(self, count: int, wait_s: float, busy: str) -> None:
+        self._slots, self._wait_s, self._busy = anyio.CapacityLimiter(count), wait_s, busy
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run work in a thread.
+
+        Raises:
+            BusyError: no thread became free in time.
+        """
+        slot = object()
+        with anyio.move_on_after(self._wait_s) as waiting:
+            await self._slots.acquire_on_behalf_of(slot)
+        if waiting.cancelled_caught:
+            raise BusyError(self._busy)
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has a slot already
+        finally:
+            self._slots.release_on_behalf_of(slot)
 
 
 pixel_budget = PixelBudget()

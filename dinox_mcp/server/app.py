@@ -105,7 +105,10 @@ def build_server(detector: Detector) -> DetectionServer:
     """Make the server; the caller runs it and closes the detector."""
     settings = detector.settings
     remote = settings.transport != "stdio"  # over HTTP, callers may bring a key of their own
-    able, remedies = detector.capabilities(caller_has_key=remote), detector.remedies(caller_has_key=remote)
+    able, remedies = (
+        detector.backends.combined_capabilities(caller_has_key=remote),
+        detector.backends.remedies(caller_has_key=remote),
+    )
     mcp = DetectionServer(
         "dinox-mcp",
         title="DINO-X: eyes for exact questions",
@@ -119,7 +122,7 @@ def build_server(detector: Detector) -> DetectionServer:
     if remote:
         folders = (settings.prompts_folder, settings.output_folder)
         mcp.clean = lambda text: without_folders(clean_line(text), folders)
-    mcp.capabilities = lambda: detector.capabilities(caller_has_key=remote)
+    mcp.capabilities = lambda: detector.backends.combined_capabilities(caller_has_key=remote)
     prompts.register_completions(mcp, detector)
     mcp.contents = partial(_fill, mcp, detector)
     return mcp

@@ -141,14 +141,14 @@ Delete = Annotated[bool, Field(description="Delete the prompt of that name inste
 
 Result = Annotated[str | None, Field(description="result_id of an earlier reply.")]
 OptionalImage = Annotated[str | None, Field(description="An image instead of a result.")]
-Number = Annotated[int | None, Field(description="Number of an object in the result.")]
+Number = Annotated[int | None, Field(description="Number of an object.")]
 Numbers = Annotated[
     tuple[int, ...],
     FailFast(),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "integer"}]}),
-    Field(description="Numbers of objects in the result; default all."),
+    Field(description="Numbers of objects; default all."),
 ]
-Region = Annotated[Box | None, Field(description="[x_min, y_min, x_max, y_max] in pixels of the original.")]
+Region = Annotated[Box | None, Field(description="[x_min, y_min, x_max, y_max] in the original.")]
 Padding = Annotated[
     float,
     Field(
@@ -167,10 +167,10 @@ class DrawnObject(BaseModel):
     score: Score | None = None
 
 
-DrawnObjects = Annotated[tuple[DrawnObject, ...], FailFast(), Field(description="With image: what to draw on it.")]
-Labels = Annotated[Words, Field(description="Only objects of these labels.")]
-DrawnScore = Annotated[float, Field(description="Only objects of at least this score.", json_schema_extra=_UNIT)]
-Show = Annotated[
-    tuple[Part, ...], FailFast(), Field(description='Default all; ["numbers"] marks each with a dot, for crowds.')
-]
-Opacity = Annotated[float, Field(description="Opacity of masks, 0 to 1.", json_schema_extra=_UNIT)]
+DrawnObjects = Annotated[tuple[DrawnObject, ...], FailFast(), Field(description="With image: what to draw.")]
+Labels = Annotated[Words, Field(description="Only these labels.")]
+Label = Annotated[str | None, Field(description="All of a label.")]
+LeastScore = Annotated[float, Field(description="Only from this score on.")]
+MostScore = Annotated[float, Field(description="Up to this score.")]
+Show = Annotated[tuple[Part, ...], FailFast(), Field(description='Default all; ["numbers"] marks each with a dot.')]
+Opacity = Annotated[float, Field(description="Of masks, 0 to 1.", json_schema_extra=_UNIT)]

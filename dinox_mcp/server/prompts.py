@@ -1,9 +1,12 @@
 """Recipes that a person picks in the host (MCP prompts), and completions for what they fill in."""
 
+from contextlib import suppress
+
 from mcp.server import MCPServer
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from dinox_mcp.detector import Detector
+from dinox_mcp.errors import DinoxError
 
 _MAX_COMPLETIONS = 100
 _LABEL_ARGUMENTS = {"what", "items"}
@@ -74,12 +77,23 @@ def register_completions(mcp: MCPServer, detector: Detector) -> None:
             uris = [f"dinox://results/{stored.result.result_id}" for stored in detector.store.recent()]
             return _starting(argument.value, uris, local)
         if argument.name in _LABEL_ARGUMENTS:
-            return _last_label(argument.value, detector.known_labels(recent=local))
+            return _last_label(argument.value, _known_labels(detector, recent=local))
         return None
 
 
 def _starting(typed: str, values: list[str], allowed: bool) -> Completion | None:
     return _completion([value for value in values if allowed and value.startswith(typed)])
+
+
+def _known_labels(detector: Detector, *, recent: bool) -> list[str]:
+    """List labels worth suggesting: those of closed vocabularies, and of recent results."""
+    labels: dict[str, None] = {}
+    for name in detector.backends.usable():
+        with suppress(DinoxError):  # a suggestion must not fail
+            labels |= dict.fromkeys(detector.backends.get(name).capabilities().labels or ())
+    for stored in detector.store.recent() if recent else ():
+        labels |= dict.fromkeys(stored.result.counts)
+    return list(labels)
 
 
 def _last_label(typed: str, labels: list[str]) -> Completion:

@@ -13,8 +13,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from dinox_mcp.backends.base import Progress
+from dinox_mcp.detect.options import OWNER, Caller
 from dinox_mcp.errors import InputError
-from dinox_mcp.types.caller import OWNER, Caller
 from dinox_mcp.types.text import clean_line
 
 RequestContext = Context[Any, Any]

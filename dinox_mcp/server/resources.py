@@ -15,8 +15,7 @@ from dinox_mcp.errors import DinoxError
 from dinox_mcp.server.requests import RequestContext, caller_of
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
-from dinox_mcp.store.results import Stored
-from dinox_mcp.store.videos import Part
+from dinox_mcp.store.results import Part, Stored
 from dinox_mcp.viewer import page
 
 _JSON = "application/json"
@@ -140,7 +139,7 @@ def _register_videos(mcp: MCPServer, detector: Detector) -> None:
 
 
 def _annotated(stored: Stored, mime_type: str) -> bytes:
-    return views.annotated_file(stored.picture, stored.result.objects, Style(), mime_type)
+    return views.annotated_result(stored, mime_type)
 
 
 def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:

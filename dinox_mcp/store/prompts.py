@@ -109,11 +109,7 @@ class SavedPrompts:
         path.unlink(missing_ok=True)
 
     def _check_number(self, tenant: str) -> None:
-        """Refuse one more prompt if the tenant, or all callers over HTTP together, have too many.
-
-        Raises:
-            InputError: they have.
-        """
+        """Refuse one more prompt if the tenant, or all callers over HTTP together, have too many."""
         most = MAX_PROMPTS_OF_CALLER if tenant else MAX_PROMPTS
         if len(self.list(tenant)) >= most:
             raise InputError(
@@ -126,11 +122,7 @@ class SavedPrompts:
             )
 
     def _path(self, name: str, tenant: str) -> Path:
-        """Give the path of a prompt's file.
-
-        Raises:
-            InputError: the name is not valid.
-        """
+        """Give the path of a prompt's file."""
         folded = re.sub(r"\s+", "-", name.strip().casefold())
         if not _NAME.fullmatch(folded):
             raise InputError(
@@ -143,11 +135,7 @@ class SavedPrompts:
 
 
 def _read(path: Path) -> bytes:
-    """Read the file of a prompt.
-
-    Raises:
-        OSError: there is no such file, or it is too large.
-    """
+    """Read the file of a prompt."""
     with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

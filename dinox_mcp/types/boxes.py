@@ -38,6 +38,11 @@ def around(points: Sequence[Sequence[float]]) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def center(bbox: Sequence[float]) -> tuple[float, float]:
+    """Give the center (x, y) of a box."""
+    return (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+
+
 def is_ordered(bbox: Sequence[float]) -> bool:
     """Return whether the second corner of a box is right of and below its first."""
     return bbox[2] > bbox[0] and bbox[3] > bbox[1]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dinox_mcp.types import boxes, masks
-from dinox_mcp.types.detection import DetectedObject, DetectionResult, Keypoint, Mask
+from dinox_mcp.types.detection import DetectedObject, DetectionResult, Keypoint
 from dinox_mcp.types.keypoints import BODY, BODY_BONES, visibility
 
 _SKELETON = [[BODY.index(a) + 1, BODY.index(b) + 1] for a, b in BODY_BONES]
@@ -37,6 +37,7 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
     everything = [found for result in results for found in result.objects]
     categories = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in everything), start=1)}
     posed = {found.label for found in everything if _body(found)}
+    titles = (f"Result {one.result_id} of {one.backend} ({one.model}) by dinox-mcp" for one in results)
     annotations: list[dict[str, Any]] = []
     for image_id, result in enumerate(results, start=1):
         before = max((one["id"] for one in annotations), default=0)
@@ -44,16 +45,12 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
             known = {"id": before + found.id, "image_id": image_id, "category_id": categories[found.label]}
             annotations.append(known | _annotation(found, posed=found.label in posed))
     return {
-        "info": {"description": "; ".join(map(_title, results))},
+        "info": {"description": "; ".join(titles)},
         "licenses": [],
         "images": [_image(image_id, result) for image_id, result in enumerate(results, start=1)],
         "categories": [_category(number, label, posed=label in posed) for label, number in categories.items()],
         "annotations": annotations,
     }
-
-
-def _title(result: DetectionResult) -> str:
-    return f"Result {result.result_id} of {result.backend} ({result.model}) by dinox-mcp"
 
 
 def _image(image_id: int, result: DetectionResult) -> dict[str, Any]:
@@ -73,15 +70,17 @@ def _annotation(found: DetectedObject, *, posed: bool) -> dict[str, Any]:
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": masks.area(found.mask) if found.mask else boxes.area(found.bbox),
         "iscrowd": 0,
-        "segmentation": _segmentation(found.mask) if found.mask else [[x1, y1, x2, y1, x2, y2, x1, y2]],
+        "segmentation": {"size": list(found.mask.size), "counts": found.mask.counts}
+        if found.mask
+        else [[x1, y1, x2, y1, x2, y2, x1, y2]],
     }
     if found.score is not None:
         annotation["score"] = found.score
     if posed:
         annotation |= _pose(found)
     for key in ("caption", "category", "text"):
-        if (words := getattr(found, key)) is not None:
-            annotation[key] = words
+        if (text := getattr(found, key)) is not None:
+            annotation[key] = text
     if found.keypoints:
         annotation["points"] = [point.model_dump(exclude_none=True) for point in found.keypoints]
     return annotation
@@ -100,7 +99,3 @@ def _pose(found: DetectedObject) -> dict[str, Any]:
         seen = visibility(point)
         flat += [point.x, point.y, seen] if seen else [0, 0, 0]
     return {"keypoints": flat or [0] * 3 * len(BODY), "num_keypoints": sum(1 for seen in flat[2::3] if seen)}
-
-
-def _segmentation(mask: Mask) -> dict[str, Any]:
-    return {"size": list(mask.size), "counts": mask.counts}

@@ -4,7 +4,6 @@ All coordinates are in pixels of the original image as a person sees it, with EX
 y down, origin in the upper left corner, pixel edges at integers.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self, get_args
@@ -23,18 +22,10 @@ Output = Literal["masks", "pose", "hands", "caption", "category", "text"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 """What an object may have besides its label, score and box; `pose` and `hands` are keypoints."""
 Need = Literal[
-    "text prompts",
-    "prompt-free detection",
-    "descriptions",
-    "examples",
-    "points as examples",
-    "negative examples",
-    "examples in other images",
-    "saved prompts",
-]
+    "text prompts", "prompt-free detection", "descriptions", "examples", "points as examples", "negative examples",
+    "examples in other images", "saved prompts",
+]  # fmt: skip
 """What a request needs, and what a backend may be able to do."""
-
-
 MIN_SCORE = 0.25
 """Objects that score less are not given, unless the model or the caller names another threshold."""
 IOU_THRESHOLD = 0.8
@@ -42,10 +33,6 @@ IOU_THRESHOLD = 0.8
 MAX_TILES = 8
 """Most parts that the long side of an image may be cut into."""
 _MOST_NUMBERS = 20
-_REQUEST_BYTES = 1300
-_OBJECT_BYTES = 750
-_KEYPOINT_BYTES = 1070
-"""Bytes of a request, of each object and of each keypoint, without strings: measured with tracemalloc."""
 
 
 class Value(BaseModel):
@@ -294,19 +281,6 @@ def get_object(objects: Sequence[DetectedObject], number: int) -> DetectedObject
     numbers = [found.id for found in objects]
     known = f"the numbers are {_ranges(numbers)}" if numbers else "there are no objects"
     raise NotFoundError(f"there is no object {number}; {known}")
-
-
-def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: Iterable[str] = ()) -> int:
-    """Estimate the bytes in memory of a request with its objects, and of `strings` that are kept with them."""
-    saved = (example.embedding.data for example in request.examples if example.embedding)
-    total = _REQUEST_BYTES + sum(map(sys.getsizeof, (*(request.prompts or ()), *saved, *strings)))
-    total += _OBJECT_BYTES * len(request.examples)
-    for found in objects:
-        total += _OBJECT_BYTES
-        total += sum(sys.getsizeof(text) for text in (found.text, found.caption, found.category) if text)
-        total += sys.getsizeof(found.mask.counts) if found.mask else 0
-        total += _KEYPOINT_BYTES * len(found.keypoints)
-    return total
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -8,17 +8,9 @@ from dinox_mcp.types.detection import BBox, DetectionRequest, Score, Value
 
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Direction = Literal[
-    "stays",
-    "there and back",
-    "right",
-    "left",
-    "up",
-    "down",
-    "up and right",
-    "up and left",
-    "down and right",
-    "down and left",
-]
+    "stays", "there and back", "right", "left", "up", "down",
+    "up and right", "up and left", "down and right", "down and left",
+]  # fmt: skip
 
 
 class VideoInfo(Value):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import anyio
 import anyio.to_thread
@@ -13,15 +13,13 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Follower
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
-from dinox_mcp.detect.answers import Answer
-from dinox_mcp.detect.options import CallOptions, Options, caller_of, make_request
+from dinox_mcp.detect.options import Options, caller_of, make_request
+from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.drawing.output import stem_of
 from dinox_mcp.errors import InputError, UnsupportedError
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.results import new_result_id
-from dinox_mcp.store.videos import PerTenant
+from dinox_mcp.store.results import PerTenant, new_result_id
 from dinox_mcp.types.detection import DetectionRequest, Output
 from dinox_mcp.types.video import VideoResult
 
@@ -33,35 +31,6 @@ EVERY_S = 0.5
 _AT_A_TIME = 2
 _MAX_BYTES = 2 * 1024**3  # of temporary files, of all callers together
 _TEXTS: frozenset[Output] = frozenset({"caption", "category", "text"})
-
-
-class ImageDetector(Protocol):
-    """What a video needs of the detector of images; `Detector` has it.
-
-    It is one Protocol rather than five callables, as they belong together: a plan of one detector is answered by it.
-    """
-
-    @property
-    def settings(self) -> Settings:
-        """All settings."""
-        ...
-
-    @property
-    def backends(self) -> Backends:
-        """The backends, to know whether they can give the requested outputs."""
-        ...
-
-    def plan(self, request: DetectionRequest, options: CallOptions | None = None, *, thorough: bool = True) -> Plan:
-        """Choose the backend and model for a request; without `thorough`, the fast model."""
-        ...
-
-    async def answer(self, picture: Picture, plan: Plan, **options: Unpack[CallOptions]) -> Answer:
-        """Detect in one image, from the cache if it has the answer; the result is not kept."""
-        ...
-
-    def explain(self, unknown: Sequence[str], plan: Plan, *, found: bool, **options: Unpack[CallOptions]) -> str:
-        """Say which prompts no backend knows, and what would find them."""
-        ...
 
 
 class VideoOptions(Options, total=False):
@@ -78,14 +47,14 @@ class VideoOptions(Options, total=False):
 
 
 class VideoDetector:
-    """Finds objects in videos and follows them, with a detector of images.
+    """Finds objects in the key frames of videos, and follows them from one to the next.
 
     Without a folder to write to, the files of a call are temporary. Those of the last ten calls of each caller are kept
     until `close`, within a limit for all callers together.
     """
 
-    def __init__(self, detector: ImageDetector) -> None:
-        self._detector = detector
+    def __init__(self, settings: Settings, backends: Backends, pipeline: Pipeline) -> None:
+        self._settings, self._backends, self._pipeline = settings, backends, pipeline
         self._running = anyio.Semaphore(_AT_A_TIME)
         self._temporary: TemporaryDirectory[str] | None = None
         self._folders: PerTenant[Path] = PerTenant(_MAX_BYTES)
@@ -113,7 +82,7 @@ class VideoDetector:
     ) -> VideoResult:
         """Find objects in a video and follow them.
 
-        The backend is asked about key frames; between them objects are followed in the pixels. The number of calls is
+        The backend searches key frames; between them objects are followed in the pixels. The number of calls is
         the first progress message, before the first call. A cancelled call stops within a frame and completes the
         files. When the backend fails after its first answer, the result so far is returned, and its notes say so.
 
@@ -137,12 +106,11 @@ class VideoDetector:
             SettingsError: The folder cannot be written.
         """
         # Imported with the first video: a server starts faster without them.
-        from dinox_mcp.video.key_frames import open_job
-        from dinox_mcp.video.masking import check_mask_frames
+        from dinox_mcp.video.key_frames import check_mask_frames, open_job
         from dinox_mcp.video.run import Run
 
         request = make_request(prompts, options)
-        settings = self._detector.settings
+        settings = self._settings
         most = _max_calls(max_calls, settings.video_max_calls)
         plan = self._plan(request, options)
         follower = self._follower(plan, options) if "masks" in request.include else None
@@ -167,7 +135,7 @@ class VideoDetector:
                     check_mask_frames(job, settings.video_max_mask_frames)
                 result_id = new_result_id()
                 paths = self._paths(folder, stem or f"{stem_of(job.video.name)}-{result_id}") if save else None
-                run = Run(self._detector, job, request, options, plan, follower, result_id, paths, stopped)
+                run = Run(self._pipeline, settings, job, request, options, plan, follower, result_id, paths, stopped)
                 try:
                     return await run.result()
                 finally:
@@ -184,9 +152,11 @@ class VideoDetector:
                 f"include is {', '.join(unfit)}: of a video there are boxes, masks, caption, category and text; "
                 "call detect_objects with an image of it for the rest"
             )
-        plan = self._detector.plan(request.model_copy(update={"include": frozenset()}), options, thorough=False)
+        bare = request.model_copy(update={"include": frozenset()})
+        has_key = caller_of(options).api_key is not None
+        plan = self._pipeline.router.plan(bare, caller_has_key=has_key, thorough=False)
         name, texts = plan.main.backend, request.include - {"masks"}
-        given = self._detector.backends.get(name).capabilities(plan.main.request.model).outputs
+        given = self._backends.get(name).capabilities(plan.main.request.model).outputs
         if missing := sorted(texts - given):
             raise UnsupportedError(
                 f"the backend {name} does not give {' and '.join(missing)} with what it finds in a video; "
@@ -196,12 +166,12 @@ class VideoDetector:
 
     def _follower(self, plan: Plan, options: Options) -> Follower:
         has_key = caller_of(options).api_key is not None
-        return capabilities.follower(plan.main.backend, self._detector.backends, caller_has_key=has_key)
+        return capabilities.follower(plan.main.backend, self._backends, caller_has_key=has_key)
 
     def _paths(self, folder: Path | None, stem: str) -> "OutputPaths":
         from dinox_mcp.video.output import OutputPaths
 
-        folder = folder or self._detector.settings.output_folder
+        folder = folder or self._settings.output_folder
         if folder is None:
             self._temporary = self._temporary or TemporaryDirectory(
                 prefix="dinox-mcp-video-", ignore_cleanup_errors=True

@@ -1,41 +1,53 @@
-"""Decoding frame by frame: upright, each with the time at which it is shown."""
+"""Decodes and encodes videos frame by frame: upright, each with the time at which it is shown."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.types.boxes import Box
-from dinox_mcp.video.scan import Scan, has_frame, orientation_of, shown_size
-from dinox_mcp.video.source import VideoFile, open_container, opened_stream, pixel_ratio
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.types.boxes import Box, scale
+from dinox_mcp.video.scan import Scan
+from dinox_mcp.video.source import (
+    VideoFile,
+    has_frame,
+    open_container,
+    opened_stream,
+    orientation_of,
+    pixel_ratio,
+    shown_size,
+)
 
 if TYPE_CHECKING:
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 Pixels = npt.NDArray[np.uint8]
 
 HD_LINES = 720
 """Height from which a video that does not name its colour space has that of HD television."""
-_BT709 = "itu709"
 _UNKNOWN_COLORSPACE = 2
 TOLERANCE_S = 5e-4
 """Times in seconds that differ by less are the same time."""
 _SAME_RATIO = 0.02  # ratios of the sides that differ by less are the same: sizes are rounded to macroblocks
+ENCODERS = ("libopenh264", "h264_videotoolbox", "h264_mf", "libx264")
+"""Encoders of H.264 as FFmpeg names them; the first that works is used: BSD's, the systems', then the GPL's."""
+_CLOCK = 90_000
+_BITS = 0.12  # for each pixel of each frame, where an encoder has no constant quality
+_BT709, _BT601 = 1, 6
 
 
 class Fit(NamedTuple):
     """Where a frame of another size lies in the video: as large as fits, in the middle, with black borders.
 
-    Attributes:
-        scale_x: Pixels of the video for each of the frame's own, across.
-        scale_y: Likewise, down.
-        left: Pixels of the video to the left of the frame.
-        top: Pixels of the video above the frame.
-        width: The width of the frame in the video.
-        height: Its height.
+    `scale_x` and `scale_y` are pixels of the video for each of the frame's own. The others are the frame's upper left
+    corner and its size, in pixels of the video.
     """
 
     scale_x: float
@@ -59,13 +71,8 @@ class Fit(NamedTuple):
 
     def box(self, box: Box) -> Box:
         """Map a box in the frame's own pixels to pixels of the video."""
-        x1, y1, x2, y2 = box
-        return (
-            x1 * self.scale_x + self.left,
-            y1 * self.scale_y + self.top,
-            x2 * self.scale_x + self.left,
-            y2 * self.scale_y + self.top,
-        )
+        x1, y1, x2, y2 = scale(box, self.scale_x, self.scale_y)
+        return x1 + self.left, y1 + self.top, x2 + self.left, y2 + self.top
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Frame:
         width, height = orientation.size(fit.width, fit.height)
         unknown = self.decoded.colorspace == _UNKNOWN_COLORSPACE and self.decoded.height >= HD_LINES
         decoded = self.decoded.reformat(
-            width=width, height=height, format=kind, src_colorspace=_BT709 if unknown else None
+            width=width, height=height, format=kind, src_colorspace="itu709" if unknown else None
         )
         pixels = orientation.apply(np.asarray(decoded.to_ndarray(), np.uint8))
         if (fit.width, fit.height) == size:
@@ -203,3 +210,80 @@ class Reader:
                 yield packet
             else:
                 self._check()
+
+
+class Encoder:
+    """Writes RGB frames into an MP4 file, which is complete and playable once closed, after any number of frames.
+
+    Raises:
+        UnsupportedError: This FFmpeg has no H.264 encoder that works.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        import av
+
+        self._size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self._colors = _BT709 if size[1] >= HD_LINES else _BT601
+        name = _working_encoder(self._size)
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = cast("VideoStream", self._container.add_stream(name, rate=rate))
+        _set_up(stream.codec_context, name, self._size, fps)
+        stream.codec_context.colorspace = self._colors
+        stream.codec_context.color_primaries = stream.codec_context.color_trc = self._colors
+        self._stream = stream
+        self._last = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, pixels: Pixels, time: float) -> None:
+        """Add a frame of shape (height, width, 3), shown at a time in seconds."""
+        from av import VideoFrame
+
+        padding = [(0, full - have) for full, have in zip(self._size[::-1], pixels.shape[:2], strict=True)]
+        if any(more for _, more in padding):  # H.264 has even sizes only
+            pixels = np.pad(pixels, [*padding, (0, 0)], mode="edge")
+        frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", dst_colorspace=self._colors)
+        self._last = frame.pts = max(self._last + 1, round(time * _CLOCK))
+        frame.time_base = Fraction(1, _CLOCK)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Complete the file."""
+        try:
+            self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+
+def _working_encoder(size: tuple[int, int]) -> str:
+    """Name the first encoder that this FFmpeg has and that opens; one of the system may not."""
+    import av
+    from av.codec.codec import UnknownCodecError
+
+    for name in ENCODERS:
+        try:
+            context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
+            _set_up(context, name, size, 25)
+            context.open()
+        except (UnknownCodecError, av.FFmpegError, ValueError):
+            continue
+        return name
+    raise UnsupportedError(
+        "this FFmpeg has no H.264 encoder that works; pip install --force-reinstall av, or leave the files out"
+    )
+
+
+def _set_up(context: "VideoCodecContext", name: str, size: tuple[int, int], fps: float) -> None:
+    context.width, context.height = size
+    context.pix_fmt = "yuv420p"
+    context.time_base = Fraction(1, _CLOCK)
+    context.gop_size = max(1, round(2 * fps))  # players seek to the nearest two seconds
+    if name == "libx264":
+        context.options = {"preset": "veryfast", "crf": "23"}
+    else:
+        context.bit_rate = round(_BITS * size[0] * size[1] * max(1.0, fps))

@@ -1,39 +1,43 @@
-"""Key frames: which frames the backend is asked about, how they are decoded, and how boxes move between them."""
+"""What backends get of a video: the key frames, and for masks every frame.
 
+Masks are made by a backend that follows the boxes of a key frame to the next one. It starts anew at each key frame,
+with the boxes of the tracks there, and after `AT_ONCE` frames. A track that is not in the video in a frame has no mask
+in it.
+"""
+
+import time as clocks
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-import numpy as np
-import numpy.typing as npt
+import anyio.to_thread
 from anyio.from_thread import check_cancelled
 from PIL import Image
 
+from dinox_mcp.backends.base import Call, Follower, Progress
 from dinox_mcp.detect import tiling
-from dinox_mcp.drawing.encode import encode_jpeg
-from dinox_mcp.errors import InputError
+from dinox_mcp.drawing.views import encode_jpeg
+from dinox_mcp.errors import BackendError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.boxes import Box
-from dinox_mcp.video.frames import TOLERANCE_S, Fit, Pixels, Reader
+from dinox_mcp.types.boxes import area, clip
+from dinox_mcp.types.detection import Mask
+from dinox_mcp.types.video import clock
+from dinox_mcp.video.frames import TOLERANCE_S, Fit, Frame, Pixels, Reader
+from dinox_mcp.video.motion import flow_size
 from dinox_mcp.video.scan import Limits, Scan, scan
 from dinox_mcp.video.source import VideoFile, open_video
+from dinox_mcp.video.tracking import TrackHistory
 
 _JPEG_QUALITY = 90
+AT_ONCE = 16
+"""The most frames that are given to the backend at once: half a second of most videos."""
 
-_FLOW_SIDE = 480  # pixels along the long side of the grey frames in which boxes are followed
 _FLOW_FPS = 15  # grey frames a second: in less time little moves
 _MAX_FLOW_FRAMES = 64  # from one key frame to the next, to bound the memory
-_GRID = 6  # points along each side of a box
-_WINDOW = (15, 15)
-_LEVELS = 3
-_MIN_POINTS = 8  # that must agree
-_MAX_RETURN_ERROR = 1.5  # pixels between a point and where it ends when it is followed there and back
-_MAX_GROWTH = 1.25  # of a box in one step
-
-Points = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,9 @@ class KeyFramePlan:
 
 
 def plan_key_frames(times: Sequence[float], every_s: float, most: int) -> KeyFramePlan:
-    """Choose key frames, evenly in time.
+    """Choose at most `most` key frames, evenly in time; more than `every_s` apart where they are too few for that.
 
-    The first and the last frame are among them, as tracks are known only between two key frames.
-
-    Args:
-        times: When the frames are shown, in seconds, increasing.
-        every_s: The wished time from one key frame to the next.
-        most: How many key frames there may be; with fewer than `every_s` needs, they are further apart.
+    The first and the last of the frames, shown at `times`, are among them: tracks are known only between key frames.
 
     Raises:
         InputError: `every_s` is not a positive number.
@@ -130,15 +129,10 @@ def _calls_each(size: tuple[int, int], tiles: int, most: int) -> int:
 
 
 class KeyFrame(NamedTuple):
-    """A key frame, and the grey frames that lead to it from the key frame before.
+    """A key frame shown at `time`, in its own size for the backend (`picture`), and in the size of the video (`image`).
 
-    Attributes:
-        time: When it is shown, in seconds.
-        picture: The frame in its own size, for the backend.
-        fit: Where the frame lies in the video.
-        image: The frame in the size of the video.
-        times: When the grey frames are shown, from the key frame before to this one.
-        grays: The grey frames, each of shape (height, width).
+    `fit` is where it lies in the video. `grays` are the grey frames (height, width) from the key frame before to this
+    one, and `times` when they are shown.
     """
 
     time: float
@@ -148,18 +142,13 @@ class KeyFrame(NamedTuple):
     times: list[float]
     grays: list[Pixels]
 
-    @property
-    def is_first(self) -> bool:
-        """Whether no key frame comes before it."""
-        return len(self.grays) == 1
-
 
 class KeyFrames:
     """Decodes the key frames of a job, in order. Blocks."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._reader = Reader(job.video, job.scan)
+        self.reader = Reader(job.video, job.scan)
         self._number = 0
         self._times: list[float] = []
         self._grays: list[Pixels] = []
@@ -168,17 +157,7 @@ class KeyFrames:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
-
-    @property
-    def damaged(self) -> int:
-        """How many packets could not be decoded so far."""
-        return self._reader.damaged
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """The different sizes of the frames so far, in order."""
-        return list(self._reader.sizes)
+        self.reader.close()
 
     def next(self) -> KeyFrame | None:
         """Decode the next key frame; None after the last, or where the video ends before it."""
@@ -190,7 +169,7 @@ class KeyFrames:
         stride = max(1, -(-between // _MAX_FLOW_FRAMES), round(self._job.scan.fps / _FLOW_FPS))
         small = flow_size(self._job.scan.size)
         times, grays, frame = self._times, self._grays, None
-        for frame in self._reader.until(time, check_cancelled):
+        for frame in self.reader.until(time, check_cancelled):
             is_key = frame.time >= time - TOLERANCE_S
             if is_key or (number and frame.number % stride == 0):
                 times.append(frame.time)
@@ -211,87 +190,129 @@ def encode_frame(frame: Image.Image, name: str, time: float) -> Picture:
     return Picture.from_bytes(encode_jpeg(frame, _JPEG_QUALITY), f"{name}#t={time:.3f}")
 
 
-def follow(
-    times: Sequence[float],
-    grays: Sequence[Pixels],
-    boxes: Sequence[Box | None],
-    size: tuple[int, int],
-    check: Callable[[], None] = lambda: None,
-) -> list[list[tuple[float, Box]] | None]:
-    """Follow boxes through grey frames by the pixels in them (median flow). Blocks.
+class _Encoded(NamedTuple):
+    """A frame as the backend gets it."""
 
-    Args:
-        times: When the grey frames are shown, in seconds.
-        grays: The grey frames, each of shape (height, width).
-        boxes: The boxes in the first of them, in pixels of `size`.
-        size: The (width, height) of the video.
-        check: Called before each frame; what it raises stops the work.
+    number: int
+    time: float
+    picture: Picture
 
-    Returns:
-        The path of each box without its start; None where it is lost, or was None.
+
+class Masking:
+    """Gives the masks of tracks, batch by batch of frames. Use it from one task.
+
+    Attributes:
+        masks: The masks of the last batch, by the numbers of frames and of tracks.
+        at_keys: The masks of all key frames so far, by their times and the numbers of tracks.
     """
-    scale = np.array([grays[0].shape[1] / size[0], grays[0].shape[0] / size[1]] * 2)
-    paths: list[list[tuple[float, Box]] | None] = [None if box is None else [] for box in boxes]
-    current = {index: np.array(box) * scale for index, box in enumerate(boxes) if box is not None}
-    for (before, gray), time in zip(pairwise(grays), times[1:], strict=True):
-        if not current:
-            break
-        check()
-        indices = list(current)
-        starts = np.concatenate([_grid(current[index]) for index in indices])
-        ends, found = _optical_flow(before, gray, starts)
-        back, returned = _optical_flow(gray, before, ends)
-        errors = np.linalg.norm(back - starts, axis=1)
-        errors[~(found & returned)] = np.inf
-        for order, index in enumerate(indices):
-            part = slice(order * _GRID**2, (order + 1) * _GRID**2)
-            moved = _moved(current[index], starts[part], ends[part], errors[part])
-            path = paths[index]
-            if moved is None or path is None:
-                paths[index] = None
-                del current[index]
-            else:
-                current[index] = moved
-                x1, y1, x2, y2 = (float(edge) for edge in moved / scale)
-                path.append((time, (x1, y1, x2, y2)))
-    return paths
+
+    def __init__(self, follower: Follower, job: Job, call: Call, progress: Progress) -> None:
+        self._follower, self._job, self._call, self._progress = follower, job, call, progress
+        self._reader: Reader | None = None
+        self._frames: Iterator[Frame] = iter(())
+        self._upcoming: _Encoded | None = None
+        self._done = 0
+        self._spent_s = 0.0
+        self.masks: Mapping[int, Mapping[int, Mask]] = {}
+        self.at_keys: dict[float, Mapping[int, Mask]] = {}
+        self._models: dict[str, None] = {}
+        self._notes: dict[str, None] = {}
+
+    async def next(self, end: float | None, tracks: Sequence[TrackHistory]) -> float | None:
+        """Follow all tracks through the next batch of frames before `end` (None: the end of the video).
+
+        Returns:
+            The time of the last frame of the batch; None if there is no frame before `end`.
+
+        Raises:
+            BackendError: The backend cannot follow.
+        """
+        self.masks = {}
+        batch = await anyio.to_thread.run_sync(self._decode, end)
+        if not batch:
+            return None
+        began = clocks.monotonic()
+        self.masks = await self._follow(batch, tracks)
+        self._spent_s += clocks.monotonic() - began
+        self._done += len(batch)
+        keys = frozenset(self._job.plan.keys)
+        self.at_keys |= {one.time: self.masks.get(one.number, {}) for one in batch if one.number in keys}
+        return batch[-1].time
+
+    def notes(self) -> list[str]:
+        """Say which model followed the masks, through how many frames, and where they are; then its own notes."""
+        where = "they are in the annotated video and in its list of frames"
+        return [
+            *(f"masks were followed through {self._done} frames by {model}; {where}" for model in self._models),
+            *self._notes,
+        ]
+
+    def close(self) -> None:
+        """Free the decoder."""
+        if self._reader:
+            self._reader.close()
+
+    async def _follow(self, batch: Sequence[_Encoded], tracks: Sequence[TrackHistory]) -> dict[int, dict[int, Mask]]:
+        """Request the masks of all tracks that have a box in the first frame of a batch."""
+        width, height = self._job.scan.size
+        boxes = ((track, track.box(batch[0].time)) for track in tracks)
+        started = [(track, clip(box, width, height)) for track, box in boxes if box]
+        started = [(track, box) for track, box in started if area(box) > 0]
+        if not started:
+            return {}
+        call = replace(self._call, progress=partial(self._report, batch))
+        followed = await self._follower.follow([one.picture for one in batch], [box for _, box in started], call)
+        if [len(masks) for masks in followed.masks] != [len(started)] * len(batch):
+            raise BackendError(f"{followed.model} gave masks of other objects than were requested; report it")
+        self._models[followed.model] = None
+        self._notes |= dict.fromkeys(followed.notes)
+        return {
+            one.number: {
+                track.id: mask
+                for (track, _), mask in zip(started, masks, strict=True)
+                if mask and track.id is not None and track.box(one.time)
+            }
+            for one, masks in zip(batch, followed.masks, strict=True)
+        }
+
+    async def _report(self, batch: Sequence[_Encoded], part: float, message: str) -> None:
+        total = len(self._job.scan.times)
+        done = self._done + part * len(batch)
+        at = batch[min(len(batch) - 1, int(part * len(batch)))].time
+        left = f", about {clock(self._spent_s / self._done * (total - done))} left" if self._done else ""
+        end = clock(self._job.scan.times[-1])
+        await self._progress(done / total, f"masks at {clock(at)} of {end}{left}: {message}")
+
+    def _decode(self, end: float | None) -> list[_Encoded]:
+        """Decode the next batch: at most `AT_ONCE` frames, and none beyond the next key frame. Blocks."""
+        if self._reader is None:
+            self._reader = Reader(self._job.video, self._job.scan)
+            self._frames = self._reader.until(self._job.scan.times[-1], check_cancelled)
+        batch: list[_Encoded] = []
+        keys = frozenset(self._job.plan.keys)
+        while len(batch) < AT_ONCE:
+            self._upcoming = self._upcoming or self._encode(next(self._frames, None))
+            if self._upcoming is None or (end is not None and self._upcoming.time >= end - TOLERANCE_S):
+                break
+            if batch and self._upcoming.number in keys:
+                break
+            batch.append(self._upcoming)
+            self._upcoming = None
+        return batch
+
+    def _encode(self, frame: Frame | None) -> _Encoded | None:
+        if frame is None:
+            return None
+        picture = encode_frame(Image.fromarray(frame.rgb(self._job.scan.size)), self._job.video.name, frame.time)
+        return _Encoded(frame.number, frame.time, picture)
 
 
-def flow_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Give the (width, height) of the grey frames for a video of a size."""
-    factor = min(1.0, _FLOW_SIDE / max(size))
-    return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
-
-
-def _optical_flow(before: Pixels, after: Pixels, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
-    """Follow points (n, 2) to the next frame (Lucas-Kanade); also say which were found."""
-    import cv2
-
-    ends, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy(), winSize=_WINDOW, maxLevel=_LEVELS)
-    return np.asarray(ends, np.float32), np.asarray(found)[:, 0] > 0
-
-
-def _grid(box: npt.NDArray[np.float64]) -> Points:
-    """Spread points over a box up to its edges, where objects without texture differ from the background."""
-    x, y = np.meshgrid(np.linspace(box[0], box[2], _GRID), np.linspace(box[1], box[3], _GRID))
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
-
-
-def _moved(
-    box: npt.NDArray[np.float64], starts: Points, ends: Points, errors: Points
-) -> npt.NDArray[np.float64] | None:
-    """Move and scale a box as the median of its points does; None where too few agree."""
-    good = errors <= min(_MAX_RETURN_ERROR, float(np.median(errors)))
-    if np.count_nonzero(good) < _MIN_POINTS:
-        return None
-    start, end = starts[good], ends[good]
-    step = np.median(end - start, axis=0)
-    spread = np.linalg.norm(start - np.median(start, axis=0), axis=1)
-    far = spread > np.median(spread)
-    if not far.any():
-        return None
-    ratios = np.linalg.norm(end - np.median(end, axis=0), axis=1)[far] / spread[far]
-    growth = float(np.clip(np.median(ratios), 1 / _MAX_GROWTH, _MAX_GROWTH))
-    center = (box[:2] + box[2:]) / 2 + step
-    half = (box[2:] - box[:2]) / 2 * growth
-    return np.concatenate([center - half, center + half])
+def check_mask_frames(job: Job, most: int) -> None:
+    """Refuse masks in more frames than are allowed."""
+    frames = len(job.scan.times)
+    if frames > most:
+        raise InputError(
+            f"masks are followed through every frame, of which there are {frames}, more than the {most} allowed "
+            f"(a frame takes seconds on a CPU); choose about {most / job.scan.fps:.1f} s of the video with start_s "
+            "and end_s, leave masks out, or raise DINOX_MCP_VIDEO_MAX_MASK_FRAMES"
+        )

@@ -1,40 +1,47 @@
-"""The files of one call: the annotated H.264 video, its objects frame by frame, the contact sheet and the result."""
+"""The files of one call, and what is drawn in them.
+
+They are the annotated H.264 video, its objects frame by frame, the contact sheet of key frames, and the result.
+"""
 
 import json
 import secrets
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from typing import TextIO
 
 import numpy as np
+from PIL import Image
 
-from dinox_mcp.errors import SettingsError, UnsupportedError
+from dinox_mcp.drawing.annotate import annotate
+from dinox_mcp.drawing.lines import draw_trails
+from dinox_mcp.drawing.sheet import cell_size, contact_sheet
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.views import encode_jpeg, fit_bytes
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.files import check_replaceable, move_into_place, write_atomically
-from dinox_mcp.types.detection import DetectedObject, Mask
-from dinox_mcp.types.video import VideoFiles, VideoResult
-from dinox_mcp.video.drawing import FrameAnnotator, annotated_size, objects_at
-from dinox_mcp.video.frames import HD_LINES, Pixels, Reader
+from dinox_mcp.types.boxes import clip
+from dinox_mcp.types.detection import DetectedObject, Mask, Point, count_labels
+from dinox_mcp.types.video import VideoFiles, VideoResult, clock
+from dinox_mcp.video.frames import Encoder, Frame, Pixels, Reader
 from dinox_mcp.video.scan import Scan
 from dinox_mcp.video.source import VideoFile
-from dinox_mcp.video.track import TrackHistory
-
-if TYPE_CHECKING:
-    from av.video.codeccontext import VideoCodecContext
-    from av.video.stream import VideoStream
+from dinox_mcp.video.tracking import TrackHistory
 
 ANNOTATED = "-annotated.mp4"
 _FRAMES = "-frames.jsonl"
-_SHEET = "-sheet.jpg"
+SHEET = "-sheet.jpg"
 _RESULT = "-tracks.json"
-
-ENCODERS = ("libopenh264", "h264_videotoolbox", "h264_mf", "libx264")
-"""Encoders of H.264 as FFmpeg names them; the first that works is used: BSD's, the systems', then the GPL's."""
-_CLOCK = 90_000
-_BITS = 0.12  # for each pixel of each frame, where an encoder has no constant quality
-_BT709, _BT601 = 1, 6
+SHEET_FRAMES = 12
+"""The most key frames on a contact sheet."""
+_STYLE = Style(color_by="number", captions=False)
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_MAX_SIDE = 1920  # of an annotated video: beyond, drawing and players are slow
+_PATH_S = 1.5  # how much of its path is drawn behind an object
+_THUMBNAIL = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class FrameFiles:
             raise SettingsError(f"{video.name} is the video itself, which is not overwritten; choose another folder")
         try:
             paths.folder.mkdir(parents=True, exist_ok=True)
-            for ending in (ANNOTATED, _FRAMES, _SHEET, _RESULT):  # before calls are paid for
+            for ending in (ANNOTATED, _FRAMES, SHEET, _RESULT):  # before calls are paid for
                 check_replaceable(paths.path(ending))
             self._lines: TextIO = self._new_lines.open("x", encoding="utf-8")
             try:
@@ -94,13 +101,9 @@ class FrameFiles:
         check: Callable[[], None],
         masks: Mapping[int, Mapping[int, Mask]],
     ) -> None:
-        """Write all frames until a time.
+        """Write all frames until a time, with the tracks until then; `masks` are by numbers of frames and of tracks.
 
-        Args:
-            time: When the last of them is shown, in seconds.
-            tracks: All tracks that are in the video until then.
-            check: Called before each frame; what it raises stops the work.
-            masks: Masks by the numbers of frames and of tracks.
+        `check` is called before each frame; what it raises stops the work.
 
         Raises:
             SettingsError: The disk is full.
@@ -151,28 +154,20 @@ class FrameFiles:
         self._new_lines.unlink(missing_ok=True)
 
 
-def write_sheet(paths: OutputPaths, data: bytes) -> str:
-    """Write the contact sheet, and give its path.
-
-    Raises:
-        SettingsError: The folder cannot be written.
-    """
-    return _write(paths, _SHEET, data)
-
-
 def write_result(paths: OutputPaths, result: VideoResult) -> VideoResult:
-    """Write the result as JSON, and give it with the path of its file.
-
-    Raises:
-        SettingsError: The folder cannot be written.
-    """
+    """Write the result as JSON, and give it with the path of its file; see `write_file`."""
     files = result.files.model_copy(update={"answer": paths.absolute(_RESULT)})
     result = result.model_copy(update={"files": files})
-    _write(paths, _RESULT, result.model_dump_json(indent=1, exclude_none=True).encode())
+    write_file(paths, _RESULT, result.model_dump_json(indent=1, exclude_none=True).encode())
     return result
 
 
-def _write(paths: OutputPaths, ending: str, data: bytes) -> str:
+def write_file(paths: OutputPaths, ending: str, data: bytes) -> str:
+    """Write a file in one step, and give its path.
+
+    Raises:
+        SettingsError: The folder cannot be written.
+    """
     try:
         write_atomically(paths.path(ending), data)
     except OSError as error:
@@ -196,78 +191,91 @@ def _unwritable(folder: Path, error: OSError) -> SettingsError:
     )
 
 
-class Encoder:
-    """Writes RGB frames into an MP4 file, which is complete and playable once closed, after any number of frames.
-
-    Raises:
-        UnsupportedError: This FFmpeg has no H.264 encoder that works.
-    """
-
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        import av
-
-        self._size = size[0] + size[0] % 2, size[1] + size[1] % 2
-        self._colors = _BT709 if size[1] >= HD_LINES else _BT601
-        name = _working_encoder(self._size)
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = cast("VideoStream", self._container.add_stream(name, rate=rate))
-        _set_up(stream.codec_context, name, self._size, fps)
-        stream.codec_context.colorspace = self._colors
-        stream.codec_context.color_primaries = stream.codec_context.color_trc = self._colors
-        self._stream = stream
-        self._last = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def write(self, pixels: Pixels, time: float) -> None:
-        """Add a frame of shape (height, width, 3), shown at a time in seconds."""
-        from av import VideoFrame
-
-        padding = [(0, full - have) for full, have in zip(self._size[::-1], pixels.shape[:2], strict=True)]
-        if any(more for _, more in padding):  # H.264 has even sizes only
-            pixels = np.pad(pixels, [*padding, (0, 0)], mode="edge")
-        frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", dst_colorspace=self._colors)
-        self._last = frame.pts = max(self._last + 1, round(time * _CLOCK))
-        frame.time_base = Fraction(1, _CLOCK)
-        self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        """Complete the file."""
-        try:
-            self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
+def objects_at(
+    tracks: Sequence[TrackHistory],
+    time: float,
+    size: tuple[int, int],
+    masks: Mapping[int, Mask] | None = None,
+) -> list[DetectedObject]:
+    """List the objects of the numbered tracks at a time in a video of (width, height) `size`; masks by number."""
+    objects = []
+    for track in tracks:
+        box = track.box(time)
+        if box is not None and track.id is not None:
+            score = track.latest(time).detection.score
+            mask = masks.get(track.id) if masks else None
+            objects.append(
+                DetectedObject(id=track.id, label=track.label, bbox=clip(box, *size), score=score, mask=mask)
+            )
+    return objects
 
 
-def _working_encoder(size: tuple[int, int]) -> str:
-    """Name the first encoder that this FFmpeg has and that opens; one of the system may not."""
-    import av
-    from av.codec.codec import UnknownCodecError
-
-    for name in ENCODERS:
-        try:
-            context = cast("VideoCodecContext", av.CodecContext.create(name, "w"))
-            _set_up(context, name, size, 25)
-            context.open()
-        except (UnknownCodecError, av.FFmpegError, ValueError):
-            continue
-        return name
-    raise UnsupportedError(
-        "this FFmpeg has no H.264 encoder that works; pip install --force-reinstall av, or ask without files"
-    )
+def annotated_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Give the (width, height) of the annotated video for a video of a size."""
+    factor = min(1.0, _MAX_SIDE / max(size))
+    return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
 
 
-def _set_up(context: "VideoCodecContext", name: str, size: tuple[int, int], fps: float) -> None:
-    context.width, context.height = size
-    context.pix_fmt = "yuv420p"
-    context.time_base = Fraction(1, _CLOCK)
-    context.gop_size = max(1, round(2 * fps))  # players seek to the nearest two seconds
-    if name == "libx264":
-        context.options = {"preset": "veryfast", "crf": "23"}
-    else:
-        context.bit_rate = round(_BITS * size[0] * size[1] * max(1.0, fps))
+@dataclass
+class FrameAnnotator:
+    """Draws objects and their latest paths on frames, which it gets in order."""
+
+    size: tuple[int, int]
+    _paths: dict[int, deque[tuple[float, Point]]] = field(default_factory=lambda: defaultdict(deque))
+
+    def draw(self, frame: Frame, objects: Sequence[DetectedObject]) -> Pixels:
+        """Draw a frame, as an array of shape (height, width, 3)."""
+        size = annotated_size(self.size)
+        factors = size[0] / self.size[0], size[1] / self.size[1]
+        for found in objects:
+            x1, y1, x2, y2 = found.bbox
+            self._paths[found.id].append((frame.time, ((x1 + x2) / 2 * factors[0], (y1 + y2) / 2 * factors[1])))
+        canvas = Image.fromarray(frame.rgb(size))
+        canvas = draw_trails(canvas, {one.id: self._path(one.id, frame.time) for one in objects})
+        return np.asarray(annotate(canvas, objects, original_size=self.size, style=_STYLE))
+
+    def _path(self, number: int, time: float) -> list[Point]:
+        path = self._paths[number]
+        while path and path[0][0] < time - _PATH_S:
+            path.popleft()
+        return [point for _, point in path]
+
+
+@dataclass
+class ContactSheet:
+    """Collects small key frames, and draws them when all tracks are known."""
+
+    size: tuple[int, int]
+    _frames: list[tuple[float, bytes]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no frame yet."""
+        return not self._frames
+
+    def add(self, time: float, image: Image.Image) -> None:
+        """Add a key frame."""
+        small = image.copy()
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        self._frames.append((time, encode_jpeg(small)))
+
+    def draw(
+        self,
+        tracks: Sequence[TrackHistory],
+        max_side: int,
+        max_bytes: int,
+        masks: Mapping[float, Mapping[int, Mask]],
+    ) -> bytes:
+        """Draw the sheet as a JPEG ; `masks` are by times of key frames and numbers of tracks."""
+        frames = []
+        for time, data in self._frames:
+            objects = objects_at(tracks, time, self.size, masks.get(time))
+            image = Picture.from_bytes(data).rgb()
+            image = image.resize(cell_size(len(self._frames), image.size, max_side), Image.Resampling.LANCZOS)
+            image = annotate(image, objects, original_size=self.size, style=_STYLE)  # small, so that tags are legible
+            counts = ", ".join(
+                f"{label} \N{MULTIPLICATION SIGN} {count}" for label, count in count_labels(objects).items()
+            )
+            frames.append((image, f"{clock(time)} · {counts or 'nothing'}"))
+        data, _, _ = fit_bytes(contact_sheet(frames, max_side), max_bytes, max_side)
+        return data

@@ -2,9 +2,9 @@
 
 import time as clocks
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,22 +14,18 @@ from anyio.from_thread import check_cancelled
 from dinox_mcp.backends.base import Follower, gather, silent
 from dinox_mcp.detect.answers import Answer
 from dinox_mcp.detect.options import Options, caller_of, make_call, max_objects
+from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.errors import BackendError, ImageError
 from dinox_mcp.images.sources import shorten
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest, certainty
 from dinox_mcp.types.video import VideoFiles, VideoResult, clock
-from dinox_mcp.video import key_frames
-from dinox_mcp.video.drawing import SHEET_FRAMES, ContactSheet
-from dinox_mcp.video.key_frames import Job, KeyFrame, KeyFrames
-from dinox_mcp.video.masking import Masking
-from dinox_mcp.video.output import FrameFiles, OutputPaths, write_result, write_sheet
+from dinox_mcp.video.key_frames import Job, KeyFrame, KeyFrames, Masking
+from dinox_mcp.video.motion import Path, appearances, follow
+from dinox_mcp.video.output import SHEET, SHEET_FRAMES, ContactSheet, FrameFiles, OutputPaths, write_file, write_result
 from dinox_mcp.video.summary import Answers, video_result
-from dinox_mcp.video.track import Path, TrackHistory, appearances
-from dinox_mcp.video.tracking import Tracker
-
-if TYPE_CHECKING:
-    from dinox_mcp.video.detect import ImageDetector
+from dinox_mcp.video.tracking import Tracker, TrackHistory
 
 T = TypeVar("T")
 _MASKS_SHARE = 0.8  # of the time of a video with masks, as every frame is processed and not only key frames
@@ -41,18 +37,14 @@ class Run:
     """Carries out one call; `result` is awaited once.
 
     Attributes:
-        detector: Answers the key frames.
-        job: The open video and its key frames.
-        request: The request of the caller.
-        options: The caller's options.
         plan: The request as it is put to the backends, for each key frame.
         follower: The backend that follows masks; None for a call without masks.
-        result_id: The id of the result.
         paths: Where the files go; None for a call without files.
         stopped: Gets the result so far when the call is cancelled.
     """
 
-    detector: "ImageDetector"
+    pipeline: Pipeline
+    settings: Settings
     job: Job
     request: DetectionRequest
     options: Options
@@ -118,7 +110,7 @@ class Run:
         )
 
     async def _answer_key_frames(self, reader: KeyFrames) -> bool:
-        """Ask the backend about all key frames; False where it failed after its first answer.
+        """Search all key frames; False where the backend failed after its first answer.
 
         Meanwhile the frames before are written, and the next key frame is decoded.
         """
@@ -129,7 +121,7 @@ class Run:
                     self._answers.note(f"frames after {clock(self._answers.times[-1])} cannot be decoded")
                 break
             works: list[Callable[[], Awaitable[Any]]] = [
-                partial(self._ask, number, frame),
+                partial(self._search, number, frame),
                 partial(self._follow, frame),
                 partial(self._thread, reader.next),
                 partial(self._write_until, number - 1 - self._tracker.max_missed),
@@ -152,18 +144,19 @@ class Run:
         """Note unknown prompts, damaged frames, and frames of another size."""
         answers = self._answers
         if answers.unknown:
-            caller = caller_of(self.options)
-            answers.note(self.detector.explain(answers.unknown, self.plan, found=answers.found, caller=caller))
-        if reader.damaged:
-            answers.note(f"{reader.damaged} damaged parts of the file were left out")
-        if len(reader.sizes) > 1:
-            (width, height), sizes = self.job.scan.size, ", ".join(f"{x}x{y}" for x, y in reader.sizes[:4])
+            has_key = caller_of(self.options).api_key is not None
+            router, unknown = self.pipeline.router, answers.unknown
+            answers.note(router.explain(unknown, self.plan, found=answers.found, caller_has_key=has_key))
+        if damaged := reader.reader.damaged:
+            answers.note(f"{damaged} damaged parts of the file were left out")
+        if len(reader.reader.sizes) > 1:
+            (width, height), shown = self.job.scan.size, [f"{x}x{y}" for x, y in reader.reader.sizes][:4]
             answers.note(
-                f"the size of the frames changes on the way ({sizes}); "
+                f"the size of the frames changes on the way ({', '.join(shown)}); "
                 f"boxes are in pixels of {width}x{height}, into which all frames are fitted"
             )
 
-    async def _ask(self, number: int, frame: KeyFrame) -> Answer:
+    async def _search(self, number: int, frame: KeyFrame) -> Answer:
         total = len(self._key_times)
         left = ""
         if number and not self._masking:  # masks report the time left themselves
@@ -175,16 +168,16 @@ class Run:
             await self._report_part("keys", (number + part) / total, f"{message}: {of_backend}")
 
         await self._report_part("keys", number / total, message)
-        return await self.detector.answer(frame.picture, self.plan, caller=caller_of(self.options), progress=progress)
+        call = replace(make_call(self.options), progress=progress)
+        return await self.pipeline.answer(self.plan, frame.picture, call, explain=False)
 
     async def _follow(self, frame: KeyFrame) -> list[Path | None]:
         """Follow the active tracks from the key frame before to this one."""
         boxes = [track.current_box for track in self._tracker.active]
-        if frame.is_first or not any(boxes):
+        if len(frame.grays) == 1 or not any(boxes):  # no key frame comes before the first one
             return [None] * len(boxes)
         size = self.job.scan.size
-        follow = partial(key_frames.follow, frame.times, frame.grays, boxes, size, check_cancelled)
-        return list(await self._thread(follow))
+        return list(await self._thread(partial(follow, frame.times, frame.grays, boxes, size, check_cancelled)))
 
     def _add(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         """Add the answer about a key frame to the tracks, the sheet and the answers."""
@@ -263,10 +256,10 @@ class Run:
         return write_result(self.paths, result) if self.paths is not None and answers.times else result
 
     def _write_sheet(self, paths: OutputPaths) -> str:
-        settings, tracks = self.detector.settings, self._tracker.confirmed()
+        settings, tracks = self.settings, self._tracker.confirmed()
         masks = self._masking.at_keys if self._masking else {}
         data = self._sheet.draw(tracks, settings.preview_max_side, settings.preview_max_bytes, masks)
-        return write_sheet(paths, data)
+        return write_file(paths, SHEET, data)
 
     async def _report_part(self, kind: str, part: float, message: str) -> None:
         """Report how far the key frames or the masks are, as a part of the call."""

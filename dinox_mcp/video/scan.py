@@ -1,80 +1,46 @@
-"""The length of a video, the time of each frame and its orientation, read from its packets without decoding them."""
+"""The length of a video and the time of each frame, read from its packets without decoding them.
 
-import struct
+Time stamps that jump or go back are repaired, so that a video has one clock. Recorders restart their clock, files are
+joined end to end, and single stamps are wrong by hours. A player shows all these frames one after the other, and so
+does this. Gaps of a plausible length are kept.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
 
 from dinox_mcp.errors import ImageError, InputError
 from dinox_mcp.images.sources import shorten
-from dinox_mcp.video import timeline
-from dinox_mcp.video.source import VideoFile, main_stream, open_container, opened_stream, pixel_ratio
+from dinox_mcp.video.source import (
+    MOST_PACKETS,
+    Orientation,
+    VideoFile,
+    has_frame,
+    main_stream,
+    open_container,
+    opened_stream,
+    orientation_of,
+    pixel_ratio,
+    shown_size,
+)
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
 
-
-_MATRIX = struct.Struct("=9i")
-_TURNS = {(False, False): 0, (True, True): 180}
-_TURNS_ON_SIDE = {(True, False): 90, (False, True): 270}
-
-
-class Orientation(NamedTuple):
-    """How a frame is turned: first rows become columns, then left and right, top and bottom are swapped."""
-
-    on_side: bool = False
-    left_right: bool = False
-    up_down: bool = False
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether the frame is shown mirrored."""
-        return self.on_side ^ self.left_right ^ self.up_down
-
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise by which the frame is turned, after left and right were swapped if it is mirrored."""
-        # Left and right of a frame are top and bottom of one on its side.
-        flips = (
-            self.left_right ^ (self.mirrored and not self.on_side),
-            self.up_down ^ (self.mirrored and self.on_side),
-        )
-        return (_TURNS_ON_SIDE if self.on_side else _TURNS)[flips]
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Convert a stored size to the shown (width, height), or back."""
-        return (height, width) if self.on_side else (width, height)
-
-    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn the pixels of a frame, of shape (height, width, ...), as they are shown."""
-        if self.on_side:
-            pixels = pixels.swapaxes(0, 1)
-        if self.left_right:
-            pixels = pixels[:, ::-1]
-        if self.up_down:
-            pixels = pixels[::-1]
-        return np.ascontiguousarray(pixels)
-
-
-def orientation_of(frame: "VideoFrame") -> Orientation:
-    """Read the display matrix of a frame, by which its pixel (x, y) is shown at (ax + cy, bx + dy)."""
-    side_data: Any = frame.side_data  # its stubs say wrongly that it contains strings
-    matrix = next((bytes(data) for data in side_data if data.type.name == "DISPLAYMATRIX"), b"")
-    if len(matrix) != _MATRIX.size:
-        return Orientation()
-    a, b, _, c, d, *_ = _MATRIX.unpack(matrix)
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(on_side=False, left_right=a < 0, up_down=d < 0)
-    return Orientation(on_side=True, left_right=c < 0, up_down=b < 0)
-
-
-_MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
+_JUMP_S = 1.0  # a longer step forward may begin a wrong stretch
+_JUMP_STEPS = 10  # likewise, in usual steps from frame to frame
+_STILL_STEPS = 20  # in usual steps: for as long as this, a frame may be shown in any file
+_MAX_WRONG = 8  # stretches in a row that may be wrong
+_MIN_STEP = 0.5  # of a usual step: the least time for each frame of a wrong stretch
+_STILL_S = {"mpegts": 10.0, "mpeg": 10.0}
+"""The longest that one frame is shown, by formats that are broadcast or recorded live; FFmpeg's own limit."""
+_OTHER_STILL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +67,7 @@ class Scan:
         sound: Whether the file has sound.
         notes: What to say of the file in the result.
         repaired: Where the clock of the file was repaired, the times of all packets with a frame, in the file's order.
-        begin: The number of the packet with which decoding begins, counted over those with a frame.
+        begin: The number of the packet with which decoding begins, the last key frame that is not after the first time.
     """
 
     size: tuple[int, int]
@@ -126,17 +92,20 @@ class Scan:
         return len(self.times) / self.duration_s
 
 
-class _Packets(NamedTuple):
-    """The packets of a video in the order of the file.
+class Stamp(NamedTuple):
+    """When a packet is shown and when it is decoded, in seconds, as the file says; decoding times should increase."""
 
-    Attributes:
-        stamps: Their time stamps.
-        keys: The numbers of those with which decoding can begin.
-        ends_s: When the last packet of any stream ends, as the file counts.
-        complete: Whether the file was read to its end.
+    shown: float
+    decoded: float
+
+
+class _Packets(NamedTuple):
+    """The time stamps of a video's packets in the order of the file, and the numbers of those that are key frames.
+
+    `ends_s` is when the last packet of any stream ends, and `complete` whether the file was read to its end.
     """
 
-    stamps: list[timeline.Stamp]
+    stamps: list[Stamp]
     keys: list[int]
     ends_s: float
     complete: bool
@@ -156,24 +125,19 @@ def scan(video: VideoFile, limits: Limits, check: Callable[[], None] = lambda: N
         ForbiddenError: Its frames are too large.
     """
     index, streams = main_stream(video, check)
-    container = open_container(video)
-    with container:
+    with open_container(video) as container:
         packets = _read(container, index, video.name, check)
         claimed_s = (container.duration or 0) / 1e6
         sound = bool(container.streams.audio)
     first, ratio = _first_frame(video, index, check)
-    repair = timeline.repair(packets.stamps, video.format)
+    repair = repair_clock(packets.stamps, video.format)
     times = repair.times if repair else [stamp.shown for stamp in packets.stamps] or [float(first.time or 0.0)]
     zero = min(times)
     shown = sorted({round(time - zero, 6) for time in times})
     step = (shown[-1] - shown[0]) / (len(shown) - 1) if len(shown) > 1 else 1.0
-    kept, notes = _part(shown, step, limits, video.name)
-    if repair:
-        notes.insert(0, _repaired(repair.moved))
-    elif missing := _missing(packets, claimed_s, shown[-1] + step):
-        notes.insert(0, missing)
-    if streams > 1:
-        notes.append(f"the file has {streams} video streams; the largest was processed")
+    kept, left_out = _part(shown, step, limits, video.name)
+    damage = repair.note if repair else _missing(packets, claimed_s, shown[-1] + step)
+    several = f"the file has {streams} video streams; the largest was processed" if streams > 1 else ""
     orientation = orientation_of(first)
     repaired = tuple(round(time - zero, 6) for time in times) if repair else ()
     return Scan(
@@ -184,20 +148,10 @@ def scan(video: VideoFile, limits: Limits, check: Callable[[], None] = lambda: N
         zero=zero,
         step_s=step,
         sound=sound,
-        notes=tuple(notes),
+        notes=tuple(filter(None, (damage, left_out, several))),
         repaired=repaired,
-        begin=_begin(packets.keys, [time - zero for time in times], kept[0]),
+        begin=max((key for key in packets.keys if times[key] - zero <= kept[0]), default=0),
     )
-
-
-def has_frame(packet: "Packet[Any]") -> bool:
-    """Say whether a packet has a frame that is shown."""
-    return bool(packet.size) and not packet.is_discard
-
-
-def shown_size(frame: "VideoFrame", orientation: Orientation, ratio: Fraction) -> tuple[int, int]:
-    """Give the (width, height) of a frame upright and in square pixels."""
-    return orientation.size(max(1, round(frame.width * ratio)), frame.height)
 
 
 def _read(container: "InputContainer", index: int, name: str, check: Callable[[], None]) -> _Packets:
@@ -222,15 +176,15 @@ def _read(container: "InputContainer", index: int, name: str, check: Callable[[]
             before = stamps[-1].decoded if stamps else time
             if packet.is_keyframe:
                 found.keys.append(len(stamps))
-            stamps.append(timeline.Stamp(time, before if packet.dts is None else packet.dts * base))
-            if len(stamps) >= _MOST_PACKETS:
+            stamps.append(Stamp(time, before if packet.dts is None else packet.dts * base))
+            if len(stamps) >= MOST_PACKETS:
                 return found._replace(ends_s=ends_s, complete=False)
     except (av.FFmpegError, OSError):
         return found._replace(ends_s=ends_s, complete=False)
     return found._replace(ends_s=ends_s)
 
 
-def _part(shown: Sequence[float], step: float, limits: Limits, name: str) -> tuple[list[float], list[str]]:
+def _part(shown: Sequence[float], step: float, limits: Limits, name: str) -> tuple[list[float], str]:
     """Choose the frames to process, and note what is left out."""
     end = limits.end_s if limits.end_s is not None else shown[-1] + step
     part = [time for time in shown if limits.start_s <= time <= end]
@@ -241,30 +195,15 @@ def _part(shown: Sequence[float], step: float, limits: Limits, name: str) -> tup
         )
     kept = [time for time in part if time - part[0] <= limits.max_s][: limits.max_frames]
     if len(kept) == len(part):
-        return kept, []
-    left_out = (
+        return kept, ""
+    return kept, (
         f"only {kept[-1] - kept[0]:.1f} s from {kept[0]:.1f} s on were processed of a video of {shown[-1]:.1f} s; "
-        "ask again with a later start_s for more, or raise DINOX_MCP_VIDEO_MAX_S or DINOX_MCP_VIDEO_MAX_FRAMES"
+        "call again with a later start_s for more, or raise DINOX_MCP_VIDEO_MAX_S or DINOX_MCP_VIDEO_MAX_FRAMES"
     )
-    return kept, [left_out]
-
-
-def _begin(keys: Sequence[int], times: Sequence[float], start: float) -> int:
-    """Choose the packet to begin decoding with: the last one that can be, and is not shown after the start."""
-    return max((key for key in keys if times[key] <= start), default=0)
-
-
-def _repaired(stretches: int) -> str:
-    places = "in one place" if stretches == 1 else f"in {stretches} places"
-    return f"the clock of the file jumps {places}; times are counted on from the frame before"
 
 
 def _missing(packets: _Packets, claimed_s: float, length_s: float) -> str:
-    """Note that a file ends early, if it does.
-
-    Some files say how long they are, others when they end; a file that agrees with either is complete. Sound may be
-    longer than the frames.
-    """
+    """Note that a file ends before both the length and the end that it claims; sound may be longer than frames."""
     missing_s = claimed_s - packets.ends_s
     if packets.complete and missing_s <= max(1.0, 0.1 * (length_s + missing_s)):
         return ""
@@ -276,8 +215,7 @@ def _first_frame(video: VideoFile, index: int, check: Callable[[], None]) -> "tu
     """Decode one frame; also give the width of its pixels by their height."""
     import av
 
-    container = open_container(video)
-    with container:
+    with open_container(video) as container:
         try:
             stream = opened_stream(container, index, video.name)
             for packet in container.demux(stream):
@@ -290,3 +228,105 @@ def _first_frame(video: VideoFile, index: int, check: Callable[[], None]) -> "tu
         except (av.FFmpegError, OSError):
             pass
     raise ImageError(f"'{shorten(video.name)}' has no frame that can be decoded; pass an intact file")
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """When packets are shown, in the order of the file, and how many stretches of them were moved."""
+
+    times: tuple[float, ...]
+    moved: int
+
+    @property
+    def note(self) -> str:
+        """What to say of it in the result."""
+        where = "in one place" if self.moved == 1 else f"in {self.moved} places"
+        return f"the clock of the file jumps {where}; times are counted on from the frame before"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Packets from `first` to before `last` whose clock never jumps."""
+
+    first: int
+    last: int
+    start: float
+    end: float
+
+
+def repair_clock(stamps: Sequence[Stamp], file_format: str) -> Repair | None:
+    """Put the time stamps of a video's packets, in the order of the file, on one clock; None where they already are.
+
+    The format, as FFmpeg names it, decides how long a frame may be shown.
+    """
+    step = _usual_step(stamps)
+    if not step:
+        return None
+    still = max(_STILL_S.get(file_format, _OTHER_STILL_S), _STILL_STEPS * step)
+    stamps = _believed(stamps, still)
+    stretches = _stretches(stamps, max(_JUMP_S, _JUMP_STEPS * step))
+    times = [stamp.shown for stamp in stamps]
+    offset, end, latest = 0.0, stretches[0].start - step, -math.inf
+    moved = at = 0
+    while at < len(stretches):
+        now = stretches[at]
+        wrong = _wrong(stretches[at : at + _MAX_WRONG + 1], offset, end, step, still)
+        if wrong:
+            _spread(times, stamps, stretches[at : at + wrong], end, stretches[at + wrong].start + offset)
+            moved += wrong
+            at += wrong
+            continue
+        shown = times[now.first : now.last]
+        if not 0 < now.start + offset - end <= still:
+            offset = latest + step - min(shown)
+            moved += 1
+        times[now.first : now.last] = [time + offset for time in shown]
+        end, latest = now.end + offset, max(latest, max(shown) + offset)
+        at += 1
+    return Repair(tuple(times), moved) if moved else None
+
+
+def _usual_step(stamps: Sequence[Stamp]) -> float:
+    """Give the usual time from one packet to the next, 0 where there is none."""
+    steps = [after.decoded - before.decoded for before, after in pairwise(stamps)]
+    return median([step for step in steps if step > 0] or [0.0])
+
+
+def _believed(stamps: Sequence[Stamp], still: float) -> list[Stamp]:
+    """Correct the times of packets that are shown long before or after they are decoded."""
+    delay = median(stamp.shown - stamp.decoded for stamp in stamps)
+    return [
+        stamp if abs(stamp.shown - stamp.decoded - delay) <= still else Stamp(stamp.decoded + delay, stamp.decoded)
+        for stamp in stamps
+    ]
+
+
+def _stretches(stamps: Sequence[Stamp], jump: float) -> list[_Stretch]:
+    """Cut where the clock goes back, or forward by more than `jump` seconds."""
+    steps = (after.decoded - before.decoded for before, after in pairwise(stamps))
+    cuts = [at for at, step in enumerate(steps, 1) if not 0 <= step <= jump]
+    return [
+        _Stretch(first, last, stamps[first].decoded, stamps[last - 1].decoded)
+        for first, last in pairwise([0, *cuts, len(stamps)])
+    ]
+
+
+def _wrong(stretches: Sequence[_Stretch], offset: float, end: float, step: float, still: float) -> int:
+    """Count the stretches from here on that are wrong: after them the clock continues from its `end`."""
+    frames = 0
+    for number, stretch in enumerate(stretches):
+        start = stretch.start + offset
+        needed = _MIN_STEP * step * (frames + 1)
+        outside = all(not end < one.start + offset < start for one in stretches[:number])
+        if number and outside and needed < start - end <= still:
+            return number
+        frames += stretch.last - stretch.first
+    return 0
+
+
+def _spread(times: list[float], stamps: Sequence[Stamp], wrong: Sequence[_Stretch], end: float, start: float) -> None:
+    """Show the packets of wrong stretches evenly between the clock's `end` before them and its `start` after them."""
+    first, last = wrong[0].first, wrong[-1].last
+    for number, packet in enumerate(range(first, last), 1):
+        decoded = end + (start - end) * number / (last - first + 1)
+        times[packet] = decoded + stamps[packet].shown - stamps[packet].decoded

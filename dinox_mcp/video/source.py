@@ -1,11 +1,16 @@
-"""Which files are accepted as videos, and how FFmpeg opens them."""
+"""Which files are accepted as videos, how FFmpeg opens them, and how their frames are turned."""
 
 import io
+import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from dinox_mcp.errors import ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.images.files import open_file
@@ -14,6 +19,8 @@ from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 
@@ -23,22 +30,37 @@ SUFFIXES = frozenset(
 )
 READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, Ogg, WMV or animated GIF"
 _BEGINNING = 1024
-_MATROSKA = b"\x1a\x45\xdf\xa3"
-_ASF = bytes.fromhex("3026b2758e66cf11")
 _TS_PACKET = 188
 _BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
+_BEGINNINGS = {
+    b"\x1a\x45\xdf\xa3": "matroska",
+    b"GIF8": "gif",
+    b"FLV\x01": "flv",
+    b"OggS": "ogg",
+    bytes.fromhex("3026b2758e66cf11"): "asf",
+    b"\0\0\x01\xba": "mpeg",
+}
+"""FFmpeg's readers for files that begin with these bytes."""
+MAX_PIXELS = 8192 * 4352  # the largest frame of any common standard
+_DECODERS = (
+    "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,msmpeg4v3,msmpeg4v2,h263,mjpeg,"
+    "gif,prores,dnxhd,vc1,wmv3,wmv2,wmv1,theora,flv,ffv1,png,rawvideo,dvvideo"
+)
+"""The common decoders: FFmpeg has hundreds, and a hostile file chooses which one reads it."""
+_TOLERANT_RELEASE = 19
+_THREADS = 4
+_FEW = 0.05  # of the frames of the longest stream: a stream with fewer is a thumbnail or a preview
+MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
+_WIDEST = 8  # the highest ratio of the sides of a pixel that is believed
+_MATRIX = struct.Struct("=9i")
 
 
 @dataclass(slots=True)
 class VideoFile:
-    """An open video file.
+    """An open video file: the name of FFmpeg's reader (`format`), its path as results show it, and its size in bytes.
 
-    Attributes:
-        file: The file.
-        format: The name of FFmpeg's reader for it.
-        name: Its path, as results show it.
-        size: How many bytes are read of it; what is appended later is left out.
+    What is appended to the file later is not read.
     """
 
     file: BinaryIO
@@ -93,19 +115,10 @@ def sniff(data: bytes) -> str | None:
         return "mov"
     if data.startswith(b"RIFF"):
         return "avi" if data[8:11] == b"AVI" else None
-    if len(data) > _TS_PACKET and data[0] == data[_TS_PACKET] == ord("G"):
-        return "mpegts"
-    if len(data) > _TS_PACKET + 8 and data[4] == data[_TS_PACKET + 8] == ord("G"):
-        return "mpegts"  # with a time stamp before each packet, as cameras write it
-    beginnings = {
-        _MATROSKA: "matroska",
-        b"GIF8": "gif",
-        b"FLV\x01": "flv",
-        b"OggS": "ogg",
-        _ASF: "asf",
-        b"\0\0\x01\xba": "mpeg",
-    }
-    return next((name for beginning, name in beginnings.items() if data.startswith(beginning)), None)
+    for start, packet in ((0, _TS_PACKET), (4, _TS_PACKET + 4)):  # cameras write a time stamp before each packet
+        if len(data) > start + packet and data[start] == data[start + packet] == ord("G"):
+            return "mpegts"
+    return next((name for beginning, name in _BEGINNINGS.items() if data.startswith(beginning)), None)
 
 
 def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
@@ -120,15 +133,13 @@ def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
             f"'{shorten(name)}' has {size:,} bytes, more than the {max_bytes:,} allowed; "
             "pass a shorter video or raise DINOX_MCP_VIDEO_MAX_BYTES"
         )
-    kind = sniff(beginning)
-    if kind is None:
-        remedy = f"pass an {READABLE} file (for an image, call detect_objects)"
-        raise ImageError(f"'{shorten(name)}' is not a video; {remedy}")
-    return VideoFile(file, kind, name, size)
+    if kind := sniff(beginning):
+        return VideoFile(file, kind, name, size)
+    raise ImageError(f"'{shorten(name)}' is not a video; pass an {READABLE} file (for an image, call detect_objects)")
 
 
 class _Window(io.RawIOBase):
-    """The first bytes of a shared file, with a position of its own."""
+    """The first `size` bytes of a shared file, with a position of its own."""
 
     def __init__(self, file: BinaryIO, size: int, lock: threading.Lock) -> None:
         super().__init__()
@@ -157,19 +168,6 @@ class _Window(io.RawIOBase):
         return self._at
 
 
-MAX_PIXELS = 8192 * 4352  # the largest frame of any common standard
-_DECODERS = (
-    "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,msmpeg4v3,msmpeg4v2,h263,mjpeg,"
-    "gif,prores,dnxhd,vc1,wmv3,wmv2,wmv1,theora,flv,ffv1,png,rawvideo,dvvideo"
-)
-"""The common decoders: FFmpeg has hundreds, and a hostile file chooses which one reads it."""
-_TOLERANT_RELEASE = 19
-_THREADS = 4
-_FEW = 0.05  # of the frames of the longest stream: a stream with fewer is a thumbnail or a preview
-_MOST_PACKETS = 1_000_000  # nine hours at 30 frames a second
-_WIDEST = 8  # the highest ratio of the sides of a pixel that is believed
-
-
 def open_container(video: VideoFile) -> "InputContainer":
     """Open a video with its own reader, and only the common decoders.
 
@@ -191,26 +189,22 @@ def open_container(video: VideoFile) -> "InputContainer":
     try:
         container: InputContainer = av.open(video.stream(), "r", format=video.format, options=options, **tolerant)
     except (av.FFmpegError, ValueError, OSError) as error:
+        reason = shorten(getattr(error, "strerror", None) or type(error).__name__)
         raise ImageError(
-            f"'{shorten(video.name)}' begins like a video but is damaged or cut off ({_reason(error)}); "
-            "pass an intact file"
+            f"'{shorten(video.name)}' begins like a video but is damaged or cut off ({reason}); pass an intact file"
         ) from None
     return container
 
 
 def main_stream(video: VideoFile, check: Callable[[], None]) -> tuple[int, int]:
-    """Choose the stream that a player shows: the largest of those with many frames. Blocks.
+    """Choose the stream that a player shows, and count those with many frames, of which it is the largest. Blocks.
 
     Files also contain covers, thumbnails and small previews, often first.
-
-    Returns:
-        The number of the stream, and how many streams have many frames.
 
     Raises:
         InputError: There is none.
     """
-    container = open_container(video)
-    with container:
+    with open_container(video) as container:
         streams = [stream for stream in container.streams.video if not _is_still(stream)]
         if not streams:
             sound = " (it has sound only)" if container.streams.audio else ""
@@ -258,14 +252,12 @@ def _count(container: "InputContainer", streams: "list[VideoStream]", check: Cal
     import av
 
     packets = {stream.index: 0 for stream in streams}
-    try:
+    with suppress(av.FFmpegError, OSError):  # the notes of the scan say that the file ends early
         for packet in container.demux(*streams):
             check()
             packets[packet.stream_index] += packet.size > 0
-            if packets[packet.stream_index] >= _MOST_PACKETS:
+            if packets[packet.stream_index] >= MOST_PACKETS:
                 break
-    except (av.FFmpegError, OSError):
-        pass  # the notes of the scan say that the file ends early
     return packets
 
 
@@ -281,5 +273,59 @@ def _is_still(stream: "VideoStream") -> bool:
     return bool(stream.disposition & still)
 
 
-def _reason(error: Exception) -> str:
-    return shorten(getattr(error, "strerror", None) or type(error).__name__)
+class Orientation(NamedTuple):
+    """How a frame is turned: first rows become columns, then left and right, top and bottom are swapped."""
+
+    on_side: bool = False
+    left_right: bool = False
+    up_down: bool = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the frame is shown mirrored."""
+        return self.on_side ^ self.left_right ^ self.up_down
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise by which the frame is turned, after left and right were swapped if it is mirrored."""
+        # Left and right of a frame are top and bottom of one on its side.
+        left_right = self.left_right ^ (self.mirrored and not self.on_side)
+        if self.on_side:
+            return 90 if left_right else 270
+        return 180 if left_right else 0
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Convert a stored size to the shown (width, height), or back."""
+        return (height, width) if self.on_side else (width, height)
+
+    def apply(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Turn the pixels of a frame, of shape (height, width, ...), as they are shown."""
+        if self.on_side:
+            pixels = pixels.swapaxes(0, 1)
+        if self.left_right:
+            pixels = pixels[:, ::-1]
+        if self.up_down:
+            pixels = pixels[::-1]
+        return np.ascontiguousarray(pixels)
+
+
+def orientation_of(frame: "VideoFrame") -> Orientation:
+    """Read the display matrix of a frame, by which its pixel (x, y) is shown at (ax + cy, bx + dy)."""
+    side_data: Any = frame.side_data  # its stubs say wrongly that it contains strings
+    matrix = next((bytes(data) for data in side_data if data.type.name == "DISPLAYMATRIX"), b"")
+    if len(matrix) != _MATRIX.size:
+        return Orientation()
+    a, b, _, c, d, *_ = _MATRIX.unpack(matrix)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(on_side=False, left_right=a < 0, up_down=d < 0)
+    return Orientation(on_side=True, left_right=c < 0, up_down=b < 0)
+
+
+def has_frame(packet: "Packet[Any]") -> bool:
+    """Return whether a packet has a frame that is shown."""
+    return bool(packet.size) and not packet.is_discard
+
+
+def shown_size(frame: "VideoFrame", orientation: Orientation, ratio: Fraction) -> tuple[int, int]:
+    """Give the (width, height) of a frame upright and in square pixels."""
+    return orientation.size(max(1, round(frame.width * ratio)), frame.height)

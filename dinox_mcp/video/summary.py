@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dinox_mcp.detect.answers import Answer
 from dinox_mcp.detect.options import labels_of
-from dinox_mcp.types.boxes import Box, clip
+from dinox_mcp.types.boxes import Box, center, clip
 from dinox_mcp.types.detection import Detection, DetectionRequest, certainty, count_labels
 from dinox_mcp.types.video import (
     Calls,
@@ -23,28 +23,23 @@ from dinox_mcp.types.video import (
 )
 from dinox_mcp.video.key_frames import Job
 from dinox_mcp.video.scan import Scan
-from dinox_mcp.video.track import TrackHistory
-from dinox_mcp.video.tracking import MIN_SINGLE_SCORE, Tracker
+from dinox_mcp.video.tracking import MIN_SINGLE_SCORE, Tracker, TrackHistory
 
 _STAYS = 0.5  # in sizes of the box: a shorter way is no movement
 _STEEP = math.tan(math.radians(67.5))
 _DIAGONAL: dict[tuple[str, str], Direction] = {
-    ("up", "right"): "up and right",
-    ("up", "left"): "up and left",
-    ("down", "right"): "down and right",
-    ("down", "left"): "down and left",
-}
+    ("up", "right"): "up and right", ("up", "left"): "up and left",
+    ("down", "right"): "down and right", ("down", "left"): "down and left",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
 class Answers:
-    """What the backend answered so far: the number of calls, the notes, and who answered.
+    """What the backend answered so far: the number of calls, the notes, and the model and backend that answered last.
 
     Attributes:
         calls_each: How many calls each key frame takes that is not in the cache.
         times: When the answered key frames are shown, in seconds.
-        model: The model that answered last.
-        backend: The backend that answered last.
         found: Whether anything was found.
         unsearched: Prompts that were searched for in no key frame.
         unknown: Those of them that no backend knows.
@@ -106,15 +101,7 @@ def video_result(
 ) -> VideoResult:
     """Make the result of a video, or of its part that was answered before the call was stopped.
 
-    Args:
-        job: The video and its key frames.
-        tracker: The tracks.
-        answers: The answers of the backend.
-        request: What was asked, with the model and thresholds filled in.
-        result_id: The id of the result.
-        backend: The backend to name where there is no answer.
-        complete: Whether the video was answered to its end.
-        files: What was written.
+    `request` has the model and thresholds filled in, and `backend` is named where there is no answer.
     """
     found, tracks = job.scan, tracker.confirmed()
     until = found.times[-1] if complete or not answers.times else answers.times[-1]
@@ -142,13 +129,7 @@ def video_result(
 
 
 def describe_tracks(tracks: Sequence[TrackHistory], times: Sequence[float], size: tuple[int, int]) -> tuple[Track, ...]:
-    """Describe the numbered tracks in the order of their numbers.
-
-    Args:
-        tracks: The tracks.
-        times: When the frames of the video are shown, in seconds.
-        size: The (width, height) of the video.
-    """
+    """Describe the numbered tracks in their order, in a video of (width, height) `size` with frames at `times`."""
     return tuple(
         _describe(track, track.id, times, size)
         for track in sorted(tracks, key=lambda one: one.id or 0)
@@ -160,7 +141,11 @@ def timeline(tracks: Sequence[TrackHistory], key_times: Sequence[float], labels:
     """Count the numbered tracks of each label at each key frame."""
     moments = []
     for time in key_times:
-        present = [one.detections[0].detection for one in tracks if one.id is not None and one.is_present(time)]
+        present = [
+            one.detections[0].detection
+            for one in tracks
+            if one.id is not None and any(start <= time <= end for start, end in one.visits())
+        ]
         counts = count_labels(present)
         moments.append(Moment(time_s=round(time, 3), counts={label: counts.get(label, 0) for label in labels}))
     return moments
@@ -178,11 +163,11 @@ def peaks(moments: Sequence[Moment], labels: Sequence[str]) -> dict[str, Peak]:
 
 def direction(path: Sequence[Box]) -> Direction:
     """Name the direction from the first box to the last; a way of less than half their size stays."""
-    (x1, y1), (x2, y2) = _center(path[0]), _center(path[-1])
+    (x1, y1), (x2, y2) = center(path[0]), center(path[-1])
     across, down = x2 - x1, y2 - y1
     size = sum(math.sqrt(max(1.0, (box[2] - box[0]) * (box[3] - box[1]))) for box in path) / len(path)
     if math.hypot(across, down) < _STAYS * size:
-        farthest = max(math.dist(_center(box), (x1, y1)) for box in path)
+        farthest = max(math.dist(center(box), (x1, y1)) for box in path)
         return "stays" if farthest < 2 * _STAYS * size else "there and back"
     horizontal: Direction = "right" if across > 0 else "left"
     vertical: Direction = "down" if down > 0 else "up"
@@ -239,10 +224,6 @@ def _tracker_notes(tracker: Tracker) -> list[str]:
             "mistakes"
         )
     return notes
-
-
-def _center(box: Sequence[float]) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def _rounded(box: Sequence[float]) -> Box:

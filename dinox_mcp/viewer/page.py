@@ -34,7 +34,7 @@ _REGION = re.compile(r"(\d{1,7})_(\d{1,7})_(\d{1,7})_(\d{1,7})")
 
 def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
     """Encode an image as JPEG, its long side at most `max_side` pixels, in at most `max_bytes`."""
-    from dinox_mcp.drawing.encode import fit_bytes
+    from dinox_mcp.drawing.views import fit_bytes
 
     data, _, _ = fit_bytes(picture.rgb(max_side), max_bytes)
     return data
@@ -46,7 +46,7 @@ def region(picture: Picture, box: Box, max_side: int, max_bytes: int) -> bytes:
     Raises:
         InputError: The box is empty or reaches out of the image.
     """
-    from dinox_mcp.drawing.encode import fit_bytes
+    from dinox_mcp.drawing.views import fit_bytes
 
     x1, y1, x2, y2 = box
     if not (0 <= x1 < x2 <= picture.width and 0 <= y1 < y2 <= picture.height):
@@ -80,7 +80,7 @@ def carry(stored: Stored, images: int = 1) -> Carried:
     Raises:
         ImageError: The image is damaged.
     """
-    from dinox_mcp.drawing.encode import fit_bytes
+    from dinox_mcp.drawing.views import fit_bytes
 
     budget = min(_MOST_BYTES, _ALL_BYTES // images)
     data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), budget)

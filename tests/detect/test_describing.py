@@ -88,7 +88,7 @@ async def test_wrong_regions_are_refused(arguments: dict[str, Any], message: str
 async def test_outputs_that_a_backend_cannot_give_of_boxes_are_refused() -> None:
     with pytest.raises(
         UnsupportedError,
-        match=r"fake cannot give masks of given boxes; the backend local can.*ask for caption and category",
+        match=r"fake cannot give masks of given boxes; the backend local can.*include only caption and category",
     ):
         await detector_with(DescribingBackend()).describe_regions(picture(), [BOX], include=["masks"])
 

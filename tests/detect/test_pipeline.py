@@ -2,11 +2,15 @@
 
 import pytest
 
+from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.registry import Backends
+from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection
+from dinox_mcp.store.results import Store
+from dinox_mcp.types.detection import Detection, DetectionRequest
 from tests.fakes import DOG, DescribingBackend, FakeBackend, able, detector_with, picture
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +93,6 @@ async def test_counting_takes_examples_instead_of_words() -> None:
 
 
 async def test_a_model_of_another_backend_is_found_by_its_name() -> None:
-    from dinox_mcp.backends.registry import Backends
 
     other = FakeBackend(name="other")
     backends = Backends(Settings.load(), [other])
@@ -97,10 +100,11 @@ async def test_a_model_of_another_backend_is_found_by_its_name() -> None:
     assert Backends(Settings.load(backend="embedded"), [other]).choose(model="fake-1") == "embedded"
 
 
-async def test_a_question_without_a_result_is_asked_through_the_same_memory() -> None:
-    backend = FakeBackend()
-    detector = detector_with(backend)
-    result = await detector.detect(picture(), "dog")
-    answer = await detector.answer(picture(), detector.plan(result.request))
+async def test_an_answer_without_a_result_comes_from_the_same_cache() -> None:
+    settings, store = Settings.load(backend="fake"), Store(10, 1_000_000)
+    pipeline = Pipeline(settings, Backends(settings, [FakeBackend()]), store)
+    plan = pipeline.router.plan(DetectionRequest(prompts=("dog",)))
+    await pipeline.detect(plan, picture(), Call(), 100)
+    answer = await pipeline.answer(plan, picture(), Call())
     assert answer.cached
-    assert len(detector.store.recent()) == 1
+    assert len(store.recent()) == 1

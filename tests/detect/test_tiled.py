@@ -105,7 +105,7 @@ async def test_a_request_costs_the_calls_that_its_backend_says(tmp_path: Path) -
     with pytest.raises(InputError, match=r"tiles is 2 and .* in 3 calls, which takes 9 calls .* the 5 allowed"):
         await detector.detect_by_example(picture(200, 100), pointers, tiles=2)
     many = [VisualPrompt(saved="bolt", label=f"bolt {number}") for number in range(6)]
-    with pytest.raises(InputError, match=r"^the backend fake asks these examples in 6 calls, which takes 6"):
+    with pytest.raises(InputError, match=r"^the backend fake searches for these examples in 6 calls, which takes 6"):
         await detector.detect_by_example(picture(), many)
     assert len(backend.asked) == asked
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import InputError, NotFoundError, UnsupportedError
-from dinox_mcp.types.caller import Caller
 from dinox_mcp.types.detection import Need
 from tests.fakes import DescribingBackend, FakeBackend, able, detector_with, picture, png
 

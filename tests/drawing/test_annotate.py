@@ -280,3 +280,12 @@ def test_other_styles_have_no_dots(style: Style) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (12, 12)])
 def test_any_size_of_picture_can_be_counted_on(size: tuple[int, int]) -> None:
     assert count(seed(1, 0, 0), seed(2, *size), size=size).size == size
+
+
+def test_the_box_of_a_doubtful_object_is_dashed_from_corner_to_corner() -> None:
+    found = person((20, 20, 180, 120))
+    solid = changed(plain(), draw(found, style=BOXES))
+    dashed = changed(plain(), draw(found, style=BOXES.model_copy(update={"doubtful": (found.id,)})))
+    assert (solid | ~dashed).all()
+    assert 0.3 < dashed.sum() / solid.sum() < 0.8
+    assert all(dashed[y, x] for x in (20, 179) for y in (20, 119))

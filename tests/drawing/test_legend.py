@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinox_mcp.drawing.layout import text_size
 from dinox_mcp.drawing.legend import Legend, make_legend
 from dinox_mcp.drawing.style import Style, color_of_number
+from dinox_mcp.drawing.tags import text_size
 from dinox_mcp.types.detection import DetectedObject
 
 SENTENCE = "a man in a red shirt holding a wooden bat above his left shoulder while the catcher waits"

@@ -92,7 +92,7 @@ def test_a_file_is_written_as_its_ending_says(tmp_path: Path, name: str, kind: s
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'out.tiff': name it .jpg or .png"):
+    with pytest.raises(InputError, match=r"'out.tiff', which is neither JPEG nor PNG; name it .jpg or .png"):
         write_annotated(tmp_path / "out.tiff", picture(), (), Style())
 
 

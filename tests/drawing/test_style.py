@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from dinox_mcp.drawing.style import BLACK, WHITE, Color, Style, color_of_number, contrast, ink_on, palette
-from dinox_mcp.types.detection import DetectedObject
+from dinox_mcp.drawing.style import BLACK, WHITE, Color, Style, color_of_number, contrast, doubtful, ink_on, palette
+from dinox_mcp.types.detection import DetectedObject, DetectionRequest, DetectionResult, Example, ImageInfo, Source
 
 
 @pytest.mark.parametrize("color", palette())
@@ -58,3 +58,35 @@ def drawn(*labels: str) -> list[Color]:
     """Give the colours in which objects of these labels are drawn together."""
     found = objects(*labels)
     return list(map(Style().colors(found), found))
+
+
+def test_objects_that_score_little_above_their_threshold_are_doubtful() -> None:
+    scores = (0.9, 0.36, 0.34, None, 0.55)
+    labels = ("dog", "dog", "dog", "dog", "text")
+    objects = tuple(
+        DetectedObject(id=number, label=label, bbox=(0, 0, 9, 9), score=score)
+        for number, (label, score) in enumerate(zip(labels, scores, strict=True), start=1)
+    )
+    alone = result(DetectionRequest(prompts=("dog",), min_score=0.25), objects)
+    assert doubtful(alone) == (3,)
+    source = Source(backend="b", model="m", labels=("text",), min_score=0.5, iou_threshold=0.5)
+    assert doubtful(alone.model_copy(update={"sources": (source,)})) == (3, 5)
+
+
+def test_with_examples_only_a_chosen_threshold_makes_objects_doubtful() -> None:
+    objects = (DetectedObject(id=1, label="coin", bbox=(0, 0, 9, 9), score=0.3),)
+    example = Example(bbox=(0, 0, 9, 9))
+    assert doubtful(result(DetectionRequest(examples=(example,)), objects)) == ()
+    assert doubtful(result(DetectionRequest(examples=(example,), min_score=0.25), objects)) == (1,)
+
+
+def result(request: DetectionRequest, objects: tuple[DetectedObject, ...]) -> DetectionResult:
+    return DetectionResult(
+        result_id="one",
+        backend="b",
+        model="m",
+        image=ImageInfo(width=10, height=10),
+        request=request,
+        objects=objects,
+        counts={},
+    )

@@ -1,14 +1,16 @@
 """Lines of text: their ink in any script, and their breaks."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, features
+from PIL import Image, ImageChops, ImageFont, features
 
-from dinox_mcp.drawing import fonts, text
+from dinox_mcp.drawing import text
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 needs_dejavu = pytest.mark.skipif(
@@ -22,7 +24,7 @@ CHINESE = "一个戴着蓝色安全帽的工人正在仓库里搬运纸箱，旁
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """What was drawn with other fonts is forgotten, before and after."""
-    caches = (text.ink, fonts.installed_fonts)
+    caches = (text.ink, text.installed_fonts)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -40,7 +42,7 @@ def amount(ink: Image.Image | None) -> int:
     ["person", "Führerschein", "Tiếng Việt", "Человек в каске", "κράνος", "戴安全帽的人", "ヘルメット", "안전모"],
 )
 def test_these_scripts_are_drawn_on_any_machine(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "installed_fonts", lambda: ())
+    monkeypatch.setattr(text, "installed_fonts", lambda: ())
     drawn = text.ink(label, 20)
     assert drawn
     assert drawn.mode == "L"
@@ -67,13 +69,13 @@ def test_letters_stay_inside_the_line() -> None:
 
 @pytest.mark.parametrize("label", ["मानव", "ชาย", "人 मानव"])
 def test_without_a_font_there_is_no_ink_rather_than_squares(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "installed_fonts", lambda: ())
+    monkeypatch.setattr(text, "installed_fonts", lambda: ())
     assert text.ink(label, 20) is None
 
 
 @needs_dejavu
 def test_arabic_is_shaped_and_runs_from_right_to_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "installed_fonts", lambda: (str(DEJAVU),))
+    monkeypatch.setattr(text, "installed_fonts", lambda: (str(DEJAVU),))
     word, first = text.ink("رجل", 40), text.ink("ر", 40)
     assert word
     assert first
@@ -87,7 +89,7 @@ def test_arabic_is_shaped_and_runs_from_right_to_left(monkeypatch: pytest.Monkey
 
 @needs_dejavu
 def test_a_line_of_two_scripts_is_set_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "installed_fonts", lambda: (str(DEJAVU),))
+    monkeypatch.setattr(text, "installed_fonts", lambda: (str(DEJAVU),))
     words, then_arabic, after_arabic = (text.ink(line, 40) for line in ("红 helmet", "红 helmet رجل", "رجل 红 helmet"))
     assert words
     assert then_arabic
@@ -200,3 +202,31 @@ def test_any_text_breaks_into_lines(written: str, limit: int) -> None:
     lines = text.wrap(written, SIZE, limit, 5)
     assert len(lines) <= 5
     assert all(lines)
+
+
+def test_with_opencv_4_pillow_draws_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "FontFace")
+    monkeypatch.setattr(text, "installed_fonts", lambda: ())
+    face = text.face_for("person")
+    assert face
+    assert face.draw("person", 20).getbbox()
+    assert text.face_for("é") is None
+
+
+def test_files_that_are_not_fonts_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.ttf"
+    broken.write_bytes(b"not a font")
+    monkeypatch.setattr(text, "installed_fonts", lambda: (str(broken), str(tmp_path / "gone.ttf")))
+    assert text.face_for("ชาย") is None
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_installed_fonts_exist(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert all(Path(path).is_file() for path in text.installed_fonts())
+
+
+@pytest.mark.skipif(not DEJAVU.is_file(), reason="needs DejaVu Sans")
+def test_installed_fonts_are_found() -> None:
+    assert str(DEJAVU) in text.installed_fonts()
+    assert isinstance(ImageFont.truetype(text.installed_fonts()[0]), ImageFont.FreeTypeFont)

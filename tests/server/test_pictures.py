@@ -58,3 +58,80 @@ async def test_visualize_tells_the_scale_beside_a_legend(
     assert f"Shown at 1500x900, pixel for pixel. The rest of the {width}x{height} is a legend" in text.text
     assert Image.open(io.BytesIO(base64.b64decode(plain.data))).size == (1500, 900)
     assert "legend" not in bare.text
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    path = tmp_path / "dogs.png"
+    path.write_bytes(png(400, 300))
+    return str(path)
+
+
+DOGS = tuple(
+    DOG.model_copy(update={"bbox": (100.0 * number, 20.0, 100.0 * number + 60, 90.0), "score": score})
+    for number, score in enumerate((0.9, 0.3, 0.5))
+)
+
+
+async def reply(connect: Connect, photo: str, tool: str, **arguments: object) -> tuple[str, Image.Image]:
+    """Find the dogs, and call a tool about the result."""
+    async with connect() as client:
+        found = await client.call_tool("detect_objects", {"image": photo, "prompts": ["dog", "cat"]})
+        assert found.structured_content
+        called = await client.call_tool(tool, {"result": found.structured_content["result_id"], **arguments})
+    text, *shown = called.content
+    assert isinstance(text, TextContent)
+    if not shown:
+        return text.text, Image.new("RGB", (1, 1))
+    assert isinstance(shown[0], ImageContent)
+    return text.text, Image.open(io.BytesIO(base64.b64decode(shown[0].data)))
+
+
+async def test_visualize_dashes_doubtful_objects_and_names_them(
+    connect: Connect, backend: FakeBackend, photo: str
+) -> None:
+    backend.answer = DOGS
+    text, _ = await reply(connect, photo, "visualize")
+    assert "Dashed as doubtful, less than 0.1 above the threshold: 2." in text
+    text, _ = await reply(connect, photo, "visualize", show=["numbers"])
+    assert "Dashed" not in text
+
+
+async def test_visualize_draws_a_band_of_scores(connect: Connect, backend: FakeBackend, photo: str) -> None:
+    backend.answer = DOGS
+    text, _ = await reply(connect, photo, "visualize", min_score=0.4, max_score=0.6)
+    assert "Drawn: 1 of 3 objects" in text
+    text, _ = await reply(connect, photo, "visualize", min_score=0.4, max_score=0.3)
+    assert "max_score is 0.3; choose 0.4 to 1" in text
+
+
+async def test_zoom_by_label_shows_the_only_object_of_it(connect: Connect, backend: FakeBackend, photo: str) -> None:
+    backend.answer = (DOG, DOG.model_copy(update={"label": "cat"}))
+    text, shown = await reply(connect, photo, "zoom", label="Cat")
+    assert text.startswith("Object 2 cat 0.90")
+    assert shown.width < 400
+
+
+async def test_zoom_by_label_shows_several_objects_on_a_sheet(
+    connect: Connect, backend: FakeBackend, photo: str
+) -> None:
+    backend.answer = DOGS
+    text, shown = await reply(connect, photo, "zoom", label="dog")
+    assert text.startswith("A sheet of 3 objects labelled dog, each cut out over its number.")
+    assert text.count("\n") == 5
+    assert shown.width > 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"label": "horse"}, "there is no object labelled 'horse'; the labels are 'dog'"),
+        ({"label": "dog", "object": 1}, "label is given without a result or with object, image or bbox; pass result"),
+    ],
+)
+async def test_zoom_refuses_a_label_that_is_absent_or_not_alone(
+    arguments: dict[str, object], message: str, connect: Connect, backend: FakeBackend, photo: str
+) -> None:
+    backend.answer = DOGS
+    text, _ = await reply(connect, photo, "zoom", **arguments)
+    assert message in text

@@ -61,8 +61,8 @@ async def test_the_tools_and_their_parameters_are_the_contract(connect: Connect,
     assert parameters["count_objects"] == detection - {"include"} | {"prompts", "examples"}
     assert parameters["describe_regions"] == {"result", "object", "image", "boxes", "include"}
     assert parameters["save_prompt"] == {"name", "image", "examples", "label", "model", "delete"}
-    assert {"result", "object", "image", "objects", "labels", "min_score"} <= parameters["visualize"]
-    assert parameters["zoom"] == {"result", "object", "image", "bbox", "padding"}
+    assert {"result", "object", "image", "objects", "labels", "min_score", "max_score"} <= parameters["visualize"]
+    assert parameters["zoom"] == {"result", "object", "label", "image", "bbox", "padding"}
 
 
 async def test_tools_that_no_backend_can_serve_are_not_listed(connect: Connect, backend: FakeBackend) -> None:

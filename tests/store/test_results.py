@@ -1,9 +1,23 @@
+"""Results are kept within limits of number and bytes, each for its tenant."""
+
+import tracemalloc
+
 import pytest
 
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.store.results import Store, new_result_id
-from dinox_mcp.types.detection import DetectedObject, DetectionRequest, DetectionResult, ImageInfo, Mask
+from dinox_mcp.store import results
+from dinox_mcp.store.results import PerTenant, Store, Videos, footprint, new_result_id
+from dinox_mcp.types.detection import (
+    DetectedObject,
+    Detection,
+    DetectionRequest,
+    DetectionResult,
+    Detections,
+    ImageInfo,
+    Mask,
+)
+from dinox_mcp.types.video import Calls, VideoInfo, VideoResult
 from tests.fakes import picture, png
 
 MEGABYTE = 1_000_000
@@ -141,3 +155,80 @@ def test_large_pictures_of_one_tenant_leave_the_small_ones_of_another() -> None:
         store.put(result(f"large{number}"), large, "bob")
     assert len(store.recent("alice")) == 10
     assert 1 <= len(store.recent("bob")) < 10
+
+
+RESULT = VideoResult(
+    result_id="v1",
+    backend="fake",
+    model="fake-1",
+    video=VideoInfo(source="film.mp4", width=64, height=48, duration_s=1, fps=10, frames=10),
+    request=DetectionRequest(),
+    every_s=0.5,
+    tracks=(),
+    counts={},
+    peaks={},
+    timeline=(),
+    calls=Calls(planned=1, made=1, memory=0),
+)
+
+
+def test_all_callers_together_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "KEPT_OF_ALL", 3)
+    shelf: PerTenant[str] = PerTenant(max_bytes=100)
+    assert shelf.put("a", "1", "a1", 10) == []
+    assert shelf.put("b", "1", "b1", 20) == []
+    assert shelf.put("b", "2", "b2", 20) == []
+    assert shelf.put("c", "1", "c1", 10) == ["b1"], "too many: the oldest of the caller with most bytes"
+    assert shelf.put("c", "2", "c2", 90) == ["c1", "b2"], "too many bytes: of the callers with most, not the newest"
+    assert (shelf.get("a", "1"), shelf.get("b", "2"), shelf.get("c", "2")) == ("a1", None, "c2")
+
+
+def test_results_of_many_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "KEPT_OF_ALL", 2)
+    kept = Videos()
+    for tenant in ("a", "b", "c"):
+        kept.put(RESULT, tenant)
+    assert kept.get("v1", "c") == RESULT
+    with pytest.raises(NotFoundError, match="no result 'v1' of a video"):
+        kept.get("v1", "a")
+
+
+ANSWERS = 100
+
+
+def prompts(count: int, length: int = 12) -> list[str]:
+    return [f"{number}".ljust(length, "x") for number in range(count)]
+
+
+def long_text(length: int) -> str:
+    return "".join(chr(0x4E00 + number % 50) for number in range(length))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("asked", "found", "read", "masked"),
+    [(1, 0, 0, 0), (1, 1, 0, 0), (3, 100, 0, 0), (300, 0, 0, 0), (1, 10, 3000, 0), (1, 10, 0, 20_000)],
+    ids=["nothing", "one object", "many objects", "a long question", "much text", "masks"],
+)
+def test_the_estimate_is_near_what_python_says(asked: int, found: int, read: int, masked: int) -> None:
+    kept = []
+    tracemalloc.start()
+    try:
+        for _ in range(ANSWERS):
+            request = DetectionRequest(prompts=tuple(prompts(asked)))
+            objects = tuple(
+                Detection(
+                    label=f"thing {number}",
+                    bbox=(number + 0.1, number + 0.2, number + 0.3, number + 0.4),
+                    score=number / 200,
+                    text=long_text(read) if read else None,
+                    mask=Mask(size=(9, 9), counts="".join(prompts(masked // 10, 10))) if masked else None,
+                )
+                for number in range(found)
+            )
+            kept.append((request, Detections(model="fake-1", objects=objects)))
+        taken = tracemalloc.get_traced_memory()[0] / ANSWERS
+    finally:
+        tracemalloc.stop()
+    request, answer = kept[0]
+    assert footprint(request, answer.objects) == pytest.approx(taken, rel=0.5)

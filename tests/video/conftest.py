@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detector import Detector
 from dinox_mcp.settings import Settings
 from dinox_mcp.video.detect import VideoDetector
@@ -60,6 +61,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
     return film
 
 
+def video_detector(detector: Detector) -> VideoDetector:
+    """Make a detector of videos that has the settings, backends and store of a detector of images."""
+    pipeline = Pipeline(detector.settings, detector.backends, detector.store)
+    return VideoDetector(detector.settings, detector.backends, pipeline)
+
+
 @pytest.fixture
 async def finder() -> AsyncIterator[Finder]:
     """Make a detector of videos that asks a witness, with settings of the test."""
@@ -67,7 +74,7 @@ async def finder() -> AsyncIterator[Finder]:
 
     def make(witness: Witness, **settings: object) -> VideoDetector:
         detector = Detector(Settings(backend="witness", **settings), backends=[witness])  # type: ignore[arg-type]
-        made.append((detector, VideoDetector(detector)))
+        made.append((detector, video_detector(detector)))
         return made[-1][1]
 
     yield make

@@ -7,24 +7,18 @@ from typing import Any
 
 import pytest
 
-from dinox_mcp.backends.registry import Backends
-from dinox_mcp.detect.answers import Answer
-from dinox_mcp.detect.routing import Part, Plan
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError, UnsupportedError
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.store import videos
-from dinox_mcp.store.videos import Videos
-from dinox_mcp.types.caller import Caller
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
-from dinox_mcp.video.detect import VideoDetector
+from dinox_mcp.store import results
+from dinox_mcp.store.results import Videos
 from tests.emulator import Emulator
-from tests.video.conftest import Finder
+from tests.video.conftest import Finder, video_detector
 from tests.video.scenes import Scene, Witness
 
 pytestmark = pytest.mark.anyio
-# ruff: noqa: ARG002, ASYNC240 - a double takes what the Protocol names; a test may wait for its disk
+# ruff: noqa: ASYNC240 - a test may wait for its disk
 
 
 @pytest.mark.parametrize(
@@ -53,30 +47,6 @@ async def test_wrong_arguments_are_refused_before_any_call(
     assert witness.asked == []
 
 
-class FixedDetector:
-    """Has what a video needs of a detector of images, and no more. It finds one car in every image."""
-
-    def __init__(self) -> None:
-        self.settings = Settings(backend="embedded")
-        self.backends = Backends(self.settings)
-
-    def plan(self, request: DetectionRequest, options: object = None, *, thorough: bool = True) -> Plan:
-        assert not thorough
-        return Plan(request, (Part("embedded", request, request),))
-
-    async def answer(self, picture: Picture, plan: Plan, **options: object) -> Answer:
-        car = Detection(label="car", bbox=(10, 10, 50, 40), score=0.9)
-        return Answer(Detections(model="fixed-1", objects=(car,)), cached=False, backend=plan.backend)
-
-    def explain(self, unknown: object, plan: Plan, *, found: bool, **options: object) -> str:
-        raise AssertionError
-
-
-async def test_a_video_needs_nothing_else_of_the_detector(short_film: Path) -> None:
-    result = await VideoDetector(FixedDetector()).detect(str(short_film), ["car"], save=False)
-    assert (result.counts, result.model, result.calls.made) == ({"car": 1}, "fixed-1", 2)
-
-
 async def test_outputs_that_take_a_second_call_are_refused(
     short_film: Path, short_scene: Scene, finder: Finder
 ) -> None:
@@ -86,7 +56,7 @@ async def test_outputs_that_take_a_second_call_are_refused(
 
 async def test_results_of_images_are_not_crowded_out(short_film: Path, short_scene: Scene) -> None:
     async with Detector(Settings(backend="witness"), backends=[Witness(short_scene)]) as detector:
-        await VideoDetector(detector).detect(str(short_film), ["car"], save=False)
+        await video_detector(detector).detect(str(short_film), ["car"], save=False)
         assert detector.store.recent() == []
 
 
@@ -133,7 +103,7 @@ async def test_a_folder_that_cannot_be_written_is_named(short_film: Path, short_
 async def test_a_callers_videos_delete_no_other_callers_files(
     short_film: Path, short_scene: Scene, finder: Finder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(videos, "KEPT", 2)
+    monkeypatch.setattr(results, "KEPT", 2)
     video = finder(Witness(short_scene))
     quiet, busy = Caller(tenant="quiet"), Caller(tenant="busy")
     kept = await video.detect(str(short_film), ["car"], caller=quiet, max_calls=1)

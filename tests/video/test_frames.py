@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
+from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.settings import Settings
-from dinox_mcp.video.frames import Fit, Reader
+from dinox_mcp.video import frames as video_frames
+from dinox_mcp.video.frames import Encoder, Fit, Reader
 from dinox_mcp.video.scan import Limits, scan
 from dinox_mcp.video.source import open_video
 from tests.video.conftest import Films
@@ -86,3 +89,34 @@ def test_a_frame_of_another_size_lies_in_the_middle() -> None:
     assert fit == (1.0, 1.0, 115, 0, 90, 160)
     assert fit.box((0, 0, 90, 160)) == (115, 0, 205, 160)
     assert Fit.of((640, 320), (320, 160)).box((0, 0, 640, 320)) == (0, 0, 320, 160)
+
+
+def encode(path: Path, height: int, width: int) -> list[av.VideoFrame]:
+    frame = np.full((height, width, 3), (200, 40, 40), np.uint8)
+    with Encoder(path, (width, height), 25) as encoder:
+        for time in (0.0, 0.04, 0.04, 1.0):
+            encoder.write(frame, time)
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (121, 201), (720, 1280)])
+def test_frames_keep_their_colours_and_times(height: int, width: int, tmp_path: Path) -> None:
+    decoded = encode(tmp_path / "film.mp4", height, width)
+    assert [frame.time for frame in decoded] == pytest.approx([0.0, 0.04, 0.04, 1.0], abs=1e-3)
+    assert (decoded[0].height % 2, decoded[0].width % 2) == (0, 0)
+    assert decoded[0].colorspace == (1 if height >= 720 else 6)
+    assert decoded[2].to_ndarray(format="rgb24")[height // 2, width // 2] == pytest.approx((200, 40, 40), abs=6)
+
+
+def test_the_first_encoder_that_works_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        video_frames, "ENCODERS", ("libnothing", "h264_qsv", "libvpx-vp9")
+    )  # no such thing, no such chip
+    assert len(encode(tmp_path / "film.mp4", 120, 200)) == 4
+
+
+def test_without_an_encoder_that_works_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(video_frames, "ENCODERS", ("libnothing",))
+    with pytest.raises(UnsupportedError, match=r"no H\.264 encoder that works"):
+        encode(tmp_path / "film.mp4", 120, 200)

@@ -1,16 +1,18 @@
 """The files of a call: playable, never written through a link, and never in place of an earlier one when it fails."""
 
 import errno
+import io
 import os
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from dinox_mcp.errors import SettingsError, UnsupportedError
-from dinox_mcp.video import output
-from dinox_mcp.video.output import Encoder
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.detection import Detection
+from dinox_mcp.video.output import ContactSheet, annotated_size, objects_at
+from dinox_mcp.video.tracking import TrackHistory
 from tests.video.conftest import Finder
 from tests.video.scenes import Scene, Witness
 
@@ -63,7 +65,7 @@ async def test_a_pipe_is_not_replaced_and_is_refused_before_any_call(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("fails", ["dinox_mcp.video.output.Encoder.write", "dinox_mcp.video.output.Encoder.close"])
+@pytest.mark.parametrize("fails", ["dinox_mcp.video.frames.Encoder.write", "dinox_mcp.video.frames.Encoder.close"])
 async def test_a_full_disk_leaves_the_files_of_an_earlier_call(
     fails: str,
     short_film: Path,
@@ -114,30 +116,28 @@ async def test_the_video_itself_is_not_overwritten(short_scene: Scene, finder: F
         await finder(Witness(short_scene)).detect(str(film), ["car"], folder=tmp_path, stem="film")
 
 
-def encode(path: Path, height: int, width: int) -> list[av.VideoFrame]:
-    frame = np.full((height, width, 3), (200, 40, 40), np.uint8)
-    with Encoder(path, (width, height), 25) as encoder:
-        for time in (0.0, 0.04, 0.04, 1.0):
-            encoder.write(frame, time)
-    with av.open(str(path)) as container:
-        return list(container.decode(video=0))
+def test_the_contact_sheet_keeps_to_the_limits_of_a_reply() -> None:
+    sheet = ContactSheet((320, 180))
+    noise = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
+    for number in range(12):
+        sheet.add(number / 2, Image.fromarray(noise))
+    data = sheet.draw([], 500, 20_000, {})
+    assert max(Image.open(io.BytesIO(data)).size) <= 500
+    assert len(data) <= 20_000
 
 
-@pytest.mark.parametrize(("height", "width"), [(120, 200), (121, 201), (720, 1280)])
-def test_frames_keep_their_colours_and_times(height: int, width: int, tmp_path: Path) -> None:
-    frames = encode(tmp_path / "film.mp4", height, width)
-    assert [frame.time for frame in frames] == pytest.approx([0.0, 0.04, 0.04, 1.0], abs=1e-3)
-    assert (frames[0].height % 2, frames[0].width % 2) == (0, 0)
-    assert frames[0].colorspace == (1 if height >= 720 else 6)
-    assert frames[2].to_ndarray(format="rgb24")[height // 2, width // 2] == pytest.approx((200, 40, 40), abs=6)
+def test_objects_are_clipped_and_have_the_score_of_their_latest_detection() -> None:
+    car = Detection(label="car", bbox=(-10, 10, 20, 30), score=0.9)
+    track = TrackHistory.start(0.0, car, np.ones(1), first_key=0, margin_s=0.5)
+    track.extend(1.0, Detection(label="car", bbox=(10, 10, 40, 30), score=0.6), np.ones(1))
+    assert objects_at([track], 0.0, (320, 180)) == [], "it has no number yet"
+    track.id = 1
+    (first,), (between,) = (objects_at([track], time, (320, 180)) for time in (0.0, 0.5))
+    assert (first.bbox, first.score) == ((0, 10, 20, 30), 0.9)
+    assert (between.bbox, between.score) == ((0, 10, 30, 30), 0.9)
+    assert objects_at([track], 1.5, (320, 180)) == []
 
 
-def test_the_first_encoder_that_works_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(output, "ENCODERS", ("libnothing", "h264_qsv", "libvpx-vp9"))  # no such thing, no such chip
-    assert len(encode(tmp_path / "film.mp4", 120, 200)) == 4
-
-
-def test_without_an_encoder_that_works_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(output, "ENCODERS", ("libnothing",))
-    with pytest.raises(UnsupportedError, match=r"no H\.264 encoder that works"):
-        encode(tmp_path / "film.mp4", 120, 200)
+def test_annotated_videos_have_at_most_1920_pixels_along_the_long_side() -> None:
+    assert annotated_size((3840, 2160)) == (1920, 1080)
+    assert annotated_size((640, 360)) == (640, 360)

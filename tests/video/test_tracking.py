@@ -1,14 +1,17 @@
 """Detections of key frames become tracks: by position, appearance and what was read exactly."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 
+from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video import summary
-from dinox_mcp.video.tracking import Tracker, assign, distance_ious
+from dinox_mcp.video.tracking import Tracker, TrackHistory
 from tests.video.tracks import SIZE, alike, box, code, track
+
+
+def start(bbox: Box) -> TrackHistory:
+    return TrackHistory.start(0.0, Detection(label="car", bbox=bbox), np.ones(1), first_key=0, margin_s=0.25)
 
 
 def car(x: float, label: str = "car", score: float | None = 0.9) -> Detection:
@@ -134,32 +137,23 @@ def test_recognized_text_identifies_nothing() -> None:
     assert texts(track([lines[0]], [lines[1]], [lines[0]])) == [("EXIT", 0.0, 1.0)]
 
 
-def test_pairs_have_the_least_total_cost_and_none_is_above_the_limit() -> None:
-    costs = np.array([[1.0, 2.0, 9.0], [1.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
-    assert assign(costs, limit=5) == [(0, 1), (1, 0)]
-    assert assign(costs.T, limit=5) == [(0, 1), (1, 0)]
-    assert assign(np.zeros((0, 3)), limit=5) == []
-    assert assign(np.full((2, 3), np.inf), limit=5) == []
+def test_the_path_in_the_pixels_is_bent_to_end_at_the_next_detection() -> None:
+    track = start(box(0))
+    track.followed = [(0.25, box(10, 80)), (0.5, box(20, 60)), (0.75, box(30, 80)), (1.0, box(40))]
+    track.extend(1.0, Detection(label="car", bbox=box(44)), np.ones(1))
+    assert track.box(0.5) == pytest.approx(box(22, 60))
 
 
-def test_a_good_pair_is_not_given_up_for_two_poor_ones() -> None:
-    assert assign(np.array([[0.1, 0.9], [0.9, 9.0]]), limit=1) == [(0, 0)]
+def test_a_single_detection_is_in_the_video_for_a_margin_around_it() -> None:
+    track = start(box(0))
+    assert track.box(0.2) == box(0)
+    assert track.box(0.3) is None
 
 
-def test_no_other_pairs_cost_less() -> None:
-    chance, limit = np.random.default_rng(0), 2.0
-    for _ in range(100):
-        costs = chance.random(chance.integers(1, 5, 2)) * 3
-        costs[chance.random(costs.shape) < 0.3] = np.inf
-        saved = sum(limit - costs[pair] for pair in assign(costs, limit))
-        rows, columns = costs.shape
-        padded = np.full((rows, columns + rows), limit)  # a row may also stay without a pair
-        padded[:, :columns] = np.minimum(costs, limit)
-        least = min(sum(padded[range(rows), list(one)]) for one in permutations(range(columns + rows), rows))
-        assert saved == pytest.approx(rows * limit - least)
-
-
-def test_distance_iou_goes_on_where_overlap_ends() -> None:
-    near, far = distance_ious([box(0)], [box(50), box(120)])[0]
-    assert 0 > near > far > -1
-    assert distance_ious([box(0)], [box(0)]) == pytest.approx(1)
+def test_followed_boxes_are_dropped_and_detected_ones_kept() -> None:
+    track = start(box(0))
+    track.followed = [(0.25, box(99)), (0.5, box(30))]
+    track.extend(0.5, Detection(label="car", bbox=box(30)), np.ones(1))
+    assert track.box(0.25) == pytest.approx(box(99))
+    track.drop_followed_boxes(0.5)
+    assert track.box(0.25) == pytest.approx(box(15))

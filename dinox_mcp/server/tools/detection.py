@@ -4,7 +4,7 @@ from typing import Unpack, cast
 
 from mcp.types import CallToolResult
 
-from dinox_mcp.detect.options import Options
+from dinox_mcp.detect.options import Caller, Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.server import parameters as p
@@ -20,7 +20,6 @@ from dinox_mcp.server.replies import (
     saved_prompt_reply,
 )
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
-from dinox_mcp.types.caller import Caller
 from dinox_mcp.viewer.page import URI
 
 LARGE = {"anthropic/maxResultSizeChars": 200_000, "ui": {"resourceUri": URI}, "ui/resourceUri": URI}

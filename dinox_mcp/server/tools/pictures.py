@@ -11,23 +11,25 @@ from typing import NamedTuple, get_args
 
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing import views
 from dinox_mcp.drawing.output import save_annotated, tag_of
-from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.style import DOUBT, Style, doubtful
 from dinox_mcp.drawing.views import View
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
-from dinox_mcp.server.texts import COLUMNS, count, full_line, per_label, short_line
+from dinox_mcp.server.texts import COLUMNS, count, full_line, per_label, plain, short_line
 from dinox_mcp.store import uris
-from dinox_mcp.types.boxes import Box
-from dinox_mcp.types.caller import Caller
-from dinox_mcp.types.detection import DetectedObject, count_labels, get_object
+from dinox_mcp.types.boxes import Box, center
+from dinox_mcp.types.detection import DetectedObject, certainty, count_labels, get_object
 
 _MAX_PADDING = 10
+_MAX_CROPS = 24
+"""Objects on a sheet of crops: with more, none would be legible."""
 _MAX_LINES = 20
 """Objects that the text beside an image lists; the result has the others."""
 _UNSEEN = "If you see no image in this reply, say so: do not describe what you did not see."
@@ -47,7 +49,8 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         image: p.OptionalImage = None,
         objects: p.DrawnObjects = (),
         labels: p.Labels = (),
-        min_score: p.DrawnScore = 0.0,
+        min_score: p.LeastScore = 0.0,
+        max_score: p.MostScore = 1.0,
         show: p.Show = ("boxes", "masks", "labels", "numbers", "keypoints", "captions"),
         opacity: p.Opacity = 0.4,
     ) -> CallToolResult:
@@ -57,19 +60,22 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         """
         _check("opacity", opacity, 1, "0 (invisible) to 1 (solid)")
         _check("min_score", min_score, 1, "0 to 1")
+        _check("max_score", max_score, 1, f"{min_score:g} to 1", least=min_score)
         progress = progress_of(ctx)
         await progress(0.0, "reading the image")
         picture, known = await _image_and_objects(detector, result, image, objects, caller_of(ctx))
-        chosen = views.select(known, object, labels, min_score)
+        chosen = views.select(known, object, labels, min_score, max_score)
         style = Style(**{part: part in show for part in get_args(p.Part)}, opacity=opacity)
         if len(chosen) < len(known):
             style = style.model_copy(update={"all_labels": tuple(dict.fromkeys(found.label for found in known))})
+        is_full = result is not None and len(chosen) == len(known) and style == Style()
+        style = _with_dashes(detector, result, chosen, style, caller_of(ctx))
         await progress(0.3, "drawing")
         view = await detector.draw(partial(views.annotated, picture, chosen, style, *most))
         whose = f" of result {uris.bare_id(result)}" if result is not None else ""
         drawn = _what_is_drawn(picture, known, chosen, whose, style)
-        lines = [drawn, *_listed(chosen, short_line), _scale(view), _UNSEEN]
-        if result is not None and len(chosen) == len(known) and style == Style():
+        lines = [drawn, *_dashed(style), *_listed(chosen, short_line), _scale(view), _UNSEEN]
+        if result is not None and is_full:
             lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(result))}")
         if folder:
             await progress(0.7, "saving the full size")
@@ -85,14 +91,21 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         ctx: RequestContext,
         result: p.Result = None,
         object: p.Number = None,  # noqa: A002 - the name is part of the contract
+        label: p.Label = None,
         image: p.OptionalImage = None,
         bbox: p.Region = None,
         padding: p.Padding = 0.15,
     ) -> CallToolResult:
-        """Cut an object or region out at full resolution, enlarged, to read or tell apart what is small. Free."""
+        """Cut objects or a region out, enlarged at full resolution, to read what is small. Free."""
         _check("padding", padding, _MAX_PADDING, f"0 to {_MAX_PADDING}, a part of the region's size")
         progress = progress_of(ctx)
         await progress(0.0, "reading the image")
+        if label is not None:
+            alone = (object, image, bbox) == (None, None, None)
+            picture, found = _labelled(detector, result if alone else None, label, caller_of(ctx))
+            if len(found) > 1:
+                return await _sheet(detector, picture, found, padding)
+            object = found[0].id  # noqa: A001 - as above
         target = await _target(detector, result, object, image, bbox, caller_of(ctx))
         picture = target.picture
         await progress(0.3, "cutting out")
@@ -104,8 +117,8 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         return _reply([*lines, _scale(view), _UNSEEN], view)
 
 
-def _check(name: str, value: float, most: int, right: str) -> None:
-    if not 0 <= value <= most:
+def _check(name: str, value: float, most: int, right: str, least: float = 0) -> None:
+    if not least <= value <= most:
         raise InputError(f"{name} is {value:g}; choose {right}")
 
 
@@ -173,6 +186,51 @@ def _what_is_drawn(
     return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image{counts}{tags}."
 
 
+def _with_dashes(
+    detector: Detector, result: str | None, chosen: Sequence[DetectedObject], style: Style, caller: Caller
+) -> Style:
+    """Dash the boxes of the doubtful ones of the chosen objects."""
+    if result is None or not style.boxes:
+        return style
+    dashed = doubtful(detector.result(result, caller).result)
+    return style.model_copy(update={"doubtful": tuple(found.id for found in chosen if found.id in dashed)})
+
+
+def _labelled(
+    detector: Detector, result: str | None, label: str, caller: Caller
+) -> tuple[Picture, list[DetectedObject]]:
+    """Find the objects of a label; there is at least one."""
+    if result is None:
+        raise InputError("label is given without a result or with object, image or bbox; pass result and label alone")
+    stored = detector.result(result, caller)
+    return stored.picture, views.select(stored.result.objects, labels=[label])
+
+
+async def _sheet(
+    detector: Detector, picture: Picture, found: Sequence[DetectedObject], padding: float
+) -> CallToolResult:
+    """Cut the surest of several objects out, onto one sheet."""
+    settings = detector.settings
+    shown = sorted(sorted(found, key=certainty, reverse=True)[:_MAX_CROPS], key=lambda one: one.id)
+    most = (settings.preview_max_side, settings.preview_max_bytes)
+    view = await detector.draw(partial(views.crop_sheet, picture, shown, padding, *most))
+    return _reply([_what_is_on_sheet(shown, found), *_listed(shown, full_line), _UNSEEN], view)
+
+
+def _dashed(style: Style) -> list[str]:
+    """Name the doubtful objects."""
+    if not style.doubtful:
+        return []
+    numbers = ", ".join(map(str, style.doubtful[:_MAX_LINES]))
+    more = f" and {len(style.doubtful) - _MAX_LINES} more" if len(style.doubtful) > _MAX_LINES else ""
+    return [f"Dashed as doubtful, less than {DOUBT} above the threshold: {numbers}{more}."]
+
+
+def _what_is_on_sheet(shown: Sequence[DetectedObject], found: Sequence[DetectedObject]) -> str:
+    surest = f"the {len(shown)} surest of " if len(shown) < len(found) else ""
+    return f"A sheet of {surest}{count(len(found))} labelled {plain(found[0].label)}, each cut out over its number."
+
+
 def _listed(objects: Sequence[DetectedObject], write: Callable[[DetectedObject], str]) -> list[str]:
     """List the first of some objects, one each line."""
     if not objects:
@@ -183,7 +241,7 @@ def _listed(objects: Sequence[DetectedObject], write: Callable[[DetectedObject],
 
 def _is_inside(bbox: Box, frame: Box) -> bool:
     """Return whether the centre of a box is in a frame."""
-    x, y = (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+    x, y = center(bbox)
     return frame[0] <= x <= frame[2] and frame[1] <= y <= frame[3]
 
 

@@ -390,7 +390,7 @@ async def test_callers_of_a_detector_share_the_model_fairly(bench: Bench) -> Non
         return await detect(image, request, call)
 
     backend.detect = spy  # type: ignore[method-assign,assignment]
-    from dinox_mcp.types.caller import Caller
+    from dinox_mcp.detect.options import Caller
 
     async with Detector(Settings.load(backend="local"), [backend]) as detector:
         result = await detector.detect(RED, "dog", caller=Caller(tenant="somebody"))

@@ -140,7 +140,7 @@ async def test_finds_by_description_and_grounds_phrases(checkpoint: Checkpoints,
 
 
 @pytest.mark.parametrize(
-    ("family", "remedy"), [("owlv2", "ask with model 'accurate'"), ("omdet-turbo", "ask with model 'accurate'")]
+    ("family", "remedy"), [("owlv2", "pass model 'accurate'"), ("omdet-turbo", "pass model 'accurate'")]
 )
 async def test_a_description_names_the_model_that_reads_it(
     family: str, remedy: str, checkpoint: Checkpoints, picture: str
