@@ -145,8 +145,8 @@ class Detector:
             options: see `Options`.
         """
         sentence = parse_sentence(caption, "caption")
-        request = make_request(prompts or noun_phrases(sentence), options, caption=sentence)
-        return await self._detect(image, request, options)
+        phrases = prompts or noun_phrases(sentence)
+        return await self._detect(image, make_request(phrases, options, caption=sentence), options)
 
     async def count_objects(
         self,
@@ -167,9 +167,8 @@ class Detector:
         """
         if (prompts is None) == (not examples):
             raise InputError("both or neither of prompts and examples are given; pass one of them to say what to count")
-        request = make_request(prompts, options)
+        request, call = make_request(prompts, options), make_call(options)
         picture = await self._picture(image, options)
-        call = make_call(options)
         if examples:
             found, pictures = await resolve(examples, picture, self, caller_of(options))
             request, call = make_request(None, options, examples=found), make_call(options, pictures)
@@ -270,9 +269,8 @@ class Detector:
         Raises:
             NotFoundError: there is none for this caller, or it is the result of a video.
         """
-        name = uris.bare_id(result_id)
-        self.videos.check_absent(name, caller.tenant)
-        return self.store.get(name, caller.tenant)
+        self.videos.check_absent(uris.bare_id(result_id), caller.tenant)
+        return self.store.get(uris.bare_id(result_id), caller.tenant)
 
     async def draw(self, work: Callable[[], T]) -> T:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory.
