@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.base import Fit as Fit
     from dinox_mcp.backends.base import Model as Model
     from dinox_mcp.backends.base import Unready as Unready
+    from dinox_mcp.batch.summary import SearchResult as SearchResult
     from dinox_mcp.detect.counting import Count as Count
     from dinox_mcp.detect.options import Caller as Caller
     from dinox_mcp.detect.options import Options as Options
@@ -63,6 +64,7 @@ __all__ = [
     "Model",
     "Options",
     "Picture",
+    "SearchResult",
     "Settings",
     "Style",
     "Unready",
@@ -76,6 +78,7 @@ __all__ = [
 ]
 _NAMES_OF = {
     "backends.base": ("Backend", "Call", "Capabilities", "Fit", "Model", "Unready"),
+    "batch.summary": ("SearchResult",),
     "detect.counting": ("Count",),
     "detect.options": ("Caller", "Options"),
     "detect.visual_prompts": ("VisualPrompt",),

@@ -9,6 +9,8 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Backend, Loadable, silent
 from dinox_mcp.backends.registry import Backends
+from dinox_mcp.batch.search import ImageSearch, SearchOptions
+from dinox_mcp.batch.summary import SearchResult
 from dinox_mcp.detect import describing
 from dinox_mcp.detect.counting import Count
 from dinox_mcp.detect.options import (
@@ -72,6 +74,7 @@ class Detector:
         self._loader = ImageLoader(self.settings)
         self._pipeline = Pipeline(self.settings, self.backends, self.store)
         self._video = VideoDetector(self.settings, self.backends, self._pipeline)
+        self.searches = ImageSearch(self.settings, self.backends, self._pipeline, self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
 
@@ -250,6 +253,23 @@ class Detector:
             UnsupportedError: the extra `video` is not installed.
         """
         return self.videos.put(await self._video.detect(video, prompts, **options), caller_of(options).tenant)
+
+    async def search(
+        self,
+        images: str | Sequence[str] = (),
+        prompts: str | Sequence[str] | None = None,
+        examples: Sequence[VisualPrompt] = (),
+        **options: Unpack[SearchOptions],
+    ) -> SearchResult:
+        """Find which of many images hold what, the best first; the same search again continues where it ended.
+
+        Args:
+            images: a folder, a pattern such as FOLDER/**/*.jpg, or a list of these, of paths and of URLs.
+            prompts: labels; without them and without examples, everything is found.
+            examples: as in `detect_by_example`, but each names its own image, result or saved prompt.
+            options: see `SearchOptions`.
+        """
+        return await self.searches.search(images, prompts, examples, **options)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from a path, URL, `data:` URI, or `dinox://` URI of an earlier result.

@@ -75,7 +75,7 @@ class ForbiddenError(ImageError):
 
 
 class NotFoundError(InputError):
-    """There is no such result, object or saved prompt."""
+    """There is no such result, object, job or saved prompt."""
 
     code = "not_found"
 

@@ -64,7 +64,13 @@ class Settings(BaseModel):
     upload_max_side: int = Field(1536, ge=64, description="long side of the image uploaded to the cloud")
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the image uploaded")
     max_calls: int = Field(64, ge=1, description="calls to a backend that one request may take, as with tiles")
+    max_calls_per_job: int = Field(
+        200, ge=1, description="calls to a paid backend that one search of many images takes"
+    )
     prompts_folder: _Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
+    jobs_folder: _Path | None = Field(
+        None, description="folder of what searches of many images have found; unset: in the user's data folder"
+    )
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is cached for the same request")
 
     # The local backend

@@ -15,7 +15,7 @@ LAYERS = [
     ["server", "doctor"],
     ["install", "viewer"],
     ["detector"],
-    ["video"],
+    ["video", "batch"],
     ["detect"],
     ["drawing"],
     ["store"],

@@ -9,7 +9,7 @@ import dinox_mcp
 
 PUBLIC = {
     *("Detector", "Settings", "Options", "VisualPrompt", "Caller", "Picture"),
-    *("DetectionResult", "DetectedObject", "Detection", "Count", "VideoResult"),
+    *("DetectionResult", "DetectedObject", "Detection", "Count", "SearchResult", "VideoResult"),
     *("Backend", "Call", "Capabilities", "DetectionRequest", "Detections", "Fit", "Model", "Unready"),
     *("DinoxError", "InputError", "BackendError", "errors"),
     *("Style", "write_annotated", "to_coco", "masks", "build_server"),

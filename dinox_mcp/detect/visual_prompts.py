@@ -61,9 +61,11 @@ class Sources(Protocol):
 
 
 async def resolve(
-    prompts: Iterable[VisualPrompt], searched: Picture, sources: Sources, caller: Caller
+    prompts: Iterable[VisualPrompt], searched: Picture | None, sources: Sources, caller: Caller
 ) -> tuple[tuple[Example, ...], dict[str, Picture]]:
     """Make examples for a backend of at most `MAX_EXAMPLES` visual prompts, of which one at least is not negative.
+
+    If many images are `searched`, it is None, and each prompt brings its own image.
 
     Returns:
         The examples, and the other images that they are in, by digest.
@@ -98,9 +100,11 @@ async def resolve(
             if prompt.image not in loaded:
                 loaded[prompt.image] = await sources.load(prompt.image, caller)
             picture = loaded[prompt.image]
+        if picture is None:
+            raise InputError(f"example {number} does not say which image it is in; pass image beside its bbox or point")
         _check_position(bbox, prompt.point, picture, number)
         image = ""
-        if picture.digest != searched.digest:
+        if searched is None or picture.digest != searched.digest:
             image = picture.digest
             pictures[image] = picture
             _check_bytes(pictures.values(), number)

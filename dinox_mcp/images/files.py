@@ -122,6 +122,16 @@ def open_file(
     raise _missing(path, real, address, suffixes)
 
 
+def allowed_path(address: str, settings: Settings) -> Path:
+    """Resolve the path of a file or folder that the settings allow to read; it need not exist. Blocks on slow disks.
+
+    Raises:
+        ImageError: it is not a path on this machine.
+        ForbiddenError: it lies outside the allowed folders, or on a network share.
+    """
+    return _allowed(_absolute(address), _allowed_folders(address, settings), itself=True)
+
+
 def _candidates(real: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """Yield the file, then those beside it whose names are displayed alike.
 
@@ -173,7 +183,8 @@ def _absolute(address: str, *, windows: bool = os.name == "nt") -> Path:
         raise ImageError(f"'{shorten(address)}' names a home folder that is unknown; pass a full path") from None
 
 
-def _allowed(path: Path, folders: list[Path] | None) -> Path:
+def _allowed(path: Path, folders: list[Path] | None, *, itself: bool = False) -> Path:
+    """Resolve a path below the allowed folders; with `itself`, one of these folders will do."""
     try:
         real = path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
@@ -182,7 +193,7 @@ def _allowed(path: Path, folders: list[Path] | None) -> Path:
         raise ForbiddenError(
             f"'{shorten(str(path))}' leads to a network share, which is not read; pass a path on this machine"
         )
-    if folders is not None and not any(folder in real.parents for folder in folders):
+    if folders is not None and not any(folder in real.parents or (itself and folder == real) for folder in folders):
         names = ", ".join(map(str, folders[:3])) or "none at all"
         if unfilled := _PLACEHOLDER.search(names):
             names += f"; {unfilled[0]} was not filled in: set it in the settings of the extension"

@@ -1,0 +1,214 @@
+"""Which images a job searches: folders, patterns and single images become a list in a fixed order."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from dinox_mcp.errors import DinoxError, InputError
+from dinox_mcp.images.files import allowed_path, open_file
+from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.sources import parse_source, shorten
+from dinox_mcp.settings import Settings
+from dinox_mcp.store import uris
+
+MAX_SEEN = 200_000
+"""Files and folders that one source may make this module list."""
+_DEEPEST = 32
+_MAGIC = frozenset("*?[")
+_ANY_FOLDERS = "**"
+_EVERYTHING = (_ANY_FOLDERS, "*")
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An image of a job: where it is, and for a file its size and time of change, by which a change is noticed."""
+
+    source: str
+    stamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The images of a job in order, and what the caller must know about them."""
+
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+
+def canonical(source: str) -> str:
+    """Write a source in the way that stays the same in another working folder: a path becomes absolute.
+
+    Raises:
+        ImageError: it points nowhere that an image can be read from.
+        InputError: it is a `data:` URI, which is too long to be kept with a job.
+    """
+    if _is_result(source):
+        return source.strip()
+    found = parse_source(source)
+    if found.kind == "data":
+        raise InputError("images has a data: URI, which cannot be kept with a job; pass paths or https:// URLs")
+    if found.kind != "file" or found.address[1:2] == ":" or found.address.startswith("\\\\"):
+        return found.address  # a path of Windows is full, or is refused with the way to write it here
+    return os.path.abspath(os.path.expanduser(found.address))  # noqa: PTH100, PTH111 - no error where no home is known
+
+
+def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listing:
+    """List the images of folders, patterns and single sources, each once. Blocks: call it in a thread.
+
+    A folder stands for all images below it. A pattern may hold `*`, `?`, `[abc]` and `**` for any folders; upper and
+    lower case are the same to it. Files and folders whose names begin with a dot are left out unless the pattern names
+    them. Links to folders are not followed.
+
+    Args:
+        sources: as `canonical` writes them.
+        settings: which folders may be read.
+        most: the number of images that a job may have.
+
+    Raises:
+        InputError: there are no images, or more than `most`.
+        ImageError: the only source does not exist, or may not be read.
+    """
+    entries: dict[str, Entry] = {}
+    notes: list[str] = []
+    for source in sources:
+        found, more = _list_source(source, settings, most, alone=len(sources) == 1)
+        entries.update((entry.source, entry) for entry in found)
+        notes += more
+        if len(entries) > most:
+            raise InputError(
+                f"there are more than {most:,} images in {shorten(source)!r}; name a smaller folder, or a pattern such "
+                "as FOLDER/2026*/*.jpg"
+            )
+    return Listing(tuple(entries.values()), tuple(notes))
+
+
+def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> tuple[list[Entry], list[str]]:
+    if _is_result(source) or parse_source(source).kind != "file":
+        return [Entry(source)], []
+    try:
+        path = allowed_path(source, settings)
+        if path.is_dir():
+            return _search(path, _EVERYTHING, most)
+        if path.exists() or not _MAGIC & set(source):
+            if alone:
+                open_file(source, settings)[0].close()  # raises where it cannot be read, and proposes another name
+            return [_entry(path) if path.exists() else Entry(source)], []
+        parts = PurePath(source).parts
+        fixed = next(number for number, part in enumerate(parts) if _MAGIC & set(part))
+        return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most)
+    except DinoxError:
+        if alone:
+            raise
+        return [Entry(source)], []  # loading it says what is wrong, and the other images are searched
+
+
+def _search(folder: Path, pattern: tuple[str, ...], most: int) -> tuple[list[Entry], list[str]]:
+    """List the images below a folder that match a pattern, by path.
+
+    Raises:
+        InputError: there are none, or too much to look through.
+    """
+    if ".." in pattern:
+        raise InputError(f"the pattern {'/'.join(pattern)!r:.80} has .. after a wildcard; write it without")
+    walk = _Walk(tuple(part.casefold() for part in pattern))
+    entries = []
+    for entry in walk.below(folder):
+        entries.append(entry)
+        if len(entries) > most:
+            break  # the caller refuses it
+    if not entries:
+        suffixes = ", ".join(name or "no ending" for name, _ in walk.others.most_common(_MOST_NAMED))
+        beside = f" ({walk.others.total()} other files: {suffixes})" if suffixes else ""
+        wanted = "" if pattern == _EVERYTHING else f" that matches {'/'.join(pattern)!r:.80}"
+        raise InputError(
+            f"there is no image in '{shorten(str(folder))}'{wanted}{beside}; name another folder, or a pattern such as "
+            "FOLDER/**/*.jpg"
+        )
+    closed = [f"the folder '{shorten(name)}' cannot be read and is left out" for name in walk.closed[:_MOST_NAMED]]
+    return sorted(entries, key=lambda entry: entry.source), closed
+
+
+class _Walk:
+    """A walk through folders along a pattern, which is folded to lower case.
+
+    A state is the set of positions in the pattern that a path may have reached; it has at most as many as the pattern
+    has parts, so that no pattern takes long.
+    """
+
+    def __init__(self, pattern: tuple[str, ...]) -> None:
+        self._pattern = pattern
+        self._seen = 0
+        self.others: Counter[str] = Counter()
+        self.closed: list[str] = []
+
+    def below(self, folder: Path) -> Iterator[Entry]:
+        """Give the matching images below a folder."""
+        waiting = [(folder, self._skipping({0}), 0)]
+        while waiting:
+            here, state, depth = waiting.pop()
+            try:
+                with os.scandir(here) as listed:
+                    items = list(self._counted(listed, folder))
+            except OSError:
+                self.closed.append(str(here))
+                continue
+            for item in items:
+                reached = self._step(state, item.name)
+                if item.is_dir(follow_symlinks=False):
+                    if depth < _DEEPEST and any(at < len(self._pattern) for at in reached):
+                        waiting.append((Path(item.path), reached, depth + 1))
+                elif len(self._pattern) in reached:
+                    ending = PurePath(item.name).suffix.lower()
+                    if ending in SUFFIXES:
+                        yield _entry(Path(item.path))
+                    else:
+                        self.others[ending] += 1
+
+    def _counted(self, items: Iterator["os.DirEntry[str]"], folder: Path) -> Iterator["os.DirEntry[str]"]:
+        for item in items:
+            self._seen += 1
+            if self._seen > MAX_SEEN:
+                raise InputError(
+                    f"'{shorten(str(folder))}' has more than {MAX_SEEN:,} files and folders; name a smaller folder"
+                )
+            yield item
+
+    def _step(self, state: set[int], name: str) -> set[int]:
+        """Give the positions after a name."""
+        folded = name.casefold()
+        reached = set()
+        for at in state:
+            part = self._pattern[at] if at < len(self._pattern) else ""
+            if name.startswith(".") and not part.startswith("."):
+                continue
+            if part == _ANY_FOLDERS:
+                reached.add(at)
+            elif fnmatchcase(folded, part):
+                reached.add(at + 1)
+        return self._skipping(reached)
+
+    def _skipping(self, state: set[int]) -> set[int]:
+        """Add the positions behind each `**`, which may stand for no folder at all."""
+        for at in sorted(state):
+            after = at
+            while after < len(self._pattern) and self._pattern[after] == _ANY_FOLDERS:
+                after += 1
+                state.add(after)
+        return state
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        status = path.stat()
+    except OSError:
+        return Entry(str(path))
+    return Entry(str(path), f"{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else "")
+
+
+def _is_result(source: str) -> bool:
+    return source.strip().lower().startswith(uris.SCHEME)

@@ -1,0 +1,153 @@
+"""The folders of jobs, one for each job, on disk, and separate for each tenant."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_data_path
+
+from dinox_mcp.errors import BusyError, NotFoundError, SettingsError
+from dinox_mcp.settings import MiB
+from dinox_mcp.store import uris
+
+MAX_JOBS = 100
+"""Jobs that are kept for the user of this machine."""
+MAX_JOBS_OF_CALLER = 20
+MAX_JOBS_OF_CALLERS = 200
+"""Jobs of all callers over HTTP together."""
+MAX_BYTES = 1024 * MiB
+"""Bytes of the jobs of one caller; the newest job is kept in any case."""
+MAX_BYTES_OF_CALLERS = 4096 * MiB
+"""The same for all callers over HTTP together."""
+_ADDRESS = uris.JOB.partition("{")[0]
+_ID = re.compile(r"[a-z2-7]{16}")
+_OWN, _SHARED = "own", "http"
+_PRIVATE = 0o700  # only this user may read it
+
+
+def job_id(content: str) -> str:
+    """Make the id of a job of what decides what it finds: the same request has the same job, also after a restart."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+    number = int.from_bytes(hashlib.sha256(content.encode()).digest()[:10])
+    return "".join(alphabet[number >> 5 * place & 31] for place in range(16))
+
+
+class _Folder(NamedTuple):
+    """A job's folder, with the time of its last change and the bytes in it."""
+
+    path: Path
+    changed: float
+    size: int
+
+
+class Jobs:
+    """The jobs in a folder.
+
+    Callers over HTTP who bring no key share one tenant, which is not that of the user of this machine: a local job
+    names local files.
+    """
+
+    def __init__(self, folder: Path | None = None, *, remote: bool = False) -> None:
+        self._folder = folder or user_data_path("dinox-mcp") / "jobs"
+        self._remote = remote
+
+    def path(self, job: str, tenant: str = "") -> Path:
+        """Give the folder of a job, whether or not it is there.
+
+        Raises:
+            NotFoundError: this is not the id of a job.
+        """
+        job = job.strip().removeprefix(_ADDRESS)
+        if not _ID.fullmatch(job):
+            raise NotFoundError(f"there is no job {job[:40]!r}; a job has 16 letters and digits, as a reply gives them")
+        return self._owner(tenant) / job
+
+    @contextmanager
+    def locked(self, job: str, tenant: str = "") -> Iterator[Path]:
+        """Hold a job's folder, made if it is not there, for one call of one process. Blocks shortly.
+
+        The lock ends with the process, however that ends.
+
+        Raises:
+            BusyError: another call works on this job.
+            SettingsError: the folder cannot be written.
+        """
+        path = self.path(job, tenant)
+        try:
+            path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        except OSError as error:
+            raise SettingsError(
+                f"the job cannot be kept in {path} ({error.strerror}); set DINOX_MCP_JOBS_FOLDER to a folder that can "
+                "be written"
+            ) from None
+        try:
+            _lock(descriptor, job)
+            yield path
+        finally:
+            os.close(descriptor)
+
+    def make_room(self, tenant: str, newest: Path) -> None:
+        """Remove the oldest jobs where there are too many; over HTTP, first those of the tenant that has most."""
+        most = MAX_JOBS_OF_CALLER if self._remote else MAX_JOBS
+        own = _folders(self._owner(tenant))
+        while len(own) > 1 and (len(own) > most or _size(own) > MAX_BYTES):
+            _remove(own, newest)
+        if not self._remote:
+            return
+        with suppress(OSError):
+            owners = [_folders(path) for path in self._folder.iterdir() if path.name != _OWN]
+            while sum(map(len, owners)) > MAX_JOBS_OF_CALLERS:
+                _remove(max(owners, key=len), newest)
+            while sum(map(_size, owners)) > MAX_BYTES_OF_CALLERS:
+                _remove(max(owners, key=_size), newest)
+
+    def _owner(self, tenant: str) -> Path:
+        name = hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _SHARED if self._remote else _OWN
+        return self._folder / name
+
+
+def _folders(owner: Path) -> list[_Folder]:
+    """List an owner's jobs, the one that was changed last first."""
+    found = []
+    with suppress(OSError):
+        for path in owner.iterdir():
+            with suppress(OSError):
+                files = [file.stat() for file in path.iterdir()]
+                changed = max((file.st_mtime for file in files), default=0.0)
+                found.append(_Folder(path, changed, sum(file.st_size for file in files)))
+    return sorted(found, key=lambda one: -one.changed)
+
+
+def _size(folders: list[_Folder]) -> int:
+    return sum(one.size for one in folders)
+
+
+def _remove(folders: list[_Folder], newest: Path) -> None:
+    oldest = folders.pop()
+    if oldest.path != newest:
+        shutil.rmtree(oldest.path, ignore_errors=True)
+
+
+def _lock(descriptor: int, job: str) -> None:
+    """Lock an open file until it is closed.
+
+    Raises:
+        BusyError: another one holds it.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise BusyError(f"another call works on the job {job}; call again with job={job} when it has replied") from None
