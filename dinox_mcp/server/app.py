@@ -36,6 +36,7 @@ def _instructions(able: Capabilities, remedies: list[str], *, remote: bool) -> I
     if able.labels:
         yield f"- {_known(able.labels)} {_others(remedies)}"
     yield _COUNT
+    yield _MANY
     if "examples" in able.answers:
         yield _EXAMPLES
     if "descriptions" in able.answers:
@@ -72,6 +73,7 @@ _NAMED = """\
 Everything, or all text and codes: detect_prompt_free."""
 _QUOTED = """- Words that stand in the image: detect_objects with them in quotes, as in prompts=['"Save changes"']."""
 _COUNT = "- How many: count_objects. Count from `counts`, never from the image."
+_MANY = "- Which of many images, as in a folder: search_images, again with its job until it is finished."
 _EXAMPLES = '- "More like this one": detect_by_example, with a box, or an object of a result.'
 _DESCRIPTIONS = '- One thing among others like it ("the man left of the car"): detect_objects with `description`.'
 _REST = f"""\
@@ -120,7 +122,7 @@ def build_server(detector: Detector) -> DetectionServer:
         extensions=[_viewer()],
     )
     if remote:
-        folders = (settings.prompts_folder, settings.output_folder)
+        folders = (settings.prompts_folder, settings.jobs_folder, settings.output_folder)
         mcp.clean = lambda text: without_folders(clean_line(text), folders)
     mcp.capabilities = lambda: detector.backends.combined_capabilities(caller_has_key=remote)
     prompts.register_completions(mcp, detector)

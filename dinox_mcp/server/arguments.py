@@ -197,6 +197,7 @@ _OTHER_NAMES = {
     "result": ("resultid",),
     "object": ("objectid", "objectnumber"),
     "image": ("imagepath", "imageurl", "imageuri"),
+    "images": ("folder", "directory", "files", "pattern", "glob", "imagepaths"),
 }
 """Names that other vision tools have for our arguments, in lower case without underscores."""
 

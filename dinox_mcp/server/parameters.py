@@ -125,6 +125,11 @@ Examples = Annotated[
         "one), object number of a result, or saved name; with a label, or negative for what is not meant."
     ),
 ]
+Images = Annotated[
+    Text | None, Field(description="Folder, pattern as in /photos/**/*.jpg, or a list of these, paths, URLs.")
+]
+SearchPrompts = Annotated[Text | None, Field(description="Default: everything known.")]
+Job = Annotated[str | None, Field(description="Of an earlier reply, alone: continue.")]
 Boxes = Annotated[
     tuple[Box, ...], FailFast(), Field(description="With image: [x_min, y_min, x_max, y_max] in its pixels.")
 ]

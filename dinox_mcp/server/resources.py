@@ -45,6 +45,11 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
 
         return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
 
+    @mcp.resource(uris.JOB, title="Search of many images", mime_type=_JSON)
+    async def job(job: str, ctx: RequestContext) -> str:
+        """Give what a search has found so far: all images that hold objects, the first with their boxes."""
+        return (await detector.searches.get(job, caller_of(ctx))).model_dump_json(exclude_defaults=True)
+
     @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
     async def backends() -> str:
         """List the backends and what each can do."""

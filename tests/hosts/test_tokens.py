@@ -21,7 +21,7 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-@pytest.mark.parametrize(("settings", "most"), [({"backend": "dinox", "api_key": "any"}, 3000), ({}, 2000)])
+@pytest.mark.parametrize(("settings", "most"), [({"backend": "dinox", "api_key": "any"}, 3600), ({}, 2700)])
 async def test_the_tool_list_is_short(settings: dict[str, object], most: int) -> None:
     async with Detector(Settings.load(**settings)) as detector, Client(build_server(detector)) as client:
         tools = (await client.list_tools()).tools

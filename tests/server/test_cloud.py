@@ -107,6 +107,20 @@ async def test_the_same_question_is_paid_once(emulator: Emulator, tmp_path: Path
     assert emulator.stats().paid == 1
 
 
+async def test_a_folder_is_paid_once_for_each_different_image_and_never_again(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, width in (("one", 300), ("two", 310), ("copy of one", 300)):
+        (tmp_path / "photos" / f"{name}.png").write_bytes(png(width, 200))
+    settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url, jobs_folder=tmp_path / "jobs")
+    for _ in range(2):
+        async with Detector(settings) as detector:
+            result = await detector.search(str(tmp_path / "photos"), ["dog"])
+    assert (result.backend, result.done, result.copies, result.calls) == ("dinox", 3, 1, 0)
+    assert emulator.stats().paid == 2
+
+
 async def test_a_call_that_is_cancelled_stops_and_its_task_is_picked_up_later(
     emulator: Emulator, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ TOOLS = {
     "visualize",
     "zoom",
     "detect_video",
+    "search_images",
 }
 
 
