@@ -19,6 +19,7 @@ examples:
   dinox-mcp detect 'shelf/*.jpg' box --out annotated/ --json
   dinox-mcp detect photo.jpg person --open        show the result in the browser
   dinox-mcp detect clip.mp4 person car --out found/
+  dinox-mcp search photos/ dog "red car" --out best.jpg     which images hold what, the best on one sheet
   dinox-mcp doctor                                report what works here, and the remedy for what does not
   dinox-mcp pull fast                             download a model for the local backend
   dinox-mcp                                       serve an assistant over stdio (what hosts start)
@@ -33,6 +34,7 @@ environment:
 _COMMANDS = {
     "install": "add this server to an assistant: Claude, Cursor, VS Code, Codex, ...",
     "detect": "detect objects in images and videos, and print or draw them",
+    "search": "find which of many images hold what",
     "doctor": "report what works here, what does not, and the remedy",
     "pull": "download a model for the local backend",
     "serve": "serve an assistant (the default)",

@@ -1,0 +1,208 @@
+"""`dinox-mcp search`: which of many images hold what, as a table, as JSON, or on a sheet."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dinox_mcp.cli import terminal
+from dinox_mcp.cli.detect import parse_example, split_arguments
+from dinox_mcp.cli.terminal import (
+    COMMON,
+    SERVING,
+    add_common_flags,
+    flags,
+    load_settings,
+    number,
+    paint,
+    printable,
+    refuse,
+)
+from dinox_mcp.errors import DinoxError, SettingsError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from dinox_mcp.batch.summary import SearchResult
+    from dinox_mcp.detect.visual_prompts import VisualPrompt
+    from dinox_mcp.settings import Settings
+
+_EPILOG = """\
+The first argument is a folder, a pattern in quotes ('photos/**/*.jpg') or an image. Further ones may follow, with a
+slash in them or an ending of images; every other argument is a prompt. Without prompts, everything that the backend
+knows is searched for.
+
+What is found is kept: the same command again detects only in images that are new or changed. Ctrl-C keeps what is done.
+
+exit status: 0 all images answered, 1 some not answered or results not written, 2 wrong usage or settings, 130 Ctrl-C
+"""
+_ALL = 10_000
+_EVERYTHING = "everything"
+
+
+def add_flags(search: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `search` to its parser."""
+    search.description = "Find which of many images hold what: the best first, with counts for each and in total."
+    search.epilog = _EPILOG
+    search.set_defaults(run=run)
+    search.add_argument("arguments", nargs="+", metavar="FOLDER_OR_PROMPT", help="images, and what to find in them")
+    search.add_argument("--out", metavar="FILE", help="write a sheet of the best images here: a .jpg")
+    search.add_argument("--json", action="store_true", help="print one line of JSON for each image with objects")
+    search.add_argument("--top", type=number(int, 1, _ALL), metavar="N", help="images to list (20; with --json all)")
+    search.add_argument(
+        "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
+    )
+    search.add_argument(
+        "--like",
+        type=_example,
+        action="append",
+        default=[],
+        metavar="EXAMPLE",
+        help="find objects like an example: X1,Y1,X2,Y2@IMAGE, or the name of a saved prompt; LABEL=... names the "
+        "objects; may be repeated",
+    )
+    search.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    add_common_flags(search, argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Search and print; exit with status 1 where an image could not be answered."""
+    refuse(options, "search", *SERVING)
+    import anyio
+
+    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
+    if options.out is not None and Path(options.out).suffix.lower() not in {".jpg", ".jpeg"}:
+        raise SettingsError(f"--out {options.out!r:.80} is not a .jpg; name one")
+    settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    try:
+        result, sheet = anyio.run(_search, settings, options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; what is done is kept: the same command again continues\n")
+        raise
+    if options.json:
+        for line in _json_lines(result):
+            terminal.write(line + "\n")
+    else:
+        terminal.write("\n".join([*_lines(result), ""]))
+    for line in _remarks(result):
+        sys.stderr.write(printable(line) + "\n")
+    if options.out is not None:
+        _write(Path(options.out).expanduser(), sheet)
+    if result.failed or not result.complete:
+        sys.exit(1)
+
+
+async def _search(settings: "Settings", options: argparse.Namespace) -> "tuple[SearchResult, bytes | None]":
+    from tqdm import tqdm
+
+    from dinox_mcp.batch.search import TOP, SearchOptions
+    from dinox_mcp.detector import Detector
+
+    first, *rest = options.arguments
+    more, prompts = split_arguments(rest)
+    chosen = SearchOptions(model=options.model)
+    if options.min_score is not None:
+        chosen["min_score"] = options.min_score
+    chosen["top"] = options.top or (_ALL if options.json else TOP)
+    shape = "{percentage:3.0f}% {bar:30} {desc}"
+    async with Detector(settings) as detector:
+        with tqdm(total=1.0, bar_format=shape, leave=False, disable=not sys.stderr.isatty()) as bar:
+            chosen["progress"] = _Bar(bar).report
+            result = await detector.search([first, *more], prompts or None, options.like, **chosen)
+        return result, await detector.searches.sheet(result) if options.out is not None else None
+
+
+class _Bar:
+    """Prints the first message, which is the cost, and shows later ones in a bar with the time left."""
+
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+        self._bar = bar
+        self._printed = False
+
+    async def report(self, share: float, message: str) -> None:
+        """Take a message, and the share of the search that is done."""
+        from tqdm import tqdm
+
+        if not self._printed:
+            self._printed = True
+            with tqdm.external_write_mode():
+                sys.stderr.write(printable(message) + "\n")
+            self._bar.n = self._bar.initial = share
+        elif not self._bar.disable:
+            rate = self._bar.format_dict["elapsed"] / max(share - self._bar.initial, 1e-6)
+            left = self._bar.format_interval(rate * (1 - share))
+            self._bar.n = share
+            self._bar.set_description_str(f"{printable(message)}, {left} left")
+
+
+def _lines(result: "SearchResult") -> Iterator[str]:
+    what = ", ".join(result.prompts) or _EVERYTHING
+    title = f"{result.done} of {result.total} images searched for {what}"
+    yield paint(printable(title), "title")
+    if result.images:
+        rows = [["#", "image", "score", "objects", "text"]]
+        for place, found in enumerate(result.images, start=1):
+            objects = ", ".join(f"{number} {label}" for label, number in found.counts.items())
+            score = f"{max(found.best.values(), default=0):.2f}"
+            rows.append([str(place), _shown(found.image), score, objects, " ".join(found.text.split())])
+        columns = 5 if any(row[4] for row in rows[1:]) else 4
+        yield from terminal.table([[printable(cell) for cell in row[:columns]] for row in rows], "><><<", ("faint",))
+    counts = ", ".join(f"{number} {label}" for label, number in result.counts.items()) or "nothing"
+    yield paint(printable(f"{counts} in {result.found} {'image' if result.found == 1 else 'images'}"), "title")
+    if (left := result.found - len(result.images)) > 0:
+        yield paint(f"{left} more images hold objects; raise --top", "faint")
+    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
+
+
+def _shown(image: str) -> str:
+    """Write a file below the working folder without that folder."""
+    path = Path(image)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else image
+
+
+def _json_lines(result: "SearchResult") -> Iterator[str]:
+    for found in result.images:
+        yield found.model_dump_json(exclude_defaults=True, ensure_ascii=True)
+    for failed in result.failures:
+        line = {"image": failed.image, "error": failed.error, "code": failed.code}
+        yield json.dumps(line)
+
+
+def _remarks(result: "SearchResult") -> Iterator[str]:
+    """Say what is not a result: what failed, and what there is to know."""
+    yield from (failed.line for failed in result.failures)
+    if (more := result.failed - len(result.failures)) > 0:
+        yield f"{more} more images have no answer"
+    if result.copies:
+        yield f"{result.copies} images have the bytes of another one: detected in once, counted each time"
+    yield from (f"note: {note}" for note in result.notes)
+    if result.stopped:
+        yield f"stopped, {result.total - result.done} images left: {result.stopped} (the same command again continues)"
+
+
+def _write(path: Path, sheet: bytes | None) -> None:
+    """Write the sheet.
+
+    Raises:
+        DinoxError: nothing was found, or the file cannot be written.
+    """
+    from dinox_mcp.store.files import write_atomically
+
+    if sheet is None:
+        sys.stderr.write(f"{printable(str(path))} is not written, as nothing was found\n")
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, sheet)
+    except OSError as error:
+        raise DinoxError(f"cannot write {path} ({error.strerror}); choose another path") from None
+    sys.stderr.write(f"sheet: {printable(str(path))}\n")
+
+
+def _example(text: str) -> "VisualPrompt":
+    try:
+        return parse_example(text)
+    except DinoxError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
