@@ -32,6 +32,7 @@ def here(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DINOX_API_KEY", emulator.key)
     monkeypatch.setenv("DINOX_API_BASE_URL", emulator.url)
     monkeypatch.setenv("DINOX_MCP_PROMPTS_FOLDER", str(tmp_path / "prompts"))
+    monkeypatch.setenv("DINOX_MCP_JOBS_FOLDER", str(tmp_path / "jobs"))
     with Image.open(ROOT / "examples" / "sample.png") as sample:
         for name in ("photo.jpg", "other.jpg"):
             sample.convert("RGB").resize((640, 426)).save(name)

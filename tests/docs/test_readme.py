@@ -120,6 +120,14 @@ def test_the_prompt_free_example_runs() -> None:
 
 
 @pytest.mark.slow
+def test_the_searching_example_makes_the_sheet_of_its_page(tmp_path: Path) -> None:
+    printed = run("search_folder.py", "--sheet", str(tmp_path / "sheet.jpg"))
+    assert "in 5 of 9 images, 1 of them copies" in printed
+    with Image.open(tmp_path / "sheet.jpg") as made, Image.open(ROOT / "docs" / "search.jpg") as shown:
+        assert made.size == shown.size
+
+
+@pytest.mark.slow
 def test_the_counting_example_runs() -> None:
     with Image.open(ROOT / "examples" / "sample.png") as sample:
         edges = [str(edge) for edge in (sample.width // 4, sample.height // 4, sample.width // 2, sample.height // 2)]
