@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.base import Model as Model
     from dinox_mcp.backends.base import Unready as Unready
     from dinox_mcp.batch.summary import SearchResult as SearchResult
+    from dinox_mcp.compare.comparison import Change as Change
+    from dinox_mcp.compare.comparison import Comparison as Comparison
     from dinox_mcp.detect.counting import Count as Count
     from dinox_mcp.detect.options import Caller as Caller
     from dinox_mcp.detect.options import Options as Options
@@ -51,6 +53,8 @@ __all__ = [
     "Call",
     "Caller",
     "Capabilities",
+    "Change",
+    "Comparison",
     "Count",
     "DetectedObject",
     "Detection",
@@ -79,6 +83,7 @@ __all__ = [
 _NAMES_OF = {
     "backends.base": ("Backend", "Call", "Capabilities", "Fit", "Model", "Unready"),
     "batch.summary": ("SearchResult",),
+    "compare.comparison": ("Change", "Comparison"),
     "detect.counting": ("Count",),
     "detect.options": ("Caller", "Options"),
     "detect.visual_prompts": ("VisualPrompt",),

@@ -7,10 +7,12 @@ from typing import Self, TypeVar, Unpack
 
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Backend, Loadable, silent
+from dinox_mcp.backends.base import Backend, Loadable, gather, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.batch.search import ImageSearch, SearchOptions
 from dinox_mcp.batch.summary import SearchResult
+from dinox_mcp.compare.comparison import Comparison
+from dinox_mcp.compare.detect import Comparisons
 from dinox_mcp.detect import describing
 from dinox_mcp.detect.counting import Count
 from dinox_mcp.detect.options import (
@@ -77,6 +79,7 @@ class Detector:
         self.searches = ImageSearch(self.settings, self.backends, self._pipeline, self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
+        self.comparisons = Comparisons(self._detect, self.draw, self.store)
 
     async def __aenter__(self) -> Self:
         return self
@@ -271,6 +274,25 @@ class Detector:
         """
         return await self.searches.search(images, prompts, examples, **options)
 
+    async def compare(
+        self,
+        before: str | Picture,
+        after: str | Picture,
+        prompts: str | Sequence[str] | None = None,
+        **options: Unpack[Options],
+    ) -> Comparison:
+        """Find what changed between two images of one scene, taken from nearly the same position.
+
+        Args:
+            before: the first image.
+            after: the second image.
+            prompts: labels to compare; without them, everything that is found and every other part that differs.
+            options: see `Options`; by default as many objects as possible are compared.
+        """
+        request = make_request(prompts, options)
+        first, second = await gather([partial(self._picture, image, options) for image in (before, after)], 2)
+        return await self.comparisons.compare(first, second, request, options)
+
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from a path, URL, `data:` URI, or `dinox://` URI of an earlier result.
 
@@ -278,6 +300,8 @@ class Detector:
             InputError: it cannot be read, or may not be.
         """
         if image.strip().lower().startswith(uris.SCHEME):
+            if name := uris.parse_comparison_uri(image):
+                return Picture.from_bytes(await self.comparisons.side_by_side(name, caller), f"side by side of {name}")
             target = uris.parse_image_uri(image)
             stored = self.result(target.result_id, caller)
             return await self.draw(partial(views.picture_of, stored, target))

@@ -15,7 +15,7 @@ LAYERS = [
     ["server", "doctor"],
     ["install", "viewer"],
     ["detector"],
-    ["video", "batch"],
+    ["video", "batch", "compare"],
     ["detect"],
     ["drawing"],
     ["store"],

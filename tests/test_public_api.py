@@ -10,6 +10,7 @@ import dinox_mcp
 PUBLIC = {
     *("Detector", "Settings", "Options", "VisualPrompt", "Caller", "Picture"),
     *("DetectionResult", "DetectedObject", "Detection", "Count", "SearchResult", "VideoResult"),
+    *("Comparison", "Change"),
     *("Backend", "Call", "Capabilities", "DetectionRequest", "Detections", "Fit", "Model", "Unready"),
     *("DinoxError", "InputError", "BackendError", "errors"),
     *("Style", "write_annotated", "to_coco", "masks", "build_server"),

@@ -20,6 +20,7 @@ examples:
   dinox-mcp detect photo.jpg person --open        show the result in the browser
   dinox-mcp detect clip.mp4 person car --out found/
   dinox-mcp search photos/ dog "red car" --out best.jpg     which images hold what, the best on one sheet
+  dinox-mcp compare before.jpg after.jpg --out changes.jpg
   dinox-mcp doctor                                report what works here, and the remedy for what does not
   dinox-mcp pull fast                             download a model for the local backend
   dinox-mcp                                       serve an assistant over stdio (what hosts start)
@@ -35,6 +36,7 @@ _COMMANDS = {
     "install": "add this server to an assistant: Claude, Cursor, VS Code, Codex, ...",
     "detect": "detect objects in images and videos, and print or draw them",
     "search": "find which of many images hold what",
+    "compare": "report what changed between two images of one scene",
     "doctor": "report what works here, what does not, and the remedy",
     "pull": "download a model for the local backend",
     "serve": "serve an assistant (the default)",

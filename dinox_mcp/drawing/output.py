@@ -62,7 +62,15 @@ def write_annotated(
     mime_type = WRITABLE.get(path.suffix.lower())
     if mime_type is None:
         raise InputError(f"cannot write {path.name!r}, which is neither JPEG nor PNG; name it .jpg or .png")
-    data = views.annotated_file(picture, objects, style, mime_type)
+    return write_file(path, views.annotated_file(picture, objects, style, mime_type))
+
+
+def write_file(path: Path, data: bytes) -> Path:
+    """Write an encoded image into a file; an existing file is replaced.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     try:
         _write(path, data)
     except OSError as error:

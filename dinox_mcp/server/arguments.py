@@ -29,8 +29,8 @@ MAX_SEPARATORS = 20_000
 """Commas and opening brackets of JSON inside a string, which is how many values it holds at most."""
 _DEPTH = 5
 _BOX = 4
-_IMAGE = "image"
-"""The argument that may hold an image as a data: URI, at any depth."""
+_IMAGES = frozenset(("image", "before", "after"))
+"""The arguments that may hold an image as a data: URI, at any depth."""
 _NOTHING = frozenset(("null", "none", "undefined"))
 
 
@@ -158,7 +158,7 @@ def _check_size(values: Mapping[str, Any] | list[Any], most: int, where: str, th
 
 
 def _check_length(text: str, where: str) -> None:
-    if len(text) > MAX_TEXT and where.rpartition(".")[2] != _IMAGE:
+    if len(text) > MAX_TEXT and where.rpartition(".")[2] not in _IMAGES:
         raise InputError(f"{where} has {len(text)} characters, more than {MAX_TEXT}; send a shorter text")
 
 

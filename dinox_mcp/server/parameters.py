@@ -113,6 +113,13 @@ class DetectOptions(SharedOptions, total=False):
     ]
 
 
+class CompareOptions(TypedDict, total=False):
+    """The options of the tool that compares two images."""
+
+    min_score: MinScore
+    model: Model
+
+
 CountTiles = Annotated[
     int | None, Field(description="Parts along the long side to search; default: by the sizes. 1: the image once.")
 ]
@@ -130,6 +137,9 @@ Images = Annotated[
 ]
 SearchPrompts = Annotated[Text | None, Field(description="Default: everything known.")]
 Job = Annotated[str | None, Field(description="Of an earlier reply, alone: continue.")]
+Before = Annotated[str, Field(description="The first image, as image elsewhere.")]
+After = Annotated[str, Field(description="The second image, from nearly the same position.")]
+ComparedPrompts = Annotated[Text | None, Field(description="Compare only these. Default: everything.")]
 Boxes = Annotated[
     tuple[Box, ...], FailFast(), Field(description="With image: [x_min, y_min, x_max, y_max] in its pixels.")
 ]

@@ -37,12 +37,12 @@ def register(mcp: MCPServer) -> None:
     @mcp.prompt(title="Compare two images")
     def compare_pictures(before: str, after: str, what: str = "") -> str:
         """Find what changed between two images."""
-        tool = f"detect_objects with prompts for {what}" if what else "detect_prompt_free"
+        only = f" and prompts for {what}" if what else ""
         return (
-            f"Compare {before} (before) with {after} (after). Call {tool} on both with the same parameters, and "
-            "visualize both results. List what was added, what is gone and what moved, by label and place, with the "
-            "counts before and after in a table. The camera may have moved: compare places relative to fixed things, "
-            "not pixels."
+            f"Compare {before} (before) with {after} (after). Call compare_images with both{only}, then visualize its "
+            "side-by-side image and check each change by eye; zoom where you doubt. List what appeared, disappeared, "
+            "moved and reads differently, by label and position, with the counts before and after in a table, and say "
+            "which changes you doubt."
         )
 
     @mcp.prompt(title="Check a safety list")

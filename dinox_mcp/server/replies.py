@@ -206,7 +206,7 @@ def _object(found: DetectedObject) -> ObjectData:
         "id": found.id,
         "label": found.label,
         "score": None if found.score is None else _short(found.score, 2),
-        "bbox": _edges(found.bbox),
+        "bbox": edges(found.bbox),
         "text": found.text,
         "caption": found.caption,
         "category": texts.category_of(found),
@@ -225,7 +225,8 @@ def _object(found: DetectedObject) -> ObjectData:
     return cast("ObjectData", {name: value for name, value in data.items() if value not in (None, "", {})})
 
 
-def _edges(box: Box) -> list[float]:
+def edges(box: Box) -> list[float]:
+    """Round the edges of a box: whole pixels, and tenths where it is smaller than ten pixels."""
     small = min(box[2] - box[0], box[3] - box[1]) < _SMALL
     return [_short(edge, 1 if small else 0) for edge in box]
 

@@ -50,6 +50,11 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
         """Give what a search has found so far: all images that hold objects, the first with their boxes."""
         return (await detector.searches.get(job, caller_of(ctx))).model_dump_json(exclude_defaults=True)
 
+    @mcp.resource(uris.COMPARISON, title="Comparison of two images", mime_type=_JSON)
+    async def comparison(comparison_id: str, ctx: RequestContext) -> str:
+        """Give all changes between two images, and the homography between them."""
+        return detector.comparisons.get(comparison_id, caller_of(ctx)).model_dump_json(exclude_none=True)
+
     @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
     async def backends() -> str:
         """List the backends and what each can do."""
@@ -89,6 +94,11 @@ def _register_images(mcp: MCPServer, detector: Detector) -> None:
     async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
         """Give the image with its objects drawn, as PNG."""
         return await draw(result_id, ctx, partial(_annotated, mime_type=views.PNG))
+
+    @mcp.resource(uris.SIDE_BY_SIDE, title="Two images, compared", mime_type=views.JPEG, annotations=_FOR_USERS)
+    async def side_by_side(comparison_id: str, ctx: RequestContext) -> bytes:
+        """Give two compared images side by side, with the changes drawn, as JPEG."""
+        return await detector.comparisons.side_by_side(comparison_id, caller_of(ctx))
 
     @mcp.resource(uris.CROP, title="One object, cut out", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:

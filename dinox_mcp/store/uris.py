@@ -14,6 +14,8 @@ COCO = RESULT + "/coco.json"
 CROP = RESULT + "/objects/{number}/crop.jpg"
 VIDEO = "dinox://videos/{result_id}"
 JOB = "dinox://jobs/{job}"
+COMPARISON = "dinox://comparisons/{comparison_id}"
+SIDE_BY_SIDE = COMPARISON + "/side-by-side.jpg"
 PROMPTS = "dinox://prompts"
 PROMPT = "dinox://prompts/{name}"
 MASK = RESULT + "/objects/{number}/mask.png"
@@ -23,6 +25,7 @@ _URI = re.compile(
     r"(?:/(?:(?P<view>image\.jpg|annotated\.jpg|annotated\.png)|objects/(?P<number>\d{1,6})/(?P<part>crop\.jpg|mask\.png)))?/?",
     re.IGNORECASE,
 )
+_COMPARISON = re.compile(r"dinox://comparisons/([^/?#]+)(?:/side-by-side\.jpg)?/?", re.IGNORECASE)
 
 
 class Target(NamedTuple):
@@ -54,3 +57,9 @@ def bare_id(result: str) -> str:
     """Give the id of a result from its id, its URI, or a URI below it."""
     match = re.match(r"dinox://(?:results|videos)/([^/?#]+)", result.strip(), re.IGNORECASE)
     return match[1] if match else result.strip()
+
+
+def parse_comparison_uri(uri: str) -> str | None:
+    """Give the id of the comparison whose side-by-side image a URI names; None for any other URI."""
+    match = _COMPARISON.fullmatch(uri.strip())
+    return match[1] if match else None

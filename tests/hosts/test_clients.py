@@ -16,6 +16,7 @@ TOOLS = {
     "detect_by_example",
     "detect_objects",
     "detect_prompt_free",
+    "compare_images",
     "detect_video",
     "save_prompt",
     "visualize",

@@ -18,6 +18,7 @@ TOOLS = {
     "describe_regions",
     "visualize",
     "zoom",
+    "compare_images",
     "detect_video",
     "search_images",
 }

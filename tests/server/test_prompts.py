@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
     [
         ("count_objects", {"image": "a.jpg", "what": "boxes"}, ["boxes", "a.jpg", "count_objects", "visualize"]),
         ("describe_scene", {"image": "a.jpg"}, ["a.jpg", "detect_prompt_free"]),
-        ("compare_pictures", {"before": "a.jpg", "after": "b.jpg"}, ["a.jpg", "b.jpg", "detect_prompt_free"]),
+        ("compare_pictures", {"before": "a.jpg", "after": "b.jpg"}, ["a.jpg", "b.jpg", "compare_images"]),
         ("compare_pictures", {"before": "a", "after": "b", "what": "cars"}, ["prompts for cars"]),
         ("check_safety", {"image": "a.jpg"}, ["hard hat", "detect_objects"]),
         ("check_safety", {"image": "a.jpg", "items": "rope, ladder"}, ["rope, ladder"]),

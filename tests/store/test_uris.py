@@ -36,3 +36,16 @@ def test_other_uris_are_refused_with_those_that_work(uri: str) -> None:
 )
 def test_a_result_may_be_written_as_id_or_uri(written: str) -> None:
     assert uris.bare_id(written) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("dinox://comparisons/abc", "abc"),
+        (f" {uris.SIDE_BY_SIDE.format(comparison_id='abc')} ", "abc"),
+        ("dinox://results/abc", None),
+        ("dinox://comparisons/abc/other.jpg", None),
+    ],
+)
+def test_a_comparison_has_a_uri(uri: str, name: str | None) -> None:
+    assert uris.parse_comparison_uri(uri) == name

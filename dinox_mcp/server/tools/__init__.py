@@ -2,12 +2,13 @@
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.protocol import DetectionServer
-from dinox_mcp.server.tools import detection, pictures, search, video
+from dinox_mcp.server.tools import compare, detection, pictures, search, video
 
 
 def register(mcp: DetectionServer, detector: Detector) -> None:
     """Add all tools to a server."""
     detection.register(mcp, detector)
     pictures.register(mcp, detector)
+    compare.register(mcp, detector)
     video.register(mcp, detector)
     search.register(mcp, detector)

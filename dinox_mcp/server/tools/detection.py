@@ -48,7 +48,7 @@ def _register_detecting(mcp: DetectionServer, detector: Detector) -> None:
 
         For "where is", "is there a", or to check a caption.
         """
-        given = _options(ctx, detector, options)
+        given = options_of(ctx, detector, options)
         if description is not None and prompts is None and caption is None:
             return detection_reply(await detector.find_by_description(image, description, **given))
         if caption is not None and description is None:
@@ -65,14 +65,14 @@ def _register_detecting(mcp: DetectionServer, detector: Detector) -> None:
         image: p.Image, ctx: RequestContext, **options: Unpack[p.DetectOptions]
     ) -> CallToolResult:
         """Find everything that is known, without naming it: an inventory of an image, with all text and codes."""
-        return detection_reply(await detector.detect(image, **_options(ctx, detector, options)))
+        return detection_reply(await detector.detect(image, **options_of(ctx, detector, options)))
 
     @tool(mcp, "Find more like this", reply=DetectionData, meta=LARGE, needs="examples")
     async def detect_by_example(
         image: p.Image, examples: p.Examples, ctx: RequestContext, **options: Unpack[p.DetectOptions]
     ) -> CallToolResult:
         """Find more like the examples: for "like this one", and for things that words do not name."""
-        given = _options(ctx, detector, options)
+        given = options_of(ctx, detector, options)
         return detection_reply(await detector.detect_by_example(image, examples, **given))
 
 
@@ -90,7 +90,7 @@ def _register_counting(mcp: DetectionServer, detector: Detector) -> None:
 
         Small or crowded things are searched in parts of the image. Check with visualize(show=["numbers"]).
         """
-        given = _options(ctx, detector, options)
+        given = options_of(ctx, detector, options)
         if tiles is not None:
             given["tiles"] = tiles
         return count_reply(await detector.count_objects(image, prompts, examples, **given))
@@ -141,7 +141,9 @@ def _register_saving(mcp: DetectionServer, detector: Detector) -> None:
         return saved_prompt_reply(prompt)
 
 
-def _options(ctx: RequestContext, detector: Detector, given: p.DetectOptions | p.SharedOptions) -> Options:
+def options_of(
+    ctx: RequestContext, detector: Detector, given: p.DetectOptions | p.SharedOptions | p.CompareOptions
+) -> Options:
     """Make the detector's options of a tool's.
 
     Raises:

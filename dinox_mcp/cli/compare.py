@@ -1,0 +1,134 @@
+"""`dinox-mcp compare`: what changed between two images of one scene, as a table, as JSON, or drawn side by side."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dinox_mcp.cli import terminal
+from dinox_mcp.cli.terminal import (
+    COMMON,
+    SERVING,
+    add_common_flags,
+    flags,
+    load_settings,
+    name_commands,
+    number,
+    paint,
+    printable,
+    refuse,
+)
+from dinox_mcp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dinox_mcp.compare.comparison import Change, Comparison
+    from dinox_mcp.settings import Settings
+
+_EPILOG = """\
+The images show one scene from nearly the same position: they are registered first, and refused where they do not fit.
+With prompts, only these things are compared; without, everything that is found and every other part that differs.
+
+exit status: 0 compared, 1 the images could not be compared, 2 wrong usage or settings
+"""
+
+
+def add_flags(compare: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `compare` to its parser."""
+    compare.description = "Report what appeared, disappeared, moved or changed between two images of one scene."
+    compare.epilog = _EPILOG
+    compare.set_defaults(run=run)
+    compare.add_argument("before", metavar="BEFORE", help="the first image: a file or a URL")
+    compare.add_argument("after", metavar="AFTER", help="the second image")
+    compare.add_argument("prompts", nargs="*", metavar="PROMPT", help="compare only these things")
+    compare.add_argument("--out", metavar="FILE", help="write both images side by side here, as .jpg or .png")
+    compare.add_argument("--json", action="store_true", help="print one line of JSON")
+    compare.add_argument(
+        "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
+    )
+    compare.add_argument(
+        "--tiles", type=number(int, 1, 8), default=1, metavar="N", help="also detect in N parts along the long side (1)"
+    )
+    compare.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    add_common_flags(compare, argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare and print.
+
+    Raises:
+        SettingsError: --out is neither a .jpg nor a .png, or is one of the images.
+        DinoxError: the images cannot be compared, or a file cannot be written.
+    """
+    refuse(options, "compare", *SERVING)
+    import anyio
+
+    from dinox_mcp.cli.detections import output_paths
+
+    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
+    out = _out_path(options)
+    if out is not None:
+        output_paths(options.out, [options.before])  # refuses other endings, and the images themselves
+        output_paths(options.out, [options.after])
+    settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    comparison = anyio.run(partial(_compare, settings, options, out))
+    if options.json:
+        terminal.write(comparison.model_dump_json(exclude_none=True, ensure_ascii=True) + "\n")
+    else:
+        terminal.write("\n".join(_lines(comparison, out)) + "\n")
+
+
+def _out_path(options: argparse.Namespace) -> Path | None:
+    if options.out is None:
+        return None
+    path = Path(options.out).expanduser()
+    if not path.suffix or path.is_dir():
+        raise SettingsError(f"--out {options.out!r:.80} is not a file; name a .jpg or a .png")
+    return path
+
+
+async def _compare(settings: "Settings", options: argparse.Namespace, out: Path | None) -> "Comparison":
+    from dinox_mcp.cli.detect import absolute
+    from dinox_mcp.detect.options import Options
+    from dinox_mcp.detector import Detector
+    from dinox_mcp.drawing.output import WRITABLE, write_file
+    from dinox_mcp.types.text import split_at_commas
+
+    chosen = Options(model=options.model, tiles=options.tiles)
+    if options.min_score is not None:
+        chosen["min_score"] = options.min_score
+    prompts = [prompt for argument in options.prompts for prompt in split_at_commas(argument)]
+    async with Detector(settings) as detector:
+        comparison = await detector.compare(
+            absolute(options.before), absolute(options.after), prompts or None, **chosen
+        )
+        if out is not None:
+            mime_type = WRITABLE[out.suffix.lower()]
+            write_file(out, await detector.comparisons.side_by_side(comparison.comparison_id, mime_type=mime_type))
+    return comparison
+
+
+def _lines(comparison: "Comparison", out: Path | None) -> list[str]:
+    """Write a title, a table of the changes, and facts below it."""
+    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
+    heads = ["#", "what", "label", "before (x, y, x, y)", "after (x, y, x, y)", "text"]
+    rows = [[printable(cell) for cell in _row(change)] for change in comparison.changes]
+    if rows and not any(row[-1] for row in rows):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]
+    table = terminal.table([heads, *rows], "><<<<<", ("faint", "accent")) if rows else []
+    unchanged = ", ".join(f"{number} {label}" for label, number in comparison.unchanged.items())
+    registered = "the camera moved" if comparison.registered == "homography" else "the camera did not move"
+    facts = [
+        f"{registered}; {comparison.agreement:.0%} of the details agree",
+        f"unchanged: {unchanged}" if unchanged else "",
+        f"{comparison.omitted} more changes left out; name what to compare" if comparison.omitted else "",
+        *(f"note: {name_commands(note)}" for note in comparison.notes),
+        f"side by side: {out}" if out else "",
+    ]
+    below = [paint(printable(fact), "warning" if fact.startswith("note: ") else "faint") for fact in facts if fact]
+    return [*table, paint(counts or "no change", "title"), *below]
+
+
+def _row(change: "Change") -> list[str]:
+    boxes = (", ".join(f"{edge:.0f}" for edge in box) for box in (change.before, change.after))
+    texts = [" ".join(text.split()) for text in (change.text_before, change.text_after) if text]
+    return [str(change.id), change.kind, change.label or "", *boxes, " > ".join(dict.fromkeys(texts))]
