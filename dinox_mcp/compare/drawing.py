@@ -28,19 +28,25 @@ def side_by_side(comparison: Comparison, before: Picture, after: Picture, mime_t
         after: the second image.
         mime_type: of the result, JPEG or PNG.
     """
-    sides = (("before", before, _before), ("after", after, _after))
-    frames = [(_drawn(comparison, picture, box), f"{name} · {_summary(comparison)}") for name, picture, box in sides]
+    sides = (("before", before, _before, "appeared"), ("after", after, _after, "disappeared"))
+    frames = [
+        (_drawn(comparison, picture, box, absent), f"{name} · {_summary(comparison)}")
+        for name, picture, box, absent in sides
+    ]
     sheet = contact_sheet(frames, 2 * _SIDE)
     return encode_png(sheet) if mime_type == PNG else encode_jpeg(sheet, FULL_QUALITY)
 
 
-def _drawn(comparison: Comparison, picture: Picture, box_of: Callable[[Change], Box]) -> Image.Image:
+def _drawn(comparison: Comparison, picture: Picture, box_of: Callable[[Change], Box], absent: str) -> Image.Image:
+    """Draw the changes on an image, with dashed boxes for those of the kind whose object is absent there."""
     objects = [
         DetectedObject(id=change.id, label=change.kind, bbox=box_of(change))
         for change in comparison.changes
         if is_ordered(box_of(change))  # it may lie outside of this image
     ]
-    return annotate(picture.rgb(_SIDE), objects, original_size=(picture.width, picture.height), style=_STYLE)
+    dashed = tuple(change.id for change in comparison.changes if change.kind == absent)
+    style = _STYLE.model_copy(update={"doubtful": dashed})
+    return annotate(picture.rgb(_SIDE), objects, original_size=(picture.width, picture.height), style=style)
 
 
 def _before(change: Change) -> Box:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import anyio
 import pytest
-from dinox_mcp.types.caller import Caller
 from PIL import Image
 
 from dinox_mcp.backends.base import Call
+from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, NotFoundError, ServiceError
 from dinox_mcp.images.picture import Picture
