@@ -1,0 +1,211 @@
+"""Graphs of this package with the weights of a checkpoint, run by ONNX Runtime without torch.
+
+`packaging/graphs.py` exports each architecture once, without weights. Its weights have the names of the authors' own
+safetensors files, from which they are read here.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dinox_mcp.backends.local.models.base import check, running
+from dinox_mcp.errors import BackendError
+
+FOLDER = Path(__file__).parent.parent / "graphs"
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+_INT8, _SCALE = "/int8", "/scale"
+_LARGEST = 127
+_WEIGHTS = "model.safetensors"
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """An architecture whose graphs are in the package.
+
+    Attributes:
+        name: What its files are called.
+        folder: Where they are.
+        model_type: As in the `config.json` of a checkpoint.
+        image: The shape of each weight of the graph of images.
+        text: The shape of each weight of the graph of labels.
+        int8: The weights that the graph of images in int8 has as bytes.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    image: Mapping[str, Sequence[int]]
+    text: Mapping[str, Sequence[int]]
+    int8: Sequence[str]
+
+
+@cache
+def architectures(folder: Path) -> tuple[Architecture, ...]:
+    """List the architectures whose graphs are in a folder."""
+    described = ((path.stem, json.loads(path.read_bytes())) for path in sorted(folder.glob("*.json")))
+    return tuple(Architecture(name, folder, **values) for name, values in described)
+
+
+def fitting(checkpoint: Path, model_type: str, folder: Path | None = None) -> Architecture | None:
+    """Return the architecture whose weights a checkpoint has, each in its shape; None if there is none.
+
+    Args:
+        checkpoint: The folder of the checkpoint.
+        model_type: As in its `config.json`.
+        folder: The folder of the graphs; None for those of this package.
+    """
+    candidates = [one for one in architectures(folder or FOLDER) if one.model_type == model_type]
+    if not candidates or not (checkpoint / _WEIGHTS).is_file():  # checkpoints in several files are larger ones
+        return None
+    shapes = _shapes(checkpoint / _WEIGHTS)
+    for one in candidates:
+        if all(shapes.get(key) == list(dims) for key, dims in {**one.image, **one.text}.items()):
+            return one
+    return None
+
+
+class Graph:
+    """A graph in memory.
+
+    Args:
+        path: The graph.
+        names: The weights that it has.
+        checkpoint: The folder of the checkpoint.
+        int8: Those of the weights that are bytes in it.
+        threads: The most threads of one run.
+
+    Raises:
+        BackendError: A file is missing or damaged.
+    """
+
+    def __init__(
+        self, path: Path, names: Iterable[str], checkpoint: Path, int8: Iterable[str] = (), threads: int = 0
+    ) -> None:
+        onnxruntime = _onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # only fatal errors: ONNX Runtime logs to stderr, past Python
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+        weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8)))
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
+        options.add_external_initializers(list(weights), values)
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            line = " ".join(str(error).split())[:200]
+            raise BackendError(
+                f"the graph {path.name} does not load ({line}); reinstall dinox-mcp, or fetch the model again with "
+                "dinox-mcp pull"
+            ) from error
+        self._options = onnxruntime.RunOptions
+
+    @classmethod
+    def of_images(cls, architecture: Architecture, checkpoint: Path, *, int8: bool, threads: int) -> Self:
+        """Load the graph of images, exact or with products of bytes."""
+        path = architecture.folder / f"{architecture.name}.image{'-int8' if int8 else ''}.onnx"
+        return cls(path, architecture.image, checkpoint, architecture.int8 if int8 else (), threads)
+
+    @classmethod
+    def of_text(cls, architecture: Architecture, checkpoint: Path, *, threads: int) -> Self:
+        """Load the graph of labels."""
+        path = architecture.folder / f"{architecture.name}.text.onnx"
+        return cls(path, architecture.text, checkpoint, threads=threads)
+
+    def __call__(self, **inputs: Array) -> list[Floats]:
+        """Run the graph; it stops soon after the running call is cancelled.
+
+        Raises:
+            Interrupted: The running call was cancelled.
+        """
+        check()
+        options = self._options()
+        with _stopping(options):
+            try:
+                arrays: list[Floats] = self._session.run(None, inputs, options)
+            except Exception:
+                check()  # a run that was stopped fails with an error of its own
+                raise
+        return arrays
+
+
+@contextmanager
+def _stopping(options: Any) -> Iterator[None]:  # noqa: ANN401 - ONNX Runtime has no types
+    """Stop a run, in the block, when the running call is cancelled."""
+    event = running()
+    if event is None:
+        yield
+        return
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_S):
+            if event.is_set():
+                options.terminate = True
+                return
+
+    watcher = Thread(target=watch, name="dinox-mcp stops a run", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _weights(path: Path, names: Iterable[str], int8: set[str]) -> Iterator[tuple[str, Array]]:
+    """Read weights; a matrix for a product of bytes becomes bytes (in, out) and a scale for each output."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            for name in names:
+                weight = file.get_tensor(name)
+                if name in int8:
+                    yield from _as_bytes(name, weight)
+                else:
+                    yield name, np.ascontiguousarray(weight, dtype=_kind(weight))
+    except (OSError, SafetensorError) as error:
+        raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
+
+
+def _kind(weight: Array) -> npt.DTypeLike:
+    return np.float32 if np.issubdtype(weight.dtype, np.floating) else weight.dtype
+
+
+def _as_bytes(name: str, weight: Array) -> Iterator[tuple[str, Array]]:
+    exact = weight.astype(np.float32, copy=False)
+    scale = np.maximum(np.abs(exact).max(axis=1), np.finfo(np.float32).tiny) / _LARGEST
+    rounded = np.rint(exact / scale[:, None]).astype(np.int8)
+    yield name + _INT8, np.ascontiguousarray(rounded.T)
+    yield name + _SCALE, scale
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError) as error:
+        raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
+
+
+def _onnxruntime() -> Any:  # noqa: ANN401 - a module
+    """Import ONNX Runtime with its telemetry off; the variable is read during the import."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
