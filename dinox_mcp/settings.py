@@ -80,7 +80,12 @@ class Settings(BaseModel):
         "owner/name@revision, or a folder; unset: by device",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the model's numbers")
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto", description="of the model's numbers"
+    )
+    runtime: Literal["auto", "torch", "onnx"] = Field(
+        "auto", description="what runs models; auto: ONNX Runtime on the CPU for the models that it can run, else torch"
+    )
     vocabulary: _Path | None = Field(
         None, description="file of nouns to find where no prompts are given, instead of the built-in ones"
     )

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
 
 def _install_all(hosts: Sequence[Host], machine: Machine, options: argparse.Namespace) -> None:
     env = _environment(options)
-    extras = tuple(dict.fromkeys([*options.extras, *(["local"] if options.backend == "local" else [])]))
+    extras = tuple(dict.fromkeys(options.extras))
     launch = choose(
         machine, env, launcher=options.launcher, source=options.source, extras=extras, shared=options.project
     )

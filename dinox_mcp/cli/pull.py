@@ -56,7 +56,6 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
         SettingsError: there is no such model or device.
         BackendError: it cannot be downloaded; the message explains why.
     """
-    local.require_installed()
     name = name or settings.model
     source = resolve(name, _device_kind(settings, name), _role(settings, name))
     quiet = not sys.stderr.isatty()
@@ -73,11 +72,15 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
         except KeyboardInterrupt:
             sys.stderr.write("dinox-mcp: interrupted; the next pull goes on from here\n")
             raise
+    from dinox_mcp.backends.local.checkpoints.graph import fitting
+
     size = _inspect(folder)
     sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
     role = source.role or files.family(folder, None).role
     if source.repo and not source.revision:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
+    if not local.has_torch() and fitting(folder, files.model_type(folder)) is None:
+        sys.stdout.write("to run it, install the extra 'local': dinox-mcp doctor prints how\n")
     if name is not None and name not in chosen(settings).values():
         sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and {variable(role)}={name}\n")
 
@@ -86,7 +89,7 @@ def list_presets(hub: Hub | None = None) -> None:
     """Print the presets: what each is good for, what it costs, and whether it is here."""
     hub = hub or Hub()
     for name, preset in (PRESETS | DESCRIBING).items():
-        here = "here" if local.installed() and hub.find(ModelSource(repo=preset.repo)) else "not here"
+        here = "here" if hub.find(ModelSource(repo=preset.repo)) else "not here"
         gated = ", gated" if preset.gated else ""
         if name == next(iter(DESCRIBING)):
             sys.stdout.write("for the description of given boxes:\n")
@@ -99,6 +102,8 @@ def list_presets(hub: Hub | None = None) -> None:
 def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
     """Return the kind of the device, by torch only where it decides on the model: that import takes seconds."""
     if name not in {None, "accurate"}:
+        return "cpu"
+    if not local.has_torch():
         return "cpu"
     from dinox_mcp.backends.local.checkpoints import device
 

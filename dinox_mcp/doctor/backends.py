@@ -112,18 +112,18 @@ _GB = 1e9
 
 def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None" = None) -> Iterator[Check]:
     """Check the device and the models of the local backend; `probe` returns what `examine` does, in another process."""
-    if not local.installed():
-        status: Status = "problem" if settings.backend == "local" else "note"
-        remedy = f"{extras_command(Machine.here(), ['local'])}, or dinox-mcp install HOST --backend local"
-        yield Check(_LOCAL, "extra", status, "torch and transformers are not installed", remedy)
-        return
+    if not local.has_torch():
+        enough = local.runs_without_torch(settings)
+        status: Status = "problem" if settings.backend == "local" and not enough else "note"
+        names = " and ".join(name for name, preset in presets.PRESETS.items() if preset.without_torch)
+        what = f"torch and transformers are not installed; the models {names} need neither"
+        yield Check(_LOCAL, "extra", status, what, extras_command(Machine.here(), ["local"]))
     found = (probe or run_probe)()
     if error := found.get("error"):
         yield Check(_LOCAL, "device", "problem", str(error), "see docs/local.md, or DINOX_MCP_BACKEND=embedded")
         return
     memory = f", {found['free'] / _GB:.1f} of {found['total'] / _GB:.1f} GB free" if found.get("total") else ""
-    versions = f"torch {found['torch']}, transformers {found['transformers']}"
-    yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {versions}{memory}")
+    yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {found['runtime']}{memory}")
     for model in found["models"]:
         yield _check_model(model, needed=settings.backend == "local" and model["role"] == "objects")
 
@@ -155,21 +155,24 @@ def print_probe() -> None:
 
 def examine(settings: Settings) -> dict[str, Any]:
     """Return the device with its memory in bytes, and for each role the model and whether it is here."""
-    from dinox_mcp.backends.local.checkpoints import device as devices
+    from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 
     try:
-        device = devices.choose(settings.device, settings.precision)
+        device, runtime = Checkpoint(settings.model, settings).will_run()
     except DinoxError as error:
         return {"error": str(error)}
     free, total = _memory(device.kind, device.name)
     return {
         "device": device.name,
         "precision": device.precision,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
+        "runtime": runtime,
         "free": free,
         "total": total,
-        "models": [_role(role, name, device.kind) for role, name in presets.chosen(settings).items()],
+        "models": [
+            _role(role, name, device.kind)
+            for role, name in presets.chosen(settings).items()
+            if role == "objects" or local.has_torch()
+        ],
     }
 
 

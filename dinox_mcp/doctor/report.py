@@ -123,4 +123,6 @@ def _step(settings: Settings, backends: registry.Backends) -> str:
     pull = "dinox-mcp pull"
     with suppress(DinoxError):  # of a setting that a check of its own reports
         pull = f"dinox-mcp pull {default_model(settings)}"
-    return pull if local.installed() else f"{extras_command(Machine.here(), ['local'])} && {pull}"
+    if local.has_torch() or local.runs_without_torch(settings):
+        return pull
+    return f"{extras_command(Machine.here(), ['local'])} && {pull}"

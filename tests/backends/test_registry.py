@@ -38,7 +38,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_auto_is_the_cloud_with_a_key_else_local_where_its_weights_are_else_embedded(
     monkeypatch: pytest.MonkeyPatch, weights: bool, without_key: str
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.installed", lambda: True)
+    monkeypatch.setattr("dinox_mcp.backends.local.has_torch", lambda: True)
     monkeypatch.setattr("dinox_mcp.backends.local.is_here", lambda _settings: weights)
     assert Backends(Settings.load()).choose() == without_key
     assert Backends(Settings.load()).choose(caller_has_key=True) == "dinox"
@@ -47,7 +47,7 @@ def test_auto_is_the_cloud_with_a_key_else_local_where_its_weights_are_else_embe
 
 
 def test_a_backend_that_is_not_ready_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.installed", lambda: True)
+    monkeypatch.setattr("dinox_mcp.backends.local.has_torch", lambda: True)
     monkeypatch.setattr("dinox_mcp.backends.local.is_here", lambda _settings: False)
     lacks = Backends(Settings.load()).unready()
     assert list(lacks) == ["dinox", "local"]
@@ -89,7 +89,7 @@ def test_a_plug_in_that_does_not_load_says_so(plugin: Path) -> None:
 
 
 def test_backends_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.installed", lambda: False)
+    monkeypatch.setattr("dinox_mcp.backends.local.has_torch", lambda: False)
     described = {each["name"]: each for each in Backends(Settings.load()).describe()}
     models = {name: {model["name"]: model for model in each["models"]} for name, each in described.items()}
     assert described["embedded"]["chosen"] is True

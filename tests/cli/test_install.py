@@ -12,12 +12,12 @@ SECRET = "sk-very-secret"
 
 
 def test_a_command_to_copy_is_quoted_for_the_shell(install: Install) -> None:
-    assert "`uvx --from 'dinox-mcp[local]' dinox-mcp --version`" in install("cursor", "--backend", "local")
+    assert "`uvx --from 'dinox-mcp[local]' dinox-mcp --version`" in install("cursor", "--extra", "local")
 
 
 def test_an_extra_that_is_not_here_is_said(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda _: None)
-    printed = install("cursor", "--backend", "local", "--launcher", "python")
+    printed = install("cursor", "--extra", "local", "--launcher", "python")
     assert printed.splitlines()[-1].endswith("pip install 'dinox-mcp[local]'")
 
 

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.embedded import codes
-from dinox_mcp.backends.local.checkpoints import device
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.doctor import backends
 from dinox_mcp.doctor.report import Check
@@ -79,7 +78,7 @@ class TestTheCloud:
 
 class TestLocalModels:
     FOUND = {  # noqa: RUF012 - as the other process tells it
-        "device": "cpu", "precision": "float32", "torch": "2.13", "transformers": "5.23", "free": 4e9, "total": 8e9,
+        "device": "cpu", "precision": "float32", "runtime": "torch 2.13", "free": 4e9, "total": 8e9,
         "models": [
             {"role": "objects", "name": "balanced", "here": False},
             {"role": "masks", "name": "sam2.1-tiny", "here": True},
@@ -88,21 +87,22 @@ class TestLocalModels:
     }  # fmt: skip
 
     def look(self, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch, chosen: str = "local") -> list[Check]:
-        monkeypatch.setattr(local, "installed", lambda: True)
+        monkeypatch.setattr(local, "has_torch", lambda: True)
         return list(backends.check_local(Settings.load(backend=chosen), lambda: found))
 
-    @pytest.mark.parametrize(("backend", "status"), [("auto", "note"), ("local", "problem")])
-    def test_the_extra_is_missing(self, backend: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(local, "installed", lambda: False)
+    @pytest.mark.parametrize(("model", "status"), [("balanced", "note"), ("accurate", "problem")])
+    def test_the_extra_is_missing(self, model: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(local, "has_torch", lambda: False)
         monkeypatch.setattr(launch, "_origin", lambda: None)
-        (check,) = backends.check_local(Settings.load(backend=backend))
+        check, *_ = backends.check_local(Settings.load(backend="local", model=model), lambda: self.FOUND)
         assert check.status == status
+        assert "the models balanced and fast need neither" in check.finding
         assert check.remedy is not None
         assert "pip install 'dinox-mcp[local]'" in check.remedy
 
     def test_the_device_and_the_models(self, monkeypatch: pytest.MonkeyPatch) -> None:
         checks = self.look(self.FOUND, monkeypatch)
-        assert only(checks, "device").finding == "cpu, float32, torch 2.13, transformers 5.23, 4.0 of 8.0 GB free"
+        assert only(checks, "device").finding == "cpu, float32, torch 2.13, 4.0 of 8.0 GB free"
         assert only(checks, "objects").remedy == "dinox-mcp pull balanced"
         assert [check.status for check in checks] == ["ok", "note", "ok", "problem"]
 
@@ -118,8 +118,7 @@ class TestLocalModels:
     @pytest.mark.slow
     def test_another_process_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         answer = backends.run_probe()
-        assert "torch" not in sys.modules or local.installed()
-        assert local.installed() == ("models" in answer)
+        assert "models" in answer
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         assert "checking torch failed" in backends.run_probe()["error"]
 
@@ -129,7 +128,7 @@ class TestLocalModels:
         assert "ended with status 1" in backends.run_probe()["error"]
 
     def test_what_the_other_process_sees(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(device, "choose", lambda *_: device.Device("cpu", "cpu", "float32"))
+        monkeypatch.setattr(local, "has_torch", lambda: True)
         monkeypatch.setattr(Hub, "find", lambda *_: None)
         monkeypatch.setattr(backends, "version", lambda _: "1.0")
         found = backends.examine(Settings.load(pose_model="nothing"))

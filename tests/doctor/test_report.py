@@ -16,7 +16,7 @@ from tests.doctor.conftest import SECRET
 class TestWhatCanBeFound:
     @pytest.fixture(autouse=True)
     def without_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(local, "installed", lambda: False)
+        monkeypatch.setattr(local, "has_torch", lambda: False)
         monkeypatch.setattr(launch, "_origin", lambda: None)
 
     def look(self, *checks: Check, keys: Mapping[str, SecretStr] | None = None, **options: Any) -> list[Check]:  # noqa: ANN401
@@ -26,12 +26,14 @@ class TestWhatCanBeFound:
         here, rest = self.look()
         assert here.finding.startswith("80 kinds of everyday things, body poses")
         assert here.finding.endswith("text, codes and markers")
-        assert rest.remedy == "pip install 'dinox-mcp[local]' && dinox-mcp pull balanced"
+        assert rest.remedy == "dinox-mcp pull balanced"
 
-    def test_with_the_extra_the_command_is_shorter(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(local, "installed", lambda: True)
-        _, rest = self.look(model="fast")
-        assert rest.remedy == "dinox-mcp pull fast"
+    def test_a_model_that_needs_torch_takes_two_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _, rest = self.look(model="accurate")
+        assert rest.remedy == "pip install 'dinox-mcp[local]' && dinox-mcp pull accurate"
+        monkeypatch.setattr(local, "has_torch", lambda: True)
+        _, rest = self.look(model="accurate")
+        assert rest.remedy == "dinox-mcp pull accurate"
 
     def test_with_a_key_anything_is_found(self) -> None:
         (here,) = self.look(api_key=SECRET)

@@ -10,24 +10,22 @@ from dinox_mcp.settings import Settings
 
 PREFERENCE = 20
 """With `auto`, the largest preference that can answer does."""
-_PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors")
+_TORCH = ("torch", "transformers")
 
 
 def unready(settings: Settings, *, caller_has_key: bool) -> Unready | None:  # noqa: ARG001 - the same for all backends
     """Return what is missing before a local model can answer: the packages, or its weights on this machine."""
-    if not installed():
-        return Unready(
-            "install the extra 'local' (dinox-mcp doctor prints how) and run dinox-mcp pull to use a model on this "
-            "machine"
-        )
+    from dinox_mcp.backends.local.checkpoints.presets import default_model
+
+    model = default_model(settings)
+    if not has_torch() and not runs_without_torch(settings):
+        return Unready(f"install the extra 'local' (dinox-mcp doctor prints how) to use the model {model}")
     try:
         if is_here(settings):
             return None
     except DinoxError as error:
-        return Unready(str(error), installed=True)
-    from dinox_mcp.backends.local.checkpoints.presets import default_model
-
-    return Unready(f"run dinox-mcp pull {default_model(settings)} to use a model on this machine", installed=True)
+        return Unready(str(error), installed=has_torch())
+    return Unready(f"run dinox-mcp pull {model} to use a model on this machine", installed=has_torch())
 
 
 def is_here(settings: Settings) -> bool:
@@ -57,8 +55,8 @@ def _cache_folder() -> Path:
 
 
 def create(settings: Settings) -> Backend:
-    """Create the backend; the first request imports torch and transformers, mostly in another process."""
-    if settings.model_process == "own" and installed():
+    """Create the backend; the first request imports what runs models, mostly in another process."""
+    if settings.model_process == "own":
         from dinox_mcp.backends.local.process import ProcessBackend
 
         return ProcessBackend(settings)
@@ -67,21 +65,29 @@ def create(settings: Settings) -> Backend:
     return LocalBackend(settings)
 
 
-def installed() -> bool:
+def has_torch() -> bool:
     """Return whether the packages of the `local` extra are installed, without importing any."""
-    return all(find_spec(package) is not None for package in _PACKAGES)
+    return all(find_spec(package) is not None for package in _TORCH)
 
 
-def require_installed() -> None:
+def runs_without_torch(settings: Settings) -> bool:
+    """Return whether the model of the settings may run without torch; a model that is not a preset may."""
+    from dinox_mcp.backends.local.checkpoints.presets import PRESETS, default_model
+
+    preset = PRESETS.get(default_model(settings))
+    return preset is None or preset.without_torch
+
+
+def require_torch(model: str = "this model") -> None:
     """Refuse to go on without the packages of the extra; call it before their first import.
 
     Raises:
         UnsupportedError: they are not installed.
     """
-    if not installed():
+    if not has_torch():
         raise UnsupportedError(
-            "the local backend needs torch and transformers, which are not installed; install the extra 'local' with "
-            "the command that dinox-mcp doctor prints"
+            f"{model} needs torch and transformers, which are not installed; choose the model balanced or fast, which "
+            "need neither, or install the extra 'local' with the command that dinox-mcp doctor prints"
         )
     disable_telemetry()
 

@@ -70,11 +70,9 @@ class Workers:
             follows: Whether it follows objects through a video; features of frames are not kept.
 
         Raises:
-            UnsupportedError: the extra is not installed.
             SettingsError: there is no such model or device.
             BackendError: all was closed.
         """
-        local.require_installed()
         if self._closed:
             raise closed()
         key = name, role, follows
@@ -151,7 +149,7 @@ class LocalBackend:
         """
         known = self._workers.known(model or self._settings.model)
         able = known.capabilities if known else families.of_name(model, self._settings)
-        return replace(able, describes=describing.DESCRIBES, fetches=True)
+        return replace(able, describes=describing.DESCRIBES if local.has_torch() else frozenset(), fetches=True)
 
     def models(self) -> tuple[Model, ...]:
         """List the model of the settings or of this machine, and the presets."""

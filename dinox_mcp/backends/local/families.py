@@ -20,7 +20,8 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Need, Output
 
 if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import ImageModel
+    from dinox_mcp.backends.local.models.base import TorchModel
+    from dinox_mcp.backends.local.models.owl_graph import OwlGraph
 
 LABELS: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
 _OF_LABELS = Capabilities(answers=LABELS)
@@ -31,7 +32,8 @@ class Family:
     """A family of models.
 
     Attributes:
-        code: Its class, as "module:class".
+        code: Its class in torch, as "module:class".
+        graph: Its class in ONNX Runtime, if there are graphs of it.
         role: What its models are for.
         capabilities: What its models can do, if they find objects.
         repositories: Parts of the names of published models, by which they are recognised before they are here.
@@ -40,16 +42,22 @@ class Family:
     """
 
     code: str
+    graph: str = ""
     role: Role = "objects"
     capabilities: Capabilities = _OF_LABELS
     repositories: tuple[str, ...] = ()
     reads_text: bool = True
     follower: str = ""
 
-    def load_class(self, *, follows: bool = False) -> "type[ImageModel]":
-        """Import the class of the family, or of its `follower`."""
+    def load_torch_class(self, *, follows: bool = False) -> "type[TorchModel]":
+        """Import the class that runs in torch, or that of the `follower`."""
         module, _, name = (self.follower if follows else self.code).partition(":")
-        return cast("type[ImageModel]", getattr(import_module(f"{models.__name__}.{module}"), name))
+        return cast("type[TorchModel]", getattr(import_module(f"{models.__name__}.{module}"), name))
+
+    def load_graph_class(self) -> "type[OwlGraph]":
+        """Import the class that runs without torch."""
+        module, _, name = self.graph.partition(":")
+        return cast("type[OwlGraph]", getattr(import_module(f"{models.__name__}.{module}"), name))
 
     def has(self, repository: str) -> bool:
         """Return whether a repository has a model of this family, by its name."""
@@ -58,7 +66,8 @@ class Family:
 
 _UNKNOWN = Family("")
 OWL = Family(
-    "owl:Owl",
+    "owl_torch:Owl",
+    graph="owl_graph:OwlGraph",
     capabilities=Capabilities(
         answers=LABELS
         | {"examples", "points as examples", "negative examples", "examples in other images", "saved prompts"}

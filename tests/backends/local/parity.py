@@ -34,7 +34,7 @@ def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return (
         find(config["model_type"])
-        .load_class()
+        .load_torch_class()
         .architecture(config)
         .from_pretrained(folder, local_files_only=True)
         .eval()
@@ -45,7 +45,7 @@ def load_adapter(folder: Path) -> Any:  # noqa: ANN401 - an adapter, with what o
     """Load the model onto the device and wrap it."""
     torch.backends.cudnn.allow_tf32 = False
     model = load_model(folder).to(DEVICE)
-    return find(model.config.model_type).load_class()(model, folder)
+    return find(model.config.model_type).load_torch_class()(model, folder)
 
 
 def ask(adapter: Any, image: Image.Image, labels: Sequence[str], min_score: float = 0.0) -> list[RawDetection]:  # noqa: ANN401

@@ -354,15 +354,6 @@ async def test_the_deadline_promises_only_what_the_family_keeps(bench: Bench, re
     await backend.aclose()
 
 
-async def test_without_the_extra_the_backend_says_how_to_install_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.find_spec", lambda _name: None)
-    backend = bench.backend()
-    with pytest.raises(UnsupportedError, match="install the extra 'local'"):
-        await backend.detect(RED, ask("dog"), PLAIN)
-
-
 async def test_an_assistant_that_cancels_frees_the_model(bench: Bench, tmp_path: Path) -> None:
     bench.model.adapter = FakeAdapter(pass_s=20)
     path = tmp_path / "red.png"

@@ -15,7 +15,6 @@ import pytest
 from pydantic import SecretStr
 
 from dinox_mcp import errors
-from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
 from dinox_mcp.backends.local import create, process, service
 from dinox_mcp.backends.local.backend import LocalBackend
@@ -483,8 +482,7 @@ async def test_ctrl_c_in_a_terminal_does_not_reach_it(start: Start) -> None:
     assert (await backend.detect(picture(), asking("dog"), Call())).objects
 
 
-@pytest.mark.parametrize(("where", "installed"), [("own", True), ("same", True), ("own", False)])
-async def test_the_setting_says_where_models_live(where: Any, installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
-    monkeypatch.setattr(local, "installed", lambda: installed)
+@pytest.mark.parametrize("where", ["own", "same"])
+async def test_the_setting_says_where_models_live(where: Any) -> None:  # noqa: ANN401
     backend = create(Settings(model_process=where))
-    assert isinstance(backend, ProcessBackend if where == "own" and installed else LocalBackend)
+    assert isinstance(backend, ProcessBackend if where == "own" else LocalBackend)

@@ -1,6 +1,5 @@
 """Tiny random checkpoints of every family, built offline in milliseconds and saved as the hub has them."""
 
-import json
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 import transformers as hf
 
-WORDS = ("a", "an", "the", "person", "wheel", "car", "dog", "cat", "glove", "red", "bat", "baseball", "tree")
+from tests.backends.local.tiny_graphs import WORDS, clip_vocabulary, write_json
 
 
 def build(family: str, folder: Path) -> Path:
@@ -160,29 +159,8 @@ def bert_tokenizer() -> hf.BertTokenizer:
 
 def clip_tokenizer(window: int) -> tuple[hf.CLIPTokenizer, int]:
     """A byte-pair tokenizer of bytes and a few words, with the size of its vocabulary."""
-    letters = byte_letters()
-    names = [*letters, *(f"{letter}</w>" for letter in letters)]
-    merges: list[tuple[str, str]] = []
-    for word in WORDS:
-        head, *rest = [*word[:-1], f"{word[-1]}</w>"]
-        for piece in rest:
-            if (head, piece) not in merges:
-                merges.append((head, piece))
-                names.append(head + piece)
-            head += piece
-    names += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    vocabulary, merges = clip_vocabulary()
     return hf.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=window), len(vocabulary)
-
-
-def byte_letters() -> list[str]:
-    """List a letter for each byte, as byte-pair tokenizers write them."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    return [chr(code) for code in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content), "utf-8")
 
 
 BUILDERS: dict[str, Callable[[Path], None]] = {

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 import transformers as hf
 
-from tests.backends.local.tiny_checkpoints import byte_letters, shaken, write_json
+from tests.backends.local.tiny_checkpoints import shaken
+from tests.backends.local.tiny_graphs import byte_letters, write_json
 
 
 def sam2(kind: str) -> Callable[[Path], None]:

@@ -2,26 +2,41 @@
 
 import hashlib
 import json
+import platform
 import re
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Report
 from dinox_mcp.backends.local.checkpoints import device as devices
-from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints import files, precision
 from dinox_mcp.backends.local.checkpoints.device import Device
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
-from dinox_mcp.backends.local.checkpoints.presets import ModelSource, Role, resolve, smaller, variable
-from dinox_mcp.backends.local.models.base import ImageModel, Interrupted, Loaded
+from dinox_mcp.backends.local.checkpoints.presets import (
+    PRESETS,
+    DeviceKind,
+    ModelSource,
+    Role,
+    resolve,
+    runs_on_cpu,
+    smaller,
+    variable,
+)
+from dinox_mcp.backends.local.models.base import ImageModel, Interrupted, Loaded, TorchModel
 from dinox_mcp.errors import BackendError, DinoxError, ServiceError, UnsupportedError
 from dinox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.checkpoints.graph import Architecture
+    from dinox_mcp.backends.local.models.owl_graph import OwlGraph
 
 _CUDA_BATCH = 8
 _FETCHED = 0.2  # of the progress of a first request
@@ -119,16 +134,35 @@ class Checkpoint:
 
     def _load(self) -> tuple[Any, Device, tuple[str, ...]]:
         """Return the model, what it computes in, and a note where that is not the usual."""
+        if self._may_use_graph and (architecture := _fitting(self._folder)):
+            return self._load_graph(architecture)
+        local.require_torch(f"the model {self.key}")
         wanted = self._device
         if wanted.kind == "cpu":
             devices.tune_cpu()
             if wanted.precision != "float32" and self.role == "objects":
-                return devices.load_checked(partial(load, self._folder), wanted)
+                return precision.load_checked(partial(load, self._folder), wanted)
         usual = "bfloat16" if wanted.kind == "cuda" else "float32"
         notes = () if wanted.precision == usual else (f"computed in {wanted.precision}",)
-        if wanted.kind == "cpu" and wanted.precision != "float32" and (doubt := devices.slowness()):
+        if wanted.kind == "cpu" and wanted.precision != "float32" and (doubt := precision.slowness()):
             wanted, notes = replace(wanted, precision="float32"), (f"computed in float32, as {doubt}",)
         return load(self._folder, wanted, self.role, follows=self.follows), wanted, notes
+
+    def _load_graph(self, architecture: "Architecture") -> tuple[ImageModel, Device, tuple[str, ...]]:
+        """Load the model into ONNX Runtime. Labels are always embedded in float32, so they are kept for both."""
+        kind = files.family(self._folder, self.role).load_graph_class()
+        threads = devices.allowed_processors()
+
+        def load(int8: bool) -> "OwlGraph":
+            return kind(architecture, self._folder, int8=int8, threads=threads)
+
+        with devices.memory_explained(devices.CPU, smaller(self.role)):
+            if self.settings.precision == "auto":
+                model, note = precision.load_int8(load, self._decision)
+            else:
+                model = load(self.settings.precision == "int8")
+                note = f"computed in {self.settings.precision} by ONNX Runtime"
+        return model, devices.CPU, (note,)
 
     def trim(self) -> None:
         """Return freed memory to the system and the GPU."""
@@ -144,14 +178,62 @@ class Checkpoint:
             f"{variable(self.role)}"
         )
 
+    def will_run(self) -> tuple[Device, str]:
+        """Return where the model runs, and the versions of what runs it, as far as is known before it is fetched.
+
+        Raises:
+            SettingsError: There is no such model or device.
+            UnsupportedError: torch is needed, and missing or broken.
+        """
+        folder = self.hub.find(self._source)
+        known = next((one for one in PRESETS.values() if one.repo == self._source.repo), None)
+        fits = _fitting(folder) is not None if folder else known is None or known.without_torch
+        if self._may_use_graph and fits:
+            return devices.CPU, f"ONNX Runtime {version('onnxruntime')}"
+        local.require_torch(f"the model {self.key}")
+        return self._device, f"torch {version('torch')}, transformers {version('transformers')}"
+
+    @property
+    def _may_use_graph(self) -> bool:
+        """Whether a graph is used if one fits: graphs find objects, on the CPU."""
+        if self.role != "objects" or self.settings.precision in {"bfloat16", "float16"}:
+            return False
+        if self.settings.device not in {"auto", "cpu"}:
+            return False
+        if self.settings.runtime != "auto":
+            return self.settings.runtime == "onnx"
+        return not local.has_torch() or runs_on_cpu(self.settings)
+
     @cached_property
     def _device(self) -> Device:
-        local.require_installed()
-        return devices.choose(self.settings.device, self.settings.precision)
+        """The device in torch, or the CPU where torch is not needed or not installed."""
+        if self._may_use_graph or not local.has_torch():
+            if self.settings.device not in {"auto", "cpu"}:
+                local.require_torch(f"the device {self.settings.device}")
+            if not local.has_torch():
+                return devices.CPU
+        exact = self.role != "objects" and self.settings.precision == "int8"  # which is of graphs
+        return devices.choose(self.settings.device, "auto" if exact else self.settings.precision)
 
     @cached_property
     def _source(self) -> ModelSource:
-        return resolve(self.name, self._device.kind, self.role)
+        kind: DeviceKind = "cpu" if self._may_use_graph else self._device.kind
+        return resolve(self.name, kind, self.role)
+
+    @property
+    def _decision(self) -> Path:
+        """The file that says whether the model computes in int8 on this machine."""
+        from platformdirs import user_cache_path
+
+        name = _fingerprint(self._folder, f"int8 {platform.machine()} {version('onnxruntime')}")
+        return user_cache_path("dinox-mcp") / "precision" / f"{name}.json"
+
+
+def _fitting(folder: Path) -> "Architecture | None":
+    """Return the architecture of a checkpoint, if there are graphs of it."""
+    from dinox_mcp.backends.local.checkpoints.graph import fitting  # numpy takes as long to import as all else here
+
+    return fitting(folder, files.model_type(folder))
 
 
 def _fingerprint(folder: Path, precision: str) -> str:
@@ -176,8 +258,8 @@ def load(folder: Path, device: Device, role: Role = "objects", *, follows: bool 
         UnsupportedError: its architecture or file format is not supported.
         BackendError: files are missing or broken, or memory ran out.
     """
-    local.require_installed()
-    kind = files.family(folder, role, follows=follows).load_class(follows=follows)
+    local.require_torch()
+    kind = files.family(folder, role, follows=follows).load_torch_class(follows=follows)
     files.require_files(str(folder), {path.name for path in folder.iterdir()}, reads_text=files.reads_text(folder))
     files.weight_files(folder)
     with devices.memory_explained(device, smaller(role)), _loading:
@@ -186,7 +268,7 @@ def load(folder: Path, device: Device, role: Role = "objects", *, follows: bool 
             return kind(model, folder, device.dtype)
 
 
-def _load_model(folder: Path, kind: type[ImageModel], device: Device) -> Any:  # noqa: ANN401 - one of many classes
+def _load_model(folder: Path, kind: type[TorchModel], device: Device) -> Any:  # noqa: ANN401 - one of many classes
     import torch
     from transformers.utils import logging
 

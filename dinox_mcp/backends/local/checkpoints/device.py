@@ -6,9 +6,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -19,22 +19,11 @@ from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
-    from dinox_mcp.backends.local.models.base import DetectionModel, RawDetection
-
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 _BFLOAT16_CAPABILITY = 8
 _MiB = 1 << 20
-FASTER = 1.3
-"""How many times faster matrix products must be in bfloat16; without units for it they are several times slower."""
-PIXELS = 4.0
-"""How far the edges of the surest boxes may move, on a pattern of 640 by 480."""
-SCORE = 0.05
-"""How far their scores may move."""
-_SUREST = 10
-_LABELS = ("object",)  # of several, those with equal scores may change their order, which is not a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +42,9 @@ class Device:
         return cast("torch.dtype", getattr(torch, self.precision))
 
 
+CPU = Device("cpu", "cpu", "float32")
+
+
 def choose(device: str = "auto", precision: str = "auto") -> Device:
     """Choose a device and a precision where they are "auto", and check them. Imports torch, which takes seconds.
 
@@ -67,7 +59,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
         precision = _suited(torch, kind, name)
     elif precision not in {"float32", "bfloat16", "float16"}:
         raise SettingsError(
-            f"DINOX_MCP_PRECISION: {precision!r} is not a precision; choose auto, float32, bfloat16 or float16"
+            f"DINOX_MCP_PRECISION: {precision!r} is not a precision of torch; choose auto, float32, bfloat16 or float16"
         )
     if kind == "cpu" and precision == "float16":
         raise SettingsError("DINOX_MCP_PRECISION: float16 is too slow on a CPU; choose float32 or bfloat16")
@@ -75,7 +67,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
 
 
 def _torch() -> Any:  # noqa: ANN401 - a module
-    local.require_installed()
+    local.require_torch()
     # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a request
     # takes ten times as long then. Read when torch is imported, as the other one is.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -171,12 +163,13 @@ def _limit_threads() -> None:
     """Use no more threads than a container may: torch counts the processors of the machine."""
     import torch
 
-    allowed = _allowed_processors()
+    allowed = allowed_processors()
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > allowed:
         torch.set_num_threads(allowed)
 
 
-def _allowed_processors(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def allowed_processors(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the processors that this process may use, which a container or taskset may restrict."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = map(int, limits.read_text(encoding="ascii").split())
@@ -245,78 +238,3 @@ def _glibc() -> ctypes.CDLL | None:
     except (AttributeError, ValueError, OSError):  # Windows, macOS, musl
         return None
     return ctypes.CDLL(None)
-
-
-def load_checked(load: Callable[[Device], Any], device: Device) -> tuple[Any, Device, tuple[str, ...]]:
-    """Load a model for objects in bfloat16 if that pays here, else in float32.
-
-    The check runs it on a test pattern in both precisions, so that loading takes two loads and two passes.
-
-    Returns:
-        The model, what it computes in, and a note.
-    """
-    exact = replace(device, precision="float32")
-    doubt = slowness()
-    if doubt is None:
-        expected = _find_in_pattern(load(exact))
-        trim()
-        model = load(device)
-        doubt = difference(expected, _find_in_pattern(model))
-        if doubt is None:
-            return model, device, ("computed in bfloat16",)
-        del model
-        trim()
-    return load(exact), exact, (f"computed in float32, as {doubt}",)
-
-
-def difference(expected: "Sequence[RawDetection]", found: "Sequence[RawDetection]") -> str | None:
-    """Return how the surest expected detections differ from what was found, or None if they hardly do."""
-    for one in expected[:_SUREST]:
-        alike = [(_distance(one, other), other) for other in found if other.label == one.label]
-        distance, other = min(alike, key=lambda pair: pair[0], default=(math.inf, one))
-        if not distance <= PIXELS:
-            return f"bfloat16 moves this model's boxes (by {distance:.0f} pixels on a test pattern)"
-        if abs(other.score - one.score) > SCORE:
-            return f"bfloat16 changes this model's scores ({one.score:.2f} to {other.score:.2f} on a test pattern)"
-    return None
-
-
-def _distance(one: "RawDetection", other: "RawDetection") -> float:
-    return max(abs(here - there) for here, there in zip(one.bbox, other.bbox, strict=True))
-
-
-def slowness() -> str | None:
-    """Return that this processor gains nothing from bfloat16, if it is so."""
-    import torch
-
-    exact, short = _seconds(torch.float32), _seconds(torch.bfloat16)
-    if short * FASTER <= exact:
-        return None
-    return f"this processor is hardly faster in bfloat16 ({exact / short:.1f} times)"
-
-
-def _seconds(dtype: "torch.dtype") -> float:
-    import torch
-
-    one, two = torch.ones(1024, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
-    with torch.inference_mode():
-        return min(seconds(lambda: one @ two) for _ in range(5))
-
-
-def _find_in_pattern(model: "DetectionModel") -> "list[RawDetection]":
-    (features,) = model.encode([model.prepare(_pattern())])
-    labels = [_LABELS[index] for index in model.chunks(_LABELS)[0]]
-    embeddings = model.embed(labels) if model.reuses_text else None
-    return model.find(features, labels, embeddings, 0.0)
-
-
-def _pattern() -> "Image.Image":
-    """Draw what has edges, colours and shades of several sizes."""
-    from PIL import Image, ImageDraw
-
-    picture = Image.radial_gradient("L").resize((640, 480)).convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    for step, colour in enumerate(("red", "navy", "gold", "white", "green", "black")):
-        draw.rectangle((40 + 90 * step, 60 + 50 * step, 110 + 95 * step, 120 + 58 * step), fill=colour)
-        draw.ellipse((30 + 100 * step, 400 - 60 * step, 100 + 100 * step, 460 - 60 * step), outline=colour, width=6)
-    return picture

@@ -50,13 +50,13 @@ def family(folder: Path, role: Role | None = "objects", *, follows: bool = False
         UnsupportedError: there is none for it, or it is for another role; None is any.
         BackendError: the folder has no readable configuration.
     """
-    return families.find(_model_type(folder), role, follows=follows)
+    return families.find(model_type(folder), role, follows=follows)
 
 
 def reads_text(folder: Path) -> bool:
     """Return whether the model in a folder needs a vocabulary; if in doubt it does."""
     try:
-        known = families.FAMILIES.get(_model_type(folder))
+        known = families.FAMILIES.get(model_type(folder))
     except BackendError:
         return True
     return known is None or known.reads_text
@@ -114,7 +114,12 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
     raise UnsupportedError(f"{subject} has no weights (model.safetensors); choose another model")
 
 
-def _model_type(folder: Path) -> str:
+def model_type(folder: Path) -> str:
+    """Return the `model_type` of the checkpoint in a folder.
+
+    Raises:
+        BackendError: The folder has no readable configuration.
+    """
     return str(read_json(folder / CONFIG).get("model_type"))
 
 

@@ -145,7 +145,7 @@ def title(source: ModelSource, folder: Path) -> str:
 
 def _library() -> ModuleType:
     """Import huggingface_hub without its telemetry and its output on the terminal."""
-    local.require_installed()
+    local.disable_telemetry()
     import huggingface_hub
     import huggingface_hub.constants
     import huggingface_hub.errors

@@ -3,6 +3,7 @@
 import difflib
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,7 +25,7 @@ class Preset:
     """A model that this project recommends, and what is known of it.
 
     `accuracy` is what its authors published (nothing of it was measured here); `cost` is what a first request
-    about an image took on two CPU cores, tuned and in float32.
+    about an image took on two CPU cores, tuned and in float32. One `without_torch` runs in ONNX Runtime alone.
     """
 
     repo: str
@@ -34,6 +35,7 @@ class Preset:
     cost: str = "not measured"
     licence: str = "Apache-2.0"
     gated: bool = False
+    without_torch: bool = False
     role: Role = "objects"
 
 
@@ -64,6 +66,7 @@ PRESETS = {
         "the default on a CPU: labels, and everything without labels, from one pass over an image",
         accuracy="no figure at hand (the large model of its kind: COCO 46.1 AP)",
         cost="3.2 s; later requests about the same image take milliseconds",
+        without_torch=True,
     ),
     "fast": Preset(
         "google/owlvit-base-patch32",
@@ -71,6 +74,7 @@ PRESETS = {
         "slow machines and many images",
         accuracy="LVIS 19.3 AP",
         cost="0.4 s; later requests about the same image take milliseconds",
+        without_torch=True,
     ),
     "accurate": Preset(
         "iSEE-Laboratory/llmdet_tiny",
@@ -180,6 +184,13 @@ def device_kind(settings: Settings) -> DeviceKind:
     """Guess whether models run on an NVIDIA GPU: torch, which would know, takes seconds to import."""
     gpu = settings.device.startswith("cuda") or (settings.device == "auto" and _has_gpu())
     return "cuda" if gpu else "cpu"
+
+
+def runs_on_cpu(settings: Settings) -> bool:
+    """Guess whether models run on the CPU; on a Mac, torch may have a GPU."""
+    if settings.device == "auto":
+        return sys.platform != "darwin" and not _has_gpu()
+    return settings.device == "cpu"
 
 
 def _has_gpu() -> bool:

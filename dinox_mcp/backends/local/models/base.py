@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    Rows = npt.NDArray[np.float32]
+    """Embeddings, one row each (n, width)."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawDetection:
@@ -61,12 +64,12 @@ class Features(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExampleRows:
-    """Embeddings of examples, one row each (n, d; float32, on the CPU).
+    """Embeddings of examples, one row each (n, d).
 
     `fits` is for each the intersection over union of its box and the model's own box of the object.
     """
 
-    rows: "torch.Tensor"
+    rows: "Rows"
     fits: tuple[float, ...]
 
 
@@ -78,7 +81,7 @@ class ExampleQuery:
     """
 
     labels: tuple[str, ...]
-    rows: "torch.Tensor"
+    rows: "Rows"
     owners: tuple[int | None, ...]
     negative: tuple[bool, ...]
 
@@ -115,22 +118,45 @@ class ImageModel(ABC):
     Its methods may raise `Interrupted` inside `interruptible`. Features are those of its own `encode`.
 
     Args:
+        family: The `model_type` of the checkpoint.
+        folder: The folder of the checkpoint.
+        preprocess: Options of the preprocessor besides those in the folder.
+    """
+
+    reuses_text: ClassVar[bool] = False
+    """Whether the embedding of a label depends on that label alone, so that it can be kept."""
+
+    def __init__(self, family: str, folder: Path, **preprocess: Any) -> None:  # noqa: ANN401 - of `Preprocessor`
+        self.family = family
+        self._preprocess = Preprocessor.from_folder(folder, **preprocess)
+
+    def prepare(self, image: "Image.Image") -> Prepared:
+        """Resize and normalise an RGB image, on the CPU; may run in any thread."""
+        return Prepared(self._preprocess(image), image.size)
+
+    @abstractmethod
+    def encode(self, batch: Sequence[Prepared]) -> Sequence[Features]:
+        """Compute the features of images whose pixels have one shape: the slow step."""
+
+
+class TorchModel(ImageModel):
+    """A model that runs in torch.
+
+    Args:
         model: A model of transformers, made by `architecture`: float32, in evaluation mode, on its device.
         folder: The folder of its checkpoint.
         dtype: What large matrix products are computed in; None for float32.
-        preprocess: Options of the preprocessor besides those in the folder.
+        options: Options of the next base class.
     """
 
     architectures: ClassVar[Mapping[str, str]]
     """The transformers class for each `model_type`."""
-    reuses_text: ClassVar[bool] = False
-    """Whether the embedding of a label depends on that label alone, so that it can be kept."""
     cpu_batch, gpu_batch = 4, 16
 
-    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **preprocess: Any) -> None:  # noqa: ANN401
+    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(str(model.config.model_type), folder, **options)
         self._model = model
         self._dtype = dtype
-        self._preprocess = Preprocessor.from_folder(folder, **preprocess)
         watch(model)
 
     @classmethod
@@ -145,22 +171,9 @@ class ImageModel(ABC):
         return getattr(transformers, cls.architectures[config["model_type"]])  # type: ignore[no-any-return]
 
     @property
-    def family(self) -> str:
-        """The `model_type` of the checkpoint."""
-        return str(self._model.config.model_type)
-
-    @property
     def at_once(self) -> int:
         """How many objects to process at once: more take too much memory, or too long before the next request."""
         return self.cpu_batch if self._model.device.type == "cpu" else self.gpu_batch
-
-    def prepare(self, image: "Image.Image") -> Prepared:
-        """Resize and normalise an RGB image, on the CPU; may run in any thread."""
-        return Prepared(self._preprocess(image), image.size)
-
-    @abstractmethod
-    def encode(self, batch: Sequence[Prepared]) -> Sequence[Features]:
-        """Compute the features of images whose pixels have one shape: the slow step."""
 
     def _computing(self) -> AbstractContextManager[Any]:
         """Shorten matrix products to `dtype` in the block; weights and boxes stay in float32.
@@ -175,30 +188,22 @@ class ImageModel(ABC):
 
 
 class DetectionModel(ImageModel):
-    """A family that finds objects. What it can do besides labels is in the registry (`models.FAMILIES`)."""
-
-    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **preprocess: Any) -> None:  # noqa: ANN401
-        from dinox_mcp.backends.local.models.shared import tokenizer_in
-
-        super().__init__(model, folder, dtype, **preprocess)
-        self._tokenizer = tokenizer_in(folder)
-        self._window: int = model.config.text_config.max_position_embeddings
+    """A family that finds objects. What it can do besides labels is in the table `families.FAMILIES`."""
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Pack labels, by their index, into as few text windows as possible; by default each has its own."""
         return [list(range(len(labels)))]
 
+    @abstractmethod
     def overlong(self, labels: Sequence[str]) -> list[int]:
         """Return the indices of the labels of which the text window holds only the beginning."""
-        rows = self._tokenizer(list(labels), truncation=False)["input_ids"]
-        return [index for index, row in enumerate(rows) if len(row) > self._window]
 
     @abstractmethod
     def find(
         self,
         features: Any,  # noqa: ANN401
         labels: Sequence[str],
-        embeddings: "torch.Tensor | None",
+        embeddings: "Rows | None",
         min_score: float,
         *,
         masks: bool = False,
@@ -213,8 +218,8 @@ class DetectionModel(ImageModel):
             masks: Whether to compute masks, if the family has them.
         """
 
-    def embed(self, labels: Sequence[str]) -> "torch.Tensor":
-        """Embed labels, one row each (float32, on the CPU), if the family `reuses_text`."""
+    def embed(self, labels: Sequence[str]) -> "Rows":
+        """Embed labels, one row each, if the family `reuses_text`."""
         raise NotImplementedError
 
     def read_examples(self, features: Any, examples: Sequence[Example]) -> ExampleRows:  # noqa: ANN401
@@ -255,7 +260,23 @@ class DetectionModel(ImageModel):
         raise NotImplementedError
 
 
-class DescribingModel(ImageModel):
+class TorchDetectionModel(TorchModel, DetectionModel):
+    """A family that finds objects in torch, with the tokenizer of transformers."""
+
+    def __init__(self, model: Any, folder: Path, dtype: "torch.dtype | None" = None, **preprocess: Any) -> None:  # noqa: ANN401
+        from dinox_mcp.backends.local.models.shared import tokenizer_in
+
+        super().__init__(model, folder, dtype, **preprocess)
+        self._tokenizer = tokenizer_in(folder)
+        self._window: int = model.config.text_config.max_position_embeddings
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Return the indices of the labels of which the text window holds only the beginning."""
+        rows = self._tokenizer(list(labels), truncation=False)["input_ids"]
+        return [index for index, row in enumerate(rows) if len(row) > self._window]
+
+
+class DescribingModel(TorchModel):
     """A family that describes given boxes."""
 
     @abstractmethod
@@ -263,7 +284,7 @@ class DescribingModel(ImageModel):
         """Return for each box, in original pixels, the field of a `Detection` for this output; None for nothing."""
 
 
-class FollowingModel(ImageModel):
+class FollowingModel(TorchModel):
     """A family that follows objects from frame to frame."""
 
     @abstractmethod
@@ -291,6 +312,11 @@ def interruptible(event: Event) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+
+
+def running() -> Event | None:
+    """Return what is set when the running call is cancelled; None outside `interruptible`."""
+    return _running.get()
 
 
 def check() -> None:

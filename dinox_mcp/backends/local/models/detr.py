@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import DetectionModel, Prepared, RawDetection
+from dinox_mcp.backends.local.models.base import Prepared, RawDetection, TorchDetectionModel
 from dinox_mcp.backends.local.models.shared import (
     MapFeatures,
     TensorFeatures,
@@ -31,6 +31,9 @@ from dinox_mcp.backends.local.models.shared import (
     stacked,
 )
 from dinox_mcp.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import Rows
 
 _LEAST_SIDE = 33  # an image thinner than this after resizing has fewer patches than the model wants candidates
 
@@ -44,7 +47,7 @@ class BackboneFeatures(TensorFeatures):
     size: tuple[int, int]
 
 
-class GroundingDino(DetectionModel):
+class GroundingDino(TorchDetectionModel):
     """A Grounding DINO, MM-Grounding-DINO or LLMDet model."""
 
     architectures: ClassVar = {
@@ -100,7 +103,7 @@ class GroundingDino(DetectionModel):
         self,
         features: BackboneFeatures,
         labels: Sequence[str],
-        embeddings: torch.Tensor | None,  # noqa: ARG002 - this family has none
+        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - nor these
@@ -219,7 +222,7 @@ class Remembering(torch.nn.Module):
         return [(feature, feature.new_ones((1, *feature.shape[-2:]), dtype=torch.bool)) for feature in self._features]
 
 
-class OmDet(DetectionModel):
+class OmDet(TorchDetectionModel):
     """An OmDet-Turbo model."""
 
     architectures: ClassVar = {"omdet-turbo": "OmDetTurboForObjectDetection"}
@@ -256,25 +259,25 @@ class OmDet(DetectionModel):
         return [MapFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
 
     @torch.inference_mode()
-    def embed(self, labels: Sequence[str]) -> torch.Tensor:
+    def embed(self, labels: Sequence[str]) -> "Rows":
         """Embed labels, one row each; what is beyond the text window of 77 tokens is cut off."""
         with self._computing():
             rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
-        return rows.float().cpu()
+        return rows.float().cpu().numpy()
 
     @torch.inference_mode()
     def find(
         self,
         features: MapFeatures,
         labels: Sequence[str],
-        embeddings: torch.Tensor | None,
+        embeddings: "Rows | None",
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none
     ) -> list[RawDetection]:
         """Find the best pairs of box and label."""
         assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
-        classes = embeddings.to(self._model.device)
+        classes = torch.from_numpy(embeddings).to(self._model.device)
         task = self._tokens([f"Detect {', '.join(labels)}."])
         with self._computing():
             sentence, mask = self._model.language_backbone(

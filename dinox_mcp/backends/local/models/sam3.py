@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from dinox_mcp.backends.local.models.base import (
-    DetectionModel,
     ExampleQuery,
     ExampleRows,
     Prepared,
     RawDetection,
+    TorchDetectionModel,
     check,
 )
 from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, of_image, rank, ranked, stacked
 from dinox_mcp.types.detection import Example, Mask
 from dinox_mcp.types.masks import encode
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import Rows
 
 _VISUAL = "visual"
 """The text for examples without a name, as in the model's own processor."""
@@ -38,7 +42,7 @@ class PyramidFeatures(TensorFeatures):
     size: tuple[int, int]
 
 
-class Sam3(DetectionModel):
+class Sam3(TorchDetectionModel):
     """A SAM 3 model, prompted with text, examples, or both."""
 
     architectures: ClassVar = {"sam3": "Sam3Model", "sam3_video": "Sam3Model"}
@@ -80,7 +84,7 @@ class Sam3(DetectionModel):
         self,
         features: PyramidFeatures,
         labels: Sequence[str],
-        embeddings: torch.Tensor | None,  # noqa: ARG002 - this family has none
+        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,
@@ -93,17 +97,14 @@ class Sam3(DetectionModel):
         ]
         return sorted(found, key=lambda item: -item.score)
 
-    @torch.inference_mode()
     def read_examples(self, features: PyramidFeatures, examples: Sequence[Example]) -> ExampleRows:
         """Return the boxes of examples as (centre x, centre y, width, height) in fractions of their image.
 
         The model reads their pixels when it searches, so they mean nothing in another image.
         """
-        width, height = features.size
-        start, end = (torch.tensor([example.bbox for example in examples]) / torch.tensor([width, height] * 2)).split(
-            2, -1
-        )
-        rows = torch.cat(((start + end) / 2, end - start), dim=-1)
+        boxes = np.array([example.bbox for example in examples], np.float32) / np.array(features.size * 2, np.float32)
+        start, end = boxes[:, :2], boxes[:, 2:]
+        rows: Rows = np.hstack(((start + end) / 2, end - start)).astype(np.float32)
         return ExampleRows(rows, (1.0,) * len(examples))
 
     @torch.inference_mode()
@@ -118,7 +119,7 @@ class Sam3(DetectionModel):
         for index, label in enumerate(query.labels):
             speaking_for, against = query.of(index)
             prompt = {
-                "input_boxes": query.rows[[*speaking_for, *against]][None].to(self._model.device),
+                "input_boxes": torch.from_numpy(query.rows[[*speaking_for, *against]][None]).to(self._model.device),
                 "input_boxes_labels": torch.tensor(
                     [[1] * len(speaking_for) + [0] * len(against)], device=self._model.device
                 ),

@@ -15,7 +15,6 @@ from dinox_mcp.backends.local.models.base import Features, Loaded
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
     Rows = npt.NDArray[np.float32]
 
@@ -220,12 +219,10 @@ class Embeddings:
         self._folder = folder
         self._caches: dict[Holder, LabelCache] = {}
 
-    def rows(self, worker: Holder, loaded: Loaded, labels: Sequence[str]) -> "torch.Tensor | None":
+    def rows(self, worker: Holder, loaded: Loaded, labels: Sequence[str]) -> "Rows | None":
         """Return a row for each label, or None if the family does not reuse text. Runs in the worker's thread."""
         if not loaded.model.reuses_text:
             return None
-        import torch
-
         cache = self._caches.get(worker)
         if cache is None:
             cache = self._caches[worker] = LabelCache(self._cache_folder, loaded.fingerprint)
@@ -233,7 +230,7 @@ class Embeddings:
         def report(done: int, total: int) -> None:
             worker.report(0.5, f"reading the labels, {done} of {total}")
 
-        return torch.from_numpy(cache.rows(labels, loaded.model.embed, report))
+        return cache.rows(labels, loaded.model.embed, report)
 
     def forget(self, worker: Holder) -> None:
         """Drop what is in memory for a model that leaves it."""

@@ -26,9 +26,10 @@ from dinox_mcp.types.boxes import area, clip
 from dinox_mcp.types.detection import Embedding, Example
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    import numpy.typing as npt
 
-    Rows = dict[int, torch.Tensor]
+    Rows = npt.NDArray[np.float32]
 
 T = TypeVar("T")
 
@@ -189,7 +190,7 @@ class _Reading:
     """The examples of one call, and what the model has read of them so far: rows by the index of the example."""
 
     def __init__(self, examples: Sequence[Example], call: ModelCall) -> None:
-        self.rows: Rows = {}
+        self.rows: dict[int, Rows] = {}
         self.fits: dict[int, float] = {}
         self.saved: list[int] = []
         self.indices: dict[str, list[int]] = defaultdict(list)
@@ -234,13 +235,13 @@ class _Reading:
         for index in self.saved:
             self.rows[index] = _decode(cast("Embedding", self._examples[index].embedding), loaded)
 
-    def stacked(self) -> tuple["torch.Tensor", list[Example]]:
+    def stacked(self) -> tuple["Rows", list[Example]]:
         """Return all rows, and the example of each."""
-        import torch
+        import numpy as np
 
         order = sorted(self.rows)
         owners = [self._examples[index] for index in order for _ in self.rows[index]]
-        return torch.cat([self.rows[index] for index in order]), owners
+        return np.concatenate([self.rows[index] for index in order]), owners
 
 
 async def find_like(call: ModelCall, examples: Sequence[Example]) -> Response:
@@ -292,7 +293,7 @@ async def embed(call: ModelCall, examples: Sequence[Example]) -> Embedding:
     def finish(loaded: Loaded, _features: None) -> Embedding:
         reading.restore(loaded)
         rows, _ = reading.stacked()
-        data = base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()
+        data = base64.b64encode(rows.astype("<f4").tobytes()).decode()
         return Embedding(backend="local", model=loaded.signature, data=data)
 
     return await call.worker.run(finish, client=call.context.client, progress=call.context.progress)
@@ -320,9 +321,8 @@ def _inside(example: Example, picture: Picture, index: int) -> Example:
     )
 
 
-def _decode(embedding: Embedding, loaded: Loaded) -> "torch.Tensor":
+def _decode(embedding: Embedding, loaded: Loaded) -> "Rows":
     import numpy as np
-    import torch
 
     if (embedding.backend, embedding.model) != ("local", loaded.signature):
         raise UnsupportedError(
@@ -336,4 +336,4 @@ def _decode(embedding: Embedding, loaded: Loaded) -> "torch.Tensor":
         numbers = np.empty(0, dtype=np.float32)
     if not numbers.size or numbers.size % size or not np.isfinite(numbers).all():
         raise InputError("a saved prompt is damaged; save it again with save_prompt")
-    return torch.from_numpy(numbers.reshape(-1, size))
+    return numbers.reshape(-1, size)

@@ -11,10 +11,11 @@ import torch
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
-from dinox_mcp.backends.local.checkpoints import device as devices
+from dinox_mcp.backends.local.checkpoints import precision
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
-from dinox_mcp.backends.local.checkpoints.device import Device, difference, load_checked
+from dinox_mcp.backends.local.checkpoints.device import Device
 from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.backends.local.checkpoints.precision import difference, load_checked
 from dinox_mcp.backends.local.models.base import RawDetection
 from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.settings import Settings
@@ -78,7 +79,7 @@ def test_a_torch_that_does_not_work_is_explained(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.device.choose", broken)
     with pytest.raises(ServiceError, match=r"the model fast failed \(OSError: libcudart"):
-        Checkpoint("fast", Settings.load()).identify()
+        Checkpoint("fast", Settings.load(runtime="torch")).identify()
 
 
 async def test_the_first_request_fetches_the_model_and_reports_how_far_it_is(backend: LocalBackend) -> None:
@@ -155,7 +156,7 @@ async def _refused(backend: LocalBackend) -> None:
 def speed(monkeypatch: pytest.MonkeyPatch) -> dict[torch.dtype, float]:
     """A processor that multiplies in these seconds."""
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
-    monkeypatch.setattr(devices, "_seconds", seconds.__getitem__)
+    monkeypatch.setattr(precision, "_seconds", seconds.__getitem__)
     return seconds
 
 
@@ -165,7 +166,7 @@ class Loads:
     def __init__(self, short: list[RawDetection], monkeypatch: pytest.MonkeyPatch) -> None:
         self.loaded: list[str] = []
         answers = {"float32": FOUND, "bfloat16": short}
-        monkeypatch.setattr(devices, "_find_in_pattern", answers.__getitem__)
+        monkeypatch.setattr(precision, "_find_in_pattern", answers.__getitem__)
 
     def __call__(self, device: Device) -> str:
         self.loaded.append(device.precision)
@@ -243,7 +244,7 @@ def test_what_describes_boxes_is_put_to_the_test_of_speed(
 def test_what_a_model_makes_of_labels_is_kept_apart_by_precision(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "difference", lambda _expected, _found: None)
+    monkeypatch.setattr(precision, "difference", lambda _expected, _found: None)
     fingerprints = set()
     for wanted in ("float32", "bfloat16"):
         model = Checkpoint(str(checkpoint("owlvit")), Settings.load(precision=wanted, device="cpu"))

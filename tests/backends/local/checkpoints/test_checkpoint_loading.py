@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -75,9 +76,9 @@ def test_half_precision_rounds_no_weight_that_decides_on_boxes(checkpoint: Calla
 
 def test_half_precision_answers_almost_the_same(folder: Path) -> None:
     adapter = checkpoints.load(folder, Device("cpu", "cpu", "bfloat16"))
-    assert adapter.embed(["dog"]).dtype == torch.float32  # as it is kept on the disk
+    assert adapter.embed(["dog"]).dtype == np.float32  # as it is kept on the disk
     exact = checkpoints.load(folder, CPU)
-    assert torch.cosine_similarity(adapter.embed(["dog"]), exact.embed(["dog"])).item() == pytest.approx(1, abs=1e-3)
+    assert (adapter.embed(["dog"]) @ exact.embed(["dog"]).T).item() == pytest.approx(1, abs=1e-3)
 
 
 def test_shards_load_by_their_index(folder: Path) -> None:

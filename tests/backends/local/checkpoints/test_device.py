@@ -80,7 +80,7 @@ def test_a_user_knows_better(device: str, precision: str, chosen: Device) -> Non
         ("cuda:one", "auto", r"'cuda:one' is not a device"),
         ("cuda:2", "auto", r"'cuda:2' is not here \(there is only 2"),
         ("mps", "auto", r"'mps' is not here \(there is none\); choose auto or cpu"),
-        ("cpu", "int8", r"DINOX_MCP_PRECISION: 'int8' is not a precision; choose auto, float32"),
+        ("cpu", "int8", r"DINOX_MCP_PRECISION: 'int8' is not a precision of torch; choose auto, float32"),
         ("cpu", "float16", r"float16 is too slow on a CPU"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_container_gets_no_more_threads_than_processors(
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)), raising=False)
     if limit is not None:
         (tmp_path / "cpu.max").write_text(limit)
-    assert devices._allowed_processors(tmp_path / "cpu.max") == processors
+    assert devices.allowed_processors(tmp_path / "cpu.max") == processors
 
 
 @pytest.mark.parametrize(

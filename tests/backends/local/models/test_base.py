@@ -68,8 +68,8 @@ def test_every_family_can_be_imported(name: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     family = FAMILIES[name]
-    assert issubclass(family.load_class(), ImageModel)
-    assert not family.follower or issubclass(family.load_class(follows=True), ImageModel)
+    assert issubclass(family.load_torch_class(), ImageModel)
+    assert not family.follower or issubclass(family.load_torch_class(follows=True), ImageModel)
 
 
 @pytest.mark.parametrize("family", sorted(BUILDERS))

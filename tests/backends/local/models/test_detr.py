@@ -185,7 +185,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     model = load_model(folder)
-    half = find(model.config.model_type).load_class()(model, folder, torch.bfloat16)
+    half = find(model.config.model_type).load_torch_class()(model, folder, torch.bfloat16)
     assert half.encode([half.prepare(picture(128, 128))])[0].nbytes == 2 * (32 * 256 + 64 * 64 + 128 * 16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
@@ -14,6 +15,7 @@ from transformers.models.owlvit.modeling_owlvit import box_iou, generalized_box_
 from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted
 from dinox_mcp.types.detection import Example
+from tests.backends.local.exported import load_graph
 from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
 from tests.backends.local.pictures import picture
 
@@ -25,9 +27,9 @@ def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) ->
     return checkpoint(request.param)
 
 
-@pytest.fixture(scope="module")
-def adapter(folder: Path) -> Any:
-    return load_adapter(folder)
+@pytest.fixture(scope="module", params=("torch", "ONNX Runtime"))
+def adapter(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_adapter(folder) if request.param == "torch" else load_graph(folder, tmp_path_factory.mktemp("graphs"))
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +64,14 @@ def test_finds_the_same_in_a_batch_as_alone(adapter: Any) -> None:
 
 
 def test_a_label_has_one_embedding_in_any_company(adapter: Any) -> None:
-    alone = torch.cat([adapter.embed([label]) for label in LABELS])
+    alone = np.concatenate([adapter.embed([label]) for label in LABELS])
     many = adapter.embed([*LABELS] * 20)[-len(LABELS) :]
-    torch.testing.assert_close(alone, many, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(alone, many, atol=1e-6)
 
 
 def test_labels_beyond_the_text_window_are_read_to_its_end(adapter: Any) -> None:
     long = "person " * 60
-    assert torch.equal(adapter.embed([long]), adapter.embed([long + "dog"]))
+    assert np.array_equal(adapter.embed([long]), adapter.embed([long + "dog"]))
 
 
 def test_all_labels_fit_one_request(adapter: Any) -> None:
@@ -96,7 +98,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any, work: str) -> None:
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     model = load_model(folder)
-    half = find(model.config.model_type).load_class()(model, folder, torch.bfloat16)
+    half = find(model.config.model_type).load_torch_class()(model, folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
@@ -126,7 +128,7 @@ def test_finds_like_an_example_as_transformers_scores_it(
     bbox = tuple((patches.boxes[7] * _frame(adapter)).tolist())
     (row,) = adapter.read_examples(patches.state, [Example(bbox=bbox)]).rows
     with torch.inference_mode():
-        logits, _ = model.class_predictor(patches.features, row[None, None])
+        logits, _ = model.class_predictor(patches.features, torch.from_numpy(row)[None, None])
         boxes = model.box_predictor(patches.features, patches.grid)
     outputs = SimpleNamespace(logits=logits, pred_boxes=boxes)
     (expected,) = processor.post_process_grounded_object_detection(outputs, threshold=0.0, target_sizes=[(120, 200)])
@@ -145,7 +147,7 @@ def test_an_example_is_the_patch_that_the_authors_choose(adapter: Any, patches: 
     else:
         chosen = near[(patches.classes[near] @ patches.classes.mean(0)).argmin()]
     looks = adapter.read_examples(patches.state, [Example(bbox=bbox)])
-    torch.testing.assert_close(looks.rows[0], _unit(patches.classes[chosen]), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(looks.rows[0], _unit(patches.classes[chosen]), atol=1e-5)
     assert looks.fits[0] == pytest.approx(float(overlaps[0, chosen]), abs=1e-5)
 
 
@@ -157,17 +159,17 @@ def test_the_complete_image_as_an_example_is_what_transformers_takes(
     with torch.inference_mode():
         query, _, _ = reference[1].embed_image_query(patches.features, patches.grid)
     looks = adapter.read_examples(patches.state, [Example(bbox=(0, 0, 200, 120))])
-    torch.testing.assert_close(looks.rows, _unit(query[0]), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(looks.rows, _unit(query[0]), atol=1e-5)
 
 
 def test_an_example_beside_all_boxes_is_the_nearest_one(adapter: Any, patches: Any) -> None:
     small = replace(patches.state, boxes=patches.state.boxes * 0.3)
-    corners = center_to_corners_format(small.boxes) * _frame(adapter)
+    corners = center_to_corners_format(torch.from_numpy(small.boxes)) * _frame(adapter)
     example = torch.tensor([190.0, 110.0, 199.0, 119.0])
     nearest = generalized_box_iou(example[None], corners)[0].argmax()
     looks = adapter.read_examples(small, [Example(bbox=tuple(example.tolist()))])
     assert looks.fits == (0.0,)
-    assert torch.equal(looks.rows[0], small.classes[nearest])
+    assert np.array_equal(looks.rows[0], small.classes[nearest])
 
 
 @pytest.mark.parametrize("point", [(100, 60), (199, 119)])
@@ -177,17 +179,17 @@ def test_a_point_is_the_likeliest_thing_around_it(adapter: Any, patches: Any, po
     away = (torch.tensor(point) - centre).abs()
     in_the_middle, inside = ((away <= size * part).all(-1) for part in (0.25, 0.5))
     near = next(some for some in (in_the_middle, inside) if some.any()).nonzero()[:, 0]
-    likely = patches.state.things[near]
+    likely = torch.from_numpy(patches.state.things)[near]
     (row,) = adapter.read_examples(patches.state, [Example(point=point)]).rows
-    torch.testing.assert_close(row, patches.state.classes[near[likely.argmax()]])
+    assert np.array_equal(row, patches.state.classes[near[likely.argmax()]])
 
 
 def test_a_point_in_no_box_is_the_nearest_one(adapter: Any, patches: Any) -> None:
-    tiny = replace(patches.state, boxes=torch.cat((patches.state.boxes[:, :2], torch.full((36, 2), 1e-6)), -1))
-    centres = tiny.boxes[:, :2] * torch.tensor(tiny.frame)
-    nearest = torch.linalg.norm(centres - torch.tensor([77.7, 33.3]), dim=-1).argmin()
+    tiny = replace(patches.state, boxes=np.hstack((patches.state.boxes[:, :2], np.full((36, 2), 1e-6, np.float32))))
+    centres = tiny.boxes[:, :2] * np.array(tiny.frame)
+    nearest = np.linalg.norm(centres - [77.7, 33.3], axis=-1).argmin()
     (row,) = adapter.read_examples(tiny, [Example(point=(77.7, 33.3))]).rows
-    assert torch.equal(row, tiny.classes[nearest])
+    assert np.array_equal(row, tiny.classes[nearest])
 
 
 def test_of_several_examples_the_most_alike_counts(adapter: Any, patches: Any) -> None:
@@ -199,7 +201,7 @@ def test_of_several_examples_the_most_alike_counts(adapter: Any, patches: Any) -
 
 
 def test_each_label_has_its_own_examples(adapter: Any, patches: Any) -> None:
-    rows = torch.stack([patches.state.classes[3], patches.state.classes[30]])
+    rows = np.stack([patches.state.classes[3], patches.state.classes[30]])
     found = adapter.find_like(patches.state, ExampleQuery(("cup", "plate"), rows, (0, 1), (False, False)), 0.0)
     assert len(found) == 36
     assert {item.label for item in found} == {0, 1}
@@ -210,7 +212,7 @@ def test_each_label_has_its_own_examples(adapter: Any, patches: Any) -> None:
 @pytest.mark.parametrize("owner", [0, None], ids=["its own label", "all labels"])
 def test_what_resembles_a_negative_example_more_is_left_out(adapter: Any, patches: Any, owner: int | None) -> None:
     meant, not_meant = patches.state.classes[3], patches.state.classes[30]
-    wanted = ExampleQuery(("cup",), torch.stack([meant, not_meant]), (0, owner), (False, True))
+    wanted = ExampleQuery(("cup",), np.stack([meant, not_meant]), (0, owner), (False, True))
     found = {item.bbox: item.score for item in adapter.find_like(patches.state, wanted, 0.0)}
     rivals = {item.bbox: item.score for item in adapter.find_like(patches.state, like([not_meant]), 0.0)}
     everything = {item.bbox: item.score for item in adapter.find_like(patches.state, like([meant]), 0.0)}
@@ -220,7 +222,7 @@ def test_what_resembles_a_negative_example_more_is_left_out(adapter: Any, patche
 
 
 def test_a_negative_example_of_another_label_does_not_matter(adapter: Any, patches: Any) -> None:
-    rows = torch.stack([patches.state.classes[index] for index in (3, 30, 17)])
+    rows = np.stack([patches.state.classes[index] for index in (3, 30, 17)])
     wanted = ExampleQuery(("cup", "plate"), rows, (0, 1, 1), (False, False, True))
     cups = {item.bbox for item in adapter.find_like(patches.state, wanted, 0.0) if item.label == 0}
     alone = {item.bbox: item.score for item in adapter.find_like(patches.state, like([rows[0]]), 0.0)}
@@ -228,8 +230,8 @@ def test_a_negative_example_of_another_label_does_not_matter(adapter: Any, patch
     assert cups >= {bbox for bbox in alone if alone[bbox] > plates[bbox]}
 
 
-def like(rows: list[torch.Tensor]) -> ExampleQuery:
-    return ExampleQuery(("cup",), torch.stack(rows), (0,) * len(rows), (False,) * len(rows))
+def like(rows: list[Any]) -> ExampleQuery:
+    return ExampleQuery(("cup",), np.stack(rows), (0,) * len(rows), (False,) * len(rows))
 
 
 def _frame(adapter: Any) -> torch.Tensor:

@@ -114,7 +114,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
-    half = find("sam3").load_class()(load_model(folder), folder, torch.bfloat16)
+    half = find("sam3").load_torch_class()(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
     best, exact = (_like_examples(some)[0] for some in (half, adapter))

@@ -198,7 +198,7 @@ async def test_half_precision_reports_much_the_same(
     checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
     monkeypatch.setattr(regions, "LONGEST", dict.fromkeys(regions.PROMPTS, 12))
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.device.slowness", lambda: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.precision.slowness", lambda: None)
     names = {name: str(checkpoint(kind)) for name, kind in MODELS.items()}
     told = []
     for precision in ("float32", "bfloat16"):

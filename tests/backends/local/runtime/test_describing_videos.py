@@ -135,7 +135,7 @@ async def test_a_real_model_gives_a_mask_of_each_thing_in_each_frame(checkpoint:
 async def test_half_precision_gives_much_the_same(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.device.slowness", lambda: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.precision.slowness", lambda: None)
     told = []
     for precision in ("float32", "bfloat16"):
         backend = LocalBackend(

@@ -1,0 +1,48 @@
+"""OWL-ViT and OWLv2 in ONNX Runtime, without torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
+from dinox_mcp.backends.local.models.base import Prepared
+from dinox_mcp.backends.local.models.owl import OwlFeatures, OwlModel
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import Rows
+
+_BATCH = 16
+"""Labels to embed at once, so that a cancelled request stops soon."""
+
+
+class OwlGraph(OwlModel):
+    """An OWL-ViT or OWLv2 model in ONNX Runtime, on the CPU.
+
+    Args:
+        architecture: The architecture that fits the checkpoint.
+        folder: The folder of the checkpoint.
+        int8: Whether the large matrix products are computed with bytes.
+        threads: The most threads of one run.
+    """
+
+    def __init__(self, architecture: Architecture, folder: Path, *, int8: bool, threads: int) -> None:
+        window = next(dims[0] for name, dims in architecture.text.items() if "position_embedding" in name)
+        super().__init__(
+            architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0]
+        )
+        self._image_graph = Graph.of_images(architecture, folder, int8=int8, threads=threads)
+        self._text_graph = Graph.of_text(architecture, folder, threads=threads)
+
+    def encode(self, batch: Sequence[Prepared]) -> list[OwlFeatures]:
+        """Compute the features of images, all at once."""
+        return self._features(batch, *self._image_graph(pixels=np.stack([image.pixels for image in batch])))
+
+    def embed(self, labels: Sequence[str]) -> "Rows":
+        """Embed labels, one normalised row each; what is beyond the text window of 16 tokens is cut off."""
+        rows = []
+        for start in range(0, len(labels), _BATCH):
+            ids, mask = self._text(labels[start : start + _BATCH])
+            rows += self._text_graph(ids=ids, mask=mask)
+        return np.concatenate(rows)

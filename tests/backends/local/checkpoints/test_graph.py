@@ -1,0 +1,89 @@
+"""Graphs of this package take the weights of a checkpoint, without torch."""
+
+from pathlib import Path
+from threading import Event, Timer
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from dinox_mcp.backends.local.checkpoints.graph import FOLDER, Architecture, Graph, architectures, fitting
+from dinox_mcp.backends.local.models.base import Interrupted, interruptible
+from dinox_mcp.errors import BackendError
+from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint
+
+WEIGHTS = "model.safetensors"
+PIXELS = np.random.default_rng(0).standard_normal((1, 3, 96, 96), np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_checkpoint("owlv2", tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def tiny() -> Architecture:
+    return architecture("owlv2")
+
+
+def test_the_package_has_graphs_of_the_presets_that_need_no_torch() -> None:
+    assert {one.name: one.model_type for one in architectures(FOLDER)} == {
+        "owlv2-base": "owlv2",
+        "owlvit-base-32": "owlvit",
+    }
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 2_000_000
+
+
+def test_a_checkpoint_fits_by_the_names_and_shapes_of_its_weights(folder: Path, tiny: Architecture) -> None:
+    assert fitting(folder, "owlv2", GRAPHS) == tiny
+    assert fitting(folder, "owlvit", GRAPHS) is None
+    assert fitting(folder, "owlv2") is None  # the package has no graphs of tiny models
+
+
+@pytest.mark.parametrize("change", ["another shape", "missing"])
+def test_a_checkpoint_with_other_weights_does_not_fit(folder: Path, change: str) -> None:
+    weights = load_file(folder / WEIGHTS)
+    name = next(iter(weights))
+    weights |= {name: weights[name][..., :-1]} if change == "another shape" else {}
+    if change == "missing":
+        del weights[name]
+    save_file(weights, folder / WEIGHTS)
+    assert fitting(folder, "owlv2", GRAPHS) is None
+
+
+def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"\xff" * 100)
+    with pytest.raises(BackendError, match=r"model\.safetensors cannot be read .*; get it anew with dinox-mcp pull"):
+        fitting(folder, "owlv2", GRAPHS)
+
+
+def test_a_damaged_graph_is_one_line_with_the_remedy(folder: Path, tiny: Architecture, tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes((GRAPHS / "tiny-owlv2.image.onnx").read_bytes()[:1000])
+    with pytest.raises(BackendError, match=r"cut\.onnx does not load .*; reinstall dinox-mcp"):
+        Graph(tmp_path / "cut.onnx", tiny.image, folder)
+
+
+def test_products_of_bytes_stay_close(folder: Path, tiny: Architecture) -> None:
+    exact, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
+    short, *_ = Graph.of_images(tiny, folder, int8=True, threads=1)(pixels=PIXELS)
+    assert not np.array_equal(exact, short)
+    assert (exact * short).sum(axis=-1).min() > 0.999
+
+
+def test_weights_in_half_precision_are_read(folder: Path, tiny: Architecture) -> None:
+    exact, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
+    save_file({name: one.astype(np.float16) for name, one in load_file(folder / WEIGHTS).items()}, folder / WEIGHTS)
+    half, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
+    np.testing.assert_allclose(half, exact, atol=1e-2)
+
+
+def test_a_run_stops_when_its_call_is_cancelled(folder: Path, tiny: Architecture) -> None:
+    graph = Graph.of_images(tiny, folder, int8=False, threads=1)
+    cancelled = Event()
+    many = np.repeat(PIXELS, 2000, axis=0)  # takes seconds, if nothing stops it
+    with interruptible(cancelled):
+        graph(pixels=PIXELS)
+        Timer(0.2, cancelled.set).start()
+        with pytest.raises(Interrupted):
+            graph(pixels=many)
+    graph(pixels=PIXELS)

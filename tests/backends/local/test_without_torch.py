@@ -1,0 +1,108 @@
+"""Models of the local backend answer where torch and transformers cannot be imported."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dinox_mcp.backends import local
+from dinox_mcp.backends.local.checkpoints import graph
+from dinox_mcp.detect.visual_prompts import VisualPrompt
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionResult
+from tests.backends.local.pictures import picture as draw
+from tests.backends.local.tiny_graphs import GRAPHS, write_checkpoint, write_json
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Make each import of torch and transformers fail, and take the graphs of tiny models for the package's."""
+    for name in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(local, "find_spec", lambda _name: None)
+    monkeypatch.setattr(graph, "FOLDER", GRAPHS)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    graph.architectures.cache_clear()
+    yield
+    graph.architectures.cache_clear()
+
+
+@pytest.fixture(params=["owlv2", "owlvit"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write_checkpoint(request.param, tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "photo.png"
+    draw(160, 120).save(path)
+    return str(path)
+
+
+def settings(folder: Path, **options: str) -> Settings:
+    return Settings.load(backend="local", model=str(folder), model_process="same", **options)
+
+
+async def test_labels_examples_and_the_vocabulary_are_found(folder: Path, image: str) -> None:
+    async with Detector(settings(folder, precision="float32")) as detector:
+        labels = await detector.detect(image, ["dog", "red car"], min_score=0)
+        alike = await detector.detect_by_example(image, [VisualPrompt(bbox=(10, 10, 90, 80))], min_score=0)
+        anything = await detector.detect(image, None, min_score=0, max_objects=5)
+    for result in (labels, alike, anything):
+        assert result.objects
+        assert "computed in float32 by ONNX Runtime" in result.notes
+    assert {one.label for one in labels.objects} <= {"dog", "red car"}
+
+
+async def test_whether_int8_is_used_is_decided_once(folder: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[bool] = []
+    of_images = graph.Graph.of_images
+
+    def remember(architecture: graph.Architecture, checkpoint: Path, *, int8: bool, threads: int) -> graph.Graph:
+        loads.append(int8)
+        return of_images(architecture, checkpoint, int8=int8, threads=threads)
+
+    monkeypatch.setattr(graph.Graph, "of_images", remember)
+    first = await detect(settings(folder), image)
+    tried, loads[:] = list(loads), []
+    again = await detect(settings(folder), image)
+    assert tried[:2] == [False, True]
+    assert len(loads) == 1
+    assert first.notes == again.notes
+    assert any(note.startswith(("computed in int8 by ONNX", "computed in float32 by ONNX")) for note in first.notes)
+
+
+async def test_a_damaged_decision_is_made_again(folder: Path, image: str, tmp_path: Path) -> None:
+    await detect(settings(folder), image)
+    (decision,) = (tmp_path / "cache").rglob("precision/*.json")
+    decision.write_text("{", encoding="utf-8")
+    assert (await detect(settings(folder), image)).objects
+    assert "doubt" in json.loads(decision.read_text("utf-8"))
+
+
+async def test_a_model_without_a_graph_says_what_it_needs(folder: Path, image: str) -> None:
+    write_json(folder / "config.json", {"model_type": "grounding-dino"})
+    with pytest.raises(UnsupportedError, match=r"needs torch and transformers.*choose the model balanced or fast"):
+        await detect(settings(folder), image)
+
+
+async def test_masks_say_what_they_need(folder: Path, image: str) -> None:
+    async with Detector(settings(folder)) as detector:
+        with pytest.raises(UnsupportedError, match="masks"):
+            await detector.detect(image, ["dog"], include=["masks"], min_score=0)
+
+
+async def test_a_gpu_needs_torch(folder: Path, image: str) -> None:
+    with pytest.raises(UnsupportedError, match="the device cuda needs torch"):
+        await detect(settings(folder, device="cuda"), image)
+
+
+async def detect(settings: Settings, image: str) -> DetectionResult:
+    async with Detector(settings) as detector:
+        return await detector.detect(image, ["dog"], min_score=0)

@@ -1,0 +1,69 @@
+"""Tiny random checkpoints of OWL that need no torch, and their graphs in `graphs/`.
+
+The graphs were exported by `python -m tests.backends.local.exported`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from dinox_mcp.backends.local.checkpoints.graph import Architecture, architectures
+
+GRAPHS = Path(__file__).parent / "graphs"
+WORDS = ("a", "an", "the", "person", "wheel", "car", "dog", "cat", "glove", "red", "bat", "baseball", "tree")
+
+
+def architecture(family: str) -> Architecture:
+    """Return the architecture of a family's tiny checkpoint."""
+    (found,) = (one for one in architectures(GRAPHS) if one.model_type == family)
+    return found
+
+
+def write_checkpoint(family: str, folder: Path) -> Path:
+    """Write a checkpoint with the files that the older ones of the hub have; give its folder."""
+    folder.mkdir(exist_ok=True)
+    shapes = {**architecture(family).image, **architecture(family).text}
+    random = np.random.default_rng(0)
+    weights = {
+        name: (random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
+        for name, dims in shapes.items()
+    }
+    save_file(weights, folder / "model.safetensors")
+    vocabulary, merges = clip_vocabulary()
+    write_json(folder / "config.json", {"model_type": family})
+    write_json(folder / "preprocessor_config.json", {"size": {"height": 96, "width": 96}, **NORMALISED})
+    write_json(folder / "vocab.json", vocabulary)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+NORMALISED = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Make a byte-pair vocabulary of bytes and a few words, and its merges."""
+    letters = byte_letters()
+    names = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        head, *rest = [*word[:-1], f"{word[-1]}</w>"]
+        for piece in rest:
+            if (head, piece) not in merges:
+                merges.append((head, piece))
+                names.append(head + piece)
+            head += piece
+    names += ["<|startoftext|>", "<|endoftext|>"]
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}, merges
+
+
+def byte_letters() -> list[str]:
+    """List a letter for each byte, as byte-pair tokenizers write them."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return [chr(code) for code in printable] + [chr(256 + n) for n in range(256 - len(printable))]
