@@ -4,7 +4,7 @@ import os
 import secrets
 import stat
 from contextlib import suppress
-from errno import EINVAL
+from errno import EEXIST, EINVAL
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,39 @@ def write_atomically(path: Path, content: bytes, mode: int | None = None) -> Non
         OSError: it cannot be written, or a folder, a device or a pipe has this name.
     """
     check_replaceable(path)
+    beside = _write_beside(path, content, mode)
+    try:
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file in one step if nothing has its name, not even a symbolic link.
+
+    Raises:
+        FileExistsError: something has its name.
+        OSError: it cannot be written.
+    """
+    beside = _write_beside(path, content, None)
+    try:
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: two steps
+            if os.path.lexists(path):
+                raise FileExistsError(EEXIST, "it exists already", str(path)) from None
+            beside.rename(path)
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _write_beside(path: Path, content: bytes, mode: int | None) -> Path:
+    """Write a complete file of another name into the folder of `path`."""
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with os.fdopen(os.open(beside, _OPEN, _USUAL if mode is None else _PRIVATE), "wb") as file:
@@ -32,11 +65,11 @@ def write_atomically(path: Path, content: bytes, mode: int | None = None) -> Non
             os.fsync(file.fileno())
         if mode is not None:
             beside.chmod(mode)
-        beside.replace(path)
     except BaseException:
         with suppress(OSError):
             beside.unlink()
         raise
+    return beside
 
 
 def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.store.files import write_atomically
+from dinox_mcp.store.files import write_atomically, write_new
 
 
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
@@ -40,3 +40,22 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
 def test_a_name_of_any_length_is_written(tmp_path: Path) -> None:
     write_atomically(tmp_path / ("n" * 250), b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["n" * 250]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])
+def test_a_new_file_replaces_nothing_not_even_a_link_to_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+
+        def refused(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "link", refused)
+    write_new(tmp_path / "new", b"new")
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    for name in ("new", "link"):
+        with pytest.raises(FileExistsError):
+            write_new(tmp_path / name, b"other")
+    assert (tmp_path / "new").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new"]
