@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dinox_mcp.errors import BackendError as BackendError
     from dinox_mcp.errors import DinoxError as DinoxError
     from dinox_mcp.errors import InputError as InputError
+    from dinox_mcp.export.options import Exported as Exported
+    from dinox_mcp.export.options import ExportOptions as ExportOptions
     from dinox_mcp.images.picture import Picture as Picture
     from dinox_mcp.server.app import build_server as build_server
     from dinox_mcp.settings import Settings as Settings
@@ -63,6 +65,8 @@ __all__ = [
     "Detections",
     "Detector",
     "DinoxError",
+    "ExportOptions",
+    "Exported",
     "Fit",
     "InputError",
     "Model",
@@ -91,6 +95,7 @@ _NAMES_OF = {
     "drawing.output": ("write_annotated",),
     "drawing.style": ("Style",),
     "errors": ("BackendError", "DinoxError", "InputError"),
+    "export.options": ("ExportOptions", "Exported"),
     "images.picture": ("Picture",),
     "server.app": ("build_server",),
     "settings": ("Settings",),

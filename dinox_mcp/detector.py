@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar, Unpack
 
 import anyio.to_thread
@@ -31,6 +32,7 @@ from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import VisualPrompt, clean_label, resolve
 from dinox_mcp.drawing import views
 from dinox_mcp.errors import InputError
+from dinox_mcp.export.options import Exported, ExportOptions, Format
 from dinox_mcp.images.budget import Threads
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
@@ -292,6 +294,31 @@ class Detector:
         request = make_request(prompts, options)
         first, second = await gather([partial(self._picture, image, options) for image in (before, after)], 2)
         return await self.comparisons.compare(first, second, request, options)
+
+    async def export(
+        self,
+        results: str | DetectionResult | Sequence[str | DetectionResult],
+        format: Format,  # noqa: A002 - the name is part of the contract
+        folder: Path | None = None,
+        *,
+        caller: Caller = OWNER,
+        **options: Unpack[ExportOptions],
+    ) -> Exported:
+        """Export objects of results: crops, cut-outs, redacted copies of the images, or labels for other tools.
+
+        Args:
+            results: one or several, or their ids; labels of several share files where the format does so.
+            format: what is made.
+            folder: where files are written; it is made if it does not exist. None keeps the export as resources.
+            caller: whose results they are.
+            options: see `ExportOptions`.
+        """
+        from dinox_mcp.export.exporter import Exporter  # with NumPy and OpenCV, which the start need not wait for
+
+        given = [results] if isinstance(results, str | DetectionResult) else results
+        found = [self.result(one, caller).result if isinstance(one, str) else one for one in given]
+        exporter = Exporter(self.settings, self.store, self.draw, caller.tenant, known=caller.api_key is None)
+        return await exporter.export(found, format, folder, options)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from a path, URL, `data:` URI, or `dinox://` URI of an earlier result.

@@ -17,6 +17,7 @@ LAYERS = [
     ["detector"],
     ["video", "batch", "compare"],
     ["detect"],
+    ["export"],
     ["drawing"],
     ["store"],
     ["backends"],

@@ -13,7 +13,7 @@ PUBLIC = {
     *("Comparison", "Change"),
     *("Backend", "Call", "Capabilities", "DetectionRequest", "Detections", "Fit", "Model", "Unready"),
     *("DinoxError", "InputError", "BackendError", "errors"),
-    *("Style", "write_annotated", "to_coco", "masks", "build_server"),
+    *("Style", "write_annotated", "to_coco", "masks", "build_server", "Exported", "ExportOptions"),
 }
 
 

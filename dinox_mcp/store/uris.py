@@ -19,6 +19,8 @@ SIDE_BY_SIDE = COMPARISON + "/side-by-side.jpg"
 PROMPTS = "dinox://prompts"
 PROMPT = "dinox://prompts/{name}"
 MASK = RESULT + "/objects/{number}/mask.png"
+CUTOUT = RESULT + "/objects/{number}/cutout.png"
+LABELS = RESULT + "/labels/{file}"
 
 _URI = re.compile(
     r"dinox://results/(?P<result_id>[^/?#]+)"
