@@ -77,7 +77,8 @@ _MANY = "- Which of many images, as in a folder: search_images, again with its j
 _EXAMPLES = '- "More like this one": detect_by_example, with a box, or an object of a result.'
 _DESCRIPTIONS = '- One thing among others like it ("the man left of the car"): detect_objects with `description`.'
 _REST = f"""\
-- To check a reply or show it: visualize with the result_id. To read or tell apart something small: zoom.
+- To check a reply or show it: visualize with the result_id. To read or tell apart something small: zoom. \
+Files of it (crops, cut-outs, a copy with faces or text redacted, labels for training): export_objects.
 - Say the score when it is low. Boxes are [x_min, y_min, x_max, y_max] in pixels of the original image, whatever the \
 size at which it is shown.
 - Resources of a result: {uris.RESULT}, and below it {_BELOW}."""

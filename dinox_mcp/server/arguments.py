@@ -196,6 +196,8 @@ _OTHER_NAMES = {
     "boxes": ("bboxes", "regions", "boundingboxes"),
     "result": ("resultid",),
     "object": ("objectid", "objectnumber"),
+    "to": ("folder", "outputfolder", "outputdir", "directory", "path"),
+    "format": ("as", "kind"),
     "image": ("imagepath", "imageurl", "imageuri"),
     "images": ("folder", "directory", "files", "pattern", "glob", "imagepaths"),
 }

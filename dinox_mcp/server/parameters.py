@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from dinox_mcp.detect.options import DEFAULT_OBJECTS, MAX_OBJECTS
 from dinox_mcp.detect.visual_prompts import VisualPrompt
+from dinox_mcp.export.options import Format, Method, Shape
 from dinox_mcp.types.boxes import check_order
 from dinox_mcp.types.detection import MAX_TILES, BBox, Output, Score
 
@@ -154,6 +155,7 @@ PromptName = Annotated[str, Field(description="Letters, digits, - and _.")]
 PromptLabel = Annotated[str | None, Field(description="What finds are called; default: the name.")]
 Delete = Annotated[bool, Field(description="Delete the prompt of that name instead.")]
 
+ExportedResult = Annotated[str, Field(description="result_id of an earlier reply.")]
 Result = Annotated[str | None, Field(description="result_id of an earlier reply.")]
 OptionalImage = Annotated[str | None, Field(description="An image instead of a result.")]
 Number = Annotated[int | None, Field(description="Number of an object.")]
@@ -189,3 +191,12 @@ LeastScore = Annotated[float, Field(description="Only from this score on.")]
 MostScore = Annotated[float, Field(description="Up to this score.")]
 Show = Annotated[tuple[Part, ...], FailFast(), Field(description='Default all; ["numbers"] marks each with a dot.')]
 Opacity = Annotated[float, Field(description="Of masks, 0 to 1.", json_schema_extra=_UNIT)]
+
+ExportFormat = Annotated[Format, Field(description="redacted: the image without the objects.")]
+Folder = Annotated[str | None, Field(description="Absolute path of a folder; default: resources.")]
+RedactMethod = Annotated[Method, Field(description="Default fill, the safest.")]
+RedactShape = Annotated[Shape, Field(description="What is redacted of each.")]
+Overwrite = Annotated[bool, Field(description="Only if the user agrees.")]
+ExportPadding = Annotated[
+    float | None, Field(description="Margin as a part of the object's size.", json_schema_extra={"minimum": 0})
+]

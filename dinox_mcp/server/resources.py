@@ -54,6 +54,13 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
     async def comparison(comparison_id: str, ctx: RequestContext) -> str:
         """Give all changes between two images, and the homography between them."""
         return detector.comparisons.get(comparison_id, caller_of(ctx)).model_dump_json(exclude_none=True)
+    @mcp.resource(uris.LABELS, title="Labels for other tools", mime_type="text/plain")
+    async def labels(result_id: str, file: str, ctx: RequestContext) -> str:
+        """Give labels: yolo.txt, classes.txt, voc.xml, cvat.xml, labelme.json, label-studio.json or objects.csv."""
+        from dinox_mcp.export.resources import label_file
+
+        stored = detector.result(result_id, caller_of(ctx))
+        return (await detector.draw(partial(label_file, stored, file))).decode("utf-8")
 
     @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
     async def backends() -> str:
@@ -104,6 +111,13 @@ def _register_images(mcp: MCPServer, detector: Detector) -> None:
     async def crop(result_id: str, number: int, ctx: RequestContext) -> bytes:
         """Give one object, cut out of the image at full resolution."""
         return await draw(result_id, ctx, partial(views.crop_file, number=number))
+
+    @mcp.resource(uris.CUTOUT, title="One object, transparent around it", mime_type=views.PNG, annotations=_FOR_USERS)
+    async def cutout(result_id: str, number: int, ctx: RequestContext) -> bytes:
+        """Give one object, cut out by its mask or else by its box, on a transparent background."""
+        from dinox_mcp.export.objects import cutout_file
+
+        return await draw(result_id, ctx, partial(cutout_file, number=number))
 
     @mcp.resource(uris.MASK, title="Mask of one object", mime_type=views.PNG, annotations=_FOR_USERS)
     async def mask(result_id: str, number: int, ctx: RequestContext) -> bytes:

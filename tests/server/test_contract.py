@@ -19,6 +19,7 @@ TOOLS = {
     "visualize",
     "zoom",
     "compare_images",
+    "export_objects",
     "detect_video",
     "search_images",
 }

@@ -24,6 +24,8 @@ from tests.server.conftest import Connect
 
 pytestmark = pytest.mark.anyio
 OUTPUTS = frozenset(ALL_OUTPUTS)
+CHANGING = {"save_prompt", "export_objects"}
+"""Tools that may replace or delete something."""
 
 
 def text_of(reply: CallToolResult) -> str:
@@ -91,8 +93,8 @@ async def test_each_tool_is_described_and_each_parameter_once(connect: Connect) 
         assert tool.description
         assert "\n  " not in tool.description
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is (tool.name != "save_prompt")
-        assert bool(tool.annotations.destructive_hint) is (tool.name == "save_prompt")
+        assert tool.annotations.read_only_hint is (tool.name not in CHANGING)
+        assert bool(tool.annotations.destructive_hint) is (tool.name in CHANGING)
         for name, schema in tool.input_schema["properties"].items():
             assert schema.get("description") != said.get(name, ""), f"{tool.name}.{name}"
             said.setdefault(name, schema["description"] if name not in said else "")

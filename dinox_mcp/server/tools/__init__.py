@@ -2,7 +2,7 @@
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.protocol import DetectionServer
-from dinox_mcp.server.tools import compare, detection, pictures, search, video
+from dinox_mcp.server.tools import compare, detection, export, pictures, search, video
 
 
 def register(mcp: DetectionServer, detector: Detector) -> None:
@@ -10,5 +10,6 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
     detection.register(mcp, detector)
     pictures.register(mcp, detector)
     compare.register(mcp, detector)
+    export.register(mcp, detector)
     video.register(mcp, detector)
     search.register(mcp, detector)
