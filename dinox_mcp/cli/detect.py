@@ -40,21 +40,13 @@ def add_flags(detect: argparse.ArgumentParser) -> None:
     detect.epilog = _EPILOG
     detect.set_defaults(run=run)
     detect.add_argument(
-        "arguments", nargs="+", type=_nonempty, metavar="IMAGE_OR_PROMPT", help="images, and what to find in them"
+        "arguments", nargs="+", type=nonempty, metavar="IMAGE_OR_PROMPT", help="images, and what to find in them"
     )
     detect.add_argument("--out", metavar="PATH", help="write the annotated image here: a .jpg, a .png, or a folder")
     detect.add_argument("--html", metavar="FILE", help="write a page that shows the results in any browser")
     detect.add_argument("--open", action="store_true", help="show such a page in the browser now")
     detect.add_argument("--json", action="store_true", help="print one line of JSON for each image")
-    share = number(float, 0, 1)
-    detect.add_argument("--min-score", type=share, metavar="S", help="lowest score, 0 to 1 (the model's own)")
-    detect.add_argument(
-        "--iou-threshold", type=share, metavar="T", help="overlap above which boxes are one (the model's own)"
-    )
-    detect.add_argument(
-        "--max-objects", type=number(int, 1, MAX_OBJECTS), metavar="N", help="objects to list at most (100)"
-    )
-    _add_request_flags(detect)
+    add_request_flags(detect)
     _add_video_flags(detect)
     add_common_flags(detect, argparse.SUPPRESS)
 
@@ -69,8 +61,17 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def _add_request_flags(detect: argparse.ArgumentParser) -> None:
-    group = detect.add_argument_group("request")
+def add_request_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is detected in an image."""
+    share = number(float, 0, 1)
+    group = command.add_argument_group("request")
+    group.add_argument("--min-score", type=share, metavar="S", help="lowest score, 0 to 1 (the model's own)")
+    group.add_argument(
+        "--iou-threshold", type=share, metavar="T", help="overlap above which boxes are one (the model's own)"
+    )
+    group.add_argument(
+        "--max-objects", type=number(int, 1, MAX_OBJECTS), metavar="N", help="objects to list at most (100)"
+    )
     group.add_argument(
         "--include",
         type=_outputs,
@@ -123,7 +124,8 @@ def _add_video_flags(detect: argparse.ArgumentParser) -> None:
     group.add_argument("--end", type=second, metavar="S", help="second to end at")
 
 
-def _nonempty(text: str) -> str:
+def nonempty(text: str) -> str:
+    """Read an argument that is an image or a prompt."""
     if not text.strip():
         raise argparse.ArgumentTypeError("an argument is empty; name an image, or what to find in it")
     return text

@@ -49,7 +49,7 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
     sources, prompts = split_arguments(options.arguments)
     if not sources:
         raise SettingsError(f"none of {' '.join(options.arguments)!r:.80} is an image; name a file or a URL first")
-    _check_request(options, prompts)
+    check_request(options, prompts)
     videos = [source for source in sources if is_video(source)]
     if 0 < len(videos) < len(sources):
         raise SettingsError("images and videos need separate requests; run the command once for each")
@@ -66,8 +66,12 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
     return anyio.run(partial(_run, settings, options, jobs, page, shows_bar=shows_bar))
 
 
-def _check_request(options: argparse.Namespace, prompts: Sequence[str]) -> None:
-    """Refuse what is wrong in the request once, before it is refused for every image."""
+def check_request(options: argparse.Namespace, prompts: Sequence[str]) -> None:
+    """Refuse a wrong request once, before it is refused for every image.
+
+    Raises:
+        SettingsError: A prompt is wrong, or there are several requests.
+    """
     if prompts:
         try:
             parse_prompts(prompts)
@@ -111,7 +115,7 @@ async def _detect_image(
     page: PageFile | None,
     detector: Detector,
 ) -> None:
-    result = await _request(detector, options, absolute(image), prompts)
+    result = await detect_image(detector, options, absolute(image), prompts)
     folder = detector.settings.output_folder
     drawn = None
     if path is not None or folder is not None:
@@ -121,9 +125,10 @@ async def _detect_image(
     print_image(image, result, drawn, as_json=options.json)
 
 
-async def _request(
+async def detect_image(
     detector: Detector, options: argparse.Namespace, image: str, prompts: Sequence[str]
 ) -> DetectionResult:
+    """Detect in one image what the flags and prompts say."""
     chosen = request_options(options)
     if options.like:
         return await detector.detect_by_example(image, options.like, **chosen)
