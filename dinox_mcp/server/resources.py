@@ -54,6 +54,7 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
     async def comparison(comparison_id: str, ctx: RequestContext) -> str:
         """Give all changes between two images, and the homography between them."""
         return detector.comparisons.get(comparison_id, caller_of(ctx)).model_dump_json(exclude_none=True)
+
     @mcp.resource(uris.LABELS, title="Labels for other tools", mime_type="text/plain")
     async def labels(result_id: str, file: str, ctx: RequestContext) -> str:
         """Give labels: yolo.txt, classes.txt, voc.xml, cvat.xml, labelme.json, label-studio.json or objects.csv."""
