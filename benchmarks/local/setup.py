@@ -65,12 +65,16 @@ class Setup:
         arguments = contender, str(checkpoint.folder), str(checkpoint.min_score), self.device
         return Child("stock", *arguments, paths=(self._scipy(),))
 
-    def ours(self, checkpoint: Checkpoint, idle_s: float = 0, process: str = "own") -> Child:
+    def ours(
+        self, checkpoint: Checkpoint, idle_s: float = 0, process: str = "own", *, runtime: str = "", precision: str = ""
+    ) -> Child:
         """Start the local backend, which knows no labels; its model stays, or leaves after `idle_s`.
 
-        The model lives in a `process` of its own, or in the same.
+        The model lives in a `process` of its own, or in the same; runtime and precision are the backend's own choice
+        unless they are given.
         """
         cache = {"XDG_CACHE_HOME": str(self.folder / f"cache{next(self._caches)}")}
+        cache |= {"DINOX_MCP_RUNTIME": runtime, "DINOX_MCP_PRECISION": precision} if runtime else {}
         arguments = str(checkpoint.folder), str(checkpoint.min_score), self.device, str(idle_s), process
         return Child("ours", *arguments, more=cache)
 
