@@ -36,10 +36,12 @@ from dinox_mcp.export.options import Exported, ExportOptions, Format
 from dinox_mcp.images.budget import Threads
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
+from dinox_mcp.images.sources import split_page
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
 from dinox_mcp.store.results import Store, Stored, Videos
+from dinox_mcp.store.uploads import Uploads
 from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Output, get_object
 from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
@@ -51,9 +53,10 @@ DRAWING_WAIT_S = 30.0  # that a call waits for a thread to draw in
 class Detector:
     """Finds objects in images, and keeps the results for later calls.
 
-    Wherever a method takes an `image`, that is a path, a URL, a `data:` URI, a `dinox://` URI of an earlier result, or
-    a loaded image. `Options` lists the options. The same request for the same image is answered from a cache for
-    `cache_ttl_s` seconds. Use it as a context manager, or call `aclose` in the end.
+    Wherever a method takes an `image`, that is a path, a URL, a `data:` URI, a `dinox://` URI of an earlier result,
+    `"clipboard"`, `"latest:~/Pictures"` for the newest image of a folder, or a loaded image. `#page=3` at the end
+    chooses a page of a PDF. `Options` lists the options. The same request for the same image is answered from a cache
+    for `cache_ttl_s` seconds. Use it as a context manager, or call `aclose` in the end.
 
     Args:
         settings: by default those of the environment.
@@ -74,6 +77,7 @@ class Detector:
         self.backends = Backends(self.settings, backends)
         self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
         self.videos = Videos()
+        self.uploads = Uploads(self.settings.store_max_bytes)
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
         self._pipeline = Pipeline(self.settings, self.backends, self.store)
@@ -321,11 +325,14 @@ class Detector:
         return await exporter.export(found, format, folder, options)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
-        """Load an image from a path, URL, `data:` URI, or `dinox://` URI of an earlier result.
+        """Load an image from any of the sources that the class lists, or an uploaded one.
 
         Raises:
             InputError: it cannot be read, or may not be.
         """
+        if image.strip().lower().startswith(uris.UPLOADS):
+            uri, page = split_page(image.strip())
+            return await self._loader.read(self.uploads.get(uri, caller.tenant), uri, page)
         if image.strip().lower().startswith(uris.SCHEME):
             if name := uris.parse_comparison_uri(image):
                 return Picture.from_bytes(await self.comparisons.side_by_side(name, caller), f"side by side of {name}")
@@ -333,6 +340,18 @@ class Detector:
             stored = self.result(target.result_id, caller)
             return await self.draw(partial(views.picture_of, stored, target))
         return await self._loader.load(image)
+
+    async def upload(self, data: bytes, caller: Caller = OWNER) -> str:
+        """Keep an encoded image or a PDF for some minutes, for calls that pass its URI as `image`.
+
+        Returns:
+            Its `dinox://images/` URI, which is valid for this caller.
+
+        Raises:
+            ImageError: it is neither, or is not allowed.
+        """
+        await self._loader.check(data, "the uploaded image")
+        return self.uploads.put(data, caller.tenant)
 
     def result(self, result_id: str, caller: Caller = OWNER) -> Stored:
         """Fetch an earlier result with its image, by its id or a URI below it.

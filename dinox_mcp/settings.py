@@ -118,6 +118,7 @@ class Settings(BaseModel):
         description="folders that images may be read from, joined by ':' (';' on Windows); "
         "unset: any over stdio, none over HTTP",
     )
+    clipboard: bool = Field(True, description='read the clipboard for image="clipboard" (stdio and command line)')
     allow_http: bool = Field(False, description="fetch images over http:// too, not only https://")
     private_hosts: Names = Field(
         (), description="hosts (name or name:port) to fetch from although their address is private"

@@ -45,16 +45,22 @@ def canonical(source: str) -> str:
 
     Raises:
         ImageError: it points nowhere that an image can be read from.
-        InputError: it is a `data:` URI, which is too long to be kept with a job.
+        InputError: it cannot be kept with a job: a `data:` URI, as it is too long, or what is another image later.
     """
     if _is_result(source):
         return source.strip()
     found = parse_source(source)
     if found.kind == "data":
         raise InputError("images has a data: URI, which cannot be kept with a job; pass paths or https:// URLs")
+    if found.kind in {"clipboard", "latest"}:
+        raise InputError(
+            f"images has {shorten(source.strip())!r}, which may be another image when the job continues; pass paths or "
+            "https:// URLs, or call another tool for this one"
+        )
+    page = found.page or ""
     if found.kind != "file" or found.address[1:2] == ":" or found.address.startswith("\\\\"):
-        return found.address  # a path of Windows is full, or is refused with the way to write it here
-    return os.path.abspath(os.path.expanduser(found.address))  # noqa: PTH100, PTH111 - no error where no home is known
+        return f"{found.address}{page}"  # a path of Windows is full, or is refused with the way to write it here
+    return f"{os.path.abspath(os.path.expanduser(found.address))}{page}"  # noqa: PTH100, PTH111 - no error where no home is known
 
 
 def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listing:
@@ -88,7 +94,10 @@ def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listin
 
 
 def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> tuple[list[Entry], list[str]]:
-    if _is_result(source) or parse_source(source).kind != "file":
+    if _is_result(source):
+        return [Entry(source)], []
+    found = parse_source(source)
+    if found.kind != "file" or found.page is not None:
         return [Entry(source)], []
     try:
         path = allowed_path(source, settings)

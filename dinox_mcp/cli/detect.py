@@ -16,7 +16,8 @@ from dinox_mcp.cli.terminal import COMMON, SERVING, add_common_flags, flags, loa
 from dinox_mcp.detect.options import MAX_OBJECTS, Options
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import DinoxError, InputError
-from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.formats import READABLE_SUFFIXES
+from dinox_mcp.images.sources import CLIPBOARD, LATEST, without_page
 from dinox_mcp.types.detection import OUTPUTS
 from dinox_mcp.types.text import split_at_commas
 from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
@@ -25,6 +26,9 @@ _EPILOG = """\
 An argument is an image if it is a URL, ends like one (.jpg .png .webp …), is an existing path with a slash in it
 (./photo) or a pattern that matches files; every other argument is a prompt. Without prompts, everything that the
 backend knows is detected.
+
+Of a PDF, the first page is the image, or the third of report.pdf#page=3. The first argument may be "clipboard", for the
+image that was copied. latest:FOLDER is the newest image of a folder.
 
 An argument that ends like a video (.mp4 .mov .mkv .webm …) is one: the backend detects in key frames, and the objects
 are followed between them. --out is a folder then, for the annotated video, its objects frame by frame, a contact sheet
@@ -163,7 +167,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     sources: list[str] = []
     prompts: list[str] = []
     for argument in arguments:
-        if _is_source(argument):
+        if _is_source(argument) or (argument == CLIPBOARD and argument is arguments[0]):
             sources.append(argument)
         elif matches := _matches(argument):
             sources.extend(matches)
@@ -175,11 +179,13 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def absolute(source: str) -> str:
-    """Return the full path of a file, relative to the working folder; a URL stays as it is.
+    """Return the full path of a file, relative to the working folder; a URL and the clipboard stay as they are.
 
     A path that is full on Windows stays as it is, also under WSL, unless there is a file of this odd name here.
     """
-    if _is_url(source) or (_WINDOWS_PATH.match(source) and not os.path.exists(source)):
+    if source.startswith(LATEST):
+        return LATEST + absolute(source[len(LATEST) :])
+    if source == CLIPBOARD or _is_url(source) or (_WINDOWS_PATH.match(source) and not os.path.exists(source)):
         return source
     return os.path.abspath(os.path.expanduser(source))  # noqa: PTH100 - as above
 
@@ -225,6 +231,7 @@ def _is_source(argument: str) -> bool:
     """Return whether an argument is certainly an image, taken literally: a file name may look like a pattern."""
     if _is_url(argument) or (_WINDOWS_PATH.match(argument) and not glob.has_magic(argument)):
         return True
+    argument = without_page(argument)
     named_as_path = os.sep in argument or bool(os.altsep and os.altsep in argument)
     return (named_as_path or _ends_like_a_source(argument)) and os.path.exists(os.path.expanduser(argument))
 
@@ -242,8 +249,8 @@ def _matches(argument: str) -> list[str]:
 
 
 def _ends_like_a_source(argument: str) -> bool:
-    return Path(argument).suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+    return Path(without_page(argument)).suffix.lower() in READABLE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def _is_url(argument: str) -> bool:
-    return "://" in argument or argument.lower().startswith(("data:", "file:"))
+    return "://" in argument or argument.lower().startswith(("data:", "file:", LATEST))

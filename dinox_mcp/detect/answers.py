@@ -194,4 +194,9 @@ def searched(request: DetectionRequest, found: Detections) -> list[str]:
 
 def image_info(picture: Picture) -> ImageInfo:
     """Give what a result says of its image."""
-    return ImageInfo(width=picture.width, height=picture.height, source=picture.source)
+    return ImageInfo(
+        width=picture.width,
+        height=picture.height,
+        source=picture.source,
+        pixels_per_point=picture.pixels_per_point,
+    )

@@ -17,7 +17,8 @@ WRITABLE = {".jpg": views.JPEG, ".jpeg": views.JPEG, ".png": views.PNG}
 
 def stem_of(source: str) -> str:
     """Make a file name, without its ending, from the source of an image."""
-    stem = "" if source.startswith("data:") else Path(source.split("?", maxsplit=1)[0]).stem
+    path, fragment, page = source.partition("#page=")
+    stem = "" if source.startswith("data:") else Path(path.split("?", maxsplit=1)[0]).stem + fragment + page
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
 
 

@@ -7,16 +7,19 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images.formats import SUFFIXES
+from dinox_mcp.images.formats import READABLE_SUFFIXES, SUFFIXES
 from dinox_mcp.images.sources import NEVER_ARRIVES, shorten
 from dinox_mcp.settings import Settings
 
 _LISTED = 5000
+_EXAMINED = 50_000
+_ANY_FILE = "image"
 _CHAT_FOLDERS = ("/mnt/data", "/mnt/user-data")
 _PLACEHOLDER = re.compile(r"\$\{[\w.]+\}")
 _ESCAPED = re.compile(r"\\([ ()&'\[\]])")
@@ -95,8 +98,46 @@ def read_file(address: str, settings: Settings) -> tuple[bytes, str]:
     return data, name
 
 
+def read_newest(folder: str, settings: Settings) -> tuple[bytes, str, datetime]:
+    """Read the image of a folder that was changed last, as `read_file` does. Blocks: call it in a thread.
+
+    Files are chosen by their endings. Those in folders below, links and hidden files do not count.
+
+    Returns:
+        The bytes, the absolute path, and when it was changed.
+
+    Raises:
+        ImageError: there is no such folder, or no image in it.
+        ForbiddenError: it lies outside the allowed folders, or has too many files.
+    """
+    path = _absolute(folder)
+    real = _allowed(path / _ANY_FILE, _allowed_folders(folder, settings)).parent
+    shown = shorten(str(path))
+    newest: tuple[float, str] | None = None
+    try:
+        with os.scandir(real) as entries:
+            for number, entry in enumerate(entries):
+                if number >= _EXAMINED:
+                    raise ForbiddenError(
+                        f"'{shown}' has more than {_EXAMINED:,} files; pass the path of one image, or another folder"
+                    )
+                if _is_image(entry):
+                    newest = max(newest or (0.0, ""), (entry.stat(follow_symlinks=False).st_mtime, entry.name))
+    except OSError as error:
+        raise ImageError(f"'{shown}' cannot be listed ({error.strerror}); pass the path of a folder") from None
+    if newest is None:
+        raise ImageError(f"there is no image in '{shown}'; pass another folder, or the path of an image")
+    data, name = read_file(str(path / newest[1]), settings)
+    return data, name, datetime.fromtimestamp(newest[0]).astimezone()
+
+
+def _is_image(entry: "os.DirEntry[str]") -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a name
+    return suffix in SUFFIXES and not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
+
+
 def open_file(
-    address: str, settings: Settings, what: str = "image", suffixes: Collection[str] = SUFFIXES
+    address: str, settings: Settings, what: str = "image", suffixes: Collection[str] = READABLE_SUFFIXES
 ) -> tuple[BinaryIO, str]:
     """Open a regular file that the settings allow, and name it by its absolute path. Blocks: call it in a thread.
 

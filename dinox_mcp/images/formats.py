@@ -21,6 +21,7 @@ SUFFIXES = frozenset(
         *(".tif", ".tiff", ".avif", ".heic", ".heif"),
     }
 )
+READABLE_SUFFIXES = SUFFIXES | {".pdf"}
 
 # Decoders are named one by one, so that Pillow never tries EPS, PSD or another format on hostile bytes.
 _DECODERS = {
@@ -74,7 +75,7 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
     """
     name = sniff(data)
     if name is None:
-        raise ImageError(f"{source} is not an image; pass a {READABLE} file")
+        raise ImageError(f"{source} is not an image; pass a {READABLE} file, or a PDF")
     check_structure(data, name, source)
     decoder = _decoder(name, source)
     from PIL.Image import DecompressionBombError

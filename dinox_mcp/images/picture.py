@@ -28,7 +28,8 @@ class Picture:
     """One still picture: `width` and `height` in pixels as a person sees it, EXIF orientation applied.
 
     It keeps the encoded bytes, which are small, and decodes on demand: at a reduced size where the format can.
-    Two images are equal when their bytes are.
+    `origin` says what was taken where `source` does not: which page, which file, when. A page of a PDF has
+    `pixels_per_point`: its scale, in pixels a PDF point. Two images are equal when their bytes are.
     """
 
     data: bytes = field(repr=False)
@@ -36,6 +37,8 @@ class Picture:
     height: int
     format: str
     source: str = ""
+    origin: str = ""
+    pixels_per_point: float | None = None
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "", *, max_pixels: int = 100_000_000) -> Self:
@@ -84,8 +87,9 @@ class Picture:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What to know of how the image is shown: stretched, cut off, blank. Slow where there may be something."""
-        return self._decode(_LOOK).notes if self._is_odd() else ()
+        """What was taken, and how the image is shown: stretched, cut off, blank. Slow where there may be something."""
+        origin = (self.origin,) if self.origin else ()
+        return (*origin, *self._decode(_LOOK).notes) if self._is_odd() else origin
 
     def _decode(self, max_side: int | None) -> Decoded:
         size = _fit(self.width, self.height, max_side)

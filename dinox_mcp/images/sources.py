@@ -1,4 +1,7 @@
-"""What an `image` argument is: a file, a web address, a data: URI (read here), or a mistake that an error explains."""
+"""What an `image` argument is: a file, the newest of a folder, a web address, a data: URI (read here), the clipboard.
+
+Everything else is a mistake that an error explains. `#page=3` at the end chooses a page of a PDF.
+"""
 
 import binascii
 import os
@@ -17,21 +20,45 @@ NEVER_ARRIVES = (
 )
 MAX_ADDRESS = 8192
 SHOWN = 80
+CLIPBOARD = "clipboard"
+LATEST = "latest:"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: one is a Windows drive
 # The surrogates U+DC80 to U+DCFF stand for the bytes of a file name that is not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]")
 _CHAT_SCHEMES = {"attachment", "blob", "cid", "content", "sandbox", "upload"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
-_BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A", "AAAA")
+_BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A", "AAAA", "JVBERi")
+
+
+MIN_DPI, MAX_DPI = 18, 600
+MAX_PAGE = 100_000
+_PAGE = re.compile(r"#(?P<choice>(?:page|dpi)=[\w&=+-]*)$", re.IGNORECASE)
+_LONGEST_CHOICE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a PDF, from 1 on, and the dots an inch at which it is rendered."""
+
+    number: int = 1
+    dpi: int = 150
+
+    def __str__(self) -> str:
+        return f"#page={self.number}&dpi={self.dpi}"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an image is: `address` is a path (percent-decoded), a URL, or a complete data: URI."""
+    """Where an image is.
 
-    kind: Literal["file", "web", "data"]
+    `address` is a path (percent-decoded), a folder's path, a URL, a complete data: URI, or empty for the clipboard.
+    `page` is the page of a PDF, None where none is chosen.
+    """
+
+    kind: Literal["file", "latest", "web", "data", "clipboard"]
     address: str
+    page: Page | None = None
 
 
 def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
@@ -42,10 +69,10 @@ def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
         ForbiddenError: it points to a network share.
     """
     if text[:64].lstrip(" \t\r\n\"'").lower().startswith("data:"):
-        return Source("data", text)
+        return Source("data", *split_page(text))
     if len(text) > MAX_ADDRESS:
         raise ImageError(_explain_long(text))
-    address = _unquote(text.strip())
+    address, page = split_page(_unquote(text.strip()))
     if not address:
         raise ImageError(f"the image argument is empty; {REMEDY}")
     if _CONTROL.search(address):
@@ -53,17 +80,63 @@ def parse_source(text: str, *, windows: bool = os.name == "nt") -> Source:
     scheme = _SCHEME.match(address)
     match scheme and scheme[1].lower():
         case "http" | "https":
-            return Source("web", address)
+            return Source("web", address, page)
         case "file":
-            return Source("file", _path_of(address, windows=windows))
+            return Source("file", _path_of(address, windows=windows), page)
+        case "latest":
+            return Source("latest", _folder_of(address), page)
         case None:
-            if len(address) > SHOWN and _is_base64(address):
-                raise ImageError(_explain_long(address))
-            return Source("file", address)
+            return _without_scheme(address, page)
         case name if name in _CHAT_SCHEMES:
             raise ImageError(f"'{shorten(address)}' exists only inside the chat; {NEVER_ARRIVES}")
         case name:
             raise ImageError(f"{name}: addresses cannot be read ('{shorten(address)}'); {REMEDY}")
+
+
+def _without_scheme(address: str, page: Page | None) -> Source:
+    if address.casefold() == CLIPBOARD:
+        return Source("clipboard", "", page)
+    if len(address) > SHOWN and _is_base64(address):
+        raise ImageError(_explain_long(address))
+    return Source("file", address, page)
+
+
+def _folder_of(address: str) -> str:
+    folder = _unquote(address[len(LATEST) :].strip())
+    if not folder:
+        raise ImageError(f"'{shorten(address)}' names no folder; pass its path too, as in {LATEST}~/Pictures")
+    return folder
+
+
+def split_page(text: str) -> tuple[str, Page | None]:
+    """Take the page of a PDF off the end of an address: `#page=3`, `#page=3&dpi=200`.
+
+    Raises:
+        ImageError: it looks like one and is none.
+    """
+    end = text[-_LONGEST_CHOICE:].rstrip(" \t\r\n\"'`")
+    match = _PAGE.search(end)
+    if match is None:
+        return text, None
+    given = dict(part.partition("=")[::2] for part in match["choice"].lower().split("&"))
+    numbers = {name: int(value) for name, value in given.items() if re.fullmatch(r"[0-9]{1,6}", value)}
+    page = Page(numbers.get("page", 1), numbers.get("dpi", 150))
+    if (
+        numbers.keys() != given.keys()
+        or not numbers.keys() <= {"page", "dpi"}
+        or not 1 <= page.number <= MAX_PAGE
+        or not MIN_DPI <= page.dpi <= MAX_DPI
+    ):
+        raise ImageError(
+            f"'{shorten(match[0])}' does not choose a page of a PDF; write #page=3 or #page=3&dpi=200, with a dpi from "
+            f"{MIN_DPI} to {MAX_DPI}"
+        )
+    return text[: max(0, len(text) - _LONGEST_CHOICE) + match.start()], page
+
+
+def without_page(text: str) -> str:
+    """Leave out `#page=3` at the end, right or wrong."""
+    return _PAGE.sub("", text)
 
 
 def shorten(text: str, limit: int = SHOWN) -> str:

@@ -24,10 +24,11 @@ _BELOW = ", ".join(
 )
 
 
-def _instructions(able: Capabilities, remedies: list[str], *, remote: bool) -> Iterator[str]:
+def _instructions(able: Capabilities, remedies: list[str], *, remote: bool, clipboard: bool) -> Iterator[str]:
     """Write the paragraphs that a host puts before its model, for what the backends can do together.
 
-    `remedies` make the backends ready that cannot be used now; a `remote` server is reached over HTTP.
+    `remedies` make the backends ready that cannot be used now; a `remote` server is reached over HTTP; the `clipboard`
+    may be read over stdio.
     """
     yield "Eyes for exact questions about images: which objects, where, their number, and what is written.\n"
     yield _NAMED
@@ -49,6 +50,8 @@ def _instructions(able: Capabilities, remedies: list[str], *, remote: bool) -> I
     yield _IMAGES
     if remote:
         yield _REMOTE
+    elif clipboard:
+        yield _CLIPBOARD
 
 
 def _more_of_each(able: Capabilities) -> str:
@@ -88,12 +91,18 @@ _CARE = """\
 """
 _IMAGES = """\
 `image` takes a path on the machine of this server, an https:// URL, a data: URI, or dinox://results/{result_id}.
+Of a PDF, page 1 is taken, or the one of #page=3 at the end.
 An image pasted or dragged into the chat never reaches this server: hosts pass tools no attachments. Claude Desktop, \
 claude.ai and ChatGPT keep it to themselves, and paths under /mnt or sandbox: are theirs, not this machine's; Claude \
 Code, Cursor, VS Code, Codex and Gemini CLI know the path of a file that was @-mentioned, opened or dropped from disk: \
 pass that. Otherwise get the file's full path or its URL from the user. Never invent one, and do not retype an image \
 as base64."""
-_REMOTE = "This server runs elsewhere, over HTTP: it reads no local files. Pass an https:// URL or a data: URI."
+_CLIPBOARD = """\
+image="clipboard" takes the image that the user copied last; use it only where they speak of a copied or pasted one. \
+image="latest:~/Pictures/Screenshots" takes the newest image of a folder."""
+_REMOTE = """\
+This server runs elsewhere, over HTTP: it reads no local files and no clipboard. Pass an https:// URL, a \
+data: URI, or the dinox://images/ URI of an uploaded image."""
 
 
 # An eye. The SDK repeats the icon in the metadata of every reply, so it is as short as an icon can be. No spaces: it is
@@ -116,7 +125,7 @@ def build_server(detector: Detector) -> DetectionServer:
         "dinox-mcp",
         title="DINO-X: eyes for exact questions",
         description="Finds, counts, reads and shows objects in images.",
-        instructions="\n".join(_instructions(able, remedies, remote=remote)) + "\n",
+        instructions="\n".join(_instructions(able, remedies, remote=remote, clipboard=settings.clipboard)) + "\n",
         icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
         version=__version__,
         log_level=cast("Literal['DEBUG', 'INFO', 'WARNING', 'ERROR']", settings.log_level.upper()),

@@ -1,4 +1,4 @@
-"""The server as an ASGI application: streamable HTTP or SSE, a token, a health check, and bounded connections."""
+"""The server as an ASGI application: streamable HTTP or SSE, uploads, a token, a health check, bounded connections."""
 
 import asyncio
 import hmac
@@ -11,19 +11,22 @@ from typing import Any
 
 import h11
 import uvicorn
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dinox_mcp import __version__
-from dinox_mcp.errors import SettingsError
-from dinox_mcp.server.limits import BodyBudget, Sending, largest_message
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import InputError, SettingsError
+from dinox_mcp.server.limits import IMAGES, BodyBudget, Sending, largest_message
 from dinox_mcp.server.protocol import DetectionServer
+from dinox_mcp.server.requests import caller_by
 from dinox_mcp.settings import Settings
+from dinox_mcp.store.uploads import KEPT_S
 
 HEAD_S = 10
 """Seconds from the first byte of a request, or the start of a connection, to the end of the request's head."""
@@ -133,14 +136,19 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
-def build_app(mcp: DetectionServer, settings: Settings) -> ASGIApp:
-    """Make the application for the transport of the settings: `/mcp` for http, `/sse` for sse, and `/health`."""
+def build_app(mcp: DetectionServer, detector: Detector) -> ASGIApp:
+    """Make the application for the transport of the settings.
+
+    It has `/mcp` for http or `/sse` for sse, `/images` for uploads, and `/health`.
+    """
+    settings = detector.settings
     body = largest_message(settings)
     security = _security(settings)
     options: Any = {"host": settings.host, "transport_security": security, "max_request_body_size": body}
     sse = settings.transport == "sse"
     inner = mcp.sse_app(**options) if sse else mcp.streamable_http_app(**options, stateless_http=True)
     inner.routes.append(Route(HEALTH, _health))
+    inner.routes.append(_uploads(detector, security))
     app: ASGIApp = Sending(BodyBudget(inner, largest=body, total=_BODIES * body), mcp.outbox)
     if settings.token:
         app = _BearerToken(app, settings.token.get_secret_value())
@@ -157,6 +165,28 @@ def _for_browsers(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate"],
     )
+
+
+def _uploads(detector: Detector, security: TransportSecuritySettings | None) -> Route:
+    """Make the route that takes an image or a PDF as the body of a request, and answers with its URI."""
+    headers = TransportSecurityMiddleware(security)
+
+    async def upload(request: Request) -> Response:
+        if refused := await headers.validate_request(request):
+            return refused
+        try:
+            uri = await detector.upload(await request.body(), caller_by(request.headers))
+        except InputError as error:
+            hint = " (multipart/form-data is not read: send the file alone)" if _is_form(request) else ""
+            problem = {"code": error.code, "message": f"{error}{hint}", "remedy": error.remedy}
+            return JSONResponse({"error": problem}, status_code=400)
+        return JSONResponse({"image": uri, "expires_s": KEPT_S}, status_code=201)
+
+    return Route(IMAGES, upload, methods=["POST"])
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/")
 
 
 async def _health(_request: Request) -> JSONResponse:

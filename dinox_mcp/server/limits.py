@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dinox_mcp.errors import BusyError
 from dinox_mcp.settings import MiB, Settings
 
+IMAGES = "/images"
+"""The path whose bodies are images, not messages."""
 MAX_VALUES = 100_000
 """Values in a message, counted by its commas and opening brackets."""
 MAX_TEXT_BYTES = 1_000_000
@@ -144,7 +146,7 @@ class BodyBudget:
         body = _Body(caller_label(scope), anyio.CancelScope())
         self._bodies.add(body)
         try:
-            refused = await self._read(body, receive)
+            refused = await self._read(body, receive, is_message=scope["path"] != IMAGES)
             if refused is not None:
                 await refused(scope, receive, send)
             elif body.complete:
@@ -154,7 +156,7 @@ class BodyBudget:
         finally:
             self._bodies.discard(body)
 
-    async def _read(self, body: _Body, receive: Receive) -> Response | None:
+    async def _read(self, body: _Body, receive: Receive, *, is_message: bool) -> Response | None:
         """Read a body until it is complete or the client has left; give the response if it is refused."""
         end = anyio.current_time() + self._deadline_s
         with body.scope:
@@ -180,6 +182,8 @@ class BodyBudget:
         body.scope.deadline = float("inf")
         content = b"".join(body.chunks)
         body.chunks = [content]
+        if not is_message:
+            return None
         reason = too_large(content) if len(content) < _SMALL else await anyio.to_thread.run_sync(too_large, content)
         return _refuse(content, reason, 413) if reason else None
 

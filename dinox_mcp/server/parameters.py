@@ -34,9 +34,9 @@ Text = list[str] | str
 Image = Annotated[
     str,
     Field(
-        description="Absolute path on this server's machine, https:// URL, data: URI, or dinox://results/{result_id} "
-        "for the image of a result. Never invent one: an image pasted into the chat does not reach this server, so "
-        "get its path or URL from the user."
+        description="Absolute path on this server's machine (report.pdf#page=3), latest:FOLDER for its newest image, "
+        '"clipboard", https:// URL, data: URI, or dinox://results/{result_id} for the image of a result. Never invent '
+        "one: an image pasted into the chat does not reach this server; get its path or URL from the user."
     ),
 ]
 Prompts = Annotated[

@@ -15,7 +15,7 @@ from dinox_mcp.server import texts
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.types.detection import DetectedObject, DetectionResult, Mask
+from dinox_mcp.types.detection import DetectedObject, DetectionResult, ImageInfo, Mask
 from dinox_mcp.types.keypoints import is_there
 from dinox_mcp.types.text import printable
 
@@ -47,10 +47,11 @@ class ObjectData(TypedDict):
 
 
 class SizeData(TypedDict):
-    """Width and height of an image in pixels."""
+    """Width and height of an image in pixels; for a page of a PDF, the pixels of one of its points."""
 
     width: int
     height: int
+    pixels_per_point: NotRequired[float]
 
 
 class SourceData(TypedDict):
@@ -186,7 +187,7 @@ def _detection_data(result: DetectionResult) -> DetectionData:
         "objects": [_object(found) for found in result.objects],
         "counts": result.counts,
         "omitted": result.omitted,
-        "image": {"width": result.image.width, "height": result.image.height},
+        "image": _size(result.image),
         "backend": result.backend,
         "model": result.model,
         "tiles": request.tiles if request.tiles > 1 else 0,
@@ -199,6 +200,13 @@ def _detection_data(result: DetectionResult) -> DetectionData:
         ],
     }
     return _without_empty(data)
+
+
+def _size(image: ImageInfo) -> SizeData:
+    size: SizeData = {"width": image.width, "height": image.height}
+    if image.pixels_per_point is not None:
+        size["pixels_per_point"] = round(image.pixels_per_point, 6)
+    return size
 
 
 def _object(found: DetectedObject) -> ObjectData:

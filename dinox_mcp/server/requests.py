@@ -28,7 +28,16 @@ def caller_of(context: RequestContext) -> Caller:
     Raises:
         InputError: the header is not a key.
     """
-    key = ((context.headers or {}).get(KEY_HEADER) or "").strip()
+    return caller_by(context.headers or {})
+
+
+def caller_by(headers: Mapping[str, str]) -> Caller:
+    """Read the caller's own DINO-X key from the headers of a request.
+
+    Raises:
+        InputError: the header is not a key.
+    """
+    key = (headers.get(KEY_HEADER) or "").strip()
     if not key:
         return OWNER
     if len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:

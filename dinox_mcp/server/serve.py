@@ -121,7 +121,7 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> None:
     from dinox_mcp.server.http import BACKLOG, BoundedProtocol, HttpServer, build_app
 
     async with Detector(settings) as detector:
-        app = build_app(build_server(detector), settings)
+        app = build_app(build_server(detector), detector)
         _set_up_log(settings.log_level)
         config = uvicorn.Config(
             app,

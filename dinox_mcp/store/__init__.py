@@ -1,1 +1,1 @@
-"""What is kept: results, results of videos, saved prompts; and how files are written."""
+"""What is kept: results, results of videos, saved prompts, uploaded images; and how files are written."""

@@ -4,7 +4,9 @@ import secrets
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from dinox_mcp.errors import NotFoundError
@@ -172,36 +174,49 @@ def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: 
 
 
 class _Entry(NamedTuple, Generic[T]):
-    """An item, and the bytes that it takes."""
+    """An item, the bytes that it takes, and until when it is kept."""
 
     item: T
     size: int
+    end: float
 
 
 class PerTenant(Generic[T]):
     """Keeps items by name, separate for each tenant.
 
-    A tenant has at most `KEPT` items. If all tenants together have more than `KEPT_OF_ALL` items or `max_bytes` bytes,
-    the oldest item of the tenant that has most bytes is removed. The newest item is never removed.
+    A tenant has at most `kept` items. If all tenants together have more than `kept_of_all` items or `max_bytes` bytes,
+    the oldest item of the tenant that has most bytes is removed. The newest item is never removed. After `keep_s`
+    seconds an item is gone. Without numbers, they are `KEPT` and `KEPT_OF_ALL`.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, kept: int | None = None, kept_of_all: int | None = None, keep_s: float = inf
+    ) -> None:
         self._max_bytes = max_bytes
+        self._kept = kept or KEPT
+        self._kept_of_all = kept_of_all or KEPT_OF_ALL
+        self._keep_s = keep_s
         self._entries: OrderedDict[tuple[str, str], _Entry[T]] = OrderedDict()
 
     def put(self, tenant: str, name: str, item: T, size: int) -> list[T]:
         """Keep an item that takes `size` bytes; give the items that were removed for it."""
-        self._entries[tenant, name] = _Entry(item, size)
+        removed = self._remove_expired()
+        self._entries[tenant, name] = _Entry(item, size, monotonic() + self._keep_s)
         own = [key for key in self._entries if key[0] == tenant]
-        removed = [self._entries.pop(key).item for key in own[:-KEPT]]
-        while len(self._entries) > 1 and (len(self._entries) > KEPT_OF_ALL or self._bytes() > self._max_bytes):
+        removed += [self._entries.pop(key).item for key in own[: -self._kept]]
+        while len(self._entries) > 1 and (len(self._entries) > self._kept_of_all or self._bytes() > self._max_bytes):
             removed.append(self._entries.pop(self._next_to_remove()).item)
         return removed
 
     def get(self, tenant: str, name: str) -> T | None:
         """Give an item, if it is kept."""
+        self._remove_expired()
         entry = self._entries.get((tenant, name))
         return entry.item if entry else None
+
+    def _remove_expired(self) -> list[T]:
+        expired = [key for key, entry in self._entries.items() if entry.end <= monotonic()]
+        return [self._entries.pop(key).item for key in expired]
 
     def _bytes(self) -> int:
         return sum(entry.size for entry in self._entries.values())

@@ -196,11 +196,15 @@ class Detections(Value):
 
 
 class ImageInfo(Value):
-    """The image that was searched: its size in pixels as a person sees it, and where it came from."""
+    """The image that was searched: its size in pixels as a person sees it, and where it came from.
+
+    A page of a PDF has `pixels_per_point`: divided by it, pixels are PDF points from the top left of the page.
+    """
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     source: str = ""
+    pixels_per_point: float | None = None
 
 
 class Source(Value):

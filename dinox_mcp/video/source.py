@@ -97,7 +97,7 @@ def open_video(source: str, settings: Settings) -> VideoFile:
         )
     found = parse_source(source)
     if found.kind != "file":
-        what = "a web address" if found.kind == "web" else "a data: URI"
+        what = {"web": "a web address", "data": "a data: URI"}.get(found.kind, "an image")
         raise InputError(
             f"'{shorten(source)}' is {what}, and videos are read from files only; download it and pass its full path"
         )

@@ -66,8 +66,21 @@ def test_a_changed_file_has_another_stamp(folder: Path) -> None:
 
 
 def test_urls_and_results_stay_as_they_are() -> None:
-    given = ["https://example.com/a.jpg", "dinox://results/abc"]
+    given = ["https://example.com/a.jpg", "dinox://results/abc", "https://example.com/a.pdf#page=2&dpi=72"]
     assert [entry.source for entry in list_images([canonical(one) for one in given], STDIO, 5).entries] == given
+
+
+def test_a_page_of_a_pdf_is_an_image_of_its_own(folder: Path) -> None:
+    pages = [f"{folder / 'a.pdf'}#page={number}&dpi=150" for number in (1, 2)]
+    given = [canonical(f"{folder}/a.pdf#page={number}") for number in (1, 2)]
+    assert [entry.source for entry in list_images(given, STDIO, 5).entries] == pages
+    assert [entry.source for entry in list_images(given[:1], STDIO, 5).entries] == pages[:1]
+
+
+@pytest.mark.parametrize("source", ["clipboard", "latest:~/Pictures"])
+def test_what_is_another_image_later_is_refused(source: str) -> None:
+    with pytest.raises(InputError, match="may be another image when the job continues; pass paths"):
+        canonical(source)
 
 
 def test_one_missing_file_of_several_is_left_to_loading(folder: Path) -> None:

@@ -19,6 +19,11 @@ from dinox_mcp.errors import SettingsError
         (["missing.jpg", "dog"], ["missing.jpg"], ["dog"]),
         (["red/blue car"], [], ["red/blue car"]),
         (["what?"], [], ["what?"]),
+        (["report.pdf", "a.pdf#page=2&dpi=72", "dog"], ["report.pdf", "a.pdf#page=2&dpi=72"], ["dog"]),
+        (["./photo#page=2", "photo#page=2"], ["./photo#page=2"], ["photo#page=2"]),
+        (["clipboard", "person"], ["clipboard"], ["person"]),
+        (["one.png", "clipboard"], ["one.png"], ["clipboard"]),
+        (["latest:~/Pictures", "person"], ["latest:~/Pictures"], ["person"]),
         (["~nobody/x", "x" * 5000], [], ["~nobody/x", "x" * 5000]),
         (["photo[1].jpg", "photo[2].jpg"], ["photo[1].jpg", "photo[2].jpg"], []),
         (["photo", "person"], [], ["photo", "person"]),
@@ -43,6 +48,7 @@ def test_words_are_pictures_or_prompts(words: list[str], pictures: list[str], pr
     [
         (["a/photo.jpg", "b/photo.jpg"], ["photo-annotated.jpg", "photo-2-annotated.jpg"]),
         (["a/photo.jpg", "b/PHOTO.jpg"], ["photo-annotated.jpg", "PHOTO-2-annotated.jpg"]),
+        (["a.pdf", "a.pdf#page=2", "clipboard"], [f"{name}-annotated.jpg" for name in ("a", "a-page-2", "clipboard")]),
         (["b-2.jpg", "b.jpg", "d/b.jpg"], ["b-2-annotated.jpg", "b-annotated.jpg", "b-3-annotated.jpg"]),
         (["a.jpg", "out/a-annotated.jpg"], ["a-2-annotated.jpg", "a-annotated-annotated.jpg"]),
     ],
@@ -80,3 +86,9 @@ def test_a_folder_with_a_dot_ends_with_a_slash() -> None:
 )
 def test_examples_are_written_short(word: str, pointer: VisualPrompt) -> None:
     assert parse_example(word) == pointer
+
+
+def test_sources_that_are_no_plain_path_keep_what_they_say(tmp_path: Path) -> None:
+    assert absolute("clipboard") == "clipboard"
+    assert absolute("latest:shots") == f"latest:{tmp_path / 'shots'}"
+    assert absolute("a.pdf#page=2") == f"{tmp_path / 'a.pdf'}#page=2"

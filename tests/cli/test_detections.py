@@ -129,3 +129,21 @@ def test_a_question_that_is_none_is_one_line(
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_page_of_a_pdf_is_detected_in(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [Image.open(name).convert("RGB") for name in ("blank.png", "one.png")]
+    pages[0].save("report.pdf", save_all=True, append_images=pages[1:], resolution=72)
+    status, out, _ = run(capsys, "detect", "report.pdf#page=2&dpi=144", "QR code", "--json")
+    result = json.loads(out)
+    assert (status, result["counts"]) == (0, {"QR code": 1})
+    assert result["image"]["pixels_per_point"] == 2
+    assert result["notes"][0].startswith("page 2 of 2 of a PDF at 144 dpi")
+
+
+def test_the_newest_image_of_a_folder_is_detected_in(capsys: pytest.CaptureFixture[str]) -> None:
+    os.utime("two.png", (4e9, 4e9))
+    status, out, _ = run(capsys, "detect", "latest:.", "QR code")
+    assert status == 0
+    assert "parcel two" in out
+    assert "note: the newest image of the folder is" in out

@@ -12,6 +12,7 @@ import pytest
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images import files
+from dinox_mcp.images.files import read_newest
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -370,3 +371,66 @@ async def test_an_error_is_one_line_whatever_the_path_is_called(folder: Path) ->
     with pytest.raises(ImageError) as error:
         await load(folder / "b.png.png")
     assert "\n" not in str(error.value)
+
+
+def newest(folder: object, **settings: object) -> tuple[str, float]:
+    _, name, changed = read_newest(str(folder), Settings.load(**settings))
+    return Path(name).name, changed.timestamp()
+
+
+def at(path: Path, time: float, data: bytes = PNG) -> Path:
+    path.write_bytes(data)
+    os.utime(path, (time, time))
+    return path
+
+
+def test_the_newest_image_of_a_folder_is_read(tmp_path: Path) -> None:
+    at(tmp_path / "old.png", 1000)
+    at(tmp_path / "Screenshot 2.JPG", 3000)
+    at(tmp_path / "new.txt", 4000)
+    at(tmp_path / ".half-written.png", 4000)
+    (tmp_path / "folder.png").mkdir()
+    assert newest(tmp_path) == ("Screenshot 2.JPG", 3000)
+
+
+def test_a_link_is_not_the_newest_image(tmp_path: Path) -> None:
+    at(tmp_path / "a.png", 1000)
+    try:
+        (tmp_path / "b.png").symlink_to(at(tmp_path / "secret.txt", 5000))
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert newest(tmp_path) == ("a.png", 1000)
+
+
+def test_the_folder_itself_may_be_the_allowed_one_and_others_are_refused(tmp_path: Path) -> None:
+    allowed, other = tmp_path / "allowed", tmp_path / "other"
+    for folder in (allowed, other, allowed / "below"):
+        folder.mkdir()
+        at(folder / "a.png", 1000)
+    assert newest(allowed, allowed_folders=(allowed,)) == ("a.png", 1000)
+    assert newest(allowed / "below", allowed_folders=(allowed,)) == ("a.png", 1000)
+    for refused in (other, allowed / ".." / "other", tmp_path):
+        with pytest.raises(ForbiddenError, match="outside the folders that may be read"):
+            newest(refused, allowed_folders=(allowed,))
+
+
+def test_over_http_no_folder_is_listed(tmp_path: Path) -> None:
+    with pytest.raises(ForbiddenError, match="files are not readable over HTTP"):
+        newest(tmp_path, transport="http")
+
+
+def test_a_folder_without_an_image_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(ImageError, match=r"there is no image in '.*'; pass another folder"):
+        newest(tmp_path)
+    for wrong in (tmp_path / "nowhere", tmp_path / "a.txt"):
+        with pytest.raises(ImageError, match=r"cannot be listed \(.*\); pass the path of a folder"):
+            newest(wrong)
+
+
+def test_a_folder_of_very_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_EXAMINED", 2)
+    for name in "abc":
+        at(tmp_path / f"{name}.png", 1000)
+    with pytest.raises(ForbiddenError, match="has more than 2 files; pass the path of one image"):
+        newest(tmp_path)

@@ -11,6 +11,7 @@ from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images import loader as module
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.settings import Settings
+from tests.images import pdfs
 from tests.images.samples import encode, field
 from tests.images.site import Names, response, serve
 
@@ -45,6 +46,38 @@ async def test_the_caps_hold_for_data_uris_too(cap: dict[str, int], message: str
 async def test_a_data_uri_that_holds_no_picture() -> None:
     with pytest.raises(ImageError, match=r"^data:text/plain… is not an image"):
         await ImageLoader(Settings()).load("data:text/plain,hello")
+
+
+async def test_the_newest_image_of_a_folder_is_named_in_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "Screenshot 1.png"
+    path.write_bytes(PNG)
+    picture = await ImageLoader(Settings()).load(f"latest:{tmp_path}")
+    assert picture.source == str(path)
+    (note,) = picture.notes
+    assert note.startswith("the newest image of the folder is '")
+    assert "Screenshot 1.png', changed at 20" in note
+    assert note.endswith("(64x48 pixels)")
+
+
+@pytest.mark.slow
+async def test_the_same_pdf_from_anywhere_is_the_same_page(tmp_path: Path) -> None:
+    pdf = pdfs.of_images()
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf)
+    async with serve() as site:
+        site.pages["/a.pdf"] = response(pdf)
+        settings = Settings(private_hosts=(f"pictures.test:{site.port}",))
+        loader = ImageLoader(settings, resolve=Names(pictures_test=[["127.0.0.1"]]))
+        uri = "data:application/pdf;base64," + base64.b64encode(pdf).decode()
+        sources = [str(path), f"http://pictures.test:{site.port}/a.pdf", uri]
+        pictures = [await loader.load(f"{source}#page=1") for source in sources]
+        await loader.aclose()
+    assert len(set(pictures)) == 1
+    assert [picture.source for picture in pictures] == [
+        f"{path}#page=1",
+        f"{sources[1]}#page=1",
+        "data:application/pdf…#page=1",
+    ]
 
 
 async def test_the_event_loop_goes_on_while_a_disk_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images.sources import Source, parse_source, read_data_uri, shorten
+from dinox_mcp.images.sources import Page, Source, parse_source, read_data_uri, shorten
 from tests.images.samples import encode, field
 
 PNG = encode(field())
@@ -59,8 +59,58 @@ def test_web_addresses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("report.pdf#page=3", Source("file", "report.pdf", Page(3, 150))),
+        (" '/home/me/my report.pdf#page=3&dpi=200' ", Source("file", "/home/me/my report.pdf", Page(3, 200))),
+        ("report.pdf#DPI=300", Source("file", "report.pdf", Page(1, 300))),
+        ("file:///a%20b.pdf#page=2", Source("file", "/a b.pdf", Page(2))),
+        ("https://example.com/a.pdf?b=c#page=2", Source("web", "https://example.com/a.pdf?b=c", Page(2))),
+        (
+            "data:application/pdf;base64,JVBERi0=#page=2",
+            Source("data", "data:application/pdf;base64,JVBERi0=", Page(2)),
+        ),
+        ("report#1.pdf", Source("file", "report#1.pdf")),
+        ("shot#page=1.png", Source("file", "shot#page=1.png")),
+        ("https://example.com/#top", Source("web", "https://example.com/#top")),
+        ("clipboard", Source("clipboard", "")),
+        (" ClipBoard\n", Source("clipboard", "")),
+        ("./clipboard", Source("file", "./clipboard")),
+        ("clipboard.png", Source("file", "clipboard.png")),
+        ("latest:~/Pictures/Screenshots", Source("latest", "~/Pictures/Screenshots")),
+        ("Latest: '/home/me/My Shots'", Source("latest", "/home/me/My Shots")),
+        (r"latest:C:\Users\me", Source("latest", r"C:\Users\me")),
+    ],
+)
+def test_pages_of_pdfs_the_clipboard_and_the_newest_image(text: str, expected: Source) -> None:
+    assert parse_source(text, windows=False) == expected
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "#page=0",
+        "#page=",
+        "#page=x",
+        "#page=-1",
+        "#page=1&page",
+        "#page=1&zoom=2",
+        "#page=9999999",
+        "#dpi=17",
+        "#dpi=601",
+    ],
+)
+@pytest.mark.parametrize("address", ["a.pdf", "https://example.com/a.pdf", "data:application/pdf;base64,JVBERi0="])
+def test_a_page_that_is_none_is_explained(address: str, choice: str) -> None:
+    with pytest.raises(ImageError, match="does not choose a page of a PDF; write #page=3 or #page=3&dpi=200"):
+        parse_source(address + choice)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("latest:", "'latest:' names no folder; pass its path too, as in latest:~/Pictures"),
+        ("#page=3", "is empty"),
         ("", "the image argument is empty; pass a full path on this machine, an https:// URL or a data: URI"),
         (" \n", "is empty"),
         ('""', "is empty"),

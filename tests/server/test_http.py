@@ -21,7 +21,7 @@ from mcp.types import TextContent
 from PIL import Image
 
 from tests.fakes import png
-from tests.server.conftest import Start
+from tests.server.conftest import Server, Start
 
 DATA_URI = f"data:image/png;base64,{base64.b64encode(png(200, 200)).decode()}"
 TOKEN = "let-me-in"
@@ -81,6 +81,86 @@ async def test_health_needs_no_token_and_everything_else_does(running: Start) ->
 async def test_the_right_token_opens(running: Start, scheme: str) -> None:
     async with connected(running(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
         assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
+
+
+async def upload(server: Server, content: bytes, **headers: str) -> httpx2.Response:
+    """Send an image as `curl --data-binary @photo.jpg` does; headers have _ for -."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with httpx2.AsyncClient() as http:
+        return await http.post(f"{server.root}/images", content=content, headers=form | given)
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_an_uploaded_image_is_an_image(running: Start, transport: str) -> None:
+    server = running(transport, DINOX_MCP_BACKEND="embedded")
+    bitmap = io.BytesIO()
+    Image.open(io.BytesIO(png(1600, 1200))).save(bitmap, "BMP")  # of more bytes than a message may have
+    reply = await upload(server, bitmap.getvalue())
+    assert (reply.status_code, reply.json()["expires_s"]) == (201, 600)
+    async with Client(sse_client(server.url) if transport == "sse" else server.url) as client:
+        found = await client.call_tool("detect_objects", {"image": reply.json()["image"], "prompts": "QR code"})
+    assert (found.structured_content or {})["image"] == {"width": 1600, "height": 1200}
+
+
+async def test_a_page_of_an_uploaded_pdf_has_its_scale(running: Start) -> None:
+    server = running(DINOX_MCP_BACKEND="embedded")
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png(200, 100))).convert("RGB").save(file, "PDF", resolution=72)
+    image = (await upload(server, file.getvalue())).json()["image"]
+    async with Client(server.url) as client:
+        found = await client.call_tool("detect_objects", {"image": f"{image}#dpi=144", "prompts": "QR code"})
+        wrong = await client.call_tool("visualize", {"image": f"{image}#page=2"})
+    data = found.structured_content or {}
+    assert data["image"] == {"width": 400, "height": 200, "pixels_per_point": 2.0}
+    assert data["notes"][0].startswith("page 1 of 1 of a PDF at 144 dpi")
+    assert "has only page 1" in str(wrong.content)
+
+
+async def test_an_upload_belongs_to_its_caller(running: Start) -> None:
+    server = running(DINOX_MCP_BACKEND="embedded")
+    image = (await upload(server, png(), X_DINOX_API_Key="alice")).json()["image"]
+    seen = {}
+    for key in ("alice", "bob"):
+        async with connected(server.url, {"X-DINOX-API-Key": key}) as client:
+            seen[key] = (await client.call_tool("visualize", {"image": image})).is_error
+    assert seen == {"alice": False, "bob": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "message"),
+    [
+        (b"GET / HTTP/1.1", {}, "the uploaded image is not an image; pass a JPEG, "),
+        (b"", {}, "is not an image"),
+        (b"--x\r\n", {"Content_Type": "multipart/form-data; boundary=x"}, "send the file alone"),
+        (b"BM" + b"x" * 2000, {}, "the uploaded image has 2,002 bytes, more than the 1,000 allowed"),
+        (png(), {"X_DINOX_API_Key": "two words"}, "X-DINOX-API-Key is not a key"),
+    ],
+)
+async def test_what_is_not_an_image_is_not_kept(
+    running: Start, content: bytes, headers: dict[str, str], message: str
+) -> None:
+    server = running(DINOX_MCP_BACKEND="embedded", DINOX_MCP_MAX_IMAGE_BYTES="1000")
+    reply = await upload(server, content, **headers)
+    assert reply.status_code == 400
+    assert message in reply.json()["error"]["message"]
+    assert reply.json()["error"]["remedy"]
+
+
+async def test_an_upload_needs_the_token_and_an_accepted_origin(running: Start) -> None:
+    server = running(DINOX_MCP_TOKEN=TOKEN)
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await upload(server, png())).status_code == 401
+    assert (await upload(server, png(), **right, Origin="https://evil.example")).status_code == 403
+    assert (await upload(server, png(), **right, Host="evil.example")).status_code == 421
+    assert (await upload(server, png(), **right)).status_code == 201
+
+
+async def test_an_upload_of_more_than_a_message_is_refused_before_its_end(running: Start) -> None:
+    server = running(DINOX_MCP_BACKEND="embedded", DINOX_MCP_MAX_IMAGE_BYTES="1000")
+    reply = await upload(server, b"x" * 2_000_000)
+    assert reply.status_code == 413
+    assert "more than" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])

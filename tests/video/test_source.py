@@ -123,6 +123,7 @@ def test_a_video_outside_the_allowed_folders_is_not_opened(film: Path, tmp_path:
         ("", "the video argument is empty"),
         ("https://example.com/film.mp4", "is a web address, and videos are read from files only; download it"),
         ("data:video/mp4;base64,AAAA", "is a data: URI, and videos are read from files only"),
+        ("clipboard", "'clipboard' is an image, and videos are read from files only"),
         ("/dev/zero", "a pipe, a device or a socket, not a file"),
     ],
 )

@@ -26,6 +26,7 @@ from dinox_mcp.server.texts import COLUMNS, count, full_line, per_label, plain, 
 from dinox_mcp.store import uris
 from dinox_mcp.types.boxes import Box, center
 from dinox_mcp.types.detection import DetectedObject, certainty, count_labels, get_object
+from dinox_mcp.types.text import printable
 
 _MAX_PADDING = 10
 _MAX_CROPS = 24
@@ -74,7 +75,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         view = await detector.draw(partial(views.annotated, picture, chosen, style, *most))
         whose = f" of result {uris.bare_id(result)}" if result is not None else ""
         drawn = _what_is_drawn(picture, known, chosen, whose, style)
-        lines = [drawn, *_dashed(style), *_listed(chosen, short_line), _scale(view), _UNSEEN]
+        lines = [drawn, *_dashed(style), *_listed(chosen, short_line), *_notes(picture, image), _scale(view), _UNSEEN]
         if result is not None and is_full:
             lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(result))}")
         if folder:
@@ -114,7 +115,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         inside = [found for found in target.others if _is_inside(found.bbox, view.frame)]
         lines = [f"{target.name}: the region [{frame}] of the {picture.width}x{picture.height} original."]
         lines += ["Also in it:", *_listed(inside, full_line)] if inside else []
-        return _reply([*lines, _scale(view), _UNSEEN], view)
+        return _reply([*lines, *_notes(picture, image), _scale(view), _UNSEEN], view)
 
 
 def _check(name: str, value: float, most: int, right: str, least: float = 0) -> None:
@@ -237,6 +238,11 @@ def _listed(objects: Sequence[DetectedObject], write: Callable[[DetectedObject],
         return []
     more = len(objects) - _MAX_LINES
     return [COLUMNS, *map(write, objects[:_MAX_LINES]), *([f"... and {more} more"] if more > 0 else [])]
+
+
+def _notes(picture: Picture, image: str | None) -> list[str]:
+    """List what is to know of an image that the caller gives; the reply of a result had it already."""
+    return [] if image is None else [f"Note: {printable(note)}" for note in picture.notes]
 
 
 def _is_inside(bbox: Box, frame: Box) -> bool:

@@ -1,0 +1,128 @@
+"""Pages of PDFs as images: rendered by another process, as `pdf_page.py` says."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+
+from dinox_mcp.errors import BusyError, ForbiddenError, ImageError
+from dinox_mcp.images import pdf_page, process
+from dinox_mcp.images.formats import sniff
+from dinox_mcp.images.sources import MIN_DPI, Page
+from dinox_mcp.settings import Settings
+
+MAX_PIXELS = 40_000_000
+"""Pixels of a rendered page: A0 at 150 dots an inch has 35 million."""
+LIMIT_S = 30
+"""Seconds that rendering a page may take."""
+_AT_ONCE = 2
+_START = 1024
+"""Bytes in which a PDF must begin: some programs write something before it."""
+
+
+class RenderedPage(NamedTuple):
+    """A page as a PNG, and what a caller should know of it."""
+
+    data: bytes
+    number: int
+    note: str
+    pixels_per_point: float
+
+
+def is_pdf(data: bytes) -> bool:
+    """Return whether bytes begin like a PDF, and not like an image that has such bytes in it."""
+    return b"%PDF-" in data[:_START] and sniff(data) is None
+
+
+class PdfRenderer:
+    """Renders pages of PDFs, few at a time."""
+
+    def __init__(self, settings: Settings, limit_s: float = LIMIT_S) -> None:
+        self._max_pixels = min(settings.max_image_pixels, MAX_PIXELS)
+        self._limit_s = limit_s
+        self._running = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def render(self, data: bytes, source: str, page: Page | None) -> RenderedPage:
+        """Render a page; by default the first.
+
+        Args:
+            data: the PDF.
+            source: its name in messages.
+            page: which page, and how large.
+
+        Raises:
+            ImageError: the PDF is damaged or encrypted, or has no such page.
+            ForbiddenError: the page would have too many pixels, or takes too long.
+            BusyError: too many pages are being rendered.
+        """
+        chosen = page or Page()
+        slot = object()
+        with anyio.move_on_after(2 * self._limit_s) as waiting:
+            await self._running.acquire_on_behalf_of(slot)
+        if waiting.cancelled_caught:
+            raise BusyError("too many pages of PDFs are being rendered at once; try again in a while")
+        try:
+            facts, image = await self._run(data, source, chosen)
+        finally:
+            self._running.release_on_behalf_of(slot)
+        self._check(facts, source, chosen)
+        return _rendered(image, chosen, int(facts["pages"]), has_choice=page is not None)
+
+    async def _run(self, data: bytes, source: str, page: Page) -> tuple[dict[str, Any], bytes]:
+        numbers = (page.number, page.dpi, self._max_pixels, math.ceil(self._limit_s))
+        # -P: modules of the working folder are not imported.
+        command = [sys.executable, "-P", str(Path(pdf_page.__file__)), *map(str, numbers)]
+        try:
+            done = await process.run(command, limit_s=self._limit_s, max_bytes=4 * self._max_pixels, stdin=data)
+        except TimeoutError:
+            raise ForbiddenError(
+                f"page {page.number} of {source} takes more than {self._limit_s:g} s to render; "
+                "pass another page, a lower dpi as in #page=1&dpi=72, or an image of the page"
+            ) from None
+        except OSError as error:
+            raise ImageError(
+                f"{source} is a PDF, and no process can be started for it ({error.strerror}); pass an image of the page"
+            ) from None
+        line, _, image = done.output.partition(b"\n")
+        try:
+            facts: dict[str, Any] = json.loads(line)
+        except ValueError:  # it ended in the middle: PDFium crashed, or the limits on memory or time ended it
+            raise ImageError(
+                f"page {page.number} of {source} cannot be rendered (the renderer ended with status {done.status}); "
+                "pass another page, a lower dpi as in #page=1&dpi=72, or an image of the page"
+            ) from None
+        return facts, image
+
+    def _check(self, facts: dict[str, Any], source: str, page: Page) -> None:
+        """Explain why there is no image."""
+        match facts.get("error"):
+            case None:
+                return
+            case "password":
+                raise ImageError(f"{source} is encrypted; pass a PDF without a password, or an image of the page")
+            case "page":
+                pages = facts["pages"]
+                there = "only page 1" if pages == 1 else f"pages 1 to {pages}"
+                raise ImageError(f"{source} has no page {page.number}; it has {there}, as in #page={pages}")
+            case "large":
+                width, height = (float(facts[side]) / pdf_page.POINTS for side in ("width", "height"))
+                fits = int(math.sqrt(self._max_pixels / (width * height)) * 0.99)
+                remedy = f"pass #page={page.number}&dpi={fits}" if fits >= MIN_DPI else "pass a smaller page"
+                raise ForbiddenError(
+                    f"page {page.number} of {source} would have {width * page.dpi:.0f}x{height * page.dpi:.0f} pixels "
+                    f"at {page.dpi} dpi, more than the {self._max_pixels:,} allowed; {remedy}"
+                )
+            case "empty":
+                raise ImageError(f"page {page.number} of {source} has no area; pass another page")
+            case _:
+                raise ImageError(f"{source} begins like a PDF but is damaged; pass an intact file")
+
+
+def _rendered(image: bytes, page: Page, pages: int, *, has_choice: bool) -> RenderedPage:
+    scale = page.dpi / pdf_page.POINTS
+    others = "; another page: add #page=2 to the image" if pages > 1 and not has_choice else ""
+    note = f"page {page.number} of {pages} of a PDF at {page.dpi} dpi, {scale:.4g} pixels a PDF point{others}"
+    return RenderedPage(image, page.number, note, scale)
