@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.formats import READABLE_SUFFIXES, SUFFIXES
-from dinox_mcp.images.sources import NEVER_ARRIVES, shorten
+from dinox_mcp.images.sources import COPIED, NEVER_ARRIVES, shorten
 from dinox_mcp.settings import Settings
 
 _LISTED = 5000
@@ -272,7 +272,7 @@ def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) ->
     where = f" (relative to {shorten(str(Path.cwd()))})" if relative else ""
     advice = ["check the spelling, or ask for the full path"]
     if bare or address.startswith(_CHAT_FOLDERS):
-        advice = [NEVER_ARRIVES]
+        advice = [NEVER_ARRIVES + (COPIED if suffixes is READABLE_SUFFIXES else "")]  # else it is a video
     elif not real.parent.is_dir():
         advice.append(f"the folder '{shorten(str(path.parent))}' does not exist either")
     names = {name.lower(): name for name in _files_beside(real, suffixes)}

@@ -18,6 +18,7 @@ NEVER_ARRIVES = (
     "images pasted or uploaded into the chat never reach this server; ask the user for the image's full path "
     "on this machine or for an https:// URL"
 )
+COPIED = ', or let the user copy the image and pass "clipboard"'
 MAX_ADDRESS = 8192
 SHOWN = 80
 CLIPBOARD = "clipboard"

@@ -34,9 +34,9 @@ Text = list[str] | str
 Image = Annotated[
     str,
     Field(
-        description="Absolute path on this server's machine (report.pdf#page=3), latest:FOLDER for its newest image, "
+        description="Absolute path on this server's machine (report.pdf#page=3), latest:FOLDER (its newest), "
         '"clipboard", https:// URL, data: URI, or dinox://results/{result_id} for the image of a result. Never invent '
-        "one: an image pasted into the chat does not reach this server; get its path or URL from the user."
+        "one: a pasted image does not reach this server; get its path or URL from the user."
     ),
 ]
 Prompts = Annotated[
