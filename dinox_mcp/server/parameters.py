@@ -36,7 +36,7 @@ Image = Annotated[
     Field(
         description="Absolute path on this server's machine (report.pdf#page=3), latest:FOLDER (its newest), "
         '"clipboard", https:// URL, data: URI, or dinox://results/{result_id} for the image of a result. Never invent '
-        "one: a pasted image does not reach this server; get its path or URL from the user."
+        "one: a pasted image does not reach this server; ask for its path or URL."
     ),
 ]
 Prompts = Annotated[
