@@ -75,7 +75,7 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
     """
     name = sniff(data)
     if name is None:
-        raise ImageError(f"{source} is not an image; pass a {READABLE} file, or a PDF")
+        raise ImageError(f"{source} is not an image; pass a {READABLE} file")
     check_structure(data, name, source)
     decoder = _decoder(name, source)
     from PIL.Image import DecompressionBombError

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ MAX_PIXELS = 40_000_000
 LIMIT_S = 30
 """Seconds that rendering a page may take."""
 _AT_ONCE = 2
+_HEAD = 10_000
+"""Bytes beside the pixels: the facts, and what a PNG has of its own."""
 _START = 1024
 """Bytes in which a PDF must begin: some programs write something before it."""
 
@@ -75,8 +78,11 @@ class PdfRenderer:
         numbers = (page.number, page.dpi, self._max_pixels, math.ceil(self._limit_s))
         # -P: modules of the working folder are not imported.
         command = [sys.executable, "-P", str(Path(pdf_page.__file__)), *map(str, numbers)]
+        # A process that reads hostile bytes gets no keys.
+        env = {name: value for name, value in os.environ.items() if not name.upper().startswith("DINOX_")}
+        most = 4 * self._max_pixels + _HEAD
         try:
-            done = await process.run(command, limit_s=self._limit_s, max_bytes=4 * self._max_pixels, stdin=data)
+            done = await process.run(command, limit_s=self._limit_s, max_bytes=most, stdin=data, env=env)
         except TimeoutError:
             raise ForbiddenError(
                 f"page {page.number} of {source} takes more than {self._limit_s:g} s to render; "

@@ -1,6 +1,6 @@
 """Other programs, run with bounds: on their time, and on what they write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 from typing import NamedTuple
 
@@ -18,7 +18,14 @@ class Finished(NamedTuple):
     status: int
 
 
-async def run(command: Sequence[str], *, limit_s: float, max_bytes: int, stdin: bytes | None = None) -> Finished:
+async def run(
+    command: Sequence[str],
+    *,
+    limit_s: float,
+    max_bytes: int,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
     """Run a program without a shell until it ends; it is killed at a limit, or when the call is cancelled.
 
     Args:
@@ -26,6 +33,7 @@ async def run(command: Sequence[str], *, limit_s: float, max_bytes: int, stdin: 
         limit_s: the seconds that it may take.
         max_bytes: the bytes that it may write; of more, one too many are returned.
         stdin: what it reads; by default nothing.
+        env: its environment; by default that of this process.
 
     Raises:
         TimeoutError: it took longer.
@@ -33,7 +41,7 @@ async def run(command: Sequence[str], *, limit_s: float, max_bytes: int, stdin: 
     """
     source = DEVNULL if stdin is None else PIPE
     with anyio.fail_after(limit_s):
-        async with await anyio.open_process(command, stdin=source, stdout=PIPE, stderr=PIPE) as process:
+        async with await anyio.open_process(command, stdin=source, stdout=PIPE, stderr=PIPE, env=env) as process:
             output, errors = bytearray(), bytearray()
             try:
                 async with anyio.create_task_group() as group:

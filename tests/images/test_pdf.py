@@ -110,6 +110,16 @@ async def test_a_crash_of_the_renderer_is_an_error_of_one_image(
         await PdfRenderer(Settings()).render(THREE, "a.pdf", Page(2))
 
 
+async def test_the_renderer_knows_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = tmp_path / "spy.py"
+    spy.write_text("import os, sys; sys.exit(sum(name.startswith('DINOX_') for name in os.environ))")
+    monkeypatch.setattr(pdf_page, "__file__", str(spy))
+    monkeypatch.setenv("DINOX_API_KEY", "secret")
+    monkeypatch.setenv("DINOX_MCP_TOKEN", "secret")
+    with pytest.raises(ImageError, match="ended with status 0"):
+        await PdfRenderer(Settings()).render(THREE, "a.pdf", None)
+
+
 async def test_a_cancelled_call_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper, sign = tmp_path / "sleeper.py", tmp_path / "started"
     sleeper.write_text(f"import pathlib, time; pathlib.Path({str(sign)!r}).touch(); time.sleep(600)")
