@@ -81,6 +81,8 @@ class Journal:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.header = header
+        self._most_objects = MAX_OBJECTS
+        self._max_bytes = MAX_BYTES
         self.records: dict[str, Record] = {}
         self.detected: dict[str, Record] = {}
         self.total = 0
@@ -116,8 +118,16 @@ class Journal:
         return journal
 
     @classmethod
-    def open(cls, path: Path, header: Mapping[str, Any]) -> Self:
+    def open(
+        cls, path: Path, header: Mapping[str, Any], *, most_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES
+    ) -> Self:
         """Open a journal to go on writing, or begin one; a line that was cut off is removed. Blocks.
+
+        Args:
+            path: the file.
+            header: what decides what is found.
+            most_objects: objects of an image that are kept, those that score highest.
+            max_bytes: bytes that the journal may take.
 
         Raises:
             InputError: it was begun with another header; the message names the difference.
@@ -128,6 +138,7 @@ class Journal:
         except NotFoundError:
             journal = cls(path, header)
         check_same(path.parent.name, journal.header, header)
+        journal._most_objects, journal._max_bytes = most_objects, max_bytes
         try:
             journal._file = os.open(path, _OPEN, _PRIVATE)
             os.ftruncate(journal._file, journal._end)
@@ -166,7 +177,7 @@ class Journal:
         if record.error:
             line |= {"error": record.error, "code": record.code}
         if objects is not None:
-            kept = sorted(objects, key=certainty, reverse=True)[:MAX_OBJECTS]
+            kept = sorted(objects, key=certainty, reverse=True)[: self._most_objects]
             line |= {
                 "size": record.size,
                 "model": record.model,
@@ -217,8 +228,8 @@ class Journal:
         """
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         begin = self._end
-        if len(data) > _MAX_LINE or begin + len(data) > MAX_BYTES:
-            raise SettingsError(f"the job has more than {MAX_BYTES // MiB} MiB; search fewer images at once")
+        if len(data) > _MAX_LINE or begin + len(data) > self._max_bytes:
+            raise SettingsError(f"the job has more than {self._max_bytes // MiB} MiB; pass fewer images at once")
         try:
             rest = memoryview(data)
             while rest:
@@ -275,11 +286,15 @@ def check_same(job: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None
     Raises:
         InputError: they differ; the message says in what.
     """
+    if changed := difference(old, new):
+        raise InputError(f"the job {job} was begun with {changed}; leave job out to search anew")
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say in what two headers differ; empty if they do not."""
     old, new = (json.loads(json.dumps(header)) for header in (old, new))
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    if names:
-        changed = " and ".join(f"{name} {_short(old.get(name))}, now {_short(new.get(name))}" for name in names)
-        raise InputError(f"the job {job} was begun with {changed}; leave job out to search anew")
+    return " and ".join(f"{name} {_short(old.get(name))}, now {_short(new.get(name))}" for name in names)
 
 
 def _short(value: object) -> str:

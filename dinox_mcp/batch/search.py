@@ -138,7 +138,7 @@ class ImageSearch:
             outcome = running.Outcome(0)
             if left and not (job is None and confirm_above is not None and calls > confirm_above):
                 outcome = await self._run(ready, left, journal, calls, options)
-                calls = self._calls(ready.plan) * len(running.pending(listing.entries, journal))
+                calls = paid_calls(self._backends, ready.plan) * len(running.pending(listing.entries, journal))
             found = await anyio.to_thread.run_sync(summary.summarize, name, journal, labels_of(ready.request), top, top)
         if outcome.error is not None and found.failed == found.done:
             raise outcome.error
@@ -220,28 +220,12 @@ class ImageSearch:
         plan = self._pipeline.router.plan(request, caller_has_key=has_key)
         header |= {
             "request": request.model_dump(mode="json", exclude_unset=True),
-            "backends": [self._by(part.backend, part.request) for part in plan.parts],
+            "backends": answered_by(self._backends, plan),
             "version": __version__,
         }
         if begun:
             check_same(folder.name, begun, header)
         return _Job(header, request, plan, pictures)
-
-    def _by(self, name: str, request: DetectionRequest) -> dict[str, object]:
-        """Name the backend, model and thresholds that answer, so that a job is never continued by others."""
-        backend = self._backends.get(name)
-        model = request.model or next((model.name for model in backend.models()), "")
-        thresholds = {"min_score": request.min_score, "iou_threshold": request.iou_threshold}
-        return {"backend": name, "model": model, **thresholds}
-
-    def _calls(self, plan: Plan) -> int:
-        """Count the calls to services that cost something, for each image."""
-        backends = self._backends
-        return sum(
-            calls_of(backend, part.request)
-            for part in plan.parts
-            if isinstance(backend := backends.get(part.backend), Priced) or backends.needs_key(part.backend)
-        )
 
     def _check_cost(self, plan: Plan, left: Sequence[Entry], journal: Journal) -> int:
         """Count the calls that the images take which are left.
@@ -249,7 +233,7 @@ class ImageSearch:
         Raises:
             InputError: with those that were made they are more than the settings allow.
         """
-        each, most = self._calls(plan), self._settings.max_calls_per_job
+        each, most = paid_calls(self._backends, plan), self._settings.max_calls_per_job
         calls, made = each * len(left), each * len(journal.detected)
         if calls + made > most:
             before = f" ({made:,} were made before)" if made else ""
@@ -299,6 +283,28 @@ class ImageSearch:
         unknown = summary.unknown_everywhere(journal.records.values())
         has_key = caller_of(options).api_key is not None
         return [self._pipeline.router.explain(unknown, plan, found=True, caller_has_key=has_key)] if unknown else []
+
+
+def answered_by(backends: Backends, plan: Plan) -> list[dict[str, object]]:
+    """Name the backends, models and thresholds that answer, so that a job is never continued by others."""
+    return [
+        {
+            "backend": part.backend,
+            "model": part.request.model or next((one.name for one in backends.get(part.backend).models()), ""),
+            "min_score": part.request.min_score,
+            "iou_threshold": part.request.iou_threshold,
+        }
+        for part in plan.parts
+    ]
+
+
+def paid_calls(backends: Backends, plan: Plan) -> int:
+    """Count the calls to services that cost something, for each image."""
+    return sum(
+        calls_of(backend, part.request)
+        for part in plan.parts
+        if isinstance(backend := backends.get(part.backend), Priced) or backends.needs_key(part.backend)
+    )
 
 
 def _chosen(options: SearchOptions) -> Options:

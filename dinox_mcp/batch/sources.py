@@ -106,7 +106,7 @@ def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> 
         if path.exists() or not _MAGIC & set(source):
             if alone:
                 open_file(source, settings)[0].close()  # raises where it cannot be read, and proposes another name
-            return [_entry(path) if path.exists() else Entry(source)], []
+            return [file_entry(path) if path.exists() else Entry(source)], []
         parts = PurePath(source).parts
         fixed = next(number for number, part in enumerate(parts) if _MAGIC & set(part))
         return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most)
@@ -174,7 +174,7 @@ class _Walk:
                 elif len(self._pattern) in reached:
                     ending = PurePath(item.name).suffix.lower()
                     if ending in SUFFIXES:
-                        yield _entry(Path(item.path))
+                        yield file_entry(Path(item.path))
                     else:
                         self.others[ending] += 1
 
@@ -211,7 +211,8 @@ class _Walk:
         return state
 
 
-def _entry(path: Path) -> Entry:
+def file_entry(path: Path) -> Entry:
+    """Make the entry of a file."""
     try:
         status = path.stat()
     except OSError:

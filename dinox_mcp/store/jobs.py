@@ -79,15 +79,17 @@ class Jobs:
         """
         path = self.path(job, tenant)
         try:
-            path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-            descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            descriptor = lock(path)
+        except BlockingIOError:
+            raise BusyError(
+                f"another call works on the job {job}; call again with job={job} when it has replied"
+            ) from None
         except OSError as error:
             raise SettingsError(
                 f"the job cannot be kept in {path} ({error.strerror}); set DINOX_MCP_JOBS_FOLDER to a folder that can "
                 "be written"
             ) from None
         try:
-            _lock(descriptor, job)
             yield path
         finally:
             os.close(descriptor)
@@ -134,12 +136,15 @@ def _remove(folders: list[_Folder], newest: Path) -> None:
         shutil.rmtree(oldest.path, ignore_errors=True)
 
 
-def _lock(descriptor: int, job: str) -> None:
-    """Lock an open file until it is closed.
+def lock(folder: Path) -> int:
+    """Lock a folder, made if it is not there, until the file descriptor that is returned is closed.
 
     Raises:
-        BusyError: another one holds it.
+        BlockingIOError: another one holds it.
+        OSError: it cannot be written.
     """
+    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         if os.name == "nt":
             import msvcrt
@@ -149,5 +154,7 @@ def _lock(descriptor: int, job: str) -> None:
             import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise BusyError(f"another call works on the job {job}; call again with job={job} when it has replied") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise BlockingIOError(error.errno, error.strerror) from None
+    return descriptor

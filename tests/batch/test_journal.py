@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.batch import journal as module
 from dinox_mcp.batch.journal import Journal, Record
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
@@ -88,9 +87,8 @@ def test_images_that_are_gone_or_changed_are_dropped(path: Path) -> None:
         assert one.total == 3
 
 
-def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_OBJECTS", 2)
-    journal = Journal.open(path, HEADER)
+def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path) -> None:
+    journal = Journal.open(path, HEADER, most_objects=2)
     crowd = [Detection(label="ant", bbox=(0, 0, 1, 1), score=score) for score in (0.1, 0.9, 0.5)]
     record = journal.add(Record("/photos/crowd.png", "5", "bb", (10, 10), "fake-1"), crowd)
     journal.close()
@@ -98,10 +96,9 @@ def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path, monk
     assert [one.score for one in journal.objects(record)] == [0.9, 0.5]
 
 
-def test_a_full_journal_is_an_error_and_stays_readable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", path.stat().st_size + 10)
-    journal = Journal.open(path, HEADER)
-    with pytest.raises(SettingsError, match="search fewer images at once"):
+def test_a_full_journal_is_an_error_and_stays_readable(path: Path) -> None:
+    journal = Journal.open(path, HEADER, max_bytes=path.stat().st_size + 10)
+    with pytest.raises(SettingsError, match="pass fewer images at once"):
         journal.add(BROKEN)
     journal.close()
     assert len(Journal.read(path).records) == 3
