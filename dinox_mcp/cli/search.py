@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import parse_example, split_arguments
@@ -23,8 +23,6 @@ from dinox_mcp.cli.terminal import (
 from dinox_mcp.errors import DinoxError, SettingsError
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from dinox_mcp.batch.summary import SearchResult
     from dinox_mcp.detect.visual_prompts import VisualPrompt
     from dinox_mcp.settings import Settings
@@ -95,8 +93,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _search(settings: "Settings", options: argparse.Namespace) -> "tuple[SearchResult, bytes | None]":
-    from tqdm import tqdm
-
     from dinox_mcp.batch.search import TOP, SearchOptions
     from dinox_mcp.detector import Detector
 
@@ -106,35 +102,10 @@ async def _search(settings: "Settings", options: argparse.Namespace) -> "tuple[S
     if options.min_score is not None:
         chosen["min_score"] = options.min_score
     chosen["top"] = options.top or (_ALL if options.json else TOP)
-    shape = "{percentage:3.0f}% {bar:30} {desc}"
     async with Detector(settings) as detector:
-        with tqdm(total=1.0, bar_format=shape, leave=False, disable=not sys.stderr.isatty()) as bar:
-            chosen["progress"] = _Bar(bar).report
+        with terminal.progress_bar() as chosen["progress"]:
             result = await detector.search([first, *more], prompts or None, options.like, **chosen)
         return result, await detector.searches.sheet(result) if options.out is not None else None
-
-
-class _Bar:
-    """Prints the first message, which is the cost, and shows later ones in a bar with the time left."""
-
-    def __init__(self, bar: "tqdm[NoReturn]") -> None:
-        self._bar = bar
-        self._printed = False
-
-    async def report(self, share: float, message: str) -> None:
-        """Take a message, and the share of the search that is done."""
-        from tqdm import tqdm
-
-        if not self._printed:
-            self._printed = True
-            with tqdm.external_write_mode():
-                sys.stderr.write(printable(message) + "\n")
-            self._bar.n = self._bar.initial = share
-        elif not self._bar.disable:
-            rate = self._bar.format_dict["elapsed"] / max(share - self._bar.initial, 1e-6)
-            left = self._bar.format_interval(rate * (1 - share))
-            self._bar.n = share
-            self._bar.set_description_str(f"{printable(message)}, {left} left")
 
 
 def _lines(result: "SearchResult") -> Iterator[str]:

@@ -6,13 +6,16 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
 
 from dinox_mcp.errors import DinoxError, SettingsError
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from dinox_mcp.backends.base import Progress
     from dinox_mcp.settings import Settings
 
 Style = Literal["title", "accent", "good", "warning", "bad", "faint"]
@@ -171,3 +174,36 @@ def report(problem: DinoxError | str, status: int) -> int:
     """Write a problem to stderr in one line; return the exit status."""
     sys.stderr.write(f"dinox-mcp: {printable(name_commands(str(problem)))}\n")
     return status
+
+
+@contextmanager
+def progress_bar() -> "Iterator[Progress]":
+    """Show progress on stderr: the first message, which is the cost, stays; a terminal shows later ones in a bar."""
+    from tqdm import tqdm
+
+    shape = "{percentage:3.0f}% {bar:30} {desc}"
+    with tqdm(total=1.0, bar_format=shape, leave=False, disable=not sys.stderr.isatty()) as bar:
+        yield _Bar(bar).report
+
+
+class _Bar:
+    """Prints the first message, which is the cost, and shows later ones in a bar with the time left."""
+
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+        self._bar = bar
+        self._printed = False
+
+    async def report(self, share: float, message: str) -> None:
+        """Take a message, and the share that is done."""
+        from tqdm import tqdm
+
+        if not self._printed:
+            self._printed = True
+            with tqdm.external_write_mode():
+                sys.stderr.write(printable(message) + "\n")
+            self._bar.n = self._bar.initial = share
+        elif not self._bar.disable:
+            rate = self._bar.format_dict["elapsed"] / max(share - self._bar.initial, 1e-6)
+            left = self._bar.format_interval(rate * (1 - share))
+            self._bar.n = share
+            self._bar.set_description_str(f"{printable(message)}, {left} left")
