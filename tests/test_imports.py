@@ -12,7 +12,7 @@ PACKAGE = Path(dinox_mcp.__file__).parent
 LAYERS = [
     ["__init__", "__main__"],  # the public names, and the start of the command line
     ["cli"],
-    ["server", "doctor"],
+    ["server", "doctor", "evaluation"],
     ["install", "viewer"],
     ["detector"],
     ["video", "batch", "compare"],

@@ -1,0 +1,56 @@
+"""The report has figures of rare categories, and writes tables of what there is."""
+
+import numpy as np
+
+from dinox_mcp.evaluation.labelled import Category
+from dinox_mcp.evaluation.precision import Precision
+from dinox_mcp.evaluation.report import CountFigures, Report, figures_of, tables
+
+
+def quality(*ap: float) -> Precision:
+    """Make figures of categories, equal at all sizes and thresholds."""
+    curve = np.repeat(ap, 4 * 10).reshape(-1, 4, 10)
+    return Precision(curve, curve, curve[:, :2], np.array([3, 0, 5]), np.array([4, 1, 2]))
+
+
+CATEGORIES = [Category("dog", frequency="f"), Category("axe", frequency="r"), Category("bow", frequency="r")]
+REPORT = Report(
+    annotations="lvis.json",
+    total=2,
+    answered=2,
+    prompts="all",
+    prompt_count=3,
+    backend="fake",
+    model="fake-1",
+    min_score=0.01,
+    precision=(figures_of("LVIS", quality(0.5, np.nan, 0.125), CATEGORIES),),
+)
+
+
+def test_frequencies_have_figures_of_their_own() -> None:
+    figures = REPORT.precision[0].figures
+    assert (figures["AP"], figures["AP frequent"], figures["AP rare"]) == (0.3125, 0.5, 0.125)
+    assert "AP common" not in figures
+    assert REPORT.precision[0].categories[1].ap is None, "nothing is labelled"
+
+
+def test_tables_have_the_figures_in_percent() -> None:
+    (title, rows), (_, categories) = tables(REPORT, every_category=True)
+    assert title == "LVIS"
+    assert rows[1] == ["AP", "31.2", "31.2", "31.2", "31.2", "31.2", "31.2"]
+    assert [row[:2] for row in rows[3:]] == [
+        ["AR1", "31.2"],
+        ["AR10", "31.2"],
+        ["AP rare", "12.5"],
+        ["AP frequent", "50.0"],
+    ]
+    assert categories[1:] == [["dog", "3", "4", "50.0", "50.0", "50.0"], ["bow", "5", "2", "12.5", "12.5", "12.5"]]
+
+
+def test_counts_are_a_table_of_all_or_of_each() -> None:
+    counts = [CountFigures(name=name, counts=3, mae=1.5, rmse=2, bias=-0.5, exact=0.25) for name in ("all", "dog")]
+    report = REPORT.model_copy(update={"precision": (), "counts": tuple(counts)})
+    ((_, rows),) = tables(report)
+    assert rows[1:] == [["all", "3", "1.50", "2.00", "-0.50", "25.0"]]
+    ((_, rows),) = tables(report, every_category=True)
+    assert [row[0] for row in rows[1:]] == ["all", "dog"]
