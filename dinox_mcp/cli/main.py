@@ -22,6 +22,7 @@ examples:
   dinox-mcp search photos/ dog "red car" --out best.jpg     which images hold what, the best on one sheet
   dinox-mcp compare before.jpg after.jpg --out changes.jpg
   dinox-mcp export photo.jpg face --as redacted --to out/
+  dinox-mcp evaluate coco --annotations instances_val2017.json --images val2017/
   dinox-mcp doctor                                report what works here, and the remedy for what does not
   dinox-mcp pull fast                             download a model for the local backend
   dinox-mcp                                       serve an assistant over stdio (what hosts start)
@@ -39,6 +40,7 @@ _COMMANDS = {
     "search": "find which of many images hold what",
     "compare": "report what changed between two images of one scene",
     "export": "make crops, cut-outs, redacted copies or labels of what is detected in images",
+    "evaluate": "measure how good a backend is on labelled images",
     "doctor": "report what works here, what does not, and the remedy",
     "pull": "download a model for the local backend",
     "serve": "serve an assistant (the default)",
