@@ -33,7 +33,7 @@ class TestTheWhole:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(local, "installed", lambda: False)
+        monkeypatch.setattr(local, "has_torch", lambda: False)
         return tmp_path
 
     @pytest.mark.slow
