@@ -85,10 +85,16 @@ def test_timeouts_that_were_chosen_stay(home: Path, install: Install) -> None:
     assert "startup_timeout_sec = 7" in path.read_text()
 
 
-def test_the_local_backend_brings_its_extra(home: Path, install: Install) -> None:
-    install("cursor", "--backend", "local", "--extra", "video")
+def test_extras_are_installed_with_the_server(home: Path, install: Install) -> None:
+    install("cursor", "--extra", "video", "--extra", "local")
     entry = load(home / ".cursor/mcp.json")["mcpServers"]["dinox"]
     assert entry["args"] == ["--from", "dinox-mcp[video,local]", "dinox-mcp"]
+
+
+def test_the_local_backend_needs_no_extra(home: Path, install: Install) -> None:
+    install("cursor", "--backend", "local")
+    entry = load(home / ".cursor/mcp.json")["mcpServers"]["dinox"]
+    assert entry["args"] == ["dinox-mcp"]
 
 
 def test_vs_code_asks_for_the_key_itself_once(home: Path, install: Install) -> None:

@@ -239,7 +239,7 @@ async def test_a_saved_prompt_finds_what_its_examples_find(backend: Backend) -> 
 async def test_a_saved_prompt_has_no_negatives(backend: Backend) -> None:
     assert isinstance(backend, Embedder)
     request = DetectionRequest(examples=(Example(bbox=(0, 0, 50, 50), negative=True),))
-    with pytest.raises(InputError, match="without the negative examples"):
+    with pytest.raises(InputError, match="cannot have negative examples; save it without them"):
         await backend.embed(encode(empty()), request, Call())
 
 
