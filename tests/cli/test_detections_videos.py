@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,14 @@ def film(path: Path, number: int) -> Path:
         frame[60:180, left : left + 120] = code[..., None]
         frames.append(frame)
     return write_film(path, [frames[at % 20] for at in range(number)], [at / 10 for at in range(number)])
+
+
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Let processes that a test starts receive SIGINT, which a shell turns off for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +144,7 @@ def test_what_ends_like_a_video_is_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that means Ctrl-C for one process")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_prints_the_result_so_far(folder: Path) -> None:
     film(folder / "long.mp4", 600)  # which takes much longer than what comes before the signal
     command = [sys.executable, "-m", "dinox_mcp", "detect", "long.mp4", "QR code", "--out", "found", "--json"]
