@@ -68,17 +68,26 @@ class ClipTokenizer:
 
 
 def _load(folder: Path) -> "Tokenizer":
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer, processors
 
     complete = folder / "tokenizer.json"
-    if complete.is_file():
-        return Tokenizer.from_file(str(complete))
-    return _of_vocabulary(folder)
+    tokenizer = Tokenizer.from_file(str(complete)) if complete.is_file() else _of_vocabulary(folder)
+    # Set in any case, as transformers does: the model reads a label at its end token, which some files do not add.
+    end, begin = ((token, _id_of(tokenizer, token)) for token in (_END, _BEGIN))
+    tokenizer.post_processor = processors.RobertaProcessing(end, begin, trim_offsets=False, add_prefix_space=False)
+    return tokenizer
+
+
+def _id_of(tokenizer: "Tokenizer", token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"it has no {token}")
+    return number
 
 
 def _of_vocabulary(folder: Path) -> "Tokenizer":
     """Make the tokenizer that transformers makes of the older files (`CLIPTokenizer`)."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     vocabulary: dict[str, Any] = json.loads((folder / "vocab.json").read_text("utf-8"))
     lines = (folder / "merges.txt").read_text("utf-8").splitlines()
@@ -97,7 +106,4 @@ def _of_vocabulary(folder: Path) -> "Tokenizer":
         ]
     )
     tokenizer.add_special_tokens([_BEGIN, _END])
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (_END, vocabulary[_END]), (_BEGIN, vocabulary[_BEGIN]), trim_offsets=False, add_prefix_space=False
-    )
     return tokenizer
