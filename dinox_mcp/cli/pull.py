@@ -103,7 +103,7 @@ def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
     """Return the kind of the device, by torch only where it decides on the model: that import takes seconds."""
     if name not in {None, "accurate"}:
         return "cpu"
-    if not local.has_torch():
+    if not local.has_torch() or settings.runtime == "onnx":
         return "cpu"
     from dinox_mcp.backends.local.checkpoints import device
 

@@ -70,10 +70,18 @@ def has_torch() -> bool:
     return all(find_spec(package) is not None for package in _TORCH)
 
 
+def allows_graphs(settings: Settings) -> bool:
+    """Return whether the settings allow ONNX Runtime, which runs on the CPU and in float32 or int8."""
+    shortened = settings.precision in {"bfloat16", "float16"}
+    return settings.runtime != "torch" and settings.device in {"auto", "cpu"} and not shortened
+
+
 def runs_without_torch(settings: Settings) -> bool:
     """Return whether the model of the settings may run without torch; a model that is not a preset may."""
     from dinox_mcp.backends.local.checkpoints.presets import PRESETS, default_model
 
+    if not allows_graphs(settings):
+        return False
     preset = PRESETS.get(default_model(settings))
     return preset is None or preset.without_torch
 

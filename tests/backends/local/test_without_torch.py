@@ -98,6 +98,19 @@ async def test_masks_say_what_they_need(folder: Path, image: str) -> None:
             await detector.detect(image, ["dog"], include=["masks"], min_score=0)
 
 
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "bfloat16"}, {"runtime": "torch"}])
+def test_settings_that_need_torch_are_not_ready_without(folder: Path, option: dict[str, str]) -> None:
+    assert local.unready(settings(folder), caller_has_key=False) is None
+    unready = local.unready(settings(folder, **option), caller_has_key=False)
+    assert unready is not None
+    assert "install the extra 'local'" in unready.remedy
+
+
+async def test_the_runtime_of_the_settings_is_not_replaced(folder: Path, image: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"does not run in ONNX Runtime as set .*PRECISION=bfloat16"):
+        await detect(settings(folder, runtime="onnx", precision="bfloat16"), image)
+
+
 async def test_a_gpu_needs_torch(folder: Path, image: str) -> None:
     with pytest.raises(UnsupportedError, match="the device cuda needs torch"):
         await detect(settings(folder, device="cuda"), image)

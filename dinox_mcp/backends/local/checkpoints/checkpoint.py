@@ -136,7 +136,7 @@ class Checkpoint:
         """Return the model, what it computes in, and a note where that is not the usual."""
         if self._may_use_graph and (architecture := _fitting(self._folder)):
             return self._load_graph(architecture)
-        local.require_torch(f"the model {self.key}")
+        self._require_torch()
         wanted = self._device
         if wanted.kind == "cpu":
             devices.tune_cpu()
@@ -171,7 +171,7 @@ class Checkpoint:
     def explain(self, error: Exception) -> BackendError:
         """Explain an error of the model's own code in one line, with a remedy."""
         if devices.is_about_memory(error):
-            return devices.out_of_memory(self._device, smaller(self.role))
+            return devices.out_of_memory(devices.CPU if self._may_use_graph else self._device, smaller(self.role))
         line = " ".join(str(error).split())[:300]
         return ServiceError(
             f"the model {self.key} failed ({type(error).__name__}: {line}); try again, or choose another with "
@@ -190,19 +190,29 @@ class Checkpoint:
         fits = _fitting(folder) is not None if folder else known is None or known.without_torch
         if self._may_use_graph and fits:
             return devices.CPU, f"ONNX Runtime {version('onnxruntime')}"
-        local.require_torch(f"the model {self.key}")
+        self._require_torch()
         return self._device, f"torch {version('torch')}, transformers {version('transformers')}"
 
     @property
     def _may_use_graph(self) -> bool:
         """Whether a graph is used if one fits: graphs find objects, on the CPU."""
-        if self.role != "objects" or self.settings.precision in {"bfloat16", "float16"}:
+        if self.role != "objects" or not local.allows_graphs(self.settings):
             return False
-        if self.settings.device not in {"auto", "cpu"}:
-            return False
-        if self.settings.runtime != "auto":
-            return self.settings.runtime == "onnx"
-        return not local.has_torch() or runs_on_cpu(self.settings)
+        return self.settings.runtime == "onnx" or not local.has_torch() or runs_on_cpu(self.settings)
+
+    def _require_torch(self) -> None:
+        """Refuse a model for torch where the settings want ONNX Runtime or torch is missing.
+
+        Raises:
+            UnsupportedError: it is so.
+        """
+        if self.role == "objects" and self.settings.runtime == "onnx":
+            raise UnsupportedError(
+                f"the model {self.key} does not run in ONNX Runtime as set (DINOX_MCP_DEVICE={self.settings.device}, "
+                f"DINOX_MCP_PRECISION={self.settings.precision}); choose the model balanced or fast, "
+                "with the device cpu and the precision auto, or set DINOX_MCP_RUNTIME=auto"
+            )
+        local.require_torch(f"the model {self.key}")
 
     @cached_property
     def _device(self) -> Device:

@@ -110,14 +110,14 @@ def _suited(torch: Any, kind: DeviceKind, name: str) -> Precision:  # noqa: ANN4
 
 @contextmanager
 def memory_explained(device: Device, smaller: str = "DINOX_MCP_MODEL=fast") -> Iterator[None]:
-    """Turn running out of memory, which torch reports in four ways, into one error with a remedy: a `smaller` model.
+    """Turn running out of memory, which is reported in many ways, into one error with a remedy: a `smaller` model.
 
     Raises:
         BackendError: memory ran out.
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not is_about_memory(error):
             raise
         raise out_of_memory(device, smaller) from error
@@ -136,8 +136,9 @@ def is_about_memory(error: BaseException) -> bool:
     """Return whether an error means that the machine or the GPU has no memory left."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
         return True
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(one in str(error) for one in words)
+    words = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory", "bad_alloc")
+    of_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
+    return of_runtime and any(one in str(error) for one in words)
 
 
 @cache

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.backends.local.checkpoints.device import is_about_memory
 from dinox_mcp.backends.local.models.base import check, running
 from dinox_mcp.errors import BackendError
 
@@ -26,6 +27,7 @@ Floats = npt.NDArray[np.float32]
 
 _INT8, _SCALE = "/int8", "/scale"
 _LARGEST = 127
+_FLOATS = {"F16", "F32", "F64"}
 _WEIGHTS = "model.safetensors"
 _POLL_S = 0.05
 
@@ -104,6 +106,8 @@ class Graph:
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
+            if is_about_memory(error):
+                raise
             line = " ".join(str(error).split())[:200]
             raise BackendError(
                 f"the graph {path.name} does not load ({line}); reinstall dinox-mcp, or fetch the model again with "
@@ -175,13 +179,9 @@ def _weights(path: Path, names: Iterable[str], int8: set[str]) -> Iterator[tuple
                 if name in int8:
                     yield from _as_bytes(name, weight)
                 else:
-                    yield name, np.ascontiguousarray(weight, dtype=_kind(weight))
+                    yield name, np.ascontiguousarray(weight, dtype=np.float32)
     except (OSError, SafetensorError) as error:
         raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
-
-
-def _kind(weight: Array) -> npt.DTypeLike:
-    return np.float32 if np.issubdtype(weight.dtype, np.floating) else weight.dtype
 
 
 def _as_bytes(name: str, weight: Array) -> Iterator[tuple[str, Array]]:
@@ -193,11 +193,13 @@ def _as_bytes(name: str, weight: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
+    """Read the shapes of the weights of a file that NumPy can read as floating point, which bfloat16 is not."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
-            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
+            slices = ((key, file.get_slice(key)) for key in file.keys())  # noqa: SIM118 - not a mapping
+            return {key: one.get_shape() for key, one in slices if one.get_dtype() in _FLOATS}
     except (OSError, SafetensorError) as error:
         raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
 

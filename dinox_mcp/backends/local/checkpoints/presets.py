@@ -182,6 +182,8 @@ def default_model(settings: Settings) -> str:
 
 def device_kind(settings: Settings) -> DeviceKind:
     """Guess whether models run on an NVIDIA GPU: torch, which would know, takes seconds to import."""
+    if settings.runtime == "onnx":
+        return "cpu"
     gpu = settings.device.startswith("cuda") or (settings.device == "auto" and _has_gpu())
     return "cuda" if gpu else "cpu"
 

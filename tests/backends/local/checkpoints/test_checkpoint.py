@@ -125,6 +125,11 @@ async def test_closing_stops_a_download_and_the_next_goes_on_from_there(
     assert _parts_of_files(tmp_path)
 
 
+def test_running_out_of_memory_in_a_graph_is_explained() -> None:
+    explained = Checkpoint("fast", Settings.load(device="cpu", precision="int8")).explain(MemoryError())
+    assert str(explained).startswith("out of memory on cpu; choose a smaller model (DINOX_MCP_MODEL=fast)")
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [

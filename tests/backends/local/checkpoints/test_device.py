@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints import device as devices
@@ -113,6 +114,7 @@ def test_a_precision_is_a_type_of_torch() -> None:
     [
         (Device("cpu", "cpu", "float32"), MemoryError(), r"on cpu; choose a smaller model \(DINOX_MCP_MODEL=fast\)"),
         (Device("cuda", "cuda:0", "bfloat16"), torch.OutOfMemoryError("CUDA out of memory."), "DINOX_MCP_DEVICE=cpu"),
+        (Device("cpu", "cpu", "int8"), Fail("[…] Failed to allocate memory for requested buffer of size 9"), "on cpu"),
         (Device("mps", "mps", "float32"), RuntimeError("MPS backend out of memory (…)"), "on mps; .*DINOX_MCP_DEVICE"),
     ],
 )

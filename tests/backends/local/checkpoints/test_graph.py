@@ -51,6 +51,12 @@ def test_a_checkpoint_with_other_weights_does_not_fit(folder: Path, change: str)
     assert fitting(folder, "owlv2", GRAPHS) is None
 
 
+def test_weights_that_numpy_cannot_read_are_left_to_torch(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data.replace(b'"dtype":"F32"', b'"dtype":"I32"', 1))
+    assert fitting(folder, "owlv2", GRAPHS) is None
+
+
 def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"\xff" * 100)
     with pytest.raises(BackendError, match=r"model\.safetensors cannot be read .*; get it anew with dinox-mcp pull"):
