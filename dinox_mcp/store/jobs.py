@@ -95,7 +95,10 @@ class Jobs:
             os.close(descriptor)
 
     def make_room(self, tenant: str, newest: Path) -> None:
-        """Remove the oldest jobs where there are too many; over HTTP, first those of the tenant that has most."""
+        """Remove the oldest jobs where there are too many; over HTTP, first those of the tenant that has most.
+
+        A job that a call works on stays.
+        """
         most = MAX_JOBS_OF_CALLER if self._remote else MAX_JOBS
         own = _folders(self._owner(tenant))
         while len(own) > 1 and (len(own) > most or _size(own) > MAX_BYTES):
@@ -132,8 +135,19 @@ def _size(folders: list[_Folder]) -> int:
 
 def _remove(folders: list[_Folder], newest: Path) -> None:
     oldest = folders.pop()
-    if oldest.path != newest:
+    if oldest.path != newest and not _in_use(oldest.path):
         shutil.rmtree(oldest.path, ignore_errors=True)
+
+
+def _in_use(folder: Path) -> bool:
+    """Return whether a call works on the job in a folder."""
+    try:
+        os.close(lock(folder))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def lock(folder: Path) -> int:

@@ -64,6 +64,15 @@ def test_the_oldest_jobs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (oldest.exists(), newer.exists(), newest.exists()) == (False, True, True)
 
 
+def test_a_job_that_a_call_works_on_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_JOBS", 1)
+    jobs = Jobs(tmp_path)
+    busy, idle, newest = (made(jobs, name, age=age) for name, age in (("a", 20), ("b", 10), ("c", 0)))
+    with jobs.locked(job_id("a")):
+        jobs.make_room("", newest)
+    assert (busy.exists(), idle.exists(), newest.exists()) == (True, False, True)
+
+
 def test_large_jobs_make_room_and_the_newest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 50)
     jobs = Jobs(tmp_path)
