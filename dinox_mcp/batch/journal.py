@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -108,7 +109,8 @@ class Journal:
                     )
                 journal = cls(path, header["header"])
                 while (line := lines.next()) is not None:
-                    journal._take(line, lines.begin)
+                    with suppress(AttributeError, KeyError, OverflowError, TypeError, ValueError):  # it is damaged
+                        journal._take(line, lines.begin)
                 journal._end = lines.end
         except OSError:
             raise NotFoundError(
@@ -141,11 +143,18 @@ class Journal:
         journal._most_objects, journal._max_bytes = most_objects, max_bytes
         try:
             journal._file = os.open(path, _OPEN, _PRIVATE)
-            os.ftruncate(journal._file, journal._end)
         except OSError as error:
             raise _unwritable(path, error) from None
-        if not journal._end:
-            journal._write({"format": _FORMAT, "header": header})
+        try:
+            os.ftruncate(journal._file, journal._end)
+            if not journal._end:
+                journal._write({"format": _FORMAT, "header": header})
+        except OSError as error:
+            journal.close()
+            raise _unwritable(path, error) from None
+        except SettingsError:
+            journal.close()
+            raise
         return journal
 
     def close(self) -> None:
@@ -153,14 +162,17 @@ class Journal:
         os.close(self._file)
 
     def plan(self, entries: Sequence[Entry]) -> None:
-        """Note which images the job has now; what is known of others and of files that changed is dropped. Blocks."""
+        """Note which images the job has now; what is known of others and of files that changed is dropped. Blocks.
+
+        These lines need not be on the disk at once: if they are lost, the next plan writes them again.
+        """
         stamps = {entry.source: entry.stamp for entry in entries}
         for source, record in list(self.records.items()):
             if stamps.get(source) != record.stamp:
-                self._write({"gone": source})
+                self._write({"gone": source}, at_once=False)
                 del self.records[source]
         if self.total != len(stamps):
-            self._write({"total": len(stamps)})
+            self._write({"total": len(stamps)}, at_once=False)
             self.total = len(stamps)
 
     def add(self, record: Record, objects: Sequence[Detection] | None = None) -> Record:
@@ -220,8 +232,8 @@ class Journal:
         self.records[record.source] = record
         return record
 
-    def _write(self, line: Mapping[str, Any]) -> int:
-        """Append a line, and give where it begins.
+    def _write(self, line: Mapping[str, Any], *, at_once: bool = True) -> int:
+        """Append a line, and give where it begins; `at_once` waits until it is on the disk.
 
         Raises:
             SettingsError: it does not fit.
@@ -234,7 +246,8 @@ class Journal:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-            os.fsync(self._file)
+            if at_once:
+                os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, begin)
             raise _unwritable(self._path, error) from None
@@ -255,7 +268,7 @@ class _Lines:
             self.begin, self.end = self.end, self.end + len(raw)
             try:
                 line = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict):
                 return line

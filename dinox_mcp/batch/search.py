@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 import anyio
 import anyio.to_thread
+from pydantic import TypeAdapter, ValidationError
 
 from dinox_mcp import __version__
 from dinox_mcp.backends.base import Priced, silent
@@ -34,7 +35,7 @@ from dinox_mcp.detect.options import (
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detect.visual_prompts import MAX_PICTURES_BYTES, Sources, VisualPrompt, resolve
-from dinox_mcp.errors import DinoxError, InputError, ServiceError, SettingsError
+from dinox_mcp.errors import DinoxError, InputError, NotFoundError, ServiceError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.files import open_regular, write_atomically
@@ -136,7 +137,8 @@ class ImageSearch:
             left = running.pending(listing.entries, journal)
             calls = self._check_cost(ready.plan, left, journal)
             outcome = running.Outcome(0)
-            if left and not (job is None and confirm_above is not None and calls > confirm_above):
+            unconfirmed = job is None and confirm_above is not None and bool(left) and calls > confirm_above
+            if left and not unconfirmed:
                 outcome = await self._run(ready, left, journal, calls, options)
                 calls = paid_calls(self._backends, ready.plan) * len(running.pending(listing.entries, journal))
             found = await anyio.to_thread.run_sync(summary.summarize, name, journal, labels_of(ready.request), top, top)
@@ -147,6 +149,7 @@ class ImageSearch:
             update={
                 "detected": outcome.detected,
                 "calls": calls,
+                "unconfirmed": unconfirmed,
                 "backend": ready.plan.backend,
                 "stopped": str(outcome.error or ""),
                 "notes": tuple(dict.fromkeys(notes)),
@@ -161,18 +164,21 @@ class ImageSearch:
         """
         path = self._jobs.path(job, caller.tenant)
         journal = await anyio.to_thread.run_sync(Journal.read, path / _JOURNAL)
-        labels = labels_of(DetectionRequest.model_validate(journal.header["request"]))
+        labels = labels_of(_request_of(path.name, journal.header))
         return await anyio.to_thread.run_sync(summary.summarize, path.name, journal, labels, MAX_IMAGES, TOP)
 
-    async def sheet(self, result: SearchResult, caller: Caller = OWNER) -> bytes | None:
+    async def sheet(
+        self, result: SearchResult, caller: Caller = OWNER, *, budget_s: float | None = None
+    ) -> bytes | None:
         """Draw the first images of a search with their objects on one sheet, as JPEG; None if nothing was found.
 
-        Copies of other images are left out.
+        Copies of other images are left out, and what is not loaded after `budget_s` seconds.
         """
         shown = []
-        for place, found in on_sheet(result):
-            with suppress(DinoxError):  # it was moved or changed since
-                shown.append((place, found, await self._images.load(found.image, caller)))
+        with anyio.move_on_after(budget_s):
+            for place, found in on_sheet(result):
+                with suppress(DinoxError):  # it was moved or changed since
+                    shown.append((place, found, await self._images.load(found.image, caller)))
         most = self._settings.preview_max_side, self._settings.preview_max_bytes
         return await self._images.draw(partial(make_sheet, shown, *most))
 
@@ -193,11 +199,11 @@ class ImageSearch:
         if prompts is not None and examples:
             raise InputError("both prompts and examples are given; pass one of them to say what to find")
         begun: Mapping[str, Any] = {}
+        before: DetectionRequest | None = None
         pictures: dict[str, Picture] = {}
         if job is not None:
             folder = self._jobs.path(job, caller_of(options).tenant)
-            begun = (await anyio.to_thread.run_sync(Journal.read, folder / _JOURNAL)).header
-            pictures = await anyio.to_thread.run_sync(_load_images, folder, self._settings.max_image_pixels)
+            begun, before, pictures = await anyio.to_thread.run_sync(_load_job, folder, self._settings.max_image_pixels)
         header = dict(begun)
         sources = [images] if isinstance(images, str) else list(images)
         if len(sources) > MAX_SOURCES:
@@ -211,9 +217,8 @@ class ImageSearch:
         if examples:
             found, pictures = await resolve(examples, None, self._images, caller_of(options))
             request = make_request(None, _chosen(options), examples=found)
-        elif prompts is None and "request" in header:
-            request = DetectionRequest.model_validate(header["request"])
-            request = request.model_copy(update={**_chosen(options)})
+        elif prompts is None and before is not None:
+            request = before.model_copy(update={**_chosen(options)})
         else:
             request, pictures = make_request(prompts, _chosen(options)), {}
         has_key = caller_of(options).api_key is not None
@@ -319,6 +324,34 @@ def _chosen(options: SearchOptions) -> Options:
     return chosen
 
 
+def _request_of(job: str, header: Mapping[str, Any]) -> DetectionRequest:
+    """Read the request of a job.
+
+    Raises:
+        NotFoundError: this version does not understand its header.
+    """
+    try:
+        TypeAdapter(list[str]).validate_python(header.get("images"))
+        return DetectionRequest.model_validate(header.get("request"))
+    except ValidationError:
+        raise NotFoundError(f"the job {job} is damaged or of another version; search without job") from None
+
+
+def _load_job(folder: Path, max_pixels: int) -> tuple[Mapping[str, Any], DetectionRequest, dict[str, Picture]]:
+    """Load what decides what a job finds: its header, the request in it, and the images of its examples.
+
+    Raises:
+        NotFoundError: there is no such job, or a part of it is missing.
+    """
+    header = Journal.read(folder / _JOURNAL).header
+    request, pictures = _request_of(folder.name, header), _load_images(folder, max_pixels)
+    if {one.image for one in request.examples if one.image} - pictures.keys():
+        raise NotFoundError(
+            f"the job {folder.name} has lost the images of its examples; search without job, with examples"
+        )
+    return header, request, pictures
+
+
 def _save_images(folder: Path, images: Mapping[str, Picture]) -> None:
     """Keep the images of examples beside the journal, as those of results are gone after a restart.
 
@@ -338,9 +371,10 @@ def _save_images(folder: Path, images: Mapping[str, Picture]) -> None:
 
 
 def _load_images(folder: Path, max_pixels: int) -> dict[str, Picture]:
+    """Load the images of examples; those that are damaged are left out."""
     images = {}
     for path in folder.glob(f"{_EXAMPLE}*"):
-        with suppress(OSError), open_regular(path) as file:
-            data = file.read(MAX_PICTURES_BYTES)
-            images[path.name.removeprefix(_EXAMPLE)] = Picture.from_bytes(data, "an example", max_pixels=max_pixels)
+        with suppress(OSError, InputError), open_regular(path) as file:
+            image = Picture.from_bytes(file.read(MAX_PICTURES_BYTES), "an example", max_pixels=max_pixels)
+            images[path.name.removeprefix(_EXAMPLE)] = image
     return images

@@ -60,7 +60,7 @@ def _draw(found: FoundImage, picture: Picture) -> "Image.Image":
 
 
 def _framed(image: "Image.Image", shape: float) -> "Image.Image":
-    """Put an image in the middle of a ground of a shape (width through height) that it fits into."""
+    """Put an image in the middle of a background of this shape (width divided by height)."""
     from PIL import ImageOps
 
     from dinox_mcp.drawing.sheet import PAPER

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
-from dinox_mcp.errors import DinoxError, InputError
+from dinox_mcp.errors import DinoxError, ImageError, InputError
 from dinox_mcp.images.files import allowed_path, open_file
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source, shorten
@@ -110,10 +110,12 @@ def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> 
         parts = PurePath(source).parts
         fixed = next(number for number, part in enumerate(parts) if _MAGIC & set(part))
         return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most)
-    except DinoxError:
-        if alone:
-            raise
-        return [Entry(source)], []  # loading it says what is wrong, and the other images are searched
+    except (DinoxError, OSError) as error:
+        if not alone:
+            return [Entry(source)], []  # loading it says what is wrong, and the other images are searched
+        if isinstance(error, OSError):
+            raise ImageError(f"'{shorten(source)}' cannot be read ({error.strerror}); pass another path") from None
+        raise
 
 
 def _search(folder: Path, pattern: tuple[str, ...], most: int) -> tuple[list[Entry], list[str]]:

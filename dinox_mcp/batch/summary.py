@@ -58,6 +58,7 @@ class SearchResult(Value):
         copies: images that have the bytes of another one, whose objects count again.
         detected: the images that this call detected in.
         calls: calls to a service that may cost something: at most so many for the images that are left.
+        unconfirmed: nothing was begun yet, as there are more such calls than `confirm_above`.
         backend: the backends that answer, joined by " + ".
         model: the models that answered, joined by " + ".
         stopped: why the search stopped before its end; empty if it did not.
@@ -76,6 +77,7 @@ class SearchResult(Value):
     copies: int = 0
     detected: int = 0
     calls: int = 0
+    unconfirmed: bool = False
     backend: str = ""
     model: str = ""
     stopped: str = ""

@@ -58,6 +58,53 @@ def test_a_damaged_line_costs_its_image_only(path: Path) -> None:
     assert Journal.read(path).records.keys() == {BROKEN.source}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"source": "/photos/cut.png"}',
+        '{"source": ["a"], "stamp": "", "sha256": "", "error": "x", "code": "y"}',
+        '{"source": "a", "stamp": "", "sha256": "z", "objects": [1], "size": [1, 2], "model": "m", "counts": {}}',
+        '{"total": "many"}',
+        '{"total": Infinity}',
+        "[" * 5000,
+    ],
+)
+def test_a_line_of_another_form_is_left_out(path: Path, line: str) -> None:
+    before, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(before + line.encode() + b"\n" + b"".join(others))
+    assert Journal.read(path).records.keys() == {ONE.source, COPY.source, BROKEN.source}
+
+
+def test_a_plan_of_many_changed_images_does_not_wait_for_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    journal = Journal.open(path, HEADER)
+    monkeypatch.setattr(os, "fsync", waits.append)
+    journal.plan([Entry(ONE.source, "changed"), Entry(COPY.source, "changed"), Entry("/photos/new.png")])
+    assert waits == []
+    journal.add(BROKEN)
+    journal.close()
+    assert len(waits) == 1
+    assert Journal.read(path).records.keys() == {BROKEN.source}
+
+
+def test_a_journal_that_cannot_be_begun_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    close = os.close
+
+    def full(_descriptor: int, _data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    def remember(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "close", remember)
+    with pytest.raises(SettingsError, match="No space left on device"):
+        Journal.open(tmp_path / "journal.jsonl", HEADER)
+    assert len(closed) == 1
+
+
 def test_a_copy_of_a_damaged_line_is_not_known(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[2])

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 from PIL import Image
 
@@ -162,6 +163,19 @@ async def test_a_call_that_names_nothing_says_what_to_pass(photos: Path) -> None
             await here.search(job="abcdefghijklmnop")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"prompts":["dog"]', '"prompts":7'), ('"images":["', '"images":[7,"'), ('"images"', '"image"')]
+)
+async def test_a_job_of_another_version_says_so(photos: Path, old: str, new: str) -> None:
+    async with detector(photos, ByWidth()) as here:
+        job = (await here.search(str(photos), "dog")).job
+        (journal,) = (photos.parent / "jobs").glob("own/*/journal.jsonl")
+        journal.write_text(journal.read_text("utf-8").replace(old, new), "utf-8")
+        for again in (here.search(job=job), here.searches.get(job)):
+            with pytest.raises(NotFoundError, match=f"the job {job} is damaged or of another version; search without"):
+                await again
+
+
 async def test_a_job_belongs_to_its_caller(photos: Path) -> None:
     one, two = Caller.with_key("one"), Caller.with_key("two")
     async with detector(photos, ByWidth()) as here:
@@ -191,7 +205,7 @@ async def test_the_cost_is_said_before_anything_is_spent(photos: Path) -> None:
     backend = Paid()
     async with detector(photos, backend) as here:
         result = await here.search(str(photos), "dog", confirm_above=10)
-        assert (result.calls, result.done, backend.asked) == (14, 0, [])
+        assert (result.calls, result.done, backend.asked, result.unconfirmed) == (14, 0, [], True)
         heard: list[str] = []
 
         async def progress(_: float, message: str) -> None:
@@ -200,7 +214,7 @@ async def test_the_cost_is_said_before_anything_is_spent(photos: Path) -> None:
 
         result = await here.search(job=result.job, confirm_above=10, progress=progress)
     assert heard[0] == "7 of 7 images to search: at most 14 calls to fake"
-    assert (result.calls, result.done, len(backend.asked)) == (0, 7, 5)
+    assert (result.calls, result.done, len(backend.asked), result.unconfirmed) == (0, 7, 5, False)
 
 
 async def test_a_search_that_costs_more_than_is_allowed_is_refused(photos: Path) -> None:
@@ -252,6 +266,19 @@ async def test_examples_are_searched_for_also_after_a_restart(photos: Path) -> N
         assert asked[2].pictures[one.image] == Picture.from_bytes((photos / "0.png").read_bytes())
 
 
+@pytest.mark.parametrize("content", [None, b"damaged"])
+async def test_a_job_whose_examples_are_lost_says_so(photos: Path, content: bytes | None) -> None:
+    example = VisualPrompt(bbox=(1, 1, 50, 50), image=str(photos / "0.png"))
+    async with detector(photos, ByWidth(able=able("examples", "examples in other images"))) as here:
+        job = (await here.search(str(photos), examples=[example])).job
+        (kept,) = (photos.parent / "jobs").glob("own/*/example-*")
+        kept.unlink()
+        if content is not None:
+            kept.write_bytes(content)
+        with pytest.raises(NotFoundError, match="has lost the images of its examples; search without job"):
+            await here.search(job=job)
+
+
 async def test_an_example_without_an_image_is_refused(photos: Path) -> None:
     async with detector(photos, ByWidth(able=able("examples"))) as here:
         with pytest.raises(InputError, match="example 1 does not say which image it is in; pass image beside"):
@@ -297,6 +324,21 @@ async def test_the_sheet_shows_the_best_images(photos: Path) -> None:
     with Image.open(io.BytesIO(sheet)) as image:
         assert image.width > 2 * 400
         assert image.height < 3 * 400
+
+
+async def test_a_sheet_does_not_wait_for_slow_images(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with detector(photos, ByWidth()) as here:
+        result = await here.search(str(photos), "dog")
+        load = here.load
+
+        async def slow(image: str, caller: Caller) -> Picture:
+            if image != result.images[0].image:
+                await anyio.sleep_forever()
+            return await load(image, caller)
+
+        monkeypatch.setattr(here, "load", slow)
+        with anyio.fail_after(20):
+            assert await here.searches.sheet(result, budget_s=0.2) is not None
 
 
 async def test_over_http_local_folders_are_refused(photos: Path) -> None:

@@ -103,6 +103,23 @@ def test_nothing_to_search_is_an_error_that_says_why(
         list_images([f"{folder}/{pattern}"], STDIO, 100)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "*" * 300 + "/x.png"])
+def test_a_name_that_the_system_refuses_is_an_error_and_not_a_crash(folder: Path, name: str) -> None:
+    with pytest.raises(DinoxError, match=r"cannot be read \(File name too long\); pass another|no image in"):
+        names(folder, name)
+    listed = list_images([canonical(f"{folder}/{name}"), f"{folder}/b.png"], STDIO, 10)
+    assert [Path(entry.source).name for entry in listed.entries] == [Path(name).name, "b.png"]
+
+
+def test_a_folder_that_may_not_be_searched_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)  # what Python 3.11 does below a folder of somebody else
+    with pytest.raises(ImageError, match=r"2025' cannot be read \(Permission denied\); pass another path"):
+        names(folder, "2025")
+
+
 def test_a_data_uri_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be kept with a job; pass paths"):
         canonical("data:image/png;base64,AAAA")

@@ -1,6 +1,7 @@
 """The tool search_images: what it replies, how it goes on, and what a caller may not."""
 
 import json
+import ntpath
 import re
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,27 @@ async def test_a_call_stops_in_time_and_the_next_one_goes_on(
         reply = await client.call_tool("search_images", {"job": job})
     assert text_of(reply).startswith("Searched 13 of 13 images for dog: objects in 12")
     assert len(backend.asked) == 12
+
+
+async def test_a_call_that_ends_without_an_answer_is_not_called_unspent(
+    photos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Paid):
+        async def detect(self, *_: object) -> Detections:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    monkeypatch.setattr(search, "BUDGET_S", 0.3)
+    settings = Settings.load(backend="fake", jobs_folder=tmp_path / "jobs")
+    async with Detector(settings, [Slow()]) as detector, Client(build_server(detector)) as client:
+        reply = await client.call_tool("search_images", {"images": f"{photos}/2026/0[0-4].png", "prompts": ["dog"]})
+    assert "NOT FINISHED, 5 images left, up to 5 calls to fake: call search_images" in text_of(reply)
+
+
+def test_files_on_several_drives_share_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.os, "path", ntpath)
+    assert search._root([r"C:\photos\a.jpg", r"C:\photos\b.jpg"]).startswith("C:\\photos")
+    assert search._root([r"C:\photos\a.jpg", r"D:\b.jpg"]) == ""
 
 
 async def test_the_cost_is_said_first_and_spent_with_the_job(photos: str, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from dinox_mcp.types.text import printable
 
 BUDGET_S = 40.0
 """Seconds of a call that are for detecting: with the sheet it is below 45, and hosts give up after 60."""
+SHEET_S = 4.0
+"""Seconds for loading the images of the sheet again, which may be on the web."""
 CONFIRM_ABOVE = 10
 """Calls to a paid backend that a search may make before its reply has said how many there will be."""
 _MOST_FAILURES = 10
@@ -55,7 +57,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
             options["min_score"] = min_score
         result = await detector.search(images or (), prompts, examples, **options)
         content: list[ContentBlock] = [TextContent(text="\n".join(_lines(result)))]
-        if sheet := await detector.searches.sheet(result, caller):
+        if sheet := await detector.searches.sheet(result, caller, budget_s=SHEET_S):
             content.append(ImageContent(data=base64.b64encode(sheet).decode("ascii"), mime_type="image/jpeg"))
         return CallToolResult(content=content)
 
@@ -92,7 +94,7 @@ def _state(result: SearchResult) -> Iterator[str]:
     again = f'call search_images(job="{result.job}")'
     if result.stopped:
         yield f"STOPPED, {_number(left)} left: {printable(result.stopped)}. Then {again} to continue"
-    elif left and result.calls and not result.detected:
+    elif result.unconfirmed:
         yield f"NOT BEGUN, nothing is spent: up to {result.calls} calls to {result.backend}. If that is meant, {again}"
     elif left:
         cost = f", up to {result.calls} calls to {result.backend}" if result.calls else ""
@@ -112,7 +114,10 @@ def _root(names: list[str]) -> str:
     """Give the folder that all files are below, so that a line need not repeat it; empty for anything else."""
     if not all(os.path.isabs(name) for name in names):  # noqa: PTH117 - a name, not a file
         return ""
-    return os.path.commonpath([os.path.dirname(name) for name in names]).rstrip(os.sep) + os.sep  # noqa: PTH120 - names
+    try:
+        return os.path.commonpath([os.path.dirname(name) for name in names]).rstrip(os.sep) + os.sep  # noqa: PTH120 - names
+    except ValueError:  # on several drives of Windows
+        return ""
 
 
 def _number(images: int) -> str:
