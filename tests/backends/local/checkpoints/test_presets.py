@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.backends.local.checkpoints.presets import DESCRIBING, PRESETS, DeviceKind, ModelSource, Role, resolve
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.settings import Settings
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "local.md"
 
@@ -126,3 +128,9 @@ def test_a_name_without_a_role_may_be_any_preset() -> None:
 def test_what_describes_is_free_of_charge_and_of_gates() -> None:
     assert {preset.licence for preset in DESCRIBING.values()} == {"Apache-2.0", "MIT"}
     assert not any(preset.gated for preset in DESCRIBING.values())
+
+
+def test_onnx_runtime_runs_the_model_of_the_cpu_also_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "_has_gpu", lambda: True)
+    assert presets.default_model(Settings.load()) == "accurate"
+    assert presets.default_model(Settings.load(runtime="onnx")) == "balanced"
