@@ -133,9 +133,15 @@ def export_owl(model: Any, folder: Path, name: str) -> list[Path]:  # noqa: ANN4
     _shorten_products(image, "vision_model.encoder")
     files.append(_write(image, folder / f"{name}.image-int8.onnx"))
     known["int8"] = [one.name.removesuffix(INT8) for one in image.graph.initializer if one.name.endswith(INT8)]
+    known["config"] = {part: _described(getattr(model.config, part)) for part in ("vision_config", "text_config")}
     description = folder / f"{name}.json"
     description.write_text(json.dumps(known, separators=(",", ":")) + "\n", encoding="utf-8")
     return [*files, description]
+
+
+def _described(part: Any) -> dict[str, Any]:  # noqa: ANN401 - a configuration of transformers
+    """Return what the shapes of the weights do not show."""
+    return {key: getattr(part, key) for key in ("num_attention_heads", "hidden_act", "layer_norm_eps")}
 
 
 def _shapes(graph: onnx.ModelProto) -> dict[str, list[int]]:

@@ -79,7 +79,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
     role = source.role or files.family(folder, None).role
     if source.repo and not source.revision:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
-    if not local.has_torch() and fitting(folder, files.model_type(folder)) is None:
+    if not local.has_torch() and fitting(folder) is None:
         sys.stdout.write("to run it, install the extra 'local': dinox-mcp doctor prints how\n")
     if name is not None and name not in chosen(settings).values():
         sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and {variable(role)}={name}\n")

@@ -43,8 +43,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 def describer(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
     """Load a tiny checkpoint as the backend does, as in `describer("sam2")`."""
     from dinox_mcp.backends.local import families
-    from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
     from dinox_mcp.backends.local.checkpoints import device
+    from dinox_mcp.backends.local.checkpoints import torch_loading as checkpoints
 
     loaded: dict[str, Any] = {}
 

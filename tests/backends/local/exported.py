@@ -21,7 +21,7 @@ def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> OwlGraph:
     """Export the graphs of a checkpoint into a folder, and load them with its weights."""
     model = load_model(folder)
     export(model, graphs, "tiny")
-    architecture = fitting(folder, model.config.model_type, graphs)
+    architecture = fitting(folder, graphs)
     assert architecture is not None
     return OwlGraph(architecture, folder, int8=int8, threads=1)
 

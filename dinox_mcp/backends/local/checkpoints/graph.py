@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.device import is_about_memory
 from dinox_mcp.backends.local.models.base import check, running
 from dinox_mcp.errors import BackendError
@@ -43,6 +44,8 @@ class Architecture:
         image: The shape of each weight of the graph of images.
         text: The shape of each weight of the graph of labels.
         int8: The weights that the graph of images in int8 has as bytes.
+        config: What the graphs take for granted of the `config.json`, by its parts; what a checkpoint leaves out there
+            is the default of its class, which the graphs of this package have.
     """
 
     name: str
@@ -51,6 +54,16 @@ class Architecture:
     image: Mapping[str, Sequence[int]]
     text: Mapping[str, Sequence[int]]
     int8: Sequence[str]
+    config: Mapping[str, Mapping[str, Any]]
+
+    def agrees(self, config: Mapping[str, Any]) -> bool:
+        """Return whether a `config.json` describes what the graphs compute."""
+        parts = {part: config.get(part) or {} for part in self.config}
+        return config.get("model_type") == self.model_type and all(
+            isinstance(parts[part], Mapping) and parts[part].get(key, value) == value
+            for part, values in self.config.items()
+            for key, value in values.items()
+        )
 
 
 @cache
@@ -60,15 +73,15 @@ def architectures(folder: Path) -> tuple[Architecture, ...]:
     return tuple(Architecture(name, folder, **values) for name, values in described)
 
 
-def fitting(checkpoint: Path, model_type: str, folder: Path | None = None) -> Architecture | None:
+def fitting(checkpoint: Path, folder: Path | None = None) -> Architecture | None:
     """Return the architecture whose weights a checkpoint has, each in its shape; None if there is none.
 
     Args:
         checkpoint: The folder of the checkpoint.
-        model_type: As in its `config.json`.
         folder: The folder of the graphs; None for those of this package.
     """
-    candidates = [one for one in architectures(folder or FOLDER) if one.model_type == model_type]
+    config = files.read_json(checkpoint / files.CONFIG)
+    candidates = [one for one in architectures(folder or FOLDER) if one.agrees(config)]
     if not candidates or not (checkpoint / _WEIGHTS).is_file():  # checkpoints in several files are larger ones
         return None
     shapes = _shapes(checkpoint / _WEIGHTS)

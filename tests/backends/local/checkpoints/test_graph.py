@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from dinox_mcp.backends.local.checkpoints.graph import FOLDER, Architecture, Graph, architectures, fitting
 from dinox_mcp.backends.local.models.base import Interrupted, interruptible
 from dinox_mcp.errors import BackendError
-from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint
+from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint, write_json
 
 WEIGHTS = "model.safetensors"
 PIXELS = np.random.default_rng(0).standard_normal((1, 3, 96, 96), np.float32)
@@ -35,9 +35,8 @@ def test_the_package_has_graphs_of_the_presets_that_need_no_torch() -> None:
 
 
 def test_a_checkpoint_fits_by_the_names_and_shapes_of_its_weights(folder: Path, tiny: Architecture) -> None:
-    assert fitting(folder, "owlv2", GRAPHS) == tiny
-    assert fitting(folder, "owlvit", GRAPHS) is None
-    assert fitting(folder, "owlv2") is None  # the package has no graphs of tiny models
+    assert fitting(folder, GRAPHS) == tiny
+    assert fitting(folder) is None  # the package has no graphs of tiny models
 
 
 @pytest.mark.parametrize("change", ["another shape", "missing"])
@@ -48,19 +47,35 @@ def test_a_checkpoint_with_other_weights_does_not_fit(folder: Path, change: str)
     if change == "missing":
         del weights[name]
     save_file(weights, folder / WEIGHTS)
-    assert fitting(folder, "owlv2", GRAPHS) is None
+    assert fitting(folder, GRAPHS) is None
 
 
 def test_weights_that_numpy_cannot_read_are_left_to_torch(folder: Path) -> None:
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data.replace(b'"dtype":"F32"', b'"dtype":"I32"', 1))
-    assert fitting(folder, "owlv2", GRAPHS) is None
+    assert fitting(folder, GRAPHS) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "fits"),
+    [
+        ({"model_type": "owlv2"}, True),
+        ({"model_type": "owlv2", "vision_config": {"num_attention_heads": 2}}, True),
+        ({"model_type": "owlv2", "vision_config": {"num_attention_heads": 4}}, False),
+        ({"model_type": "owlv2", "text_config": {"hidden_act": "gelu"}}, False),
+        ({"model_type": "owlv2", "text_config": "odd"}, False),
+        ({"model_type": "owlvit"}, False),
+    ],
+)
+def test_a_checkpoint_that_computes_otherwise_does_not_fit(folder: Path, config: object, fits: bool) -> None:
+    write_json(folder / "config.json", config)
+    assert (fitting(folder, GRAPHS) is not None) == fits
 
 
 def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"\xff" * 100)
     with pytest.raises(BackendError, match=r"model\.safetensors cannot be read .*; get it anew with dinox-mcp pull"):
-        fitting(folder, "owlv2", GRAPHS)
+        fitting(folder, GRAPHS)
 
 
 def test_a_damaged_graph_is_one_line_with_the_remedy(folder: Path, tiny: Architecture, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 import transformers as hf
 from PIL import Image
 
-from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
 from dinox_mcp.backends.local.checkpoints import device
+from dinox_mcp.backends.local.checkpoints import torch_loading as checkpoints
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.backends.local.models.regions import Crop, decode
 from dinox_mcp.errors import UnsupportedError

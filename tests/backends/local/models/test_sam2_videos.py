@@ -12,8 +12,8 @@ import transformers as hf
 from PIL import Image
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
 from dinox_mcp.backends.local.checkpoints import device
+from dinox_mcp.backends.local.checkpoints import torch_loading as checkpoints
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints import checkpoint as checkpoints
 from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints import torch_loading as checkpoints
 from dinox_mcp.backends.local.checkpoints.device import Device, Precision
 from dinox_mcp.errors import BackendError, UnsupportedError
 
