@@ -23,6 +23,8 @@ _LEAST_DIFFERENCE = 0.12
 """Of logarithms, in which light acts as a sum: about an eighth brighter or darker than expected."""
 _NOISE = 5.0
 """Differences count if they are this many times the noise."""
+_MOST_NOISE = 0.1
+"""Noise of an image; where more than half of the scene differs, the median of the differences is not noise."""
 _AROUND = 9
 """Pixels of the windows in which contrast is measured."""
 _OF_CONTRAST = 0.35
@@ -30,6 +32,8 @@ _OF_CONTRAST = 0.35
 _ROUNDS, _OUTLIER = 6, 2.5
 _MIDDLE = float(np.log(128 + _DARK))
 _STIFFNESS = 1e-3
+_LEAST_KEPT = 0.1
+"""Share of the contrast of a scene that other light leaves at least."""
 _GRID = 96
 """Pixels of the long side of the images to which the light is fitted."""
 _SPECK = 3
@@ -159,7 +163,7 @@ def find_differences(before: Pixels, after: Pixels, registration: Registration) 
     shown &= cv2.erode(shown.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
     source, target = (np.log(image.astype(np.float32) + _DARK) for image in (mapped, _smooth(after, zoom)))
     expected = np.clip(_relit(source, target, shown), np.log(_DARK), np.log(255 + _DARK))
-    noise = float(np.median(np.abs(target - expected)[shown])) * 1.48 if shown.any() else 0.0
+    noise = min(_MOST_NOISE, float(np.median(np.abs(target - expected)[shown])) * 1.48) if shown.any() else 0.0
     difference = _beyond(expected, target, registration.tolerance)
     least = np.maximum(max(_LEAST_DIFFERENCE, _NOISE * noise), _OF_CONTRAST * _contrast(expected, target))
     mask = (difference > least) & shown
@@ -175,7 +179,8 @@ def _smooth(image: Pixels, zoom: float) -> Pixels:
 def _relit(source: Floats, target: Floats, shown: Mask) -> Floats:
     """Fit the logarithms of one image to another's by a curve and a surface of second degree, channel by channel.
 
-    Where the images differ for another reason than light, they are outliers, which the fit leaves out.
+    Where the images differ for another reason than light, they are outliers, which the fit leaves out. An image that
+    lacks all contrast of the other one is not the same scene in other light: nothing is fitted then.
     """
     height, width = shown.shape
     step = max(1, max(height, width) // _GRID)
@@ -184,14 +189,18 @@ def _relit(source: Floats, target: Floats, shown: Mask) -> Floats:
         return source
     v, u = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     fitted = np.empty_like(source)
+    blank = []
     for channel in range(source.shape[2]):
         values = source[..., channel] - _MIDDLE
         samples = [np.broadcast_to(term, shown.shape)[::step, ::step][known] for term in _terms(values, u, v)]
         wanted = target[::step, ::step, channel][known] - _MIDDLE
-        solution = _robust_fit(np.stack(samples, axis=-1).astype(float), wanted)
+        terms = np.stack(samples, axis=-1).astype(float)
+        solution = _robust_fit(terms, wanted)
+        contrasts = [np.ptp(np.percentile(one, (10, 90))) for one in (samples[0], wanted, terms @ solution)]
+        blank.append(contrasts[0] < _LEAST_KEPT * contrasts[1] or contrasts[2] < _LEAST_KEPT * contrasts[0])
         light = sum(factor * term for factor, term in zip(solution, _terms(values, u, v), strict=True))
         fitted[..., channel] = _MIDDLE + light
-    return fitted
+    return source if all(blank) else fitted
 
 
 def _terms(values: Floats, u: Floats, v: Floats) -> Iterator[Floats]:

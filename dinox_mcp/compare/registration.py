@@ -189,21 +189,22 @@ def _fit(before: Pixels, after: Pixels, matrix: Floats) -> _Fit:
     first = warp(before, matrix, size)
     shown = warp(np.full(before.shape[:2], 255, np.uint8), matrix, size)
     inside = cv2.erode(shown, np.ones((_WINDOW, _WINDOW), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
-    correlations, contrasts = correlate(first, after)
+    correlations, contrasts, either = correlate(first, after)
     seen = inside > 0
     structured = seen & (contrasts > _LEAST_CONTRAST)
     values = correlations[structured]
     share = len(values) / max(1, int(seen.sum()))
-    if not len(values):
-        return _Fit(1.0, 1.0, 0.0)
+    if not len(values):  # only windows without structure can agree: an empty page is not like a full one
+        plain = float((either[seen] <= _LEAST_CONTRAST).mean()) if seen.any() else 1.0
+        return _Fit(plain, plain, 0.0)
     return _Fit(float((values > _AGREES).mean()), float(np.maximum(values, 0).mean()), share)
 
 
-def correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats]:
+def correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats, Floats]:
     """Correlate two images of one size window by window, pixel for pixel.
 
     Returns:
-        The correlations from -1 to 1, and the lower of the two standard deviations in grey levels.
+        The correlations from -1 to 1, and the lower and the higher of the two standard deviations in grey levels.
     """
 
     def mean(values: Floats) -> Floats:
@@ -215,7 +216,8 @@ def correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats]:
     spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 0))
     spread_b = np.sqrt(np.maximum(mean(b * b) - mean_b**2, 0))
     shared = mean(a * b) - mean_a * mean_b
-    return shared / np.maximum(spread_a * spread_b, 1e-3), np.minimum(spread_a, spread_b)
+    correlations = shared / np.maximum(spread_a * spread_b, 1e-3)
+    return correlations, np.minimum(spread_a, spread_b), np.maximum(spread_a, spread_b)
 
 
 def _blurred_grey(image: Pixels) -> Floats:

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from dinox_mcp.compare.comparison import Comparison
@@ -126,6 +127,23 @@ def test_a_part_that_no_label_explains() -> None:
     (change,) = compared(room(), put(room(), HERE)).changes
     assert (change.kind, change.label) == ("changed", None)
     assert iou(change.after, HERE) > 0.8
+
+
+@pytest.mark.parametrize("first", ["full", "blank"])
+def test_a_blank_image_is_not_the_same_scene_in_other_light(first: str) -> None:
+    blank = np.zeros_like(room())
+    images = (room(), blank) if first == "full" else (blank, room())
+    found = compared(*images)
+    assert found.agreement < 0.5
+    (change,) = found.changes
+    assert change.kind == "changed"
+    assert iou(change.after, (0.0, 0.0, *SIZE)) > 0.9
+
+
+def test_a_scene_that_differs_nearly_everywhere_is_not_unchanged() -> None:
+    after = room()
+    after[:, : SIZE[0] * 3 // 4] = np.flip(room(), axis=1)[:, : SIZE[0] * 3 // 4]
+    assert compared(room(), after).changes
 
 
 def test_a_part_of_an_object_that_is_otherwise_the_same_has_its_label() -> None:
