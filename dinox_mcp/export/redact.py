@@ -51,7 +51,7 @@ def redacted(
     Raises:
         ValueError: a mask is not a COCO RLE of its size.
     """
-    pixels = np.array(image.convert("RGB"))
+    pixels = np.array(image)
     if method != "fill":
         padding = max(padding, LEAST_MARGIN)
     for found in objects:
@@ -75,15 +75,12 @@ def _region(
     if not bits.size:
         return _frame(found, size, padding), None
     reach = math.ceil(padding * min(bits.shape))
-    bounds = left - reach, top - reach, left + bits.shape[1] + reach, top + bits.shape[0] + reach
-    wide = np.pad(bits, reach)
+    right, bottom = left + bits.shape[1], top + bits.shape[0]
+    frame = max(0, left - reach), max(0, top - reach), min(size[0], right + reach), min(size[1], bottom + reach)
+    wide = np.pad(bits, ((top - frame[1], frame[3] - bottom), (left - frame[0], frame[2] - right)))
     if reach:  # the pixels within `reach` of the mask
         wide = cv2.distanceTransform((~wide).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= reach
-    frame = max(0, bounds[0]), max(0, bounds[1]), min(size[0], bounds[2]), min(size[1], bounds[3])
-    return frame, wide[
-        frame[1] - bounds[1] : frame[3] - bounds[1],
-        frame[0] - bounds[0] : frame[2] - bounds[0],
-    ]
+    return frame, wide
 
 
 def _frame(found: DetectedObject, size: tuple[int, int], padding: float) -> _Frame | None:

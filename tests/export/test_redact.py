@@ -1,6 +1,7 @@
 """The pixels of redacted objects are gone, and those of all else are as they were."""
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from dinox_mcp.detector import Detector
-from dinox_mcp.export.options import METHODS, Method
+from dinox_mcp.export.options import MAX_PADDING, METHODS, Method
 from dinox_mcp.export.redact import CELLS, LEAST_MARGIN, redacted
 from dinox_mcp.settings import Settings
+from dinox_mcp.types import masks
 from dinox_mcp.types.detection import DetectedObject
 from tests.export.conftest import BITS, OBJECTS
 from tests.fakes import FakeBackend, detector_with
@@ -70,6 +72,20 @@ def test_a_mask_is_redacted_with_a_margin_and_its_surroundings_stay(colorful: Im
     assert (black[BITS]).all()
     assert BITS.sum() < black.sum() < 31 * 31 * 1.3
     assert (wide[~black] == before[~black]).all()
+
+
+def test_the_widest_margin_around_a_mask_takes_no_more_memory_than_the_image() -> None:
+    bits = np.zeros((600, 600), np.bool_)
+    bits[50:550, 50:550] = True
+    found = DetectedObject(id=1, label="x", bbox=(50, 50, 550, 550), mask=masks.encode(bits))
+    tracemalloc.start()
+    try:
+        after = redacted(Image.new("RGB", (600, 600), "white"), [found], "fill", "mask", MAX_PADDING)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not np.asarray(after).any()
+    assert most < 20 * bits.size
 
 
 def test_an_object_without_a_mask_is_redacted_by_its_box(colorful: Image.Image) -> None:
