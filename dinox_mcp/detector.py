@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 import anyio.to_thread
 
@@ -45,6 +45,9 @@ from dinox_mcp.store.uploads import Uploads
 from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Output, get_object
 from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
+
+if TYPE_CHECKING:
+    from dinox_mcp.export.exporter import Exporter
 
 T = TypeVar("T")
 DRAWING_WAIT_S = 30.0  # that a call waits for a thread to draw in
@@ -317,12 +320,16 @@ class Detector:
             caller: whose results they are.
             options: see `ExportOptions`.
         """
-        from dinox_mcp.export.exporter import Exporter  # with NumPy and OpenCV, which the start need not wait for
-
         given = [results] if isinstance(results, str | DetectionResult) else results
         found = [self.result(one, caller).result if isinstance(one, str) else one for one in given]
-        exporter = Exporter(self.settings, self.store, self.draw, caller.tenant, known=caller.api_key is None)
-        return await exporter.export(found, format, folder, options)
+        known = caller.api_key is None
+        return await self._exporter.export(found, format, folder, options, caller.tenant, known=known)
+
+    @cached_property
+    def _exporter(self) -> "Exporter":
+        from dinox_mcp.export.exporter import Exporter  # with NumPy and OpenCV, which the start need not wait for
+
+        return Exporter(self.settings, self.store, self.draw)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from any of the sources that the class lists, or an uploaded one.

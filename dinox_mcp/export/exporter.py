@@ -1,9 +1,12 @@
 """Exports results: finds what is exported, and has the files or resources made off the event loop."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import anyio
 
 from dinox_mcp.export import output, resources
 from dinox_mcp.export.options import LABEL_FORMATS, Exported, ExportOptions, Format
@@ -17,40 +20,47 @@ InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class Exporter:
-    """Exports results of one tenant.
+    """Exports results.
 
     Args:
         settings: which folders are allowed.
         store: where the results are, and where redacted copies are kept as results of their own.
         in_thread: runs the slow work.
-        tenant: whose results they are.
-        known: the tenant is not an invented one.
     """
 
-    def __init__(self, settings: Settings, store: Store, in_thread: InThread, tenant: str, *, known: bool) -> None:
+    def __init__(self, settings: Settings, store: Store, in_thread: InThread) -> None:
         self._settings = settings
         self._store = store
         self._in_thread = in_thread
-        self._tenant = tenant
-        self._known = known
+        self._yolo = anyio.Lock()
 
     async def export(
-        self, results: Sequence[DetectionResult], export_format: Format, folder: Path | None, options: ExportOptions
+        self,
+        results: Sequence[DetectionResult],
+        export_format: Format,
+        folder: Path | None,
+        options: ExportOptions,
+        tenant: str,
+        *,
+        known: bool,
     ) -> Exported:
-        """Write an export into a folder, or keep it as resources if there is none; see `Detector.export`."""
+        """Write an export into a folder, or keep it as resources if there is none; see `Detector.export`.
+
+        The results are those of a tenant; it is `known` if it is not an invented one.
+        """
         needed = () if folder is not None and export_format in LABEL_FORMATS else results
-        pictures = {one.result_id: self._store.get(one.result_id, self._tenant).picture for one in needed}
+        pictures = {one.result_id: self._store.get(one.result_id, tenant).picture for one in needed}
         plan = Plan(results, pictures, export_format, options)
         if folder is not None:
-            overwrite = options.get("overwrite", False)
-            done: Exported = await self._in_thread(
-                partial(output.write, plan, folder, self._settings, overwrite=overwrite)
-            )
+            work = partial(output.write, plan, folder, self._settings, overwrite=options.get("overwrite", False))
+            # Two calls at once would give one number to two classes of a folder.
+            async with self._yolo if export_format == "yolo" else nullcontext():
+                done: Exported = await self._in_thread(work)
             return done
         files: list[str] = []
         for one in plan.selected:
             made = await self._in_thread(partial(resources.make, plan, one, self._settings.max_image_pixels))
             if made.result is not one.result:
-                self._store.put(made.result, made.picture, self._tenant, known=self._known)
+                self._store.put(made.result, made.picture, tenant, known=known)
             files += resources.addresses(plan, one, made.result.result_id)
         return plan.done(None, files, resources.notes(plan))

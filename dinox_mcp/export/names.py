@@ -11,6 +11,10 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 _STEM_BYTES, _LABEL_BYTES = 120, 40
 """Bytes of the parts of a name; file systems take 255 in all."""
 _NAMELESS = "image"
+_RESERVED = frozenset(
+    {"classes", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+)
+"""What no image's files are named: the classes of YOLO, and what Windows takes for devices, whatever the ending."""
 
 
 def is_address(source: str) -> bool:
@@ -35,9 +39,12 @@ def image_name(source: str) -> str:
 
 
 def stems(sources: Iterable[str]) -> list[str]:
-    """Name the files of each image after it, without an ending; images of one name are numbered apart."""
+    """Name the files of each image after it, without an ending; images of one name are numbered apart.
+
+    Names that a system or a format reserves are numbered from 2.
+    """
     found: list[str] = []
-    taken: set[str] = set()  # in lower case, as some disks do not distinguish it
+    taken = set(_RESERVED)  # in lower case, as some disks do not distinguish it
     for source in sources:
         stem = PurePath(image_name(source)).stem
         free = next(

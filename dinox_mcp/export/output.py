@@ -113,6 +113,6 @@ def _known_classes(folder: Path) -> list[str]:
             data = file.read(_MAX_CLASSES_BYTES + 1)
         if len(data) > _MAX_CLASSES_BYTES:
             raise InputError(f"{path} is too large for a list of classes; choose another folder")
-        return [line.strip() for line in data.decode("utf-8").rstrip().split("\n")] if data.strip() else []
+        return [line.strip() for line in data.decode("utf-8-sig").rstrip().split("\n")] if data.strip() else []
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{path} is not a list of classes; choose another folder") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, cast
 
 from dinox_mcp.drawing.views import FULL_QUALITY, encode_jpeg, encode_png, select
@@ -10,7 +10,7 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.export import labels
 from dinox_mcp.export.labels import LabelFile, Labelled
 from dinox_mcp.export.names import image_name, label_part, stems
-from dinox_mcp.export.objects import crop, cutout
+from dinox_mcp.export.objects import crop, cutout, frame_of
 from dinox_mcp.export.options import (
     FORMATS,
     LABEL_FORMATS,
@@ -28,7 +28,7 @@ from dinox_mcp.export.options import (
 )
 from dinox_mcp.export.redact import redacted
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.detection import DetectedObject, DetectionResult, count_labels
+from dinox_mcp.types.detection import DetectedObject, DetectionResult, ImageInfo, count_labels
 
 MAX_PIXELS = 2_000_000_000
 """Pixels of all crops or cut-outs of one export."""
@@ -151,7 +151,7 @@ class Plan:
                 raise InputError(
                     f"the result{of} has no objects, so {what}; detect again with other prompts or a lower min_score"
                 )
-        pixels = sum(_pixels(found, self.padding) for found in self.objects)
+        pixels = sum(_pixels(found, one.result.image, self.padding) for one in self.selected for found in one.objects)
         if self.format != "redacted" and pixels > MAX_PIXELS:
             raise InputError(
                 f"the {len(self.objects)} objects have {pixels:,} pixels together, more than {MAX_PIXELS:,}; choose "
@@ -175,6 +175,12 @@ class Plan:
         if self.format == "redacted":
             yield "what the detection missed is still visible: check the copy before it is shared"
         names = [image_name(one.result.image.source) for one in self.selected]
+        renamed = [one for one, name in zip(self.selected, names, strict=True) if one.stem != PurePath(name).stem]
+        if renamed and self.format == "yolo":
+            yield (
+                f"labels are paired with images by name, and {len(renamed)} could not be named after the image, as the "
+                f"name was taken ({renamed[0].stem:.60}.txt is one): rename these images like their labels"
+            )
         if len(set(names)) < len(names) and self.format in LABEL_FORMATS:
             yield "images of one name in different folders: the labels name the file without its folder"
 
@@ -183,7 +189,6 @@ class Plan:
         return tuple(f"{one.stem}-{found.id}-{label_part(found.label)}{ending}" for found in one.objects)
 
     def _objects(self, one: Selected) -> Iterator[bytes]:
-
         image = one.image().rgb()
         for found in one.objects:
             if self.format == "cutouts":
@@ -211,6 +216,6 @@ def _objects(number: int) -> str:
     return "1 object" if number == 1 else f"{number} objects"
 
 
-def _pixels(found: DetectedObject, padding: float) -> int:
-    x1, y1, x2, y2 = found.bbox
-    return round((x2 - x1) * (y2 - y1) * (1 + 2 * padding) ** 2)
+def _pixels(found: DetectedObject, image: ImageInfo, padding: float) -> int:
+    left, top, right, bottom = frame_of(found.bbox, (image.width, image.height), padding) or (0, 0, 1, 1)
+    return (right - left) * (bottom - top)

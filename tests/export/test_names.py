@@ -34,6 +34,10 @@ def test_images_of_one_name_are_numbered_apart_on_disks_that_ignore_case_too() -
     assert stems(["/a/cat.jpg", "/b/Cat.png", "/c/dog.jpg", "/d/cat.jpg"]) == ["cat", "Cat-2", "dog", "cat-3"]
 
 
+def test_no_image_takes_a_reserved_name() -> None:
+    assert stems(["/a/classes.jpg", "/a/CON.png", "/a/class.jpg"]) == ["classes-2", "CON-2", "class"]
+
+
 @pytest.mark.parametrize(
     ("label", "part"),
     [("red car", "red_car"), ('"EXIT"', "EXIT"), ("../..", "object"), ("a-b", "a_b"), ("出口", "出口")],

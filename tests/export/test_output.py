@@ -108,6 +108,12 @@ def test_labels_of_further_images_fit_the_classes_of_the_folder(tmp_path: Path) 
     assert "classes.txt was there: its classes keep their numbers" in done.notes
 
 
+def test_classes_that_an_editor_saved_with_a_mark_of_utf_8_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\r\n", encoding="utf-8-sig")
+    export(tmp_path, "yolo", objects=[1])
+    assert (tmp_path / "classes.txt").read_text().splitlines() == ["cat"]
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 1_000_001], ids=["no text", "huge"])
 def test_what_is_no_list_of_classes_is_not_touched(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "classes.txt").write_bytes(content)

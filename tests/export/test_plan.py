@@ -8,7 +8,7 @@ from dinox_mcp.errors import InputError, NotFoundError
 from dinox_mcp.export.options import FORMATS, ExportOptions, Format
 from dinox_mcp.export.plan import Plan
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.detection import DetectedObject, Keypoint
+from dinox_mcp.types.detection import DetectedObject, ImageInfo, Keypoint
 from tests.export.conftest import OBJECTS, result_of
 from tests.fakes import picture
 
@@ -77,13 +77,19 @@ def test_a_copy_without_anything_redacted_is_refused_and_labels_without_objects_
 
 
 def test_too_many_pixels_are_refused_before_any_is_made() -> None:
-    large = [DetectedObject(id=number, label="x", bbox=(0, 0, 30_000, 30_000)) for number in range(1, 4)]
+    large = [DetectedObject(id=number, label="x", bbox=(0, 0, 10_000, 10_000)) for number in range(1, 22)]
+    result = result_of(*large).model_copy(update={"image": ImageInfo(width=10_000, height=10_000)})
     with pytest.raises(InputError, match="choose some by number or label"):
-        plan("crops", large)
+        Plan([result], {}, "crops", {})
 
 
 def notes(export_format: Format, found: Iterable[DetectedObject] = OBJECTS, **options: object) -> str:
     return "; ".join(plan(export_format, found, **options).notes)
+
+
+def test_pixels_are_counted_within_the_image_however_wide_the_margin() -> None:
+    full = [CAR.model_copy(update={"id": number, "bbox": (0, 0, 100, 80)}) for number in range(1, 1000)]
+    assert len(files(plan("crops", full, padding=10))) == 999
 
 
 def test_what_is_not_done_is_said() -> None:
@@ -95,6 +101,12 @@ def test_what_is_not_done_is_said() -> None:
     posed = CAR.model_copy(update={"keypoints": (Keypoint(name="nose", x=1, y=1),)})
     assert "keypoints are left out: the format coco has them" in notes("voc", [posed])
     assert notes("coco", [posed]) == ""
+
+
+def test_labels_that_cannot_be_paired_with_their_image_by_name_are_named() -> None:
+    results = [result_of(CAR, source=source) for source in ("/a/shelf.jpg", "/a/shelf.png")]
+    assert "(shelf-2.txt is one): rename these images" in "; ".join(Plan(results, {}, "yolo", {}).notes)
+    assert Plan(results, {}, "coco", {}).notes == ()
 
 
 def test_a_redacted_copy_comes_with_a_warning() -> None:
