@@ -39,9 +39,11 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
     posed = {found.label for found in everything if _body(found)}
     titles = (f"Result {one.result_id} of {one.backend} ({one.model}) by dinox-mcp" for one in results)
     annotations: list[dict[str, Any]] = []
+    last = 0
     for image_id, result in enumerate(results, start=1):
-        before = max((one["id"] for one in annotations), default=0)
+        before = last
         for found in result.objects:
+            last = max(last, before + found.id)
             known = {"id": before + found.id, "image_id": image_id, "category_id": categories[found.label]}
             annotations.append(known | _annotation(found, posed=found.label in posed))
     return {
