@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dinox_mcp.compare.comparison import Comparison
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
@@ -98,10 +99,13 @@ def carry_video(result: VideoResult, sheet: bytes) -> Carried:
     return {"result": shown, "picture": base64.b64encode(sheet).decode("ascii"), "type": "image/jpeg"}
 
 
-def standalone(results: Sequence[Carried]) -> str:
-    """Return a page that shows `results` in their order."""
+def standalone(results: Sequence[Carried], comparison: Comparison | None = None) -> str:
+    """Return a page that shows `results` in their order, or the comparison of two of them."""
+    carried: dict[str, Any] = {"results": results}
+    if comparison is not None:
+        carried["comparison"] = _comparison(comparison)
     # Text that was read in an image may contain "</script>".
-    data = json.dumps({"results": results}).replace("<", "\\u003c")
+    data = json.dumps(carried).replace("<", "\\u003c")
     script = f'<script type="application/json" id="dinox-data">{data}</script>'
     page = FILE.read_text(encoding="utf-8")
     page = page.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">', 1)
@@ -117,6 +121,14 @@ def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
             from dinox_mcp.types import masks
 
             dumped["mask_area"] = masks.area(found.mask)
+    return shown
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison for a page; of the images' sources only the files' names."""
+    shown = comparison.model_dump(mode="json", exclude_none=True)
+    for side in ("before", "after"):
+        shown[side]["image"]["source"] = _name(shown[side]["image"]["source"])
     return shown
 
 
@@ -158,6 +170,7 @@ class PageFile:
         self._images = images
         self._opens = opens
         self._carried: list[Carried] = []
+        self._comparison: Comparison | None = None
 
     async def add(self, detector: Detector, result: DetectionResult) -> None:
         """Add a result with its image.
@@ -167,6 +180,16 @@ class PageFile:
         """
         stored = detector.result(result.result_id)
         self._carried.append(await detector.draw(partial(carry, stored, self._images)))
+
+    async def add_comparison(self, detector: Detector, comparison: Comparison) -> None:
+        """Add a comparison with its two images; the page then shows nothing else.
+
+        Raises:
+            ImageError: An image is damaged.
+        """
+        for side in (comparison.before, comparison.after):
+            await self.add(detector, detector.result(side.result_id).result)
+        self._comparison = comparison
 
     def add_video(self, result: VideoResult) -> None:
         """Add the result of a video with its contact sheet.
@@ -196,24 +219,27 @@ class PageFile:
         if not self._carried:
             return ""
         try:
-            path = self._path or Path(tempfile.mkdtemp(prefix="dinox-")) / "detection.html"
+            name = "comparison.html" if self._comparison else "detection.html"
+            path = self._path or Path(tempfile.mkdtemp(prefix="dinox-")) / name
         except OSError as error:
             raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
-        write_page(path, self._carried)
+        write_page(path, self._carried, self._comparison)
         if self._opens and not _open(path):
             return f"page: {path} (no browser could be started: open it yourself)"
         return f"page: {path}"
 
 
-def write_page(path: Path, results: Sequence[Carried]) -> None:
-    """Write a page that shows `results` to a file. An existing file, or a link, is replaced.
+def write_page(path: Path, results: Sequence[Carried], comparison: Comparison | None = None) -> None:
+    """Write a page that shows `results`, or the comparison of two of them, to a file.
+
+    An existing file, or a link, is replaced.
 
     Raises:
         InputError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, standalone(results).encode())
+        write_atomically(path, standalone(results, comparison).encode())
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}); choose another path") from None
 

@@ -29,6 +29,7 @@ SHOWN = {
     "detect_by_example",
     "count_objects",
     "describe_regions",
+    "compare_images",
 }
 
 

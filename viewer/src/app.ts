@@ -65,7 +65,7 @@ export class AppHost implements Host {
     void this.app.sendSizeChanged({ height }).catch(() => undefined);
   }
 
-  async picture({ resultId, video }: Reply): Promise<Picture | undefined> {
+  async picture({ resultId, video }: Pick<Reply, "resultId" | "video">): Promise<Picture | undefined> {
     const can = this.app.getHostCapabilities() ?? {};
     if (video) return video.sheet && can.serverResources ? this.read(video.sheet) : undefined;
     if (can.serverResources) {

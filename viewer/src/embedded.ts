@@ -3,12 +3,15 @@
 import { fromBase64 } from "./base64";
 import { download, type Host } from "./host";
 import { Picture } from "./picture";
+import { readComparison, type Comparison } from "./changes";
 import { fields, readReply, string } from "./read";
 import type { Reply } from "./types";
 
 export interface Embedded {
   host: Host;
   replies: Reply[];
+  /** The comparison of two of the replies' pictures. */
+  comparison: Comparison | undefined;
 }
 
 /** Read what the page carries; undefined when it carries nothing. */
@@ -17,14 +20,17 @@ export function readEmbedded(): Embedded | undefined {
   if (!element) return undefined;
   const data = fields(JSON.parse(element.textContent ?? ""));
   const entries = Array.isArray(data?.results) ? data.results.map(fields) : [];
-  const pictures = new Map<Reply, { data: string; type: string }>();
+  const replies: Reply[] = [];
+  const pictures = new Map<string, { data: string; type: string }>();
   for (const entry of entries) {
     const reply = readReply(entry?.result);
-    if (reply) pictures.set(reply, { data: string(entry?.picture) ?? "", type: string(entry?.type) ?? "image/jpeg" });
+    if (!reply) continue;
+    replies.push(reply);
+    pictures.set(reply.resultId, { data: string(entry?.picture) ?? "", type: string(entry?.type) ?? "image/jpeg" });
   }
   const host: Host = {
-    async picture(reply) {
-      const found = pictures.get(reply);
+    async picture({ resultId }) {
+      const found = pictures.get(resultId);
       return found && Picture.decode(fromBase64(found.data), found.type);
     },
     async result() {
@@ -35,5 +41,5 @@ export function readEmbedded(): Embedded | undefined {
       return `Saved ${name}`;
     },
   };
-  return { host, replies: [...pictures.keys()] };
+  return { host, replies, comparison: readComparison(data?.comparison) };
 }

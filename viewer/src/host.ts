@@ -14,8 +14,8 @@ export interface Host {
   readonly fetchPatch?: FetchPatch;
   /** Show the page larger, or as before. */
   readonly toggleFullscreen?: () => Promise<void>;
-  /** Get the picture that a reply is about, as large as may be. */
-  picture(reply: Reply): Promise<Picture | undefined>;
+  /** Get the picture that a reply or a side of a comparison is about, as large as may be. */
+  picture(of: Pick<Reply, "resultId" | "video">): Promise<Picture | undefined>;
   /** Get a stored result, which has the masks, by the address of its resource. */
   result(uri: string): Promise<unknown>;
   /** Save a file for the person; returns a message about it. */

@@ -1,7 +1,6 @@
 /** How large the page is: as large as the host gives, or as high as the picture needs. */
 
 import { element } from "./dom";
-import type { Reply } from "./types";
 
 const NARROW = 640;
 const PANEL = 300;
@@ -15,11 +14,16 @@ export interface Space {
   maxHeight: number | undefined;
 }
 
+interface Size {
+  width: number;
+  height: number;
+}
+
 /** Keep the layout right for the width there is; `resized` is called with the height that the page needs. */
 export class Layout {
   private readonly root = element("viewer");
   private space: Space = { fills: true, maxHeight: undefined };
-  private reply: Reply | undefined;
+  private image: Size | undefined;
   private height = 0;
 
   constructor(private readonly resized: (height: number) => void) {
@@ -32,8 +36,9 @@ export class Layout {
     this.arrange();
   }
 
-  setReply(reply: Reply): void {
-    this.reply = reply;
+  /** Lay out for an image of this size. */
+  setImage(image: Size): void {
+    this.image = image;
     this.arrange();
   }
 
@@ -41,7 +46,7 @@ export class Layout {
     const width = document.documentElement.clientWidth;
     const narrow = width < NARROW;
     this.root.classList.toggle("narrow", narrow);
-    const shape = this.reply ? this.reply.height / this.reply.width : 0.66;
+    const shape = this.image ? this.image.height / this.image.width : 0.66;
     if (this.space.fills) {
       this.root.style.removeProperty("--height");
       // A wide picture leaves space for the list below it.

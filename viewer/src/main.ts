@@ -1,6 +1,8 @@
 /** The page: one result at a time, from an MCP host or carried along, shown by the parts beside this file. */
 
 import { connect, type AppHost, type Listener } from "./app";
+import { readComparison, type Comparison } from "./changes";
+import { ComparisonView } from "./comparison";
 import { showDetail, type Actions } from "./detail";
 import { element, make } from "./dom";
 import { readEmbedded } from "./embedded";
@@ -11,7 +13,7 @@ import type { Host } from "./host";
 import { Layout } from "./layout";
 import { showList } from "./list";
 import type { Picture } from "./picture";
-import { readReply, readResource } from "./read";
+import { fields, readReply, readResource, string } from "./read";
 import { Stage } from "./stage";
 import { Store, type Layer } from "./store";
 import { count, plain, reference } from "./text";
@@ -60,6 +62,10 @@ class Page {
       return;
     }
     this.setHost(embedded.host);
+    if (embedded.comparison) {
+      void this.compare(embedded.comparison);
+      return;
+    }
     const [first] = embedded.replies;
     if (!first) this.say("This page carries no result.", true);
     else void this.show(first);
@@ -68,7 +74,7 @@ class Page {
 
   private async startInHost(): Promise<void> {
     const listener: Listener = {
-      requested: (given) => this.say(`Looking for ${whatFor(given)} …`, true),
+      requested: (given) => this.say(given.before && given.after ? "Comparing the images …" : `Looking for ${whatFor(given)} …`, true),
       replied: (structured, text) => void this.answer(structured, text),
       failed: (reason) => this.say(plain(reason, 300), true),
       contextChanged: ({ displayMode, containerDimensions }) => {
@@ -96,11 +102,37 @@ class Page {
 
   /** Show what a tool answered; where its reply has no objects of its own, those of the result that it names. */
   private async answer(structured: unknown, text: string): Promise<void> {
+    const id = string(fields(structured)?.comparison_id);
+    if (id !== undefined) return this.answerComparison(id);
     let reply = readReply(structured);
     const uri = readResource(structured, text);
     if (!reply && uri) reply = readReply(await this.stored(uri));
     if (reply) await this.show(reply);
     else this.say("This answer has nothing to show.", true);
+  }
+
+  /** Show a comparison; how the images fit onto each other is only in its resource. */
+  private async answerComparison(id: string): Promise<void> {
+    const comparison = /^\w+$/.test(id) ? readComparison(await this.stored(`dinox://comparisons/${id}`)) : undefined;
+    if (comparison) return this.compare(comparison);
+    element("title").textContent = "Comparison";
+    this.say("The images did not come through: this host limits what a page may read. The changes are in the answer.", true);
+  }
+
+  private async compare(comparison: Comparison): Promise<void> {
+    this.say("");
+    const view = new ComparisonView(comparison);
+    this.layout.setImage(comparison.after);
+    const show = async (side: "before" | "after"): Promise<void> => {
+      const picture = await this.host?.picture(comparison[side]);
+      if (picture) view.setImage(side, picture);
+    };
+    try {
+      await Promise.all([show("before"), show("after")]);
+      performance.mark("dinox:comparison");
+    } catch (error) {
+      this.say(`The images are not there any more: ${plain(error instanceof Error ? error.message : String(error), 200)}`, true);
+    }
   }
 
   private async stored(uri: string): Promise<unknown> {
@@ -116,7 +148,7 @@ class Page {
     this.stage.setPicture(undefined);
     const hasMasks = reply.objects.some((found) => found.mask);
     this.store.set({ reply, hidden: new Set(), minScore: 0, selected: undefined, hovered: undefined, masksLoaded: hasMasks });
-    this.layout.setReply(reply);
+    this.layout.setImage(reply);
     document.title = reply.source ? plain(nameOf(reply), 100) : "Detection viewer";
     this.say("");
     this.describe(reply);
@@ -150,7 +182,7 @@ class Page {
     reply.width = full.width;
     reply.height = full.height;
     this.stage.view.setImage(full.width, full.height);
-    this.layout.setReply(reply);
+    this.layout.setImage(reply);
   }
 
   private async loadMasks(reply: Reply): Promise<void> {

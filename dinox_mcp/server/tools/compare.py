@@ -13,7 +13,7 @@ from dinox_mcp.server.protocol import DetectionServer, tool
 from dinox_mcp.server.replies import edges
 from dinox_mcp.server.requests import RequestContext
 from dinox_mcp.server.texts import count, plain, quote
-from dinox_mcp.server.tools.detection import options_of
+from dinox_mcp.server.tools.detection import LARGE, options_of
 from dinox_mcp.store import uris
 from dinox_mcp.types.text import printable
 
@@ -54,7 +54,7 @@ class ComparisonData(TypedDict):
 def register(mcp: DetectionServer, detector: Detector) -> None:
     """Add the tool."""
 
-    @tool(mcp, "Compare two images", reply=ComparisonData)
+    @tool(mcp, "Compare two images", reply=ComparisonData, meta=LARGE)
     async def compare_images(
         before: p.Before,
         after: p.After,
