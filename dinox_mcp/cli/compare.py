@@ -1,6 +1,7 @@
 """`dinox-mcp compare`: what changed between two images of one scene, as a table, as JSON, or drawn side by side."""
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from dinox_mcp.errors import SettingsError
 if TYPE_CHECKING:
     from dinox_mcp.compare.comparison import Change, Comparison
     from dinox_mcp.settings import Settings
+    from dinox_mcp.viewer.page import PageFile
 
 _EPILOG = """\
 The images show one scene from nearly the same position: they are registered first, and refused where they do not fit.
@@ -41,6 +43,8 @@ def add_flags(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("after", metavar="AFTER", help="the second image")
     compare.add_argument("prompts", nargs="*", metavar="PROMPT", help="compare only these things")
     compare.add_argument("--out", metavar="FILE", help="write both images side by side here, as .jpg or .png")
+    compare.add_argument("--html", metavar="FILE", help="write a page with a slider between the images")
+    compare.add_argument("--open", action="store_true", help="show such a page in the browser now")
     compare.add_argument("--json", action="store_true", help="print one line of JSON")
     compare.add_argument(
         "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
@@ -56,25 +60,33 @@ def run(options: argparse.Namespace) -> None:
     """Compare and print.
 
     Raises:
-        SettingsError: --out is neither a .jpg nor a .png, or is one of the images.
+        SettingsError: --out is neither a .jpg nor a .png, or is one of the images; or --html is not a page.
         DinoxError: the images cannot be compared, or a file cannot be written.
     """
     refuse(options, "compare", *SERVING)
     import anyio
 
     from dinox_mcp.cli.detections import output_paths
+    from dinox_mcp.cli.results import print_note
+    from dinox_mcp.viewer.page import PageFile
 
     terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     out = _out_path(options)
     if out is not None:
         output_paths(options.out, [options.before])  # refuses other endings, and the images themselves
         output_paths(options.out, [options.after])
+    page = None
+    if options.html is not None or options.open:
+        path = None if options.html is None else Path(os.path.expanduser(options.html))  # noqa: PTH111 - never raises
+        page = PageFile(path, 2, opens=options.open)
     settings = load_settings(transport="stdio", **flags(options, *COMMON))
-    comparison = anyio.run(partial(_compare, settings, options, out))
+    comparison = anyio.run(partial(_compare, settings, options, out, page))
     if options.json:
         terminal.write(comparison.model_dump_json(exclude_none=True, ensure_ascii=True) + "\n")
     else:
         terminal.write("\n".join(_lines(comparison, out)) + "\n")
+    if page and (where := page.finish()):
+        print_note(where)
 
 
 def _out_path(options: argparse.Namespace) -> Path | None:
@@ -86,7 +98,9 @@ def _out_path(options: argparse.Namespace) -> Path | None:
     return path
 
 
-async def _compare(settings: "Settings", options: argparse.Namespace, out: Path | None) -> "Comparison":
+async def _compare(
+    settings: "Settings", options: argparse.Namespace, out: Path | None, page: "PageFile | None"
+) -> "Comparison":
     from dinox_mcp.cli.detect import absolute
     from dinox_mcp.detect.options import Options
     from dinox_mcp.detector import Detector
@@ -104,6 +118,8 @@ async def _compare(settings: "Settings", options: argparse.Namespace, out: Path 
         if out is not None:
             mime_type = WRITABLE[out.suffix.lower()]
             write_file(out, await detector.comparisons.side_by_side(comparison.comparison_id, mime_type=mime_type))
+        if page is not None:
+            await page.add_comparison(detector, comparison)
     return comparison
 
 

@@ -1,6 +1,7 @@
 """`dinox-mcp compare` as a person or a program runs it."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,17 @@ def test_the_changes_are_a_table_and_an_image(capsys: pytest.CaptureFixture[str]
         assert image.width > 2 * 480
 
 
+def test_a_page_shows_the_changes_and_has_both_images(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "compare", "empty.png", "full.png", "QR code", "--html", "page.html")
+    assert (status, err) == (0, "page: page.html\n")
+    assert "appeared  QR code" in out
+    found = re.search(r'id="dinox-data">(.*?)</script>', Path("page.html").read_text(encoding="utf-8"))
+    assert found
+    data = json.loads(found[1])
+    assert [change["text_after"] for change in data["comparison"]["changes"]] == ["parcel 7"]
+    assert [one["result"]["image"]["source"] for one in data["results"]] == ["empty.png", "full.png"]
+
+
 def test_a_program_reads_a_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "compare", "full.png", "empty.png", "QR code", "--json")
     (line,) = out.splitlines()
@@ -60,6 +72,11 @@ def test_different_scenes_are_an_error(capsys: pytest.CaptureFixture[str]) -> No
     status, out, err = run(capsys, "compare", "empty.png", "other.png")
     assert (status, out) == (1, "")
     assert err.startswith("dinox-mcp: the two images cannot be registered")
+
+
+def test_a_page_is_named_html(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "compare", "empty.png", "full.png", "--html", "page.jpg")
+    assert (status, "--html 'page.jpg' is not a page; name it .html" in err) == (2, True), err
 
 
 @pytest.mark.parametrize(
