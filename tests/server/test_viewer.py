@@ -30,6 +30,7 @@ SHOWN = {
     "count_objects",
     "describe_regions",
     "compare_images",
+    "search_images",
 }
 
 

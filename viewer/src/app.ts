@@ -13,7 +13,8 @@ import type { Box, Found, Reply } from "./types";
 /** The events that the host sends to the page. */
 export interface Listener {
   requested(given: Record<string, unknown>): void;
-  replied(structured: unknown, text: string): void;
+  /** `image` decodes the first image of the reply. */
+  replied(structured: unknown, text: string, image: () => Promise<Picture | undefined>): void;
   failed(reason: string): void;
   contextChanged(context: McpUiHostContext): void;
 }
@@ -29,7 +30,7 @@ export async function connect(version: string, listener: Listener): Promise<AppH
   app.ontoolresult = (result) => {
     const text = textOf(result);
     if (result.isError) listener.failed(text || "the tool failed");
-    else listener.replied(result.structuredContent, text);
+    else listener.replied(result.structuredContent, text, () => imageOf(result));
   };
   app.ontoolcancelled = ({ reason }) => listener.failed(reason ? `stopped: ${reason}` : "stopped");
   app.onhostcontextchanged = (context) => {
@@ -132,8 +133,7 @@ export class AppHost implements Host {
     const given = { result: resultId, show: [] };
     const result = await this.app.callServerTool({ name: "visualize", arguments: given });
     if (result.isError) throw new Error(textOf(result));
-    const image = result.content.find((block) => block.type === "image");
-    return image && Picture.decode(fromBase64(image.data), image.mimeType);
+    return imageOf(result);
   }
 
   private async switchMode(): Promise<void> {
@@ -153,6 +153,11 @@ function follow({ theme, styles, safeAreaInsets }: McpUiHostContext): void {
 
 function textOf({ content }: CallToolResult): string {
   return content.map((block) => (block.type === "text" ? block.text : "")).join("\n");
+}
+
+async function imageOf({ content }: CallToolResult): Promise<Picture | undefined> {
+  const image = content.find((block) => block.type === "image");
+  return image && Picture.decode(fromBase64(image.data), image.mimeType);
 }
 
 function bytesOf({ contents }: ReadResourceResult): Uint8Array<ArrayBuffer> | undefined {

@@ -14,6 +14,7 @@ import { Layout } from "./layout";
 import { showList } from "./list";
 import type { Picture } from "./picture";
 import { fields, readReply, readResource, string } from "./read";
+import { readJob, showSearch } from "./search";
 import { Stage } from "./stage";
 import { Store, type Layer } from "./store";
 import { count, plain, reference } from "./text";
@@ -75,7 +76,7 @@ class Page {
   private async startInHost(): Promise<void> {
     const listener: Listener = {
       requested: (given) => this.say(given.before && given.after ? "Comparing the images …" : `Looking for ${whatFor(given)} …`, true),
-      replied: (structured, text) => void this.answer(structured, text),
+      replied: (structured, text, image) => void this.answer(structured, text, image),
       failed: (reason) => this.say(plain(reason, 300), true),
       contextChanged: ({ displayMode, containerDimensions }) => {
         const given = containerDimensions ?? {};
@@ -101,9 +102,11 @@ class Page {
   }
 
   /** Show what a tool answered; where its reply has no objects of its own, those of the result that it names. */
-  private async answer(structured: unknown, text: string): Promise<void> {
+  private async answer(structured: unknown, text: string, image: () => Promise<Picture | undefined>): Promise<void> {
     const id = string(fields(structured)?.comparison_id);
     if (id !== undefined) return this.answerComparison(id);
+    const job = structured === undefined ? readJob(text) : undefined;
+    if (job !== undefined) return this.answerSearch(job, await image());
     let reply = readReply(structured);
     const uri = readResource(structured, text);
     if (!reply && uri) reply = readReply(await this.stored(uri));
@@ -117,6 +120,15 @@ class Page {
     if (comparison) return this.compare(comparison);
     element("title").textContent = "Comparison";
     this.say("The images did not come through: this host limits what a page may read. The changes are in the answer.", true);
+  }
+
+  private async answerSearch(job: string, sheet: Picture | undefined): Promise<void> {
+    const found = fields(await this.stored(`dinox://jobs/${job}`));
+    this.say("");
+    if (found) {
+      showSearch(found, sheet);
+      if (sheet) this.layout.setImage(sheet.full);
+    } else this.say("This host limits what a page may read: what was found is in the answer.", true);
   }
 
   private async compare(comparison: Comparison): Promise<void> {
