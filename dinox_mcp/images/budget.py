@@ -51,7 +51,7 @@ class PixelBudget:
     An image is decoded when its bytes are free. One that is larger than the budget is decoded alone.
     """
 
-    def __init__(self, large: int = 768 * MiB, small: int = 384 * MiB, patience_s: float = 20.0) -> None:
+    def __init__(self, large: int = 512 * MiB, small: int = 384 * MiB, patience_s: float = 20.0) -> None:
         self._limits = {True: large, False: small}
         self._patience_s = patience_s
         self._changed = threading.Condition()
