@@ -36,6 +36,7 @@ class Reservation:
         self._budget = budget
         self.size = size
         self.is_large = is_large
+        self.is_beyond = False
 
     def keep(self, image: object, size: int) -> None:
         """Count `size` bytes for as long as an image lives, in place of those that were reserved.
@@ -57,6 +58,7 @@ class PixelBudget:
         self._changed = threading.Condition()
         self._taken: Counter[bool] = Counter()
         self._queues: dict[bool, list[object]] = {True: [], False: []}
+        self._beyond: Counter[bool] = Counter()  # reservations that were let through although they do not fit
         # A thread serves one call after another, and each of them runs in a context of its own.
         self._work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
@@ -74,6 +76,8 @@ class PixelBudget:
         try:
             yield reservation
         finally:
+            with self._changed:
+                self._beyond[is_large] -= reservation.is_beyond
             self._give(reservation.size, is_large=is_large)
 
     def keep(self, reservation: Reservation, image: object, size: int) -> None:
@@ -92,11 +96,16 @@ class PixelBudget:
         ticket, queue, deadline = object(), self._queues[reservation.is_large], monotonic() + self._patience_s
         with self._changed:
             work = self._work.get()
-            # Work that holds an image already is let through: two such could wait for each other.
+            # Work that holds an image already goes first, and one of them at a time though its image does not fit: all
+            # could wait for each other, and all at once would take as much as there are calls.
             is_first = work is not None and work.images > 0
             queue.insert(0, ticket) if is_first else queue.append(ticket)
             try:
-                while not (is_first or (queue[0] is ticket and self._fits(reservation))):
+                while not (queue[0] is ticket and self._fits(reservation)):
+                    if is_first and not self._beyond[reservation.is_large]:
+                        reservation.is_beyond = True
+                        self._beyond[reservation.is_large] += 1
+                        break
                     if not self._changed.wait(deadline - monotonic()):
                         raise BusyError("too many large images are being decoded at once; try again in a while")
                 self._taken[reservation.is_large] += reservation.size

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -101,6 +102,25 @@ def test_a_call_that_holds_an_image_does_not_wait_for_itself() -> None:
     keep(budget, pixels, 100)
     with budget.decoding(100):
         assert pixels
+
+
+def test_of_calls_that_hold_images_one_at_a_time_goes_beyond_the_budget() -> None:
+    budget, contexts = PixelBudget(small=100, patience_s=0.02), [copy_context(), copy_context()]
+    held = [Pixels(), Pixels()]
+    for context, pixels in zip(contexts, held, strict=True):
+        context.run(keep, budget, pixels, 50)
+
+    def decode_more(during: Callable[[], None]) -> None:
+        with budget.decoding(60):
+            during()
+
+    def wait_in_vain() -> None:
+        with pytest.raises(BusyError):
+            contexts[1].run(decode_more, lambda: None)
+
+    contexts[0].run(decode_more, wait_in_vain)
+    contexts[1].run(decode_more, lambda: None)
+    assert all(held)
 
 
 def test_another_call_in_the_same_thread_waits() -> None:
