@@ -18,7 +18,9 @@ TOOLS = {
     "detect_prompt_free",
     "compare_images",
     "detect_video",
+    "export_objects",
     "save_prompt",
+    "search_images",
     "visualize",
     "zoom",
 }

@@ -53,7 +53,7 @@ def inspector(target: Target, tmp_path: Path) -> Inspector:
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_no_schema_has_what_some_host_rejects(inspector: Inspector, era: str) -> None:
     listed = inspector.ask("--method", "tools/list", "--strict", "--protocol-era", era)
-    assert len(listed["result"]["tools"]) == 9
+    assert len(listed["result"]["tools"]) == 12
     assert not listed.get("warnings")
 
 

@@ -41,7 +41,7 @@ def test_pictures_come_without_structured_content(report: dict[str, Any]) -> Non
 
 def test_only_tools_that_answer_data_have_an_output_schema(report: dict[str, Any]) -> None:
     without = {tool["name"] for tool in report["tools"] if not tool["output"]}
-    assert without == {"detect_video", "visualize", "zoom"}
+    assert without == {"detect_video", "search_images", "visualize", "zoom"}
 
 
 def test_progress_is_heard(report: dict[str, Any]) -> None:
