@@ -23,6 +23,7 @@ from benchmarks.harness import rss_mib, status_mib
 from benchmarks.tables import Table
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.embedded import create
+from dinox_mcp.detect.routing import Router
 from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -73,7 +74,7 @@ async def measure(rounds: Sequence[Path], jobs: Path) -> Table:
         Detector(settings) as detector,
         Detector(Settings(backend="fake", jobs_folder=jobs), [FakeBackend()]) as nothing,
     ):
-        request = detector.plan(DetectionRequest(prompts=PROMPTS)).request
+        request = Router(detector.backends).plan(DetectionRequest(prompts=PROMPTS)).request
         backend = create(settings)
 
         async def loop(folder: Path) -> None:
