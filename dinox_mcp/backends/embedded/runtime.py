@@ -1,16 +1,16 @@
-"""Sessions of ONNX Runtime, which only this module imports, and the networks of this package."""
+"""Sessions of ONNX Runtime, and the networks of this package."""
 
 import json
 import os
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
 from dinox_mcp.errors import BackendError
 
 Floats = npt.NDArray[np.float32]
@@ -36,16 +36,12 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
     Raises:
         BackendError: the file is missing or does not load.
     """
-    onnxruntime = _onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # only fatal errors: ONNX Runtime logs to stderr, past Python
+    options = session_options(min(threads, _cores()))
     options.enable_cpu_mem_arena = arena
-    options.intra_op_num_threads = min(threads, _cores())
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
     if not path.is_file():
         raise BackendError(f"{name} is missing; {remedy}")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime().InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BackendError(f"{name} does not load ({type(error).__name__}); {remedy}") from error
 
@@ -53,20 +49,6 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
 def _cores() -> int:
     """Count the cores that this process may use, which a container or taskset may restrict."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _onnxruntime() -> ModuleType:
-    """Import ONNX Runtime with its telemetry off.
-
-    The variable keeps the library from starting telemetry when it is loaded. The call turns off the events of builds
-    that do not know the variable; by itself it comes too late, as the files are written during the import.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    module: ModuleType = onnxruntime
-    return module
 
 
 class Network:

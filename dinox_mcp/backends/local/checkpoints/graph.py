@@ -5,7 +5,6 @@ safetensors files, from which they are read here.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.device import is_about_memory
 from dinox_mcp.backends.local.models.base import check, running
+from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
 from dinox_mcp.errors import BackendError
 
 FOLDER = Path(__file__).parent.parent / "graphs"
@@ -108,16 +108,12 @@ class Graph:
     def __init__(
         self, path: Path, names: Iterable[str], checkpoint: Path, int8: Iterable[str] = (), threads: int = 0
     ) -> None:
-        onnxruntime = _onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # only fatal errors: ONNX Runtime logs to stderr, past Python
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+        library, options = onnxruntime(), session_options(threads)
         weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8)))
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
+        values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             if is_about_memory(error):
                 raise
@@ -126,7 +122,7 @@ class Graph:
                 f"the graph {path.name} does not load ({line}); reinstall dinox-mcp, or fetch the model again with "
                 "dinox-mcp pull"
             ) from error
-        self._options = onnxruntime.RunOptions
+        self._options = library.RunOptions
 
     @classmethod
     def of_images(cls, architecture: Architecture, checkpoint: Path, *, int8: bool, threads: int) -> Self:
@@ -215,12 +211,3 @@ def _shapes(path: Path) -> dict[str, list[int]]:
             return {key: one.get_shape() for key, one in slices if one.get_dtype() in _FLOATS}
     except (OSError, SafetensorError) as error:
         raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
-
-
-def _onnxruntime() -> Any:  # noqa: ANN401 - a module
-    """Import ONNX Runtime with its telemetry off; the variable is read during the import."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    return onnxruntime
