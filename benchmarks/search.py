@@ -70,9 +70,10 @@ async def measure(rounds: Sequence[Path], jobs: Path) -> Table:
     core: list[Cost] = []
     memory: list[float] = []
     settings = Settings(backend="embedded", jobs_folder=jobs, cache_ttl_s=0)
+    fake = FakeBackend()
     async with (
         Detector(settings) as detector,
-        Detector(Settings(backend="fake", jobs_folder=jobs), [FakeBackend()]) as nothing,
+        Detector(Settings(backend="fake", jobs_folder=jobs), [fake]) as nothing,
     ):
         request = Router(detector.backends).plan(DetectionRequest(prompts=PROMPTS)).request
         backend = create(settings)
@@ -95,6 +96,7 @@ async def measure(rounds: Sequence[Path], jobs: Path) -> Table:
             for costs, work in pair if place % 2 else pair[::-1]:
                 costs.append(await _cost(work, folder))
             core.append(await _cost(search_nothing, folder))
+            fake.asked.clear()  # it keeps the images of its requests
             memory.append(rss_mib(os.getpid()))
         await backend.aclose()
     return _table(alone, job, core, memory, sum(len(_files(folder)) for folder in rounds))
@@ -129,6 +131,15 @@ def _table(
         *(f"{median(one.cpu for one in costs):.4f}" for costs in columns),
         goal=f"the same (now {cpu:.3f})",
         met=cpu <= GOAL,
+    )
+    level = memory[-1] / memory[len(memory) // 2]
+    table.add(
+        "memory, MiB",
+        "",
+        f"{memory[-1]:.0f}",
+        "",
+        goal=f"at the end at most {GOAL:g} x that of the middle (now {level:.2f})",
+        met=level <= GOAL,
     )
     shown = ", ".join(f"{one:.0f}" for one in memory)
     table.remarks.append(
