@@ -27,6 +27,7 @@ def annotations() -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_boxes_are_measured_and_printed_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "evaluate", "coco", "--annotations", ".", "--by-category")
     lines = out.splitlines()
@@ -39,6 +40,7 @@ def test_boxes_are_measured_and_printed_as_a_table(capsys: pytest.CaptureFixture
     assert "note: the backend does not know 1 of 2 prompts, which count as not found: unicorn" in err
 
 
+@pytest.mark.slow
 def test_json_is_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "evaluate", "coco", "--annotations", "instances.json", "--limit", "1", "--json")
     report = json.loads(out)
@@ -56,6 +58,7 @@ def test_counts_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert "all         2  1.00  1.41  -1.00   50.0" in out
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_and_continued(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("evaluate", "coco", "--annotations", ".", "--out", "runs/first")
     first, second = run(capsys, *arguments), run(capsys, *arguments)
@@ -69,6 +72,7 @@ def test_a_run_is_kept_and_continued(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named_and_left_out(capsys: pytest.CaptureFixture[str], annotations: Path) -> None:
     data = json.loads(annotations.read_text())
     data["images"].append({"id": 9, "file_name": "broken.png"})

@@ -21,6 +21,7 @@ def test_each_object_becomes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"Files in {Path('out/crops').absolute()}: 1" in out
 
 
+@pytest.mark.slow
 def test_a_redacted_code_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     for method in ("fill", "blur", "pixelate"):
         run(capsys, "export", "one.png", "QR code", "--as", "redacted", "--to", method, "--method", method)
@@ -40,6 +41,7 @@ def test_labels_of_all_images_are_written_together(capsys: pytest.CaptureFixture
     assert len(json.loads(Path("labels/coco.json").read_text())["images"]) == 3
 
 
+@pytest.mark.slow
 def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "export", "one.png", "--as", "csv", "--to", "out", "--json")
     assert status == 0

@@ -69,7 +69,7 @@ def picture(pixels: Pixels, quality: int | None = None) -> Picture:
     """Encode an image: as PNG, or as JPEG of a quality."""
     buffer = io.BytesIO()
     if quality is None:
-        Image.fromarray(pixels).save(buffer, "PNG")
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     else:
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return Picture.from_bytes(buffer.getvalue(), "scene.png")

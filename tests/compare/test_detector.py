@@ -124,6 +124,7 @@ async def test_a_comparison_belongs_to_its_caller() -> None:
             detector.comparisons.get(name, other)
 
 
+@pytest.mark.slow
 async def test_old_comparisons_are_removed() -> None:
     async with detector_with(knowing()) as detector:
         name = await _kept(detector, [Caller.with_key("mine")] * 11)

@@ -13,6 +13,7 @@ SHEET_GAP = 9
 
 
 @pytest.mark.parametrize(("mime_type", "name"), [("image/jpeg", "JPEG"), ("image/png", "PNG")])
+@pytest.mark.slow
 def test_both_images_are_beside_each_other_with_the_change_in_both(mime_type: str, name: str) -> None:
     before, after = picture(room()), picture(put(room(), HERE))
     comparison = compare("c1", align(before, after), result("a", []), result("b", [parcel(HERE)]))

@@ -81,6 +81,7 @@ def test_another_object_of_the_label_elsewhere_did_not_move_there() -> None:
     assert [change.kind for change in found.changes][:2] == ["appeared", "disappeared"]
 
 
+@pytest.mark.slow
 def test_a_nudge_is_a_movement_if_the_pixels_say_so() -> None:
     nudged = (HERE[0] + 22, HERE[1], HERE[2] + 22, HERE[3])
     moved = compared(put(room(), HERE), put(room(), nudged), [parcel(HERE)], [parcel(nudged)])
@@ -130,6 +131,7 @@ def test_a_part_that_no_label_explains() -> None:
 
 
 @pytest.mark.parametrize("first", ["full", "blank"])
+@pytest.mark.slow
 def test_a_blank_image_is_not_the_same_scene_in_other_light(first: str) -> None:
     blank = np.zeros_like(room())
     images = (room(), blank) if first == "full" else (blank, room())

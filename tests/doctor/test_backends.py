@@ -137,6 +137,7 @@ class TestLocalModels:
         here = {model["role"]: model.get("here") for model in found["models"]}
         assert here == {"objects": False, "masks": False, "pose": None, "caption": False}
 
+    @pytest.mark.slow
     def test_a_device_that_is_not_here_is_an_answer_too(self) -> None:
         assert backends.examine(Settings.load(device="abacus"))["error"]
 

@@ -68,6 +68,7 @@ async def call(connect: Connect, tool: str, arguments: dict[str, Any], photo: st
         ("zoom", {"image": "PHOTO", "bbox": "1,2,30,40"}),
     ],
 )
+@pytest.mark.slow
 async def test_what_clients_send_for_the_unused_and_the_nested_is_understood(
     connect: Connect, backend: FakeBackend, photo: str, tool: str, arguments: dict[str, Any]
 ) -> None:

@@ -87,6 +87,7 @@ async def test_an_example_is_searched_kept_and_asked_again(emulator: Emulator, t
 
 
 @pytest.mark.parametrize("model", ["GroundingDino-1.6-Edge", "grounding dino 1.6 edge"])
+@pytest.mark.slow
 async def test_a_model_is_chosen_by_name(emulator: Emulator, tmp_path: Path, model: str) -> None:
     (tmp_path / "photo.png").write_bytes(png(300, 200))
     settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url)
@@ -121,6 +122,7 @@ async def test_a_folder_is_paid_once_for_each_different_image_and_never_again(
     assert emulator.stats().paid == 2
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_cancelled_stops_and_its_task_is_picked_up_later(
     emulator: Emulator, tmp_path: Path
 ) -> None:

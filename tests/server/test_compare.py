@@ -46,6 +46,7 @@ async def compare(client: Client, tmp_path: Path, **arguments: object) -> CallTo
     return await client.call_tool("compare_images", {**save(tmp_path, before=BEFORE, after=AFTER), **arguments})
 
 
+@pytest.mark.slow
 async def test_the_text_is_complete_alone(connect: Connect, tmp_path: Path) -> None:
     async with connect() as client:
         reply = await compare(client, tmp_path)
@@ -79,6 +80,7 @@ async def test_the_data_say_the_same(connect: Connect, tmp_path: Path) -> None:
     assert (data["changes"][1]["text_before"], data["changes"][1]["text_after"]) == ("OPEN", "CLOSED")
 
 
+@pytest.mark.slow
 async def test_one_label_alone_is_compared(connect: Connect, tmp_path: Path) -> None:
     async with connect() as client:
         data = data_of(await compare(client, tmp_path, prompts="parcel"))

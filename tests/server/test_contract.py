@@ -103,6 +103,7 @@ async def test_a_call_replies_with_data_and_text_and_keeps_a_resource(connect: C
         ("dance", {}, "there is no tool 'dance'; the tools are detect_objects, ", {"code": "invalid_input"}),
     ],
 )
+@pytest.mark.slow
 async def test_a_mistake_is_one_line_with_a_code_and_a_remedy(
     connect: Connect, photo: str, tool: str, arguments: dict[str, object], text: str, meta: dict[str, str]
 ) -> None:

@@ -217,6 +217,7 @@ async def test_a_model_may_be_named(connect: Connect, backend: FakeBackend, phot
     assert backend.asked[0][1].model == "fake-1"
 
 
+@pytest.mark.slow
 async def test_a_model_is_known_in_any_case_and_by_its_own_name_further_in(
     connect: Connect, backend: FakeBackend, photo: str
 ) -> None:

@@ -449,6 +449,7 @@ async def test_pictures_report_progress_too(connect: Connect, photo: str) -> Non
     assert heard == ["reading the image", "drawing", "reading the image", "cutting out"]
 
 
+@pytest.mark.slow
 async def test_visualize_draws_given_objects_on_an_image(connect: Connect, backend: FakeBackend, photo: str) -> None:
     async with connect() as client:
         reply = await client.call_tool(
@@ -459,6 +460,7 @@ async def test_visualize_draws_given_objects_on_an_image(connect: Connect, backe
     assert image_of(reply).convert("RGB").getpixel((40, 200)) != (255, 255, 255)
 
 
+@pytest.mark.slow
 async def test_a_large_picture_is_shown_small_with_its_scale(connect: Connect, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     large.write_bytes(png(4000, 3000))

@@ -27,6 +27,7 @@ def text_of(reply: CallToolResult) -> str:
     return reply.content[0].text
 
 
+@pytest.mark.slow
 async def test_a_video_is_told_and_shown(connect: Connect, backend: FakeBackend, film: str) -> None:
     backend.answer = [DOG, CAT]
     async with connect() as client:
@@ -75,6 +76,7 @@ async def test_an_answer_that_is_gone_says_so(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("tool", ["visualize", "zoom", "describe_regions"])
+@pytest.mark.slow
 async def test_a_tool_for_images_names_the_resources_of_a_video(connect: Connect, film: str, tool: str) -> None:
     async with connect() as client:
         text = text_of(await client.call_tool("detect_video", {"video": film, "prompts": ["dog"]}))

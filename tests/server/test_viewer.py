@@ -43,6 +43,7 @@ async def host(era: Era, *, apps: bool) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.slow
 async def test_the_tools_that_answer_data_name_the_page(connect: Connect, backend: FakeBackend) -> None:
     backend.able = Capabilities(answers=frozenset(get_args(Need)))
     async with connect() as client:

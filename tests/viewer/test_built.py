@@ -32,6 +32,7 @@ def test_it_is_not_stale(file: Path) -> None:
     assert f"sources: {sources()} " in file.read_text()[:200], "run `npm ci && npm run build` in viewer/"
 
 
+@pytest.mark.slow
 def test_building_it_again_makes_the_same() -> None:
     node = shutil.which("node")
     if node is None or not (VIEWER / "node_modules" / "rolldown").exists():

@@ -154,6 +154,7 @@ async def test_a_pause_beyond_the_deadline_is_not_begun(connect: Connect, emulat
     ("fault", "words"),
     [("never", "task goes on there.*not paid twice"), ("hang", "no sign that it took the request")],
 )
+@pytest.mark.slow
 async def test_the_deadline_ends_a_call_and_says_what_became_of_the_task(
     connect: Connect, emulator: Emulator, fault: str, words: str
 ) -> None:

@@ -150,6 +150,7 @@ async def test_a_breakdown_is_tried_again_and_paid_once(dinox: DinoxBackend, emu
     assert emulator.stats().paid == 1
 
 
+@pytest.mark.slow
 async def test_after_a_deadline_the_same_request_is_not_paid_twice(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = math.inf
     backend = connect(timeout_s=2)

@@ -61,6 +61,7 @@ async def test_a_cancelled_question_asked_again_is_picked_up(dinox: DinoxBackend
     assert (emulator.stats().creates, emulator.stats().paid) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_a_request_past_its_deadline_is_picked_up(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = math.inf
     backend = connect(timeout_s=2)
@@ -279,6 +280,7 @@ async def test_those_who_ask_at_the_same_time_share_an_error(dinox: DinoxBackend
     assert emulator.stats().creates == QUICK.attempts
 
 
+@pytest.mark.slow
 async def test_a_second_asker_has_a_deadline_of_its_own(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = math.inf
     backend = connect(timeout_s=0.8, retry=RetrySettings(first_poll_s=0.1))
@@ -491,6 +493,7 @@ def test_a_task_that_never_ends_is_polled_ever_more_rarely() -> None:
     assert max(pauses) == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 async def test_after_a_few_calls_a_call_needs_few_polls(connect: Connect, emulator: Emulator) -> None:
     emulator.model_time = 0.1
     backend = connect()
@@ -526,6 +529,7 @@ async def test_many_calls_of_a_key_stay_within_its_rate(
         assert emulator.stats(key).paid == emulator.stats(key).creates == 8
 
 
+@pytest.mark.slow
 async def test_progress_says_what_goes_on_and_only_grows(dinox: DinoxBackend, emulator: Emulator) -> None:
     emulator.model_time = 0.2
     reported: list[tuple[float, str]] = []

@@ -51,6 +51,7 @@ async def test_a_waiting_call_leaves_at_once_and_never_works() -> None:
     assert worked == []
 
 
+@pytest.mark.slow
 async def test_threads_of_cancelled_calls_do_not_pile_up() -> None:
     worker, slow = Worker(queue=16), Slow()
     async with anyio.create_task_group() as group:
