@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,17 @@ MAY_NAME_BACKENDS = {"cli", "doctor", "backends"}
 """`pull` fetches models of the local backend and `doctor` examines each installed backend."""
 
 
-def modules() -> Iterator[tuple[Path, str]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path, path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@cache
+def modules() -> list[tuple[Path, str]]:
+    return [(path, path.relative_to(PACKAGE).parts[0].removesuffix(".py")) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-def imports(path: Path) -> Iterator[tuple[int, list[str]]]:
+@cache
+def imports(path: Path) -> list[tuple[int, list[str]]]:
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, list[str]]]:
     """List the imports of the package's own modules, also those in functions and for type checkers."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
