@@ -1,12 +1,9 @@
 """Exports results: finds what is exported, and has the files or resources made off the event loop."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import anyio
 
 from dinox_mcp.export import output, resources
 from dinox_mcp.export.options import LABEL_FORMATS, Exported, ExportOptions, Format
@@ -32,7 +29,6 @@ class Exporter:
         self._settings = settings
         self._store = store
         self._in_thread = in_thread
-        self._yolo = anyio.Lock()
 
     async def export(
         self,
@@ -53,9 +49,7 @@ class Exporter:
         plan = Plan(results, pictures, export_format, options)
         if folder is not None:
             work = partial(output.write, plan, folder, self._settings, overwrite=options.get("overwrite", False))
-            # Two calls at once would give one number to two classes of a folder.
-            async with self._yolo if export_format == "yolo" else nullcontext():
-                done: Exported = await self._in_thread(work)
+            done: Exported = await self._in_thread(work)
             return done
         files: list[str] = []
         for one in plan.selected:

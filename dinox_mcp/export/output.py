@@ -3,11 +3,16 @@
 A symbolic link in the folder counts as a file that exists. With `overwrite` the link is replaced, not what it leads to.
 """
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from dinox_mcp.errors import ForbiddenError, InputError
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from dinox_mcp.errors import BusyError, ForbiddenError, InputError
 from dinox_mcp.export.labels import CLASSES
 from dinox_mcp.export.options import Exported
 from dinox_mcp.export.plan import Plan
@@ -16,6 +21,8 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.store.files import open_regular, write_atomically, write_new
 
 _MAX_CLASSES_BYTES = 1_000_000
+_PATIENCE_S = 60.0
+"""Seconds that a call waits for another one that writes into the same folder."""
 _NAMED = 3
 """Existing files that an error names."""
 
@@ -44,8 +51,42 @@ def write(plan: Plan, folder: Path, settings: Settings, *, overwrite: bool = Fal
     Raises:
         InputError: a file exists and may not be overwritten, or the folder cannot be written.
         ForbiddenError: the settings do not allow this folder.
+        BusyError: another call writes labels into it that share a file with these.
     """
     real = _made(folder, settings)
+    # Two calls at once, also of two processes, would give one number to two classes of a folder.
+    with _locked(real) if plan.format == "yolo" else nullcontext():
+        return _write(plan, real, overwrite=overwrite)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one call of all this user's processes; the lock itself is not in the folder.
+
+    Raises:
+        BusyError: another call held it for too long.
+    """
+    locks = user_cache_path("dinox-mcp") / "locks"
+    lock = FileLock(locks / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.lock", timeout=_PATIENCE_S)
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"another call writes labels into {folder}; try again in a while") from None
+    except OSError as error:
+        raise InputError(f"cannot lock {folder} in {locks} ({error.strerror}); make that folder writable") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(plan: Plan, real: Path, *, overwrite: bool) -> Exported:
+    """Write the files into a folder without links.
+
+    Raises:
+        InputError: a file exists and may not be overwritten, or the folder cannot be written.
+    """
     classes = _known_classes(real) if plan.format == "yolo" else []
     batches = list(plan.batches(classes))
     names = [name for batch in batches for name in batch.names]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.errors import ForbiddenError, InputError
+from dinox_mcp.errors import BusyError, ForbiddenError, InputError
+from dinox_mcp.export import output
 from dinox_mcp.export.options import Exported, Format
 from dinox_mcp.export.output import parse_folder, write
 from dinox_mcp.export.plan import Plan
@@ -106,6 +107,16 @@ def test_labels_of_further_images_fit_the_classes_of_the_folder(tmp_path: Path) 
     assert (tmp_path / "classes.txt").read_text().splitlines() == ["text", "cat", "red car"]
     assert [line.split()[0] for line in (tmp_path / "cat 1.txt").read_text().splitlines()] == ["1", "0", "2"]
     assert "classes.txt was there: its classes keep their numbers" in done.notes
+
+
+def test_a_folder_whose_classes_another_process_writes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "_PATIENCE_S", 0.05)
+    with output._locked(tmp_path), pytest.raises(BusyError, match="another call writes labels into"):
+        export(tmp_path, "yolo")
+    assert list(tmp_path.iterdir()) == []
+    assert "classes.txt" in export(tmp_path, "yolo").files
 
 
 def test_classes_that_an_editor_saved_with_a_mark_of_utf_8_are_the_same(tmp_path: Path) -> None:
