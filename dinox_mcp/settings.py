@@ -71,6 +71,10 @@ class Settings(BaseModel):
     jobs_folder: _Path | None = Field(
         None, description="folder of what searches of many images have found; unset: in the user's data folder"
     )
+    min_scores: _Path | None = Field(
+        None,
+        description="file of thresholds by label, as dinox-mcp evaluate --tune writes it; unset: the models' own",
+    )
     cache_ttl_s: float = Field(3600, ge=0, description="seconds that an answer is cached for the same request")
 
     # The local backend

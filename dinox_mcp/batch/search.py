@@ -298,6 +298,7 @@ def answered_by(backends: Backends, plan: Plan) -> list[dict[str, object]]:
             "model": part.request.model or next((one.name for one in backends.get(part.backend).models()), ""),
             "min_score": part.request.min_score,
             "iou_threshold": part.request.iou_threshold,
+            **({"min_scores": part.scores.model_dump(exclude={"backend"})} if part.scores else {}),
         }
         for part in plan.parts
     ]

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from dinox_mcp.detect.answers import Answer
+from dinox_mcp.detect.routing import Part
+from dinox_mcp.detect.thresholds import LabelScores
 from dinox_mcp.types.detection import Detection, DetectionResult, Score, Value, count_labels
 
 FLOOR = 0.1
@@ -49,7 +51,7 @@ def doubtful(answer: Answer) -> dict[str, int]:
     return count_labels(
         one
         for one, part in zip(answer.found.objects, answer.parts, strict=True)
-        if not reaches(one, part.request.min_score) and reaches(one, part.request.min_score - DOUBT)
+        if not reaches(one, least := part.min_score_of(one, answer.found.model)) and reaches(one, least - DOUBT)
     )
 
 
@@ -61,9 +63,18 @@ def reaches(found: Detection, min_score: float) -> bool:
 def above_thresholds(answer: Answer) -> Answer:
     """Keep only the objects of an answer that reach the threshold of their part of the plan."""
     pairs = zip(answer.found.objects, answer.parts, strict=True)
-    counted = [(one, part) for one, part in pairs if reaches(one, part.request.min_score)]
+    counted = [(one, part) for one, part in pairs if reaches(one, part.min_score_of(one, answer.found.model))]
     found = answer.found.model_copy(update={"objects": tuple(one for one, _ in counted)})
     return answer._replace(found=found, parts=tuple(part for _, part in counted))
+
+
+def above_label_scores(answer: Answer, part: Part, scores: LabelScores, floor: float) -> Answer:
+    """Keep only the objects of a part that reach the thresholds of their labels, or `floor`, and say which they are."""
+    found = answer.found
+    kept = tuple(one for one in found.objects if reaches(one, min(floor, part.min_score_of(one, found.model))))
+    labels = part.request.prompts or tuple(dict.fromkeys(one.label for one in kept))
+    notes = (*found.notes, scores.note(labels, found.model))
+    return answer._replace(found=found.model_copy(update={"objects": kept, "notes": notes}))
 
 
 def worthwhile_tiles(size: tuple[int, int], objects: Sequence[Detection]) -> int:

@@ -75,11 +75,14 @@ class Describing:
         return Answer(Detections(model=" + ".join(models), objects=tuple(objects), notes=tuple(notes)), cached)
 
     async def complete(
-        self, result: DetectionResult, answer: Answer, plan: Plan, image: Picture, call: Call
+        self, result: DetectionResult, answer: Answer, plan: Plan, image: Picture, call: Call, *, strict: bool = False
     ) -> DetectionResult:
         """Add the outputs to a result that did not come with the detections, part by part of the plan.
 
         Where a backend fails, a note says so: what was found, and may have been paid for, is not lost.
+
+        Raises:
+            BackendError: a backend failed, if `strict`.
         """
         kept = answers.kept(answer.found.objects, len(result.objects))
         for part in dict.fromkeys(answer.parts):
@@ -94,6 +97,8 @@ class Describing:
                 described = await self.describe(part.backend, image, chosen, missing, call)
                 result = _with_descriptions(result, indices, described)
             except BackendError as error:
+                if strict:
+                    raise
                 result = _without_outputs(result, missing, error)
         return result
 

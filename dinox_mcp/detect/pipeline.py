@@ -10,7 +10,7 @@ from functools import partial
 
 from dinox_mcp.backends.base import Backend, Call, Embedder, gather, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.detect import answers, capabilities, counting
+from dinox_mcp.detect import answers, capabilities, counting, thresholds
 from dinox_mcp.detect.answers import Answer, AnswerCache
 from dinox_mcp.detect.counting import Count
 from dinox_mcp.detect.describing import Describing, of_regions
@@ -38,7 +38,8 @@ class Pipeline:
     """Answers planned requests, and keeps the results."""
 
     def __init__(self, settings: Settings, backends: Backends, store: Store) -> None:
-        self.router = Router(backends)
+        scores = None if settings.min_scores is None else thresholds.read(settings.min_scores)
+        self.router = Router(backends, scores)
         self._backends = backends
         self._store = store
         self._max_calls = settings.max_calls
@@ -159,7 +160,7 @@ class Pipeline:
         """Get the objects of a part from the cache or the backend; outputs that it gives only of boxes come later."""
         backend, request = self._backends.get(part.backend), part.request
         able = backend.capabilities(request.model)
-        lowest = min(request.min_score, floor)
+        lowest = min(request.min_score, floor, 1.0 if part.scores is None else part.scores.lowest)
         request = request.model_copy(update={"include": request.include & able.outputs, "min_score": lowest})
         full = request.model_copy(update={"tiles": 1})
         key = call.client, part.backend, image.digest
@@ -169,9 +170,11 @@ class Pipeline:
             return self._cache.get((*key, full), full, find)
 
         if request.tiles == 1:
-            return await search_full(call)
-        find = partial(self._tiled.search, backend, request, image, call, search_full)
-        return await self._cache.get((*key, request), request, find)
+            answer = await search_full(call)
+        else:
+            find = partial(self._tiled.search, backend, request, image, call, search_full)
+            answer = await self._cache.get((*key, request), request, find)
+        return answer if part.scores is None else counting.above_label_scores(answer, part, part.scores, floor)
 
     async def _search(
         self, backend: Backend, request: DetectionRequest, image: Picture, call: Call, labels: Sequence[str] | None

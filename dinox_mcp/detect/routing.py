@@ -7,13 +7,14 @@ knows no backend's name.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dinox_mcp.backends.base import Capabilities, Describer, Fit, Selective
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
+from dinox_mcp.detect.thresholds import LabelScores
 from dinox_mcp.errors import DinoxError, UnsupportedError
-from dinox_mcp.types.detection import DetectionRequest, Need, Output
+from dinox_mcp.types.detection import Detection, DetectionRequest, Need, Output
 
 _FEW_LABELS = 12
 _FEW_PROMPTS = 5
@@ -28,12 +29,19 @@ class Part:
         request: this part of the request, with the model and thresholds filled in.
         given: the same as the caller gave it, without what was filled in.
         exact: it has only prompts that the backend reads exactly.
+        scores: thresholds of labels, where the settings name some for this backend and the caller gave none.
     """
 
     backend: str
     request: DetectionRequest
     given: DetectionRequest
     exact: bool = False
+    scores: LabelScores | None = field(default=None, compare=False)
+
+    def min_score_of(self, found: Detection, model: str) -> float:
+        """Give the threshold of a detection, which `model` found."""
+        own = self.scores.of(found) if self.scores is not None and self.scores.holds_for(model) else None
+        return self.request.min_score if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +81,11 @@ class Plan:
 
 
 class Router:
-    """Makes plans of requests, for the backends of one detector."""
+    """Makes plans of requests, for the backends of one detector; `scores` are thresholds of labels."""
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, scores: LabelScores | None = None) -> None:
         self._backends = backends
+        self._scores = scores
 
     def plan(
         self,
@@ -225,7 +234,9 @@ class Router:
         if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
             request = request.model_copy(update={"model": able.thorough})
             able = backend.capabilities(able.thorough)
-        return replace(part, request=_with_thresholds(request, able))
+        free = "min_score" not in request.model_fields_set and not request.examples and request.description is None
+        scores = self._scores if self._scores and self._scores.backend == part.backend and free else None
+        return replace(part, request=_with_thresholds(request, able), scores=scores)
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
         """Explain why a preferred backend that is partly set up is not used."""

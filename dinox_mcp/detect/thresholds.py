@@ -1,0 +1,88 @@
+"""Thresholds of single labels, from a file that `dinox-mcp evaluate --tune` writes for one backend and model."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.settings import environment_name
+from dinox_mcp.store.files import open_regular
+from dinox_mcp.types.detection import Detection, Score, Value
+
+MAX_BYTES = 1024 * 1024
+_NAMED = 12
+
+
+class LabelScores(Value):
+    """Thresholds of labels, for the answers of one model.
+
+    Attributes:
+        backend: the backend that has the model.
+        model: the model, as results name it.
+        min_score: the threshold of all other labels; None for the model's own.
+        labels: the threshold of each label.
+    """
+
+    backend: str
+    model: str
+    min_score: Score | None = None
+    labels: Annotated[dict[str, Score], Field(max_length=10_000)]
+
+    @property
+    def lowest(self) -> float:
+        """The lowest threshold."""
+        return min([*self.labels.values(), *([] if self.min_score is None else [self.min_score])], default=1.0)
+
+    @cached_property
+    def _folded(self) -> Mapping[str, float]:
+        return {label.casefold(): score for label, score in self.labels.items()}
+
+    def holds_for(self, model: str) -> bool:
+        """Return whether these are thresholds of a model; several that answered together are joined by " + "."""
+        return set(self.model.split(" + ")) <= set(model.split(" + "))
+
+    def of(self, found: Detection) -> float | None:
+        """Give the threshold of a detection, by its label or by what the model calls it; None for the model's own."""
+        names = (found.label, found.category or "")
+        known = (self._folded[name] for one in names if (name := one.casefold()) in self._folded)
+        return next(known, self.min_score)
+
+    def note(self, labels: Sequence[str], model: str) -> str:
+        """Say which thresholds were used for some labels."""
+        if not self.holds_for(model):
+            return f"{environment_name('min_scores')} was not used: it is for the model {self.model}, not {model}"
+        own = {label: self._folded[label.casefold()] for label in labels if label.casefold() in self._folded}
+        shown = [f"{label} {score:g}" for label, score in list(own.items())[:_NAMED]]
+        more = [f"and {len(own) - _NAMED} more"] if len(own) > _NAMED else []
+        others = [] if self.min_score is None else [f"others {self.min_score:g}"]
+        return f"min_score by label, as {environment_name('min_scores')} has it: {', '.join([*shown, *more, *others])}"
+
+
+def read(path: Path) -> LabelScores:
+    """Read a file of thresholds. Blocks.
+
+    Raises:
+        SettingsError: it cannot be read, or is not such a file.
+    """
+    name = environment_name("min_scores")
+    remedy = "make one with dinox-mcp evaluate --tune FILE, or unset it"
+    try:
+        with open_regular(path, follow_links=True) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{name}: cannot read {path} ({error.strerror}); {remedy}") from None
+    if len(data) > MAX_BYTES:
+        raise SettingsError(f"{name}: {path} has more than {MAX_BYTES} bytes; {remedy}")
+    try:
+        return LabelScores.model_validate(tomllib.loads(data.decode()))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError(f"{name}: {path} is not TOML ({error}); {remedy}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        message = problem["msg"][:1].lower() + problem["msg"][1:]
+        raise SettingsError(f"{name}: {where} of {path} is wrong ({message}); {remedy}") from None
