@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -19,14 +19,21 @@ from dinox_mcp.cli.terminal import (
     printable,
     refuse,
 )
+from dinox_mcp.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dinox_mcp.evaluation.choices import Choices
+    from dinox_mcp.evaluation.collection import CollectionReport
+    from dinox_mcp.evaluation.overlaps import Iou
+    from dinox_mcp.evaluation.published import Published
     from dinox_mcp.evaluation.report import Report
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
-coco    boxes in COCO's format: COCO itself, ODinW, Segmentation in the Wild, or a file of your own
-lvis    boxes in LVIS's format: AP of each image's best 300 boxes, fixed AP, and both for rare categories
+coco    objects in COCO's format: COCO itself, an export of an annotation tool, or a file of your own
+lvis    objects in LVIS's format: AP of each image's best 300, fixed AP, and both for rare categories
+odinw   a folder of several data sets in COCO's format, as Object Detection in the Wild: each, and the mean
+sginw   the same with masks, as Segmentation in the Wild
 count   numbers of objects: COCO's format, FSC-147's, or {"IMAGE.jpg": {"NAME": NUMBER}}
 
 The cost is said first. Every image is written into the folder of --out before it counts as done: the same command again
@@ -34,21 +41,34 @@ continues. The folder also gets report.json, and detections.json as COCO's evalu
 
 exit status: 0 all images answered, 1 some not answered, 2 wrong usage or settings, 130 Ctrl-C
 """
+KINDS = ("coco", "lvis", "odinw", "sginw", "count")
+_FOLDERS = ("odinw", "sginw")
 _MOST = 1_000_000
 _MOST_UNKNOWN = 10
 
 
 def add_flags(evaluate: argparse.ArgumentParser) -> None:
     """Add the description and the flags of `evaluate` to its parser."""
-    evaluate.description = "Measure how good a backend is on labelled images: AP and AR of boxes, errors of counts."
+    evaluate.description = (
+        "Measure how good a backend is on labelled images: AP and AR of boxes, masks or keypoints, errors of counts."
+    )
     evaluate.epilog = _EPILOG
     evaluate.set_defaults(run=run)
-    evaluate.add_argument("kind", choices=("coco", "lvis", "count"), metavar="KIND", help="coco, lvis or count")
+    evaluate.add_argument("kind", choices=KINDS, metavar="KIND", help="coco, lvis, odinw, sginw or count")
     evaluate.add_argument(
         "--annotations", required=True, type=Path, metavar="FILE", help="annotation file, or the folder that has it"
     )
     evaluate.add_argument(
         "--images", type=Path, metavar="FOLDER", help="folder of the images (that of the annotations)"
+    )
+    evaluate.add_argument(
+        "--iou",
+        choices=("bbox", "segm", "keypoints"),
+        help="compare boxes (all kinds but sginw), masks, or keypoints of people",
+    )
+    evaluate.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
+    evaluate.add_argument(
+        "--tune", type=Path, metavar="FILE", help="write the best thresholds for counting (DINOX_MCP_MIN_SCORES)"
     )
     evaluate.add_argument("--out", type=Path, metavar="FOLDER", help="keep the run here, to continue it later")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -73,7 +93,7 @@ def add_flags(evaluate: argparse.ArgumentParser) -> None:
         "--min-score",
         type=number(float, 0, 1),
         metavar="S",
-        help="lowest score, 0 to 1 (boxes: 0.01, counts: the model's own)",
+        help="lowest score, 0 to 1 (boxes and masks: 0.01, keypoints: 0.05, counts: the model's own)",
     )
     evaluate.add_argument("--model", metavar="NAME", help="model of the backend to use")
     add_common_flags(evaluate, argparse.SUPPRESS)
@@ -85,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
     import anyio
 
     terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
+    _check(options)
     settings = load_settings(transport="stdio", **flags(options, *COMMON))
     try:
         if options.out is not None:
@@ -100,46 +121,98 @@ def run(options: argparse.Namespace) -> None:
         terminal.write(report.model_dump_json() + "\n")
     else:
         terminal.write("\n".join([*_lines(report, every_category=options.by_category), ""]))
-    for line in _remarks(report):
+    for line in [*_remarks(report), *_written(options, report)]:
         sys.stderr.write(printable(line) + "\n")
     if not report.complete:
         sys.exit(1)
 
 
-async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: Path) -> "Report":
-    from dinox_mcp.detect.options import Options
-    from dinox_mcp.detector import Detector
-    from dinox_mcp.evaluation.datasets import load
-    from dinox_mcp.evaluation.run import Choices, Evaluation
+def _check(options: argparse.Namespace) -> None:
+    """Refuse flags that do not fit the kind, before anything is detected or paid."""
+    if options.html is not None and options.html.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"--html {str(options.html)!r:.80} is not a page; name it .html")
+    if options.iou not in (None, "bbox") and options.kind == "count":
+        raise SettingsError(f"--iou {options.iou} compares objects, and count compares numbers; leave it out")
+    if options.iou == "keypoints" and options.kind != "coco":
+        raise SettingsError(f"--iou keypoints is for coco, not {options.kind}; use evaluate coco")
+    if options.kind in _FOLDERS:
+        given = next((name for name in ("tune", "images", "by_category") if getattr(options, name)), None)
+        if given is not None:
+            flag = "--" + given.replace("_", "-")
+            raise SettingsError(f"{flag} is for one data set, not {options.kind}; use evaluate coco for each")
 
-    dataset = load(options.kind, options.annotations.expanduser(), options.images, options.limit)
+
+def _written(options: argparse.Namespace, report: "Report | CollectionReport") -> Iterator[str]:
+    """Name the files that were written."""
+    if options.html is not None:
+        yield f"page: {options.html}"
+    if options.tune is not None and getattr(report, "tuned", None) is not None:
+        yield f"thresholds: {options.tune}; to use them, set DINOX_MCP_MIN_SCORES={options.tune}"
+
+
+async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: Path) -> "Report | CollectionReport":
+    from dinox_mcp.detector import Detector
+    from dinox_mcp.evaluation import collection
+    from dinox_mcp.evaluation.datasets import load
+    from dinox_mcp.evaluation.folder import write
+    from dinox_mcp.evaluation.results import Files
+    from dinox_mcp.evaluation.run import Evaluation
+
+    annotations = options.annotations.expanduser()
+    iou: Iou = options.iou or ("segm" if options.kind == "sginw" else "bbox")
+    choices = _choices(options, iou)
+    html = options.html and options.html.expanduser()
+    if options.kind in _FOLDERS:
+        files = collection.find_datasets(annotations)
+        datasets = {name: load("coco", file, None, options.limit, iou) for name, file in files.items()}
+        async with Detector(settings) as detector:
+            with terminal.progress_bar() as progress:
+                every = await collection.evaluate_all(detector, annotations, datasets, choices, folder, progress)
+        if html is not None:
+            write(html, collection.page(every))
+        return every
+    dataset = load(options.kind, annotations, options.images, options.limit, iou)
+    async with Detector(settings) as detector:
+        with terminal.progress_bar() as progress:
+            wanted = Files(page=html, thresholds=options.tune and options.tune.expanduser())
+            return await Evaluation(detector, dataset, choices).run(folder, progress, wanted)
+
+
+def _choices(options: argparse.Namespace, iou: "Iou") -> "Choices":
+    from dinox_mcp.detect.options import Options
+    from dinox_mcp.evaluation.choices import LEAST, Choices
+
     chosen = Options(model=options.model)
     if options.min_score is not None:
         chosen["min_score"] = options.min_score
     elif options.kind != "count":
-        chosen["min_score"] = 0.01
-    choices = Choices(
-        kind=options.kind,
+        chosen["min_score"] = LEAST[iou]
+    return Choices(
+        kind="coco" if options.kind in _FOLDERS else options.kind,
         prompts=options.prompts or ("present" if options.kind == "count" else "all"),
         synonyms=options.synonyms,
         prompts_per_call=options.prompts_per_call,
         max_calls=options.max_calls,
         options=chosen,
+        tunes=options.tune is not None,
     )
-    async with Detector(settings) as detector:
-        with terminal.progress_bar() as progress:
-            return await Evaluation(detector, dataset, choices).run(folder, progress)
 
 
-def _lines(report: "Report", *, every_category: bool) -> Iterator[str]:
+def _lines(report: "Report | CollectionReport", *, every_category: bool) -> Iterator[str]:
+    from dinox_mcp.evaluation import collection
     from dinox_mcp.evaluation.report import tables
 
+    if isinstance(report, collection.CollectionReport):
+        yield paint(f"{len(report.datasets)} of {report.total} data sets", "title")
+        yield from _tables(collection.tables(report))
+        if report.published:
+            yield from _sources(report.published)
+        return
     what = "all categories" if report.prompts == "all" else "only the categories labelled in it"
     yield paint(f"{report.answered:,} of {report.total:,} images, each searched for {what}", "title")
-    for title, rows in tables(report, every_category=every_category):
-        yield ""
-        yield paint(printable(title), "title")
-        yield from terminal.table([[printable(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1))
+    yield from _tables(tables(report, every_category=every_category))
+    if report.published and report.precision:
+        yield from _sources(report.published)
     yield ""
     by = f"backend {report.backend}, model {report.model or 'none'}, min score {report.min_score:g}"
     calls = f" in {report.calls_per_image} calls" if report.calls_per_image > 1 else ""
@@ -149,8 +222,26 @@ def _lines(report: "Report", *, every_category: bool) -> Iterator[str]:
         yield paint(f"{report.detected:,} images in {report.seconds:.1f} s, {each:.3f} s each", "faint")
 
 
-def _remarks(report: "Report") -> Iterator[str]:
+def _tables(tables: Iterable[tuple[str, list[list[str]]]]) -> Iterator[str]:
+    for title, rows in tables:
+        yield ""
+        yield paint(printable(title), "title")
+        yield from terminal.table([[printable(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1))
+
+
+def _sources(published: "Published") -> Iterator[str]:
+    for source in dict.fromkeys(one.source for one in published.models):
+        yield paint(printable(f"published in: {source}"), "faint")
+
+
+def _remarks(report: "Report | CollectionReport") -> Iterator[str]:
     """Say what is not a figure: what failed, and what changes the figures."""
+    from dinox_mcp.evaluation.collection import CollectionReport
+
+    if isinstance(report, CollectionReport):
+        for one in report.datasets:
+            yield from (f"{one.name}: {line}" for line in _remarks(one.report))
+        return
     yield from (failed.line for failed in report.failures)
     if more := report.failed - len(report.failures):
         yield f"{more:,} more images have no answer"

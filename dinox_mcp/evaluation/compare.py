@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,24 +11,28 @@ import numpy as np
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.summary import MAX_FAILURES, FailedImage, readable
 from dinox_mcp.evaluation.counting import count_errors
-from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Truth
-from dinox_mcp.evaluation.precision import Rules, evaluate
+from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Truth, join
+from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.precision import Precision, Rules, evaluate
 from dinox_mcp.evaluation.prompts import Vocabulary
-from dinox_mcp.evaluation.report import CountFigures, RuleFigures, counts_of, figures_of
+from dinox_mcp.evaluation.report import CountFigures, counts_of
+from dinox_mcp.evaluation.shapes import array_of, extent, measured, points_of, pose_score
 from dinox_mcp.types.boxes import suppress
 from dinox_mcp.types.detection import Detection, certainty
+from dinox_mcp.types.keypoints import BODY
 
-MAX_OBJECTS = 1000
-"""Boxes of an image that a run keeps, those that score highest."""
 _MOST_NAMED = 5
 
 
-class _Rows(NamedTuple):
-    """The found boxes of an image: positions of categories, boxes (x, y, width, height) and scores."""
+class _Row(NamedTuple):
+    """A found object: the position of its category, x, y, width and height, and what `Found` has of it."""
 
-    category: list[int]
-    bbox: list[tuple[float, float, float, float]]
-    score: list[float]
+    category: int
+    bbox: tuple[float, float, float, float]
+    score: float
+    area: float
+    shape: Any = None
+    box_score: float = 1
 
 
 class Comparison:
@@ -39,6 +43,9 @@ class Comparison:
         vocabulary: which categories a label stands for.
         journal: what was found.
         iou_threshold: boxes of one category that overlap more count once, as those of synonyms; None keeps all.
+
+    Attributes:
+        found: the found objects of all images.
     """
 
     def __init__(
@@ -47,9 +54,14 @@ class Comparison:
         self._dataset = dataset
         self._vocabulary = vocabulary
         self._iou_threshold = iou_threshold
+        self._iou: Iou = dataset.truth.iou
+        self._without_shape = 0
         self._records = [journal.records.get(str(image.path)) for image in dataset.images]
         self._answered = [one if one is not None and not one.error else None for one in self._records]
-        self._rows = [_Rows([], [], []) if one is None else self._read(journal.objects(one)) for one in self._answered]
+        found = [
+            self._read(image, () if one is None else journal.objects(one)) for image, one in enumerate(self._answered)
+        ]
+        self.found = join(found)
 
     def images(self) -> dict[str, Any]:
         """Give the fields of a report that say which images are answered, and by which model."""
@@ -66,48 +78,91 @@ class Comparison:
             "model": " + ".join(dict.fromkeys(one.model for one in records if one.model)),
         }
 
-    def precision(self, rules: Rules) -> RuleFigures:
-        """Give the figures of boxes by a set of rules."""
-        numbers = [len(one.score) for one in self._rows]
-        found = Found(
-            Boxes(
-                np.repeat(np.arange(len(numbers)), numbers),
-                np.array([category for one in self._rows for category in one.category], int),
-                np.array([bbox for one in self._rows for bbox in one.bbox], float).reshape(-1, 4),
-            ),
-            np.array([score for one in self._rows for score in one.score], float),
-        )
-        return figures_of(rules.name, evaluate(self._truth(), found, rules), self._dataset.categories)
+    @cached_property
+    def truth(self) -> Truth:
+        """What is labelled in the images that are answered."""
+        answered = np.array([one is not None for one in self._answered])
+        return self._dataset.truth.take(answered[self._dataset.truth.boxes.image])
+
+    @property
+    def common_model(self) -> str:
+        """The models that answered for every image, joined by " + "."""
+        answered = [one.model.split(" + ") for one in self._answered if one is not None]
+        models = dict.fromkeys(name for names in answered for name in names)
+        return " + ".join(name for name in models if all(name in names for names in answered))
+
+    def precision(self, rules: Rules) -> Precision:
+        """Evaluate the found objects by a set of rules."""
+        return evaluate(self.truth, self.found, rules)
 
     def detections(self) -> Iterator[str]:
-        """Write the found boxes in COCO's format of results."""
-        separator = "["
-        for image, rows in zip(self._dataset.images, self._rows, strict=True):
-            for category, bbox, score in zip(*rows, strict=True):
-                number = self._dataset.numbers[category]
-                yield separator
-                yield json.dumps({"image_id": image.number, "category_id": number, "bbox": bbox, "score": score})
-                separator = ",\n"
+        """Write the found objects in COCO's format of results.
+
+        Masks and keypoints have no box, so that evaluators take the area from themselves, as the protocols say.
+        """
+        found, separator = self.found, "["
+        rows = zip(found.boxes.image, found.boxes.category, found.boxes.bbox, found.score, strict=True)
+        for place, (image, category, bbox, score) in enumerate(rows):
+            number, kind = self._dataset.images[image].number, self._dataset.numbers[category]
+            one: dict[str, Any] = {"image_id": number, "category_id": kind, "score": float(score)}
+            if found.shapes is None:
+                one["bbox"] = bbox.tolist()
+            elif self._iou == "segm":
+                one["segmentation"] = found.shapes[place] | {"counts": found.shapes[place]["counts"].decode()}
+            else:
+                one["keypoints"] = found.shapes[place].ravel().tolist()
+            yield separator
+            yield json.dumps(one)
+            separator = ",\n"
         yield "[]" if separator == "[" else "]"
 
-    def counts(self, *, absent: bool) -> Iterator[CountFigures]:
+    @property
+    def answered(self) -> int:
+        """The number of images that are answered."""
+        return sum(1 for one in self._answered if one is not None)
+
+    def labelled_counts(self) -> dict[tuple[int, int], int]:
+        """Give the labelled counts, by the positions of image and category, of the images that are answered."""
+        return {pair: number for pair, number in self._dataset.counts.items() if self._answered[pair[0]] is not None}
+
+    def wrong_counts(self, *, absent: bool, federated: bool) -> dict[tuple[int, int], int]:
+        """Give the labelled counts of which a count can be wrong: also 0 for what was found and is not labelled.
+
+        Args:
+            absent: whether what is not labelled in an image is absent.
+            federated: only what is known to be absent is, and nothing counts that is labelled only in part (LVIS).
+        """
+        labelled, truth = self.labelled_counts(), self._dataset.truth
+        known = {(image, place) for image, place in truth.absent.tolist()} if federated else None
+        found = zip(self.found.boxes.image.tolist(), self.found.boxes.category.tolist(), strict=True)
+        for pair in {*found} - self._crowded if absent else ():
+            if known is None or pair in known:
+                labelled.setdefault(pair, 0)
+        for image, place in truth.partial.tolist() if federated else ():
+            labelled.pop((image, place), None)
+        return labelled
+
+    def counts(self, *, absent: bool, least: float | None = None) -> Iterator[CountFigures]:
         """Give the errors of counts: of all categories together, and of each.
 
         Args:
             absent: also count what is not labelled in an image, which is right if it is 0.
+            least: count what scores at least this; None for all that was found, also what was not kept.
         """
-        labelled = dict(self._dataset.counts)
+        labelled = self.labelled_counts()
         if absent:
-            boxes = self._dataset.truth.boxes
-            crowds = set(zip(boxes.image.tolist(), boxes.category.tolist(), strict=True)) - labelled.keys()
-            every = ((image, place) for image in range(len(self._records)) for place in range(len(self._vocabulary)))
-            labelled |= {pair: 0 for pair in every if pair not in labelled and pair not in crowds}
-        labelled = {pair: number for pair, number in labelled.items() if self._answered[pair[0]] is not None}
+            images = [image for image, one in enumerate(self._answered) if one is not None]
+            every = ((image, place) for image in images for place in range(len(self._vocabulary)))
+            labelled |= {pair: 0 for pair in every if pair not in labelled and pair not in self._crowded}
         found: Counter[tuple[int, int]] = Counter()
-        for image, record in enumerate(self._answered):
-            for label, number in record.counts.items() if record is not None else ():
-                for place in self._vocabulary.categories(label):
-                    found[image, place] += number
+        if least is None:
+            for image, record in enumerate(self._answered):
+                for label, number in record.counts.items() if record is not None else ():
+                    for place in self._vocabulary.categories(label):
+                        found[image, place] += number
+        else:
+            kept, boxes = self.found.threshold_score >= least, self.found.boxes
+            found.update(zip(boxes.image[kept].tolist(), boxes.category[kept].tolist(), strict=True))
         groups: dict[int, dict[tuple[int, int], int]] = {}
         for pair, number in labelled.items():
             groups.setdefault(pair[1], {})[pair] = number
@@ -116,16 +171,19 @@ class Comparison:
             if (errors := count_errors(group, found)) is not None:
                 yield counts_of(name, errors)
 
-    def notes(self, *, boxes: bool) -> Iterator[str]:
-        """Say what changes the figures, which are those of `boxes` or of counts."""
+    def notes(self, *, most: int | None) -> Iterator[str]:
+        """Say what changes the figures; `most` objects of an image were kept, or None where they are only counted."""
         if shared := self._vocabulary.shared:
             named = ", ".join(shared[:_MOST_NAMED])
             yield f"{len(shared)} prompts stand for several categories of one name, and so do their boxes: {named}"
-        if not boxes:
+        if most is None:
             return
+        if self._without_shape:
+            what = "mask" if self._iou == "segm" else "keypoints of a body"
+            yield f"{self._without_shape:,} found objects have no {what} and are left out"
         answered = [(image, one) for image, one in zip(self._dataset.images, self._answered, strict=True) if one]
-        if full := sum(1 for _, one in answered if sum(one.counts.values()) > MAX_OBJECTS):
-            yield f"{full} images had more than {MAX_OBJECTS:,} boxes, of which the best are kept; raise --min-score"
+        if full := sum(1 for _, one in answered if sum(one.counts.values()) >= most):
+            yield f"{full} images had {most:,} objects or more, of which the best are kept; raise --min-score"
         sizes = [
             f"{image.path.name} has {one.size[0]}x{one.size[1]} instead of {image.size[0]}x{image.size[1]}"
             for image, one in answered
@@ -134,7 +192,14 @@ class Comparison:
         if sizes:
             yield f"{len(sizes)} images have another size than the annotations say, so boxes may not fit: {sizes[0]}"
 
-    def _read(self, objects: Iterable[Detection]) -> _Rows:
+    @cached_property
+    def _crowded(self) -> set[tuple[int, int]]:
+        """The images and categories of which a crowd is labelled, so that they have no count."""
+        boxes = self._dataset.truth.boxes
+        return {*zip(boxes.image.tolist(), boxes.category.tolist(), strict=True)} - self._dataset.counts.keys()
+
+    def _read(self, image: int, objects: Iterable[Detection]) -> Found:
+        """Take what was found in an image."""
         labelled = [
             one.model_copy(update={"label": str(place)})
             for one in objects
@@ -142,15 +207,41 @@ class Comparison:
         ]
         if self._iou_threshold is not None:
             labelled = suppress(labelled, self._iou_threshold)
-        return _Rows(
-            [int(one.label) for one in labelled],
-            [(one.bbox[0], one.bbox[1], one.bbox[2] - one.bbox[0], one.bbox[3] - one.bbox[1]) for one in labelled],
-            [certainty(one) for one in labelled],
+        rows = [row for one in labelled if (row := _row(one, self._iou)) is not None]
+        self._without_shape += len(labelled) - len(rows)
+        shapes = None
+        if self._iou == "segm":
+            shapes = array_of(row.shape for row in rows)
+        elif self._iou == "keypoints":
+            shapes = np.array([row.shape for row in rows], float).reshape(-1, len(BODY), 3)
+        return Found(
+            Boxes(
+                np.full(len(rows), image),
+                np.array([row.category for row in rows], int),
+                np.array([row.bbox for row in rows], float).reshape(-1, 4),
+            ),
+            np.array([row.score for row in rows], float),
+            np.array([row.area for row in rows], float),
+            shapes,
+            np.array([row.box_score for row in rows], float) if self._iou == "keypoints" else None,
         )
 
-    def _truth(self) -> Truth:
-        """Give what is labelled in the images that are answered."""
-        truth = self._dataset.truth
-        kept = np.array([one is not None for one in self._answered])[truth.boxes.image]
-        boxes = Boxes(truth.boxes.image[kept], truth.boxes.category[kept], truth.boxes.bbox[kept])
-        return replace(truth, boxes=boxes, area=truth.area[kept], crowd=truth.crowd[kept])
+
+def _row(one: Detection, iou: Iou) -> _Row | None:
+    """Make a row of a detection whose label is the position of its category; None if it lacks what is compared."""
+    category, score = int(one.label), certainty(one)
+    bbox = one.bbox[0], one.bbox[1], one.bbox[2] - one.bbox[0], one.bbox[3] - one.bbox[1]
+    if iou == "segm":
+        if one.mask is None:
+            return None
+        try:
+            encoded, area = measured(one.mask)
+        except ValueError:
+            return None
+        return _Row(category, bbox, score, area, encoded)
+    if iou == "keypoints":
+        if (points := points_of(one)) is None:
+            return None
+        around = extent(points)
+        return _Row(category, around, pose_score(one, score), around[2] * around[3], points, score)
+    return _Row(category, bbox, score, bbox[2] * bbox[3])

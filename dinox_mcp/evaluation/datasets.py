@@ -1,79 +1,38 @@
 """Labelled images to evaluate on: COCO's format, LVIS's, and counts as FSC-147 has them.
 
-Only what an evaluation needs is kept of an annotation file; polygons and masks are not.
+Only what an evaluation needs is kept of an annotation file: masks and keypoints only where they are compared.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, FailFast, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError
+from dinox_mcp.evaluation import formats
+from dinox_mcp.evaluation.formats import A
 from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Ints, LabelledImage, Truth
-from dinox_mcp.settings import MiB
-from dinox_mcp.store.files import open_regular
+from dinox_mcp.evaluation.overlaps import Floats, Iou, Shapes
+from dinox_mcp.evaluation.shapes import Rle, array_of, encode, order_of
+from dinox_mcp.types.keypoints import BODY
 
 Kind = Literal["coco", "lvis", "count"]
-MAX_BYTES = 2048 * MiB
-"""Bytes of an annotation file."""
-NAMES_IN_FOLDERS = ("_annotations.coco.json", "annotations_without_background.json", "instances.json")
+NAMES_IN_FOLDERS = (
+    "annotations_without_background.json",
+    "_annotations_min1cat.coco.json",
+    "_annotations.coco.json",
+    "instances.json",
+)
 """What annotations are called in the folders of ODinW, Segmentation in the Wild and Roboflow."""
 CLASSES = "ImageClasses_FSC147.txt"
 _FORMATS = {"coco": "COCO's (https://cocodataset.org/#format-data)", "lvis": "LVIS's (https://lvisdataset.org)"}
 _COUNTS = 'COCO\'s, FSC-147\'s, or {"IMAGE.jpg": {"NAME": NUMBER}}'
 
 
-class _Image(BaseModel):
-    id: int
-    file_name: str = ""
-    coco_url: str = ""
-    width: int | None = None
-    height: int | None = None
-    neg_category_ids: list[int] | None = None
-    not_exhaustive_category_ids: list[int] = []
-
-
-class _Category(BaseModel):
-    id: int
-    name: str
-    synonyms: list[str] = []
-    frequency: str = ""
-
-
-_Length = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class _Annotation(BaseModel):
-    image_id: int
-    category_id: int
-    bbox: tuple[FiniteFloat, FiniteFloat, _Length, _Length]
-    area: _Length | None = None
-    iscrowd: bool = False
-
-
-class _File(BaseModel):
-    """All lists end at their first error, as a wrong file may have a million."""
-
-    images: Annotated[list[_Image], Field(min_length=1), FailFast()]
-    annotations: Annotated[list[_Annotation], Field(min_length=1), FailFast()]
-    categories: Annotated[list[_Category], Field(min_length=1), FailFast()]
-
-
-class _Counted(BaseModel):
-    """An image of FSC-147: a point on each object."""
-
-    points: Annotated[list[tuple[FiniteFloat, FiniteFloat]], FailFast()]
-
-
-_Count = Annotated[int, Field(ge=0)]
-_COUNTED: TypeAdapter[dict[str, _Counted | dict[str, _Count]]] = TypeAdapter(dict[str, _Counted | dict[str, _Count]])
-
-
-def load(kind: Kind, annotations: Path, images: Path | None, limit: int | None = None) -> Dataset:
+def load(kind: Kind, annotations: Path, images: Path | None, limit: int | None = None, iou: Iou = "bbox") -> Dataset:
     """Read a data set. Blocks.
 
     Args:
@@ -81,18 +40,21 @@ def load(kind: Kind, annotations: Path, images: Path | None, limit: int | None =
         annotations: the annotation file, or a folder that holds one under its usual name.
         images: the folder of the images; by default that of the annotation file.
         limit: only the first images.
+        iou: what is to be compared; with `keypoints` only the categories that have some are kept.
 
     Raises:
+        SettingsError: masks are to be compared, and pycocotools is not installed.
         InputError: the file is not what it must be, or the folder has none of its images.
     """
     file = _file_in(annotations)
     folder = images or file.parent
     if not folder.is_dir():
         raise InputError(f"--images {str(folder)!r} is not a folder; name the one that holds the images")
-    data = _read(file)
-    dataset = (
-        _load_counts(file, data, folder, limit) if kind == "count" else _load_boxes(kind, file, data, folder, limit)
-    )
+    data = formats.read(file)
+    if kind == "count":
+        dataset = _load_counts(file, data, folder, limit)
+    else:
+        dataset = _load_objects(kind, file, data, folder, limit, iou)
     if not any(image.path.is_file() for image in dataset.images):
         raise InputError(
             f"none of the {len(dataset.images):,} images is in {str(folder)!r} (the first is "
@@ -112,54 +74,40 @@ def _file_in(path: Path) -> Path:
     )
 
 
-def _read(file: Path) -> bytes:
+def _load_objects(kind: Kind, file: Path, data: bytes, folder: Path, limit: int | None, iou: Iou) -> Dataset:
     try:
-        with open_regular(file, follow_links=True) as opened:
-            data = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(
-            f"the annotations {str(file)!r} cannot be read ({error.strerror}); name an annotation file in JSON"
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"the annotations {str(file)!r} have more than {MAX_BYTES // MiB} MiB; split them")
-    return data
-
-
-def _load_boxes(kind: Kind, file: Path, data: bytes, folder: Path, limit: int | None) -> Dataset:
-    try:
-        content = _File.model_validate_json(data)
+        content = formats.FILES[iou].model_validate_json(data)
     except ValidationError as error:
-        raise _wrong_format(file, error, _FORMATS[kind]) from None
-    images, categories = content.images[:limit], content.categories
+        raise formats.wrong_format(file, error, _FORMATS[kind]) from None
+    images = content.images[:limit]
     all_images = _positions(file, "images", (one.id for one in content.images))
-    category_of = _positions(file, "categories", (one.id for one in categories))
     if kind == "lvis" and not (
-        any(one.frequency for one in categories) and any(one.neg_category_ids for one in images)
+        any(one.frequency for one in content.categories) and any(one.neg_category_ids for one in images)
     ):
         raise InputError(
             f"{str(file)!r} is not in LVIS's format, as it lacks frequency or neg_category_ids; use evaluate coco"
         )
-    kept: list[_Annotation] = []
-    for place, one in enumerate(content.annotations):
-        if one.image_id not in all_images or one.category_id not in category_of:
-            name, number = ("image", one.image_id) if one.image_id not in all_images else ("category", one.category_id)
-            raise InputError(
-                f"annotations[{place}] of {str(file)!r} names the {name} {number}, which is not in the file; correct "
-                f"its {name}_id"
-            )
-        if all_images[one.image_id] < len(images):
-            kept.append(one)
+    annotations = _checked_annotations(file, content, all_images)
+    categories = _searched(file, content, iou)
+    category_of = {one.id: place for place, one in enumerate(categories)}
+    kept = [one for one in annotations if one.category_id in category_of and all_images[one.image_id] < len(images)]
     image = np.array([all_images[one.image_id] for one in kept], int)
     category = np.array([category_of[one.category_id] for one in kept], int)
-    boxes = Boxes(image, category, np.array([one.bbox for one in kept], float).reshape(-1, 4))
+    shapes: Shapes | None = None
+    if iou == "segm":
+        shapes = array_of(_mask(file, one, images[place]) for one, place in zip(kept, image.tolist(), strict=True))
+    elif iou == "keypoints":
+        shapes = _points(file, kept, [categories[place] for place in category.tolist()])
     truth = Truth(
         images=len(images),
         categories=len(categories),
-        boxes=boxes,
+        boxes=Boxes(image, category, np.array([one.bbox for one in kept], float).reshape(-1, 4)),
         area=np.array([one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in kept], float),
         crowd=np.array([one.iscrowd for one in kept], bool),
         absent=_pairs([one.neg_category_ids or [] for one in images], category_of),
         partial=_pairs([one.not_exhaustive_category_ids for one in images], category_of),
+        iou=iou,
+        shapes=shapes,
     )
     present: list[set[int]] = [set() for _ in images]
     for of_image, of_category in zip(image.tolist(), category.tolist(), strict=True):
@@ -177,6 +125,64 @@ def _load_boxes(kind: Kind, file: Path, data: bytes, folder: Path, limit: int | 
     )
 
 
+def _checked_annotations(file: Path, content: formats.File[A], images: Mapping[int, int]) -> list[A]:
+    """Give the annotations of a file, all of which name an image and a category of it."""
+    categories = _positions(file, "categories", (one.id for one in content.categories))
+    for place, one in enumerate(content.annotations):
+        if one.image_id not in images or one.category_id not in categories:
+            name, number = ("image", one.image_id) if one.image_id not in images else ("category", one.category_id)
+            raise InputError(
+                f"annotations[{place}] of {str(file)!r} names the {name} {number}, which is not in the file; correct "
+                f"its {name}_id"
+            )
+    return content.annotations
+
+
+def _searched(file: Path, content: formats.File[A], iou: Iou) -> list[formats.Category]:
+    """Choose the categories that are searched for.
+
+    Roboflow adds one that only groups the others, named as they name their supercategory. Without it, no image has it.
+    """
+    groups = {one.supercategory for one in content.categories if one.supercategory != one.name}
+    labelled = {one.category_id for one in content.annotations}
+    categories = [one for one in content.categories if one.name not in groups or one.id in labelled]
+    if iou == "keypoints":
+        categories = [one for one in categories if one.keypoints]
+        if not categories:
+            raise InputError(f"no category of {str(file)!r} has keypoints; use --iou bbox")
+    return categories
+
+
+def _mask(file: Path, one: formats.Masked, image: formats.Image) -> Rle:
+    if image.width is None or image.height is None:
+        raise InputError(f"the image {image.id} of {str(file)!r} has no width and height, which masks need; add them")
+    try:
+        return encode(one.segmentation, (image.width, image.height))
+    except ValueError as error:
+        raise InputError(
+            f"the segmentation of an annotation of the image {image.id} of {str(file)!r} is wrong: {error}; correct it"
+        ) from None
+
+
+def _points(file: Path, annotations: Sequence[formats.Posed], categories: Sequence[formats.Category]) -> Floats:
+    """Read the keypoints (n, 17, 3) of annotations, of which these are the categories (n,); zeros where there are none.
+
+    Raises:
+        InputError: they are not the points that COCO has.
+    """
+    orders = {one.id: order_of(one.keypoints, one.name) for one in categories}
+    points = np.zeros((len(annotations), len(BODY), 3))
+    for place, (one, category) in enumerate(zip(annotations, categories, strict=True)):
+        if len(one.keypoints) not in (0, points[0].size):
+            raise InputError(
+                f"an annotation of the image {one.image_id} of {str(file)!r} has {len(one.keypoints)} numbers as "
+                f"keypoints; give x, y and visibility of {len(BODY)} points"
+            )
+        if one.keypoints:
+            points[place] = np.reshape(one.keypoints, (-1, 3))[orders[category.id]]
+    return points
+
+
 def _counts(truth: Truth) -> dict[tuple[int, int], int]:
     """Count the labelled boxes of each image and category, without those of which a crowd is labelled."""
     pairs = list(zip(truth.boxes.image.tolist(), truth.boxes.category.tolist(), strict=True))
@@ -186,18 +192,20 @@ def _counts(truth: Truth) -> dict[tuple[int, int], int]:
 
 def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Dataset:
     if b'"annotations"' in data and b'"categories"' in data:
-        return _load_boxes("coco", file, data, folder, limit)
+        return _load_objects("coco", file, data, folder, limit, "bbox")
     try:
-        content = dict(list(_COUNTED.validate_json(data).items())[:limit])
+        content = dict(list(formats.COUNTED.validate_json(data).items())[:limit])
     except ValidationError as error:
-        raise _wrong_format(file, error, _COUNTS) from None
+        raise formats.wrong_format(file, error, _COUNTS) from None
     if not content:
         raise InputError(f"{str(file)!r} has no images; the format is {_COUNTS}")
     classes = (
-        _read_classes(file.with_name(CLASSES)) if any(isinstance(one, _Counted) for one in content.values()) else {}
+        _read_classes(file.with_name(CLASSES))
+        if any(isinstance(one, formats.Counted) for one in content.values())
+        else {}
     )
     counted = {
-        name: {classes.get(name, ""): len(one.points)} if isinstance(one, _Counted) else one
+        name: {classes.get(name, ""): len(one.points)} if isinstance(one, formats.Counted) else one
         for name, one in content.items()
     }
     if nameless := next((name for name, counts in counted.items() if "" in counts), None):
@@ -210,7 +218,9 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
     return Dataset(
         file,
         tuple(
-            LabelledImage(place, _inside(file, folder, name), None, tuple(sorted(position[one] for one in counts)))
+            LabelledImage(
+                place, formats.path_in(file, folder, name), None, tuple(sorted(position[one] for one in counts))
+            )
             for place, (name, counts) in enumerate(counted.items())
         ),
         tuple(map(Category, names)),
@@ -226,7 +236,7 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
 
 def _read_classes(file: Path) -> dict[str, str]:
     """Read what is counted in each image: lines of a file name and a class."""
-    lines = _read(file).decode("utf-8", "replace").splitlines()
+    lines = formats.read(file).decode("utf-8", "replace").splitlines()
     pairs = (line.split("\t", 1) if "\t" in line else line.split(None, 1) for line in lines)
     return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) > 1}
 
@@ -250,38 +260,17 @@ def _pairs(of_images: Sequence[Sequence[int]], category_of: Mapping[int, int]) -
     return np.array(pairs, int).reshape(-1, 2)
 
 
-def _size(image: _Image) -> tuple[int, int] | None:
+def _size(image: formats.Image) -> tuple[int, int] | None:
     return (image.width, image.height) if image.width and image.height else None
 
 
-def _path(file: Path, folder: Path, image: _Image) -> Path:
+def _path(file: Path, folder: Path, image: formats.Image) -> Path:
     """Give where an image is: LVIS names only its address, and the folders of COCO may have its last two parts."""
     if image.file_name:
-        return _inside(file, folder, image.file_name)
+        return formats.path_in(file, folder, image.file_name)
     parts = PurePosixPath(image.coco_url).parts[-2:]
     if not parts:
         raise InputError(f"the image {image.id} of {str(file)!r} has neither file_name nor coco_url; add its file_name")
-    name = _inside(file, folder, parts[-1])
-    below = _inside(file, folder, "/".join(parts))
+    name = formats.path_in(file, folder, parts[-1])
+    below = formats.path_in(file, folder, "/".join(parts))
     return below if below.is_file() and not name.is_file() else name
-
-
-def _inside(file: Path, folder: Path, name: str) -> Path:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-        raise InputError(f"{str(file)!r} names the image {name!r:.80}, which is not in its folder; correct the name")
-    return folder.absolute() / Path(*path.parts)
-
-
-def _wrong_format(file: Path, error: ValidationError, wanted: str) -> InputError:
-    """Say in one line what is wrong with a file."""
-    problem = error.errors(include_url=False)[0]
-    if problem["type"] == "json_invalid":
-        return InputError(
-            f"{str(file)!r} is not JSON ({problem['msg'].removeprefix('Invalid JSON: ')}); the format is {wanted}"
-        )
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    value = json.dumps(problem["input"], default=str) if problem["type"] != "missing" else ""
-    shown = f", not {value:.60}" if len(value) <= 60 and value else ""  # noqa: PLR2004 - what fits on a line
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return InputError(f"{where or 'the content'} of {str(file)!r} is wrong: {message}{shown}; the format is {wanted}")

@@ -1,15 +1,15 @@
 """What is labelled in the images of a data set, and what is found in them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from dinox_mcp.evaluation.overlaps import Bools, Floats, Iou, Shapes
+
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """The labelled boxes of a data set.
+    """The labelled objects of a data set.
 
     Attributes:
         images: the number of images.
@@ -42,6 +42,8 @@ class Truth:
         crowd: whether each (n,) is a region of many objects, which counts neither for nor against.
         absent: image and category (m, 2), where the category is known to be absent.
         partial: image and category (m, 2), where not every object of the category is labelled.
+        iou: what is compared.
+        shapes: masks (n,) as pycocotools encodes them, or keypoints (n, 17, 3); None where boxes are compared.
     """
 
     images: int
@@ -51,19 +53,69 @@ class Truth:
     crowd: Bools
     absent: Ints
     partial: Ints
+    iou: Iou = "bbox"
+    shapes: Shapes | None = None
+
+    @property
+    def left_out(self) -> Bools:
+        """Which objects (n,) count neither for nor against: crowds, and people without a labelled keypoint."""
+        if self.iou != "keypoints" or self.shapes is None:
+            return self.crowd
+        return np.asarray(self.crowd | ~(self.shapes[..., 2] > 0).any(axis=1))
+
+    def take(self, kept: Bools) -> "Truth":
+        """Give the objects that a flag (n,) is set for, in their order."""
+        boxes = Boxes(self.boxes.image[kept], self.boxes.category[kept], self.boxes.bbox[kept])
+        shapes = None if self.shapes is None else self.shapes[kept]
+        return replace(self, boxes=boxes, area=self.area[kept], crowd=self.crowd[kept], shapes=shapes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The found boxes and their scores (n,)."""
+    """The found objects.
+
+    Attributes:
+        boxes: their boxes.
+        score: their scores (n,).
+        area: their areas (n,) in square pixels: of the box, the mask, or the box around the keypoints.
+        shapes: as in `Truth`.
+        box_score: the scores (n,) of their boxes, where those are others: a pose has its own.
+    """
 
     boxes: Boxes
     score: Floats
+    area: Floats
+    shapes: Shapes | None = None
+    box_score: Floats | None = None
+
+    @property
+    def threshold_score(self) -> Floats:
+        """The scores (n,) that the threshold of a request is compared with."""
+        return self.score if self.box_score is None else self.box_score
 
     def take(self, chosen: Ints) -> "Found":
-        """Give the boxes at these positions, in their order."""
-        boxes = self.boxes
-        return Found(Boxes(boxes.image[chosen], boxes.category[chosen], boxes.bbox[chosen]), self.score[chosen])
+        """Give the objects at these positions, in their order."""
+        boxes = Boxes(self.boxes.image[chosen], self.boxes.category[chosen], self.boxes.bbox[chosen])
+        shapes = None if self.shapes is None else self.shapes[chosen]
+        box_score = None if self.box_score is None else self.box_score[chosen]
+        return Found(boxes, self.score[chosen], self.area[chosen], shapes, box_score)
+
+
+def join(parts: Sequence[Found]) -> Found:
+    """Put found objects one after the other; there is at least one part."""
+    shapes = [one.shapes for one in parts if one.shapes is not None]
+    box_scores = [one.box_score for one in parts if one.box_score is not None]
+    return Found(
+        Boxes(
+            np.concatenate([one.boxes.image for one in parts]),
+            np.concatenate([one.boxes.category for one in parts]),
+            np.concatenate([one.boxes.bbox for one in parts]),
+        ),
+        np.concatenate([one.score for one in parts]),
+        np.concatenate([one.area for one in parts]),
+        np.concatenate(shapes) if shapes else None,
+        np.concatenate(box_scores) if box_scores else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dinox_mcp.batch.summary import FailedImage
 from dinox_mcp.evaluation.counting import CountErrors
 from dinox_mcp.evaluation.labelled import Category
+from dinox_mcp.evaluation.overlaps import Iou
 from dinox_mcp.evaluation.precision import Precision
+from dinox_mcp.evaluation.published import Published, rows_of
 from dinox_mcp.types.detection import Value
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 Row = list[str]
 _NONE = "-"
+COMPARED: Mapping[Iou, str] = {"bbox": "Boxes", "segm": "Masks", "keypoints": "Keypoints"}
 
 
 class CategoryFigures(Value):
     """The figures of a category; None where nothing is labelled.
 
-    `labelled` and `found` are numbers of boxes; found ones are those that count by the rules.
+    `labelled` and `found` are numbers of objects; found ones are those that count by the rules.
     """
 
     name: str
@@ -49,6 +52,38 @@ class CountFigures(Value):
     exact: float
 
 
+class Tuned(Value):
+    """The best thresholds for counting, and the objects that are counted wrongly in an image, on average.
+
+    Attributes:
+        own_min_score: the model's own threshold.
+        min_score: the best one for all labels.
+        labels: the best one of each prompt.
+        own: the error with the model's own threshold.
+        one: the error with the best one for all labels, on images that it was not tuned on.
+        by_label: the error with that of each label, likewise.
+        fitted: the error with these on the images that they were tuned on; elsewhere it is larger.
+    """
+
+    own_min_score: float
+    min_score: float
+    labels: dict[str, float]
+    own: float
+    one: float
+    by_label: float
+    fitted: float
+
+    @property
+    def note(self) -> str:
+        """Say so if nothing is gained; otherwise empty."""
+        if self.by_label < self.own:
+            return ""
+        return (
+            f"tuned thresholds gain nothing on images that they were not tuned on ({self.by_label:.2f} objects counted "
+            f"wrongly in an image, {self.own:.2f} with the model's own): keep the model's own, or label more images"
+        )
+
+
 class Report(Value):
     """The result of an evaluation.
 
@@ -67,10 +102,13 @@ class Report(Value):
         min_score: the lowest score that was detected.
         seconds: time that this run took for detecting.
         detected: the images that this run detected in.
-        precision: figures of boxes, by each set of rules.
+        iou: what was compared: `bbox`, `segm` (masks) or `keypoints`.
+        precision: figures of boxes, masks or keypoints, by each set of rules.
         counts: errors of counts: of all, and of each category.
         stopped: why the run ended before its end; empty if it did not.
         notes: what the reader must know.
+        published: what others have published for this data set.
+        tuned: the best thresholds for counting, where these were wanted.
     """
 
     annotations: str
@@ -87,10 +125,13 @@ class Report(Value):
     min_score: float
     seconds: float = 0
     detected: int = 0
+    iou: Iou = "bbox"
     precision: tuple[RuleFigures, ...] = ()
     counts: tuple[CountFigures, ...] = ()
     stopped: str = ""
     notes: tuple[str, ...] = ()
+    published: Published | None = None
+    tuned: Tuned | None = None
 
     @property
     def complete(self) -> bool:
@@ -98,9 +139,9 @@ class Report(Value):
         return self.answered == self.total
 
 
-def figures_of(rules: str, quality: Precision, categories: Sequence[Category]) -> RuleFigures:
+def figures_of(rules: str, quality: Precision, categories: Sequence[Category], iou: Iou = "bbox") -> RuleFigures:
     """Make the figures by one set of rules; in LVIS also of rare, common and frequent categories."""
-    figures = dict(quality.figures)
+    figures = dict(quality.figures_of(iou))
     for letter, name in FREQUENCIES.items():
         chosen = [place for place, one in enumerate(categories) if one.frequency == letter]
         if chosen:
@@ -125,40 +166,59 @@ def tables(report: Report, *, every_category: bool = False) -> Iterator[tuple[st
 
     Args:
         report: the result.
-        every_category: also a table of all categories that have labelled boxes.
+        every_category: also a table of all categories that have labelled objects.
     """
+    what = COMPARED[report.iou]
     for one in report.precision:
-        yield one.rules, _wrapped(one.figures)
+        yield f"{what}, {one.rules}", _wrapped(one.figures)
     if report.precision and every_category:
         head = ["category", "labelled", "found", "AP", "AP50", "recall"]
         labelled = sorted(
             (one for one in report.precision[0].categories if one.labelled), key=lambda one: (-(one.ap or 0), one.name)
         )
         rows = [
-            [one.name, str(one.labelled), str(one.found), *map(_percent, (one.ap, one.ap50, one.recall))]
+            [one.name, str(one.labelled), str(one.found), *map(percent, (one.ap, one.ap50, one.recall))]
             for one in labelled
         ]
-        yield f"By category ({report.precision[0].rules})", [head, *rows]
+        yield f"By category ({what}, {report.precision[0].rules})", [head, *rows]
     if report.counts:
         head = ["count", "images", "MAE", "RMSE", "bias", "exact"]
         shown = report.counts if every_category else report.counts[:1]
         rows = [
-            [one.name, str(one.counts), f"{one.mae:.2f}", f"{one.rmse:.2f}", f"{one.bias:+.2f}", _percent(one.exact)]
+            [one.name, str(one.counts), f"{one.mae:.2f}", f"{one.rmse:.2f}", f"{one.bias:+.2f}", percent(one.exact)]
             for one in shown
         ]
         yield "Counts", [head, *rows]
+    if report.published and report.precision:
+        title = f"{what}: AP on all of {report.published.benchmark}"
+        yield title, rows_of(report.published, report.precision[-1].figures, f"{report.answered:,} images")
+    if report.tuned:
+        yield "Objects counted wrongly in an image", _tuned_rows(report.tuned)
 
 
 def _wrapped(figures: Mapping[str, float | None]) -> list[Row]:
     """Write average precision and recall in a row each, by size."""
-    rows = [["", "all", "IoU 0.50", "IoU 0.75", "small", "medium", "large"]]
-    names = ["AP", "AP50", "AP75", "AP small", "AP medium", "AP large"]
-    rows.append(["AP", *(_percent(figures[name]) for name in names)])
-    recalls = [figures[name] for name in ("AR small", "AR medium", "AR large")]
-    rows.append(["AR", _percent(figures["AR"]), "", "", *map(_percent, recalls)])
+    heads = {"": "all", "50": "IoU 0.50", "75": "IoU 0.75", " small": "small", " medium": "medium", " large": "large"}
+    if "AP small" not in figures:  # keypoints: https://cocodataset.org/#keypoints-eval
+        heads = {"": "all", "50": "OKS 0.50", "75": "OKS 0.75", " medium": "medium", " large": "large"}
+    rows = [["", *heads.values()]]
+    for name in ("AP", "AR"):
+        known = (figures.get(name + end, "") for end in heads)
+        rows.append([name, *(one if isinstance(one, str) else percent(one) for one in known)])
     further = [name for name in ("AR1", "AR10", *(f"AP {name}" for name in FREQUENCIES.values())) if name in figures]
-    return [*rows, *([name, _percent(figures[name]), *[""] * 5] for name in further)]
+    return [*rows, *([name, percent(figures[name]), *[""] * (len(heads) - 1)] for name in further)]
 
 
-def _percent(share: float | None) -> str:
+def _tuned_rows(tuned: Tuned) -> list[Row]:
+    return [
+        ["thresholds", "wrong"],
+        [f"the model's own, {tuned.own_min_score:g}", f"{tuned.own:.2f}"],
+        [f"one tuned for all labels, {tuned.min_score:g}: on other images", f"{tuned.one:.2f}"],
+        ["one tuned for each label: on other images", f"{tuned.by_label:.2f}"],
+        ["the same on the images that they were tuned on", f"{tuned.fitted:.2f}"],
+    ]
+
+
+def percent(share: float | None) -> str:
+    """Write a share from 0 to 1 in percent, to a tenth."""
     return _NONE if share is None else f"{100 * share:.1f}"

@@ -1,71 +1,45 @@
 """Detects in the images of a data set, as a run that a later call continues, and compares with what is labelled."""
 
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio.to_thread
 
 from dinox_mcp import __version__
 from dinox_mcp.backends.base import Call, Progress
 from dinox_mcp.batch import run as running
-from dinox_mcp.batch.journal import Journal, difference
+from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.search import answered_by, paid_calls
 from dinox_mcp.batch.sources import Entry, file_entry
-from dinox_mcp.detect.options import MAX_PROMPTS, Options, make_request
+from dinox_mcp.detect.answers import number
+from dinox_mcp.detect.options import Options, make_request
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import BusyError, InputError, NotFoundError, ServiceError, SettingsError
-from dinox_mcp.evaluation.compare import MAX_OBJECTS, Comparison
-from dinox_mcp.evaluation.datasets import Kind
+from dinox_mcp.errors import InputError, ServiceError
+from dinox_mcp.evaluation.choices import INCLUDE, LEAST, MOST, Choices, rules_of
+from dinox_mcp.evaluation.compare import Comparison
+from dinox_mcp.evaluation.folder import DETECTIONS, REPORT, opened, write
 from dinox_mcp.evaluation.labelled import Dataset
-from dinox_mcp.evaluation.precision import COCO, LVIS, LVIS_FIXED, Rules
 from dinox_mcp.evaluation.prompts import Vocabulary
-from dinox_mcp.evaluation.report import Report
+from dinox_mcp.evaluation.published import benchmark_of, published
+from dinox_mcp.evaluation.report import CountFigures, Report, figures_of
+from dinox_mcp.evaluation.results import Files, Findings
+from dinox_mcp.evaluation.tuning import FOLDS
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import MiB
-from dinox_mcp.store.files import write_atomically
-from dinox_mcp.store.jobs import lock
-from dinox_mcp.types.detection import Detections
+from dinox_mcp.types.detection import Detection, Detections
 
-JOURNAL, REPORT, DETECTIONS = "journal.jsonl", "report.json", "detections.json"
-"""Files of a run: what was found, the report, and the boxes as COCO's evaluators read them."""
-MAX_BYTES = 8192 * MiB
-_RULES: Mapping[Kind, tuple[Rules, ...]] = {"coco": (COCO,), "lvis": (LVIS, LVIS_FIXED), "count": ()}
+_NO_FILES = Files()
 _ALL = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """How a data set is evaluated.
-
-    Attributes:
-        kind: what is compared, and by which rules.
-        prompts: search each image for the categories of the data set, or only for those that are labelled in it.
-        synonyms: search for synonyms of categories too.
-        prompts_per_call: most prompts of one request.
-        max_calls: calls to a paid backend that the run may take; None for the settings' own limit.
-        options: the model and thresholds of the requests.
-    """
-
-    kind: Kind
-    prompts: Literal["all", "present"] = "all"
-    synonyms: bool = False
-    prompts_per_call: int = MAX_PROMPTS
-    max_calls: int | None = None
-    options: Options = field(default_factory=Options)
 
 
 class Evaluation:
     """An evaluation of a detector on a data set.
 
     Raises:
-        InputError: the data set cannot be searched for so.
+        InputError: the data set cannot be searched for so, or has too few images to tune thresholds.
         BackendError: no backend can.
     """
 
@@ -74,6 +48,14 @@ class Evaluation:
         self._pipeline = Pipeline(detector.settings, detector.backends, detector.store)
         self._dataset = dataset
         self._choices = choices
+        self._iou = dataset.truth.iou
+        if choices.tunes and len(dataset.images) < FOLDS:
+            raise InputError(f"--tune needs {FOLDS} images or more, not {len(dataset.images)}; label more")
+        self._options = Options(**choices.options)
+        if include := INCLUDE[self._iou]:
+            self._options["include"] = include
+        if choices.tunes and "min_score" not in choices.options:
+            self._options["min_score"] = LEAST[self._iou]
         self._vocabulary = Vocabulary(dataset.categories, synonyms=choices.synonyms)
         self._known: dict[tuple[str, ...], tuple[Plan, ...]] = {}
         self._prompts = self._vocabulary.prompts(range(len(dataset.categories)))
@@ -81,12 +63,13 @@ class Evaluation:
         self._images = {str(image.path): image for image in dataset.images}
         self._wanted: dict[str, tuple[Plan, ...]] = {}
 
-    async def run(self, folder: Path, progress: Progress) -> Report:
+    async def run(self, folder: Path, progress: Progress, files: Files = _NO_FILES) -> Report:
         """Detect in the images that are left, compare, and write the report into the folder.
 
         Args:
             folder: where the run is kept; an earlier run of the same request is continued.
             progress: hears of the cost first, and then of each image.
+            files: what else is written.
 
         Raises:
             InputError: the folder has another run, or it would take too many calls.
@@ -94,7 +77,7 @@ class Evaluation:
             SettingsError: the folder cannot be written.
             BackendError: no image could be answered.
         """
-        with _opened(folder, self._header()) as journal:
+        with opened(folder, self._header(), MOST[self._iou]) as journal:
             entries = [file_entry(image.path) for image in self._dataset.images]
             await anyio.to_thread.run_sync(journal.plan, entries)
             left = running.pending(entries, journal)
@@ -104,11 +87,21 @@ class Evaluation:
             seconds = time.monotonic() - began
             if outcome.error is not None and not journal.detected:
                 raise outcome.error
-            report = await anyio.to_thread.run_sync(self._compare, journal, folder)
-        report = report.model_copy(
-            update={"seconds": seconds, "detected": outcome.detected, "stopped": str(outcome.error or "")}
-        )
-        await anyio.to_thread.run_sync(_write, folder / REPORT, report.model_dump_json(indent=1))
+            report, findings = await anyio.to_thread.run_sync(self._compare, journal, folder)
+        more: dict[str, Any] = {"seconds": seconds, "detected": outcome.detected, "stopped": str(outcome.error or "")}
+        if self._choices.tunes:
+            tuned = await anyio.to_thread.run_sync(findings.tuned)
+            note = (
+                f"no thresholds were tuned, as fewer than {FOLDS} images are answered" if tuned is None else tuned.note
+            )
+            more |= {"tuned": tuned, "notes": (*report.notes, *([note] if note else []))}
+        report = report.model_copy(update=more)
+        await anyio.to_thread.run_sync(write, folder / REPORT, report.model_dump_json(indent=1))
+        if files.thresholds is not None and report.tuned is not None:
+            of = files.thresholds, report.tuned, report, self._plans[0].main.backend
+            await anyio.to_thread.run_sync(findings.write_thresholds, *of)
+        if files.page is not None:
+            await findings.write_page(files.page, report, self._detector)
         return report
 
     def _plans_of(self, prompts: tuple[str, ...]) -> tuple[Plan, ...]:
@@ -116,7 +109,7 @@ class Evaluation:
         if prompts not in self._known:
             most = self._choices.prompts_per_call
             chunks = [prompts[begin : begin + most] for begin in range(0, len(prompts), most)]
-            requests = [make_request(chunk, self._choices.options) for chunk in chunks]
+            requests = [make_request(chunk, self._options) for chunk in chunks]
             self._known[prompts] = tuple(
                 self._pipeline.router.plan(request, caller_has_key=False) for request in requests
             )
@@ -134,7 +127,7 @@ class Evaluation:
             "prompts": self._choices.prompts,
             "names": self._prompts,
             "prompts per call": self._choices.prompts_per_call,
-            "options": {name: value for name, value in self._choices.options.items() if value is not None},
+            "options": {name: value for name, value in self._options.items() if value is not None},
             "backends": [by for place, by in enumerate(backends) if by not in backends[:place]],
             "version": __version__,
         }
@@ -155,6 +148,10 @@ class Evaluation:
                 f"run; pass --max-calls {calls + made} to pay for them, or fewer images with --limit"
             )
         return calls
+
+    def all_calls(self) -> int:
+        """Count the calls to a paid backend that all images take, also those that are made already."""
+        return self._calls(self._images)
 
     def _calls(self, sources: Iterable[str]) -> int:
         """Count the calls to a paid backend that some images take."""
@@ -178,10 +175,7 @@ class Evaluation:
             return picture
 
         async def detect(picture: Picture) -> Detections:
-            answers = [
-                (await self._pipeline.answer(plan, picture, Call(), explain=False)).found
-                for plan in self._wanted[picture.digest]
-            ]
+            answers = [await self._answer(plan, picture) for plan in self._wanted[picture.digest]]
             merged = _merge(answers)
             new = tuple(prompt for prompt in merged.unknown if prompt not in noted)  # once, as there may be a thousand
             noted.update(new)
@@ -196,59 +190,67 @@ class Evaluation:
             at_a_time=running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME,
         )
 
-    def _compare(self, journal: Journal, folder: Path) -> Report:
-        """Compare what a journal has with what is labelled, and write the found boxes into the folder. Blocks."""
-        choices, plans = self._choices, self._plans
+    async def _answer(self, plan: Plan, picture: Picture) -> Detections:
+        """Answer a request about an image, with the outputs that another model gives of the boxes afterwards."""
+        call = Call()
+        answer = await self._pipeline.answer(plan, picture, call, explain=False)
+        if not plan.request.include:
+            return answer.found
+        result = number(answer, picture, plan.request, MOST[self._iou])
+        result = await self._pipeline.describing.complete(result, answer, plan, picture, call, strict=True)
+        fields = Detection.model_fields
+        objects = [Detection.model_validate({name: getattr(one, name) for name in fields}) for one in result.objects]
+        return answer.found.model_copy(update={"objects": tuple(objects)})
+
+    def _own_score(self) -> float:
+        """Give the threshold that the model has if none is given."""
+        free = Options(**{name: value for name, value in self._options.items() if name != "min_score"})  # type: ignore[typeddict-item]
+        chunk = self._prompts[: self._choices.prompts_per_call]
+        return self._pipeline.router.plan(make_request(chunk, free)).main.request.min_score
+
+    def _compare(self, journal: Journal, folder: Path) -> tuple[Report, Findings]:
+        """Compare what a journal has with what is labelled, and write the found objects into the folder. Blocks."""
+        choices, plans, iou = self._choices, self._plans, self._iou
         iou_threshold = plans[0].request.iou_threshold if choices.synonyms else None
         comparison = Comparison(self._dataset, self._vocabulary, journal, iou_threshold)
         if choices.kind != "count":
-            _write(folder / DETECTIONS, "".join(comparison.detections()))
+            write(folder / DETECTIONS, "".join(comparison.detections()))
+        rules = rules_of(choices.kind, iou)
+        precisions = [comparison.precision(one) for one in rules]
+        absent, own = choices.prompts == _ALL, self._own_score()
+        counts: tuple[CountFigures, ...] = ()
+        if choices.kind == "count":
+            counts = tuple(comparison.counts(absent=absent, least=own if choices.tunes else None))
+        least = min(part.request.min_score for plan in plans for part in plan.parts)
+        findings = Findings(
+            self._dataset,
+            self._vocabulary,
+            comparison,
+            next(iter(precisions), None),
+            absent,
+            choices.kind == "lvis",
+            own,
+            least,
+        )
         notes = dict.fromkeys(note for plan in plans for note in plan.notes)
-        return Report(
+        report = Report(
             annotations=str(self._dataset.file),
             prompts=choices.prompts,
             prompt_count=len(self._prompts),
             calls_per_image=len(plans),
             backend=self._backend,
-            min_score=min(part.request.min_score for plan in plans for part in plan.parts),
-            precision=tuple(comparison.precision(rules) for rules in _RULES[choices.kind]),
-            counts=tuple(comparison.counts(absent=choices.prompts == _ALL)) if choices.kind == "count" else (),
-            notes=(*notes, *comparison.notes(boxes=choices.kind != "count")),
+            min_score=least,
+            iou=iou,
+            precision=tuple(
+                figures_of(one.name, quality, self._dataset.categories, iou)
+                for one, quality in zip(rules, precisions, strict=True)
+            ),
+            counts=counts,
+            published=published(benchmark_of(choices.kind, self._dataset), iou),
+            notes=(*notes, *comparison.notes(most=None if choices.kind == "count" else MOST[iou])),
             **comparison.images(),
         )
-
-
-@contextmanager
-def _opened(folder: Path, header: Mapping[str, Any]) -> Iterator[Journal]:
-    """Open the journal of a run, for one call at a time.
-
-    Raises:
-        InputError: the folder has another run.
-        BusyError: another call works on this run.
-        SettingsError: the folder cannot be written.
-    """
-    try:
-        descriptor = lock(folder)
-    except BlockingIOError:
-        raise BusyError(f"another call works on the run in {folder}; wait for it, or choose another --out") from None
-    except OSError as error:
-        raise SettingsError(f"the run cannot be kept in {folder} ({error.strerror}); choose another --out") from None
-    try:
-        path = folder / JOURNAL
-        if path.exists():
-            try:
-                begun = Journal.read(path).header
-            except NotFoundError:
-                raise InputError(f"{path} is damaged or of another version; choose another --out") from None
-            if changed := difference(begun, header):
-                raise InputError(f"the run in {folder} was begun with {changed}; choose another --out")
-        journal = Journal.open(path, header, most_objects=MAX_OBJECTS, max_bytes=MAX_BYTES)
-        try:
-            yield journal
-        finally:
-            journal.close()
-    finally:
-        os.close(descriptor)
+        return report, findings
 
 
 def _merge(answers: Sequence[Detections]) -> Detections:
@@ -265,15 +267,3 @@ def _merge(answers: Sequence[Detections]) -> Detections:
         objects=tuple(one for found in answers for one in found.objects),
         unknown=tuple(dict.fromkeys(prompt for found in answers for prompt in found.unknown)),
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file of the run.
-
-    Raises:
-        SettingsError: it cannot be written.
-    """
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}); choose another --out") from None

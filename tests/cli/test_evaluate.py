@@ -33,7 +33,7 @@ def test_boxes_are_measured_and_printed_as_a_table(capsys: pytest.CaptureFixture
     lines = out.splitlines()
     assert status == 0
     assert lines[0] == "3 of 3 images, each searched for all categories"
-    assert lines[2] == "COCO, best 100 of each image and category"
+    assert lines[2] == "Boxes, COCO, best 100 of each image and category"
     assert lines[5].split()[0::2][:2] == ["AP", "50.5"], "one of two codes: 51 of 101 recalls"
     assert any(line.split()[:3] == ["QR_code", "2", "2"] for line in lines)
     assert "3 of 3 images to detect in: free, by embedded" in err
@@ -73,6 +73,41 @@ def test_a_run_is_kept_and_continued(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.slow
+def test_a_page_and_thresholds_are_written_where_they_are_wanted(
+    capsys: pytest.CaptureFixture[str], annotations: Path
+) -> None:
+    data = json.loads(annotations.read_text())
+    data["images"] += [{"id": number, "file_name": "blank.png"} for number in range(10, 13)]
+    data["categories"] = data["categories"][:1]
+    annotations.write_text(json.dumps(data))
+    files = ("--html", "out/page.html", "--tune", "out/thresholds.toml")
+    status, _, err = run(capsys, "evaluate", "coco", "--annotations", ".", *files)
+    assert status == 0
+    assert "Evaluation of instances.json" in Path("out/page.html").read_text()
+    assert '"QR code" = ' in Path("out/thresholds.toml").read_text()
+    assert "to use them, set DINOX_MCP_MIN_SCORES=out/thresholds.toml" in err
+
+
+@pytest.mark.slow
+def test_a_folder_of_data_sets_is_a_row_for_each(capsys: pytest.CaptureFixture[str], annotations: Path) -> None:
+    data = json.loads(annotations.read_text())
+    data["categories"] = data["categories"][:1]
+    for name in ("Parcels", "Labels"):
+        folder = Path("sets", name, "valid")
+        folder.mkdir(parents=True)
+        for image in IMAGES:
+            (folder / image).write_bytes(Path(image).read_bytes())
+        (folder / "_annotations.coco.json").write_text(json.dumps(data))
+    status, out, _ = run(capsys, "evaluate", "odinw", "--annotations", "sets", "--html", "page.html")
+    assert status == 0
+    assert out.splitlines()[0] == "2 of 2 data sets"
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith(("Labels", "Parcels", "mean"))] == [
+        "30.3"
+    ] * 3
+    assert Path("page.html").exists()
+
+
+@pytest.mark.slow
 def test_a_broken_image_is_named_and_left_out(capsys: pytest.CaptureFixture[str], annotations: Path) -> None:
     data = json.loads(annotations.read_text())
     data["images"].append({"id": 9, "file_name": "broken.png"})
@@ -104,6 +139,15 @@ def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatc
         (["coco", "--annotations", "one.png"], 1, "one.png' is not JSON"),
         (["coco", "--annotations", ".", "--limit", "0"], 2, "is not a whole number from 1"),
         (["coco", "--annotations", ".", "--out", "one.png"], 2, "the run cannot be kept in"),
+        (["coco", "--annotations", ".", "--html", "page.txt"], 2, "'page.txt' is not a page; name it .html"),
+        (["coco", "--annotations", ".", "--iou", "masks"], 2, "invalid choice: 'masks'"),
+        (["coco", "--annotations", ".", "--iou", "keypoints"], 1, "has keypoints; use --iou bbox"),
+        (["lvis", "--annotations", ".", "--iou", "keypoints"], 2, "--iou keypoints is for coco, not lvis"),
+        (["count", "--annotations", ".", "--iou", "segm"], 2, "count compares numbers; leave it out"),
+        (["odinw", "--annotations", ".", "--tune", "t.toml"], 2, "--tune is for one data set, not odinw"),
+        (["odinw", "--annotations", ".", "--by-category"], 2, "--by-category is for one data set, not odinw"),
+        (["odinw", "--annotations", "nowhere"], 1, "'nowhere' is not a folder"),
+        (["coco", "--annotations", ".", "--tune", "t.toml"], 1, "--tune needs 5 images or more, not 3"),
     ],
 )
 def test_a_mistake_is_one_line(

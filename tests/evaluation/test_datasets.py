@@ -1,15 +1,20 @@
 """Annotation files of COCO, LVIS and FSC-147 are read, and what is wrong with one is named in a line."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation.datasets import CLASSES, Kind, load
 from dinox_mcp.evaluation.labelled import Category
+from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Mask
+from dinox_mcp.types.keypoints import BODY
 from tests.fakes import png
 
 Json = dict[str, Any]
@@ -155,11 +160,86 @@ def test_a_bad_file_is_one_line_with_the_remedy(
     assert len(str(caught.value).splitlines()) == 1
 
 
+def masked(segmentation: object) -> Json:
+    data = coco()
+    data["images"][1] |= {"width": 30, "height": 20}
+    for one in data["annotations"]:
+        one["segmentation"] = [[1, 1, 5, 1, 5, 5]]
+    data["annotations"][0]["segmentation"] = segmentation
+    return data
+
+
+def posed(points: int = 17, names: Sequence[str] = BODY) -> Json:
+    data = coco()
+    data["categories"][1]["keypoints"] = list(names)
+    data["annotations"][0]["segmentation"] = [[1, 1, 5, 1, 5, 5]]
+    data["annotations"][0]["keypoints"] = [number for place in range(points) for number in (place, 2 * place, 2)]
+    return data
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[2, 2, 12, 2, 12, 10, 2, 10]],
+        [[2, 2, 7, 2, 7, 10, 2, 10], [7, 2, 12, 2, 12, 10, 7, 10]],
+        {"size": [20, 30], "counts": [42, *[8, 12] * 9, 8, 370]},
+        {"size": [20, 30], "counts": masks.encode(np.pad(np.ones((8, 10), bool), ((2, 10), (2, 18)))).counts},
+    ],
+    ids=["polygon", "parts", "runs", "compressed runs"],
+)
+def test_a_mask_is_read_from_polygons_and_from_runs(folder: Path, segmentation: object) -> None:
+    truth = load("coco", write(folder, masked(segmentation)), folder / "images", iou="segm").truth
+    assert truth.shapes is not None
+    rle = truth.shapes[0]
+    bits = masks.decode(Mask(size=tuple(rle["size"]), counts=rle["counts"].decode()))
+    assert bits.sum() == 80
+    assert bits[2:10, 2:12].all()
+    assert truth.area[0] == 9.5, "the annotation's own"
+
+
+def test_keypoints_are_read_in_the_order_of_coco_and_only_of_people(folder: Path) -> None:
+    dataset = load("coco", write(folder, posed(names=BODY[::-1])), folder / "images", iou="keypoints")
+    assert dataset.categories == (Category("dog"),)
+    assert dataset.truth.shapes is not None
+    assert dataset.truth.shapes[0][0].tolist() == [16, 32, 2]
+    assert dataset.truth.left_out.tolist() == [False, True], "the other one has no points"
+
+
+def test_a_category_that_only_groups_others_is_not_searched_for(folder: Path) -> None:
+    data = coco()
+    data["categories"] = [{"id": 0, "name": "things", "supercategory": "none"}, *data["categories"]]
+    for one in data["categories"][1:]:
+        one["supercategory"] = "things"
+    dataset = load("coco", write(folder, data), folder / "images")
+    assert [one.name for one in dataset.categories] == ["baseball_bat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("iou", "data", "message"),
+    [
+        ("segm", posed(), r"annotations\[1\].segmentation of .* field required"),
+        ("segm", masked([[1, 2, 3, 4]]), r"annotations\[0\].segmentation.polygons\[0\] of .* at least 6 items"),
+        ("segm", masked([[1, 2, 3, 4, 5, 6, 7]]), "an odd number of coordinates; correct it"),
+        ("segm", masked([[1, 2, 3, 4, 5, 1e9]]), "a polygon far outside of the image of 30x20; correct it"),
+        ("segm", masked({"size": [20, 31], "counts": [620]}), "a mask of 31x20 in an image of 30x20"),
+        ("segm", masked({"size": [20, 30], "counts": [601]}), "runs of 601 pixels in an image of 30x20"),
+        ("segm", masked({"size": [20, 30], "counts": "nonsense"}), "not a COCO RLE of 30x20 pixels"),
+        ("keypoints", coco(), "no category of .* has keypoints; use --iou bbox"),
+        ("keypoints", posed(points=5), "has 15 numbers as keypoints; give x, y and visibility of 17 points"),
+        ("keypoints", posed(names=["head"]), "the category 'dog' has other keypoints than the 17"),
+    ],
+)
+def test_bad_masks_and_keypoints_are_one_line_with_the_remedy(folder: Path, iou: Iou, data: Json, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load("coco", write(folder, data), folder / "images", iou=iou)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_missing_files_and_folders_are_named(folder: Path) -> None:
     file = write(folder, coco())
     for annotations, images, message in [
         (folder / "nowhere.json", None, "nowhere.json' cannot be read"),
-        (folder / "images", None, "has no _annotations.coco.json"),
+        (folder / "images", None, "has no annotations_without_background.json"),
         (file, folder / "nowhere", "nowhere' is not a folder"),
         (file, folder / "images" / "sub", "none of the 2 images is in .*; name their folder with --images"),
     ]:

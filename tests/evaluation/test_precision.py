@@ -32,7 +32,8 @@ def truth_of(labelled: Sequence[Json], images: int, categories: int, **pairs: Se
 
 
 def found_of(found: Sequence[Json]) -> Found:
-    return Found(boxes_of(found), np.array([one["score"] for one in found], float))
+    boxes = boxes_of(found)
+    return Found(boxes, np.array([one["score"] for one in found], float), boxes.bbox[:, 2] * boxes.bbox[:, 3])
 
 
 def boxes_of(of: Sequence[Json]) -> Boxes:

@@ -3,14 +3,16 @@
 import numpy as np
 
 from dinox_mcp.evaluation.labelled import Category
-from dinox_mcp.evaluation.precision import Precision
-from dinox_mcp.evaluation.report import CountFigures, Report, figures_of, tables
+from dinox_mcp.evaluation.precision import Matches, Precision
+from dinox_mcp.evaluation.published import Published, PublishedFigures
+from dinox_mcp.evaluation.report import CountFigures, Report, Tuned, figures_of, tables
 
 
 def quality(*ap: float) -> Precision:
     """Make figures of categories, equal at all sizes and thresholds."""
     curve = np.repeat(ap, 4 * 10).reshape(-1, 4, 10)
-    return Precision(curve, curve, curve[:, :2], np.array([3, 0, 5]), np.array([4, 1, 2]))
+    nothing = Matches(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool))
+    return Precision(curve, curve, curve[:, :2], curve[:, 0], np.array([3, 0, 5]), np.array([4, 1, 2]), nothing)
 
 
 CATEGORIES = [Category("dog", frequency="f"), Category("axe", frequency="r"), Category("bow", frequency="r")]
@@ -36,7 +38,7 @@ def test_frequencies_have_figures_of_their_own() -> None:
 
 def test_tables_have_the_figures_in_percent() -> None:
     (title, rows), (_, categories) = tables(REPORT, every_category=True)
-    assert title == "LVIS"
+    assert title == "Boxes, LVIS"
     assert rows[1] == ["AP", "31.2", "31.2", "31.2", "31.2", "31.2", "31.2"]
     assert [row[:2] for row in rows[3:]] == [
         ["AR1", "31.2"],
@@ -54,3 +56,28 @@ def test_counts_are_a_table_of_all_or_of_each() -> None:
     assert rows[1:] == [["all", "3", "1.50", "2.00", "-0.50", "25.0"]]
     ((_, rows),) = tables(report, every_category=True)
     assert [row[0] for row in rows[1:]] == ["all", "dog"]
+
+
+def test_keypoints_have_figures_of_their_own() -> None:
+    figures = figures_of("COCO", quality(0.5, np.nan, 0.25), CATEGORIES, "keypoints")
+    report = REPORT.model_copy(update={"precision": (figures,), "iou": "keypoints"})
+    ((title, rows),) = tables(report)
+    assert title == "Keypoints, COCO"
+    assert rows[0] == ["", "all", "OKS 0.50", "OKS 0.75", "medium", "large"]
+    assert rows[2] == ["AR", *["37.5"] * 5]
+
+
+def test_published_figures_stand_above_those_of_the_run() -> None:
+    models = (PublishedFigures(model="Other", figures={"AP": 50.5, "AP rare": 40}, source="a paper"),)
+    report = REPORT.model_copy(update={"published": Published(benchmark="LVIS val", models=models)})
+    title, rows = list(tables(report))[-1]
+    assert title == "Boxes: AP on all of LVIS val"
+    assert rows[1:] == [["Other", "50.5", "40.0"], ["this run, on 2 images", "31.2", "12.5"]]
+
+
+def test_tuned_thresholds_that_gain_nothing_are_called_so() -> None:
+    tuned = Tuned(own_min_score=0.35, min_score=0.4, labels={"dog": 0.5}, own=2, one=2.5, by_label=2, fitted=1)
+    assert tuned.note.startswith("tuned thresholds gain nothing on images that they were not tuned on (2.00 objects")
+    assert not tuned.model_copy(update={"by_label": 1.9}).note
+    _, rows = list(tables(REPORT.model_copy(update={"tuned": tuned})))[-1]
+    assert [row[1] for row in rows[1:]] == ["2.00", "2.50", "2.00", "1.00"]

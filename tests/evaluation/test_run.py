@@ -7,19 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
-from dinox_mcp.backends.base import Call, silent
+from dinox_mcp.backends.base import Call, Capabilities, silent
 from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import BusyError, InputError, QuotaError
+from dinox_mcp.errors import BackendError, BusyError, InputError, QuotaError, UnsupportedError
+from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import load
+from dinox_mcp.evaluation.folder import DETECTIONS, JOURNAL, REPORT
+from dinox_mcp.evaluation.overlaps import Iou
 from dinox_mcp.evaluation.report import Report
-from dinox_mcp.evaluation.run import DETECTIONS, JOURNAL, REPORT, Choices, Evaluation
+from dinox_mcp.evaluation.run import Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.jobs import lock
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
+from dinox_mcp.types import masks
+from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Keypoint, Output
+from dinox_mcp.types.keypoints import BODY
 from tests.fakes import FakeBackend, png
 
 pytestmark = pytest.mark.anyio
@@ -62,8 +68,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def run(folder: Path, backend: FakeBackend, limit: int | None = None, **choices: object) -> Report:
-    dataset = load("count" if choices.get("kind") == "count" else "coco", folder, None, limit)
+async def run(
+    folder: Path, backend: FakeBackend, limit: int | None = None, iou: Iou = "bbox", **choices: object
+) -> Report:
+    dataset = load("count" if choices.get("kind") == "count" else "coco", folder, None, limit, iou)
     async with Detector(Settings.load(backend="fake"), [backend]) as detector:
         chosen = Choices(**{"kind": "coco", **choices})  # type: ignore[arg-type]
         return await Evaluation(detector, dataset, chosen).run(folder / "run", silent)
@@ -229,3 +237,92 @@ async def test_an_image_of_another_size_is_a_note(folder: Path) -> None:
     assert report.notes == (
         "1 images have another size than the annotations say, so boxes may not fit: 0.png has 100x50 instead of 50x100",
     )
+
+
+def add_shapes(folder: Path) -> None:
+    """Give each labelled object the mask of its box, and those of the first category points on its diagonal."""
+    data = json.loads((folder / "instances.json").read_text())
+    data["categories"][0]["keypoints"] = list(BODY)
+    for number, image in enumerate(data["images"]):
+        image |= {"width": 100 + number, "height": 50}
+    for one in data["annotations"]:
+        x, y, width, height = one["bbox"]
+        one["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+        if one["category_id"] == 20:
+            one["keypoints"] = [number for place in range(17) for number in (5 + place, 5 + place, 2)]
+    (folder / "instances.json").write_text(json.dumps(data))
+
+
+@dataclass
+class Drawing(Oracle):
+    """Gives masks with the objects, and keypoints of boxes afterwards."""
+
+    able: Capabilities = field(
+        default_factory=lambda: Capabilities(outputs=frozenset({"masks"}), describes=frozenset({"pose"}))
+    )
+    fails: bool = False
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        found = await super().detect(image, request, call)
+        if "masks" not in request.include:
+            return found
+        bits = np.zeros((image.height, image.width), bool)
+        for one in found.objects:
+            bits[int(one.bbox[1]) : int(one.bbox[3]), int(one.bbox[0]) : int(one.bbox[2])] = True
+        drawn = [one.model_copy(update={"mask": masks.encode(bits)}) for one in found.objects]
+        return found.model_copy(update={"objects": tuple(drawn)})
+
+    async def describe(
+        self, _image: Picture, objects: Sequence[Detection], _include: frozenset[Output], _call: Call
+    ) -> Detections:
+        if self.fails:
+            raise BackendError("the model of poses is missing; install it")
+        points = tuple(Keypoint(name=name, x=5 + n, y=5 + n, score=0.5) for n, name in enumerate(BODY))
+        posed = tuple(one.model_copy(update={"keypoints": points}) for one in objects)
+        return Detections(model="poses-1", objects=posed)
+
+
+async def test_masks_are_compared_and_written_without_boxes(folder: Path) -> None:
+    add_shapes(folder)
+    report = await run(folder, Drawing(), iou="segm")
+    assert (report.iou, figures(report)[:3]) == ("segm", [pytest.approx(1)] * 3)
+    first = json.loads((folder / "run" / DETECTIONS).read_text())[0]
+    assert set(first) == {"image_id", "category_id", "score", "segmentation"}
+    assert first["segmentation"]["size"] == [50, 100]
+
+
+async def test_keypoints_that_come_after_the_boxes_are_compared(folder: Path) -> None:
+    add_shapes(folder)
+    backend = Drawing()
+    report = await run(folder, backend, limit=1, iou="keypoints")
+    assert figures(report) == [pytest.approx(1)]
+    assert backend.prompts == [("dog",)], "only categories with keypoints are searched for"
+    (pose,) = json.loads((folder / "run" / DETECTIONS).read_text())
+    assert set(pose) == {"image_id", "category_id", "score", "keypoints"}
+    assert pose["score"] == pytest.approx(0.25), "that of the box times that of the points"
+
+
+async def test_an_image_whose_keypoints_fail_is_not_answered(folder: Path) -> None:
+    add_shapes(folder)
+    report = await run(folder, Drawing(fails=True), limit=1, iou="keypoints")
+    assert report.answered == 0
+    assert "the model of poses is missing" in report.failures[0].line
+
+
+async def test_what_the_backend_cannot_give_is_refused_before_the_first_image(folder: Path) -> None:
+    add_shapes(folder)
+    with pytest.raises(UnsupportedError, match="the backend fake cannot do masks"):
+        await run(folder, Oracle(), iou="segm")
+
+
+async def test_objects_without_a_mask_are_left_out_and_said(folder: Path) -> None:
+    add_shapes(folder)
+
+    @dataclass
+    class Bare(Drawing):
+        async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+            return await super().detect(image, request.model_copy(update={"include": frozenset()}), call)
+
+    report = await run(folder, Bare(), iou="segm")
+    assert "3 found objects have no mask and are left out" in report.notes
+    assert figures(report)[:3] == [0, 0, 0]

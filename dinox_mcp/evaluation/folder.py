@@ -1,0 +1,63 @@
+"""The files of a run: its journal, which one call at a time writes, and what is made of it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dinox_mcp.batch.journal import Journal, difference
+from dinox_mcp.errors import BusyError, InputError, NotFoundError, SettingsError
+from dinox_mcp.settings import MiB
+from dinox_mcp.store.files import write_atomically
+from dinox_mcp.store.jobs import lock
+
+JOURNAL, REPORT, DETECTIONS = "journal.jsonl", "report.json", "detections.json"
+"""Files of a run: what was found, the report, and the boxes as COCO's evaluators read them."""
+MAX_BYTES = 8192 * MiB
+
+
+@contextmanager
+def opened(folder: Path, header: Mapping[str, Any], most: int) -> Iterator[Journal]:
+    """Open the journal of a run, for one call at a time.
+
+    Raises:
+        InputError: the folder has another run.
+        BusyError: another call works on this run.
+        SettingsError: the folder cannot be written.
+    """
+    try:
+        descriptor = lock(folder)
+    except BlockingIOError:
+        raise BusyError(f"another call works on the run in {folder}; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise SettingsError(f"the run cannot be kept in {folder} ({error.strerror}); choose another --out") from None
+    try:
+        path = folder / JOURNAL
+        if path.exists():
+            try:
+                begun = Journal.read(path).header
+            except NotFoundError:
+                raise InputError(f"{path} is damaged or of another version; choose another --out") from None
+            if changed := difference(begun, header):
+                raise InputError(f"the run in {folder} was begun with {changed}; choose another --out")
+        journal = Journal.open(path, header, most_objects=most, max_bytes=MAX_BYTES)
+        try:
+            yield journal
+        finally:
+            journal.close()
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); choose another path") from None
