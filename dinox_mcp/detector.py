@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Backend, Loadable, gather, silent
 from dinox_mcp.backends.registry import Backends
+from dinox_mcp.batch.job import BatchOptions, BatchResult, run_batch
 from dinox_mcp.batch.search import ImageSearch, SearchOptions
 from dinox_mcp.batch.summary import SearchResult
 from dinox_mcp.compare.comparison import Comparison
@@ -83,9 +84,9 @@ class Detector:
         self.uploads = Uploads(self.settings.store_max_bytes)
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
-        self._pipeline = Pipeline(self.settings, self.backends, self.store)
-        self._video = VideoDetector(self.settings, self.backends, self._pipeline)
-        self.searches = ImageSearch(self.settings, self.backends, self._pipeline, self)
+        self.pipeline = Pipeline(self.settings, self.backends, self.store)
+        self._video = VideoDetector(self.settings, self.backends, self.pipeline)
+        self.searches = ImageSearch(self.settings, self.backends, self.pipeline, self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
         self.comparisons = Comparisons(self._detect, self.draw, self.store)
@@ -188,7 +189,7 @@ class Detector:
             found, pictures = await resolve(examples, picture, self, caller_of(options))
             request, call = make_request(None, options, examples=found), make_call(options, pictures)
         request = request.model_copy(update={"include": frozenset()})
-        return await self._pipeline.count(request, picture, call, max_objects(options), may_tile="tiles" not in options)
+        return await self.pipeline.count(request, picture, call, max_objects(options), may_tile="tiles" not in options)
 
     async def describe_regions(
         self,
@@ -212,7 +213,7 @@ class Detector:
         """
         call = make_call(options)
         backend = self.backends.choose(caller_has_key=call.api_key is not None)
-        outputs = frozenset(include) or self._pipeline.describing.default_outputs(backend)
+        outputs = frozenset(include) or self.pipeline.describing.default_outputs(backend)
         if result is not None and image is None and not boxes:
             stored = self.result(result, caller_of(options))
             picture, request, known = stored.picture, stored.result.request, stored.result.objects
@@ -226,7 +227,7 @@ class Detector:
                 "image with boxes"
             )
         request = request.model_copy(update={"include": request.include | outputs})
-        return await self._pipeline.describe(backend, request, picture, chosen, outputs, call)
+        return await self.pipeline.describe(backend, request, picture, chosen, outputs, call)
 
     async def save_prompt(
         self,
@@ -253,7 +254,7 @@ class Detector:
         named = [one.model_copy(update={"label": label}) for one in examples]
         found, pictures = await resolve(named, picture, self, caller_of(options))
         request = DetectionRequest(examples=found, model=model)
-        embedding = await self._pipeline.embed(request, picture, make_call(options, pictures))
+        embedding = await self.pipeline.embed(request, picture, make_call(options, pictures))
         return self.saved.put(name, label, len(found), embedding, caller_of(options).tenant)
 
     async def detect_video(
@@ -282,6 +283,25 @@ class Detector:
             options: see `SearchOptions`.
         """
         return await self.searches.search(images, prompts, examples, **options)
+
+    async def batch(
+        self,
+        source: str,
+        out: Path,
+        prompts: str | Sequence[str] | None = None,
+        examples: Sequence[VisualPrompt] = (),
+        **options: Unpack[BatchOptions],
+    ) -> BatchResult:
+        """Detect in any number of images, into Parquet files; the same call again continues where it ended.
+
+        Args:
+            source: a folder, a pattern such as FOLDER/**/*.jpg, or one of the other sources in docs/batch.md.
+            out: the folder of the run, which is made if it does not exist.
+            prompts: labels; without them and without examples, everything is found.
+            examples: as in `detect_by_example`, but each names its own image, result or saved prompt.
+            options: see `BatchOptions`.
+        """
+        return await run_batch(self, source, out, prompts, examples, options)
 
     async def compare(
         self,
@@ -348,6 +368,14 @@ class Detector:
             return await self.draw(partial(views.picture_of, stored, target))
         return await self._loader.load(image)
 
+    async def read(self, data: bytes, name: str) -> Picture:
+        """Make an image of encoded bytes, or of the first page of a PDF; `name` is where they are.
+
+        Raises:
+            ImageError: they are neither, or are not allowed.
+        """
+        return await self._loader.read(data, name)
+
     async def upload(self, data: bytes, caller: Caller = OWNER) -> str:
         """Keep an encoded image or a PDF for some minutes, for calls that pass its URI as `image`.
 
@@ -386,8 +414,8 @@ class Detector:
     ) -> DetectionResult:
         """Plan a request before the image is loaded, as a wrong one need not wait, and send it down the pipeline."""
         call = make_call(options, pictures)
-        plan = self._pipeline.router.plan(request, caller_has_key=call.api_key is not None)
-        return await self._pipeline.detect(plan, await self._picture(image, options), call, max_objects(options))
+        plan = self.pipeline.router.plan(request, caller_has_key=call.api_key is not None)
+        return await self.pipeline.detect(plan, await self._picture(image, options), call, max_objects(options))
 
     async def _picture(self, image: str | Picture, options: CallOptions) -> Picture:
         if isinstance(image, Picture):

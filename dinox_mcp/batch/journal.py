@@ -25,6 +25,8 @@ MAX_OBJECTS = 100
 """Objects of an image that are kept, those that score highest; the counts cover all."""
 MAX_BYTES = 256 * MiB
 """Bytes of a journal; a job that needs more stops."""
+REMEDY = "set DINOX_MCP_JOBS_FOLDER to a folder with room"
+"""What to do where a job cannot be written."""
 _MAX_LINE = 16 * MiB
 _MOST_TEXT = 100
 _FORMAT = 1
@@ -48,6 +50,7 @@ class Record:
         text: the first text that was read on an object.
         notes: what the backend had to say of this image.
         unknown: the prompts that the backend does not know.
+        seconds: how long the backend took, its queue included.
         copy: another image has the same bytes, so this one was not detected in.
         error: why there are no objects; empty if there may be some.
         code: the kind of this error.
@@ -64,10 +67,28 @@ class Record:
     text: str = ""
     notes: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    seconds: float = 0.0
     copy: bool = False
     error: str = ""
     code: str = ""
     at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How much a journal keeps, and how safely.
+
+    Attributes:
+        most_objects: objects of an image that are kept, those that score highest.
+        max_bytes: bytes that the journal may take.
+        at_once: wait for the disk at each image, so that not even a power failure repeats what was paid for.
+        remedy: what to do where the file cannot be written.
+    """
+
+    most_objects: int = MAX_OBJECTS
+    max_bytes: int = MAX_BYTES
+    at_once: bool = True
+    remedy: str = REMEDY
 
 
 class Journal:
@@ -78,15 +99,17 @@ class Journal:
         records: the newest record of each image, by source.
         detected: the record of each image that was detected in, by digest.
         total: the number of images of the job, as far as it is known.
+        begun: the images that an earlier process had in hand when it died, with the number of times that it had nothing
+            else in hand.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], keeping: "Keeping | None" = None) -> None:
         self.header = header
-        self._most_objects = MAX_OBJECTS
-        self._max_bytes = MAX_BYTES
+        self._keeping = keeping or Keeping()
         self.records: dict[str, Record] = {}
         self.detected: dict[str, Record] = {}
         self.total = 0
+        self.begun: dict[str, int] = {}
         self._path = path
         self._end = 0
         self._file = -1
@@ -120,16 +143,13 @@ class Journal:
         return journal
 
     @classmethod
-    def open(
-        cls, path: Path, header: Mapping[str, Any], *, most_objects: int = MAX_OBJECTS, max_bytes: int = MAX_BYTES
-    ) -> Self:
+    def open(cls, path: Path, header: Mapping[str, Any], keeping: "Keeping | None" = None) -> Self:
         """Open a journal to go on writing, or begin one; a line that was cut off is removed. Blocks.
 
         Args:
             path: the file.
             header: what decides what is found.
-            most_objects: objects of an image that are kept, those that score highest.
-            max_bytes: bytes that the journal may take.
+            keeping: how much is kept, and how safely; by default as a search needs it.
 
         Raises:
             InputError: it was begun with another header; the message names the difference.
@@ -140,18 +160,18 @@ class Journal:
         except NotFoundError:
             journal = cls(path, header)
         check_same(path.parent.name, journal.header, header)
-        journal._most_objects, journal._max_bytes = most_objects, max_bytes
+        journal._keeping = keeping or journal._keeping
         try:
             journal._file = os.open(path, _OPEN, _PRIVATE)
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise journal._unwritable(error) from None
         try:
             os.ftruncate(journal._file, journal._end)
             if not journal._end:
                 journal._write({"format": _FORMAT, "header": header})
         except OSError as error:
             journal.close()
-            raise _unwritable(path, error) from None
+            raise journal._unwritable(error) from None
         except SettingsError:
             journal.close()
             raise
@@ -175,6 +195,21 @@ class Journal:
             self._write({"total": len(stamps)}, at_once=False)
             self.total = len(stamps)
 
+    def begin(self, source: str, times_alone: int) -> None:
+        """Note that an image is in hand, so that one that kills its process is known afterwards. Blocks shortly.
+
+        Args:
+            source: where the image is.
+            times_alone: how often it was in hand with no other beside it, this time included.
+        """
+        with self._lock:
+            self._write({"begun": source, "alone": times_alone}, at_once=False)
+
+    def rest(self) -> None:
+        """Note that nothing is in hand: the process ends, and no image is to blame. Blocks shortly."""
+        with self._lock, suppress(SettingsError):
+            self._write({"rest": True}, at_once=False)
+
     def add(self, record: Record, objects: Sequence[Detection] | None = None) -> Record:
         """Write what is known of an image to the disk. Blocks.
 
@@ -183,22 +218,23 @@ class Journal:
             objects: what was detected in it; None for an error or a copy of another image.
 
         Raises:
+            InputError: its objects take too many bytes.
             SettingsError: the disk is full, or the journal is.
         """
         line: dict[str, Any] = {"source": record.source, "stamp": record.stamp, "sha256": record.sha256}
         if record.error:
             line |= {"error": record.error, "code": record.code}
         if objects is not None:
-            kept = sorted(objects, key=certainty, reverse=True)[: self._most_objects]
+            kept = sorted(objects, key=certainty, reverse=True)[: self._keeping.most_objects]
             line |= {
                 "size": record.size,
                 "model": record.model,
                 "counts": count_labels(objects),
                 "objects": [one.model_dump(mode="json", exclude_defaults=True) for one in kept],
             }
-            line |= {name: more for name in ("notes", "unknown") if (more := getattr(record, name))}
+            line |= {name: more for name in ("notes", "unknown", "seconds") if (more := getattr(record, name))}
         with self._lock:
-            at = self._write(line)
+            at = self._write(line, at_once=self._keeping.at_once)
             return self._take(line, at)
 
     def objects(self, record: Record) -> tuple[Detection, ...]:
@@ -217,9 +253,14 @@ class Journal:
             self.total = int(line["total"])
         if "gone" in line:
             self.records.pop(line["gone"], None)
+        if "begun" in line:
+            self.begun[line["begun"]] = int(line["alone"])
+        if "rest" in line:
+            self.begun.clear()
         if "source" not in line:
             return Record("")
         record = Record(line["source"], line["stamp"], line["sha256"], at=at)
+        self.begun.pop(record.source, None)
         if "error" in line:
             record = replace(record, error=line["error"], code=line["code"])
         elif "objects" in line:
@@ -236,12 +277,17 @@ class Journal:
         """Append a line, and give where it begins; `at_once` waits until it is on the disk.
 
         Raises:
+            InputError: the line alone is too long.
             SettingsError: it does not fit.
         """
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        begin = self._end
-        if len(data) > _MAX_LINE or begin + len(data) > self._max_bytes:
-            raise SettingsError(f"the job has more than {self._max_bytes // MiB} MiB; pass fewer images at once")
+        begin, most = self._end, self._keeping.max_bytes
+        if len(data) > _MAX_LINE:
+            raise InputError(
+                f"the objects of one image take more than {_MAX_LINE // MiB} MiB; include less, or raise min_score"
+            )
+        if begin + len(data) > most:
+            raise SettingsError(f"the job has more than {most // MiB} MiB; pass fewer images at once")
         try:
             rest = memoryview(data)
             while rest:
@@ -250,9 +296,14 @@ class Journal:
                 os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, begin)
-            raise _unwritable(self._path, error) from None
+            raise self._unwritable(error) from None
         self._end = begin + len(data)
         return begin
+
+    def _unwritable(self, error: OSError) -> SettingsError:
+        return SettingsError(
+            f"the job cannot be kept in {self._path.parent} ({error.strerror}); {self._keeping.remedy}"
+        )
 
 
 class _Lines:
@@ -290,6 +341,7 @@ def _with_objects(record: Record, line: Mapping[str, Any]) -> Record:
         text=next((found["text"][:_MOST_TEXT] for found in line["objects"] if found.get("text")), ""),
         notes=tuple(line.get("notes", ())),
         unknown=tuple(line.get("unknown", ())),
+        seconds=float(line.get("seconds", 0)),
     )
 
 
@@ -313,9 +365,3 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _unwritable(path: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"the job cannot be kept in {path.parent} ({error.strerror}); set DINOX_MCP_JOBS_FOLDER to a folder with room"
-    )

@@ -161,6 +161,7 @@ class _Run:
     async def _detect_in(self, picture: Picture, record: Record) -> None:
         event = self._begun[picture.digest] = anyio.Event()
         try:
+            began = anyio.current_time()
             found = await self._patiently(picture)
             full = Record(
                 record.source,
@@ -170,6 +171,7 @@ class _Run:
                 model=found.model,
                 notes=found.notes,
                 unknown=found.unknown,
+                seconds=anyio.current_time() - began,
             )
             self.detected += 1
             self._failures = 0
@@ -222,6 +224,16 @@ class _Run:
         total = self._journal.total
         done = total - self._left
         await self._progress(done / max(1, total), f"{done} of {total} images, objects in {self.with_objects}")
+
+
+def refuse_partial(found: Detections) -> None:
+    """Refuse a response that lacks prompts which its backend knows: a job would keep it for ever.
+
+    Raises:
+        ServiceError: it does.
+    """
+    if not found.complete and set(found.unsearched) - set(found.unknown):
+        raise ServiceError("; ".join(found.notes) or "a part of the request was not answered; start again to continue")
 
 
 def _is_final(record: Record) -> bool:

@@ -17,6 +17,7 @@ from dinox_mcp.backends.base import Priced, silent
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch import summary
+from dinox_mcp.batch.examples import load_images, save_images
 from dinox_mcp.batch.journal import Journal, check_same
 from dinox_mcp.batch.sheet import make_sheet, on_sheet
 from dinox_mcp.batch.sources import Entry, canonical, list_images
@@ -34,11 +35,10 @@ from dinox_mcp.detect.options import (
 )
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
-from dinox_mcp.detect.visual_prompts import MAX_PICTURES_BYTES, Sources, VisualPrompt, resolve
-from dinox_mcp.errors import DinoxError, InputError, NotFoundError, ServiceError, SettingsError
+from dinox_mcp.detect.visual_prompts import Sources, VisualPrompt, resolve
+from dinox_mcp.errors import DinoxError, InputError, NotFoundError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.files import open_regular, write_atomically
 from dinox_mcp.store.jobs import Jobs, job_id
 from dinox_mcp.types.detection import DetectionRequest, Detections
 
@@ -49,8 +49,6 @@ MAX_SOURCES = 1000
 TOP = 20
 """Images that a result lists with their objects, unless the caller wants others."""
 _JOURNAL = "journal.jsonl"
-_EXAMPLE = "example-"
-_PRIVATE = 0o600
 
 
 class SearchOptions(CallOptions, total=False):
@@ -130,7 +128,7 @@ class ImageSearch:
         with ExitStack() as held:
             folder = await anyio.to_thread.run_sync(held.enter_context, self._jobs.locked(name, caller.tenant))
             await anyio.to_thread.run_sync(self._jobs.make_room, caller.tenant, folder)
-            await anyio.to_thread.run_sync(_save_images, folder, ready.pictures)
+            await anyio.to_thread.run_sync(save_images, folder, ready.pictures)
             journal = await anyio.to_thread.run_sync(Journal.open, folder / _JOURNAL, ready.header)
             held.callback(journal.close)
             await anyio.to_thread.run_sync(journal.plan, listing.entries)
@@ -269,8 +267,7 @@ class ImageSearch:
 
         async def detect(picture: Picture) -> Detections:
             found = (await self._pipeline.answer(ready.plan, picture, call, explain=False)).found
-            if not found.complete and set(found.unsearched) - set(found.unknown):
-                raise ServiceError("; ".join(found.notes) or "a part of the request was not answered; search again")
+            running.refuse_partial(found)
             own_notes = [note for note in found.notes if note not in ready.plan.notes]
             return found.model_copy(update={"notes": (*own_notes, *picture.notes)})
 
@@ -345,37 +342,9 @@ def _load_job(folder: Path, max_pixels: int) -> tuple[Mapping[str, Any], Detecti
         NotFoundError: there is no such job, or a part of it is missing.
     """
     header = Journal.read(folder / _JOURNAL).header
-    request, pictures = _request_of(folder.name, header), _load_images(folder, max_pixels)
+    request, pictures = _request_of(folder.name, header), load_images(folder, max_pixels)
     if {one.image for one in request.examples if one.image} - pictures.keys():
         raise NotFoundError(
             f"the job {folder.name} has lost the images of its examples; search without job, with examples"
         )
     return header, request, pictures
-
-
-def _save_images(folder: Path, images: Mapping[str, Picture]) -> None:
-    """Keep the images of examples beside the journal, as those of results are gone after a restart.
-
-    Raises:
-        SettingsError: they cannot be written.
-    """
-    for digest, image in images.items():
-        path = folder / f"{_EXAMPLE}{digest}"
-        try:
-            if not path.exists():
-                write_atomically(path, image.data, _PRIVATE)
-        except OSError as error:
-            raise SettingsError(
-                f"an example cannot be kept in {folder} ({error.strerror}); set DINOX_MCP_JOBS_FOLDER to a folder with "
-                "room"
-            ) from None
-
-
-def _load_images(folder: Path, max_pixels: int) -> dict[str, Picture]:
-    """Load the images of examples; those that are damaged are left out."""
-    images = {}
-    for path in folder.glob(f"{_EXAMPLE}*"):
-        with suppress(OSError, InputError), open_regular(path) as file:
-            image = Picture.from_bytes(file.read(MAX_PICTURES_BYTES), "an example", max_pixels=max_pixels)
-            images[path.name.removeprefix(_EXAMPLE)] = image
-    return images

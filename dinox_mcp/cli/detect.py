@@ -67,26 +67,10 @@ def run(options: argparse.Namespace) -> None:
 
 def add_request_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that say what is detected in an image."""
-    share = number(float, 0, 1)
-    group = command.add_argument_group("request")
-    group.add_argument("--min-score", type=share, metavar="S", help="lowest score, 0 to 1 (the model's own)")
-    group.add_argument(
-        "--iou-threshold", type=share, metavar="T", help="overlap above which boxes are one (the model's own)"
-    )
-    group.add_argument(
-        "--max-objects", type=number(int, 1, MAX_OBJECTS), metavar="N", help="objects to list at most (100)"
-    )
-    group.add_argument(
-        "--include",
-        type=_outputs,
-        default=(),
-        metavar="OUTPUT,...",
-        help="more about each object: masks, pose, hands, caption, category, text",
-    )
-    group.add_argument("--masks", action="store_true", help="the same as --include masks")
+    group = add_option_flags(command, listed=100)
     group.add_argument(
         "--like",
-        type=_example,
+        type=example,
         action="append",
         metavar="EXAMPLE",
         help="find objects like an example: X1,Y1,X2,Y2 or X,Y in the image, X1,Y1,X2,Y2@OTHER.jpg, or the name of a "
@@ -103,10 +87,35 @@ def add_request_flags(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--describe", metavar="SENTENCE", help='find the object that a sentence describes: "the man left of the car"'
     )
+
+
+def add_option_flags(command: argparse.ArgumentParser, listed: int) -> "argparse._ArgumentGroup":
+    """Add the flags of the options of a detection, in a group of their own; `listed` objects are listed by default."""
+    share = number(float, 0, 1)
+    group = command.add_argument_group("request")
+    group.add_argument("--min-score", type=share, metavar="S", help="lowest score, 0 to 1 (the model's own)")
+    group.add_argument(
+        "--iou-threshold", type=share, metavar="T", help="overlap above which boxes are one (the model's own)"
+    )
+    group.add_argument(
+        "--max-objects",
+        type=number(int, 1, MAX_OBJECTS),
+        metavar="N",
+        help=f"objects to list at most of an image ({listed})",
+    )
+    group.add_argument(
+        "--include",
+        type=_outputs,
+        default=(),
+        metavar="OUTPUT,...",
+        help="more about each object: masks, pose, hands, caption, category, text",
+    )
+    group.add_argument("--masks", action="store_true", help="the same as --include masks")
     group.add_argument(
         "--tiles", type=number(int, 1, 8), default=1, metavar="N", help="also detect in N parts along the long side (1)"
     )
     group.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    return group
 
 
 def _add_video_flags(detect: argparse.ArgumentParser) -> None:
@@ -142,7 +151,8 @@ def _outputs(text: str) -> tuple[str, ...]:
     return names
 
 
-def _example(text: str, *, negative: bool = False) -> VisualPrompt:
+def example(text: str, *, negative: bool = False) -> VisualPrompt:
+    """Read the argument of a flag that is an example."""
     try:
         return parse_example(text, negative=negative)
     except DinoxError as error:
@@ -150,7 +160,7 @@ def _example(text: str, *, negative: bool = False) -> VisualPrompt:
 
 
 def _counterexample(text: str) -> VisualPrompt:
-    return _example(text, negative=True)
+    return example(text, negative=True)
 
 
 # ruff: noqa: PTH110, PTH111, PTH207

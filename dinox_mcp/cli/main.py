@@ -20,6 +20,7 @@ examples:
   dinox-mcp detect photo.jpg person --open        show the result in the browser
   dinox-mcp detect clip.mp4 person car --out found/
   dinox-mcp search photos/ dog "red car" --out best.jpg     which images hold what, the best on one sheet
+  dinox-mcp batch photos/ person car --out runs/photos      any number of images, into Parquet files
   dinox-mcp compare before.jpg after.jpg --out changes.jpg
   dinox-mcp export photo.jpg face --as redacted --to out/
   dinox-mcp evaluate coco --annotations instances_val2017.json --images val2017/
@@ -38,6 +39,7 @@ _COMMANDS = {
     "install": "add this server to an assistant: Claude, Cursor, VS Code, Codex, ...",
     "detect": "detect objects in images and videos, and print or draw them",
     "search": "find which of many images hold what",
+    "batch": "detect objects in any number of images, into Parquet files",
     "compare": "report what changed between two images of one scene",
     "export": "make crops, cut-outs, redacted copies or labels of what is detected in images",
     "evaluate": "measure how good a backend is on labelled images",

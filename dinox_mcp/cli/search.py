@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.detect import parse_example, split_arguments
+from dinox_mcp.cli.detect import example, split_arguments
 from dinox_mcp.cli.terminal import (
     COMMON,
     SERVING,
@@ -24,7 +24,6 @@ from dinox_mcp.errors import DinoxError, SettingsError
 
 if TYPE_CHECKING:
     from dinox_mcp.batch.summary import SearchResult
-    from dinox_mcp.detect.visual_prompts import VisualPrompt
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
@@ -54,7 +53,7 @@ def add_flags(search: argparse.ArgumentParser) -> None:
     )
     search.add_argument(
         "--like",
-        type=_example,
+        type=example,
         action="append",
         default=[],
         metavar="EXAMPLE",
@@ -170,10 +169,3 @@ def _write(path: Path, sheet: bytes | None) -> None:
     except OSError as error:
         raise DinoxError(f"cannot write {path} ({error.strerror}); choose another path") from None
     sys.stderr.write(f"sheet: {printable(str(path))}\n")
-
-
-def _example(text: str) -> "VisualPrompt":
-    try:
-        return parse_example(text)
-    except DinoxError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -60,6 +60,17 @@ class Pipeline:
             result = await self.describing.complete(result, answer, plan, image, call)
         return self._keep(result, image, call, answer.parts)
 
+    async def complete(
+        self, answer: Answer, plan: Plan, image: Picture, call: Call, max_objects: int
+    ) -> DetectionResult:
+        """Number the objects of an answer and add the outputs that did not come with them; nothing is kept.
+
+        Raises:
+            BackendError: a backend failed to give the outputs.
+        """
+        result = answers.number(answer, image, plan.request, max_objects)
+        return await self.describing.complete(result, answer, plan, image, call, strict=True)
+
     async def count(
         self, request: DetectionRequest, image: Picture, call: Call, max_objects: int, *, may_tile: bool
     ) -> Count:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dinox_mcp.batch.journal import Journal, difference
+from dinox_mcp.batch.journal import Journal, Keeping, difference
 from dinox_mcp.errors import BusyError, InputError, NotFoundError, SettingsError
 from dinox_mcp.settings import MiB
 from dinox_mcp.store.files import write_atomically
@@ -41,7 +41,7 @@ def opened(folder: Path, header: Mapping[str, Any], most: int) -> Iterator[Journ
                 raise InputError(f"{path} is damaged or of another version; choose another --out") from None
             if changed := difference(begun, header):
                 raise InputError(f"the run in {folder} was begun with {changed}; choose another --out")
-        journal = Journal.open(path, header, most_objects=most, max_bytes=MAX_BYTES)
+        journal = Journal.open(path, header, Keeping(most, MAX_BYTES, remedy="choose another --out"))
         try:
             yield journal
         finally:

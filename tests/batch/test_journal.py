@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.batch.journal import Journal, Record
+from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
 from dinox_mcp.types.detection import Detection
@@ -135,7 +135,7 @@ def test_images_that_are_gone_or_changed_are_dropped(path: Path) -> None:
 
 
 def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path) -> None:
-    journal = Journal.open(path, HEADER, most_objects=2)
+    journal = Journal.open(path, HEADER, Keeping(2))
     crowd = [Detection(label="ant", bbox=(0, 0, 1, 1), score=score) for score in (0.1, 0.9, 0.5)]
     record = journal.add(Record("/photos/crowd.png", "5", "bb", (10, 10), "fake-1"), crowd)
     journal.close()
@@ -144,7 +144,7 @@ def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path) -> N
 
 
 def test_a_full_journal_is_an_error_and_stays_readable(path: Path) -> None:
-    journal = Journal.open(path, HEADER, max_bytes=path.stat().st_size + 10)
+    journal = Journal.open(path, HEADER, Keeping(max_bytes=path.stat().st_size + 10))
     with pytest.raises(SettingsError, match="pass fewer images at once"):
         journal.add(BROKEN)
     journal.close()

@@ -1,0 +1,402 @@
+"""A batch from its arguments to its result: what it takes is said first, an engine works, the parts are summed up."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from dinox_mcp import __version__
+from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.batch import manifest as plans
+from dinox_mcp.batch import parts
+from dinox_mcp.batch import run as running
+from dinox_mcp.batch.examples import save_images
+from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
+from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
+from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.search import answered_by, paid_calls
+from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
+from dinox_mcp.batch.sources import Entry
+from dinox_mcp.batch.summary import MAX_NOTES
+from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
+from dinox_mcp.detect.routing import Plan
+from dinox_mcp.detect.visual_prompts import VisualPrompt, resolve
+from dinox_mcp.errors import BusyError, DinoxError, InputError, SettingsError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.store.jobs import lock
+from dinox_mcp.types.detection import DetectionRequest, Value
+
+Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
+ENGINES: Mapping[str, tuple[str, str]] = {"local": ("dinox_mcp.batch.shards", "run_local")}
+"""What works on the shards, by name: the module and the function in it. A module is imported when it is used."""
+_REMEDY = "choose another --out"
+
+
+class BatchOptions(Options, total=False):
+    """The options of a batch, besides those of a detection.
+
+    `max_objects` is 1000 by default. A run that would take more than `max_calls` calls to a paid backend, by default
+    those of the settings, is refused before the first. With `limit`, only the first images of the source are planned;
+    a later call without it goes on. `shard_size` is the number of images that are finished together. With `retry`,
+    images without an answer get another try. `engine` names what works on the shards. Once `stopping` returns True, no
+    further shard is begun.
+    """
+
+    max_calls: int | None
+    limit: int | None
+    shard_size: int
+    retry: bool
+    engine: str
+    stopping: Callable[[], bool]
+
+
+class BatchResult(Value):
+    """What a run has found so far.
+
+    Attributes:
+        folder: the folder of the run; `parts/*.parquet` in it have a row for each finished image.
+        total: the images of the run.
+        done: those in finished shards.
+        failed: those of them without an answer, which `errors.parquet` lists.
+        found: those of them with objects.
+        counts: the objects of each label; 0 for each prompt that found nothing.
+        detected: the images that this call finished.
+        seconds: how long this call took for them.
+        backend: the backends that answer, joined by " + ".
+        model: the models that answered, joined by " + ".
+        stopped: why the run stopped before its end; empty if it did not.
+        notes: what the caller must know.
+    """
+
+    folder: str
+    total: int
+    done: int
+    failed: int
+    found: int
+    counts: dict[str, int]
+    detected: int = 0
+    seconds: float = 0.0
+    backend: str = ""
+    model: str = ""
+    stopped: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image is answered, or cannot be."""
+        return self.done >= self.total
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What decides the results of a run, and what an image costs."""
+
+    header: dict[str, Any]
+    request: DetectionRequest
+    plan: Plan
+    pictures: Mapping[str, Picture]
+    calls_each: int
+
+
+async def run_batch(
+    detector: Detecting,
+    source: str,
+    out: Path,
+    prompts: str | Sequence[str] | None,
+    examples: Sequence[VisualPrompt],
+    options: BatchOptions,
+) -> BatchResult:
+    """Detect in all images of a source; see `Detector.batch`."""
+    engine = _engine(options.get("engine", "local"))
+    await anyio.to_thread.run_sync(parts.schema)  # a missing pyarrow is an error before anything else
+    job = await _ready(detector, source, prompts, examples, options)
+    listed = await anyio.to_thread.run_sync(list_inputs, job.header["source"], detector.settings)
+    run = await anyio.to_thread.run_sync(lambda: out.expanduser().absolute())
+    with ExitStack() as held:
+        await anyio.to_thread.run_sync(held.enter_context, _locked(run))
+        work = _Run(run, detector, job, options)
+        await anyio.to_thread.run_sync(work.prepare, listed)
+        await work.work(engine)
+        return await anyio.to_thread.run_sync(work.result, listed.notes)
+
+
+class _Run:
+    """One call of a run: what is planned, what is finished, and what it says on the way."""
+
+    def __init__(self, run: Path, detector: Detecting, job: _Job, options: BatchOptions) -> None:
+        self._run, self._detector, self._job, self._options = run, detector, job, options
+        self._progress: Progress = options.get("progress", silent)
+        self._stopping = options.get("stopping", lambda: False)
+        self._manifest = Manifest(job.header)
+        self._change = Change(())
+        self._finished: dict[int, Done] = {}
+        self._error: DinoxError | None = None
+        self._pace = _Pace({})
+
+    @property
+    def stopping(self) -> bool:
+        """No further shard is to be begun."""
+        return self._stopping()
+
+    def prepare(self, listed: Inputs) -> None:
+        """Compare the source with what is planned and finished, check the cost, and plan what is new. Blocks.
+
+        Raises:
+            InputError: the folder has another run, or this one would cost too much.
+            SettingsError: the folder cannot be written.
+        """
+        run, job = self._run, self._job
+        manifest = plans.open_manifest(run, job.header)
+        scanned = {shard.number: parts.read_done(run, shard.number) for shard in manifest.shards}
+        self._finished = {
+            number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint
+        }
+        self._change = plans.compare(run, manifest, listed.groups, self._finished.keys())
+        new = _first(self._change.new, self._options.get("limit"), manifest.images)
+        self._check_cost(manifest.images + sum(map(len, new)))
+        save_images(run, job.pictures, _REMEDY)
+        size = self._options.get("shard_size", SHARD_SIZE)
+        self._manifest = plans.extend(run, manifest, new, size) if new else manifest
+        for number in () if self._options.get("retry") else self._finished:
+            journal_path(run, number).unlink(missing_ok=True)  # its process died between the last two steps
+
+    async def work(self, engine: Engine) -> None:
+        """Say what the run takes, and have an engine do it.
+
+        Raises:
+            DinoxError: it stopped before anything was finished.
+        """
+        options, job = self._options, self._job
+        retry = options.get("retry", False)
+        todo = {shard: self._left_in(shard) for shard in self._manifest.shards}
+        left = [shard for shard, images in todo.items() if images]
+        if not left:
+            return
+        images = sum(todo.values())
+        total, calls = self._manifest.images, images * job.calls_each
+        cost = f"at most {calls:,} calls to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
+        self._pace = _Pace(todo)
+        await self._progress(1 - images / total, f"{images:,} of {total:,} images to detect in: {cost}")
+        batch = Batch(
+            self._run,
+            job.header["source"],
+            job.request,
+            self._manifest.fingerprint,
+            max_objects=options.get("max_objects", MAX_OBJECTS),
+            at_once=running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME,
+            paid=bool(calls),
+            retry=retry,
+        )
+        try:
+            await engine(self._detector, batch, left, self)
+        except DinoxError as error:
+            if not self._finished:
+                raise
+            self._error = error
+
+    async def working(self, shard: Shard, share: float) -> None:
+        """Hear which share of a shard is done."""
+        self._pace.working(shard, share)
+        await self._report()
+
+    async def finished(self, done: Done) -> None:
+        """Hear that the part of a shard is on the disk."""
+        self._finished[done.shard] = done
+        self._pace.working(self._manifest.shards[done.shard], 1)
+        await self._report()
+
+    def result(self, notes: Sequence[str]) -> BatchResult:
+        """Sum up the finished shards, and list the images without an answer in a file. Blocks.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        finished = [self._finished[number] for number in sorted(self._finished)]
+        parts.write_errors(self._run, finished)
+        counts: Counter[str] = Counter()
+        said: Counter[str] = Counter()
+        for one in finished:
+            counts.update(one.counts)
+            said.update(one.notes)
+        named = {label: 0 for label in labels_of(self._job.request) if label not in counts}
+        return BatchResult(
+            folder=str(self._run),
+            total=self._manifest.images,
+            done=sum(one.images for one in finished),
+            failed=sum(one.failed for one in finished),
+            found=sum(one.found for one in finished),
+            counts=dict(counts.most_common()) | named,
+            detected=self._pace.images,
+            seconds=self._pace.seconds,
+            backend=self._job.plan.backend,
+            model=" + ".join(dict.fromkeys(one.model for one in finished if one.model)),
+            stopped=str(self._error or ""),
+            notes=(*self._job.plan.notes, *notes, *self._drift(), *_most_frequent(said)),
+        )
+
+    def _left_in(self, shard: Shard) -> int:
+        """Count the images of a shard that are to be detected in."""
+        done = self._finished.get(shard.number)
+        if done is None:
+            return shard.images
+        return done.failed if self._options.get("retry") else 0
+
+    def _check_cost(self, images: int) -> None:
+        """Refuse a run of so many images that takes more calls to a paid backend than are allowed.
+
+        Raises:
+            InputError: it does.
+        """
+        calls = images * self._job.calls_each
+        most = self._options.get("max_calls") or self._detector.settings.max_calls_per_job
+        if calls > most:
+            raise InputError(
+                f"{images:,} images take {calls:,} calls to {self._job.plan.backend}, more than the {most:,} of a run; "
+                f"pass --max-calls {calls} to pay for them, or fewer images with --limit"
+            )
+
+    async def _report(self) -> None:
+        total, done = self._manifest.images, self._pace.done
+        failed = sum(one.failed for one in self._finished.values())
+        without = f", {failed:,} without an answer" if failed else ""
+        message = f"{done:,} of {total:,} images, {self._pace.rate:.3g} images/s{without}"
+        await self._progress(done / total, message)
+
+    def _drift(self) -> Iterator[str]:
+        """Say how the source differs from the finished shards, whose rows stay."""
+        if gone := self._change.gone:
+            yield f"{gone:,} finished images are not in the source any more; their rows stay"
+        if changed := self._change.changed:
+            yield f"{changed:,} finished images have other files now; their rows stay as they are, see sha256"
+
+
+class _Pace:
+    """How fast a run is; `todo` are the images that are to be detected in, by shard."""
+
+    def __init__(self, todo: Mapping[Shard, int]) -> None:
+        self._todo = todo
+        self._before = sum(shard.images - images for shard, images in todo.items())
+        self._began = time.monotonic()
+        self._first: dict[int, float] = {}
+        self._done = self._known = 0.0
+        self._shares: dict[int, float] = {}
+
+    def working(self, shard: Shard, share: float) -> None:
+        """Take the share of a shard that is done; the first one is what an earlier call did."""
+        images = self._todo[shard]
+        before = self._shares.get(shard.number)
+        if before is None:
+            self._known += share * images
+        self._done += (share - (before or 0.0)) * images
+        self._shares[shard.number] = share
+
+    @property
+    def done(self) -> int:
+        """The images that are done, by this call and by earlier ones."""
+        return self._before + round(self._done)
+
+    @property
+    def images(self) -> int:
+        """The images that this call has done."""
+        return round(self._done - self._known)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._began
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.images / max(self.seconds, 1e-3)
+
+
+async def _ready(
+    detector: Detecting,
+    source: str,
+    prompts: str | Sequence[str] | None,
+    examples: Sequence[VisualPrompt],
+    options: BatchOptions,
+) -> _Job:
+    """Make a job of the arguments.
+
+    Raises:
+        InputError: one of them is wrong.
+        UnsupportedError: no backend can answer.
+    """
+    if prompts is not None and examples:
+        raise InputError("both prompts and examples are given; pass one of them to say what to find")
+    pictures: dict[str, Picture] = {}
+    if examples:
+        found, pictures = await resolve(examples, None, detector, OWNER)
+        request = make_request(None, options, examples=found)
+    else:
+        request = make_request(prompts, options)
+    plan = detector.pipeline.router.plan(request)
+    header = {
+        "source": canonical_source(source),
+        "request": request.model_dump(mode="json", exclude_defaults=True) | {"include": sorted(request.include)},
+        "max_objects": options.get("max_objects", MAX_OBJECTS),
+        "backends": answered_by(detector.backends, plan),
+        "version": __version__,
+    }
+    return _Job(header, request, plan, pictures, paid_calls(detector.backends, plan))
+
+
+def _engine(name: str) -> Engine:
+    """Import what works on the shards.
+
+    Raises:
+        InputError: there is no such engine.
+    """
+    if name not in ENGINES:
+        raise InputError(f"there is no engine {name!r:.40}; choose {' or '.join(ENGINES)}")
+    module, function = ENGINES[name]
+    engine: Engine = getattr(import_module(module), function)
+    return engine
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Hold a run's folder, made if it is not there, for one call of one process. Blocks shortly.
+
+    Raises:
+        BusyError: another call works on this run.
+        SettingsError: the folder cannot be written.
+    """
+    try:
+        descriptor = lock(run)
+    except BlockingIOError:
+        raise BusyError(f"another call works on the run in {run}; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise SettingsError(f"the run cannot be kept in {run} ({error.strerror}); {_REMEDY}") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _first(groups: Sequence[Sequence[Entry]], limit: int | None, planned: int) -> list[Sequence[Entry]]:
+    """Give the images that may be planned where no more than `limit` are wanted."""
+    if limit is None:
+        return list(groups)
+    left, chosen = max(0, limit - planned), []
+    for group in groups:
+        chosen.append(group[:left])
+        left -= len(chosen[-1])
+    return [group for group in chosen if group]
+
+
+def _most_frequent(said: Counter[str]) -> Iterator[str]:
+    """Give the notes on images, each with the number of images, the most frequent first."""
+    for note, images in said.most_common(MAX_NOTES):
+        yield f"{note} ({images:,} {'image' if images == 1 else 'images'})"
+    if (more := len(said) - MAX_NOTES) > 0:
+        yield f"{more:,} other notes are in the column notes of the parts"

@@ -1,0 +1,222 @@
+"""The output of a run: one Parquet file for each shard, with one row for each image of it.
+
+A part is complete or not there: it is written aside, flushed, and renamed. Its footer names its run and its shard, and
+sums up its rows, so that thousands of parts are summed up without reading them.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dinox_mcp.batch.journal import Record
+from dinox_mcp.batch.summary import readable
+from dinox_mcp.errors import SettingsError, UnsupportedError
+from dinox_mcp.store.files import move_into_place, write_atomically
+from dinox_mcp.types.detection import Detection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ERRORS = "errors.parquet"
+"""The file of a run that lists the images without an answer."""
+_KEY = b"dinox_mcp"
+_NO_ROOM = "choose another --out with room, or make room, and run the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished shard.
+
+    Attributes:
+        fingerprint: that of the run.
+        shard: its number.
+        images: its rows.
+        failed: those without an answer.
+        found: those with objects.
+        counts: the objects of each label.
+        model: the models that answered.
+        notes: what the backend had to say, each with the number of images.
+    """
+
+    fingerprint: str
+    shard: int
+    images: int
+    failed: int = 0
+    found: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    model: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+
+def part_path(run: Path, shard: int) -> Path:
+    """Give the path of the part of a shard."""
+    return run / "parts" / f"part-{shard:05}.parquet"
+
+
+def row(record: Record, objects: Sequence[Detection]) -> dict[str, Any]:
+    """Write what is known of an image as a row."""
+    width, height = record.size
+    return {
+        "source": readable(record.source),
+        "sha256": record.sha256 or None,
+        "width": width or None,
+        "height": height or None,
+        "objects": [_object(one) for one in objects],
+        "model": record.model or None,
+        "seconds": record.seconds if record.model else None,
+        "notes": list(record.notes),
+        "error": record.error or None,
+        "code": record.code or None,
+    }
+
+
+def sum_up(
+    fingerprint: str, shard: int, rows: Sequence[Mapping[str, Any]], counts: Iterable[Mapping[str, int]]
+) -> Done:
+    """Sum up the rows of a shard; `counts` are those of all objects of each image, also where the row has fewer."""
+    labels: Counter[str] = Counter()
+    for one in counts:
+        labels.update(one)
+    return Done(
+        fingerprint,
+        shard,
+        len(rows),
+        failed=sum(1 for one in rows if one["error"]),
+        found=sum(1 for one in rows if one["objects"]),
+        counts=dict(labels.most_common()),
+        model=" + ".join(dict.fromkeys(one["model"] for one in rows if one["model"])),
+        notes=dict(Counter(note for one in rows for note in one["notes"]).most_common()),
+    )
+
+
+def write_part(run: Path, done: Done, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the part of a shard, so that it is on the disk when this returns. Blocks.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    path = part_path(run, done.shard)
+    write_rows(path, rows, asdict(done))
+    with suppress(OSError, AttributeError):  # Windows has no such call: the name is safe a little later
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], footer: Mapping[str, Any] | None = None) -> None:
+    """Write rows as one Parquet file, completely or not at all. Blocks.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    pa, pq = _pyarrow()
+    described = schema().with_metadata({_KEY: json.dumps(footer or {}).encode()})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, described), buffer, compression="zstd")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); {_NO_ROOM}") from None
+
+
+def read_done(run: Path, shard: int) -> Done | None:
+    """Read the footer of a part; None if there is no part, or one that is cut off or damaged. Blocks."""
+    pa, pq = _pyarrow()
+    try:
+        with pq.ParquetFile(part_path(run, shard)) as file:
+            footer = json.loads(file.schema_arrow.metadata[_KEY])
+            done = Done(**footer)
+            return done if file.metadata.num_rows == done.images and done.shard == shard else None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_rows(run: Path, shard: int) -> list[dict[str, Any]]:
+    """Read the rows of a part. Blocks."""
+    _, pq = _pyarrow()
+    rows: list[dict[str, Any]] = pq.read_table(part_path(run, shard)).to_pylist()
+    return rows
+
+
+def write_errors(run: Path, finished: Iterable[Done]) -> None:
+    """List the images without an answer of all finished shards in one file, which is removed if there are none. Blocks.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    _, pq = _pyarrow()
+    failed = [one.shard for one in finished if one.failed]
+    beside = run / f".{ERRORS}.tmp"
+    try:
+        if not failed:
+            (run / ERRORS).unlink(missing_ok=True)
+            return
+        with pq.ParquetWriter(beside, schema(), compression="zstd") as file:
+            for shard in failed:  # one at a time, as there may be very many
+                file.write_table(pq.read_table(part_path(run, shard), schema=schema(), filters=[("code", "!=", "")]))
+        move_into_place(beside, run / ERRORS)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise SettingsError(f"{run / ERRORS} cannot be written ({error.strerror}); {_NO_ROOM}") from None
+
+
+def schema() -> "pa.Schema":
+    """Give the columns of a part."""
+    pa, _ = _pyarrow()
+    text, number = pa.string(), pa.float64()
+    point = pa.struct({"name": text, "x": number, "y": number, "visibility": pa.int32(), "score": number})
+    found = pa.struct(
+        {
+            "label": text,
+            "score": number,
+            "bbox": pa.list_(number),
+            "mask": pa.struct({"size": pa.list_(pa.int32()), "counts": text}),
+            "keypoints": pa.list_(point),
+            "caption": text,
+            "category": text,
+            "text": text,
+        }
+    )
+    return pa.schema(
+        {
+            "source": text,
+            "sha256": text,
+            "width": pa.int32(),
+            "height": pa.int32(),
+            "objects": pa.list_(found),
+            "model": text,
+            "seconds": number,
+            "notes": pa.list_(text),
+            "error": text,
+            "code": text,
+        }
+    )
+
+
+def _object(found: Detection) -> dict[str, Any]:
+    return {**found.model_dump(exclude={"owner", "id", "part_of"}), "label": readable(found.label)}
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """Import pyarrow, which takes a third of a second.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise UnsupportedError(
+            "a batch is written as Parquet, and pyarrow is not installed; pip install 'dinox-mcp[batch]'"
+        ) from None
+    return pa, pq

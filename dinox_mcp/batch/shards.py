@@ -1,0 +1,264 @@
+"""Works through one shard of a run: image by image into its journal, then at once into its part.
+
+Any process may do it: it needs what `Batch` says, the folder of the run, and a detector of its own. What it has done
+outlives it, however it ends.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio.to_thread
+
+from dinox_mcp.backends.base import Call, Progress
+from dinox_mcp.backends.registry import Backends
+from dinox_mcp.batch import parts
+from dinox_mcp.batch import run as running
+from dinox_mcp.batch.examples import load_images
+from dinox_mcp.batch.inputs import Reader, open_reader
+from dinox_mcp.batch.journal import Journal, Keeping, Record
+from dinox_mcp.batch.manifest import Shard, read_entries
+from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.sources import Entry
+from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
+from dinox_mcp.detect.pipeline import Pipeline
+from dinox_mcp.detect.visual_prompts import Sources
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import MiB, Settings
+from dinox_mcp.types.detection import DetectedObject, Detection, DetectionRequest, Detections
+
+WORKER_DIED = "worker_died"
+"""The code of an image whose process died each time that it was worked on."""
+MAX_DEATHS = 2
+"""Deaths of a process that had only this image in hand until it is given up: one may be an accident."""
+_MAX_BYTES = 8192 * MiB
+_REMEDY = "make room, and run the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a process must know to work on shards of a run. It can be pickled, and holds no key.
+
+    Attributes:
+        run: the folder of the run.
+        source: where its images are, as `canonical_source` writes it.
+        request: what to find in each.
+        fingerprint: that of the run.
+        max_objects: objects of an image that are kept, those that score highest.
+        at_once: images that a process works on at the same time.
+        paid: the backend costs something, so that no response may be lost even in a power failure.
+        retry: finished shards get another try of their images without an answer.
+    """
+
+    run: Path
+    source: str
+    request: DetectionRequest
+    fingerprint: str
+    max_objects: int = MAX_OBJECTS
+    at_once: int = running.AT_A_TIME
+    paid: bool = False
+    retry: bool = False
+
+
+class Detecting(Sources, Protocol):
+    """A detector; `Detector` is one."""
+
+    settings: Settings
+    backends: Backends
+    pipeline: Pipeline
+
+    async def read(self, data: bytes, name: str) -> Picture:
+        """Make an image of encoded bytes."""
+        ...
+
+
+class Tracker(Protocol):
+    """Hears how a run goes, and says when it is to end early."""
+
+    @property
+    def stopping(self) -> bool:
+        """No further shard is to be begun."""
+        ...
+
+    async def working(self, shard: Shard, share: float) -> None:
+        """Hear which share of a shard is done."""
+        ...
+
+    async def finished(self, done: Done) -> None:
+        """Hear that the part of a shard is on the disk."""
+        ...
+
+
+async def run_local(detector: Detecting, batch: Batch, shards: Sequence[Shard], tracker: Tracker) -> None:
+    """Work on shards in this process, one after another.
+
+    Raises:
+        DinoxError: the run has to stop: the backend does not answer, or the disk is full.
+    """
+    for shard in shards:
+        if tracker.stopping:
+            return
+
+        async def report(share: float, _: str, shard: Shard = shard) -> None:
+            await tracker.working(shard, share)
+
+        await tracker.finished(await run_shard(detector, batch, shard, report))
+
+
+async def run_shard(detector: Detecting, batch: Batch, shard: Shard, progress: Progress) -> Done:
+    """Detect in the images of a shard that have no result yet, and write its part.
+
+    Args:
+        detector: one of this process.
+        batch: the run.
+        shard: which of its images.
+        progress: hears of the share of them that is done; the first report is what was done before.
+
+    Raises:
+        DinoxError: the run has to stop; the same call again continues.
+    """
+    entries = await anyio.to_thread.run_sync(lambda: list(read_entries(batch.run, shard)))
+    kept = await anyio.to_thread.run_sync(_rows_to_keep, batch, shard, entries) if batch.retry else {}
+    left = [entry for entry in entries if entry.source not in kept]
+    with ExitStack() as held:
+        journal = await anyio.to_thread.run_sync(held.enter_context, _journal(batch, shard))
+        reader = await anyio.to_thread.run_sync(held.enter_context, open_reader(batch.source, detector.settings))
+        await anyio.to_thread.run_sync(journal.plan, left)
+        work = _Work(detector, batch, journal, reader, {entry.source: entry for entry in left}, progress)
+        await work.all(left)
+        done = await anyio.to_thread.run_sync(_finish, batch, shard, entries, journal, kept)
+    await anyio.to_thread.run_sync(journal_path(batch.run, shard.number).unlink)
+    return done
+
+
+def journal_path(run: Path, shard: int) -> Path:
+    """Give the path of the journal of a shard, which is there while it is worked on."""
+    return run / "journals" / f"{shard:05}.jsonl"
+
+
+class _Work:
+    """Detects in the images of a shard."""
+
+    def __init__(
+        self,
+        detector: Detecting,
+        batch: Batch,
+        journal: Journal,
+        reader: Reader,
+        entries: Mapping[str, Entry],
+        progress: Progress,
+    ) -> None:
+        self._detector, self._batch, self._journal, self._reader = detector, batch, journal, reader
+        self._entries, self._progress = entries, progress
+        self._plan = detector.pipeline.router.plan(batch.request)
+        self._call = Call()
+
+    async def all(self, left: Sequence[Entry]) -> None:
+        """Detect in all images that the journal does not have.
+
+        Raises:
+            DinoxError: the run has to stop.
+        """
+        if self._batch.request.examples:
+            pictures = partial(load_images, self._batch.run, self._detector.settings.max_image_pixels)
+            self._call = Call(pictures=await anyio.to_thread.run_sync(pictures))
+        await self._progress(1 - len(running.pending(left, self._journal)) / max(1, len(left)), "")
+        for source, deaths in list(self._journal.begun.items()):
+            if source in self._entries:
+                await self._suspect(self._entries[source], deaths)
+        await self._detect_in(left)
+        await self._detect_in(left)  # once more where an address or the service did not answer
+
+    async def _suspect(self, entry: Entry, deaths: int) -> None:
+        """Detect in an image that a process died with, with no other in hand; one that killed several is given up."""
+        if deaths < MAX_DEATHS:
+            await self._detect_in([entry], times_alone=deaths + 1)
+            return
+        error = f"the process died {deaths} times with only this image in hand; repair the file, or convert it"
+        record = Record(entry.source, entry.stamp, error=error, code=WORKER_DIED)
+        await anyio.to_thread.run_sync(self._journal.add, record)
+
+    async def _detect_in(self, entries: Sequence[Entry], times_alone: int = 0) -> None:
+        pending = running.pending(entries, self._journal)
+        left = [one for one in pending if not self._is_given_up(one)]
+
+        async def load(source: str) -> Picture:
+            data = await anyio.to_thread.run_sync(self._begin, source, times_alone)
+            return await (self._detector.load(source, OWNER) if data is None else self._detector.read(data, source))
+
+        outcome = await running.run(
+            left, self._journal, load, self._detect, progress=self._progress, at_a_time=self._batch.at_once
+        )
+        if outcome.error is not None:
+            raise outcome.error
+
+    def _is_given_up(self, entry: Entry) -> bool:
+        record = self._journal.records.get(entry.source)
+        return record is not None and record.code == WORKER_DIED
+
+    def _begin(self, source: str, times_alone: int) -> bytes | None:
+        """Note that an image is in hand, then read it: from here on it may kill the process."""
+        self._journal.begin(source, times_alone)
+        return self._reader.read(self._entries[source])
+
+    async def _detect(self, picture: Picture) -> Detections:
+        pipeline, plan, call = self._detector.pipeline, self._plan, self._call
+        answer = await pipeline.answer(plan, picture, call, explain=False)
+        found = answer.found
+        running.refuse_partial(found)
+        notes, objects = (*found.notes, *picture.notes), found.objects
+        if plan.request.include:
+            result = await pipeline.complete(answer, plan, picture, call, self._batch.max_objects)
+            notes, objects = result.notes, tuple(map(_plain, result.objects))
+        own = tuple(note for note in notes if note not in plan.notes)
+        return found.model_copy(update={"objects": objects, "notes": own})
+
+
+@contextmanager
+def _journal(batch: Batch, shard: Shard) -> Iterator[Journal]:
+    """Open the journal of a shard; an orderly end leaves no image in hand."""
+    path = journal_path(batch.run, shard.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keeping = Keeping(batch.max_objects, _MAX_BYTES, at_once=batch.paid, remedy=_REMEDY)
+    journal = Journal.open(path, {"run": batch.fingerprint, "shard": shard.number}, keeping)
+    try:
+        yield journal
+    finally:
+        journal.rest()
+        journal.close()
+
+
+def _rows_to_keep(batch: Batch, shard: Shard, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """Read the rows of a finished shard that another try would not change, by source."""
+    if parts.read_done(batch.run, shard.number) is None:
+        return {}
+    rows = zip(entries, parts.read_rows(batch.run, shard.number), strict=True)
+    return {entry.source: row for entry, row in rows if not row["error"]}
+
+
+def _finish(
+    batch: Batch, shard: Shard, entries: Sequence[Entry], journal: Journal, kept: Mapping[str, dict[str, Any]]
+) -> Done:
+    """Write the part of a shard whose images are all in its journal, or in the part before."""
+    rows, counts = [], []
+    for entry in entries:
+        if entry.source in kept:
+            row = kept[entry.source]
+            counts.append(Counter(one["label"] for one in row["objects"]))
+        else:
+            record = journal.records[entry.source]
+            row = parts.row(record, journal.objects(record))
+            counts.append(Counter(record.counts))
+        rows.append(row)
+    done = parts.sum_up(batch.fingerprint, shard.number, rows, counts)
+    parts.write_part(batch.run, done, rows)
+    return done
+
+
+def _plain(found: DetectedObject) -> Detection:
+    """Take the number off an object."""
+    return Detection.model_validate({name: getattr(found, name) for name in Detection.model_fields})

@@ -1,0 +1,178 @@
+"""`dinox-mcp batch`: any number of images into Parquet files, in a run that can be stopped and continued."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, cast
+
+from dinox_mcp.batch.job import ENGINES
+from dinox_mcp.batch.manifest import SHARD_SIZE
+from dinox_mcp.cli import terminal
+from dinox_mcp.cli.detect import add_option_flags, example, nonempty, request_options, split_arguments
+from dinox_mcp.cli.terminal import (
+    COMMON,
+    SERVING,
+    add_common_flags,
+    flags,
+    load_settings,
+    number,
+    paint,
+    printable,
+    refuse,
+)
+from dinox_mcp.detect.options import MAX_OBJECTS
+from dinox_mcp.errors import SettingsError
+
+if TYPE_CHECKING:
+    import anyio
+
+    from dinox_mcp.batch.job import BatchOptions, BatchResult
+    from dinox_mcp.settings import Settings
+
+_EPILOG = """\
+SOURCE is a folder, a pattern in quotes ('photos/**/*.jpg') or an image. Every other argument is a prompt. Without
+prompts, everything that the backend knows is detected.
+
+The cost is said first. Images are finished in shards, each a file in RUN/parts with one row for each image; images
+without an answer are listed in RUN/errors.parquet. The same command again continues, and detects only in images that
+have no row yet. Ctrl-C finishes the shard in hand, a second Ctrl-C stops at once; nothing is lost or paid for twice.
+
+exit status: 0 all images answered, 1 some not answered, 2 wrong usage or settings, 130 Ctrl-C
+"""
+_MOST = 1_000_000_000
+
+
+def add_flags(batch: argparse.ArgumentParser) -> None:
+    """Add the description and the flags of `batch` to its parser."""
+    batch.description = "Detect objects in any number of images, into Parquet files; the same command again continues."
+    batch.epilog = _EPILOG
+    batch.set_defaults(run=run)
+    batch.add_argument("source", type=nonempty, metavar="SOURCE", help="the images")
+    batch.add_argument("prompts", nargs="*", type=nonempty, metavar="PROMPT", help="what to find in them")
+    batch.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder of the run, made if it is new")
+    batch.add_argument("--json", action="store_true", help="print the summary as JSON")
+    batch.add_argument("--limit", type=number(int, 1, _MOST), metavar="N", help="plan only the first N images for now")
+    batch.add_argument(
+        "--max-calls",
+        type=number(int, 1, _MOST),
+        metavar="N",
+        help="calls to a paid backend at most (DINOX_MCP_MAX_CALLS_PER_JOB)",
+    )
+    batch.add_argument("--retry", action="store_true", help="try images without an answer again")
+    batch.add_argument(
+        "--shard-size",
+        type=number(int, 1, 100_000),
+        default=SHARD_SIZE,
+        metavar="N",
+        help=f"images of a shard at most ({SHARD_SIZE})",
+    )
+    batch.add_argument("--engine", choices=tuple(ENGINES), default="local", help="what works on the shards (local)")
+    group = add_option_flags(batch, listed=MAX_OBJECTS)
+    group.add_argument(
+        "--like",
+        type=example,
+        action="append",
+        default=[],
+        metavar="EXAMPLE",
+        help="find objects like an example: X1,Y1,X2,Y2@IMAGE, or the name of a saved prompt; LABEL=... names the "
+        "objects; may be repeated",
+    )
+    add_common_flags(batch, argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Detect and print the summary; exit with status 1 where an image could not be answered."""
+    refuse(options, "batch", *SERVING)
+    import anyio
+
+    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
+    sources, prompts = split_arguments(options.prompts)
+    if sources:
+        raise SettingsError(
+            f"{sources[0]!r:.80} is an image, not a prompt; name one source: a folder, or a pattern in quotes such as "
+            "'photos/*.jpg'"
+        )
+    settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    result = anyio.run(_batch, settings, options, prompts)
+    if result is None:
+        sys.stderr.write("stopped; what is done is kept: the same command again continues\n")
+        raise KeyboardInterrupt
+    if options.json:
+        terminal.write(result.model_dump_json() + "\n")
+    else:
+        terminal.write("\n".join([*_lines(result), ""]))
+    for line in _remarks(result):
+        sys.stderr.write(printable(line) + "\n")
+    if result.failed or not result.complete:
+        sys.exit(1)
+
+
+async def _batch(settings: "Settings", options: argparse.Namespace, prompts: list[str]) -> "BatchResult | None":
+    """Run the batch; None if a second Ctrl-C stopped it."""
+    import anyio
+
+    from dinox_mcp.detector import Detector
+
+    own = ("max_calls", "limit", "shard_size", "retry", "engine")
+    chosen = cast("BatchOptions", request_options(options) | flags(options, *own))
+    result = None
+    with anyio.CancelScope() as scope, _interruptible(scope) as chosen["stopping"]:
+        async with Detector(settings) as detector:
+            with terminal.progress_bar() as chosen["progress"]:
+                result = await detector.batch(options.source, options.out, prompts or None, options.like, **chosen)
+    return result
+
+
+@contextmanager
+def _interruptible(scope: "anyio.CancelScope") -> "Iterator[Stopping]":
+    """Have the first Ctrl-C end the run after the shard in hand, and the second one at once."""
+    loop = asyncio.get_running_loop()
+    stopping = Stopping()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if stopping():
+            signal.signal(signal.SIGINT, before)  # a third one ends the program
+            loop.call_soon_threadsafe(scope.cancel)
+            return
+        stopping.requested = True
+        sys.stderr.write("\nstopping when the shard in hand is finished; Ctrl-C again stops at once\n")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Stopping:
+    """Whether the run is to end early."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self) -> bool:
+        """Return whether it is."""
+        return self.requested
+
+
+def _lines(result: "BatchResult") -> Iterator[str]:
+    counts = ", ".join(f"{number:,} {label}" for label, number in result.counts.items()) or "nothing"
+    pace = f" in {result.seconds:.1f} s, {result.detected / result.seconds:.3g} images/s" if result.detected else ""
+    failed = f", {result.failed:,} without an answer" if result.failed else ""
+    yield paint(printable(f"{result.done:,} of {result.total:,} images{pace}{failed}: {counts}"), "title")
+    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}: {result.folder}"), "faint")
+
+
+def _remarks(result: "BatchResult") -> Iterator[str]:
+    """Say what is not a result: what failed, and what there is to know."""
+    yield from (f"note: {note}" for note in result.notes)
+    if result.failed:
+        yield f"{result.failed:,} images without an answer are listed in {result.folder}/errors.parquet"
+    if not result.complete:
+        why = f": {result.stopped}" if result.stopped else ""
+        yield f"stopped, {result.total - result.done:,} images left{why} (the same command again continues)"
