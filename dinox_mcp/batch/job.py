@@ -1,10 +1,9 @@
 """A batch from its arguments to its result: what it takes is said first, an engine works, the parts are summed up."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,16 +20,16 @@ from dinox_mcp.batch.examples import save_images
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.search import answered_by, paid_calls
+from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
 from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.batch.summary import MAX_NOTES
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detect.visual_prompts import VisualPrompt, resolve
-from dinox_mcp.errors import BusyError, DinoxError, InputError, SettingsError
+from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.store.jobs import lock
+from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectionRequest, Value
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
@@ -45,7 +44,8 @@ class BatchOptions(Options, total=False):
     `max_objects` is 1000 by default. A run that would take more than `max_calls` calls to a paid backend, by default
     those of the settings, is refused before the first. With `limit`, only the first images of the source are planned;
     a later call without it goes on. `shard_size` is the number of images that are finished together. With `retry`,
-    images without an answer get another try. `engine` names what works on the shards. Once `stopping` returns True, no
+    images without an answer get another try. `at_once` images are worked on at the same time, by default 4, or 8 with a
+    paid backend. `engine` names what works on the shards. Once `stopping` returns True, no
     further shard is begun.
     """
 
@@ -53,6 +53,7 @@ class BatchOptions(Options, total=False):
     limit: int | None
     shard_size: int
     retry: bool
+    at_once: int | None
     engine: str
     stopping: Callable[[], bool]
 
@@ -120,7 +121,7 @@ async def run_batch(
     listed = await anyio.to_thread.run_sync(list_inputs, job.header["source"], detector.settings)
     run = await anyio.to_thread.run_sync(lambda: out.expanduser().absolute())
     with ExitStack() as held:
-        await anyio.to_thread.run_sync(held.enter_context, _locked(run))
+        await anyio.to_thread.run_sync(held.enter_context, held_run(run))
         work = _Run(run, detector, job, options)
         await anyio.to_thread.run_sync(work.prepare, listed)
         await work.work(engine)
@@ -137,6 +138,7 @@ class _Run:
         self._manifest = Manifest(job.header)
         self._change = Change(())
         self._finished: dict[int, Done] = {}
+        self._damaged = 0
         self._error: DinoxError | None = None
         self._pace = _Pace({})
 
@@ -158,6 +160,9 @@ class _Run:
         self._finished = {
             number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint
         }
+        self._damaged = sum(
+            1 for number in scanned if number not in self._finished and parts.part_path(run, number).exists()
+        )
         self._change = plans.compare(run, manifest, listed.groups, self._finished.keys())
         new = _first(self._change.new, self._options.get("limit"), manifest.images)
         self._check_cost(manifest.images + sum(map(len, new)))
@@ -190,7 +195,7 @@ class _Run:
             job.request,
             self._manifest.fingerprint,
             max_objects=options.get("max_objects", MAX_OBJECTS),
-            at_once=running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME,
+            at_once=options.get("at_once") or (running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME),
             paid=bool(calls),
             retry=retry,
         )
@@ -270,7 +275,9 @@ class _Run:
         await self._progress(done / total, message)
 
     def _drift(self) -> Iterator[str]:
-        """Say how the source differs from the finished shards, whose rows stay."""
+        """Say what was damaged, and how the source differs from the finished shards, whose rows stay."""
+        if damaged := self._damaged:
+            yield f"{damaged:,} parts were damaged, and their images were detected in again"
         if gone := self._change.gone:
             yield f"{gone:,} finished images are not in the source any more; their rows stay"
         if changed := self._change.changed:
@@ -347,7 +354,17 @@ async def _ready(
         "backends": answered_by(detector.backends, plan),
         "version": __version__,
     }
-    return _Job(header, request, plan, pictures, paid_calls(detector.backends, plan))
+    return _Job(header, request, plan, pictures, _calls_each(detector, plan))
+
+
+def _calls_each(detector: Detecting, plan: Plan) -> int:
+    """Count the calls to paid backends that an image takes at most."""
+    calls = paid_calls(detector.backends, plan) * (1 + plan.request.tiles**2 if plan.request.tiles > 1 else 1)
+    for part in plan.parts:
+        missing = plan.request.include - detector.backends.get(part.backend).capabilities(part.request.model).outputs
+        by = detector.pipeline.router.describers(missing, part.backend, caller_has_key=False) if missing else {}
+        calls += sum(1 for name in by if is_paid(detector.backends, name))
+    return calls
 
 
 def _engine(name: str) -> Engine:
@@ -361,26 +378,6 @@ def _engine(name: str) -> Engine:
     module, function = ENGINES[name]
     engine: Engine = getattr(import_module(module), function)
     return engine
-
-
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Hold a run's folder, made if it is not there, for one call of one process. Blocks shortly.
-
-    Raises:
-        BusyError: another call works on this run.
-        SettingsError: the folder cannot be written.
-    """
-    try:
-        descriptor = lock(run)
-    except BlockingIOError:
-        raise BusyError(f"another call works on the run in {run}; wait for it, or choose another --out") from None
-    except OSError as error:
-        raise SettingsError(f"the run cannot be kept in {run} ({error.strerror}); {_REMEDY}") from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _first(groups: Sequence[Sequence[Entry]], limit: int | None, planned: int) -> list[Sequence[Entry]]:

@@ -304,10 +304,13 @@ def answered_by(backends: Backends, plan: Plan) -> list[dict[str, object]]:
 def paid_calls(backends: Backends, plan: Plan) -> int:
     """Count the calls to services that cost something, for each image."""
     return sum(
-        calls_of(backend, part.request)
-        for part in plan.parts
-        if isinstance(backend := backends.get(part.backend), Priced) or backends.needs_key(part.backend)
+        calls_of(backends.get(part.backend), part.request) for part in plan.parts if is_paid(backends, part.backend)
     )
+
+
+def is_paid(backends: Backends, name: str) -> bool:
+    """Return whether calls to a backend may cost something."""
+    return isinstance(backends.get(name), Priced) or backends.needs_key(name)
 
 
 def _chosen(options: SearchOptions) -> Options:

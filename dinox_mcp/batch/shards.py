@@ -27,6 +27,7 @@ from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import Sources
+from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
 from dinox_mcp.types.detection import DetectedObject, Detection, DetectionRequest, Detections
@@ -201,9 +202,16 @@ class _Work:
         return record is not None and record.code == WORKER_DIED
 
     def _begin(self, source: str, times_alone: int) -> bytes | None:
-        """Note that an image is in hand, then read it: from here on it may kill the process."""
+        """Note that an image is in hand, then read it: from here on it may kill the process.
+
+        None leaves it to the loader: it is an address, or the page of a PDF.
+        """
+        entry = self._entries[source]
         self._journal.begin(source, times_alone)
-        return self._reader.read(self._entries[source])
+        data = self._reader.read(entry)
+        if data is None and entry.stamp:  # a file
+            data, _ = read_file(source, self._detector.settings)
+        return data
 
     async def _detect(self, picture: Picture) -> Detections:
         pipeline, plan, call = self._detector.pipeline, self._plan, self._call

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from dinox_mcp.batch.job import ENGINES
 from dinox_mcp.batch.manifest import SHARD_SIZE
+from dinox_mcp.batch.parts import ERRORS
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import add_option_flags, example, nonempty, request_options, split_arguments
 from dinox_mcp.cli.terminal import (
@@ -45,6 +46,7 @@ have no row yet. Ctrl-C finishes the shard in hand, a second Ctrl-C stops at onc
 exit status: 0 all images answered, 1 some not answered, 2 wrong usage or settings, 130 Ctrl-C
 """
 _MOST = 1_000_000_000
+_MOST_LABELS = 12
 
 
 def add_flags(batch: argparse.ArgumentParser) -> None:
@@ -70,6 +72,12 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
         default=SHARD_SIZE,
         metavar="N",
         help=f"images of a shard at most ({SHARD_SIZE})",
+    )
+    batch.add_argument(
+        "--at-once",
+        type=number(int, 1, 256),
+        metavar="N",
+        help="images worked on at the same time (4; with a paid backend 8)",
     )
     batch.add_argument("--engine", choices=tuple(ENGINES), default="local", help="what works on the shards (local)")
     group = add_option_flags(batch, listed=MAX_OBJECTS)
@@ -118,12 +126,12 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
 
     from dinox_mcp.detector import Detector
 
-    own = ("max_calls", "limit", "shard_size", "retry", "engine")
+    own = ("max_calls", "limit", "shard_size", "retry", "at_once", "engine")
     chosen = cast("BatchOptions", request_options(options) | flags(options, *own))
     result = None
     with anyio.CancelScope() as scope, _interruptible(scope) as chosen["stopping"]:
         async with Detector(settings) as detector:
-            with terminal.progress_bar() as chosen["progress"]:
+            with terminal.progress_bar(logged=True) as chosen["progress"]:
                 result = await detector.batch(options.source, options.out, prompts or None, options.like, **chosen)
     return result
 
@@ -161,18 +169,25 @@ class Stopping:
 
 
 def _lines(result: "BatchResult") -> Iterator[str]:
-    counts = ", ".join(f"{number:,} {label}" for label, number in result.counts.items()) or "nothing"
-    pace = f" in {result.seconds:.1f} s, {result.detected / result.seconds:.3g} images/s" if result.detected else ""
+    named = [f"{number:,} {label}" for label, number in result.counts.items()]
+    more = [f"{len(named) - _MOST_LABELS:,} other labels"] if len(named) > _MOST_LABELS else []
+    counts = ", ".join([*named[:_MOST_LABELS], *more]) or "nothing"
+    pace = f" in {result.seconds:,.1f} s, {result.detected / result.seconds:.3g} images/s" if result.detected else ""
     failed = f", {result.failed:,} without an answer" if result.failed else ""
-    yield paint(printable(f"{result.done:,} of {result.total:,} images{pace}{failed}: {counts}"), "title")
-    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}: {result.folder}"), "faint")
+    yield paint(printable(f"{result.done:,} of {_images(result.total)}{pace}{failed}: {counts}"), "title")
+    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
 
 
 def _remarks(result: "BatchResult") -> Iterator[str]:
-    """Say what is not a result: what failed, and what there is to know."""
-    yield from (f"note: {note}" for note in result.notes)
+    """Say what is not a result: where it is, what failed, and what there is to know."""
+    yield f"rows: {result.folder}/parts/*.parquet"
     if result.failed:
-        yield f"{result.failed:,} images without an answer are listed in {result.folder}/errors.parquet"
+        yield f"{_images(result.failed)} without an answer: {result.folder}/{ERRORS} (--retry tries again)"
+    yield from (f"note: {note}" for note in result.notes)
     if not result.complete:
         why = f": {result.stopped}" if result.stopped else ""
-        yield f"stopped, {result.total - result.done:,} images left{why} (the same command again continues)"
+        yield f"stopped, {_images(result.total - result.done)} left{why} (the same command again continues)"
+
+
+def _images(number: int) -> str:
+    return f"{number:,} image" if number == 1 else f"{number:,} images"

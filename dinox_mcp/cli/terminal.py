@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ _CODES: dict[Style, str] = {"title": "1", "accent": "36", "good": "32", "warning
 """The parameters of SGR, the escape sequence of terminals for colors."""
 # Controls (C0, C1), line and paragraph separators, marks that turn the reading direction, halves of letters.
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_FIRST_LOG_S, _LOG_EVERY_S = 5.0, 60.0
 
 
 def prepare() -> None:
@@ -177,33 +180,47 @@ def report(problem: DinoxError | str, status: int) -> int:
 
 
 @contextmanager
-def progress_bar() -> "Iterator[Progress]":
-    """Show progress on stderr: the first message, which is the cost, stays; a terminal shows later ones in a bar."""
+def progress_bar(*, logged: bool = False) -> "Iterator[Progress]":
+    """Show progress on stderr: the first message, which is the cost, stays; a terminal shows later ones in a bar.
+
+    With `logged`, where stderr is not a terminal, it gets a line soon after the start and then one each minute.
+    """
     from tqdm import tqdm
 
     shape = "{percentage:3.0f}% {bar:30} {desc}"
     with tqdm(total=1.0, bar_format=shape, leave=False, disable=not sys.stderr.isatty()) as bar:
-        yield _Bar(bar).report
+        yield _Bar(bar, logged=logged).report
 
 
 class _Bar:
     """Prints the first message, which is the cost, and shows later ones in a bar with the time left."""
 
-    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+    def __init__(self, bar: "tqdm[NoReturn]", *, logged: bool) -> None:
         self._bar = bar
         self._printed = False
+        self._first = 0.0
+        self._began = time.monotonic()
+        self._next_log = self._began + _FIRST_LOG_S if logged else float("inf")
 
     async def report(self, share: float, message: str) -> None:
         """Take a message, and the share that is done."""
-        from tqdm import tqdm
-
         if not self._printed:
             self._printed = True
-            with tqdm.external_write_mode():
-                sys.stderr.write(printable(message) + "\n")
-            self._bar.n = self._bar.initial = share
-        elif not self._bar.disable:
-            rate = self._bar.format_dict["elapsed"] / max(share - self._bar.initial, 1e-6)
-            left = self._bar.format_interval(rate * (1 - share))
+            self._print(message)
+            self._first = self._bar.n = self._bar.initial = share
+            return
+        now = time.monotonic()
+        left = (now - self._began) / max(share - self._first, 1e-6) * (1 - share)
+        text = f"{message}, {self._bar.format_interval(left)} left"
+        if not self._bar.disable:
             self._bar.n = share
-            self._bar.set_description_str(f"{printable(message)}, {left} left")
+            self._bar.set_description_str(printable(text))
+        elif now >= self._next_log and self._first < share < 1:
+            self._next_log = now + _LOG_EVERY_S
+            self._print(text)
+
+    def _print(self, line: str) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode():
+            sys.stderr.write(printable(line) + "\n")

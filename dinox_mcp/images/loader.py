@@ -78,15 +78,15 @@ class ImageLoader:
             BusyError: too many images are being decoded at once.
         """
         scale = None
-        if await self._in_thread(lambda: is_pdf(data)):
+        if is_pdf(data):  # by its first bytes
             rendered = await self._pages.render(data, shorten(name), page)
             data, name, scale = rendered.data, f"{name}#page={rendered.number}", rendered.pixels_per_point
             origin = ", ".join(filter(None, (origin, rendered.note)))
         elif page is not None:
             raise ImageError(f"{shorten(name)} is not a PDF and has no pages; leave #page={page.number} out")
         picture = await self._in_thread(lambda: _picture(data, name, self._settings.max_image_pixels, origin, scale))
-        is_large = picture.width * picture.height > _LARGE
-        await (self._in_large_thread if is_large else self._in_thread)(lambda: picture.notes)
+        if _is_large(picture):
+            await self._in_large_thread(lambda: picture.notes)
         return picture
 
     async def check(self, data: bytes, name: str) -> None:
@@ -116,7 +116,13 @@ def _picture(data: bytes, name: str, max_pixels: int, origin: str, scale: float 
         size = f"{picture.width}x{picture.height} pixels"
         picture = replace(picture, origin=f"{origin} ({size})", pixels_per_point=scale)
     _ = picture.digest  # computed here, off the event loop, and kept; so are the notes
+    if not _is_large(picture):
+        _ = picture.notes
     return picture
+
+
+def _is_large(picture: Picture) -> bool:
+    return picture.width * picture.height > _LARGE
 
 
 def _shown(name: str) -> str:

@@ -150,6 +150,26 @@ def _in_use(folder: Path) -> bool:
     return False
 
 
+@contextmanager
+def held_run(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run that a user named, made if it is not there, for one call of one process. Blocks shortly.
+
+    Raises:
+        BusyError: another call works on this run.
+        SettingsError: the folder cannot be written.
+    """
+    try:
+        descriptor = lock(folder)
+    except BlockingIOError:
+        raise BusyError(f"another call works on the run in {folder}; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise SettingsError(f"the run cannot be kept in {folder} ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def lock(folder: Path) -> int:
     """Lock a folder, made if it is not there, until the file descriptor that is returned is closed.
 
