@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dinox_mcp.backends.base import Fit as Fit
     from dinox_mcp.backends.base import Model as Model
     from dinox_mcp.backends.base import Unready as Unready
+    from dinox_mcp.batch.report import BatchResult as BatchResult
     from dinox_mcp.batch.summary import SearchResult as SearchResult
     from dinox_mcp.compare.comparison import Change as Change
     from dinox_mcp.compare.comparison import Comparison as Comparison
@@ -52,6 +53,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backend",
     "BackendError",
+    "BatchResult",
     "Call",
     "Caller",
     "Capabilities",
@@ -86,6 +88,7 @@ __all__ = [
 ]
 _NAMES_OF = {
     "backends.base": ("Backend", "Call", "Capabilities", "Fit", "Model", "Unready"),
+    "batch.report": ("BatchResult",),
     "batch.summary": ("SearchResult",),
     "compare.comparison": ("Change", "Comparison"),
     "detect.counting": ("Count",),

@@ -10,7 +10,8 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Backend, Loadable, gather, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.batch.job import BatchOptions, BatchResult, run_batch
+from dinox_mcp.batch.job import BatchOptions, run_batch
+from dinox_mcp.batch.report import BatchResult
 from dinox_mcp.batch.search import ImageSearch, SearchOptions
 from dinox_mcp.batch.summary import SearchResult
 from dinox_mcp.compare.comparison import Comparison

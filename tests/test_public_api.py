@@ -9,7 +9,7 @@ import dinox_mcp
 
 PUBLIC = {
     *("Detector", "Settings", "Options", "VisualPrompt", "Caller", "Picture"),
-    *("DetectionResult", "DetectedObject", "Detection", "Count", "SearchResult", "VideoResult"),
+    *("DetectionResult", "DetectedObject", "Detection", "Count", "SearchResult", "BatchResult", "VideoResult"),
     *("Comparison", "Change"),
     *("Backend", "Call", "Capabilities", "DetectionRequest", "Detections", "Fit", "Model", "Unready"),
     *("DinoxError", "InputError", "BackendError", "errors"),

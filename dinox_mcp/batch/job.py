@@ -1,7 +1,5 @@
 """A batch from its arguments to its result: what it takes is said first, an engine works, the parts are summed up."""
 
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,17 +18,17 @@ from dinox_mcp.batch.examples import save_images
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.report import BatchResult, Pace, sum_up_run
 from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
 from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
 from dinox_mcp.batch.sources import Entry
-from dinox_mcp.batch.summary import MAX_NOTES
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detect.visual_prompts import VisualPrompt, resolve
 from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.jobs import held_run
-from dinox_mcp.types.detection import DetectionRequest, Value
+from dinox_mcp.types.detection import DetectionRequest
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
 ENGINES: Mapping[str, tuple[str, str]] = {"local": ("dinox_mcp.batch.shards", "run_local")}
@@ -56,43 +54,6 @@ class BatchOptions(Options, total=False):
     at_once: int | None
     engine: str
     stopping: Callable[[], bool]
-
-
-class BatchResult(Value):
-    """What a run has found so far.
-
-    Attributes:
-        folder: the folder of the run; `parts/*.parquet` in it have a row for each finished image.
-        total: the images of the run.
-        done: those in finished shards.
-        failed: those of them without an answer, which `errors.parquet` lists.
-        found: those of them with objects.
-        counts: the objects of each label; 0 for each prompt that found nothing.
-        detected: the images that this call finished.
-        seconds: how long this call took for them.
-        backend: the backends that answer, joined by " + ".
-        model: the models that answered, joined by " + ".
-        stopped: why the run stopped before its end; empty if it did not.
-        notes: what the caller must know.
-    """
-
-    folder: str
-    total: int
-    done: int
-    failed: int
-    found: int
-    counts: dict[str, int]
-    detected: int = 0
-    seconds: float = 0.0
-    backend: str = ""
-    model: str = ""
-    stopped: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every image is answered, or cannot be."""
-        return self.done >= self.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +101,7 @@ class _Run:
         self._finished: dict[int, Done] = {}
         self._damaged = 0
         self._error: DinoxError | None = None
-        self._pace = _Pace({})
+        self._pace = Pace({})
 
     @property
     def stopping(self) -> bool:
@@ -187,7 +148,7 @@ class _Run:
         images = sum(todo.values())
         total, calls = self._manifest.images, images * job.calls_each
         cost = f"at most {calls:,} calls to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
-        self._pace = _Pace(todo)
+        self._pace = Pace(todo)
         await self._progress(1 - images / total, f"{images:,} of {total:,} images to detect in: {cost}")
         batch = Batch(
             self._run,
@@ -202,7 +163,7 @@ class _Run:
         try:
             await engine(self._detector, batch, left, self)
         except DinoxError as error:
-            if not self._finished:
+            if not self._finished and not self._pace.images:
                 raise
             self._error = error
 
@@ -225,25 +186,16 @@ class _Run:
         """
         finished = [self._finished[number] for number in sorted(self._finished)]
         parts.write_errors(self._run, finished)
-        counts: Counter[str] = Counter()
-        said: Counter[str] = Counter()
-        for one in finished:
-            counts.update(one.counts)
-            said.update(one.notes)
-        named = {label: 0 for label in labels_of(self._job.request) if label not in counts}
-        return BatchResult(
-            folder=str(self._run),
-            total=self._manifest.images,
-            done=sum(one.images for one in finished),
-            failed=sum(one.failed for one in finished),
-            found=sum(one.found for one in finished),
-            counts=dict(counts.most_common()) | named,
-            detected=self._pace.images,
-            seconds=self._pace.seconds,
-            backend=self._job.plan.backend,
-            model=" + ".join(dict.fromkeys(one.model for one in finished if one.model)),
-            stopped=str(self._error or ""),
-            notes=(*self._job.plan.notes, *notes, *self._drift(), *_most_frequent(said)),
+        plan = self._job.plan
+        return sum_up_run(finished, labels_of(self._job.request), (*plan.notes, *notes, *self._drift())).model_copy(
+            update={
+                "folder": str(self._run),
+                "total": self._manifest.images,
+                "detected": self._pace.images,
+                "seconds": self._pace.seconds,
+                "backend": plan.backend,
+                "stopped": str(self._error or ""),
+            }
         )
 
     def _left_in(self, shard: Shard) -> int:
@@ -271,7 +223,8 @@ class _Run:
         total, done = self._manifest.images, self._pace.done
         failed = sum(one.failed for one in self._finished.values())
         without = f", {failed:,} without an answer" if failed else ""
-        message = f"{done:,} of {total:,} images, {self._pace.rate:.3g} images/s{without}"
+        rate = f", {self._pace.rate:.3g} images/s" if self._pace.images else ""
+        message = f"{done:,} of {total:,} images{rate}{without}"
         await self._progress(done / total, message)
 
     def _drift(self) -> Iterator[str]:
@@ -282,47 +235,6 @@ class _Run:
             yield f"{gone:,} finished images are not in the source any more; their rows stay"
         if changed := self._change.changed:
             yield f"{changed:,} finished images have other files now; their rows stay as they are, see sha256"
-
-
-class _Pace:
-    """How fast a run is; `todo` are the images that are to be detected in, by shard."""
-
-    def __init__(self, todo: Mapping[Shard, int]) -> None:
-        self._todo = todo
-        self._before = sum(shard.images - images for shard, images in todo.items())
-        self._began = time.monotonic()
-        self._first: dict[int, float] = {}
-        self._done = self._known = 0.0
-        self._shares: dict[int, float] = {}
-
-    def working(self, shard: Shard, share: float) -> None:
-        """Take the share of a shard that is done; the first one is what an earlier call did."""
-        images = self._todo[shard]
-        before = self._shares.get(shard.number)
-        if before is None:
-            self._known += share * images
-        self._done += (share - (before or 0.0)) * images
-        self._shares[shard.number] = share
-
-    @property
-    def done(self) -> int:
-        """The images that are done, by this call and by earlier ones."""
-        return self._before + round(self._done)
-
-    @property
-    def images(self) -> int:
-        """The images that this call has done."""
-        return round(self._done - self._known)
-
-    @property
-    def seconds(self) -> float:
-        """How long it has taken so far."""
-        return time.monotonic() - self._began
-
-    @property
-    def rate(self) -> float:
-        """Images a second."""
-        return self.images / max(self.seconds, 1e-3)
 
 
 async def _ready(
@@ -389,11 +301,3 @@ def _first(groups: Sequence[Sequence[Entry]], limit: int | None, planned: int) -
         chosen.append(group[:left])
         left -= len(chosen[-1])
     return [group for group in chosen if group]
-
-
-def _most_frequent(said: Counter[str]) -> Iterator[str]:
-    """Give the notes on images, each with the number of images, the most frequent first."""
-    for note, images in said.most_common(MAX_NOTES):
-        yield f"{note} ({images:,} {'image' if images == 1 else 'images'})"
-    if (more := len(said) - MAX_NOTES) > 0:
-        yield f"{more:,} other notes are in the column notes of the parts"

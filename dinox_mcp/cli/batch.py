@@ -32,7 +32,8 @@ from dinox_mcp.errors import SettingsError
 if TYPE_CHECKING:
     import anyio
 
-    from dinox_mcp.batch.job import BatchOptions, BatchResult
+    from dinox_mcp.batch.job import BatchOptions
+    from dinox_mcp.batch.report import BatchResult
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
@@ -116,6 +117,8 @@ def run(options: argparse.Namespace) -> None:
         terminal.write("\n".join([*_lines(result), ""]))
     for line in _remarks(result):
         sys.stderr.write(printable(line) + "\n")
+    if not result.complete and not result.stopped:
+        raise KeyboardInterrupt
     if result.failed or not result.complete:
         sys.exit(1)
 
@@ -128,44 +131,33 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
 
     own = ("max_calls", "limit", "shard_size", "retry", "at_once", "engine")
     chosen = cast("BatchOptions", request_options(options) | flags(options, *own))
-    result = None
-    with anyio.CancelScope() as scope, _interruptible(scope) as chosen["stopping"]:
+    with anyio.CancelScope() as scope, _interruptible(scope) as interrupts:
+        chosen["stopping"] = lambda: bool(interrupts)
         async with Detector(settings) as detector:
             with terminal.progress_bar(logged=True) as chosen["progress"]:
-                result = await detector.batch(options.source, options.out, prompts or None, options.like, **chosen)
-    return result
+                return await detector.batch(options.source, options.out, prompts or None, options.like, **chosen)
+    return None
 
 
 @contextmanager
-def _interruptible(scope: "anyio.CancelScope") -> "Iterator[Stopping]":
-    """Have the first Ctrl-C end the run after the shard in hand, and the second one at once."""
+def _interruptible(scope: "anyio.CancelScope") -> Iterator[list[int]]:
+    """Collect the first Ctrl-C, which is to end the run after the shard in hand; a second one ends it at once."""
     loop = asyncio.get_running_loop()
-    stopping = Stopping()
+    interrupts: list[int] = []
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if stopping():
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if interrupts:
             signal.signal(signal.SIGINT, before)  # a third one ends the program
             loop.call_soon_threadsafe(scope.cancel)
             return
-        stopping.requested = True
-        sys.stderr.write("\nstopping when the shard in hand is finished; Ctrl-C again stops at once\n")
+        interrupts.append(number)
+        loop.call_soon_threadsafe(terminal.note, "stopping after the shard in hand; Ctrl-C again stops at once")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield stopping
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class Stopping:
-    """Whether the run is to end early."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __call__(self) -> bool:
-        """Return whether it is."""
-        return self.requested
 
 
 def _lines(result: "BatchResult") -> Iterator[str]:

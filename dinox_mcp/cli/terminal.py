@@ -179,6 +179,14 @@ def report(problem: DinoxError | str, status: int) -> int:
     return status
 
 
+def note(line: str) -> None:
+    """Write a line to stderr, above the progress bar where there is one."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        sys.stderr.write(printable(line) + "\n")
+
+
 @contextmanager
 def progress_bar(*, logged: bool = False) -> "Iterator[Progress]":
     """Show progress on stderr: the first message, which is the cost, stays; a terminal shows later ones in a bar.
@@ -206,21 +214,17 @@ class _Bar:
         """Take a message, and the share that is done."""
         if not self._printed:
             self._printed = True
-            self._print(message)
+            note(message)
             self._first = self._bar.n = self._bar.initial = share
             return
         now = time.monotonic()
-        left = (now - self._began) / max(share - self._first, 1e-6) * (1 - share)
-        text = f"{message}, {self._bar.format_interval(left)} left"
+        text = message
+        if share > self._first:
+            left = (now - self._began) / (share - self._first) * (1 - share)
+            text = f"{message}, {self._bar.format_interval(left)} left"
         if not self._bar.disable:
             self._bar.n = share
             self._bar.set_description_str(printable(text))
         elif now >= self._next_log and self._first < share < 1:
             self._next_log = now + _LOG_EVERY_S
-            self._print(text)
-
-    def _print(self, line: str) -> None:
-        from tqdm import tqdm
-
-        with tqdm.external_write_mode():
-            sys.stderr.write(printable(line) + "\n")
+            note(text)

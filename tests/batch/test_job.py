@@ -16,7 +16,7 @@ import pytest
 
 from dinox_mcp.backends.base import Call, Capabilities
 from dinox_mcp.batch import job as module
-from dinox_mcp.batch.job import BatchResult
+from dinox_mcp.batch.report import BatchResult
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import (
