@@ -1,6 +1,6 @@
 """What does a batch take beyond the model itself, and what does it repeat when it is killed?
 
-`python -m benchmarks.batch` measures the core with a backend that waits for 20 ms, a run whose process is killed at half,
+`python -m benchmarks.batch` measures the core with a backend that waits for 20 ms, a run that is killed at half,
 and the planning of 200,000 files. With `--data FOLDER` it makes photographs of 2 megapixels from those in FOLDER, and
 detects in them in a bare loop of the embedded model and as a batch, in turn. Time of the processor is counted beside
 time of the clock, as others may use the machine at the same time. Not in CI.
@@ -54,7 +54,7 @@ class Waiting(FakeBackend):
 
     log: Path | None = None
 
-    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:  # noqa: ARG002 - as a backend has it
         """Wait, and find a dog."""
         await anyio.sleep(WAIT_S)
         if self.log is not None:
@@ -103,9 +103,8 @@ def core(folder: Path, number: int) -> Table:
     table.add("ms an image of the processor", f"{cpu / number * 1000:.2f}")
     table.add("MiB at most", f"{status_mib(os.getpid(), 'VmHWM'):.0f}")
     table.remarks.append(
-        f"{number} JPEG files of 100 x 100, {AT_ONCE} at once, shards of {SHARD}, modules imported before; load average "
-        f"{os.getloadavg()[0]:.1f} on "
-        f"{os.cpu_count()} cores."
+        f"{number} JPEG files of 100 x 100, {AT_ONCE} at once, shards of {SHARD}, all modules imported before; load "
+        f"average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
     )
     return table
 

@@ -10,8 +10,6 @@ import anyio.to_thread
 
 from dinox_mcp.backends.base import Backend, Loadable, gather, silent
 from dinox_mcp.backends.registry import Backends
-from dinox_mcp.batch.job import BatchOptions, run_batch
-from dinox_mcp.batch.report import BatchResult
 from dinox_mcp.batch.search import ImageSearch, SearchOptions
 from dinox_mcp.batch.summary import SearchResult
 from dinox_mcp.compare.comparison import Comparison
@@ -49,6 +47,8 @@ from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
 
 if TYPE_CHECKING:
+    from dinox_mcp.batch.job import BatchOptions
+    from dinox_mcp.batch.report import BatchResult
     from dinox_mcp.export.exporter import Exporter
 
 T = TypeVar("T")
@@ -291,8 +291,8 @@ class Detector:
         out: Path,
         prompts: str | Sequence[str] | None = None,
         examples: Sequence[VisualPrompt] = (),
-        **options: Unpack[BatchOptions],
-    ) -> BatchResult:
+        **options: "Unpack[BatchOptions]",
+    ) -> "BatchResult":
         """Detect in any number of images, into Parquet files; the same call again continues where it ended.
 
         Args:
@@ -302,6 +302,8 @@ class Detector:
             examples: as in `detect_by_example`, but each names its own image, result or saved prompt.
             options: see `BatchOptions`.
         """
+        from dinox_mcp.batch.job import run_batch  # which the start need not wait for
+
         return await run_batch(self, source, out, prompts, examples, options)
 
     async def compare(

@@ -65,7 +65,7 @@ class Settings(BaseModel):
     upload_quality: int = Field(85, ge=1, le=95, description="JPEG quality of the image uploaded")
     max_calls: int = Field(64, ge=1, description="calls to a backend that one request may take, as with tiles")
     max_calls_per_job: int = Field(
-        200, ge=1, description="calls to a paid backend that one search of many images takes"
+        200, ge=1, description="calls to a paid backend that one search, evaluation or batch of many images takes"
     )
     prompts_folder: _Path | None = Field(None, description="folder of saved prompts; unset: in the user's data folder")
     jobs_folder: _Path | None = Field(

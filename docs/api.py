@@ -167,6 +167,7 @@ def _bare(annotation: Any) -> Any:  # noqa: ANN401 - any annotation
 def _plain(value: object) -> str:
     """Write a value without the names of modules, and without addresses, which differ from run to run."""
     text = re.sub(r"<(?:function|bound method|class) '?([\w.]+)'?[^>]*>", r"\1", str(value))
+    text = re.sub(r"'Unpack\[(\w+)\]'", r"*\1", text)  # a string, where the types are imported late
     return re.sub(r"(?<![\w'])(?:[a-z_][\w]*\.)+(?=[A-Za-z_])", "", text)
 
 
