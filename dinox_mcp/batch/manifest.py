@@ -152,7 +152,7 @@ def read_entries(run: Path, shard: Shard) -> Iterator[Entry]:
             for _ in range(shard.images):
                 source, stamp = json.loads(file.readline())
                 yield Entry(source, stamp)
-    except (OSError, ValueError):
+    except (OSError, TypeError, ValueError):
         raise SettingsError(f"{path} is damaged; choose another --out to begin anew") from None
 
 

@@ -25,7 +25,7 @@ AT_A_TIME = 4
 AT_A_TIME_ELSEWHERE = 8
 """The same for a service that works on several at once."""
 MAX_FAILURES = 5
-"""Images after one another that the backend does not answer before the run stops."""
+"""Images after one another that the backend does not answer before a run stops, unless it has another limit."""
 _PATIENCE_S = 300.0
 _LONGEST_PAUSE_S = 8.0
 _EVERY_S = 0.5
@@ -63,6 +63,7 @@ async def run(
     progress: Progress,
     budget_s: float | None = None,
     at_a_time: int = AT_A_TIME,
+    max_failures: int = MAX_FAILURES,
 ) -> Outcome:
     """Detect in images, and write each into the journal.
 
@@ -78,8 +79,9 @@ async def run(
         progress: hears of each image, as the share of all images of the job.
         budget_s: seconds after which no image is begun, and those that are not complete are given up; None for any.
         at_a_time: images that are worked on at the same time.
+        max_failures: images after one another that the backend does not answer before the run stops.
     """
-    work = _Run(entries, journal, load, detect, progress)
+    work = _Run(entries, journal, load, detect, progress, max_failures)
     with anyio.move_on_after(budget_s):
         if budget_s is not None:
             work.ends = anyio.current_time() + budget_s
@@ -93,7 +95,13 @@ class _Run:
     """One run: the images that are left, and what came of the others."""
 
     def __init__(
-        self, entries: Sequence[Entry], journal: Journal, load: Load, detect: Detect, progress: Progress
+        self,
+        entries: Sequence[Entry],
+        journal: Journal,
+        load: Load,
+        detect: Detect,
+        progress: Progress,
+        max_failures: int,
     ) -> None:
         self.detected = 0
         self.with_objects = sum(1 for record in journal.records.values() if record.counts)
@@ -106,6 +114,7 @@ class _Run:
         self._load = load
         self._detect = detect
         self._progress = progress
+        self._max_failures = max_failures
         self._begun: dict[str, anyio.Event] = {}
         self._longest_s = 0.0
         self._failures = 0
@@ -204,7 +213,7 @@ class _Run:
         """
         if isinstance(error, BackendError):
             self._failures += 1
-            if self._failures >= MAX_FAILURES:
+            if self._failures >= self._max_failures:
                 raise error
         failed = Record(record.source, record.stamp, sha256=record.sha256, error=str(error), code=error.code)
         await self._keep(failed)

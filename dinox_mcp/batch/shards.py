@@ -4,13 +4,14 @@ Any process may do it: it needs what `Batch` says, the folder of the run, and a 
 outlives it, however it ends.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
 
@@ -27,11 +28,15 @@ from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import Sources
+from dinox_mcp.errors import BackendError, DinoxError
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
 from dinox_mcp.types.detection import DetectedObject, Detection, DetectionRequest, Detections
 
+A = TypeVar("A")
+T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 WORKER_DIED = "worker_died"
 """The code of an image whose process died each time that it was worked on."""
 MAX_DEATHS = 2
@@ -171,8 +176,9 @@ class _Work:
         for source, deaths in list(self._journal.begun.items()):
             if source in self._entries:
                 await self._suspect(self._entries[source], deaths)
-        await self._detect_in(left)
-        await self._detect_in(left)  # once more where an address or the service did not answer
+        await self._detect_in([one for one in left if one.source not in self._journal.records])
+        again = [one for one in running.pending(left, self._journal) if not self._is_given_up(one)]
+        await self._detect_in(again, max_failures=len(again) + 1)  # where an address or the service did not answer
 
     async def _suspect(self, entry: Entry, deaths: int) -> None:
         """Detect in an image that a process died with, with no other in hand; one that killed several is given up."""
@@ -183,16 +189,21 @@ class _Work:
         record = Record(entry.source, entry.stamp, error=error, code=WORKER_DIED)
         await anyio.to_thread.run_sync(self._journal.add, record)
 
-    async def _detect_in(self, entries: Sequence[Entry], times_alone: int = 0) -> None:
-        pending = running.pending(entries, self._journal)
-        left = [one for one in pending if not self._is_given_up(one)]
-
+    async def _detect_in(
+        self, entries: Sequence[Entry], times_alone: int = 0, max_failures: int = running.MAX_FAILURES
+    ) -> None:
         async def load(source: str) -> Picture:
             data = await anyio.to_thread.run_sync(self._begin, source, times_alone)
             return await (self._detector.load(source, OWNER) if data is None else self._detector.read(data, source))
 
         outcome = await running.run(
-            left, self._journal, load, self._detect, progress=self._progress, at_a_time=self._batch.at_once
+            entries,
+            self._journal,
+            partial(_guarded, load),
+            partial(_guarded, self._detect),
+            progress=self._progress,
+            at_a_time=self._batch.at_once,
+            max_failures=max_failures,
         )
         if outcome.error is not None:
             raise outcome.error
@@ -265,6 +276,21 @@ def _finish(
     done = parts.sum_up(batch.fingerprint, shard.number, rows, counts)
     parts.write_part(batch.run, done, rows)
     return done
+
+
+async def _guarded(work: Callable[[A], Awaitable[T]], image: A) -> T:
+    """Work on an image; a defect that it brings to light is an error of this image, and does not end the run.
+
+    Raises:
+        BackendError: there is one.
+    """
+    try:
+        return await work(image)
+    except DinoxError:
+        raise
+    except Exception as error:
+        _logger.exception("an image could not be worked on")
+        raise BackendError(f"{type(error).__name__}: {error!s:.200}; report it") from error
 
 
 def _plain(found: DetectedObject) -> Detection:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import (
     BusyError,
-    DinoxError,
     InputError,
     QuotaError,
     ServiceError,
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.anyio
 class Dogs(FakeBackend):
     """Finds a dog in images wider than 100 pixels, and fails where a test says so."""
 
-    failing: dict[int, DinoxError] = field(default_factory=dict)
+    failing: dict[int, Exception] = field(default_factory=dict)
     """The error for images of a width."""
     most: int = 1000
     """Requests after which there is no credit left."""
@@ -280,6 +280,15 @@ async def test_a_run_that_costs_too_much_is_refused_and_leaves_nothing(photos: P
     assert (backend.asked, files(photos)) == ([], ["lock"])
 
 
+async def test_tiles_and_descriptions_are_calls_too(photos: Path) -> None:
+    class PaidDescribing(DescribingBackend):
+        def calls(self, _: DetectionRequest) -> int:
+            return 1
+
+    with pytest.raises(InputError, match="10 images take 60 calls to fake"):
+        await run(photos, PaidDescribing(), tiles=2, include=["caption", "text"], max_calls=59)
+
+
 async def test_the_cost_is_said_first_and_then_the_pace(photos: Path) -> None:
     said: list[tuple[float, str]] = []
 
@@ -309,6 +318,19 @@ async def test_an_image_that_the_service_fails_on_is_tried_once_more(photos: Pat
     result = await run(photos, backend)
     assert (result.done, result.failed, backend.widths.count(105)) == (10, 2, 2)
     assert rows(photos)["5.png"]["code"] == "service_failed"
+
+
+async def test_many_images_that_the_service_fails_on_do_not_stop_the_run(photos: Path) -> None:
+    failing = {width: ServiceError("the service failed; try again") for width in (100, 101, 102, 104, 105, 106, 108)}
+    result = await run(photos, Dogs(failing=failing), shard_size=100)
+    assert (result.done, result.failed, result.stopped) == (10, 8, "")
+
+
+async def test_a_defect_of_a_backend_is_an_error_of_its_image(photos: Path) -> None:
+    backend = Dogs(failing={105: ZeroDivisionError("division by zero")})
+    assert (await run(photos, backend)).failed == 2
+    assert rows(photos)["5.png"]["error"] == "ZeroDivisionError: division by zero; report it"
+    assert rows(photos)["5.png"]["code"] == "backend_failed"
 
 
 async def test_retry_detects_only_in_images_without_an_answer(photos: Path) -> None:
@@ -404,8 +426,12 @@ async def test_a_full_disk_is_one_line_and_loses_at_most_the_image_in_hand(
     first, second = Dogs(), Dogs()
     if planned:
         await run(photos, first, stopping=lambda: True)
-    with disk_of(size), pytest.raises(SettingsError, match=message):
-        await run(photos, first)
+    with disk_of(size):
+        try:
+            said = (await run(photos, first)).stopped
+        except SettingsError as error:  # nothing was done before
+            said = str(error)
+    assert re.search(message, said)
     assert (await run(photos, second)).done == 10
     assert len(rows(photos)) == 10
     assert len(first.asked) + len(second.asked) <= 10

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dinox_mcp.batch import journal as module
 from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
@@ -168,3 +169,24 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_line(path: Path, monkeypatch
 def test_there_is_no_journal(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="there is no job"):
         Journal.read(tmp_path / "abc" / "journal.jsonl")
+
+
+def test_images_in_hand_are_known_to_the_next_process_unless_this_one_ends_orderly(path: Path) -> None:
+    journal = Journal.open(path, HEADER)
+    for times_alone in (0, 1):
+        journal.begin("/photos/deadly.png", times_alone)
+    journal.begin(BROKEN.source, 0)
+    journal.add(BROKEN)
+    assert Journal.read(path).begun == {"/photos/deadly.png": 1}
+    journal.rest()
+    journal.close()
+    assert Journal.read(path).begun == {}
+
+
+def test_an_image_with_too_many_objects_is_an_error_of_the_image(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(path, HEADER)
+    monkeypatch.setattr(module, "_MAX_LINE", 200)
+    with pytest.raises(InputError, match="the objects of one image take more than 0 MiB; include less, or raise"):
+        journal.add(ONE, [Detection(label="ant", bbox=(0, 0, 1, 1))] * 10)
+    assert journal.add(BROKEN).error
+    journal.close()

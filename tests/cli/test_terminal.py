@@ -3,6 +3,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,3 +105,22 @@ def test_the_columns_of_a_table_are_aligned_also_where_they_are_colored(monkeypa
     colored = terminal.table(rows, "><", ["faint", "accent"])
     assert [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in colored] == plain
     assert colored[2].startswith("\x1b[2m 1\x1b[0m")
+
+
+@pytest.mark.anyio
+async def test_a_log_gets_the_cost_and_then_the_pace_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now))
+    with terminal.progress_bar(logged=True) as report:
+        await report(0.5, "64 of 128 images to detect in: free")
+        for done in range(65, 129):
+            now += 2
+            await report(done / 128, f"{done} of 128 images")
+    assert capsys.readouterr().err.splitlines() == [
+        "64 of 128 images to detect in: free",
+        "67 of 128 images, 02:02 left",
+        "97 of 128 images, 01:02 left",
+        "127 of 128 images, 00:02 left",
+    ]

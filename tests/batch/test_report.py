@@ -1,0 +1,42 @@
+"""The pace of a run counts what this call did, and its summary has the notes that images share."""
+
+import time
+
+import pytest
+
+from dinox_mcp.batch.manifest import Shard
+from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.report import Pace, sum_up_run
+
+ONE, TWO = (Shard(number, 100, 0, "") for number in range(2))
+
+
+def test_images_that_an_earlier_call_did_count_as_done_but_not_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = Pace({ONE: 0, TWO: 100})
+    assert (pace.done, pace.images, pace.rate) == (100, 0, 0)
+    pace.working(TWO, 0.4)  # in the journal from before
+    now += 10
+    pace.working(TWO, 0.6)
+    assert (pace.done, pace.images, pace.seconds, pace.rate) == (160, 20, 10, 2)
+
+
+def test_a_shard_that_is_begun_again_counts_once() -> None:
+    pace = Pace({ONE: 100, TWO: 100})
+    for share in (0, 0.5, 0.2, 1):
+        pace.working(ONE, share)
+    assert (pace.done, pace.images) == (100, 100)
+
+
+def test_counts_failures_and_notes_of_all_shards_are_added() -> None:
+    notes = {f"note {number}": 20 - number for number in range(12)}
+    shards = [
+        Done("run", 0, 10, failed=1, found=4, counts={"dog": 5}, model="A", notes=notes),
+        Done("run", 1, 5, found=2, counts={"cat": 9, "dog": 1}, model="B", notes={"note 1": 4}),
+    ]
+    result = sum_up_run(shards, ["dog", "bird"], ["a plan's own"])
+    assert (result.done, result.failed, result.found, result.model) == (15, 1, 6, "A + B")
+    assert list(result.counts.items()) == [("cat", 9), ("dog", 6), ("bird", 0)]
+    assert result.notes[:3] == ("a plan's own", "note 1 (23 images)", "note 0 (20 images)")
+    assert result.notes[-1] == "2 other notes are in the column notes of the parts"
