@@ -18,7 +18,7 @@ from dinox_mcp.batch.examples import save_images
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.report import BatchResult, Pace, sum_up_run
+from dinox_mcp.batch.report import BatchResult, Pace, sum_up_run, unknown_so_far
 from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
 from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
 from dinox_mcp.batch.sources import Entry
@@ -33,6 +33,7 @@ from dinox_mcp.types.detection import DetectionRequest
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
 ENGINES: Mapping[str, tuple[str, str]] = {"local": ("dinox_mcp.batch.shards", "run_local")}
 """What works on the shards, by name: the module and the function in it. A module is imported when it is used."""
+_FEW = 5
 _REMEDY = "choose another --out"
 
 
@@ -186,8 +187,11 @@ class _Run:
         """
         finished = [self._finished[number] for number in sorted(self._finished)]
         parts.write_errors(self._run, finished)
-        plan = self._job.plan
-        return sum_up_run(finished, labels_of(self._job.request), (*plan.notes, *notes, *self._drift())).model_copy(
+        plan, said = self._job.plan, [*notes, *self._drift()]
+        if unknown := unknown_so_far(finished):
+            router = self._detector.pipeline.router
+            said.append(router.explain(unknown, plan, found=True, caller_has_key=False))
+        return sum_up_run(finished, labels_of(self._job.request), (*plan.notes, *said)).model_copy(
             update={
                 "folder": str(self._run),
                 "total": self._manifest.images,
@@ -223,6 +227,8 @@ class _Run:
         total, done = self._manifest.images, self._pace.done
         failed = sum(one.failed for one in self._finished.values())
         without = f", {failed:,} without an answer" if failed else ""
+        unknown = ", ".join(unknown_so_far([*self._finished.values()])[:_FEW])
+        without += f", not known: {unknown}" if unknown else ""
         rate = f", {self._pace.rate:.3g} images/s" if self._pace.images else ""
         message = f"{done:,} of {total:,} images{rate}{without}"
         await self._progress(done / total, message)

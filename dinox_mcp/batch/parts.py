@@ -41,6 +41,7 @@ class Done:
         counts: the objects of each label.
         model: the models that answered.
         notes: what the backend had to say, each with the number of images.
+        unknown: the prompts that the backend did not know in any image that it answered.
     """
 
     fingerprint: str
@@ -51,6 +52,7 @@ class Done:
     counts: Mapping[str, int] = field(default_factory=dict)
     model: str = ""
     notes: Mapping[str, int] = field(default_factory=dict)
+    unknown: Sequence[str] = ()
 
 
 def part_path(run: Path, shard: int) -> Path:
@@ -76,9 +78,21 @@ def row(record: Record, objects: Sequence[Detection]) -> dict[str, Any]:
 
 
 def sum_up(
-    fingerprint: str, shard: int, rows: Sequence[Mapping[str, Any]], counts: Iterable[Mapping[str, int]]
+    fingerprint: str,
+    shard: int,
+    rows: Sequence[Mapping[str, Any]],
+    counts: Iterable[Mapping[str, int]],
+    unknown: Sequence[str],
 ) -> Done:
-    """Sum up the rows of a shard; `counts` are those of all objects of each image, also where the row has fewer."""
+    """Sum up the rows of a shard.
+
+    Args:
+        fingerprint: that of the run.
+        shard: its number.
+        rows: its rows.
+        counts: the objects of each label in each image, also where the row has fewer.
+        unknown: the prompts that the backend did not know.
+    """
     labels: Counter[str] = Counter()
     for one in counts:
         labels.update(one)
@@ -91,6 +105,7 @@ def sum_up(
         counts=dict(labels.most_common()),
         model=" + ".join(dict.fromkeys(one["model"] for one in rows if one["model"])),
         notes=dict(Counter(note for one in rows for note in one["notes"]).most_common()),
+        unknown=unknown,
     )
 
 

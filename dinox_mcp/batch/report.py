@@ -73,6 +73,12 @@ def sum_up_run(finished: Sequence[Done], labels: Sequence[str], notes: Sequence[
     )
 
 
+def unknown_so_far(finished: Sequence[Done]) -> list[str]:
+    """List the prompts that the backend did not know in any shard that has an answered image."""
+    answered = [one.unknown for one in finished if one.images > one.failed]
+    return [prompt for prompt in answered[0] if all(prompt in one for one in answered)] if answered else []
+
+
 def _most_frequent(said: Counter[str]) -> Iterator[str]:
     """Give the notes on images, each with the number of images, the most frequent first."""
     for note, images in said.most_common(MAX_NOTES):

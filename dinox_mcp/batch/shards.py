@@ -25,6 +25,7 @@ from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.manifest import Shard, read_entries
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.sources import Entry
+from dinox_mcp.batch.summary import unknown_everywhere
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import Sources
@@ -273,7 +274,9 @@ def _finish(
             row = parts.row(record, journal.objects(record))
             counts.append(Counter(record.counts))
         rows.append(row)
-    done = parts.sum_up(batch.fingerprint, shard.number, rows, counts)
+    before = parts.read_done(batch.run, shard.number) if kept else None
+    unknown = before.unknown if before else unknown_everywhere(journal.records.values())
+    done = parts.sum_up(batch.fingerprint, shard.number, rows, counts, unknown)
     parts.write_part(batch.run, done, rows)
     return done
 

@@ -21,6 +21,7 @@ from dinox_mcp.cli.terminal import (
     add_common_flags,
     flags,
     load_settings,
+    name_commands,
     number,
     paint,
     printable,
@@ -116,7 +117,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         terminal.write("\n".join([*_lines(result), ""]))
     for line in _remarks(result):
-        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.write(printable(name_commands(line)) + "\n")
     if not result.complete and not result.stopped:
         raise KeyboardInterrupt
     if result.failed or not result.complete:

@@ -171,6 +171,18 @@ async def test_no_shard_is_begun_once_the_caller_stops_the_run(photos: Path) -> 
     assert (result.done, result.total, len(backend.asked)) == (8, 10, 8)
 
 
+async def test_prompts_that_the_backend_does_not_know_are_named_on_the_way_and_in_the_end(photos: Path) -> None:
+    said: list[str] = []
+
+    async def hear(_share: float, message: str) -> None:
+        said.append(message)
+
+    result = await run(photos, Dogs(unknown=("unicorn",)), prompts=["dog", "unicorn"], progress=hear)
+    assert "cannot find 'unicorn'" in result.notes[0]
+    assert result.counts == {"dog": 8, "unicorn": 0}
+    assert said[-1].endswith(", not known: unicorn")
+
+
 async def test_a_cancelled_run_suspects_no_image(photos: Path) -> None:
     scope = anyio.CancelScope()
 
