@@ -287,6 +287,8 @@ async def alongside(companion: Callable[[], Coroutine[Any, Any, None]]) -> Async
 
 async def gather(calls: Sequence[Callable[[], Awaitable[T]]], at_a_time: int) -> list[T]:
     """Await calls, a few at a time, and give their results in order; the first error cancels the others."""
+    if len(calls) == 1:
+        return [await calls[0]()]
     results: dict[int, T] = {}
     errors: list[Exception] = []
     limiter = anyio.CapacityLimiter(at_a_time)

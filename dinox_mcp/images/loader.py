@@ -85,7 +85,7 @@ class ImageLoader:
         elif page is not None:
             raise ImageError(f"{shorten(name)} is not a PDF and has no pages; leave #page={page.number} out")
         picture = await self._in_thread(lambda: _picture(data, name, self._settings.max_image_pixels, origin, scale))
-        if _is_large(picture):
+        if picture.width * picture.height > _LARGE:
             await self._in_large_thread(lambda: picture.notes)
         return picture
 
@@ -116,13 +116,9 @@ def _picture(data: bytes, name: str, max_pixels: int, origin: str, scale: float 
         size = f"{picture.width}x{picture.height} pixels"
         picture = replace(picture, origin=f"{origin} ({size})", pixels_per_point=scale)
     _ = picture.digest  # computed here, off the event loop, and kept; so are the notes
-    if not _is_large(picture):
+    if picture.width * picture.height <= _LARGE:
         _ = picture.notes
     return picture
-
-
-def _is_large(picture: Picture) -> bool:
-    return picture.width * picture.height > _LARGE
 
 
 def _shown(name: str) -> str:
