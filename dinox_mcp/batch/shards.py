@@ -29,7 +29,7 @@ from dinox_mcp.batch.summary import unknown_everywhere
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import Sources
-from dinox_mcp.errors import BackendError, DinoxError
+from dinox_mcp.errors import BackendError, DinoxError, ServiceError
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
@@ -230,6 +230,8 @@ class _Work:
         answer = await pipeline.answer(plan, picture, call, explain=False)
         found = answer.found
         running.refuse_partial(found)
+        if answer.backend != plan.backend:  # what a run finds must not depend on when a service was out of reach
+            raise ServiceError("; ".join(found.notes) or f"the backend {plan.backend} did not answer; run it again")
         notes, objects = (*found.notes, *picture.notes), found.objects
         if plan.request.include:
             result = await pipeline.complete(answer, plan, picture, call, self._batch.max_objects)

@@ -165,6 +165,15 @@ async def test_a_run_that_begins_with_an_error_raises_it(photos: Path) -> None:
         await run(photos, Dogs(most=0))
 
 
+async def test_a_run_stops_rather_than_go_on_with_another_backend(photos: Path) -> None:
+    lost = QuotaError("there is no credit left; top it up")
+    backends = [FakeBackend(name="cloud", PREFERENCE=200, error=lost), FakeBackend(name="here", PREFERENCE=100)]
+    async with Detector(Settings(), backends) as detector:
+        result = await detector.batch(str(photos), photos.parent / "run", "dog", max_calls=10)
+    assert "the backend cloud did not answer, so here was used: there is no credit left; top it up" in result.stopped
+    assert (result.backend, result.done) == ("cloud", 0)
+
+
 async def test_no_shard_is_begun_once_the_caller_stops_the_run(photos: Path) -> None:
     backend = Dogs()
     result = await run(photos, backend, stopping=lambda: len(backend.asked) > 4)
