@@ -18,7 +18,7 @@ from dinox_mcp.batch.examples import save_images
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.report import BatchResult, Pace, sum_up_run, unknown_so_far
+from dinox_mcp.batch.report import BatchResult, Pace, per_second, sum_up_run, unknown_so_far
 from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
 from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
 from dinox_mcp.batch.sources import Entry
@@ -229,7 +229,7 @@ class _Run:
         without = f", {failed:,} without an answer" if failed else ""
         unknown = ", ".join(unknown_so_far([*self._finished.values()])[:_FEW])
         without += f", not known: {unknown}" if unknown else ""
-        rate = f", {self._pace.rate:.3g} images/s" if self._pace.images else ""
+        rate = f", {per_second(self._pace.rate)}" if self._pace.images else ""
         message = f"{done:,} of {total:,} images{rate}{without}"
         await self._progress(done / total, message)
 

@@ -9,6 +9,8 @@ from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.summary import MAX_NOTES
 from dinox_mcp.types.detection import Value
 
+_MANY = 100
+
 
 class BatchResult(Value):
     """What a run has found so far.
@@ -71,6 +73,11 @@ def sum_up_run(finished: Sequence[Done], labels: Sequence[str], notes: Sequence[
         model=" + ".join(dict.fromkeys(one.model for one in finished if one.model)),
         notes=(*notes, *_most_frequent(said)),
     )
+
+
+def per_second(rate: float) -> str:
+    """Write a pace with as many digits as say something."""
+    return f"{rate:,.0f} images/s" if rate >= _MANY else f"{rate:.3g} images/s"
 
 
 def unknown_so_far(finished: Sequence[Done]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from dinox_mcp.batch.job import ENGINES
 from dinox_mcp.batch.manifest import SHARD_SIZE
 from dinox_mcp.batch.parts import ERRORS
+from dinox_mcp.batch.report import per_second
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import add_option_flags, example, nonempty, request_options, split_arguments
 from dinox_mcp.cli.terminal import (
@@ -165,7 +166,9 @@ def _lines(result: "BatchResult") -> Iterator[str]:
     named = [f"{number:,} {label}" for label, number in result.counts.items()]
     more = [f"{len(named) - _MOST_LABELS:,} other labels"] if len(named) > _MOST_LABELS else []
     counts = ", ".join([*named[:_MOST_LABELS], *more]) or "nothing"
-    pace = f" in {result.seconds:,.1f} s, {result.detected / result.seconds:.3g} images/s" if result.detected else ""
+    pace = ""
+    if result.detected:
+        pace = f" in {result.seconds:,.1f} s, {per_second(result.detected / result.seconds)}"
     failed = f", {result.failed:,} without an answer" if result.failed else ""
     yield paint(printable(f"{result.done:,} of {_images(result.total)}{pace}{failed}: {counts}"), "title")
     yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")

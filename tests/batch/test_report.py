@@ -6,7 +6,7 @@ import pytest
 
 from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.report import Pace, sum_up_run
+from dinox_mcp.batch.report import Pace, per_second, sum_up_run
 
 ONE, TWO = (Shard(number, 100, 0, "") for number in range(2))
 
@@ -27,6 +27,15 @@ def test_a_shard_that_is_begun_again_counts_once() -> None:
     for share in (0, 0.5, 0.2, 1):
         pace.working(ONE, share)
     assert (pace.done, pace.images) == (100, 100)
+
+
+def test_a_pace_has_the_digits_that_say_something() -> None:
+    assert [per_second(rate) for rate in (0.03456, 3.456, 99.96, 1234.5)] == [
+        "0.0346 images/s",
+        "3.46 images/s",
+        "100 images/s",
+        "1,234 images/s",
+    ]
 
 
 def test_counts_failures_and_notes_of_all_shards_are_added() -> None:
