@@ -20,7 +20,7 @@ from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.report import BatchResult, Pace, per_second, sum_up_run, unknown_so_far
 from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
-from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path
+from dinox_mcp.batch.shards import Batch, Detecting, Tracker, has_results, journal_path, remove_journals
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
 from dinox_mcp.detect.routing import Plan
@@ -117,7 +117,9 @@ class _Run:
             SettingsError: the folder cannot be written.
         """
         run, job = self._run, self._job
-        manifest = plans.open_manifest(run, job.header)
+        manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
+        if not manifest.shards:
+            remove_journals(run)
         scanned = {shard.number: parts.read_done(run, shard.number) for shard in manifest.shards}
         self._finished = {
             number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint

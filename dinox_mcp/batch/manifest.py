@@ -81,8 +81,8 @@ class Change:
     changed: int = 0
 
 
-def open_manifest(run: Path, header: Mapping[str, Any]) -> Manifest:
-    """Read the plan of a run, or begin one. Blocks.
+def open_manifest(run: Path, header: Mapping[str, Any], *, may_replace: bool = False) -> Manifest:
+    """Read the plan of a run, or begin one; with `may_replace` also in place of that of another request. Blocks.
 
     Raises:
         InputError: the folder has a run of another request, or something else.
@@ -97,7 +97,10 @@ def open_manifest(run: Path, header: Mapping[str, Any]) -> Manifest:
         return Manifest(header)
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged or of another version; choose another --out") from None
-    if changed := difference(manifest.header, header):
+    changed = difference(manifest.header, header)
+    if changed and may_replace:
+        return Manifest(header)
+    if changed:
         raise InputError(f"the run in {run} was begun with {changed}; choose another --out, or the same request")
     return manifest
 

@@ -7,7 +7,7 @@ outlives it, however it ends.
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from dinox_mcp.batch.summary import unknown_everywhere
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import Sources
-from dinox_mcp.errors import BackendError, DinoxError, ServiceError
+from dinox_mcp.errors import BackendError, DinoxError, NotFoundError, ServiceError
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
@@ -42,6 +42,7 @@ WORKER_DIED = "worker_died"
 """The code of an image whose process died each time that it was worked on."""
 MAX_DEATHS = 2
 """Deaths of a process that had only this image in hand until it is given up: one may be an accident."""
+_JOURNALS = "journals"
 _MAX_BYTES = 8192 * MiB
 _REMEDY = "make room, and run the same command again"
 
@@ -144,7 +145,24 @@ async def run_shard(detector: Detecting, batch: Batch, shard: Shard, progress: P
 
 def journal_path(run: Path, shard: int) -> Path:
     """Give the path of the journal of a shard, which is there while it is worked on."""
-    return run / "journals" / f"{shard:05}.jsonl"
+    return run / _JOURNALS / f"{shard:05}.jsonl"
+
+
+def has_results(run: Path) -> bool:
+    """Return whether a run has a part, or an image in a journal: if not, its folder is free for another request."""
+    if any((run / "parts").glob("*.parquet")):
+        return True
+    for path in (run / _JOURNALS).glob("*.jsonl"):
+        with suppress(NotFoundError):  # one that is damaged has none
+            if Journal.read(path).records:
+                return True
+    return False
+
+
+def remove_journals(run: Path) -> None:
+    """Remove the journals of a run that has no results."""
+    for path in (run / _JOURNALS).glob("*.jsonl"):
+        path.unlink()
 
 
 class _Work:

@@ -277,6 +277,20 @@ async def test_a_run_is_not_continued_by_another_request(
         await run(photos, backend, **changed)
 
 
+async def test_a_run_without_results_gives_its_folder_to_another_request(photos: Path) -> None:
+    with pytest.raises(QuotaError):
+        await run(photos, Dogs(most=0))
+    assert (await run(photos, Dogs(), prompts="cat", limit=1)).counts == {"cat": 0}
+    assert list(rows(photos)) == ["0.png"]
+
+
+async def test_an_image_in_a_journal_holds_the_folder_for_its_request(photos: Path) -> None:
+    await run(photos, Dogs(most=2))
+    assert rows(photos) == {}
+    with pytest.raises(InputError, match=r'now {"prompts": \["cat"\]'):
+        await run(photos, Dogs(), prompts="cat")
+
+
 async def test_a_run_is_not_continued_by_another_version(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await run(photos, Dogs())
     monkeypatch.setattr(module, "__version__", "99")
