@@ -33,7 +33,7 @@ from dinox_mcp.errors import BackendError, DinoxError, NotFoundError, ServiceErr
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
-from dinox_mcp.types.detection import DetectedObject, Detection, DetectionRequest, Detections
+from dinox_mcp.types.detection import DetectionRequest, Detections
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -244,18 +244,14 @@ class _Work:
         return data
 
     async def _detect(self, picture: Picture) -> Detections:
-        pipeline, plan, call = self._detector.pipeline, self._plan, self._call
-        answer = await pipeline.answer(plan, picture, call, explain=False)
+        plan = self._plan
+        answer = await self._detector.pipeline.find(plan, picture, self._call, self._batch.max_objects)
         found = answer.found
         running.refuse_partial(found)
         if answer.backend != plan.backend:  # what a run finds must not depend on when a service was out of reach
             raise ServiceError("; ".join(found.notes) or f"the backend {plan.backend} did not answer; run it again")
-        notes, objects = (*found.notes, *picture.notes), found.objects
-        if plan.request.include:
-            result = await pipeline.complete(answer, plan, picture, call, self._batch.max_objects)
-            notes, objects = result.notes, tuple(map(_plain, result.objects))
-        own = tuple(note for note in notes if note not in plan.notes)
-        return found.model_copy(update={"objects": objects, "notes": own})
+        own = [note for note in dict.fromkeys((*found.notes, *picture.notes)) if note not in plan.notes]
+        return found.model_copy(update={"notes": tuple(own)})
 
 
 @contextmanager
@@ -314,8 +310,3 @@ async def _guarded(work: Callable[[A], Awaitable[T]], image: A) -> T:
     except Exception as error:
         _logger.exception("an image could not be worked on")
         raise BackendError(f"{type(error).__name__}: {error!s:.200}; report it") from error
-
-
-def _plain(found: DetectedObject) -> Detection:
-    """Take the number off an object."""
-    return Detection.model_validate({name: getattr(found, name) for name in Detection.model_fields})

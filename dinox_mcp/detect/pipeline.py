@@ -22,6 +22,7 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import Store
 from dinox_mcp.types.detection import (
     DetectedObject,
+    Detection,
     DetectionRequest,
     DetectionResult,
     Detections,
@@ -60,16 +61,20 @@ class Pipeline:
             result = await self.describing.complete(result, answer, plan, image, call)
         return self._keep(result, image, call, answer.parts)
 
-    async def complete(
-        self, answer: Answer, plan: Plan, image: Picture, call: Call, max_objects: int
-    ) -> DetectionResult:
-        """Number the objects of an answer and add the outputs that did not come with them; nothing is kept.
+    async def find(self, plan: Plan, image: Picture, call: Call, max_objects: int) -> Answer:
+        """Answer a plan with all its outputs, as a job of many images needs it: nothing is kept, and nothing may lack.
 
         Raises:
-            BackendError: a backend failed to give the outputs.
+            BackendError: no part was answered, or a backend failed to give the outputs.
         """
+        answer = await self.answer(plan, image, call, explain=False)
+        if not plan.request.include:
+            return answer
         result = answers.number(answer, image, plan.request, max_objects)
-        return await self.describing.complete(result, answer, plan, image, call, strict=True)
+        result = await self.describing.complete(result, answer, plan, image, call, strict=True)
+        fields = Detection.model_fields
+        objects = [Detection.model_validate({name: getattr(one, name) for name in fields}) for one in result.objects]
+        return answer._replace(found=answer.found.model_copy(update={"objects": tuple(objects), "notes": result.notes}))
 
     async def count(
         self, request: DetectionRequest, image: Picture, call: Call, max_objects: int, *, may_tile: bool

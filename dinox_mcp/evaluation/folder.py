@@ -1,16 +1,15 @@
 """The files of a run: its journal, which one call at a time writes, and what is made of it."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dinox_mcp.batch.journal import Journal, Keeping, difference
-from dinox_mcp.errors import BusyError, InputError, NotFoundError, SettingsError
+from dinox_mcp.errors import InputError, NotFoundError, SettingsError
 from dinox_mcp.settings import MiB
 from dinox_mcp.store.files import write_atomically
-from dinox_mcp.store.jobs import lock
+from dinox_mcp.store.jobs import held_run
 
 JOURNAL, REPORT, DETECTIONS = "journal.jsonl", "report.json", "detections.json"
 """Files of a run: what was found, the report, and the boxes as COCO's evaluators read them."""
@@ -26,13 +25,7 @@ def opened(folder: Path, header: Mapping[str, Any], most: int) -> Iterator[Journ
         BusyError: another call works on this run.
         SettingsError: the folder cannot be written.
     """
-    try:
-        descriptor = lock(folder)
-    except BlockingIOError:
-        raise BusyError(f"another call works on the run in {folder}; wait for it, or choose another --out") from None
-    except OSError as error:
-        raise SettingsError(f"the run cannot be kept in {folder} ({error.strerror}); choose another --out") from None
-    try:
+    with held_run(folder):
         path = folder / JOURNAL
         if path.exists():
             try:
@@ -46,8 +39,6 @@ def opened(folder: Path, header: Mapping[str, Any], most: int) -> Iterator[Journ
             yield journal
         finally:
             journal.close()
-    finally:
-        os.close(descriptor)
 
 
 def write(path: Path, text: str) -> None:

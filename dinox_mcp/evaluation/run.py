@@ -13,7 +13,6 @@ from dinox_mcp.batch import run as running
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.search import answered_by, paid_calls
 from dinox_mcp.batch.sources import Entry, file_entry
-from dinox_mcp.detect.answers import number
 from dinox_mcp.detect.options import Options, make_request
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
@@ -29,7 +28,7 @@ from dinox_mcp.evaluation.report import CountFigures, Report, figures_of
 from dinox_mcp.evaluation.results import Files, Findings
 from dinox_mcp.evaluation.tuning import FOLDS
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.detection import Detection, Detections
+from dinox_mcp.types.detection import Detections
 
 _NO_FILES = Files()
 _ALL = "all"
@@ -175,7 +174,10 @@ class Evaluation:
             return picture
 
         async def detect(picture: Picture) -> Detections:
-            answers = [await self._answer(plan, picture) for plan in self._wanted[picture.digest]]
+            most = MOST[self._iou]
+            answers = [
+                (await self._pipeline.find(plan, picture, Call(), most)).found for plan in self._wanted[picture.digest]
+            ]
             merged = _merge(answers)
             new = tuple(prompt for prompt in merged.unknown if prompt not in noted)  # once, as there may be a thousand
             noted.update(new)
@@ -189,18 +191,6 @@ class Evaluation:
             progress=progress,
             at_a_time=running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME,
         )
-
-    async def _answer(self, plan: Plan, picture: Picture) -> Detections:
-        """Answer a request about an image, with the outputs that another model gives of the boxes afterwards."""
-        call = Call()
-        answer = await self._pipeline.answer(plan, picture, call, explain=False)
-        if not plan.request.include:
-            return answer.found
-        result = number(answer, picture, plan.request, MOST[self._iou])
-        result = await self._pipeline.describing.complete(result, answer, plan, picture, call, strict=True)
-        fields = Detection.model_fields
-        objects = [Detection.model_validate({name: getattr(one, name) for name in fields}) for one in result.objects]
-        return answer.found.model_copy(update={"objects": tuple(objects)})
 
     def _own_score(self) -> float:
         """Give the threshold that the model has if none is given."""
