@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,15 @@ class BatchOptions(Options, total=False):
     """The options of a batch, besides those of a detection.
 
     `max_objects` is 1000 by default. A run that would take more than `max_calls` calls to a paid backend, by default
-    those of the settings, is refused before the first. With `limit`, only the first images of the source are planned;
+    those of the settings, is refused before the first. `column` is that of a table with the images, or the field of a
+    tar's samples. With `limit`, only the first images of the source are planned;
     a later call without it goes on. `shard_size` is the number of images that are finished together. With `retry`,
     images without an answer get another try. `at_once` images are worked on at the same time, by default 4, or 8 with a
     paid backend. `engine` names what works on the shards. Once `stopping` returns True, no
     further shard is begun.
     """
 
+    column: str | None
     max_calls: int | None
     limit: int | None
     shard_size: int
@@ -80,8 +83,9 @@ async def run_batch(
     engine = _engine(options.get("engine", "local"))
     await anyio.to_thread.run_sync(parts.schema)  # a missing pyarrow is an error before anything else
     job = await _ready(detector, source, prompts, examples, options)
-    listed = await anyio.to_thread.run_sync(list_inputs, job.header["source"], detector.settings)
     run = await anyio.to_thread.run_sync(lambda: out.expanduser().absolute())
+    find = partial(list_inputs, column=options.get("column"), leave_out=run)
+    listed = await anyio.to_thread.run_sync(find, job.header["source"], detector.settings)
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))
         work = _Run(run, detector, job, options)
@@ -155,9 +159,9 @@ class _Run:
         await self._progress(1 - images / total, f"{images:,} of {total:,} images to detect in: {cost}")
         batch = Batch(
             self._run,
-            job.header["source"],
             job.request,
             self._manifest.fingerprint,
+            column=options.get("column"),
             max_objects=options.get("max_objects", MAX_OBJECTS),
             at_once=options.get("at_once") or (running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME),
             paid=bool(calls),
@@ -269,6 +273,7 @@ async def _ready(
     plan = detector.pipeline.router.plan(request)
     header = {
         "source": canonical_source(source),
+        "column": options.get("column"),
         "request": request.model_dump(mode="json", exclude_defaults=True) | {"include": sorted(request.include)},
         "max_objects": options.get("max_objects", MAX_OBJECTS),
         "backends": answered_by(detector.backends, plan),

@@ -20,10 +20,10 @@ from dinox_mcp.backends.registry import Backends
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch.examples import load_images
-from dinox_mcp.batch.inputs import Reader, open_reader
 from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.manifest import Shard, read_entries
 from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.reader import Reader
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.batch.summary import unknown_everywhere
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
@@ -53,9 +53,9 @@ class Batch:
 
     Attributes:
         run: the folder of the run.
-        source: where its images are, as `canonical_source` writes it.
         request: what to find in each.
         fingerprint: that of the run.
+        column: the column of tables with the images, or the field of a tar's samples, if one is named.
         max_objects: objects of an image that are kept, those that score highest.
         at_once: images that a process works on at the same time.
         paid: the backend costs something, so that no response may be lost even in a power failure.
@@ -63,9 +63,9 @@ class Batch:
     """
 
     run: Path
-    source: str
     request: DetectionRequest
     fingerprint: str
+    column: str | None = None
     max_objects: int = MAX_OBJECTS
     at_once: int = running.AT_A_TIME
     paid: bool = False
@@ -134,7 +134,7 @@ async def run_shard(detector: Detecting, batch: Batch, shard: Shard, progress: P
     left = [entry for entry in entries if entry.source not in kept]
     with ExitStack() as held:
         journal = await anyio.to_thread.run_sync(held.enter_context, _journal(batch, shard))
-        reader = await anyio.to_thread.run_sync(held.enter_context, open_reader(batch.source, detector.settings))
+        reader = await anyio.to_thread.run_sync(held.enter_context, Reader(detector.settings, batch.column))
         await anyio.to_thread.run_sync(journal.plan, left)
         work = _Work(detector, batch, journal, reader, {entry.source: entry for entry in left}, progress)
         await work.all(left)

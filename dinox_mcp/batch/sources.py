@@ -3,9 +3,10 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePath
 
 from dinox_mcp.errors import DinoxError, ImageError, InputError
@@ -22,6 +23,7 @@ _MAGIC = frozenset("*?[")
 _ANY_FOLDERS = "**"
 _EVERYTHING = (_ANY_FOLDERS, "*")
 _MOST_NAMED = 3
+_MakeWalk = Callable[[tuple[str, ...]], "_Walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,14 @@ def canonical(source: str) -> str:
     return f"{os.path.abspath(os.path.expanduser(found.address))}{page}"  # noqa: PTH100, PTH111 - no error where no home is known
 
 
-def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listing:
+def list_images(
+    sources: Sequence[str],
+    settings: Settings,
+    most: int,
+    *,
+    endings: Collection[str] = SUFFIXES,
+    most_seen: int | None = None,
+) -> Listing:
     """List the images of folders, patterns and single sources, each once. Blocks: call it in a thread.
 
     A folder stands for all images below it. A pattern may hold `*`, `?`, `[abc]` and `**` for any folders; upper and
@@ -74,6 +83,8 @@ def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listin
         sources: as `canonical` writes them.
         settings: which folders may be read.
         most: the number of images that a job may have.
+        endings: the endings of the files that folders and patterns stand for.
+        most_seen: files and folders that one source may make this function list; `MAX_SEEN` by default.
 
     Raises:
         InputError: there are no images, or more than `most`.
@@ -81,8 +92,9 @@ def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listin
     """
     entries: dict[str, Entry] = {}
     notes: list[str] = []
+    walk = partial(_Walk, endings=endings, most_seen=most_seen)
     for source in sources:
-        found, more = _list_source(source, settings, most, alone=len(sources) == 1)
+        found, more = _list_source(source, settings, most, walk, alone=len(sources) == 1)
         entries.update((entry.source, entry) for entry in found)
         notes += more
         if len(entries) > most:
@@ -93,7 +105,9 @@ def list_images(sources: Sequence[str], settings: Settings, most: int) -> Listin
     return Listing(tuple(entries.values()), tuple(notes))
 
 
-def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> tuple[list[Entry], list[str]]:
+def _list_source(
+    source: str, settings: Settings, most: int, walk: _MakeWalk, *, alone: bool
+) -> tuple[list[Entry], list[str]]:
     if _is_result(source):
         return [Entry(source)], []
     found = parse_source(source)
@@ -102,14 +116,14 @@ def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> 
     try:
         path = allowed_path(source, settings)
         if path.is_dir():
-            return _search(path, _EVERYTHING, most)
+            return _search(path, _EVERYTHING, most, walk)
         if path.exists() or not _MAGIC & set(source):
             if alone:
                 open_file(source, settings)[0].close()  # raises where it cannot be read, and proposes another name
             return [file_entry(path) if path.exists() else Entry(source)], []
         parts = PurePath(source).parts
         fixed = next(number for number, part in enumerate(parts) if _MAGIC & set(part))
-        return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most)
+        return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most, walk)
     except (DinoxError, OSError) as error:
         if not alone:
             return [Entry(source)], []  # loading it says what is wrong, and the other images are searched
@@ -118,7 +132,7 @@ def _list_source(source: str, settings: Settings, most: int, *, alone: bool) -> 
         raise
 
 
-def _search(folder: Path, pattern: tuple[str, ...], most: int) -> tuple[list[Entry], list[str]]:
+def _search(folder: Path, pattern: tuple[str, ...], most: int, make_walk: _MakeWalk) -> tuple[list[Entry], list[str]]:
     """List the images below a folder that match a pattern, by path.
 
     Raises:
@@ -126,7 +140,7 @@ def _search(folder: Path, pattern: tuple[str, ...], most: int) -> tuple[list[Ent
     """
     if ".." in pattern:
         raise InputError(f"the pattern {'/'.join(pattern)!r:.80} has .. after a wildcard; write it without")
-    walk = _Walk(tuple(part.casefold() for part in pattern))
+    walk = make_walk(tuple(part.casefold() for part in pattern))
     entries = []
     for entry in walk.below(folder):
         entries.append(entry)
@@ -151,15 +165,19 @@ class _Walk:
     has parts, so that no pattern takes long.
     """
 
-    def __init__(self, pattern: tuple[str, ...]) -> None:
+    def __init__(
+        self, pattern: tuple[str, ...], endings: Collection[str] = SUFFIXES, most_seen: int | None = None
+    ) -> None:
         self._pattern = pattern
+        self._endings = endings
+        self._most_seen = most_seen or MAX_SEEN
         self._seen = 0
         self.others: Counter[str] = Counter()
         self.closed: list[str] = []
 
     def below(self, folder: Path) -> Iterator[Entry]:
         """Give the matching images below a folder."""
-        waiting = [(folder, self._skipping({0}), 0)]
+        waiting = [(folder, self.begin(), 0)]
         while waiting:
             here, state, depth = waiting.pop()
             try:
@@ -169,13 +187,13 @@ class _Walk:
                 self.closed.append(str(here))
                 continue
             for item in items:
-                reached = self._step(state, item.name)
+                reached = self.step(state, item.name)
                 if item.is_dir(follow_symlinks=False):
                     if depth < _DEEPEST and any(at < len(self._pattern) for at in reached):
                         waiting.append((Path(item.path), reached, depth + 1))
-                elif len(self._pattern) in reached:
+                elif self.is_end(reached):
                     ending = PurePath(item.name).suffix.lower()
-                    if ending in SUFFIXES:
+                    if ending in self._endings:
                         yield file_entry(Path(item.path))
                     else:
                         self.others[ending] += 1
@@ -183,13 +201,22 @@ class _Walk:
     def _counted(self, items: Iterator["os.DirEntry[str]"], folder: Path) -> Iterator["os.DirEntry[str]"]:
         for item in items:
             self._seen += 1
-            if self._seen > MAX_SEEN:
+            if self._seen > self._most_seen:
                 raise InputError(
-                    f"'{shorten(str(folder))}' has more than {MAX_SEEN:,} files and folders; name a smaller folder"
+                    f"'{shorten(str(folder))}' has more than {self._most_seen:,} files and folders; name a smaller "
+                    "folder"
                 )
             yield item
 
-    def _step(self, state: set[int], name: str) -> set[int]:
+    def begin(self) -> set[int]:
+        """Give the positions before any name."""
+        return self._skipping({0})
+
+    def is_end(self, state: set[int]) -> bool:
+        """Return whether the pattern has been matched to its end."""
+        return len(self._pattern) in state
+
+    def step(self, state: set[int], name: str) -> set[int]:
         """Give the positions after a name."""
         folded = name.casefold()
         reached = set()
@@ -211,6 +238,15 @@ class _Walk:
                 after += 1
                 state.add(after)
         return state
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a path below a folder, with slashes, matches a pattern as `list_images` reads it."""
+    walk = _Walk(tuple(pattern.casefold().split("/")))
+    state = walk.begin()
+    for part in name.split("/"):
+        state = walk.step(state, part)
+    return walk.is_end(state)
 
 
 def file_entry(path: Path) -> Entry:

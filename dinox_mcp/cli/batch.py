@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
-SOURCE is a folder, a pattern in quotes ('photos/**/*.jpg') or an image. Every other argument is a prompt. Without
-prompts, everything that the backend knows is detected.
+SOURCE is a folder, a pattern in quotes ('photos/**/*.jpg'), an image, a list (.txt, .csv), a Parquet file, WebDataset
+shards ('shard-{0000..0099}.tar'), or a folder on the web or in a store (https://…/, s3://…, gs://…, az://…, hf://…).
+Every other argument is a prompt. Without prompts, everything that the backend knows is detected.
 
 The cost is said first. Images are finished in shards, each a file in RUN/parts with one row for each image; images
 without an answer are listed in RUN/errors.parquet. The same command again continues, and detects only in images that
@@ -60,6 +61,9 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
     batch.add_argument("source", type=nonempty, metavar="SOURCE", help="the images")
     batch.add_argument("prompts", nargs="*", type=nonempty, metavar="PROMPT", help="what to find in them")
     batch.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder of the run, made if it is new")
+    batch.add_argument(
+        "--column", metavar="NAME", help="column of a table with the images, or field of a tar's samples such as jpg"
+    )
     batch.add_argument("--json", action="store_true", help="print the summary as JSON")
     batch.add_argument("--limit", type=number(int, 1, _MOST), metavar="N", help="plan only the first N images for now")
     batch.add_argument(
@@ -131,7 +135,7 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
 
     from dinox_mcp.detector import Detector
 
-    own = ("max_calls", "limit", "shard_size", "retry", "at_once", "engine")
+    own = ("column", "max_calls", "limit", "shard_size", "retry", "at_once", "engine")
     chosen = cast("BatchOptions", request_options(options) | flags(options, *own))
     with anyio.CancelScope() as scope, _interruptible(scope) as interrupts:
         chosen["stopping"] = lambda: bool(interrupts)

@@ -8,10 +8,10 @@ Hosts of DINOX_MCP_PRIVATE_HOSTS are requested without a proxy.
 
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -26,6 +26,9 @@ from dinox_mcp.settings import Settings
 if TYPE_CHECKING:
     import httpx2
 
+T = TypeVar("T")
+Read = Callable[["httpx2.Response", str], Awaitable[T]]
+"""Reads a response; the text says in messages where it comes from."""
 MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 4
 _MAX_CONNECTIONS = 16
@@ -106,11 +109,21 @@ class WebFetcher:
             ImageError: it does not answer, not in time, or not with an image.
             ForbiddenError: it, or what it redirects to, is not on the public internet, or it is too large.
         """
+        shown = show(self._rules.parse(address))
+        return await self.get(address, self._read, {"Accept": "image/*"}), shown
+
+    async def get(self, address: str, read: Read[T], headers: Mapping[str, str]) -> T:
+        """Request what is at a URL, with headers of the caller, and read the response.
+
+        Raises:
+            ImageError: it does not answer, or not in time, or `read` refuses the response.
+            ForbiddenError: it, or what it redirects to, is not on the public internet.
+        """
         url = self._rules.parse(address)
         shown = show(url)
         try:
             with anyio.fail_after(self._settings.fetch_timeout_s):
-                return await self._follow(url), shown
+                return await self._follow(url, read, headers)
         except TimeoutError:
             raise ImageError(
                 f"{shown} did not arrive within {self._settings.fetch_timeout_s:g} s; try again, or pass another URL"
@@ -121,17 +134,17 @@ class WebFetcher:
         for transport in self._transports.values():
             await transport.aclose()
 
-    async def _follow(self, url: "httpx2.URL") -> bytes:
+    async def _follow(self, url: "httpx2.URL", read: Read[T], headers: Mapping[str, str]) -> T:
         import httpx2
 
         first, shown = url, show(url)
         for _ in range(MAX_REDIRECTS + 1):
             proxy = self._proxy_for(url)
             try:
-                async with aclosing(await self._request(url, shown, proxy)) as response:
+                async with aclosing(await self._request(url, shown, proxy, headers)) as response:
                     location = response.headers.get("location")
                     if response.status_code not in _REDIRECTS or not location:
-                        return await self._read(response, shown)
+                        return await read(response, shown)
             except httpx2.TransportError as error:
                 raise ImageError(f"{shown} {_explain(error, proxy)}") from None
             base, url = url, self._rules.parse(location, base=url)
@@ -165,7 +178,9 @@ class WebFetcher:
             )
         return addresses[:_MAX_ADDRESSES]
 
-    async def _request(self, url: "httpx2.URL", shown: str, proxy: _Proxy | None) -> "httpx2.Response":
+    async def _request(
+        self, url: "httpx2.URL", shown: str, proxy: _Proxy | None, headers: Mapping[str, str]
+    ) -> "httpx2.Response":
         """Send the request to the first checked address that answers."""
         import httpx2
 
@@ -174,8 +189,8 @@ class WebFetcher:
         timeout = self._settings.fetch_timeout_s / (len(others) + 1)
         for address in others:
             with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await _send(transport, url, address, timeout)
-        return await _send(transport, url, last, timeout)
+                return await _send(transport, url, address, timeout, headers)
+        return await _send(transport, url, last, timeout, headers)
 
     async def _opened(self, shown: str, proxy: _Proxy | None) -> "httpx2.AsyncHTTPTransport":
         """Open the transport on first use: it follows nothing, keeps no cookies, unpacks nothing.
@@ -205,14 +220,13 @@ class WebFetcher:
     async def _read(self, response: "httpx2.Response", shown: str) -> bytes:
         limit = self._settings.max_image_bytes
         if response.status_code != _OK:
-            advice = _ADVICE.get(response.status_code, "it sent no image; try again later, or pass another URL")
-            raise ImageError(f"{shown} answered {response.status_code}: {advice}")
+            raise refused(response.status_code, shown)
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type in _WEB_PAGES:
             raise ImageError(f"{shown} is a web page ({media_type}), not an image; pass the image's own URL")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise ImageError(f"{shown} was sent compressed although the request forbids it; pass another URL")
-        data = await _body(response, limit)
+        data = await body_of(response, limit)
         if data is None:
             raise ForbiddenError(
                 f"{shown} has more than the {limit:,} bytes allowed; "
@@ -222,7 +236,11 @@ class WebFetcher:
 
 
 async def _send(
-    transport: "httpx2.AsyncHTTPTransport", url: "httpx2.URL", address: str, connect_timeout_s: float
+    transport: "httpx2.AsyncHTTPTransport",
+    url: "httpx2.URL",
+    address: str,
+    connect_timeout_s: float,
+    headers: Mapping[str, str],
 ) -> "httpx2.Response":
     """Connect to the address, whatever the name resolves to by now; the certificate has to be the name's."""
     import httpx2
@@ -233,7 +251,7 @@ async def _send(
         headers={
             "Host": url.netloc.decode("ascii"),
             "User-Agent": f"dinox-mcp/{__version__}",
-            "Accept": "image/*",
+            **headers,
             "Accept-Encoding": "identity",  # what is compressed could be a bomb
         },
         extensions={"sni_hostname": host_of(url), "timeout": {"connect": connect_timeout_s}},
@@ -241,7 +259,13 @@ async def _send(
     return await transport.handle_async_request(request)
 
 
-async def _body(response: "httpx2.Response", limit: int) -> bytes | None:
+def refused(status: int, shown: str) -> ImageError:
+    """Make the error for a response without content."""
+    advice = _ADVICE.get(status, "it sent no image; try again later, or pass another URL")
+    return ImageError(f"{shown} answered {status}: {advice}")
+
+
+async def body_of(response: "httpx2.Response", limit: int) -> bytes | None:
     """Read the bytes as they were sent, or None where they are or will be too many."""
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:

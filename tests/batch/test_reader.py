@@ -1,0 +1,183 @@
+"""How the bytes of a batch's images are read."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from dinox_mcp.batch.inputs import canonical_source, list_inputs
+from dinox_mcp.batch.reader import Reader
+from dinox_mcp.batch.sources import Entry
+from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, ServiceError
+from dinox_mcp.settings import Settings
+from tests.batch.containers import Website, served, table, tar
+from tests.fakes import png
+
+IMAGES = [f"image {number}".encode() * 50 for number in range(300)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path.resolve()
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Website]:
+    with served(folder) as site:
+        yield site
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
+
+
+def entries(source: Path | str, column: str | None = None, **options: object) -> list[Entry]:
+    inputs = list_inputs(canonical_source(str(source)), Settings(**options), column=column)
+    return [entry for group in inputs.groups for entry in group]
+
+
+def read(source: Path | str, column: str | None = None, **options: object) -> list[bytes | None]:
+    with Reader(Settings(**options), column) as reader:
+        return [reader.read(entry) for entry in entries(source, column, **options)]
+
+
+def failure(entry: Entry, **options: object) -> DinoxError:
+    with Reader(Settings(**options)) as reader, pytest.raises(DinoxError) as raised:
+        reader.read(entry)
+    return raised.value
+
+
+def test_files_and_urls_are_left_to_the_loader(folder: Path) -> None:
+    (folder / "a.png").write_bytes(png())
+    with Reader(Settings()) as reader:
+        assert reader.read(Entry(str(folder / "a.png"))) is None
+        assert reader.read(Entry("https://example.com/a.jpg")) is None
+
+
+def test_the_members_of_a_tar_are_read(folder: Path) -> None:
+    (folder / "s.tar").write_bytes(tar({f"{number}.jpg": data for number, data in enumerate(IMAGES)}))
+    assert read(folder / "s.tar") == IMAGES
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+@pytest.mark.parametrize("column", ["bytes", "struct"])
+def test_the_rows_of_a_table_are_read(folder: Path, column: str, rows: int) -> None:
+    values = IMAGES if column == "bytes" else [{"bytes": data, "path": "x.jpg"} for data in IMAGES]
+    (folder / "t.parquet").write_bytes(table({"n": [0] * len(IMAGES), "image": values}, row_group_size=rows))
+    assert read(folder / "t.parquet") == IMAGES
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_rows_are_read_in_any_order_and_by_several_threads(folder: Path, rows: int) -> None:
+    (folder / "t.parquet").write_bytes(table({"image": IMAGES}, row_group_size=rows))
+    listed = entries(folder / "t.parquet")
+    with Reader(Settings()) as reader, ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(reader.read, listed)) == IMAGES
+        assert [reader.read(entry) for entry in listed[::-40]] == IMAGES[::-40]
+
+
+def test_a_row_without_bytes_is_read_from_its_path(folder: Path) -> None:
+    (folder / "a.png").write_bytes(png())
+    rows = [{"bytes": None, "path": "a.png"}, {"bytes": None, "path": None}]
+    (folder / "t.parquet").write_bytes(table({"image": rows}))
+    with_path, without = entries(folder / "t.parquet")
+    with Reader(Settings()) as reader:
+        assert reader.read(with_path) == png()
+    assert "t.parquet#row=1' has no bytes and no path" in str(failure(without))
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
+def test_files_of_many_images_are_read_from_the_web(folder: Path, site: Website, name: str) -> None:
+    (folder / "s.tar").write_bytes(tar({f"{number}.jpg": data for number, data in enumerate(IMAGES)}))
+    (folder / "t.parquet").write_bytes(table({"image": IMAGES}))
+    assert read(f"{site.url}/{name}", private_hosts=(site.host,)) == IMAGES
+    assert all(wanted is not None for _, wanted in site.requests)
+
+
+def test_files_of_many_images_and_single_ones_are_read_from_a_store(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/b/s.tar", tar({f"{number}.jpg": data for number, data in enumerate(IMAGES)}))
+    memory.pipe("/b/t.parquet", table({"image": IMAGES}))
+    memory.pipe("/c/a.png", png())
+    assert read("memory://b/s.tar") == IMAGES
+    assert read("memory://b/t.parquet") == IMAGES
+    assert read("memory://c/") == [png()]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet", "a.png"])
+def test_an_image_that_is_too_large_is_refused(memory: fsspec.AbstractFileSystem, name: str) -> None:
+    memory.pipe("/b/s.tar", tar({"0.png": bytes(2000)}))
+    memory.pipe("/b/t.parquet", table({"image": [bytes(2000)]}))
+    memory.pipe("/b/a.png", bytes(2000))
+    (entry,) = entries(f"memory://b/{name}")
+    error = failure(entry, max_image_bytes=1000)
+    assert isinstance(error, ForbiddenError)
+    assert "1,000" in str(error)
+    assert "DINOX_MCP_MAX_IMAGE_BYTES" in error.remedy
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
+def test_a_file_that_was_changed_since_it_was_listed_is_refused(folder: Path, name: str) -> None:
+    (folder / "s.tar").write_bytes(tar({"0.png": png()}))
+    (folder / "t.parquet").write_bytes(table({"image": [png()]}))
+    (entry,) = entries(folder / name)
+    os.utime(folder / name, (0, 0))
+    assert "was changed since its images were listed; run the command again" in str(failure(entry))
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.parquet", "b.tar"])
+def test_a_file_that_could_not_be_listed_says_why(folder: Path, name: str) -> None:
+    for bad in ("a.tar", "a.parquet"):
+        (folder / bad).write_bytes(b"damaged")
+    (folder / "b.tar").write_bytes(tar({"0.png": png()})[:1024])
+    entry = next(one for one in entries(folder) if one.source.endswith(name))
+    assert "not a tar file" in str(error := failure(entry)) or "Parquet file" in str(error) or "damaged" in str(error)
+    assert isinstance(error, ImageError)
+
+
+def test_a_damaged_row_group_spares_the_others(folder: Path) -> None:
+    data = bytearray(table({"image": IMAGES[:4]}, row_group_size=2, compression="none", use_dictionary=False))
+    at = data.index(b"image 0image 0") - 60
+    data[at : at + 60] = bytes(60)  # the header of the page
+    (folder / "t.parquet").write_bytes(data)
+    first, _, third, _ = entries(folder / "t.parquet")
+    assert "is not an intact Parquet file" in str(failure(first))
+    with Reader(Settings()) as reader:
+        with pytest.raises(ImageError):
+            reader.read(first)
+        assert reader.read(third) == IMAGES[2]
+
+
+def test_what_a_list_may_not_name_is_refused(folder: Path) -> None:
+    (folder / "list.txt").write_text("latest:/tmp\nftp://example.com/a.png\n")
+    for entry in entries(folder / "list.txt"):
+        assert isinstance(failure(entry), ImageError)
+
+
+def test_a_file_that_vanished_from_a_store_is_an_error(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/b/a.png", png())
+    (entry,) = entries("memory://b/")
+    memory.rm("/b/a.png")
+    assert str(failure(entry)) == "there is no file memory://b/a.png; check the address"
+
+
+def test_a_server_that_fails_is_a_failure_of_the_service(folder: Path, site: Website) -> None:
+    (folder / "s.tar").write_bytes(tar({"0.png": png()}))
+    (entry,) = entries(f"{site.url}/s.tar", private_hosts=(site.host,))
+    (folder / "s.tar").unlink()
+    assert isinstance(failure(entry, private_hosts=(site.host,)), ServiceError)
+
+
+def test_a_row_of_a_table_from_elsewhere_names_no_files_of_this_machine(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/b/t.parquet", table({"image": [{"bytes": None, "path": "/etc/passwd"}]}))
+    (entry,) = entries("memory://b/t.parquet")
+    assert isinstance(failure(entry), ForbiddenError)
