@@ -28,7 +28,7 @@ NAMES = (
 """Columns that hold images where the caller names none, the best first."""
 _ROWS = 16
 _KEPT_ROWS, _KEPT_BYTES = 64, 256 * MiB
-_LARGEST_GROUP = 4096 * MiB
+_LARGEST_GROUP = 1024 * MiB
 _BUFFER = 4 * MiB
 _LONGEST_LINE = 4 * MAX_ADDRESS
 _SHOWN = 8
@@ -58,6 +58,7 @@ class Table:
 
     Raises:
         ImageError: it is not a Parquet file, or is damaged.
+        ForbiddenError: a row group would take too much memory: twice the bytes of its images, or more.
         InputError: there is no such column, or none of images.
         UnsupportedError: the extra `batch` is not installed.
     """
@@ -70,10 +71,26 @@ class Table:
             self.rows: int = self._file.metadata.num_rows
             schema = self._file.schema_arrow
         self.column = _pick(schema, column, shown)
+        self._leaves = [self.column.name]
+        if self.column.kind == "struct":
+            self._leaves = [f"{self.column.name}.bytes", f"{self.column.name}.path"]
+        self._check_groups()
         self._next = 0
         self._coming: Iterator[Value] | None = None
         self._kept: OrderedDict[int, Value] = OrderedDict()
         self._bytes = 0
+
+    def _check_groups(self) -> None:
+        described = self._file.metadata
+        wanted = [at for at in range(described.num_columns) if described.schema.column(at).path in self._leaves]
+        for group in range(described.num_row_groups):
+            row_group = described.row_group(group)
+            size = sum(row_group.column(at).total_uncompressed_size for at in wanted)
+            if size > _LARGEST_GROUP:
+                raise ForbiddenError(
+                    f"'{self._shown}' has {size:,} bytes of images in one row group, more than {_LARGEST_GROUP:,}; "
+                    "write it with smaller ones, such as row_group_size=100"
+                )
 
     def paths(self) -> Iterator[str | None]:
         """Give the paths of all rows, None where there is none. Blocks.
@@ -124,21 +141,9 @@ class Table:
                 self._bytes -= len(self._kept.popitem(last=False)[1].data or b"")
 
     def _values(self, group: int) -> Iterator[Value]:
-        """Give the rows of a row group and of those behind it.
-
-        Raises:
-            ForbiddenError: a row group would take too much memory.
-        """
-        name = self.column.name
-        leaves = [f"{name}.bytes", f"{name}.path"] if self.column.kind == "struct" else [name]
+        """Give the rows of a row group and of those behind it."""
         for number in range(group, self._file.num_row_groups):
-            size = self._file.metadata.row_group(number).total_byte_size
-            if size > _LARGEST_GROUP:
-                raise ForbiddenError(
-                    f"'{self._shown}' has a row group of {size:,} bytes, more than {_LARGEST_GROUP:,}; write it with "
-                    "smaller ones, such as row_group_size=100"
-                )
-            for batch in self._file.iter_batches(_ROWS, row_groups=[number], columns=leaves):
+            for batch in self._file.iter_batches(_ROWS, row_groups=[number], columns=self._leaves, use_threads=False):
                 yield from map(self._value, batch.column(0).to_pylist())
 
     def _value(self, found: Any) -> Value:  # noqa: ANN401 - what a column of any type has

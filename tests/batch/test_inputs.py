@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from dinox_mcp.batch import tables
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.settings import Settings
@@ -207,6 +208,13 @@ def test_without_pyarrow_a_parquet_file_says_what_to_install(folder: Path, monke
     (folder / "t.parquet").write_bytes(table({"image": [png()]}))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UnsupportedError, match=r"needs one more package; pip install 'dinox-mcp\[batch\]'"):
+        listed(folder / "t.parquet")
+
+
+def test_a_row_group_that_would_take_too_much_memory_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_LARGEST_GROUP", 1000)
+    (folder / "t.parquet").write_bytes(table({"image": [b"a" * 2000, b"b" * 2000]}, row_group_size=1))
+    with pytest.raises(ForbiddenError, match=r"has \d,\d+ bytes of images in one row group, more than 1,000; write it"):
         listed(folder / "t.parquet")
 
 
