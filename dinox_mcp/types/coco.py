@@ -18,8 +18,8 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
     v of a missing point are 0.
 
     Annotations have further keys where the object has such values, which readers of COCO ignore: `score`, `caption`,
-    `category` (a model's name for it, unlike `category_id`), `text`, and `points`, which are all keypoints, also of
-    hands, with `name`, `x`, `y`, `visibility` and `score`.
+    `category` (a model's name for it, unlike `category_id`), `text`, and `all_keypoints`, also those of hands, with
+    `name`, `x`, `y`, `visibility` and `score`.
 
     Args:
         results: one or more results; each is one image of the dataset.
@@ -36,7 +36,7 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
     """
     everything = [found for result in results for found in result.objects]
     categories = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in everything), start=1)}
-    posed = {found.label for found in everything if _body(found)}
+    posed = {found.label for found in everything if is_posed(found)}
     titles = (f"Result {one.result_id} of {one.backend} ({one.model}) by dinox-mcp" for one in results)
     annotations: list[dict[str, Any]] = []
     last = 0
@@ -45,12 +45,12 @@ def to_coco(*results: DetectionResult) -> dict[str, Any]:
         for found in result.objects:
             last = max(last, before + found.id)
             known = {"id": before + found.id, "image_id": image_id, "category_id": categories[found.label]}
-            annotations.append(known | _annotation(found, posed=found.label in posed))
+            annotations.append(known | annotation(found, posed=found.label in posed))
     return {
         "info": {"description": "; ".join(titles)},
         "licenses": [],
         "images": [_image(image_id, result) for image_id, result in enumerate(results, start=1)],
-        "categories": [_category(number, label, posed=label in posed) for label, number in categories.items()],
+        "categories": [category(number, label, posed=label in posed) for label, number in categories.items()],
         "annotations": annotations,
     }
 
@@ -60,15 +60,21 @@ def _image(image_id: int, result: DetectionResult) -> dict[str, Any]:
     return {"id": image_id, "file_name": image.source, "width": image.width, "height": image.height}
 
 
-def _category(number: int, label: str, *, posed: bool) -> dict[str, Any]:
-    category: dict[str, Any] = {"id": number, "name": label}
-    return category | {"keypoints": list(BODY), "skeleton": _SKELETON} if posed else category
+def category(number: int, label: str, *, posed: bool) -> dict[str, Any]:
+    """Write a label; with the points of a body, if an object of it is `posed`."""
+    written: dict[str, Any] = {"id": number, "name": label}
+    return written | {"keypoints": list(BODY), "skeleton": _SKELETON} if posed else written
 
 
-def _annotation(found: DetectedObject, *, posed: bool) -> dict[str, Any]:
-    """Write an object, all but its ids."""
+def is_posed(found: DetectedObject) -> bool:
+    """Return whether an object has all points of a body."""
+    return bool(_body(found))
+
+
+def annotation(found: DetectedObject, *, posed: bool) -> dict[str, Any]:
+    """Write an object, all but its ids; with the points of its body, if an object of its label is `posed`."""
     x1, y1, x2, y2 = found.bbox
-    annotation: dict[str, Any] = {
+    written: dict[str, Any] = {
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": masks.area(found.mask) if found.mask else boxes.area(found.bbox),
         "iscrowd": 0,
@@ -77,15 +83,15 @@ def _annotation(found: DetectedObject, *, posed: bool) -> dict[str, Any]:
         else [[x1, y1, x2, y1, x2, y2, x1, y2]],
     }
     if found.score is not None:
-        annotation["score"] = found.score
+        written["score"] = found.score
     if posed:
-        annotation |= _pose(found)
+        written |= _pose(found)
     for key in ("caption", "category", "text"):
         if (text := getattr(found, key)) is not None:
-            annotation[key] = text
+            written[key] = text
     if found.keypoints:
-        annotation["points"] = [point.model_dump(exclude_none=True) for point in found.keypoints]
-    return annotation
+        written["all_keypoints"] = [point.model_dump(exclude_none=True) for point in found.keypoints]
+    return written
 
 
 def _body(found: DetectedObject) -> list[Keypoint]:

@@ -112,14 +112,14 @@ def test_a_whole_body_is_keypoints_as_coco_has_them() -> None:
 def test_beside_poses_an_object_without_one_has_no_point() -> None:
     second = to_coco(POSED)["annotations"][1]
     assert (second["keypoints"], second["num_keypoints"]) == ([0] * 51, 0)
-    assert [point["name"] for point in second["points"]] == list(BODY[:5])
+    assert [point["name"] for point in second["all_keypoints"]] == list(BODY[:5])
 
 
 def test_other_points_go_by_name() -> None:
     hand = to_coco(POSED)["annotations"][2]
     assert "keypoints" not in hand
-    assert hand["points"][0] == {"name": "wrist", "x": 1, "y": 2.5, "score": 0.9}
-    assert len(hand["points"]) == 21
+    assert hand["all_keypoints"][0] == {"name": "wrist", "x": 1, "y": 2.5, "score": 0.9}
+    assert len(hand["all_keypoints"]) == 21
 
 
 def test_pycocotools_evaluates_poses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
