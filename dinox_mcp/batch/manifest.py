@@ -87,22 +87,33 @@ def open_manifest(run: Path, header: Mapping[str, Any], *, may_replace: bool = F
     Raises:
         InputError: the folder has a run of another request, or something else.
     """
-    path = run / MANIFEST
-    try:
-        with open_regular(path) as file:
-            data = json.load(file)
-        shards = tuple(Shard(number, **one) for number, one in enumerate(data["shards"]))
-        manifest = Manifest({_FORMAT: data["header"]}[data["format"]], shards, int(data["end"]))
-    except FileNotFoundError:
+    manifest = read_manifest(run)
+    if manifest is None:
         return Manifest(header)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is damaged or of another version; choose another --out") from None
     changed = difference(manifest.header, header)
     if changed and may_replace:
         return Manifest(header)
     if changed:
         raise InputError(f"the run in {run} was begun with {changed}; choose another --out, or the same request")
     return manifest
+
+
+def read_manifest(run: Path) -> Manifest | None:
+    """Read the plan of a run; None if there is none. Blocks.
+
+    Raises:
+        InputError: it is damaged, or something else.
+    """
+    path = run / MANIFEST
+    try:
+        with open_regular(path) as file:
+            data = json.load(file)
+        shards = tuple(Shard(number, **one) for number, one in enumerate(data["shards"]))
+        return Manifest({_FORMAT: data["header"]}[data["format"]], shards, int(data["end"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged or of another version; choose another --out") from None
 
 
 def compare(run: Path, manifest: Manifest, groups: Sequence[Sequence[Entry]], finished: Collection[int]) -> Change:

@@ -7,15 +7,16 @@ sums up its rows, so that thousands of parts are summed up without reading them.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.batch.journal import Record
 from dinox_mcp.batch.summary import readable
-from dinox_mcp.errors import SettingsError, UnsupportedError
+from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
+from dinox_mcp.images.sources import shorten
 from dinox_mcp.store.files import move_into_place, write_atomically
 from dinox_mcp.types.detection import Detection
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ERRORS = "errors.parquet"
 """The file of a run that lists the images without an answer."""
 _KEY = b"dinox_mcp"
+_ROWS = 64
 _NO_ROOM = "choose another --out with room, or make room, and run the same command again"
 
 
@@ -159,6 +161,44 @@ def read_rows(run: Path, shard: int) -> list[dict[str, Any]]:
     _, pq = _pyarrow()
     rows: list[dict[str, Any]] = pq.read_table(part_path(run, shard)).to_pylist()
     return rows
+
+
+def stream_rows(run: Path, shard: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Give the rows of a part, a few at a time, or only some of their columns. Blocks.
+
+    Raises:
+        InputError: the part is damaged.
+    """
+    with _intact(run, shard) as pq, pq.ParquetFile(part_path(run, shard)) as file:
+        for batch in file.iter_batches(_ROWS, columns=None if columns is None else list(columns)):
+            yield from batch.to_pylist()
+
+
+def join_parts(run: Path, shards: Iterable[int], path: Path) -> Iterator[tuple[int, int]]:
+    """Write parts into one file, and give the numbers of images and objects of each as soon as it is written. Blocks.
+
+    Raises:
+        InputError: a part is damaged.
+        OSError: the file cannot be written.
+    """
+    _, pq = _pyarrow()
+    with pq.ParquetWriter(path, schema(), compression="zstd") as file:
+        for shard in shards:
+            with _intact(run, shard):
+                rows = pq.read_table(part_path(run, shard), schema=schema())
+            file.write_table(rows)
+            yield rows.num_rows, sum(len(objects) for objects in rows.column("objects"))
+
+
+@contextmanager
+def _intact(run: Path, shard: int) -> Iterator[Any]:
+    """Give pyarrow's module for Parquet, and turn what it raises for a damaged part into an error with a remedy."""
+    pa, pq = _pyarrow()
+    try:
+        yield pq
+    except (OSError, pa.ArrowException) as error:
+        path, reason = part_path(run, shard), shorten(" ".join(str(error).split()))
+        raise InputError(f"{path} is damaged ({reason}); delete it, and run the same command again") from None
 
 
 def write_errors(run: Path, finished: Iterable[Done]) -> None:

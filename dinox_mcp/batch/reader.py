@@ -36,6 +36,15 @@ def member_stamp(stamp: str, member: tars.Member) -> str:
     return f"{stamp}@{member.begin}+{member.size}"
 
 
+def place_of(source: str) -> tuple[str, int | None, str | None]:
+    """Return the file that an image is in, and its row or the name of its member; neither if it is a file itself."""
+    place = _PLACE.fullmatch(source)
+    if place is None:
+        return source, None, None
+    container, row, member = place.groups()
+    return container, None if row is None else int(row), member
+
+
 class Reader:
     """Reads the images of a source by their entries. Its methods block: call them in threads, which may share it.
 
@@ -67,15 +76,14 @@ class Reader:
             ImageError: it is damaged, was changed since it was listed, or may not be read.
             BackendError: the web or a store does not answer.
         """
-        place = _PLACE.fullmatch(entry.source)
-        if place is None:
+        container, row, member = place_of(entry.source)
+        if row is None and member is None:
             return self._read_file(entry.source)
-        container, row, _ = place.groups()
         with self._lock:
             opened = self._opened(container, entry)
             if row is None:
                 return self._read_member(opened.file, entry)
-            value = opened.table(container, self._column).read(int(row), self._settings.max_image_bytes)
+            value = opened.table(container, self._column).read(row, self._settings.max_image_bytes)
         if value.data is not None:
             return value.data
         if not value.path:

@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
+from dinox_mcp.batch.annotated import annotate
+from dinox_mcp.batch.convert import FORMS, OUTPUTS, check_free, convert
 from dinox_mcp.batch.job import ENGINES
 from dinox_mcp.batch.manifest import SHARD_SIZE
 from dinox_mcp.batch.parts import ERRORS
@@ -34,6 +36,8 @@ from dinox_mcp.errors import SettingsError
 if TYPE_CHECKING:
     import anyio
 
+    from dinox_mcp.backends.base import Progress
+    from dinox_mcp.batch.convert import Report
     from dinox_mcp.batch.job import BatchOptions
     from dinox_mcp.batch.report import BatchResult
     from dinox_mcp.settings import Settings
@@ -64,6 +68,15 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
     batch.add_argument(
         "--column", metavar="NAME", help="column of a table with the images, or field of a tar's samples such as jpg"
     )
+    batch.add_argument(
+        "--format",
+        action="append",
+        choices=FORMS,
+        default=[],
+        help="also write the finished run in this format, into RUN; may be repeated",
+    )
+    batch.add_argument("--annotated", action="store_true", help="also write annotated images, into RUN/annotated")
+    batch.add_argument("--overwrite", action="store_true", help="replace what --format and --annotated wrote before")
     batch.add_argument("--json", action="store_true", help="print the summary as JSON")
     batch.add_argument("--limit", type=number(int, 1, _MOST), metavar="N", help="plan only the first N images for now")
     batch.add_argument(
@@ -113,6 +126,8 @@ def run(options: argparse.Namespace) -> None:
             "'photos/*.jpg'"
         )
     settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    if not options.overwrite:
+        check_free(options.out.expanduser(), [OUTPUTS[form] for form in options.format])
     result = anyio.run(_batch, settings, options, prompts)
     if result is None:
         sys.stderr.write("stopped; what is done is kept: the same command again continues\n")
@@ -123,6 +138,9 @@ def run(options: argparse.Namespace) -> None:
         terminal.write("\n".join([*_lines(result), ""]))
     for line in _remarks(result):
         sys.stderr.write(printable(name_commands(line)) + "\n")
+    if result.complete:
+        for line in anyio.run(_write, settings, options, Path(result.folder)):
+            sys.stderr.write(printable(line) + "\n")
     if not result.complete and not result.stopped:
         raise KeyboardInterrupt
     if result.failed or not result.complete:
@@ -143,6 +161,47 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
             with terminal.progress_bar(logged=True) as chosen["progress"]:
                 return await detector.batch(options.source, options.out, prompts or None, options.like, **chosen)
     return None
+
+
+async def _write(settings: "Settings", options: argparse.Namespace, folder: Path) -> list[str]:
+    """Write the finished run in other formats and as annotated images; say what was written."""
+    from functools import partial
+
+    from anyio import to_thread
+
+    from dinox_mcp.detector import Detector
+
+    lines = []
+    for form in dict.fromkeys(options.format):
+        with terminal.progress_bar() as progress:
+            make = partial(convert, folder, form, overwrite=options.overwrite, report=_in_thread(progress))
+            made = await to_thread.run_sync(make)
+        lines += [f"{made.path}: {made.images:,} images, {made.objects:,} objects", *_notes(made.notes)]
+    if options.annotated:
+        async with Detector(settings) as detector:
+            with terminal.progress_bar() as progress:
+                drawn = await annotate(detector, folder, overwrite=options.overwrite, progress=progress)
+        kept = f", {drawn.kept:,} were there" if drawn.kept else ""
+        lines += [f"{drawn.folder}: {drawn.written:,} annotated images{kept}", *_notes(drawn.notes)]
+    return lines
+
+
+def _in_thread(progress: "Progress") -> "Report":
+    """Make progress known from a thread, which a cancelled call ends there."""
+    from anyio import from_thread
+
+    async def forward(share: float, message: str) -> None:
+        await progress(share, message)
+
+    def report(share: float, message: str) -> None:
+        from_thread.check_cancelled()
+        from_thread.run(forward, share, message)
+
+    return report
+
+
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    return (f"note: {note}" for note in notes)
 
 
 @contextmanager
@@ -183,7 +242,7 @@ def _remarks(result: "BatchResult") -> Iterator[str]:
     yield f"rows: {result.folder}/parts/*.parquet"
     if result.failed:
         yield f"{_images(result.failed)} without an answer: {result.folder}/{ERRORS} (--retry tries again)"
-    yield from (f"note: {note}" for note in result.notes)
+    yield from _notes(result.notes)
     if not result.complete:
         why = f": {result.stopped}" if result.stopped else ""
         yield f"stopped, {_images(result.total - result.done)} left{why} (the same command again continues)"

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -78,25 +78,40 @@ def _yolo(images: Sequence[Labelled], classes: Sequence[str]) -> list[LabelFile]
     segmented = is_segmented(images)
     files = []
     for stem, result in images:
-        width, height = result.image.width, result.image.height
-        lines = []
-        for found in result.objects:
-            label = printable(found.label)
+        for label in (printable(found.label) for found in result.objects):
             if label not in numbers:
                 numbers[label] = len(names)
                 names.append(label)
-            outline = polygons(found.mask)[:1] if segmented and found.mask else []
-            x1, y1, x2, y2 = found.bbox
-            if outline:
-                shares = [share for x, y in outline[0] for share in (x / width, y / height)]
-            elif segmented:  # a mask without pixels: the corners of the box
-                shares = [x1 / width, y1 / height, x2 / width, y1 / height, x2 / width, y2 / height, x1 / width]
-                shares.append(y2 / height)
-            else:
-                shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
-            lines.append(" ".join([str(numbers[label]), *(f"{share:.6f}" for share in shares)]))
-        files.append(_text(f"{stem}.txt", lines))
+        size = (result.image.width, result.image.height)
+        files.append(_text(f"{stem}.txt", yolo_lines(result.objects, size, numbers, segmented=segmented)))
     return [*files, _text(CLASSES, names)]
+
+
+def yolo_lines(
+    objects: Sequence[DetectedObject], size: tuple[int, int], numbers: Mapping[str, int], *, segmented: bool
+) -> list[str]:
+    """Write the objects of an image as lines of YOLO.
+
+    Args:
+        objects: the objects.
+        size: width and height of the image in pixels.
+        numbers: the number of each label, as `printable` writes it.
+        segmented: write polygons; see `is_segmented`.
+    """
+    width, height = size
+    lines = []
+    for found in objects:
+        outline = polygons(found.mask)[:1] if segmented and found.mask else []
+        x1, y1, x2, y2 = found.bbox
+        if outline:
+            shares = [share for x, y in outline[0] for share in (x / width, y / height)]
+        elif segmented:  # a mask without pixels: the corners of the box
+            shares = [x1 / width, y1 / height, x2 / width, y1 / height, x2 / width, y2 / height, x1 / width]
+            shares.append(y2 / height)
+        else:
+            shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+        lines.append(" ".join([str(numbers[printable(found.label)]), *(f"{share:.6f}" for share in shares)]))
+    return lines
 
 
 def _voc(images: Sequence[Labelled]) -> list[LabelFile]:

@@ -113,3 +113,41 @@ def test_a_damaged_source_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(err.strip().splitlines()) == 1
     assert "s.tar' is not a tar file" in err
     assert not Path("run/manifest.json").exists()
+
+
+# What is made of a finished run
+
+
+def test_a_run_is_converted_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--format", "coco", "--format", "yolo", "--annotated")
+    status, out, err = run(capsys, "batch", "*o*.png", "QR code", "--out", "run", *flags)
+    assert status == 1, "one image is broken"
+    assert out.startswith("3 of 3 images")
+    assert err.splitlines()[-5:] == [
+        f"{Path.cwd()}/run/coco.json: 2 images, 2 objects",
+        "note: 1 images without an answer are left out",
+        f"{Path.cwd()}/run/yolo: 2 images, 2 objects",
+        "note: 1 images without an answer are left out",
+        f"{Path.cwd()}/run/annotated: 2 annotated images",
+    ]
+    assert Path("run/annotated/one.png.jpg").exists()
+
+
+def test_a_finished_run_is_converted_without_detecting_again(capsys: pytest.CaptureFixture[str]) -> None:
+    texts(capsys, "one.png")
+    part = Path("run/parts/part-00000.parquet")
+    before = part.stat().st_mtime_ns
+    status, out, err = run(capsys, "batch", "one.png", "QR code", "--out", "run", "--format", "jsonl")
+    assert (status, part.stat().st_mtime_ns) == (0, before)
+    assert out.startswith("1 of 1 image: 1 QR code")
+    assert "run/detections.jsonl: 1 images, 1 objects" in err
+
+
+def test_a_format_that_is_there_is_refused_before_anything_is_detected(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run/coco.json").write_text("mine")
+    flags = ("--out", "run", "--format", "coco")
+    status, _, err = run(capsys, "batch", "one.png", "QR code", *flags)
+    assert (status, Path("run/parts").exists()) == (1, False)
+    assert "coco.json would be overwritten in run; allow it by --overwrite" in err
+    assert run(capsys, "batch", "one.png", "QR code", *flags, "--overwrite")[0] == 0

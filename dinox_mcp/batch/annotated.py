@@ -1,0 +1,183 @@
+"""Draws what a run has found: an annotated copy of each image with objects, into the folder of the run."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.batch import parts
+from dinox_mcp.batch.convert import objects_of
+from dinox_mcp.batch.manifest import Manifest, Shard, read_entries, read_manifest
+from dinox_mcp.batch.names import jpeg_path, relative_name
+from dinox_mcp.batch.reader import Reader
+from dinox_mcp.batch.shards import Detecting
+from dinox_mcp.batch.sources import Entry
+from dinox_mcp.detect.options import OWNER
+from dinox_mcp.errors import DinoxError, InputError, SettingsError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.store.files import write_atomically
+from dinox_mcp.types.detection import DetectedObject
+
+T = TypeVar("T")
+FOLDER = "annotated"
+"""The folder in a run that annotated images are written to."""
+_SHOWN = 3
+
+
+class Drawing(Detecting, Protocol):
+    """A detector that lends its threads for drawing; `Detector` is one."""
+
+    async def draw(self, work: Callable[[], T]) -> T:
+        """Run slow work on pixels in one of a few threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """What was drawn: the folder, the new files in it, those that were there, and what could not be drawn."""
+
+    folder: Path
+    written: int
+    kept: int
+    notes: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    entry: Entry
+    sha256: str
+    objects: tuple[DetectedObject, ...]
+    path: Path
+
+
+async def annotate(detector: Drawing, run: Path, *, overwrite: bool = False, progress: Progress = silent) -> Annotated:
+    """Write an annotated JPEG of each image with objects of a finished run, some at a time.
+
+    Files that are there stay as they are, so that a call that was stopped is continued by the next.
+
+    Args:
+        detector: loads the images and draws.
+        run: the folder of the run.
+        overwrite: draw again what is there.
+        progress: hears of each image.
+
+    Raises:
+        InputError: there is no run in the folder.
+        SettingsError: the files cannot be written.
+    """
+    manifest = await anyio.to_thread.run_sync(read_manifest, run)
+    if manifest is None:
+        raise InputError(f"there is no run in {run}; pass the folder of one")
+    work = _Annotating(detector, run, manifest, progress, overwrite=overwrite)
+    with Reader(detector.settings, manifest.header.get("column")) as reader:
+        for shard in manifest.shards:
+            await work.shard(shard, reader)
+    return work.done()
+
+
+class _Annotating:
+    """One call: how many files are written, and why some are not."""
+
+    def __init__(
+        self, detector: Drawing, run: Path, manifest: Manifest, progress: Progress, *, overwrite: bool
+    ) -> None:
+        self._detector, self._run, self._manifest, self._progress = detector, run, manifest, progress
+        self._overwrite = overwrite
+        self._written = self._kept = self._images = 0
+        self._failures: list[str] = []
+        self._failed = 0
+        self._error: SettingsError | None = None
+
+    async def shard(self, shard: Shard, reader: Reader) -> None:
+        """Draw the images of a shard.
+
+        Raises:
+            SettingsError: a file cannot be written.
+        """
+        found = iter(await anyio.to_thread.run_sync(self._found, shard))
+        async with anyio.create_task_group() as group:
+            for _ in range(os.cpu_count() or 1):
+                group.start_soon(self._draw, found, reader, group.cancel_scope)
+        if self._error is not None:
+            raise self._error
+        self._images += shard.images
+        await self._report()
+
+    def done(self) -> Annotated:
+        """Sum up."""
+        notes = list(self._failures)
+        if (more := self._failed - len(notes)) > 0:
+            notes.append(f"{more:,} more images are not drawn")
+        return Annotated(self._run / FOLDER, self._written, self._kept, tuple(notes))
+
+    def _found(self, shard: Shard) -> Sequence[_Found]:
+        """List the images of a shard that are to be drawn."""
+        rows = parts.stream_rows(self._run, shard.number, ("sha256", "objects"))
+        return [*self._wanted(zip(read_entries(self._run, shard), rows, strict=True))]
+
+    def _wanted(self, rows: "Iterator[tuple[Entry, dict[str, object]]]") -> Iterator[_Found]:
+        for entry, row in rows:
+            objects = objects_of(row)
+            name = relative_name(entry.source, self._manifest.header["source"])
+            path = self._run / FOLDER / jpeg_path(name, entry.source)
+            if objects and not self._overwrite and os.path.lexists(path):
+                self._kept += 1
+            elif objects:
+                yield _Found(entry, str(row["sha256"]), objects, path)
+
+    async def _draw(self, images: Iterator[_Found], reader: Reader, scope: anyio.CancelScope) -> None:
+        for found in images:
+            try:
+                await self._draw_one(found, reader)
+            except SettingsError as error:
+                self._error = error
+                scope.cancel()
+            except DinoxError as error:
+                self._note(str(error))
+            await self._report()
+
+    async def _draw_one(self, found: _Found, reader: Reader) -> None:
+        """Draw an image.
+
+        Raises:
+            SettingsError: the file cannot be written.
+            DinoxError: the image cannot be read.
+        """
+        source = found.entry.source
+        data = await anyio.to_thread.run_sync(reader.read, found.entry)
+        loading = self._detector.load(source, OWNER) if data is None else self._detector.read(data, source)
+        picture = await loading
+        if picture.digest != found.sha256:
+            raise InputError(f"{source} was changed since it was detected in; it is not drawn")
+        drawn = await self._detector.draw(partial(_jpeg, picture, found.objects))
+        await anyio.to_thread.run_sync(_write, found.path, drawn)
+        self._written += 1
+
+    def _note(self, failure: str) -> None:
+        self._failed += 1
+        if len(self._failures) < _SHOWN:
+            self._failures.append(failure)
+
+    async def _report(self) -> None:
+        total = max(1, self._manifest.images)
+        await self._progress(self._images / total, f"{self._written:,} annotated images")
+
+
+def _jpeg(picture: Picture, objects: Sequence[DetectedObject]) -> bytes:
+    from dinox_mcp.drawing.style import Style
+    from dinox_mcp.drawing.views import annotated_file
+
+    return annotated_file(picture, objects, Style())
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise SettingsError(f"cannot write {path} ({error.strerror}); make room, or check the folder") from None

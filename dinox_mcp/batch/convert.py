@@ -1,0 +1,321 @@
+"""Writes a finished run in a format of other tools: COCO, YOLO, JSON Lines, or one Parquet file.
+
+The rows of the run are read one after another, so that a run of any size takes the same memory.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TextIO, get_args
+
+from dinox_mcp import __version__
+from dinox_mcp.batch import parts
+from dinox_mcp.batch.manifest import Manifest, read_manifest
+from dinox_mcp.batch.names import file_path, relative_name
+from dinox_mcp.errors import InputError
+from dinox_mcp.export.labels import CLASSES, yolo_lines
+from dinox_mcp.store.files import move_into_place
+from dinox_mcp.types.coco import annotation, category, is_posed
+from dinox_mcp.types.detection import DetectedObject
+from dinox_mcp.types.text import printable
+
+Form = Literal["coco", "parquet", "jsonl", "yolo"]
+FORMS: tuple[Form, ...] = get_args(Form)
+OUTPUTS: Mapping[Form, str] = {
+    "coco": "coco.json",
+    "parquet": "detections.parquet",
+    "jsonl": "detections.jsonl",
+    "yolo": "yolo",
+}
+"""The file or the folder in a run that each format is written to."""
+Report = Callable[[float, str], None]
+_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What was written: where, of how many images and objects, and what the caller must know."""
+
+    path: Path
+    images: int
+    objects: int
+    notes: tuple[str, ...] = ()
+
+
+def check_free(run: Path, names: Sequence[str]) -> None:
+    """Refuse to replace what is in the folder of a run.
+
+    Raises:
+        InputError: one of the names is taken.
+    """
+    taken = [name for name in names if os.path.lexists(run / name)]
+    if taken:
+        raise InputError(f"{', '.join(taken)} would be overwritten in {run}; allow it by --overwrite")
+
+
+def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | None = None) -> Converted:
+    """Write a finished run in a format, into its folder. Blocks.
+
+    Args:
+        run: the folder of the run.
+        form: the format.
+        overwrite: replace what an earlier call wrote.
+        report: hears which share is done; what it raises ends the work, and nothing is left of it.
+
+    Raises:
+        InputError: there is no finished run in the folder, or the file exists, or cannot be written.
+        UnsupportedError: the extra `batch` is not installed.
+    """
+    path = run / OUTPUTS[form]
+    if not overwrite:
+        check_free(run, [path.name])
+    finished = _Finished(run, _manifest(run), path.name, report or (lambda _share, _message: None))
+    try:
+        return _WRITERS[form](finished, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror or error}); make room, or check its folder") from None
+
+
+@dataclass(slots=True)
+class _Finished:
+    """A finished run: its rows, and what all of them have in common."""
+
+    run: Path
+    manifest: Manifest
+    output: str
+    report: Report
+    passes: int = 1
+    _done: int = 0
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Give the rows of all parts in order, or only some of their columns."""
+        for shard in self.manifest.shards:
+            for row in parts.stream_rows(self.run, shard.number, columns):
+                if self._done % _EVERY == 0:
+                    share = self._done / max(1, self.passes * self.manifest.images)
+                    self.report(share, f"writing {self.output}")
+                self._done += 1
+                yield row
+
+    def name(self, row: Mapping[str, Any]) -> str:
+        """Name the image of a row."""
+        return relative_name(row["source"], self.manifest.header["source"])
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What must be known of all objects before the first one is written.
+
+    Attributes:
+        numbers: the labels in the order in which they are found, numbered from 0.
+        posed: those of objects with the points of a body.
+        objects: the number of all objects.
+        masks: the number of those with a mask.
+        points: the number of those with keypoints.
+        unanswered: images without an answer.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    posed: set[str] = field(default_factory=set)
+    objects: int = 0
+    masks: int = 0
+    points: int = 0
+    unanswered: int = 0
+
+    def notes(self) -> Iterator[str]:
+        """Say what is left out."""
+        if self.unanswered:
+            yield f"{self.unanswered:,} images without an answer are left out"
+
+
+def _surveyed(finished: _Finished, name: Callable[[str], str] = str) -> _Survey:
+    survey = _Survey()
+    for row in finished.rows(("objects", "error")):
+        survey.unanswered += row["error"] is not None
+        for found in objects_of(row):
+            survey.objects += 1
+            survey.numbers.setdefault(name(found.label), len(survey.numbers))
+            survey.masks += found.mask is not None
+            survey.points += bool(found.keypoints)
+            if is_posed(found):
+                survey.posed.add(found.label)
+    return survey
+
+
+def objects_of(row: Mapping[str, Any]) -> tuple[DetectedObject, ...]:
+    """Read the objects of a row, numbered from 1."""
+    return tuple(
+        DetectedObject.model_validate(_without_none(one) | {"id": number})
+        for number, one in enumerate(row["objects"] or (), start=1)
+    )
+
+
+def _coco(finished: _Finished, path: Path) -> Converted:
+    finished.passes = 3
+    survey = _surveyed(finished)
+    header = finished.manifest.header
+    models = " + ".join(f"{one['backend']} ({one['model']})" for one in header["backends"])
+    numbers = {label: number + 1 for label, number in survey.numbers.items()}
+    images = written = 0
+    with _written(path) as file:
+        info = {"description": f"Found by {models} with dinox-mcp {__version__}"}
+        file.write(f'{{"info": {json.dumps(info)},\n"licenses": [],\n"images": [')
+        for row in finished.rows(("source", "sha256", "width", "height", "error")):
+            if row["error"] is None:
+                images += 1
+                image = {
+                    "id": images,
+                    "file_name": finished.name(row),
+                    "width": row["width"],
+                    "height": row["height"],
+                    "source": row["source"],
+                    "sha256": row["sha256"],
+                }
+                file.write(("\n" if images == 1 else ",\n") + json.dumps(image))
+        file.write('],\n"categories": ')
+        json.dump([category(number, label, posed=label in survey.posed) for label, number in numbers.items()], file)
+        file.write(',\n"annotations": [')
+        image_id = 0
+        for row in finished.rows(("objects", "error")):
+            image_id += row["error"] is None
+            for found in objects_of(row):
+                written += 1
+                known = {"id": written, "image_id": image_id, "category_id": numbers[found.label]}
+                line = json.dumps(known | annotation(found, posed=found.label in survey.posed))
+                file.write(("\n" if written == 1 else ",\n") + line)
+        file.write("]}\n")
+    return Converted(path, images, written, tuple(survey.notes()))
+
+
+def _yolo(finished: _Finished, path: Path) -> Converted:
+    """Write a file of lines for each image, below `labels` as the images are below their source."""
+    finished.passes = 2
+    survey = _surveyed(finished, printable)
+    segmented = survey.masks == survey.objects > 0
+    images = renamed = 0
+    with _folder(path) as folder:
+        for row in finished.rows(("source", "width", "height", "objects", "error")):
+            if row["error"] is not None:
+                continue
+            images += 1
+            size = (row["width"], row["height"])
+            lines = yolo_lines(objects_of(row), size, survey.numbers, segmented=segmented)
+            wanted = folder / "labels" / file_path(finished.name(row), ".txt")
+            renamed += _write_beside_others(wanted, "".join(f"{line}\n" for line in lines))
+        names = "".join(f"{name}\n" for name in survey.numbers)
+        (folder / CLASSES).write_text(names, encoding="utf-8", errors="replace", newline="\n")
+    notes = [*survey.notes()]
+    if 0 < survey.masks < survey.objects:
+        bare = survey.objects - survey.masks
+        notes.append(f"{bare:,} objects without a mask: all are written as boxes, as YOLO reads no mixture")
+    if survey.points:
+        notes.append("keypoints are left out: the format coco has them")
+    if renamed:
+        notes.append(
+            f"{renamed:,} labels could not be named after their image, as the name was taken: rename these images "
+            "like their labels"
+        )
+    return Converted(path, images, survey.objects, tuple(notes))
+
+
+def _jsonl(finished: _Finished, path: Path) -> Converted:
+    images = objects = 0
+    with _written(path) as file:
+        for row in finished.rows():
+            images += 1
+            objects += len(row["objects"] or ())
+            file.write(json.dumps(_without_none(row)) + "\n")
+    return Converted(path, images, objects)
+
+
+def _parquet(finished: _Finished, path: Path) -> Converted:
+    images = objects = 0
+    beside = _beside(path)
+    try:
+        shards = (shard.number for shard in finished.manifest.shards)
+        for more_images, more_objects in parts.join_parts(finished.run, shards, beside):
+            images, objects = images + more_images, objects + more_objects
+            finished.report(images / finished.manifest.images, f"writing {finished.output}")
+        move_into_place(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return Converted(path, images, objects)
+
+
+_WRITERS: Mapping[Form, Callable[[_Finished, Path], Converted]] = {
+    "coco": _coco,
+    "parquet": _parquet,
+    "jsonl": _jsonl,
+    "yolo": _yolo,
+}
+
+
+def _manifest(run: Path) -> Manifest:
+    """Read the plan of a run that is finished.
+
+    Raises:
+        InputError: it is not, or there is none.
+    """
+    manifest = read_manifest(run)
+    if manifest is None:
+        raise InputError(f"there is no run in {run}; pass the folder of one")
+    for shard in manifest.shards:
+        done = parts.read_done(run, shard.number)
+        if done is None or done.fingerprint != manifest.fingerprint:
+            raise InputError(f"the run in {run} is not finished; run the same command again")
+    return manifest
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - any part of a row
+    if isinstance(value, dict):
+        return {name: _without_none(one) for name, one in value.items() if one is not None}
+    return [_without_none(one) for one in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[TextIO]:
+    """Write a text file aside, and move it into place when it is complete."""
+    beside = _beside(path)
+    try:
+        with beside.open("x", encoding="utf-8", newline="\n") as file:
+            yield file
+        move_into_place(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """Fill a folder aside, and move it into place when it is complete."""
+    beside, before = _beside(path), _beside(path)
+    try:
+        beside.mkdir()
+        yield beside
+        with suppress(FileNotFoundError):
+            path.rename(before)
+        beside.rename(path)
+    finally:
+        for one in (beside, before):
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _write_beside_others(path: Path, text: str) -> bool:
+    """Write a file under a name that no other has, and return whether it had to be numbered."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        numbered = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        with suppress(FileExistsError):
+            with numbered.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return number > 1
+        number += 1
