@@ -3,6 +3,7 @@
 Credentials are those that the store's package finds by itself, in the environment or in its configuration.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -44,8 +45,8 @@ class Stores:
             DinoxError: it does not exist or arrive; the message says which package is missing, if one is.
         """
         with _explained(address):
-            file: BinaryIO = self._system(address).open(address, "rb", block_size=_BLOCK, cache_type="readahead")
-            return file
+            file = self._system(address).open(address, "rb", block_size=_BLOCK, cache_type="readahead")
+        return io.BufferedReader(_StoreFile(file, address))
 
     def read(self, address: str, max_bytes: int) -> bytes:
         """Read a file.
@@ -54,8 +55,14 @@ class Stores:
             ForbiddenError: it has more than `max_bytes`.
             DinoxError: it does not exist or arrive.
         """
+        system = self._system(address)
         with _explained(address):
-            data: bytes = self._system(address).cat_file(address, start=0, end=max_bytes + 1)
+            try:
+                data: bytes = system.cat_file(address, start=0, end=max_bytes + 1)
+            except Exception:
+                if system.info(address).get("size") != 0:
+                    raise
+                data = b""  # of an empty file, a store has no part
         if len(data) > max_bytes:
             raise ForbiddenError(
                 f"{shorten(address)} has more than the {max_bytes:,} bytes allowed; pass a smaller image or raise "
@@ -91,6 +98,41 @@ class Stores:
 
             self._systems[scheme] = fsspec.filesystem(scheme, use_listings_cache=False)
         return self._systems[scheme]
+
+
+class _StoreFile(io.RawIOBase):
+    """A file in a store; what goes wrong in reading is an error with a remedy."""
+
+    def __init__(self, file: BinaryIO, address: str) -> None:
+        self._file, self._address = file, address
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def tell(self) -> int:
+        """Return where the next byte is read."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read as many bytes as there are, and as fit."""
+        with _explained(self._address):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 def _stamp(info: dict[str, Any]) -> str:

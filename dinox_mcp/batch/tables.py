@@ -111,8 +111,12 @@ class Table:
         if not 0 <= row < self.rows:
             raise ImageError(f"'{self._shown}' has only {self.rows:,} rows; list its images again")
         if row not in self._kept:
-            with _explained(self._shown):
-                self._go_to(row)
+            try:
+                with _explained(self._shown):
+                    self._go_to(row)
+            except DinoxError:
+                self._coming = None  # the next try begins anew
+                raise
         value = self._kept.pop(row)
         size = len(value.data or b"")
         self._bytes -= size

@@ -118,8 +118,11 @@ def read_member(file: BinaryIO, member: Member, shown: str, max_bytes: int) -> b
             f"'{shown}' has {member.size:,} bytes, more than the {max_bytes:,} allowed; pass a smaller image or raise "
             "DINOX_MCP_MAX_IMAGE_BYTES"
         )
-    file.seek(member.begin)
-    data = file.read(member.size)
+    try:
+        file.seek(member.begin)
+        data = file.read(member.size)
+    except OSError as error:
+        raise ImageError(f"'{shown}' cannot be read ({error.strerror or error}); check its disk") from None
     if len(data) < member.size:
         raise ImageError(f"'{shown}' is cut off; get the file again")
     return data
@@ -162,7 +165,7 @@ def _members(file: BinaryIO, shown: str, shard: Shard, most: int) -> Iterator[Me
             file.seek(tar.offset)
             if file.read(_BLOCK) != bytes(_BLOCK):  # tarfile ends at a damaged header as if it were the end
                 shard.damage = "it has no end, so it is cut off or damaged"
-    except (tarfile.TarError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         if not number:
             raise ImageError(f"'{shown}' is not a tar file ({_reason(error)}); pass an intact one") from None
         shard.damage = _reason(error)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from dinox_mcp.batch.inputs import canonical_source, list_inputs
 from dinox_mcp.batch.reader import Reader
 from dinox_mcp.batch.sources import Entry
+from dinox_mcp.batch.web_files import Part, WebFiles
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, ServiceError
 from dinox_mcp.settings import Settings
 from tests.batch.containers import Website, served, table, tar
@@ -175,6 +177,58 @@ def test_a_server_that_fails_is_a_failure_of_the_service(folder: Path, site: Web
     (entry,) = entries(f"{site.url}/s.tar", private_hosts=(site.host,))
     (folder / "s.tar").unlink()
     assert isinstance(failure(entry, private_hosts=(site.host,)), ServiceError)
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
+def test_a_store_that_fails_on_the_way_is_a_failure_of_the_service(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What lies in the image's own file is never tried again; this is."""
+    memory.pipe("/b/s.tar", tar({"0.png": png()}))
+    memory.pipe("/b/t.parquet", table({"image": [png()]}))
+    (entry,) = entries(f"memory://b/{name}")
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("503 Slow Down\nRequestId: 1")
+
+    monkeypatch.setattr(MemoryFile, "read", fail)
+    error = failure(entry)
+    assert isinstance(error, ServiceError)
+    assert str(error) == f"memory://b/{name} could not be read (503 Slow Down RequestId: 1); try again in a while"
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
+def test_a_web_server_that_fails_on_the_way_is_a_failure_of_the_service(
+    folder: Path, site: Website, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (folder / "s.tar").write_bytes(tar({"0.png": png()}))
+    (folder / "t.parquet").write_bytes(table({"image": [png()]}))
+    (entry,) = entries(f"{site.url}/{name}", private_hosts=(site.host,))
+    whole = WebFiles.part
+
+    def failing(self: WebFiles, address: str, begin: int, size: int) -> Part:
+        if size > 1:
+            raise ServiceError("the server is away; try again")
+        return whole(self, address, begin, size)
+
+    with Reader(Settings(private_hosts=(site.host,))) as reader:
+        monkeypatch.setattr(WebFiles, "part", failing)
+        with pytest.raises(ServiceError, match="the server is away; try again"):
+            reader.read(entry)
+        monkeypatch.undo()
+        assert reader.read(entry) == png()
+
+
+def test_an_empty_file_in_a_store_has_no_bytes(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/b/a.png", b"")
+
+    def refuse(*_: object, **__: object) -> bytes:
+        raise OSError(22, "The requested range is not satisfiable")  # as S3 answers
+
+    monkeypatch.setattr(memory, "cat_file", refuse)
+    assert read("memory://b/") == [b""]
 
 
 def test_a_row_of_a_table_from_elsewhere_names_no_files_of_this_machine(memory: fsspec.AbstractFileSystem) -> None:
