@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from dinox_mcp.detect.options import OWNER
 from dinox_mcp.errors import DinoxError, InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.files import write_atomically
+from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectedObject
 
 T = TypeVar("T")
@@ -68,13 +70,16 @@ async def annotate(detector: Drawing, run: Path, *, overwrite: bool = False, pro
 
     Raises:
         InputError: there is no run in the folder.
+        BusyError: another call works on the run.
         SettingsError: the files cannot be written.
     """
     manifest = await anyio.to_thread.run_sync(read_manifest, run)
     if manifest is None:
         raise InputError(f"there is no run in {run}; pass the folder of one")
     work = _Annotating(detector, run, manifest, progress, overwrite=overwrite)
-    with Reader(detector.settings, manifest.header.get("column")) as reader:
+    with ExitStack() as held:
+        await anyio.to_thread.run_sync(held.enter_context, held_run(run))
+        reader = held.enter_context(Reader(detector.settings, manifest.header.get("column")))
         for shard in manifest.shards:
             await work.shard(shard, reader)
     return work.done()

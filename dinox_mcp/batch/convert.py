@@ -20,6 +20,7 @@ from dinox_mcp.batch.names import file_path, relative_name
 from dinox_mcp.errors import InputError
 from dinox_mcp.export.labels import CLASSES, yolo_lines
 from dinox_mcp.store.files import move_into_place
+from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.coco import annotation, category, is_posed
 from dinox_mcp.types.detection import DetectedObject
 from dinox_mcp.types.text import printable
@@ -69,6 +70,7 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
 
     Raises:
         InputError: there is no finished run in the folder, or the file exists, or cannot be written.
+        BusyError: another call works on the run.
         UnsupportedError: the extra `batch` is not installed.
     """
     path = run / OUTPUTS[form]
@@ -76,7 +78,9 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
         check_free(run, [path.name])
     finished = _Finished(run, _manifest(run), path.name, report or (lambda _share, _message: None))
     try:
-        return _WRITERS[form](finished, path)
+        with held_run(run):
+            _clear(path)
+            return _WRITERS[form](finished, path)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror or error}); make room, or check its folder") from None
 
@@ -306,6 +310,12 @@ def _folder(path: Path) -> Iterator[Path]:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _clear(path: Path) -> None:
+    """Remove what a killed call left of a file or a folder."""
+    for one in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def _write_beside_others(path: Path, text: str) -> bool:

@@ -13,8 +13,9 @@ from pycocotools.coco import COCO
 
 from dinox_mcp.batch.convert import FORMS, OUTPUTS, Form, check_free, convert
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import InputError
+from dinox_mcp.errors import BusyError, InputError
 from dinox_mcp.settings import Settings
+from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import Detection, Keypoint
 from dinox_mcp.types.keypoints import BODY
@@ -165,6 +166,21 @@ async def test_what_is_stopped_leaves_nothing(photos: Path, form: Form) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(run, form, report=stop)
     assert sorted(run.iterdir()) == before
+
+
+async def test_what_a_killed_call_left_is_removed(photos: Path) -> None:
+    run = await finished(photos)
+    (run / ".yolo.0123abcd.tmp" / "labels").mkdir(parents=True)
+    (run / ".coco.json.0123abcd.tmp").write_text("{")
+    convert(run, "yolo")
+    convert(run, "coco")
+    assert not list(run.glob(".*.tmp"))
+
+
+async def test_a_run_that_another_call_works_on_is_refused(photos: Path) -> None:
+    run = await finished(photos)
+    with held_run(run), pytest.raises(BusyError, match="another call works on the run"):
+        convert(run, "coco")
 
 
 @pytest.mark.parametrize("form", FORMS)
