@@ -185,4 +185,6 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
     except OSError as error:
-        raise SettingsError(f"cannot write {path} ({error.strerror}); make room, or check the folder") from None
+        raise SettingsError(
+            f"cannot write {path} ({error.strerror}); check the folder, and whether the disk is full"
+        ) from None

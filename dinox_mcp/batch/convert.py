@@ -82,7 +82,9 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
             _clear(path)
             return _WRITERS[form](finished, path)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror or error}); make room, or check its folder") from None
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}); check its folder, and whether the disk is full"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -283,7 +285,7 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401 - any part of a row
 
 @contextmanager
 def _written(path: Path) -> Iterator[TextIO]:
-    """Write a text file aside, and move it into place when it is complete."""
+    """Write a text file aside, and give it its name when it is complete."""
     beside = _beside(path)
     try:
         with beside.open("x", encoding="utf-8", newline="\n") as file:
@@ -295,7 +297,7 @@ def _written(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[Path]:
-    """Fill a folder aside, and move it into place when it is complete."""
+    """Fill a folder aside, and give it its name when it is complete."""
     beside, before = _beside(path), _beside(path)
     try:
         beside.mkdir()

@@ -1,7 +1,7 @@
 """The images that the source of a batch stands for, in a fixed order.
 
 A source is a folder, a pattern, a list, a Parquet file, a WebDataset shard, or an address on the web or in a store. An
-image in a file of many is named by the file and its place in it: `/data/a.parquet#row=17`, `/data/a.tar#member=7.jpg`.
+image in a file of many is named by that file and its row or member: `a.parquet#row=17`, `a.tar#member=7.jpg`.
 """
 
 import re

@@ -6,7 +6,7 @@ from pathlib import PurePath, PurePosixPath
 from urllib.parse import unquote
 
 from dinox_mcp.batch.files import WEB, scheme_of
-from dinox_mcp.batch.reader import place_of
+from dinox_mcp.batch.reader import split_source
 from dinox_mcp.export.names import image_name
 from dinox_mcp.images.formats import SUFFIXES
 
@@ -21,14 +21,14 @@ def relative_name(source: str, of: str) -> str:
     """Name an image by its path below the source of its run, with slashes.
 
     Args:
-        source: the image: a path, an address, or a place in a file of many.
+        source: the image: a path, an address, or a row or member of a file of many.
         of: the source of the run: a folder, a pattern, a file, or an address.
 
     Returns:
         Such as "2026/a.jpg" of "/photos/2026/a.jpg" in "/photos"; "s-0/7.jpg" of the member 7.jpg of s-0.tar;
         "t/row-17" of a row of t.parquet. An image that is not below the source keeps all folders of its path.
     """
-    container, row, member = place_of(source)
+    container, row, member = split_source(source)
     path = _plain(container)
     base, *pattern = map(_plain, _MAGIC.split(of))
     if pattern or path == base:  # a pattern, whose folder is before its first sign, or a file

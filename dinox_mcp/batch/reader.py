@@ -16,8 +16,10 @@ from dinox_mcp.settings import Settings
 
 CONTAINERS = (tars.SUFFIX, *tables.SUFFIXES)
 """The endings of files that hold many images."""
-_PLACE = re.compile(r"(.+?\.(?:tar|parquet|pq)(?:\?[^#]*)?)#(?:row=(\d{1,18})|member=(.*))", re.DOTALL | re.IGNORECASE)
-_STAMP = re.compile(r"(.*)@(\d+)\+(\d+)", re.DOTALL)
+_CONTAINED = re.compile(
+    r"(.+?\.(?:tar|parquet|pq)(?:\?[^#]*)?)#(?:row=(\d{1,18})|member=(.*))", re.DOTALL | re.IGNORECASE
+)
+_STAMP = re.compile(r".*@(\d{1,18})\+(\d{1,18})", re.DOTALL)
 _OPEN = 2
 
 
@@ -36,12 +38,12 @@ def member_stamp(stamp: str, member: tars.Member) -> str:
     return f"{stamp}@{member.begin}+{member.size}"
 
 
-def place_of(source: str) -> tuple[str, int | None, str | None]:
+def split_source(source: str) -> tuple[str, int | None, str | None]:
     """Return the file that an image is in, and its row or the name of its member; neither if it is a file itself."""
-    place = _PLACE.fullmatch(source)
-    if place is None:
+    found = _CONTAINED.fullmatch(source)
+    if found is None:
         return source, None, None
-    container, row, member = place.groups()
+    container, row, member = found.groups()
     return container, None if row is None else int(row), member
 
 
@@ -73,14 +75,14 @@ class Reader:
         """Read the bytes of an image; None for a file or a URL that `ImageLoader.load` reads by its source.
 
         Raises:
-            ImageError: it is damaged, was changed since it was listed, or may not be read.
+            ImageError: it is damaged, is not where it was listed any more, or may not be read.
             BackendError: the web or a store does not answer.
         """
-        container, row, member = place_of(entry.source)
+        container, row, member = split_source(entry.source)
         if row is None and member is None:
             return self._read_file(entry.source)
         with self._lock:
-            opened = self._opened(container, entry)
+            opened = self._opened(container)
             if row is None:
                 return self._read_member(opened.file, entry)
             value = opened.table(container, self._column).read(row, self._settings.max_image_bytes)
@@ -108,34 +110,25 @@ class Reader:
             if suffix_of(container) == tars.SUFFIX:
                 damage = tars.list_members(file, shown, tars.MOST, self._column).damage
             else:
-                damage = ""
-                for _ in tables.Table(file, shown, self._column).paths():
-                    pass
+                damage, table = "", tables.Table(file, shown, self._column)
+                for _ in table.paths() if table.column.kind == "paths" else ():
+                    pass  # up to what is damaged
         raise ImageError(damage or f"'{shown}' holds many images and is not an image; pass it as the source")
 
-    def _opened(self, container: str, entry: Entry) -> "_Opened":
-        """Return an open file, and close the one that was used least lately if there are too many.
-
-        Raises:
-            ImageError: it was changed since it was listed.
-        """
+    def _opened(self, container: str) -> "_Opened":
+        """Return an open file, and close the one that was used least lately if there are too many."""
         if container not in self._open:
             while len(self._open) >= _OPEN:
                 self._open.popitem(last=False)[1].file.close()
-            file = self._files.open(container)
-            self._open[container] = _Opened(file, self._files.stamp(container, file))
+            self._open[container] = _Opened(self._files.open(container))
         self._open.move_to_end(container)
-        opened = self._open[container]
-        stamp = _STAMP.fullmatch(entry.stamp)
-        if opened.stamp != (stamp[1] if stamp else entry.stamp):
-            raise ImageError(f"'{shorten(container)}' was changed since its images were listed; run the command again")
-        return opened
+        return self._open[container]
 
     def _read_member(self, file: BinaryIO, entry: Entry) -> bytes:
         stamp = _STAMP.fullmatch(entry.stamp)
         if stamp is None:
-            raise ImageError(f"'{shorten(entry.source)}' has no place in its file; run the command again")
-        member = tars.Member(entry.source, int(stamp[2]), int(stamp[3]))
+            raise ImageError(f"'{shorten(entry.source)}' is not listed with its position; choose another --out")
+        member = tars.Member(entry.source, int(stamp[1]), int(stamp[2]))
         return tars.read_member(file, member, shorten(entry.source), self._settings.max_image_bytes)
 
 
@@ -144,7 +137,6 @@ class _Opened:
     """A file of many images that is open, and its table once a row was read."""
 
     file: BinaryIO
-    stamp: str
     _table: tables.Table | None = None
 
     def table(self, container: str, column: str | None) -> tables.Table:

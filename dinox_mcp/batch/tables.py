@@ -109,7 +109,7 @@ class Table:
             ImageError: the file is damaged, or has fewer rows.
         """
         if not 0 <= row < self.rows:
-            raise ImageError(f"'{self._shown}' has only {self.rows:,} rows; list its images again")
+            raise ImageError(f"'{self._shown}' has only {self.rows:,} rows now; choose another --out")
         if row not in self._kept:
             try:
                 with _explained(self._shown):
@@ -182,10 +182,10 @@ def _column_of(lines: Iterator[str], shown: str, column: str | None) -> Iterator
         rows = csv.reader(lines)
         names = [name.strip() for name in next(rows, [])]
         wanted = [column] if column is not None else [known for known in NAMES if known in map(str.lower, names)]
-        place = next((at for want in wanted for at, name in enumerate(names) if name.lower() == want.lower()), None)
-        if place is None:
+        number = next((at for want in wanted for at, name in enumerate(names) if name.lower() == want.lower()), None)
+        if number is None:
             raise _no_column(shown, names, column)
-        yield from (row[place] for row in rows if len(row) > place)
+        yield from (row[number] for row in rows if len(row) > number)
     except csv.Error as error:
         raise ImageError(f"'{shown}' is not a CSV file ({_reason(error)}); pass an intact one") from None
 
@@ -217,7 +217,7 @@ def _pick(schema: "pa.Schema", column: str | None, shown: str) -> Picked:
     if column is not None:
         named = [found for found in usable if found.name == column]
     else:
-        order = {name: place for place, name in enumerate(NAMES)}
+        order = {name: number for number, name in enumerate(NAMES)}
         structs = [found for found in usable if found.kind == "struct"]
         data = [found for found in usable if found.kind == "bytes"]
         known = [found for found in usable if found.name.lower() in order]

@@ -111,7 +111,7 @@ def read_member(file: BinaryIO, member: Member, shown: str, max_bytes: int) -> b
 
     Raises:
         ForbiddenError: they are too many.
-        ImageError: the tar ends before.
+        ImageError: the tar ends before, or was changed so that the image is elsewhere in it.
     """
     if member.size > max_bytes:
         raise ForbiddenError(
@@ -119,10 +119,17 @@ def read_member(file: BinaryIO, member: Member, shown: str, max_bytes: int) -> b
             "DINOX_MCP_MAX_IMAGE_BYTES"
         )
     try:
-        file.seek(member.begin)
+        file.seek(member.begin - _BLOCK)
+        header = file.read(_BLOCK)
         data = file.read(member.size)
     except OSError as error:
         raise ImageError(f"'{shown}' cannot be read ({error.strerror or error}); check its disk") from None
+    try:
+        size = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size
+    except tarfile.TarError:
+        size = -1
+    if size != member.size:
+        raise ImageError(f"'{shown}' is not where it was in its tar, which was changed; choose another --out")
     if len(data) < member.size:
         raise ImageError(f"'{shown}' is cut off; get the file again")
     return data

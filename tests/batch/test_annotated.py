@@ -86,7 +86,7 @@ async def test_an_image_that_was_changed_is_not_drawn(photos: Path) -> None:
 async def test_a_folder_that_cannot_be_written_is_one_line(photos: Path) -> None:
     (photos.parent / "run").mkdir()
     (photos.parent / "run/annotated").write_text("a file")
-    with pytest.raises(SettingsError, match=r"^cannot write .*; make room, or check the folder$"):
+    with pytest.raises(SettingsError, match=r"^cannot write .*; check the folder, and whether the disk is full$"):
         await drawn(photos)
 
 

@@ -28,7 +28,7 @@ MASKED = DOG.model_copy(update={"mask": MASK})
 POSED = Detection(
     label="person",
     bbox=(0, 0, 50, 50),
-    keypoints=tuple(Keypoint(name=name, x=place, y=place, visibility=2) for place, name in enumerate(BODY)),
+    keypoints=tuple(Keypoint(name=name, x=at, y=at, visibility=2) for at, name in enumerate(BODY)),
 )
 
 

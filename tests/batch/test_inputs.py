@@ -199,12 +199,12 @@ def test_a_table_of_paths_names_images_beside_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (None, r"no column that is named like one of images \(its columns: id, words\); name one by --column"),
+        (None, r"no column that is named like one of images \(its columns: id, text\); name one by --column"),
         ("id", r"no column 'id' of images"),
     ],
 )
 def test_a_table_without_images_is_refused(folder: Path, column: str | None, message: str) -> None:
-    (folder / "t.parquet").write_bytes(table({"id": [1], "words": ["a"]}))
+    (folder / "t.parquet").write_bytes(table({"id": [1], "text": ["a"]}))
     with pytest.raises(InputError, match=message):
         listed(folder / "t.parquet", column)
 

@@ -128,12 +128,29 @@ def test_an_image_that_is_too_large_is_refused(memory: fsspec.AbstractFileSystem
 
 
 @pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
-def test_a_file_that_was_changed_since_it_was_listed_is_refused(folder: Path, name: str) -> None:
+def test_a_file_that_was_copied_since_it_was_listed_is_read(folder: Path, name: str) -> None:
     (folder / "s.tar").write_bytes(tar({"0.png": png()}))
     (folder / "t.parquet").write_bytes(table({"image": [png()]}))
     (entry,) = entries(folder / name)
     os.utime(folder / name, (0, 0))
-    assert "was changed since its images were listed; run the command again" in str(failure(entry))
+    with Reader(Settings()) as reader:
+        assert reader.read(entry) == png()
+
+
+def test_a_tar_that_was_changed_since_it_was_listed_is_refused(folder: Path) -> None:
+    (folder / "s.tar").write_bytes(tar({"0.png": png(), "1.png": png()}))
+    _, entry = entries(folder / "s.tar")
+    (folder / "s.tar").write_bytes(tar({"0.png": bytes(5000), "1.png": png()}))
+    assert "is not where it was in its tar, which was changed; choose another --out" in str(failure(entry))
+    (folder / "s.tar").write_bytes(tar({"0.png": png()})[:1024])
+    assert isinstance(failure(entry), ImageError)
+
+
+def test_a_table_that_has_fewer_rows_now_is_refused(folder: Path) -> None:
+    (folder / "t.parquet").write_bytes(table({"image": [png(), png()]}))
+    _, entry = entries(folder / "t.parquet")
+    (folder / "t.parquet").write_bytes(table({"image": [png()]}))
+    assert "has only 1 rows now; choose another --out" in str(failure(entry))
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.parquet", "b.tar"])
@@ -204,12 +221,12 @@ def test_a_web_server_that_fails_on_the_way_is_a_failure_of_the_service(
     (folder / "s.tar").write_bytes(tar({"0.png": png()}))
     (folder / "t.parquet").write_bytes(table({"image": [png()]}))
     (entry,) = entries(f"{site.url}/{name}", private_hosts=(site.host,))
-    whole = WebFiles.part
+    part = WebFiles.part
 
     def failing(self: WebFiles, address: str, begin: int, size: int) -> Part:
         if size > 1:
             raise ServiceError("the server is away; try again")
-        return whole(self, address, begin, size)
+        return part(self, address, begin, size)
 
     with Reader(Settings(private_hosts=(site.host,))) as reader:
         monkeypatch.setattr(WebFiles, "part", failing)
