@@ -31,7 +31,7 @@ from dinox_mcp.detect.options import (
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.visual_prompts import VisualPrompt, clean_label, resolve
 from dinox_mcp.drawing import views
-from dinox_mcp.errors import InputError
+from dinox_mcp.errors import InputError, NotFoundError
 from dinox_mcp.export.options import Exported, ExportOptions, Format
 from dinox_mcp.images.budget import Threads
 from dinox_mcp.images.loader import ImageLoader
@@ -40,8 +40,10 @@ from dinox_mcp.images.sources import split_page
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
-from dinox_mcp.store.results import Store, Stored, Videos
+from dinox_mcp.store.results import Store, Stored
+from dinox_mcp.store.shared import open_shared
 from dinox_mcp.store.uploads import Uploads
+from dinox_mcp.store.videos import Videos
 from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Output, get_object
 from dinox_mcp.types.video import VideoResult
 from dinox_mcp.video.detect import VideoDetector, VideoOptions
@@ -80,9 +82,10 @@ class Detector:
     def __init__(self, settings: Settings | None = None, backends: Iterable[Backend] = ()) -> None:
         self.settings = settings or Settings.load()
         self.backends = Backends(self.settings, backends)
-        self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes)
-        self.videos = Videos()
-        self.uploads = Uploads(self.settings.store_max_bytes)
+        self._shared = shared = open_shared(self.settings)
+        self.store = Store(self.settings.store_max_results, self.settings.store_max_bytes, shared)
+        self.videos = Videos(shared)
+        self.uploads = Uploads(self.settings.store_max_bytes, shared=shared)
         self.saved = SavedPrompts(self.settings.prompts_folder)
         self._loader = ImageLoader(self.settings)
         self.pipeline = Pipeline(self.settings, self.backends, self.store)
@@ -90,7 +93,7 @@ class Detector:
         self.searches = ImageSearch(self.settings, self.backends, self.pipeline, self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
-        self.comparisons = Comparisons(self._detect, self.draw, self.store)
+        self.comparisons = Comparisons(self._detect, self.draw, self.store, shared)
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,6 +117,8 @@ class Detector:
         """Close connections, models and threads."""
         await anyio.to_thread.run_sync(self._video.close)
         await self._loader.aclose()
+        if self._shared is not None:
+            self._shared.close()
         await self.backends.aclose()
 
     async def detect(
@@ -216,7 +221,7 @@ class Detector:
         backend = self.backends.choose(caller_has_key=call.api_key is not None)
         outputs = frozenset(include) or self.pipeline.describing.default_outputs(backend)
         if result is not None and image is None and not boxes:
-            stored = self.result(result, caller_of(options))
+            stored = await self.fetch(result, caller_of(options))
             picture, request, known = stored.picture, stored.result.request, stored.result.objects
             chosen = [get_object(known, number) for number in dict.fromkeys(objects) or [one.id for one in known]]
         elif result is None and image is not None and boxes and not objects:
@@ -266,7 +271,8 @@ class Detector:
         Raises:
             UnsupportedError: the extra `video` is not installed.
         """
-        return self.videos.put(await self._video.detect(video, prompts, **options), caller_of(options).tenant)
+        result = await self._video.detect(video, prompts, **options)
+        return await self.videos.put(result, caller_of(options).tenant)
 
     async def search(
         self,
@@ -344,7 +350,7 @@ class Detector:
             options: see `ExportOptions`.
         """
         given = [results] if isinstance(results, str | DetectionResult) else results
-        found = [self.result(one, caller).result if isinstance(one, str) else one for one in given]
+        found = [(await self.fetch(one, caller)).result if isinstance(one, str) else one for one in given]
         known = caller.api_key is None
         return await self._exporter.export(found, format, folder, options, caller.tenant, known=known)
 
@@ -362,12 +368,12 @@ class Detector:
         """
         if image.strip().lower().startswith(uris.UPLOADS):
             uri, page = split_page(image.strip())
-            return await self._loader.read(self.uploads.get(uri, caller.tenant), uri, page)
+            return await self._loader.read(await self.uploads.get(uri, caller.tenant), uri, page)
         if image.strip().lower().startswith(uris.SCHEME):
             if name := uris.parse_comparison_uri(image):
                 return Picture.from_bytes(await self.comparisons.side_by_side(name, caller), f"side by side of {name}")
             target = uris.parse_image_uri(image)
-            stored = self.result(target.result_id, caller)
+            stored = await self.fetch(target.result_id, caller)
             return await self.draw(partial(views.picture_of, stored, target))
         return await self._loader.load(image)
 
@@ -389,16 +395,31 @@ class Detector:
             ImageError: it is neither, or is not allowed.
         """
         await self._loader.check(data, "the uploaded image")
-        return self.uploads.put(data, caller.tenant)
+        return await self.uploads.put(data, caller.tenant)
 
     def result(self, result_id: str, caller: Caller = OWNER) -> Stored:
-        """Fetch an earlier result with its image, by its id or a URI below it.
+        """Return an earlier result of this process with its image, by its id or a URI below it.
 
         Raises:
             NotFoundError: there is none for this caller, or it is the result of a video.
         """
-        self.videos.check_absent(uris.bare_id(result_id), caller.tenant)
+        self.videos.check_not_own(uris.bare_id(result_id), caller.tenant)
         return self.store.get(uris.bare_id(result_id), caller.tenant)
+
+    async def fetch(self, result_id: str, caller: Caller = OWNER) -> Stored:
+        """Fetch an earlier result as `result` does, also one that another server has put into the shared store.
+
+        Raises:
+            NotFoundError: there is none for this caller, or it is the result of a video.
+            UnreachableError: the shared store does not answer.
+        """
+        bare = uris.bare_id(result_id)
+        self.videos.check_not_own(bare, caller.tenant)
+        try:
+            return await self.store.fetch(bare, caller.tenant)
+        except NotFoundError:
+            await self.videos.check_absent(bare, caller.tenant)
+            raise
 
     async def draw(self, work: Callable[[], T]) -> T:
         """Run slow work on pixels in one of a few threads, so that it neither blocks nor exhausts memory.

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -147,7 +148,17 @@ class Settings(BaseModel):
     preview_max_side: int = Field(1568, ge=64, description="long side of an image in a reply")
     preview_max_bytes: int = Field(500_000, ge=10_000, description="size of an image in a reply")
     store_max_results: int = Field(500, ge=1, description="results kept for later calls")
-    store_max_bytes: int = Field(256 * MiB, ge=1, description="memory that kept results may take")
+    store_max_bytes: int = Field(
+        256 * MiB, ge=1, description="bytes that kept results may take, in memory and in a shared store each"
+    )
+
+    store: str = Field(
+        "memory",
+        description="where results and uploads are kept for later calls: memory, or what several servers share: a "
+        "folder, or redis://HOST:PORT (extra redis)",
+    )
+    store_password: SecretStr | None = Field(None, description="password of that Redis")
+    store_keep_s: float = Field(86_400, gt=0, description="seconds that a shared store keeps a result")
 
     # Serving
     transport: Transport = Field("stdio", description="stdio, http (streamable) or sse")
@@ -218,6 +229,18 @@ class Settings(BaseModel):
             return folders
         return tuple(folder for folder in folders if str(folder))
 
+    @field_validator("store")
+    @classmethod
+    def _store_is_known(cls, value: str) -> str:
+        place = value.strip()
+        if place.lower() == "memory":
+            return "memory"
+        if "://" in place:
+            return _redis_url(place)
+        if not {"/", os.sep} & set(place):
+            raise ValueError(f"{place[:40]!r} is not memory, a folder (with a / in it) or redis://HOST:PORT; write one")
+        return str(_expanded(Path(place)).absolute())
+
     @field_validator("api_key", "token")
     @classmethod
     def _key_fits_a_header(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -229,6 +252,20 @@ class Settings(BaseModel):
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("must be printable ASCII without spaces, as it goes into an HTTP header; correct it")
         return SecretStr(text) if text else None
+
+
+def _redis_url(value: str) -> str:
+    """Check the URL of a Redis; none of the messages repeats it, since it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        secret, host = parts.password, parts.hostname
+    except ValueError:
+        raise ValueError("it is not a valid URL; write redis://HOST:PORT") from None
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (host or parts.scheme == "unix"):
+        raise ValueError("a store with :// is a Redis; write redis://HOST:PORT, or rediss:// with TLS")
+    if secret is not None or parts.query:
+        raise ValueError("the URL holds a password or options; leave them out, and set DINOX_MCP_STORE_PASSWORD")
+    return value
 
 
 def _in_lower_case(field: str, kind: object, value: str) -> str:
@@ -265,6 +302,10 @@ def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydant
     if field not in cls.model_fields:
         return f"{name} is not an option; see dinox-mcp --help"
     message = str(problem["msg"])
-    if problem["type"] != "value_error" and field not in {"api_key", "token"}:  # whose values are secret
+    if problem["type"] != "value_error" and field not in {
+        "api_key",
+        "token",
+        "store_password",
+    }:  # whose values are secret
         message = f"{problem['input']!r} is not valid; {message[0].lower()}{message[1:]}"
     return f"{environment_name(field)}: {message.removeprefix('Value error, ')}"

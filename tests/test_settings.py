@@ -161,3 +161,33 @@ def test_a_key_that_a_host_left_as_a_reference_is_none(monkeypatch: pytest.Monke
 def test_a_token_is_never_left_out() -> None:
     token = Settings.load(token="${TOKEN}").token
     assert token is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Memory", "memory"),
+        ("/srv/results", "/srv/results"),
+        ("~/results", str(Path.home() / "results")),
+        ("redis://store.example:6379/1", "redis://store.example:6379/1"),
+    ],
+)
+def test_a_store_is_memory_a_folder_or_a_redis(value: str, expected: str) -> None:
+    assert Settings.load(store=value).store == str(Path(expected) if expected.startswith("/") else expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("results", "'results' is not memory, a folder"),
+        ("http://store.example", "a store with :// is a Redis"),
+        ("redis://", "a store with :// is a Redis"),
+        ("redis://:secret@store.example", "set DINOX_MCP_STORE_PASSWORD"),
+        ("redis://store.example?password=secret", "set DINOX_MCP_STORE_PASSWORD"),
+        ("redis://[::1:6379", "it is not a valid URL"),
+    ],
+)
+def test_another_store_is_refused_without_repeating_a_password(value: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"DINOX_MCP_STORE: .*{message}") as error:
+        Settings.load(store=value)
+    assert "secret" not in str(error.value)

@@ -119,7 +119,7 @@ async def _detect_image(
     folder = detector.settings.output_folder
     drawn = None
     if path is not None or folder is not None:
-        drawn = await detector.draw(partial(_draw, path, folder, detector.result(result.result_id)))
+        drawn = await detector.draw(partial(_draw, path, folder, await detector.fetch(result.result_id)))
     if page:
         await page.add(detector, result)
     print_image(image, result, drawn, as_json=options.json)

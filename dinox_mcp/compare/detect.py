@@ -8,9 +8,11 @@ from dinox_mcp.backends.base import Progress, gather, silent
 from dinox_mcp.compare.comparison import Comparison
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Caller, CallOptions, Options, caller_of
 from dinox_mcp.drawing import views
-from dinox_mcp.errors import NotFoundError
+from dinox_mcp.errors import DinoxError, NotFoundError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.store.results import KEPT, PerTenant, Store, new_result_id
+from dinox_mcp.store.kept import KEPT, Kept, PerTenant
+from dinox_mcp.store.results import Store, new_result_id
+from dinox_mcp.store.shared import SharedStore, kept_here_alone
 from dinox_mcp.types.detection import DetectionRequest, DetectionResult
 
 if TYPE_CHECKING:
@@ -36,11 +38,18 @@ class Comparisons:
         detect: detects in an image, and keeps the result.
         draw: runs slow work on pixels in a thread.
         store: where the results are kept.
+        shared: where several servers keep comparisons together.
     """
 
-    def __init__(self, detect: Detect, draw: Draw, store: Store) -> None:
+    def __init__(self, detect: Detect, draw: Draw, store: Store, shared: SharedStore | None = None) -> None:
         self._detect, self._draw, self._store = detect, draw, store
-        self._kept: PerTenant[Comparison] = PerTenant(_MAX_BYTES)
+        self._kept: Kept[Comparison] = Kept(
+            "comparison",
+            PerTenant(_MAX_BYTES),
+            shared,
+            lambda comparison: comparison.model_dump_json().encode(),
+            Comparison.model_validate_json,
+        )
 
     async def compare(self, before: Picture, after: Picture, request: DetectionRequest, options: Options) -> Comparison:
         """Register two images, detect in both at once, and compare.
@@ -61,16 +70,19 @@ class Comparisons:
         )
         name, only_objects = new_result_id(), request.prompts is not None
         found = await self._draw(partial(_compare, name, aligned, results, only_objects=only_objects))
-        self._kept.put(caller_of(options).tenant, name, found, len(found.model_dump_json()))
+        try:
+            await self._kept.put(caller_of(options).tenant, name, found)
+        except DinoxError as error:
+            return found.model_copy(update={"notes": (*found.notes, kept_here_alone(error))})
         return found
 
-    def get(self, comparison_id: str, caller: Caller = OWNER) -> Comparison:
+    async def get(self, comparison_id: str, caller: Caller = OWNER) -> Comparison:
         """Fetch an earlier comparison.
 
         Raises:
             NotFoundError: there is none for this caller.
         """
-        found = self._kept.get(caller.tenant, comparison_id)
+        found = await self._kept.get(caller.tenant, comparison_id)
         if found is None:
             raise NotFoundError(
                 f"there is no comparison {comparison_id[:40]!r} (the last {KEPT} are kept); call compare_images again"
@@ -83,8 +95,10 @@ class Comparisons:
         Raises:
             NotFoundError: the comparison, or one of its images, is no longer kept.
         """
-        found = self.get(comparison_id, caller)
-        first, second = (self._store.get(side.result_id, caller.tenant).picture for side in (found.before, found.after))
+        found = await self.get(comparison_id, caller)
+        first, second = [
+            (await self._store.fetch(side.result_id, caller.tenant)).picture for side in (found.before, found.after)
+        ]
         return await self._draw(partial(_side_by_side, found, first, second, mime_type))
 
 

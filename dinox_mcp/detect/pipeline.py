@@ -59,7 +59,7 @@ class Pipeline:
         result = answers.number(answer, image, plan.request, max_objects)
         if plan.request.include:
             result = await self.describing.complete(result, answer, plan, image, call)
-        return self._keep(result, image, call, answer.parts)
+        return await self._keep(result, image, call, answer.parts)
 
     async def find(self, plan: Plan, image: Picture, call: Call, max_objects: int) -> Answer:
         """Answer a plan with all its outputs, as a job of many images needs it: nothing is kept, and nothing may lack.
@@ -95,7 +95,7 @@ class Pipeline:
         result = answers.number(counting.above_thresholds(answer), image, plan.request, max_objects)
         searched = answers.searched(plan.request, answer.found)
         return Count(
-            result=self._keep(result, image, call, answer.parts),
+            result=await self._keep(result, image, call, answer.parts),
             levels=counting.levels(answer.found.objects, searched, plan.request.min_score),
             doubtful=counting.doubtful(answer),
         )
@@ -111,7 +111,7 @@ class Pipeline:
     ) -> DetectionResult:
         """Describe given objects of an image, and keep the result; see `Describing.describe`."""
         described = await self.describing.describe(backend, image, objects, include, call)
-        return self._keep(of_regions(described, backend, image, request, objects), image, call)
+        return await self._keep(of_regions(described, backend, image, request, objects), image, call)
 
     async def embed(self, request: DetectionRequest, image: Picture, call: Call) -> Embedding:
         """Encode the examples of a request for later requests.
@@ -206,10 +206,12 @@ class Pipeline:
         note = f"the backend {backend.name} detects {few} and nothing else"
         return found.model_copy(update={"notes": (*found.notes, note)})
 
-    def _keep(self, result: DetectionResult, image: Picture, call: Call, parts: Iterable[Part] = ()) -> DetectionResult:
+    async def _keep(
+        self, result: DetectionResult, image: Picture, call: Call, parts: Iterable[Part] = ()
+    ) -> DetectionResult:
         """Keep a result for later calls of its caller; `parts` are those of the plan that its objects belong to.
 
         A caller who brings a key that no backend has accepted may be invented: its results must not displace others.
         """
         known = call.api_key is None or any(self._backends.needs_key(part.backend) for part in parts)
-        return self._store.put(result, image, call.client, known=known)
+        return await self._store.keep(result, image, call.client, known=known)

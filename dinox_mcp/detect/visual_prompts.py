@@ -55,7 +55,7 @@ class Sources(Protocol):
         """Load an image."""
         ...
 
-    def result(self, result_id: str, caller: Caller) -> Stored:
+    async def fetch(self, result_id: str, caller: Caller) -> Stored:
         """Fetch an earlier result with its image."""
         ...
 
@@ -93,7 +93,7 @@ async def resolve(
             continue
         picture, bbox = searched, prompt.bbox
         if prompt.object is not None:
-            stored = sources.result(prompt.result or "", caller)
+            stored = await sources.fetch(prompt.result or "", caller)
             found = get_object(stored.result.objects, prompt.object)
             picture, bbox, label = stored.picture, found.bbox, label or found.label
         elif prompt.image is not None:

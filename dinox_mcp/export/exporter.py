@@ -45,7 +45,7 @@ class Exporter:
         The results are those of a tenant; it is `known` if it is not an invented one.
         """
         needed = () if folder is not None and export_format in LABEL_FORMATS else results
-        pictures = {one.result_id: self._store.get(one.result_id, tenant).picture for one in needed}
+        pictures = {one.result_id: (await self._store.fetch(one.result_id, tenant)).picture for one in needed}
         plan = Plan(results, pictures, export_format, options)
         if folder is not None:
             work = partial(output.write, plan, folder, self._settings, overwrite=options.get("overwrite", False))
@@ -55,6 +55,6 @@ class Exporter:
         for one in plan.selected:
             made = await self._in_thread(partial(resources.make, plan, one, self._settings.max_image_pixels))
             if made.result is not one.result:
-                self._store.put(made.result, made.picture, tenant, known=known)
+                await self._store.keep(made.result, made.picture, tenant, known=known)
             files += resources.addresses(plan, one, made.result.result_id)
         return plan.done(None, files, resources.notes(plan))

@@ -75,7 +75,7 @@ After changing it, run `make pages`: the README and the examples follow it.
 """
 _OURS = re.compile(r"(?:.*[\\/])?dinox[-_]mcp(?:\.exe)?(?:\[[\w,-]*\])?(?:[=<>~!@].*)?")
 _WHEEL = re.compile(r"(?:.*[\\/])?dinox_mcp-[^\\/]*\.(?:whl|tar\.gz)")
-_MODULE_OF_EXTRA = {"local": "torch", "video": "av", "evaluate": "pycocotools"}
+_MODULE_OF_EXTRA = {"local": "torch", "video": "av", "evaluate": "pycocotools", "redis": "redis", "ray": "ray"}
 _UV_TOOL, _PIPX = ("uv", "tools"), ("pipx", "venvs")
 """Folders in the path of a Python that `uv tool install` or pipx made for one program."""
 

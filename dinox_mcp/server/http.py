@@ -26,7 +26,7 @@ from dinox_mcp.server.limits import IMAGES, BodyBudget, Sending, largest_message
 from dinox_mcp.server.protocol import DetectionServer
 from dinox_mcp.server.requests import caller_by
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.uploads import KEPT_S
+from dinox_mcp.store.shared import UPLOADED_S
 
 HEAD_S = 10
 """Seconds from the first byte of a request, or the start of a connection, to the end of the request's head."""
@@ -180,7 +180,7 @@ def _uploads(detector: Detector, security: TransportSecuritySettings | None) -> 
             hint = " (multipart/form-data is not read: send the file alone)" if _is_form(request) else ""
             problem = {"code": error.code, "message": f"{error}{hint}", "remedy": error.remedy}
             return JSONResponse({"error": problem}, status_code=400)
-        return JSONResponse({"image": uri, "expires_s": KEPT_S}, status_code=201)
+        return JSONResponse({"image": uri, "expires_s": UPLOADED_S}, status_code=201)
 
     return Route(IMAGES, upload, methods=["POST"])
 

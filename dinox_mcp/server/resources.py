@@ -15,7 +15,8 @@ from dinox_mcp.errors import DinoxError
 from dinox_mcp.server.requests import RequestContext, caller_of
 from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
-from dinox_mcp.store.results import Part, Stored
+from dinox_mcp.store.results import Stored
+from dinox_mcp.store.videos import Part
 from dinox_mcp.viewer import page
 
 _JSON = "application/json"
@@ -36,14 +37,15 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.RESULT, title="Detection result", mime_type=_JSON)
     async def result(result_id: str, ctx: RequestContext) -> str:
         """Give all objects of a result, masks as COCO RLE included."""
-        return detector.result(result_id, caller_of(ctx)).result.model_dump_json(exclude_none=True)
+        return (await detector.fetch(result_id, caller_of(ctx))).result.model_dump_json(exclude_none=True)
 
     @mcp.resource(uris.COCO, title="COCO annotations", mime_type=_JSON)
     async def coco(result_id: str, ctx: RequestContext) -> str:
         """Give a result in the COCO format, which annotation tools and pycocotools read."""
         from dinox_mcp.types.coco import to_coco
 
-        return json.dumps(to_coco(detector.result(result_id, caller_of(ctx)).result), ensure_ascii=False)
+        stored = await detector.fetch(result_id, caller_of(ctx))
+        return json.dumps(to_coco(stored.result), ensure_ascii=False)
 
     @mcp.resource(uris.JOB, title="Search of many images", mime_type=_JSON)
     async def job(job: str, ctx: RequestContext) -> str:
@@ -53,14 +55,14 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.COMPARISON, title="Comparison of two images", mime_type=_JSON)
     async def comparison(comparison_id: str, ctx: RequestContext) -> str:
         """Give all changes between two images, and the homography between them."""
-        return detector.comparisons.get(comparison_id, caller_of(ctx)).model_dump_json(exclude_none=True)
+        return (await detector.comparisons.get(comparison_id, caller_of(ctx))).model_dump_json(exclude_none=True)
 
     @mcp.resource(uris.LABELS, title="Labels for other tools", mime_type="text/plain")
     async def labels(result_id: str, file: str, ctx: RequestContext) -> str:
         """Give labels: yolo.txt, classes.txt, voc.xml, cvat.xml, labelme.json, label-studio.json or objects.csv."""
         from dinox_mcp.export.resources import label_file
 
-        stored = detector.result(result_id, caller_of(ctx))
+        stored = await detector.fetch(result_id, caller_of(ctx))
         return (await detector.draw(partial(label_file, stored, file))).decode("utf-8")
 
     @mcp.resource("dinox://backends", title="Backends", mime_type=_JSON)
@@ -86,7 +88,7 @@ def _register_images(mcp: MCPServer, detector: Detector) -> None:
     """Add the images of a result, at the original's full size."""
 
     async def draw(result_id: str, ctx: RequestContext, make: Callable[[Stored], bytes]) -> bytes:
-        return await detector.draw(partial(make, detector.result(result_id, caller_of(ctx))))
+        return await detector.draw(partial(make, await detector.fetch(result_id, caller_of(ctx))))
 
     @mcp.resource(uris.PICTURE, title="The image itself", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def picture(result_id: str, ctx: RequestContext) -> bytes:
@@ -133,13 +135,13 @@ def _register_parts_for_the_page(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(_PREVIEW, title="The image, for viewing", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def preview(result_id: str, ctx: RequestContext) -> bytes:
         """Give the image that was searched, upright, at the size of a screen."""
-        stored = detector.result(result_id, caller_of(ctx))
+        stored = await detector.fetch(result_id, caller_of(ctx))
         return await detector.draw(partial(page.preview, stored.picture, *most))
 
     @mcp.resource(_REGION, title="A part of the image", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def region(result_id: str, region: str, ctx: RequestContext) -> bytes:
         """Give a part of the image at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
-        stored = detector.result(result_id, caller_of(ctx))
+        stored = await detector.fetch(result_id, caller_of(ctx))
         return await detector.draw(partial(page.region, stored.picture, page.parse_region(region), *most))
 
 
@@ -147,7 +149,7 @@ def _register_videos(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.VIDEO, title="Video result", mime_type=_JSON)
     async def video_result(result_id: str, ctx: RequestContext) -> str:
         """Give all tracks, counts and the timeline of a video."""
-        return detector.videos.get(result_id, caller_of(ctx).tenant).model_dump_json(exclude_none=True)
+        return (await detector.videos.get(result_id, caller_of(ctx).tenant)).model_dump_json(exclude_none=True)
 
     async def read(result_id: str, part: Part, ctx: RequestContext) -> bytes:
         return await detector.draw(partial(detector.videos.file, result_id, part, caller_of(ctx).tenant))

@@ -1,30 +1,21 @@
-"""Results of images and videos, by unguessable id: bounded in number and bytes, and separate for each tenant."""
+"""Results of images, by unguessable id: bounded in number and bytes, and separate for each tenant."""
 
 import secrets
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from math import inf
-from pathlib import Path
-from time import monotonic
-from typing import Generic, Literal, NamedTuple, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
-from dinox_mcp.errors import NotFoundError
+import anyio.to_thread
+from pydantic import ValidationError
+
+from dinox_mcp.errors import DinoxError, ImageError, NotFoundError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.store import uris
-from dinox_mcp.store.files import open_regular
-from dinox_mcp.types.detection import Detection, DetectionRequest, DetectionResult
-from dinox_mcp.types.video import VideoResult
+from dinox_mcp.store.shared import SharedStore, damaged, kept_here_alone
+from dinox_mcp.types.detection import Detection, DetectionRequest, DetectionResult, Value
 
-T = TypeVar("T")
-
-KEPT = 10
-"""Results of videos that are kept for each tenant, and folders of temporary files."""
-KEPT_OF_ALL = 100
-"""The same for all tenants together."""
-MAX_FILE_BYTES = 64 * 1024 * 1024
-_MAX_ANSWER_BYTES = 64 * 1024 * 1024
-Part = Literal["video", "frames", "sheet", "answer"]
 _REQUEST_BYTES = 1300
 _OBJECT_BYTES = 750
 _KEYPOINT_BYTES = 1070
@@ -46,8 +37,18 @@ class Stored(NamedTuple):
     picture: Picture
 
 
+class _Record(Value):
+    """A result in a shared store, with what is known of its image besides the bytes."""
+
+    result: DetectionResult
+    digest: str
+    source: str
+    origin: str
+    pixels_per_point: float | None
+
+
 class Store:
-    """Keeps results for later calls.
+    """Keeps results for later calls: in memory, and where there is one, in a store that several servers share.
 
     A tenant is whoever may read a result: an empty string on the user's own machine, a digest of the API key over
     HTTP. If there are too many results or bytes, those of the tenant that uses most are removed first, the least
@@ -55,7 +56,7 @@ class Store:
     invented keys cannot displace known tenants. The bytes of an image that several results share are in memory once.
     """
 
-    def __init__(self, max_results: int, max_bytes: int) -> None:
+    def __init__(self, max_results: int, max_bytes: int, shared: SharedStore | None = None) -> None:
         self._max_results = max_results
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[str, str], Stored] = OrderedDict()
@@ -64,11 +65,44 @@ class Store:
         self._usage: dict[str, _Usage] = {}
         self._counted_for: dict[tuple[str, str], str] = {}
         self._bytes = 0
+        self._shared = shared
+
+    async def keep(
+        self, result: DetectionResult, picture: Picture, tenant: str = "", *, known: bool = True
+    ) -> DetectionResult:
+        """Keep a result as `put` does, and in the shared store too.
+
+        Returns:
+            The result, with a note if the shared store does not work.
+        """
+        if self._shared is not None:
+            counts_as_known = known or tenant in self._usage
+            try:
+                work = partial(_share, self._shared, result, picture, tenant, known=counts_as_known)
+                await anyio.to_thread.run_sync(work)
+            except DinoxError as error:
+                result = result.model_copy(update={"notes": (*result.notes, kept_here_alone(error))})
+        return self.put(result, picture, tenant, known=known)
+
+    async def fetch(self, result_id: str, tenant: str = "") -> Stored:
+        """Fetch a result and its image as `get` does, or else from the shared store.
+
+        Raises:
+            NotFoundError: it never existed, belongs to another tenant, was removed, or is damaged.
+            SettingsError: the folder of the shared store cannot be read.
+            UnreachableError: the shared store does not answer.
+        """
+        if self._shared is None or (tenant, result_id) in self._entries:
+            return self.get(result_id, tenant)
+        found = await anyio.to_thread.run_sync(_find, self._shared, result_id, tenant)
+        if found is not None and (tenant, result_id) not in self._entries:
+            self.put(found.result, found.picture, tenant, known=False)
+        return self.get(result_id, tenant)
 
     def put(
         self, result: DetectionResult, picture: Picture, tenant: str = "", *, known: bool = True
     ) -> DetectionResult:
-        """Keep a result, and remove others until everything fits; the newest is never removed.
+        """Keep a result in memory, and remove others until everything fits; the newest is never removed.
 
         `known` says that the tenant is not an invented one; it counts as known while it has results.
         """
@@ -90,7 +124,7 @@ class Store:
         return result
 
     def get(self, result_id: str, tenant: str = "") -> Stored:
-        """Fetch a result and its image.
+        """Fetch a result and its image from memory.
 
         Raises:
             NotFoundError: it never existed, belongs to another tenant, or was removed.
@@ -156,6 +190,38 @@ class _Usage:
             self.bytes -= len(stored.picture.data)
 
 
+def _share(shared: SharedStore, result: DetectionResult, picture: Picture, tenant: str, *, known: bool) -> None:
+    """Put a result and its image into a shared store. Blocks."""
+    record = _Record(
+        result=result,
+        digest=picture.digest,
+        source=picture.source,
+        origin=picture.origin,
+        pixels_per_point=picture.pixels_per_point,
+    )
+    shared.put(tenant, "image", picture.digest, picture.data, known=known)
+    shared.put(tenant, "result", result.result_id, record.model_dump_json().encode(), known=known)
+
+
+def _find(shared: SharedStore, result_id: str, tenant: str) -> Stored | None:
+    """Get a result and its image from a shared store, if both are there. Blocks."""
+    data = shared.get(tenant, "result", result_id)
+    if data is None:
+        return None
+    try:
+        record = _Record.model_validate_json(data)
+        image = shared.get(tenant, "image", record.digest)
+        if image is None:
+            return None
+        pixels = record.result.image.width * record.result.image.height
+        found = Picture.from_bytes(image, record.source, max_pixels=pixels)
+        picture = replace(found, origin=record.origin, pixels_per_point=record.pixels_per_point)
+        _ = picture.digest, picture.notes  # computed here, off the event loop
+    except (ValidationError, ImageError):
+        raise damaged("result", result_id) from None
+    return Stored(record.result, picture)
+
+
 def _size(result: DetectionResult) -> int:
     return footprint(result.request, result.objects, result.notes)
 
@@ -171,115 +237,3 @@ def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: 
         total += sys.getsizeof(found.mask.counts) if found.mask else 0
         total += _KEYPOINT_BYTES * len(found.keypoints)
     return total
-
-
-class _Entry(NamedTuple, Generic[T]):
-    """An item, the bytes that it takes, and until when it is kept."""
-
-    item: T
-    size: int
-    end: float
-
-
-class PerTenant(Generic[T]):
-    """Keeps items by name, separate for each tenant.
-
-    A tenant has at most `kept` items. If all tenants together have more than `kept_of_all` items or `max_bytes` bytes,
-    the oldest item of the tenant that has most bytes is removed. The newest item is never removed. After `keep_s`
-    seconds an item is gone. Without numbers, they are `KEPT` and `KEPT_OF_ALL`.
-    """
-
-    def __init__(
-        self, max_bytes: int, kept: int | None = None, kept_of_all: int | None = None, keep_s: float = inf
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._kept = kept or KEPT
-        self._kept_of_all = kept_of_all or KEPT_OF_ALL
-        self._keep_s = keep_s
-        self._entries: OrderedDict[tuple[str, str], _Entry[T]] = OrderedDict()
-
-    def put(self, tenant: str, name: str, item: T, size: int) -> list[T]:
-        """Keep an item that takes `size` bytes; give the items that were removed for it."""
-        removed = self._remove_expired()
-        self._entries[tenant, name] = _Entry(item, size, monotonic() + self._keep_s)
-        own = [key for key in self._entries if key[0] == tenant]
-        removed += [self._entries.pop(key).item for key in own[: -self._kept]]
-        while len(self._entries) > 1 and (len(self._entries) > self._kept_of_all or self._bytes() > self._max_bytes):
-            removed.append(self._entries.pop(self._next_to_remove()).item)
-        return removed
-
-    def get(self, tenant: str, name: str) -> T | None:
-        """Give an item, if it is kept."""
-        self._remove_expired()
-        entry = self._entries.get((tenant, name))
-        return entry.item if entry else None
-
-    def _remove_expired(self) -> list[T]:
-        expired = [key for key, entry in self._entries.items() if entry.end <= monotonic()]
-        return [self._entries.pop(key).item for key in expired]
-
-    def _bytes(self) -> int:
-        return sum(entry.size for entry in self._entries.values())
-
-    def _next_to_remove(self) -> tuple[str, str]:
-        sizes: Counter[str] = Counter()
-        for (tenant, _), entry in self._entries.items():
-            sizes[tenant] += entry.size
-        *older, _ = self._entries
-        return next(key for tenant, _ in sizes.most_common() for key in older if key[0] == tenant)
-
-
-class Videos:
-    """Keeps results of videos, separate for each tenant."""
-
-    def __init__(self) -> None:
-        self._results: PerTenant[VideoResult] = PerTenant(_MAX_ANSWER_BYTES)
-
-    def put(self, result: VideoResult, tenant: str = "") -> VideoResult:
-        """Keep a result; older ones are removed if there are too many."""
-        self._results.put(tenant, result.result_id, result, len(result.model_dump_json()))
-        return result
-
-    def get(self, result_id: str, tenant: str = "") -> VideoResult:
-        """Fetch a result.
-
-        Raises:
-            NotFoundError: it never existed, belongs to another tenant, or was removed.
-        """
-        result = self._results.get(tenant, result_id)
-        if result is None:
-            raise NotFoundError(
-                f"there is no result {result_id[:40]!r} of a video (the last {KEPT} are kept); call detect_video again"
-            )
-        return result
-
-    def check_absent(self, result_id: str, tenant: str = "") -> None:
-        """Refuse the id of a video where the result of an image is needed.
-
-        Raises:
-            NotFoundError: a video has this id.
-        """
-        if self._results.get(tenant, result_id) is not None:
-            video = uris.VIDEO.replace("{result_id}", result_id)
-            raise NotFoundError(
-                f"{result_id[:40]!r} is the result of a video, not of an image; read {video}, or /sheet.jpg and "
-                "/annotated.mp4 below it, or pass the result_id of an image"
-            )
-
-    def file(self, result_id: str, part: Part, tenant: str = "") -> bytes:
-        """Read one of the files of a result. Slow: call it in a thread.
-
-        Raises:
-            NotFoundError: there is no such file, or no more, or it is too large for a message.
-        """
-        path = getattr(self.get(result_id, tenant).files, part)
-        if path is None:
-            raise NotFoundError(f"the result {result_id[:40]!r} has no {part} file; call detect_video again")
-        try:
-            with open_regular(Path(path)) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise NotFoundError(f"the {part} file is gone ({error.strerror}); call detect_video again") from None
-        if len(data) > MAX_FILE_BYTES:
-            raise NotFoundError(f"the {part} file is too large for a message; open {path} on this server's machine")
-        return data

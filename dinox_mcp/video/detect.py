@@ -19,7 +19,8 @@ from dinox_mcp.detect.routing import Plan
 from dinox_mcp.drawing.output import stem_of
 from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.results import PerTenant, new_result_id
+from dinox_mcp.store.kept import PerTenant
+from dinox_mcp.store.results import new_result_id
 from dinox_mcp.types.detection import DetectionRequest, Output
 from dinox_mcp.types.video import VideoResult
 

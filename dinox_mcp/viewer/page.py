@@ -178,7 +178,7 @@ class PageFile:
         Raises:
             ImageError: The image is damaged.
         """
-        stored = detector.result(result.result_id)
+        stored = await detector.fetch(result.result_id)
         self._carried.append(await detector.draw(partial(carry, stored, self._images)))
 
     async def add_comparison(self, detector: Detector, comparison: Comparison) -> None:
@@ -188,7 +188,7 @@ class PageFile:
             ImageError: An image is damaged.
         """
         for side in (comparison.before, comparison.after):
-            await self.add(detector, detector.result(side.result_id).result)
+            await self.add(detector, (await detector.fetch(side.result_id)).result)
         self._comparison = comparison
 
     def add_video(self, result: VideoResult) -> None:

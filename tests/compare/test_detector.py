@@ -119,9 +119,9 @@ async def test_a_comparison_belongs_to_its_caller() -> None:
     mine, other = Caller.with_key("mine"), Caller.with_key("other")
     async with detector_with(knowing()) as detector:
         name = await _kept(detector, [mine])
-        assert detector.comparisons.get(name, mine).comparison_id == name
+        assert (await detector.comparisons.get(name, mine)).comparison_id == name
         with pytest.raises(NotFoundError, match=r"no comparison .*; call compare_images again"):
-            detector.comparisons.get(name, other)
+            await detector.comparisons.get(name, other)
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ async def test_old_comparisons_are_removed() -> None:
     async with detector_with(knowing()) as detector:
         name = await _kept(detector, [Caller.with_key("mine")] * 11)
         with pytest.raises(NotFoundError, match="the last 10 are kept"):
-            detector.comparisons.get(name, Caller.with_key("mine"))
+            await detector.comparisons.get(name, Caller.with_key("mine"))
 
 
 async def test_a_wrong_request_is_refused_before_the_images_are_read() -> None:

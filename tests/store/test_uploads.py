@@ -5,50 +5,52 @@ import pytest
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.store.uploads import KEPT, Uploads
 
+pytestmark = pytest.mark.anyio
 
-def test_an_upload_is_found_by_its_uri() -> None:
+
+async def test_an_upload_is_found_by_its_uri() -> None:
     uploads = Uploads(max_bytes=100)
-    uri = uploads.put(b"image", "alice")
+    uri = await uploads.put(b"image", "alice")
     assert uri.startswith("dinox://images/")
-    assert uploads.get(f" {uri}/ ", "alice") == b"image"
+    assert await uploads.get(f" {uri}/ ", "alice") == b"image"
 
 
 @pytest.mark.parametrize("uri", ["dinox://images/", "dinox://images/abc", "dinox://images/" + "x" * 5000])
-def test_an_unknown_uri_is_explained(uri: str) -> None:
+async def test_an_unknown_uri_is_explained(uri: str) -> None:
     with pytest.raises(
         NotFoundError, match=r"there is no uploaded image '.*kept for 10 minutes.*; send it again"
     ) as error:
-        Uploads(max_bytes=100).get(uri)
+        await Uploads(max_bytes=100).get(uri)
     assert len(str(error.value)) < 300
 
 
-def test_callers_do_not_read_each_other() -> None:
+async def test_callers_do_not_read_each_other() -> None:
     uploads = Uploads(max_bytes=100)
-    uri = uploads.put(b"image", "alice")
+    uri = await uploads.put(b"image", "alice")
     with pytest.raises(NotFoundError):
-        uploads.get(uri, "bob")
+        await uploads.get(uri, "bob")
 
 
-def test_an_upload_expires() -> None:
+async def test_an_upload_expires() -> None:
     uploads = Uploads(max_bytes=100, keep_s=0)
-    uri = uploads.put(b"image")
+    uri = await uploads.put(b"image")
     with pytest.raises(NotFoundError):
-        uploads.get(uri)
+        await uploads.get(uri)
 
 
-def test_whoever_keeps_most_bytes_makes_room() -> None:
+async def test_whoever_keeps_most_bytes_makes_room() -> None:
     uploads = Uploads(max_bytes=100)
-    large = [uploads.put(b"x" * 40, "alice") for _ in range(2)]
-    small = uploads.put(b"x" * 30, "bob")
-    assert uploads.get(small, "bob")
-    assert uploads.get(large[1], "alice")
+    large = [await uploads.put(b"x" * 40, "alice") for _ in range(2)]
+    small = await uploads.put(b"x" * 30, "bob")
+    assert await uploads.get(small, "bob")
+    assert await uploads.get(large[1], "alice")
     with pytest.raises(NotFoundError):
-        uploads.get(large[0], "alice")
+        await uploads.get(large[0], "alice")
 
 
-def test_a_caller_keeps_a_number_of_them() -> None:
+async def test_a_caller_keeps_a_number_of_them() -> None:
     uploads = Uploads(max_bytes=10_000)
-    uris = [uploads.put(b"x") for _ in range(KEPT + 1)]
-    assert all(uploads.get(uri) for uri in uris[1:])
+    uris = [await uploads.put(b"x") for _ in range(KEPT + 1)]
+    assert [await uploads.get(uri) for uri in uris[1:]] == [b"x"] * KEPT
     with pytest.raises(NotFoundError):
-        uploads.get(uris[0])
+        await uploads.get(uris[0])

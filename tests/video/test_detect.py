@@ -11,8 +11,8 @@ from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
-from dinox_mcp.store import results
-from dinox_mcp.store.results import Videos
+from dinox_mcp.store import kept as module
+from dinox_mcp.store.videos import Videos
 from tests.emulator import Emulator
 from tests.video.conftest import Finder, video_detector
 from tests.video.scenes import Scene, Witness
@@ -103,7 +103,7 @@ async def test_a_folder_that_cannot_be_written_is_named(short_film: Path, short_
 async def test_a_callers_videos_delete_no_other_callers_files(
     short_film: Path, short_scene: Scene, finder: Finder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "KEPT", 2)
+    monkeypatch.setattr(module, "KEPT", 2)
     video = finder(Witness(short_scene))
     quiet, busy = Caller(tenant="quiet"), Caller(tenant="busy")
     kept = await video.detect(str(short_film), ["car"], caller=quiet, max_calls=1)
@@ -118,7 +118,7 @@ async def test_a_pipe_that_took_the_name_of_a_file_is_not_read(
 ) -> None:
     result = await finder(Witness(short_scene)).detect(str(short_film), ["car"], folder=tmp_path, max_calls=1)
     kept = Videos()
-    kept.put(result)
+    await kept.put(result)
     assert kept.file(result.result_id, "video")[4:8] == b"ftyp"
     sheet = Path(result.files.sheet or "")
     sheet.unlink()

@@ -70,7 +70,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         if len(chosen) < len(known):
             style = style.model_copy(update={"all_labels": tuple(dict.fromkeys(found.label for found in known))})
         is_full = result is not None and len(chosen) == len(known) and style == Style()
-        style = _with_dashes(detector, result, chosen, style, caller_of(ctx))
+        style = await _with_dashes(detector, result, chosen, style, caller_of(ctx))
         await progress(0.3, "drawing")
         view = await detector.draw(partial(views.annotated, picture, chosen, style, *most))
         whose = f" of result {uris.bare_id(result)}" if result is not None else ""
@@ -103,7 +103,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         await progress(0.0, "reading the image")
         if label is not None:
             alone = (object, image, bbox) == (None, None, None)
-            picture, found = _labelled(detector, result if alone else None, label, caller_of(ctx))
+            picture, found = await _labelled(detector, result if alone else None, label, caller_of(ctx))
             if len(found) > 1:
                 return await _sheet(detector, picture, found, padding)
             object = found[0].id  # noqa: A001 - as above
@@ -133,7 +133,7 @@ async def _image_and_objects(
                 "result and image or objects are given; pass result (with object, labels or min_score to choose), or "
                 "image with objects, not both"
             )
-        stored = detector.result(result, caller)
+        stored = await detector.fetch(result, caller)
         return stored.picture, stored.result.objects
     if image is None:
         raise InputError("nothing is given to draw; pass result (the result_id of a reply) or image (a path or URL)")
@@ -160,7 +160,7 @@ async def _target(
     if number is not None and bbox is not None:
         raise InputError("object and bbox are given; pass object or bbox, not both")
     if result is not None:
-        stored = detector.result(result, caller)
+        stored = await detector.fetch(result, caller)
         picture, objects = stored.picture, stored.result.objects
         if number is not None:
             found = get_object(objects, number)
@@ -187,23 +187,23 @@ def _what_is_drawn(
     return f"Drawn: {some}{whose} on the {picture.width}x{picture.height} image{counts}{tags}."
 
 
-def _with_dashes(
+async def _with_dashes(
     detector: Detector, result: str | None, chosen: Sequence[DetectedObject], style: Style, caller: Caller
 ) -> Style:
     """Dash the boxes of the doubtful ones of the chosen objects."""
     if result is None or not style.boxes:
         return style
-    dashed = doubtful(detector.result(result, caller).result)
+    dashed = doubtful((await detector.fetch(result, caller)).result)
     return style.model_copy(update={"doubtful": tuple(found.id for found in chosen if found.id in dashed)})
 
 
-def _labelled(
+async def _labelled(
     detector: Detector, result: str | None, label: str, caller: Caller
 ) -> tuple[Picture, list[DetectedObject]]:
     """Find the objects of a label; there is at least one."""
     if result is None:
         raise InputError("label is given without a result or with object, image or bbox; pass result and label alone")
-    stored = detector.result(result, caller)
+    stored = await detector.fetch(result, caller)
     return stored.picture, views.select(stored.result.objects, labels=[label])
 
 

@@ -1,0 +1,244 @@
+"""Where several server processes keep named bytes together: a folder, or Redis."""
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from dinox_mcp.errors import SettingsError, UnreachableError
+from dinox_mcp.store.files import open_regular, write_atomically
+from dinox_mcp.types.text import clean_line
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+CONNECT_S = 2.0
+"""Seconds that connecting to Redis may take."""
+ANSWER_S = 5.0
+"""Seconds that Redis may take to answer."""
+_PREFIX = "dinox-mcp/"
+_INDEX = _PREFIX + "index"
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600  # only this user may read them
+
+
+class Item(NamedTuple):
+    """One item in an area: its name, its bytes, and when it was written or renewed, in seconds since 1970."""
+
+    name: str
+    size: int
+    changed: float
+
+
+class Area(Protocol):
+    """Keeps bytes by name; a name has parts joined by "/". Every method blocks.
+
+    Raises:
+        SettingsError: the folder cannot be used; each method may raise it.
+        UnreachableError: Redis does not answer; each method may raise it.
+    """
+
+    def write(self, name: str, data: bytes, keep_s: float) -> None:
+        """Keep bytes for some seconds, in place of earlier ones of this name."""
+        ...
+
+    def renew(self, name: str, keep_s: float) -> bool:
+        """Keep an item for some more seconds; return whether it is there."""
+        ...
+
+    def read(self, name: str, keep_s: float) -> bytes | None:
+        """Return the bytes of an item that was written or renewed in the last `keep_s` seconds."""
+        ...
+
+    def items(self) -> list[Item]:
+        """List all items, expired ones too."""
+        ...
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove items; those that are not there are left out."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Folder:
+    """An area in a folder, on one machine or on a file system that several machines mount: a file for each item."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, name: str, data: bytes, keep_s: float) -> None:  # noqa: ARG002 - a file's age is checked by `read`
+        """Write a file in one step."""
+        path = self._folder / name
+        with self._explained():
+            try:
+                path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+                write_atomically(path, data, _PRIVATE_FILE)
+            except FileNotFoundError:  # another process has removed the folder, which was empty
+                path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+                write_atomically(path, data, _PRIVATE_FILE)
+
+    def renew(self, name: str, keep_s: float) -> bool:
+        """Set the time of a file."""
+        if self._is_expired(name, keep_s):
+            return False
+        with self._explained():
+            try:
+                os.utime(self._folder / name)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def read(self, name: str, keep_s: float) -> bytes | None:
+        """Read a file if it is not too old."""
+        if self._is_expired(name, keep_s):
+            return None
+        with self._explained():
+            try:
+                with open_regular(self._folder / name) as file:
+                    return file.read()
+            except FileNotFoundError:
+                return None
+
+    def items(self) -> list[Item]:
+        """List the files, also those that a process left unfinished."""
+        found = []
+        with self._explained():
+            for path in self._folder.glob("*/*/*"):
+                with suppress(FileNotFoundError):
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(Item(path.relative_to(self._folder).as_posix(), status.st_size, status.st_mtime))
+        return found
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files, and the folders that are empty then."""
+        with self._explained():
+            for name in names:
+                path = self._folder / name
+                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.parent.rmdir()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _is_expired(self, name: str, keep_s: float) -> bool:
+        with suppress(OSError):
+            return (self._folder / name).lstat().st_mtime + keep_s <= time.time()
+        return False
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SettingsError(
+                f"the shared store {self._folder} cannot be used ({error.strerror}); set DINOX_MCP_STORE to a folder "
+                "that can be read and written"
+            ) from None
+
+
+class InRedis:
+    """An area in Redis: a key for each item, which expires there, and an index of sizes and times.
+
+    Args:
+        url: where Redis is, without a password.
+        client: the client that is connected to it; `connect` makes one.
+    """
+
+    def __init__(self, url: str, client: "Redis") -> None:
+        self._url = url
+        self._client = client
+
+    @classmethod
+    def connect(cls, url: str, password: str | None) -> "InRedis":
+        """Make a client, which connects at the first call.
+
+        Raises:
+            SettingsError: the extra `redis` is not installed, or the URL is not valid.
+        """
+        try:
+            from redis import Redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise SettingsError(
+                "DINOX_MCP_STORE names a Redis, which needs one more package; pip install 'dinox-mcp[redis]'"
+            ) from None
+        # One more try: a connection that was idle for long may be closed.
+        limits = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
+        try:
+            return cls(url, Redis.from_url(url, password=password, **limits))
+        except ValueError as error:
+            raise SettingsError(f"DINOX_MCP_STORE: {error}; write redis://HOST:PORT/DATABASE") from None
+
+    def write(self, name: str, data: bytes, keep_s: float) -> None:
+        """Set a key that expires, and note its size."""
+        with self._explained(), self._client.pipeline() as pipeline:
+            pipeline.set(_PREFIX + name, data, ex=_seconds(keep_s))
+            pipeline.hset(_INDEX, name, f"{len(data)} {time.time()}")
+            pipeline.execute()
+
+    def renew(self, name: str, keep_s: float) -> bool:
+        """Let a key expire later."""
+        with self._explained():
+            if not self._client.expire(_PREFIX + name, _seconds(keep_s)):
+                return False
+            size = self._client.strlen(_PREFIX + name)
+            self._client.hset(_INDEX, name, f"{size} {time.time()}")
+        return True
+
+    def read(self, name: str, keep_s: float) -> bytes | None:  # noqa: ARG002 - Redis removes what has expired
+        """Get a key."""
+        with self._explained():
+            found = self._client.get(_PREFIX + name)
+        return found if isinstance(found, bytes) else None
+
+    def items(self) -> list[Item]:
+        """List the index."""
+        with self._explained():
+            index = self._client.hgetall(_INDEX)
+        found = []
+        for name, about in index.items():
+            with suppress(ValueError):  # not written by us
+                size, changed = _text(about).split(" ")
+                found.append(Item(_text(name), int(size), float(changed)))
+        return found
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete keys, and their entries in the index."""
+        if gone := list(names):
+            with self._explained(), self._client.pipeline() as pipeline:
+                pipeline.delete(*(_PREFIX + name for name in gone))
+                pipeline.hdel(_INDEX, *gone)
+                pipeline.execute()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        from redis.exceptions import RedisError
+
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            reason = clean_line(str(error)).rstrip(".") or type(error).__name__
+            raise UnreachableError(
+                f"the shared store at {self._url} does not work ({reason}); start it, or correct DINOX_MCP_STORE and "
+                "DINOX_MCP_STORE_PASSWORD"
+            ) from None
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+def _seconds(keep_s: float) -> int:
+    return max(1, round(keep_s))

@@ -1,0 +1,130 @@
+"""Keeps items by name for each tenant: in memory, and where several servers share a store, there too."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import Generic, NamedTuple, TypeVar
+
+import anyio.to_thread
+
+from dinox_mcp.store.shared import SharedStore, damaged
+
+T = TypeVar("T")
+
+KEPT = 10
+"""Results of videos that are kept for each tenant, and folders of temporary files."""
+KEPT_OF_ALL = 100
+"""The same for all tenants together."""
+
+
+class _Entry(NamedTuple, Generic[T]):
+    """An item, the bytes that it takes, and until when it is kept."""
+
+    item: T
+    size: int
+    end: float
+
+
+class PerTenant(Generic[T]):
+    """Keeps items by name, separate for each tenant.
+
+    A tenant has at most `kept` items. If all tenants together have more than `kept_of_all` items or `max_bytes` bytes,
+    the oldest item of the tenant that has most bytes is removed. The newest item is never removed. After `keep_s`
+    seconds an item is gone. Without numbers, they are `KEPT` and `KEPT_OF_ALL`.
+    """
+
+    def __init__(
+        self, max_bytes: int, kept: int | None = None, kept_of_all: int | None = None, keep_s: float = inf
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._kept = kept or KEPT
+        self._kept_of_all = kept_of_all or KEPT_OF_ALL
+        self._keep_s = keep_s
+        self._entries: OrderedDict[tuple[str, str], _Entry[T]] = OrderedDict()
+
+    def put(self, tenant: str, name: str, item: T, size: int) -> list[T]:
+        """Keep an item that takes `size` bytes; give the items that were removed for it."""
+        removed = self._remove_expired()
+        self._entries[tenant, name] = _Entry(item, size, monotonic() + self._keep_s)
+        own = [key for key in self._entries if key[0] == tenant]
+        removed += [self._entries.pop(key).item for key in own[: -self._kept]]
+        while len(self._entries) > 1 and (len(self._entries) > self._kept_of_all or self._bytes() > self._max_bytes):
+            removed.append(self._entries.pop(self._next_to_remove()).item)
+        return removed
+
+    def get(self, tenant: str, name: str) -> T | None:
+        """Give an item, if it is kept."""
+        self._remove_expired()
+        entry = self._entries.get((tenant, name))
+        return entry.item if entry else None
+
+    def _remove_expired(self) -> list[T]:
+        expired = [key for key, entry in self._entries.items() if entry.end <= monotonic()]
+        return [self._entries.pop(key).item for key in expired]
+
+    def _bytes(self) -> int:
+        return sum(entry.size for entry in self._entries.values())
+
+    def _next_to_remove(self) -> tuple[str, str]:
+        sizes: Counter[str] = Counter()
+        for (tenant, _), entry in self._entries.items():
+            sizes[tenant] += entry.size
+        *older, _ = self._entries
+        return next(key for tenant, _ in sizes.most_common() for key in older if key[0] == tenant)
+
+
+class Kept(Generic[T]):
+    """Keeps items in memory, and in the shared store where there is one.
+
+    Args:
+        kind: what they are, in one word.
+        memory: keeps those of this process.
+        shared: keeps those of all servers.
+        dump: makes bytes of an item.
+        load: makes an item of bytes; it raises ValueError if it cannot.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        memory: PerTenant[T],
+        shared: SharedStore | None,
+        dump: Callable[[T], bytes],
+        load: Callable[[bytes], T],
+    ) -> None:
+        self._kind, self._memory, self._shared = kind, memory, shared
+        self._dump, self._load = dump, load
+
+    async def put(self, tenant: str, name: str, item: T) -> None:
+        """Keep an item; older ones are removed if there are too many.
+
+        Raises:
+            SettingsError: the folder of the shared store cannot be written; the item is kept in memory alone.
+            UnreachableError: likewise, the shared store does not answer.
+        """
+        data = self._dump(item)
+        self._memory.put(tenant, name, item, len(data))
+        if self._shared is not None:
+            await anyio.to_thread.run_sync(partial(self._shared.put, tenant, self._kind, name, data))
+
+    def own(self, tenant: str, name: str) -> T | None:
+        """Return an item that this process has put, if it is kept."""
+        return self._memory.get(tenant, name)
+
+    async def get(self, tenant: str, name: str) -> T | None:
+        """Return an item, if it is kept.
+
+        Raises:
+            NotFoundError: it is damaged.
+            SettingsError: the folder of the shared store cannot be read.
+            UnreachableError: the shared store does not answer.
+        """
+        if (own := self.own(tenant, name)) is not None or self._shared is None:
+            return own
+        data = await anyio.to_thread.run_sync(self._shared.get, tenant, self._kind, name)
+        try:
+            return None if data is None else self._load(data)
+        except ValueError:
+            raise damaged(self._kind, name) from None
