@@ -26,6 +26,7 @@ Transport = Literal["stdio", "http", "sse"]
 _PREFIX = "DINOX_MCP_"
 VENDOR_TOKEN = "AUTH_TOKEN"  # noqa: S105 - a name
 """What the vendor's own server calls the token that HTTP clients must send."""
+_SECRETS = {"api_key", "token", "store_password"}
 _BACKENDS = ("auto", "dinox", "local", "embedded")
 
 
@@ -184,6 +185,10 @@ class Settings(BaseModel):
             raise SettingsError(", and ".join(_explain(cls, problem) for problem in error.errors())) from None
         return settings._with_token_of_the_vendor(given)
 
+    def without_secrets(self) -> dict[str, Any]:
+        """Return the options that are set, for `load` in another process, which takes secrets from its environment."""
+        return self.model_dump(mode="json", exclude=_SECRETS, exclude_unset=True, exclude_none=True)
+
     def _with_token_of_the_vendor(self, given: dict[str, Any]) -> Self:
         """Take the token of the vendor's own server from AUTH_TOKEN if no other token is set.
 
@@ -302,10 +307,6 @@ def _explain(cls: type[Settings], problem: Any) -> str:  # noqa: ANN401 - pydant
     if field not in cls.model_fields:
         return f"{name} is not an option; see dinox-mcp --help"
     message = str(problem["msg"])
-    if problem["type"] != "value_error" and field not in {
-        "api_key",
-        "token",
-        "store_password",
-    }:  # whose values are secret
+    if problem["type"] != "value_error" and field not in _SECRETS:  # whose values are secret
         message = f"{problem['input']!r} is not valid; {message[0].lower()}{message[1:]}"
     return f"{environment_name(field)}: {message.removeprefix('Value error, ')}"

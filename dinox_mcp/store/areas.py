@@ -165,17 +165,24 @@ class InRedis:
         try:
             from redis import Redis
             from redis.backoff import NoBackoff
+            from redis.exceptions import ConnectionError as LostConnection
             from redis.retry import Retry
         except ImportError:
             raise SettingsError(
                 "DINOX_MCP_STORE names a Redis, which needs one more package; pip install 'dinox-mcp[redis]'"
             ) from None
-        # One more try: a connection that was idle for long may be closed.
-        limits = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
+        once_more = Retry(NoBackoff(), 1, (LostConnection,))  # a connection that was idle for long may be closed
         try:
-            return cls(url, Redis.from_url(url, password=password, **limits))
+            client = Redis.from_url(
+                url,
+                password=password,
+                socket_connect_timeout=CONNECT_S,
+                socket_timeout=ANSWER_S,
+                retry=once_more,
+            )
         except ValueError as error:
             raise SettingsError(f"DINOX_MCP_STORE: {error}; write redis://HOST:PORT/DATABASE") from None
+        return cls(url, client)
 
     def write(self, name: str, data: bytes, keep_s: float) -> None:
         """Set a key that expires, and note its size."""

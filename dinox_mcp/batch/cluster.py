@@ -1,0 +1,47 @@
+"""Ray, started on this machine or joined where it runs; it reports nothing to anybody and serves no dashboard."""
+
+import os
+from typing import Any
+
+from dinox_mcp.errors import SettingsError
+
+_NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Ray reports its use to its makers unless this is set before it starts."""
+
+
+def import_ray() -> Any:  # noqa: ANN401 - Ray's module, which has no types here
+    """Import Ray, with its reports turned off.
+
+    Raises:
+        SettingsError: the extra `ray` is not installed.
+    """
+    os.environ.update(_NO_REPORTS)
+    try:
+        import ray
+    except ImportError:
+        raise SettingsError("Ray is not installed; pip install 'dinox-mcp[ray]'") from None
+    return ray
+
+
+def join(namespace: str | None = None) -> Any:  # noqa: ANN401 - Ray's module, which has no types here
+    """Join the cluster that RAY_ADDRESS or `ray start` names; where there is none, start Ray on this machine.
+
+    Returns:
+        The module `ray`, connected.
+
+    Raises:
+        SettingsError: the extra `ray` is not installed, or the cluster cannot be reached.
+    """
+    ray = import_ray()
+    if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS", "").strip() or None
+        try:
+            # On an existing cluster, these options may not be given.
+            local = {} if address else {"include_dashboard": False}
+            ray.init(address=address, namespace=namespace, log_to_driver=True, logging_level="warning", **local)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SettingsError(
+                f"no Ray answers at RAY_ADDRESS={address} ({reason}); correct it, or leave it out to start Ray here"
+            ) from None
+    return ray
