@@ -14,12 +14,12 @@ LOCAL ?= if possible
 # One worker for each core, but a worker may take 2 GB; one that has no tests left takes some of another.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 PYTEST := $(BIN)/python -m pytest $(PARALLEL)
-FAST := 'not slow and not models and not browser and not hosts'
+FAST := 'not slow and not models and not browser and not hosts and not ray'
 
 # Tests start many processes; without .pyc files each of them would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test test-lowest test-browser test-hosts search lint types format pages docs bench release clean
+.PHONY: demo check test test-lowest test-browser test-hosts test-ray search lint types format pages docs bench release clean
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py
@@ -31,7 +31,7 @@ check: lint types
 # All that CI runs in its first job.
 test: lint types
 	UNTESTED="$$(test -e .venv/no-local && echo 'dinox_mcp/backends/local/*')" \
-	  $(PYTEST) -m 'not browser and not hosts' --cov
+	  $(PYTEST) -m 'not browser and not hosts and not ray' --cov
 	@! test -e .venv/no-local || echo 'NOT TESTED: the local backend, see .venv/no-local'
 
 # The fast tests with the oldest dependencies that pyproject.toml allows, which only uv can choose. Without torch, and
@@ -51,6 +51,11 @@ test-browser: .venv/dev
 # Their environments are kept in .venv/hosts. What cannot be installed is skipped with a reason; skipping all is an error.
 test-hosts: .venv/dev
 	$(BIN)/python -m pytest tests/hosts -rs
+
+# Ray on this machine: a batch of two workers, one of them killed, and two replicas of the server. Its environment is kept
+# in .venv/ray, since Ray brings packages that change the server, and takes 600 MB.
+test-ray: .venv/ray/made
+	.venv/ray/bin/python -m pytest -m ray tests/batch/test_ray_engine.py tests/server/test_replicas.py -rs
 
 # Property-based tests with new random examples each time; `make test` repeats the same ones.
 search: .venv/dev
@@ -100,6 +105,13 @@ clean:
 
 .venv/dev: .venv/made pyproject.toml
 	$(INSTALL) --editable . --group dev
+	touch $@
+
+.venv/ray/made: .venv/made pyproject.toml
+	$(PYTHON) -m venv --clear .venv/ray
+	$(if $(UV),,.venv/ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1')
+	$(if $(UV),uv pip install --quiet --python .venv/ray/bin/python,.venv/ray/bin/python -m pip install --quiet) \
+	  --editable '.[ray]' --group dev
 	touch $@
 
 .venv/docs: .venv/dev pyproject.toml

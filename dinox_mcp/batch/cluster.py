@@ -23,8 +23,12 @@ def import_ray() -> Any:  # noqa: ANN401 - Ray's module, which has no types here
     return ray
 
 
-def join(namespace: str | None = None) -> Any:  # noqa: ANN401 - Ray's module, which has no types here
-    """Join the cluster that RAY_ADDRESS or `ray start` names; where there is none, start Ray on this machine.
+def join(namespace: str | None = None, *, log_to_driver: bool = True) -> Any:  # noqa: ANN401 - Ray's module, which has no types here
+    """Join the cluster that RAY_ADDRESS or `ray start` names; where there is none, start Ray on this machine. Blocks.
+
+    Args:
+        namespace: that of the names of actors.
+        log_to_driver: whether what workers print is printed here too.
 
     Returns:
         The module `ray`, connected.
@@ -38,7 +42,7 @@ def join(namespace: str | None = None) -> Any:  # noqa: ANN401 - Ray's module, w
         try:
             # On an existing cluster, these options may not be given.
             local = {} if address else {"include_dashboard": False}
-            ray.init(address=address, namespace=namespace, log_to_driver=True, logging_level="warning", **local)
+            ray.init(address=address, namespace=namespace, log_to_driver=log_to_driver, logging_level="error", **local)
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SettingsError(

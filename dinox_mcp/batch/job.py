@@ -32,7 +32,10 @@ from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectionRequest
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
-ENGINES: Mapping[str, tuple[str, str]] = {"local": ("dinox_mcp.batch.shards", "run_local")}
+ENGINES: Mapping[str, tuple[str, str]] = {
+    "local": ("dinox_mcp.batch.shards", "run_local"),
+    "ray": ("dinox_mcp.batch.ray_engine", "run_ray"),
+}
 """What works on the shards, by name: the module and the function in it. A module is imported when it is used."""
 _FEW = 5
 _REMEDY = "choose another --out"
@@ -46,8 +49,8 @@ class BatchOptions(Options, total=False):
     tar's samples. With `limit`, only the first images of the source are planned;
     a later call without it goes on. `shard_size` is the number of images that are finished together. With `retry`,
     images without an answer get another try. `at_once` images are worked on at the same time, by default 4, or 8 with a
-    paid backend. `engine` names what works on the shards. Once `stopping` returns True, no
-    further shard is begun.
+    paid backend. `engine` names what works on the shards: "local" is this process, "ray" a cluster of `workers`
+    processes, each with `gpus_per_worker` GPUs. Once `stopping` returns True, no further shard is begun.
     """
 
     column: str | None
@@ -57,6 +60,8 @@ class BatchOptions(Options, total=False):
     retry: bool
     at_once: int | None
     engine: str
+    workers: int | None
+    gpus_per_worker: float | None
     stopping: Callable[[], bool]
 
 
@@ -80,7 +85,7 @@ async def run_batch(
     options: BatchOptions,
 ) -> BatchResult:
     """Detect in all images of a source; see `Detector.batch`."""
-    engine = _engine(options.get("engine", "local"))
+    engine = _engine(options)
     await anyio.to_thread.run_sync(parts.schema)  # a missing pyarrow is an error before anything else
     job = await _ready(detector, source, prompts, examples, options)
     run = await anyio.to_thread.run_sync(lambda: out.expanduser().absolute())
@@ -292,17 +297,21 @@ def _calls_each(detector: Detecting, plan: Plan) -> int:
     return calls
 
 
-def _engine(name: str) -> Engine:
+def _engine(options: BatchOptions) -> Engine:
     """Import what works on the shards.
 
     Raises:
-        InputError: there is no such engine.
+        InputError: there is no such engine, or an option is of another one.
     """
+    name = options.get("engine", "local")
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r:.40}; choose {' or '.join(ENGINES)}")
     module, function = ENGINES[name]
-    engine: Engine = getattr(import_module(module), function)
-    return engine
+    engine = getattr(import_module(module), function)
+    own = {one: options.get(one) for one in ("workers", "gpus_per_worker") if options.get(one) is not None}
+    if own and name == "local":
+        raise InputError(f"{' and '.join(own)} is an option of the engine ray; choose that engine, or leave it out")
+    return partial(engine, **own)
 
 
 def _first(groups: Sequence[Sequence[Entry]], limit: int | None, planned: int) -> list[Sequence[Entry]]:

@@ -100,6 +100,15 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
         help="images worked on at the same time (4; with a paid backend 8)",
     )
     batch.add_argument("--engine", choices=tuple(ENGINES), default="local", help="what works on the shards (local)")
+    batch.add_argument(
+        "--workers", type=number(int, 1, 10_000), metavar="N", help="processes of --engine ray (one for each machine)"
+    )
+    batch.add_argument(
+        "--gpus-per-worker",
+        type=number(float, 0, 1000),
+        metavar="N",
+        help="GPUs of each of them; 0.5 shares one between two (0)",
+    )
     group = add_option_flags(batch, listed=MAX_OBJECTS)
     group.add_argument(
         "--like",
@@ -153,7 +162,7 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
 
     from dinox_mcp.detector import Detector
 
-    own = ("column", "max_calls", "limit", "shard_size", "retry", "at_once", "engine")
+    own = ("column", "max_calls", "limit", "shard_size", "retry", "at_once", "engine", "workers", "gpus_per_worker")
     chosen = cast("BatchOptions", request_options(options) | flags(options, *own))
     with anyio.CancelScope() as scope, _interruptible(scope) as interrupts:
         chosen["stopping"] = lambda: bool(interrupts)

@@ -1,0 +1,51 @@
+"""A detector whose backend dies of some images, for tests of processes that are killed: the width says which."""
+
+import os
+import signal
+from pathlib import Path
+
+import anyio
+
+from dinox_mcp.backends.base import Call
+from dinox_mcp.detector import Detector
+from dinox_mcp.errors import UnreachableError
+from dinox_mcp.images.picture import Picture
+from dinox_mcp.settings import Settings
+from dinox_mcp.types.detection import DetectionRequest, Detections
+from tests.fakes import FakeBackend
+
+USUAL, ONCE, ALWAYS, UNREACHABLE = 100, 101, 102, 103
+"""Widths of images: harmless, one that kills the first process that works on it, each one, and the backend."""
+
+
+class Deadly(FakeBackend):
+    """Finds what the fake finds, names its process as the model, and dies of some images."""
+
+    async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+        if image.width == ALWAYS or (image.width == ONCE and _is_first(image)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if image.width == UNREACHABLE:
+            raise UnreachableError("nobody answers; try later")
+        await anyio.sleep(0.01)
+        found = await super().detect(image, request, call)
+        return found.model_copy(update={"model": f"process {os.getpid()}"})
+
+
+def _is_first(image: Picture) -> bool:
+    """Return whether no process has worked on an image before, and leave a mark beside it."""
+    mark = Path(f"{image.source}.killed")
+    before = mark.exists()
+    mark.touch()
+    return not before
+
+
+class DeadlyDetector(Detector):
+    """A detector with that backend, which every worker makes for itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, [Deadly()])
+
+
+def settings() -> Settings:
+    """Choose that backend."""
+    return Settings.load(backend="fake")
