@@ -5,9 +5,8 @@ and the journals decide what is finished. If a worker dies, another one continue
 any death. The folder of the run and the images must be on a file system that all machines mount.
 """
 
-import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,98 +16,24 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from dinox_mcp import __version__
 from dinox_mcp.batch.cluster import import_ray, join
-from dinox_mcp.batch.manifest import MANIFEST, Shard
+from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.search import answered_by
-from dinox_mcp.batch.shards import Batch, Detecting, Tracker, journal_path, run_shard
-from dinox_mcp.errors import BackendError, DinoxError, InputError, SettingsError
-from dinox_mcp.settings import Settings
+from dinox_mcp.batch.ray_worker import Closing, Orders, Worker, answering
+from dinox_mcp.batch.shards import Batch, Tracker, journal_path
+from dinox_mcp.errors import BackendError, DinoxError, InputError
+from dinox_mcp.types.text import clean_line
 
 MAX_DEATHS = 3
 """Deaths of workers after one another on a shard without a new line in its journal until the run stops."""
 _POLL_S = 0.5
+_MOST_REASON = 300
 _END_S = 10.0
 """Seconds that workers get to end in order."""
-Make = Callable[[Settings], Detecting]
-
-
-@dataclass(frozen=True, slots=True)
-class _Orders:
-    """What a worker must know; it can be pickled, and holds no secret.
-
-    Attributes:
-        make: makes a detector of settings.
-        settings: the options that are set, as `Settings.without_secrets` gives them.
-        batch: the run.
-        answering: the version, and the backends and models that must answer, so that all workers find the same.
-    """
-
-    make: Make
-    settings: Mapping[str, Any]
-    batch: Batch
-    answering: Any
-
-
-class Worker:
-    """Works on shards in a process of its own, one after another; Ray makes it an actor."""
-
-    def __init__(self, orders: _Orders) -> None:
-        self._orders = orders
-        self._detector: Detecting | None = None
-        self._share = 0.0
-
-    async def work(self, shard: Shard) -> Done:
-        """Finish a shard.
-
-        Raises:
-            DinoxError: the run has to stop.
-        """
-
-        async def report(share: float, _: str) -> None:
-            self._share = share
-
-        self._share = 0.0
-        if self._detector is None:
-            # Here and not in the constructor, where Ray would wrap the error in a death.
-            self._detector = await anyio.to_thread.run_sync(_open, self._orders)
-        return await run_shard(self._detector, self._orders.batch, shard, report)
-
-    async def share(self) -> float:
-        """Return which share of the shard in hand is done."""
-        return self._share
-
-
-def _open(orders: _Orders) -> Detecting:
-    """Make a detector, and check that it answers as that of the driver does. Blocks.
-
-    Raises:
-        SettingsError: this machine lacks the run's folder, or the same backend and model.
-    """
-    run, here = orders.batch.run, socket.gethostname()
-    if not (run / MANIFEST).is_file():
-        raise SettingsError(
-            f"the worker on {here} does not have the run's folder {run}; choose --out on a file system that all "
-            "machines of the cluster mount"
-        )
-    # Without a key, whatever the environment of this machine has: no call of a worker is ever paid.
-    settings = Settings.load(**orders.settings).model_copy(update={"api_key": None})
-    detector = orders.make(settings)
-    if (own := _answering(detector, orders.batch)) != orders.answering:
-        raise SettingsError(
-            f"the worker on {here} would answer with {own} instead of {orders.answering}; install the same version, "
-            "extras and models on all machines"
-        )
-    return detector
-
-
-def _answering(detector: Detecting, batch: Batch) -> list[Any]:
-    return [__version__, *answered_by(detector.backends, detector.pipeline.router.plan(batch.request))]
 
 
 async def run_ray(
-    detector: Detecting,
+    detector: Closing,
     batch: Batch,
     shards: Sequence[Shard],
     tracker: Tracker,
@@ -139,8 +64,8 @@ async def run_ray(
     own = not ray.is_initialized()
     await anyio.to_thread.run_sync(partial(join, log_to_driver=False))
     try:
-        orders = _Orders(type(detector), detector.settings.without_secrets(), batch, _answering(detector, batch))
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        orders = Orders(type(detector), detector.settings.without_secrets(), batch, answering(detector, batch))
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         plan = _Resources.of(nodes, min(workers, len(shards)) if workers else None, gpus_per_worker, len(shards))
         with _pool(ray, orders, plan) as pool:
             await pool.work(shards, tracker)
@@ -179,7 +104,7 @@ class _Resources:
 
 
 @contextmanager
-def _pool(ray: Any, orders: _Orders, resources: _Resources) -> Iterator["_Pool"]:  # noqa: ANN401 - Ray's module
+def _pool(ray: Any, orders: Orders, resources: _Resources) -> Iterator["_Pool"]:  # noqa: ANN401 - Ray's module
     pool = _Pool(ray, orders, resources)
     try:
         yield pool
@@ -200,7 +125,7 @@ class _Hand:
 class _Pool:
     """Actors, each with one shard in hand."""
 
-    def __init__(self, ray: Any, orders: _Orders, resources: _Resources) -> None:  # noqa: ANN401 - Ray's module
+    def __init__(self, ray: Any, orders: Orders, resources: _Resources) -> None:  # noqa: ANN401 - Ray's module
         self._ray, self._orders, self._workers = ray, orders, resources.workers
         self._actor = ray.remote(Worker).options(
             num_cpus=resources.cpus,
@@ -238,12 +163,20 @@ class _Pool:
 
     def close(self) -> None:
         """End all actors; those with a shard in hand first get the time to note what they have done. Blocks shortly."""
+        actors = [*self._idle, *(hand.actor for hand in self._hands)]
         for hand in self._hands:
             self._ray.cancel(hand.work)
-        if self._hands:
-            self._ray.wait([hand.work for hand in self._hands], num_returns=len(self._hands), timeout=_END_S)
-        for actor in (*self._idle, *(hand.actor for hand in self._hands)):
+        self._wait_for([hand.work for hand in self._hands], _END_S)
+        self._wait_for([actor.close.remote() for actor in actors], _END_S)
+        for actor in actors:
             self._ray.kill(actor)
+
+    def _wait_for(self, tasks: Sequence[Any], seconds: float) -> list[Any]:
+        """Wait for tasks, and return those that have ended."""
+        ready: list[Any] = []
+        if tasks:
+            ready, _ = self._ray.wait(list(tasks), num_returns=len(tasks), timeout=seconds)
+        return ready
 
     def _begin(self, shard: Shard) -> None:
         actor = self._idle.pop() if self._idle else self._actor.remote(self._orders)
@@ -281,10 +214,10 @@ class _Pool:
         moved = self._journal_bytes(hand.shard) != hand.journal
         self._barren[hand.shard.number] = 0 if moved else self._barren[hand.shard.number] + 1
         if self._barren[hand.shard.number] >= MAX_DEATHS:
-            first = next(iter(reason.splitlines()), "")
+            last = clean_line(reason.strip().splitlines()[-1])[:_MOST_REASON]
             raise BackendError(
-                f"{MAX_DEATHS} workers died before their first image ({first}); see whether the model fits into the "
-                "memory of the machine, then run the same command again"
+                f"{MAX_DEATHS} workers died before their first image ({last}); check that dinox-mcp is installed "
+                "there and that the model fits into the memory, then run the same command again"
             )
 
     def _journal_bytes(self, shard: Shard) -> int:
@@ -296,11 +229,8 @@ class _Pool:
     def _shares(self) -> list[tuple[Shard, float]]:
         """Ask the workers which share of their shard is done; those that do not answer at once are left out."""
         asked = {hand.actor.share.remote(): hand.shard for hand in self._hands}
-        if not asked:
-            return []
-        ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=_POLL_S)
         found = []
-        for one in ready:
+        for one in self._wait_for(list(asked), _POLL_S):
             try:
                 found.append((asked[one], self._ray.get(one)))
             except self._ray.exceptions.RayError:

@@ -47,8 +47,10 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
 
 
 def _cores() -> int:
-    """Count the cores that this process may use, which a container or taskset may restrict."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores that this process may use, which a container, taskset or OMP_NUM_THREADS may restrict."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")  # Ray sets it to the share of a worker
+    return max(1, min(here, int(wanted))) if wanted.isdecimal() else here
 
 
 class Network:
