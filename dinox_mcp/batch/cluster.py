@@ -46,6 +46,7 @@ def join(namespace: str | None = None, *, log_to_driver: bool = True) -> Any:  #
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SettingsError(
-                f"no Ray answers at RAY_ADDRESS={address} ({reason}); correct it, or leave it out to start Ray here"
+                f"no Ray answers at RAY_ADDRESS={address} ({reason}); correct it, set RAY_AUTH_MODE=token if "
+                "the cluster has a token, or leave it out to start Ray here"
             ) from None
     return ray
