@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from dinox_mcp.batch.cluster import import_ray, join
 from dinox_mcp.batch.manifest import Shard
-from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.parts import Done, read_done
 from dinox_mcp.batch.ray_worker import Closing, Orders, Worker, answering
 from dinox_mcp.batch.shards import Batch, Tracker, journal_path
 from dinox_mcp.errors import BackendError, DinoxError, InputError
@@ -156,7 +156,6 @@ class _Pool:
                 if done is None:
                     left.appendleft(hand.shard)
                 else:
-                    self._idle.append(hand.actor)
                     await tracker.finished(done)
             for shard, share in await anyio.to_thread.run_sync(self._shares):
                 await tracker.working(shard, share)
@@ -187,7 +186,7 @@ class _Pool:
         return set(ready)
 
     def _result(self, hand: _Hand) -> Done | None:
-        """Get the result of a task; None if its worker died, so that another one must continue.
+        """Get the result of a task; None if its worker died before the end, so that another one must continue.
 
         Raises:
             DinoxError: the run has to stop.
@@ -197,12 +196,25 @@ class _Pool:
         try:
             done: Done = self._ray.get(hand.work)
         except RayActorError as error:
+            self._ray.kill(hand.actor)  # it may be out of reach only: two must not write one journal
+            if finished := self._finished(hand.shard):
+                return finished
             self._count_death(hand, str(error))
             return None
         except RayTaskError as error:
             self._idle.append(hand.actor)
             cause = error.cause
             raise cause if isinstance(cause, DinoxError) else BackendError(f"a worker failed: {cause!r}") from error
+        self._idle.append(hand.actor)
+        return done
+
+    def _finished(self, shard: Shard) -> Done | None:
+        """Return what the part of a shard says, if its worker died after it was written."""
+        batch = self._orders.batch
+        done = read_done(batch.run, shard.number)
+        if done is None or done.fingerprint != batch.fingerprint or batch.retry:  # an old part, in another try
+            return None
+        journal_path(batch.run, shard.number).unlink(missing_ok=True)
         return done
 
     def _count_death(self, hand: _Hand, reason: str) -> None:
@@ -214,7 +226,7 @@ class _Pool:
         moved = self._journal_bytes(hand.shard) != hand.journal
         self._barren[hand.shard.number] = 0 if moved else self._barren[hand.shard.number] + 1
         if self._barren[hand.shard.number] >= MAX_DEATHS:
-            last = clean_line(reason.strip().splitlines()[-1])[:_MOST_REASON]
+            last = clean_line(reason.strip().rpartition("\n")[2])[:_MOST_REASON]
             raise BackendError(
                 f"{MAX_DEATHS} workers died before their first image ({last}); check that dinox-mcp is installed "
                 "there and that the model fits into the memory, then run the same command again"

@@ -7,6 +7,9 @@ from pathlib import Path
 import anyio
 
 from dinox_mcp.backends.base import Call
+from dinox_mcp.batch.manifest import Shard
+from dinox_mcp.batch.parts import Done
+from dinox_mcp.batch.ray_worker import Worker
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnreachableError
 from dinox_mcp.images.picture import Picture
@@ -22,7 +25,7 @@ class Deadly(FakeBackend):
     """Finds what the fake finds, names its process as the model, and dies of some images."""
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
-        if image.width == ALWAYS or (image.width == ONCE and _is_first(image)):
+        if image.width == ALWAYS or (image.width == ONCE and _is_first_death(Path(f"{image.source}.killed"))):
             os.kill(os.getpid(), signal.SIGKILL)
         if image.width == UNREACHABLE:
             raise UnreachableError("nobody answers; try later")
@@ -31,12 +34,24 @@ class Deadly(FakeBackend):
         return found.model_copy(update={"model": f"process {os.getpid()}"})
 
 
-def _is_first(image: Picture) -> bool:
-    """Return whether no process has worked on an image before, and leave a mark beside it."""
-    mark = Path(f"{image.source}.killed")
-    before = mark.exists()
-    mark.touch()
-    return not before
+def _is_first_death(mark: Path) -> bool:
+    """Return whether no process has died here before, and leave a mark with this one."""
+    try:
+        with mark.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
+    return True
+
+
+class Forgetful(Worker):
+    """A worker that dies once after it has finished a shard, before anybody hears of it."""
+
+    async def work(self, shard: Shard) -> Done:
+        done = await super().work(shard)
+        if _is_first_death(self._orders.batch.run / "killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
 
 
 class DeadlyDetector(Detector):

@@ -10,13 +10,14 @@ from typing import Any, Unpack
 import pyarrow.parquet as pq
 import pytest
 
+from dinox_mcp.batch import ray_engine
 from dinox_mcp.batch.job import BatchOptions, BatchResult
 from dinox_mcp.batch.ray_engine import _Resources, run_ray
 from dinox_mcp.batch.shards import Batch
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.types.detection import DetectionRequest
-from tests.batch.killers import ALWAYS, ONCE, UNREACHABLE, USUAL, DeadlyDetector, settings
+from tests.batch.killers import ALWAYS, ONCE, UNREACHABLE, USUAL, DeadlyDetector, Forgetful, settings
 from tests.fakes import FakeBackend, png
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +81,16 @@ class TestOnACluster:
         assert (result.done, result.failed) == (IMAGES, 0)
         assert names == Counter({f"{number:02}": 1 for number in range(IMAGES)})
         assert not list((tmp_path / "run" / "journals").iterdir())
+
+    async def test_a_shard_whose_worker_dies_after_its_part_is_not_repeated(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ray_engine, "Worker", Forgetful)
+        result = await batch(photos, tmp_path / "run")
+        models = Counter(row["model"] for row in rows(tmp_path / "run"))
+        died = (tmp_path / "run" / "killed").read_text()
+        assert result.done == IMAGES == models.total()
+        assert models[f"process {died}"] == 5, "its shard has the rows that it wrote"
 
     async def test_an_image_that_kills_each_worker_becomes_one_row(self, photos: Path, tmp_path: Path) -> None:
         (photos / "07.png").write_bytes(png(ALWAYS, 50))
