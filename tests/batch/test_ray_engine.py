@@ -12,12 +12,11 @@ import pytest
 
 from dinox_mcp.batch import ray_engine
 from dinox_mcp.batch.job import BatchOptions, BatchResult
-from dinox_mcp.batch.ray_engine import _Resources, run_ray
-from dinox_mcp.batch.shards import Batch
+from dinox_mcp.batch.ray_engine import _Resources
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.types.detection import DetectionRequest
-from tests.batch.killers import ALWAYS, ONCE, UNREACHABLE, USUAL, DeadlyDetector, Forgetful, settings
+from tests.batch.killers import ALWAYS, ONCE, UNREACHABLE, USUAL, Deadly, DeadlyDetector, Forgetful, settings
 from tests.fakes import FakeBackend, png
 
 pytestmark = pytest.mark.anyio
@@ -130,20 +129,19 @@ class TestOnACluster:
             await batch(photos, tmp_path / "run", gpus_per_worker=1000)
 
 
-class Silent:
-    """Hears nothing."""
+class Paid(Deadly):
+    """Costs a call for each image."""
 
-    stopping = False
-
-
-async def test_a_paid_backend_is_refused(tmp_path: Path) -> None:
-    paid = Batch(**{"run": tmp_path, "request": DetectionRequest(), "fingerprint": "", "paid": True} | _source())
-    with pytest.raises(InputError, match="a paid backend is kept by one process; use the engine local"):
-        await run_ray(DeadlyDetector(settings()), paid, [], Silent())  # type: ignore[arg-type]
+    def calls(self, _: DetectionRequest) -> int:
+        return 1
 
 
-def _source() -> dict[str, Any]:
-    return {"source": ""} if "source" in Batch.__dataclass_fields__ else {}
+async def test_a_paid_backend_is_refused(photos: Path, tmp_path: Path) -> None:
+    backend = Paid()
+    async with Detector(settings(), [backend]) as detector:
+        with pytest.raises(InputError, match="a paid backend is kept by one process; use the engine local"):
+            await detector.batch(str(photos), tmp_path / "run", ["dog"], engine="ray")
+    assert not backend.asked
 
 
 async def test_without_the_extra_the_error_names_it(
