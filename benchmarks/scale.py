@@ -153,8 +153,8 @@ class _Heard:
         self._reports: list[tuple[float, float, float]] = []
 
     async def __call__(self, share: float, _message: str) -> None:
-        """Take one report; workers are still there when the last one comes."""
-        if share:
+        """Take the first report and the last one, when the workers are still there: summing up takes time itself."""
+        if share and (not self._reports or share >= 1):
             self._reports.append((share, time.perf_counter(), _processor()))
             self.first_s = self.first_s or time.perf_counter() - self._began
 
