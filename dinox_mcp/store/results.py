@@ -116,7 +116,7 @@ class Store:
         stored = Stored(result, picture if picture.data is data else picture.sharing(data))
         key = tenant, result.result_id
         self._entries[key] = stored
-        self._bytes += _size(result)
+        self._bytes += footprint(result.request, result.objects, result.notes)
         self._counted_for[key] = name = tenant if known or tenant in self._usage else _UNKNOWN
         self._usage.setdefault(name, _Usage()).add(stored)
         while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
@@ -153,7 +153,7 @@ class Store:
 
     def _remove(self, key: tuple[str, str]) -> None:
         stored = self._entries.pop(key)
-        self._bytes -= _size(stored.result)
+        self._bytes -= footprint(stored.result.request, stored.result.objects, stored.result.notes)
         name = self._counted_for.pop(key)
         usage = self._usage[name]
         usage.remove(stored)
@@ -176,14 +176,14 @@ class _Usage:
 
     def add(self, stored: Stored) -> None:
         self.results += 1
-        self.bytes += _size(stored.result)
+        self.bytes += footprint(stored.result.request, stored.result.objects, stored.result.notes)
         if not self._uses[stored.picture.digest]:
             self.bytes += len(stored.picture.data)
         self._uses[stored.picture.digest] += 1
 
     def remove(self, stored: Stored) -> None:
         self.results -= 1
-        self.bytes -= _size(stored.result)
+        self.bytes -= footprint(stored.result.request, stored.result.objects, stored.result.notes)
         self._uses[stored.picture.digest] -= 1
         if not self._uses[stored.picture.digest]:
             del self._uses[stored.picture.digest]
@@ -220,10 +220,6 @@ def _find(shared: SharedStore, result_id: str, tenant: str) -> Stored | None:
     except (ValidationError, ImageError):
         raise damaged("result", result_id) from None
     return Stored(record.result, picture)
-
-
-def _size(result: DetectionResult) -> int:
-    return footprint(result.request, result.objects, result.notes)
 
 
 def footprint(request: DetectionRequest, objects: Iterable[Detection], strings: Iterable[str] = ()) -> int:
