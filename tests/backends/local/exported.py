@@ -5,7 +5,7 @@ python -m tests.backends.local.exported  # writes those in graphs/, for tests wi
 
 import sys
 import tempfile
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 from dinox_mcp.backends.local.checkpoints.graph import fitting
@@ -14,7 +14,7 @@ from tests.backends.local.parity import load_model
 from tests.backends.local.tiny_checkpoints import build
 from tests.backends.local.tiny_graphs import GRAPHS
 
-_SCRIPT = Path(__file__).parents[3] / "packaging/graphs.py"
+_SCRIPTS = Path(__file__).parents[3] / "packaging"
 
 
 def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> OwlGraph:
@@ -27,15 +27,12 @@ def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> OwlGraph:
 
 
 def export(model: object, graphs: Path, stem: str) -> None:
-    """Export the graphs of a model of transformers; `packaging` is also the name of a package of others."""
-    name = "dinox_mcp_packaging_graphs"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, _SCRIPT)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    sys.modules[name].export_owl(model, graphs, stem)
+    """Export the graphs of a model of transformers, by the scripts as they find each other when they are run."""
+    sys.path.insert(0, str(_SCRIPTS))
+    try:
+        import_module("export_owl").export_owl(model, graphs, stem)
+    finally:
+        sys.path.remove(str(_SCRIPTS))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Graphs of this package take the weights of a checkpoint, without torch."""
 
+from collections import Counter
 from pathlib import Path
 from threading import Event, Timer
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -32,6 +34,13 @@ def test_the_package_has_graphs_of_the_presets_that_need_no_torch() -> None:
         "owlvit-base-32": "owlvit",
     }
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 2_000_000
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
+def test_each_layer_has_weights_of_its_own(path: Path) -> None:
+    graph = onnx.load(path, load_external_data=False).graph
+    uses = Counter(name for node in graph.node for name in node.input)
+    assert [one.name for one in graph.initializer if len(one.dims) == 1 and uses[one.name] > 1] == []
 
 
 def test_a_checkpoint_fits_by_the_names_and_shapes_of_its_weights(folder: Path, tiny: Architecture) -> None:
