@@ -186,7 +186,23 @@ def fold(graph: onnx.ModelProto) -> onnx.ModelProto:
     domains = [one for one in folded.opset_import if one.domain in _DOMAINS]
     del folded.opset_import[:]
     folded.opset_import.extend(domains)
+    _shorten_names(folded)
     return folded
+
+
+def _shorten_names(graph: onnx.ModelProto) -> None:
+    """Number the values between nodes, and constants: their names are half of the file."""
+    kept = {one.name for one in (*graph.graph.input, *graph.graph.output)} | set(shapes(graph))
+    numbers: dict[str, str] = {"": ""}
+
+    def short(name: str) -> str:
+        return name if name in kept else numbers.setdefault(name, f"{len(numbers):x}")
+
+    for node in graph.graph.node:
+        node.input[:] = map(short, node.input)
+        node.output[:] = map(short, node.output)
+    for tensor in graph.graph.initializer:
+        tensor.name = short(tensor.name)
 
 
 def shapes(graph: onnx.ModelProto) -> dict[str, list[int]]:

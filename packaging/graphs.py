@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from export_owl import export_owl
+from export_sam2 import export_sam2
 from exporting import shake
 
 FOLDER = Path(__file__).parent.parent / "dinox_mcp/backends/local/graphs"
@@ -34,10 +35,17 @@ def _owlvit_base_32() -> Any:  # noqa: ANN401
     return OwlViTForObjectDetection(config)
 
 
+def _sam2_tiny() -> Any:  # noqa: ANN401
+    from transformers import Sam2Config, Sam2Model
+
+    return Sam2Model(Sam2Config())  # the default is this one
+
+
 Export = Callable[[Any, Path, str], list[Path]]
 ARCHITECTURES: dict[str, tuple[Callable[[], Any], Export]] = {
     "owlv2-base": (_owlv2_base, export_owl),
     "owlvit-base-32": (_owlvit_base_32, export_owl),
+    "sam2-tiny": (_sam2_tiny, export_sam2),
 }
 
 

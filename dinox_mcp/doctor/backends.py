@@ -115,7 +115,8 @@ def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None"
     if not local.has_torch():
         enough = local.runs_without_torch(settings)
         status: Status = "problem" if settings.backend == "local" and not enough else "note"
-        names = " and ".join(name for name, preset in presets.PRESETS.items() if preset.without_torch)
+        known = presets.PRESETS | presets.DESCRIBING
+        names = ", ".join(name for name, preset in known.items() if preset.without_torch)
         what = f"torch and transformers are not installed; the models {names} need neither"
         yield Check(_LOCAL, "extra", status, what, extras_command(Machine.here(), ["local"]))
     found = (probe or run_probe)()
@@ -171,7 +172,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         "models": [
             _role(role, name, device.kind)
             for role, name in presets.chosen(settings).items()
-            if role == "objects" or local.has_torch()
+            if local.has_torch() or role == "objects" or (role == "masks" and local.masks_without_torch(settings))
         ],
     }
 

@@ -86,16 +86,30 @@ def runs_without_torch(settings: Settings) -> bool:
     return preset is None or preset.without_torch
 
 
-def require_torch(model: str = "this model") -> None:
+def masks_without_torch(settings: Settings) -> bool:
+    """Return whether the model for masks may run without torch, in images; one that is not a preset may."""
+    from dinox_mcp.backends.local.checkpoints.presets import DESCRIBING, default
+
+    preset = DESCRIBING.get(settings.masks_model or default("masks", "cpu"))
+    return allows_graphs(settings) and (preset is None or preset.without_torch)
+
+
+def require_torch(
+    model: str = "this model", instead: str = "choose the model balanced or fast, which need neither"
+) -> None:
     """Refuse to go on without the packages of the extra; call it before their first import.
+
+    Args:
+        model: What needs them.
+        instead: What to do without them.
 
     Raises:
         UnsupportedError: they are not installed.
     """
     if not has_torch():
         raise UnsupportedError(
-            f"{model} needs torch and transformers, which are not installed; choose the model balanced or fast, which "
-            "need neither, or install the extra 'local' with the command that dinox-mcp doctor prints"
+            f"{model} needs torch and transformers, which are not installed; {instead}, or install the extra 'local' "
+            "with the command that dinox-mcp doctor prints"
         )
     disable_telemetry()
 

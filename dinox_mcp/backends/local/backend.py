@@ -149,7 +149,12 @@ class LocalBackend:
         """
         known = self._workers.known(model or self._settings.model)
         able = known.capabilities if known else families.of_name(model, self._settings)
-        return replace(able, describes=describing.DESCRIBES if local.has_torch() else frozenset(), fetches=True)
+        return replace(able, describes=self._describes(), fetches=True)
+
+    def _describes(self) -> frozenset[Output]:
+        if local.has_torch():
+            return describing.DESCRIBES
+        return frozenset({"masks"}) if local.masks_without_torch(self._settings) else frozenset()
 
     def models(self) -> tuple[Model, ...]:
         """List the model of the settings or of this machine, and the presets."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Capabilities
@@ -21,7 +21,6 @@ from dinox_mcp.types.detection import Need, Output
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import TorchModel
-    from dinox_mcp.backends.local.models.owl_graph import OwlGraph
 
 LABELS: frozenset[Need] = frozenset({"text prompts", "prompt-free detection"})
 _OF_LABELS = Capabilities(answers=LABELS)
@@ -54,10 +53,10 @@ class Family:
         module, _, name = (self.follower if follows else self.code).partition(":")
         return cast("type[TorchModel]", getattr(import_module(f"{models.__name__}.{module}"), name))
 
-    def load_graph_class(self) -> "type[OwlGraph]":
-        """Import the class that runs without torch."""
+    def load_graph_class(self) -> "Callable[..., Any]":
+        """Import the class that runs without torch; it takes an `Architecture`, a folder, and keyword arguments."""
         module, _, name = self.graph.partition(":")
-        return cast("type[OwlGraph]", getattr(import_module(f"{models.__name__}.{module}"), name))
+        return cast("Callable[..., Any]", getattr(import_module(f"{models.__name__}.{module}"), name))
 
     def has(self, repository: str) -> bool:
         """Return whether a repository has a model of this family, by its name."""
@@ -96,9 +95,15 @@ FAMILIES: dict[str, Family] = {
     "omdet-turbo": OMDET,
     "sam3": SAM3,
     "sam3_video": SAM3,  # the published checkpoint: this detector, and a tracker that is left out
-    "sam2": Family("sam2:Sam2", role="masks", reads_text=False),
+    "sam2": Family("sam2_torch:Sam2", graph="sam2_graph:Sam2Graph", role="masks", reads_text=False),
     # The published checkpoints: the model for images, and the memory for videos around it.
-    "sam2_video": Family("sam2:Sam2", role="masks", reads_text=False, follower="sam2:Sam2Video"),
+    "sam2_video": Family(
+        "sam2_torch:Sam2",
+        graph="sam2_graph:Sam2Graph",
+        role="masks",
+        reads_text=False,
+        follower="sam2_torch:Sam2Video",
+    ),
     "vitpose": Family("regions:VitPose", role="pose", reads_text=False),
     "florence2": Family("regions:Florence2", role="caption"),
 }

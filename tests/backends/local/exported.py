@@ -7,9 +7,10 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from dinox_mcp.backends.local.checkpoints.graph import fitting
-from dinox_mcp.backends.local.models.owl_graph import OwlGraph
+from dinox_mcp.backends.local.families import find
 from tests.backends.local.parity import load_model
 from tests.backends.local.tiny_checkpoints import build
 from tests.backends.local.tiny_graphs import GRAPHS
@@ -17,25 +18,30 @@ from tests.backends.local.tiny_graphs import GRAPHS
 _SCRIPTS = Path(__file__).parents[3] / "packaging"
 
 
-def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> OwlGraph:
+_EXPORTS = {"owlv2": "owl", "owlvit": "owl", "sam2": "sam2", "sam2_video": "sam2"}
+_WITHOUT_TORCH = ("owlv2", "owlvit", "sam2")
+
+
+def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> Any:  # noqa: ANN401 - each has its own class
     """Export the graphs of a checkpoint into a folder, and load them with its weights."""
-    model = load_model(folder)
-    export(model, graphs, "tiny")
+    export(load_model(folder), graphs, "tiny")
     architecture = fitting(folder, graphs)
     assert architecture is not None
-    return OwlGraph(architecture, folder, int8=int8, threads=1)
+    options = {"int8": int8} if architecture.int8 else {}
+    return find(architecture.model_type, None).load_graph_class()(architecture, folder, threads=1, **options)
 
 
-def export(model: object, graphs: Path, stem: str) -> None:
-    """Export the graphs of a model of transformers, by the scripts as they find each other when they are run."""
+def export(model: Any, graphs: Path, stem: str) -> None:  # noqa: ANN401 - any model of transformers
+    """Export the graphs of a model, by the scripts as they find each other when they are run."""
+    kind = _EXPORTS[model.config.model_type]
     sys.path.insert(0, str(_SCRIPTS))
     try:
-        import_module("export_owl").export_owl(model, graphs, stem)
+        getattr(import_module(f"export_{kind}"), f"export_{kind}")(model, graphs, stem)
     finally:
         sys.path.remove(str(_SCRIPTS))
 
 
 if __name__ == "__main__":
-    for family in ("owlv2", "owlvit"):
+    for family in _WITHOUT_TORCH:
         with tempfile.TemporaryDirectory() as checkpoint:
             export(load_model(build(family, Path(checkpoint))), GRAPHS, f"tiny-{family}")

@@ -33,7 +33,7 @@ def load_model(folder: Path) -> Any:  # noqa: ANN401 - any model of transformers
     """Load the model alone, as transformers has it."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return (
-        find(config["model_type"])
+        find(config["model_type"], None)
         .load_torch_class()
         .architecture(config)
         .from_pretrained(folder, local_files_only=True)

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.backends import local
+from dinox_mcp.backends.base import Call, Follower
+from dinox_mcp.backends.local import create
 from dinox_mcp.backends.local.checkpoints import graph
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionResult
+from tests.backends.local.conftest import photo
 from tests.backends.local.pictures import picture as draw
-from tests.backends.local.tiny_graphs import GRAPHS, write_checkpoint, write_json
+from tests.backends.local.tiny_graphs import GRAPHS, write_checkpoint, write_json, write_masks_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -92,10 +95,36 @@ async def test_a_model_without_a_graph_says_what_it_needs(folder: Path, image: s
         await detect(settings(folder), image)
 
 
-async def test_masks_say_what_they_need(folder: Path, image: str) -> None:
+async def test_boxes_get_masks(folder: Path, image: str, tmp_path: Path) -> None:
+    masks = write_masks_checkpoint(tmp_path / "masks")
+    async with Detector(settings(folder, masks_model=str(masks))) as detector:
+        result = await detector.detect(image, ["dog"], include=["masks"], min_score=0, max_objects=3)
+    assert len(result.objects) == 3
+    assert all(one.mask is not None and one.mask.size == (120, 160) for one in result.objects)
+
+
+async def test_a_model_for_masks_without_a_graph_says_what_it_needs(folder: Path, image: str, tmp_path: Path) -> None:
+    masks = write_masks_checkpoint(tmp_path / "masks")
+    write_json(masks / "config.json", {"model_type": "sam2", "mask_decoder_config": {"num_attention_heads": 1}})
+    async with Detector(settings(folder, masks_model=str(masks))) as detector:
+        result = await detector.detect(image, ["dog"], include=["masks"], min_score=0)
+    assert all(one.mask is None for one in result.objects)
+    assert any("needs torch and transformers" in note and "sam2.1-tiny" in note for note in result.notes)
+
+
+async def test_masks_of_a_video_say_what_they_need(folder: Path, tmp_path: Path) -> None:
+    masks = write_masks_checkpoint(tmp_path / "masks")
+    backend = create(settings(folder, masks_model=str(masks)))
+    assert isinstance(backend, Follower)
+    with pytest.raises(UnsupportedError, match=r"masks of a video needs torch.*leave masks out"):
+        await backend.follow([photo()], [(10, 10, 50, 50)], Call())
+    await backend.aclose()
+
+
+async def test_captions_say_what_they_need(folder: Path, image: str) -> None:
     async with Detector(settings(folder)) as detector:
-        with pytest.raises(UnsupportedError, match="masks"):
-            await detector.detect(image, ["dog"], include=["masks"], min_score=0)
+        with pytest.raises(UnsupportedError, match="caption"):
+            await detector.detect(image, ["dog"], include=["caption"], min_score=0)
 
 
 @pytest.mark.parametrize("option", [{"device": "cuda"}, {"precision": "bfloat16"}, {"runtime": "torch"}])

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of OWL that need no torch, and their graphs in `graphs/`.
+"""Tiny random checkpoints that need no torch, and their graphs in `graphs/`.
 
 The graphs were exported by `python -m tests.backends.local.exported`.
 """
@@ -22,15 +22,8 @@ def architecture(family: str) -> Architecture:
 
 
 def write_checkpoint(family: str, folder: Path) -> Path:
-    """Write a checkpoint with the files that the older ones of the hub have; give its folder."""
-    folder.mkdir(exist_ok=True)
-    shapes = {**architecture(family).image, **architecture(family).text}
-    random = np.random.default_rng(0)
-    weights = {
-        name: (random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
-        for name, dims in shapes.items()
-    }
-    save_file(weights, folder / "model.safetensors")
+    """Write a checkpoint of OWL with the files that the older ones of the hub have; give its folder."""
+    _write_weights(architecture(family), folder)
     vocabulary, merges = clip_vocabulary()
     write_json(folder / "config.json", {"model_type": family})
     write_json(folder / "preprocessor_config.json", {"size": {"height": 96, "width": 96}, **NORMALISED})
@@ -38,6 +31,24 @@ def write_checkpoint(family: str, folder: Path) -> Path:
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines), "utf-8")
     return folder
+
+
+def write_masks_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint of SAM 2 as it is published, inside the model for videos; give its folder."""
+    _write_weights(architecture("sam2"), folder)
+    write_json(folder / "config.json", {"model_type": "sam2_video"})
+    write_json(folder / "preprocessor_config.json", {"size": {"height": 128, "width": 128}, **NORMALISED})
+    return folder
+
+
+def _write_weights(of: Architecture, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    weights = {
+        name: (random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
+        for name, dims in {**of.image, **of.text, **of.boxes}.items()
+    }
+    save_file(weights, folder / "model.safetensors")
 
 
 NORMALISED = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}

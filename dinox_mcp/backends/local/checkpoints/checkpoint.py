@@ -32,7 +32,6 @@ from dinox_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.checkpoints.graph import Architecture
-    from dinox_mcp.backends.local.models.owl_graph import OwlGraph
 
 _CUDA_BATCH = 8
 _FETCHED = 0.2  # of the progress of a first request
@@ -138,16 +137,14 @@ class Checkpoint:
     def _load_graph(self, architecture: "Architecture") -> tuple[ImageModel, Device, tuple[str, ...]]:
         """Load the model into ONNX Runtime. Labels are always embedded in float32, so they are kept for both."""
         kind = files.family(self._folder, self.role).load_graph_class()
-        threads = devices.allowed_processors()
-
-        def load(int8: bool) -> "OwlGraph":
-            return kind(architecture, self._folder, int8=int8, threads=threads)
-
+        load = partial(kind, architecture, self._folder, threads=devices.allowed_processors())
         with devices.memory_explained(devices.CPU, smaller(self.role)):
+            if not architecture.int8:
+                return load(), devices.CPU, ("computed in float32 by ONNX Runtime",) if self.role == "objects" else ()
             if self.settings.precision == "auto":
-                model, note = precision.load_int8(load, self._decision)
+                model, note = precision.load_int8(lambda int8: load(int8=int8), self._decision)
             else:
-                model = load(self.settings.precision == "int8")
+                model = load(int8=self.settings.precision == "int8")
                 note = f"computed in {self.settings.precision} by ONNX Runtime"
         return model, devices.CPU, (note,)
 
@@ -182,8 +179,8 @@ class Checkpoint:
 
     @property
     def _may_use_graph(self) -> bool:
-        """Whether a graph is used if one fits: graphs find objects, on the CPU."""
-        if self.role != "objects" or not local.allows_graphs(self.settings):
+        """Whether a graph is used if one fits, on the CPU: there are some for objects, and for masks in images."""
+        if self.role not in {"objects", "masks"} or self.follows or not local.allows_graphs(self.settings):
             return False
         return self.settings.runtime == "onnx" or not local.has_torch() or runs_on_cpu(self.settings)
 
@@ -199,6 +196,10 @@ class Checkpoint:
                 f"DINOX_MCP_PRECISION={self.settings.precision}); choose the model balanced or fast, "
                 "with the device cpu and the precision auto, or set DINOX_MCP_RUNTIME=auto"
             )
+        if self.follows:
+            local.require_torch("a model for masks of a video", "leave masks out")
+        elif self.role == "masks":
+            local.require_torch(f"the model {self.key}", f"choose {smaller('masks')}, which needs neither")
         local.require_torch(f"the model {self.key}")
 
     @cached_property

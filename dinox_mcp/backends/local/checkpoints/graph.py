@@ -7,7 +7,7 @@ safetensors files, from which they are read here.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
@@ -42,28 +42,40 @@ class Architecture:
         folder: Where they are.
         model_type: As in the `config.json` of a checkpoint.
         image: The shape of each weight of the graph of images.
-        text: The shape of each weight of the graph of labels.
-        int8: The weights that the graph of images in int8 has as bytes.
-        config: What the graphs take for granted of the `config.json`, by its parts; what a checkpoint leaves out there
-            is the default of its class, which the graphs of this package have.
+        config: What the graphs take for granted of the `config.json`, by its parts, such as "text_config" or "a.b";
+            what a checkpoint leaves out there is the default of its class, which the graphs of this package have.
+        text: The shape of each weight of the graph of labels, if there is one.
+        boxes: The shape of each weight of the graph of what is in boxes, if there is one.
+        int8: The weights that the graph of images in int8 has as bytes, if there is one.
+        also: Other values of `model_type` whose checkpoints hold such a model.
     """
 
     name: str
     folder: Path
     model_type: str
     image: Mapping[str, Sequence[int]]
-    text: Mapping[str, Sequence[int]]
-    int8: Sequence[str]
     config: Mapping[str, Mapping[str, Any]]
+    text: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    boxes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    int8: Sequence[str] = ()
+    also: Sequence[str] = ()
 
     def agrees(self, config: Mapping[str, Any]) -> bool:
         """Return whether a `config.json` describes what the graphs compute."""
-        parts = {part: config.get(part) or {} for part in self.config}
-        return config.get("model_type") == self.model_type and all(
-            isinstance(parts[part], Mapping) and parts[part].get(key, value) == value
-            for part, values in self.config.items()
-            for key, value in values.items()
+        return config.get("model_type") in {self.model_type, *self.also} and all(
+            _agrees(_part(config, path), values) for path, values in self.config.items()
         )
+
+
+def _part(config: Any, path: str) -> Any:  # noqa: ANN401 - of a file
+    """Return a part of a configuration; {} if it is left out."""
+    for key in path.split("."):
+        config = (config.get(key) or {}) if isinstance(config, Mapping) else None
+    return config
+
+
+def _agrees(part: Any, values: Mapping[str, Any]) -> bool:  # noqa: ANN401 - of a file
+    return isinstance(part, Mapping) and all(part.get(key, value) == value for key, value in values.items())
 
 
 @cache
@@ -86,7 +98,7 @@ def fitting(checkpoint: Path, folder: Path | None = None) -> Architecture | None
         return None
     shapes = _shapes(checkpoint / _WEIGHTS)
     for one in candidates:
-        if all(shapes.get(key) == list(dims) for key, dims in {**one.image, **one.text}.items()):
+        if all(shapes.get(key) == list(dims) for key, dims in {**one.image, **one.text, **one.boxes}.items()):
             return one
     return None
 
@@ -135,6 +147,12 @@ class Graph:
         """Load the graph of labels."""
         path = architecture.folder / f"{architecture.name}.text.onnx"
         return cls(path, architecture.text, checkpoint, threads=threads)
+
+    @classmethod
+    def of_boxes(cls, architecture: Architecture, checkpoint: Path, *, threads: int) -> Self:
+        """Load the graph of what is in boxes."""
+        path = architecture.folder / f"{architecture.name}.boxes.onnx"
+        return cls(path, architecture.boxes, checkpoint, threads=threads)
 
     def __call__(self, **inputs: Array) -> list[Floats]:
         """Run the graph; it stops soon after the running call is cancelled.

@@ -115,6 +115,7 @@ DESCRIBING = {
         "the default for masks on a CPU and on Apple GPUs",
         accuracy="no figure at hand for boxes",
         cost="1.2 s an image, and 35 ms for each box",
+        without_torch=True,
         role="masks",
     ),
     "sam2.1-base-plus": Preset(

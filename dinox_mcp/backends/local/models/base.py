@@ -276,8 +276,13 @@ class TorchDetectionModel(TorchModel, DetectionModel):
         return [index for index, row in enumerate(rows) if len(row) > self._window]
 
 
-class DescribingModel(TorchModel):
+class DescribingModel(ImageModel):
     """A family that describes given boxes."""
+
+    @property
+    def at_once(self) -> int:
+        """How many boxes to describe at once: more take too much memory, or too long before the next request."""
+        return 4
 
     @abstractmethod
     def describe(self, features: Any, boxes: Sequence[Box], output: Output) -> Sequence[Any]:  # noqa: ANN401

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dinox_mcp.backends.local.models.base import DescribingModel, Prepared, check
+from dinox_mcp.backends.local.models.base import DescribingModel, Prepared, TorchModel, check
 from dinox_mcp.backends.local.models.shared import MapFeatures, of_image, stacked, tokenizer_in
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
@@ -149,7 +149,7 @@ class PixelFeatures:
         return self.pixels.nbytes
 
 
-class VitPose(DescribingModel):
+class VitPose(TorchModel, DescribingModel):
     """A ViTPose model, prompted with the boxes of people. On a CPU more at once are no faster."""
 
     architectures: ClassVar = {"vitpose": "VitPoseForPoseEstimation"}
@@ -217,7 +217,7 @@ _BINS = 1000
 _POSITION = re.compile(r"<loc_\d+>")
 
 
-class Florence2(DescribingModel):
+class Florence2(TorchModel, DescribingModel):
     """A Florence-2 model, prompted with regions. A few at once read the weights once; the longest answer delays all."""
 
     architectures: ClassVar = {"florence2": "Florence2ForConditionalGeneration"}

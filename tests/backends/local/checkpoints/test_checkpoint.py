@@ -21,6 +21,8 @@ from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
 from tests.backends.local.fakehub import FakeHub, serve
+from tests.backends.local.tiny_checkpoints import build
+from tests.backends.local.tiny_graphs import GRAPHS
 from tests.fakes import picture
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +125,26 @@ async def test_closing_stops_a_download_and_the_next_goes_on_from_there(
         with anyio.fail_after(2):
             await backend.aclose()
     assert _parts_of_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "follows", "kind"),
+    [
+        ({}, False, "Sam2Graph"),
+        ({"precision": "int8"}, False, "Sam2Graph"),  # of which there is none for masks
+        ({}, True, "Sam2Video"),
+        ({"runtime": "torch"}, False, "Sam2"),
+        ({"precision": "float32", "runtime": "onnx"}, False, "Sam2Graph"),
+    ],
+)
+def test_masks_come_from_a_graph_and_those_of_a_video_from_torch(
+    options: dict[str, str], follows: bool, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.graph.FOLDER", GRAPHS)
+    folder = str(build("sam2_video" if follows else "sam2", tmp_path))
+    checkpoint = Checkpoint(folder, Settings.load(device="cpu", **options), role="masks", follows=follows)
+    checkpoint.fetch(lambda *_: None)
+    assert type(checkpoint.load().model).__name__ == kind
 
 
 def test_running_out_of_memory_in_a_graph_is_explained() -> None:

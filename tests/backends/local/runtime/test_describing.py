@@ -18,7 +18,7 @@ from dinox_mcp.backends.local.backend import LocalBackend, Workers
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.models import regions
 from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
-from dinox_mcp.backends.local.models.sam2 import Sam2
+from dinox_mcp.backends.local.models.sam2_torch import Sam2
 from dinox_mcp.backends.local.runtime.describing import DESCRIBES, describe
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, ImageError, SettingsError, UnsupportedError

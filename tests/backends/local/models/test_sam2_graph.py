@@ -1,0 +1,89 @@
+"""Masks without torch, compared with transformers on the same weights and pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Timer
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+from dinox_mcp.backends.local.models.base import Interrupted, interruptible
+from dinox_mcp.types.boxes import Box
+from dinox_mcp.types.masks import decode
+from tests.backends.local.exported import load_graph
+from tests.backends.local.parity import cancelled
+from tests.backends.local.pictures import picture
+
+BOXES: list[Box] = [(10, 10, 80, 90), (0, 0, 160, 120), (70, 40, 71, 41), (100, 0, 160, 50), (-20, 100, 30, 140)]
+
+
+@pytest.fixture(scope="module", params=["sam2", "sam2_video"])
+def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) -> Path:
+    return checkpoint(request.param)
+
+
+@pytest.fixture(scope="module")
+def graph(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - an adapter
+    return load_graph(folder, tmp_path_factory.mktemp("graphs"))
+
+
+@pytest.mark.parametrize("size", [(160, 120), (90, 200), (1200, 800)])
+def test_logits_equal_those_of_transformers(folder: Path, graph: Any, size: tuple[int, int]) -> None:  # noqa: ANN401
+    model = hf.Sam2Model.from_pretrained(folder, local_files_only=True).eval()
+    prepared = graph.prepare(picture(*size))
+    (features,) = graph.encode([prepared])
+    prompts = np.array(BOXES, np.float32) * np.array([128 / size[0], 128 / size[1]] * 2, np.float32)
+    with torch.inference_mode():
+        stock = model(
+            pixel_values=torch.from_numpy(prepared.pixels)[None],
+            input_boxes=torch.from_numpy(prompts)[None],
+            multimask_output=False,
+        )
+    expected = stock.pred_masks[0, :, 0].numpy()
+    logits = graph._logits(features, prompts)
+    assert np.abs(logits - expected).max() < 1e-3 * np.abs(expected).max()
+    for mask, one in zip(graph.describe(features, BOXES, "masks"), torch.from_numpy(expected), strict=True):
+        large = torch.nn.functional.interpolate(one[None, None], size[::-1], mode="bilinear")[0, 0].numpy() > 0
+        assert np.mean(decode(mask).astype(bool) == large) >= 0.999
+
+
+def test_where_the_single_mask_is_unstable_the_best_of_three_is_given(folder: Path, graph: Any) -> None:  # noqa: ANN401
+    model = hf.Sam2Model.from_pretrained(folder, local_files_only=True).eval()
+    pixels = torch.from_numpy(graph.prepare(picture(160, 120)).pixels)[None]
+    boxes = torch.tensor(BOXES)[None]
+    model.mask_decoder.dynamic_multimask_via_stability = False
+    with torch.inference_mode():
+        single = model(pixel_values=pixels, input_boxes=boxes, multimask_output=False).pred_masks[0, :, 0].numpy()
+    (features,) = graph.encode([graph.prepare(picture(160, 120))])
+    chosen = graph._logits(features, np.array(BOXES, np.float32))
+    assert not np.allclose(single, chosen, atol=1e-3)  # at least one box has another mask
+
+
+def test_a_box_has_the_same_mask_alone_as_among_others(graph: Any) -> None:  # noqa: ANN401
+    (features,) = graph.encode([graph.prepare(picture(160, 120))])
+    together = graph.describe(features, BOXES, "masks")
+    assert [graph.describe(features, [box], "masks")[0] for box in BOXES] == together
+    assert features.nbytes == sum(one.nbytes for one in features.maps)
+
+
+def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:  # noqa: ANN401
+    images = [picture(160, 120), picture(160, 120, seed=1)]
+    first, second = graph.encode([graph.prepare(image) for image in images])
+    (alone,) = graph.encode([graph.prepare(images[1])])
+    assert all(np.array_equal(one, other) for one, other in zip(second.maps, alone.maps, strict=True))
+    assert not np.allclose(first.maps[-1], second.maps[-1])
+
+
+def test_a_cancelled_call_stops(graph: Any) -> None:  # noqa: ANN401
+    prepared = graph.prepare(picture(160, 120))
+    (features,) = graph.encode([prepared])
+    with cancelled(), pytest.raises(Interrupted):
+        graph.encode([prepared])
+    event = Event()
+    with interruptible(event):
+        Timer(0.2, event.set).start()
+        with pytest.raises(Interrupted):
+            graph.describe(features, BOXES * 2000, "masks")  # takes seconds, if nothing stops it
