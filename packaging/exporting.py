@@ -71,6 +71,7 @@ def export(
     arguments: tuple[torch.Tensor, ...],
     axes: dict[str, dict[int, str]],
     outputs: Sequence[str],
+    free: Mapping[str, dict[int, str]] | None = None,
 ) -> onnx.ModelProto:
     """Export a module.
 
@@ -79,6 +80,7 @@ def export(
         arguments: An example of its inputs.
         axes: The names of its inputs, in their order, each with the axes of any length.
         outputs: The names of its outputs.
+        free: Those of the outputs' axes whose length the exporter does not infer.
     """
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the newer exporter needs more packages, and folds weights
@@ -89,7 +91,7 @@ def export(
             str(path),
             input_names=list(axes),
             output_names=list(outputs),
-            dynamic_axes=axes,
+            dynamic_axes={**axes, **(free or {})},
             opset_version=OPSET,
             custom_opsets={"com.microsoft": 1},
             dynamo=False,
@@ -134,9 +136,8 @@ class Names:
         return self._of[full]
 
     def others(self) -> Iterator[tuple[str, str]]:
-        """List weights by their name in the checkpoint, each with another name that the model has for it."""
-        saved = set(self._of.values())
-        return ((key, name) for name, key in self._of.items() if key and name not in saved)
+        """List the weights that the model has under two names, by the one in the checkpoint, with the other."""
+        return ((key, name) for name, key in self._of.items() if name != key == self._of.get(key))
 
 
 def _digest(tensor: torch.Tensor) -> bytes:

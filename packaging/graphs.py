@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from export_grounding import export_grounding
 from export_owl import export_owl
 from export_sam2 import export_sam2
 from exporting import shake
@@ -41,11 +42,27 @@ def _sam2_tiny() -> Any:  # noqa: ANN401
     return Sam2Model(Sam2Config())  # the default is this one
 
 
+def _grounding_dino_tiny() -> Any:  # noqa: ANN401
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
+
+    config = GroundingDinoConfig(decoder_bbox_embed_share=False)
+    return GroundingDinoForObjectDetection(config)
+
+
+def _llmdet_tiny() -> Any:  # noqa: ANN401
+    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
+
+    own = {"decoder_bbox_embed_share": False, "decoder_cls_embed_share": False}
+    return MMGroundingDinoForObjectDetection(MMGroundingDinoConfig(**own))
+
+
 Export = Callable[[Any, Path, str], list[Path]]
 ARCHITECTURES: dict[str, tuple[Callable[[], Any], Export]] = {
     "owlv2-base": (_owlv2_base, export_owl),
     "owlvit-base-32": (_owlvit_base_32, export_owl),
     "sam2-tiny": (_sam2_tiny, export_sam2),
+    "grounding-dino-tiny": (_grounding_dino_tiny, export_grounding),
+    "llmdet-tiny": (_llmdet_tiny, export_grounding),
 }
 
 

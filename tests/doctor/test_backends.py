@@ -90,13 +90,13 @@ class TestLocalModels:
         monkeypatch.setattr(local, "has_torch", lambda: True)
         return list(backends.check_local(Settings.load(backend=chosen), lambda: found))
 
-    @pytest.mark.parametrize(("model", "status"), [("balanced", "note"), ("accurate", "problem")])
+    @pytest.mark.parametrize(("model", "status"), [("balanced", "note"), ("accurate-base", "problem")])
     def test_the_extra_is_missing(self, model: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "has_torch", lambda: False)
         monkeypatch.setattr(launch, "_origin", lambda: None)
         check, *_ = backends.check_local(Settings.load(backend="local", model=model), lambda: self.FOUND)
         assert check.status == status
-        assert "the models balanced, fast, sam2.1-tiny need neither" in check.finding
+        assert "the models balanced, fast, accurate, sam2.1-tiny need neither" in check.finding
         assert check.remedy is not None
         assert "pip install 'dinox-mcp[local]'" in check.remedy
 

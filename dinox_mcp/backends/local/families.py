@@ -33,6 +33,7 @@ class Family:
     Attributes:
         code: Its class in torch, as "module:class".
         graph: Its class in ONNX Runtime, if there are graphs of it.
+        faster_in_torch: Whether it is slower in ONNX Runtime than in torch on a CPU, where both are at hand.
         role: What its models are for.
         capabilities: What its models can do, if they find objects.
         repositories: Parts of the names of published models, by which they are recognised before they are here.
@@ -42,6 +43,7 @@ class Family:
 
     code: str
     graph: str = ""
+    faster_in_torch: bool = False
     role: Role = "objects"
     capabilities: Capabilities = _OF_LABELS
     repositories: tuple[str, ...] = ()
@@ -74,11 +76,13 @@ OWL = Family(
     repositories=("owlv2", "owlvit", "owl-vit"),
 )
 GROUNDING_DINO = Family(
-    "detr:GroundingDino",
+    "grounding_torch:GroundingDino",
+    graph="grounding_graph:GroundingDinoGraph",
+    faster_in_torch=True,
     capabilities=Capabilities(answers=LABELS | {"descriptions"}),
     repositories=("grounding-dino", "grounding_dino", "groundingdino", "llmdet"),
 )
-OMDET = Family("detr:OmDet", repositories=("omdet",))
+OMDET = Family("omdet:OmDet", repositories=("omdet",))
 SAM3 = Family(
     "sam3:Sam3",
     # One label takes it seconds, so it is not given the thousand of prompt-free detection.
@@ -146,6 +150,11 @@ def find(model_type: str, role: Role | None = "objects", *, follows: bool = Fals
 def of_type(model_type: str) -> Capabilities:
     """Return what the models can do whose `config.json` has this `model_type`."""
     return FAMILIES.get(model_type, _UNKNOWN).capabilities
+
+
+def likely_type(repository: str) -> str:
+    """Return the `model_type` that a repository of the hub has, as far as its name shows; "" if it does not."""
+    return next((model_type for model_type, family in FAMILIES.items() if family.has(repository)), "")
 
 
 def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> Capabilities:

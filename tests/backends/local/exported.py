@@ -18,8 +18,15 @@ from tests.backends.local.tiny_graphs import GRAPHS
 _SCRIPTS = Path(__file__).parents[3] / "packaging"
 
 
-_EXPORTS = {"owlv2": "owl", "owlvit": "owl", "sam2": "sam2", "sam2_video": "sam2"}
-_WITHOUT_TORCH = ("owlv2", "owlvit", "sam2")
+_EXPORTS = {
+    "owlv2": "owl",
+    "owlvit": "owl",
+    "sam2": "sam2",
+    "sam2_video": "sam2",
+    "grounding-dino": "grounding",
+    "mm-grounding-dino": "grounding",
+}
+_WITHOUT_TORCH = ("owlv2", "owlvit", "sam2", "mm-grounding-dino")
 
 
 def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> Any:  # noqa: ANN401 - each has its own class

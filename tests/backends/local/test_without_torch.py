@@ -18,7 +18,13 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionResult
 from tests.backends.local.conftest import photo
 from tests.backends.local.pictures import picture as draw
-from tests.backends.local.tiny_graphs import GRAPHS, write_checkpoint, write_json, write_masks_checkpoint
+from tests.backends.local.tiny_graphs import (
+    GRAPHS,
+    write_checkpoint,
+    write_json,
+    write_masks_checkpoint,
+    write_phrases_checkpoint,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +69,17 @@ async def test_labels_examples_and_the_vocabulary_are_found(folder: Path, image:
     assert {one.label for one in labels.objects} <= {"dog", "red car"}
 
 
+async def test_labels_descriptions_and_captions_are_found_by_a_model_of_phrases(image: str, tmp_path: Path) -> None:
+    folder = write_phrases_checkpoint(tmp_path / "checkpoint")
+    async with Detector(settings(folder)) as detector:
+        labels = await detector.detect(image, ["dog", "red car"], min_score=0)
+        described = await detector.find_by_description(image, "the person in the red car", min_score=0)
+    for result in (labels, described):
+        assert result.objects
+        assert "computed in float32 by ONNX Runtime" in result.notes
+    assert {one.label for one in labels.objects} <= {"dog", "red car"}
+
+
 async def test_whether_int8_is_used_is_decided_once(folder: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[bool] = []
     of_images = graph.Graph.of_images
@@ -90,7 +107,7 @@ async def test_a_damaged_decision_is_made_again(folder: Path, image: str, tmp_pa
 
 
 async def test_a_model_without_a_graph_says_what_it_needs(folder: Path, image: str) -> None:
-    write_json(folder / "config.json", {"model_type": "grounding-dino"})
+    write_json(folder / "config.json", {"model_type": "omdet-turbo"})
     with pytest.raises(UnsupportedError, match=r"needs torch and transformers.*choose the model balanced or fast"):
         await detect(settings(folder), image)
 

@@ -1,6 +1,5 @@
 """Tiny random checkpoints of every family, built offline in milliseconds and saved as the hub has them."""
 
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 import transformers as hf
 
-from tests.backends.local.tiny_graphs import WORDS, clip_vocabulary, write_json
+from tests.backends.local.tiny_graphs import clip_vocabulary, phrase_words, write_json
 
 
 def build(family: str, folder: Path) -> Path:
@@ -150,11 +149,7 @@ def shaken(model: Any) -> Any:  # noqa: ANN401 - any model of transformers
 
 def bert_tokenizer() -> hf.BertTokenizer:
     """A WordPiece tokenizer of letters and a few words, its separators where Grounding DINO looks for them."""
-    fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
-    letters = string.ascii_lowercase + string.digits
-    pieces = iter(dict.fromkeys([*letters, *",-'", *(f"##{letter}" for letter in letters), *WORDS]))
-    names = [fixed.get(index) or next(pieces, f"[unused{index}]") for index in range(1100)]
-    return hf.BertTokenizer(vocab={name: index for index, name in enumerate(names)}, model_max_length=256)
+    return hf.BertTokenizer(vocab={name: index for index, name in enumerate(phrase_words())}, model_max_length=256)
 
 
 def clip_tokenizer(window: int) -> tuple[hf.CLIPTokenizer, int]:

@@ -4,6 +4,7 @@ The graphs were exported by `python -m tests.backends.local.exported`.
 """
 
 import json
+import string
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,34 @@ def write_masks_checkpoint(folder: Path) -> Path:
     return folder
 
 
+def write_phrases_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint of LLMDet with the vocabulary as the older ones of the hub have it; give its folder."""
+    _write_weights(architecture("mm-grounding-dino"), folder)
+    write_json(folder / "config.json", {"model_type": "mm-grounding-dino"})
+    size = {"shortest_edge": 128, "longest_edge": 213}
+    write_json(folder / "preprocessor_config.json", {"size": size, **NORMALISED})
+    return write_phrases_vocabulary(folder)
+
+
+def write_phrases_vocabulary(folder: Path) -> Path:
+    """Write the words, one on each line, that `tiny_checkpoints.bert_tokenizer` has."""
+    (folder / "vocab.txt").write_text("\n".join(phrase_words()), "utf-8")
+    return folder
+
+
+def phrase_words() -> list[str]:
+    """List letters and a few words, with the separators where Grounding DINO has them."""
+    fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+    letters = string.ascii_lowercase + string.digits
+    pieces = iter(dict.fromkeys([*letters, *",-'", *(f"##{letter}" for letter in letters), *WORDS]))
+    return [fixed.get(index) or next(pieces, f"[unused{index}]") for index in range(1100)]
+
+
 def _write_weights(of: Architecture, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
     weights = {
-        name: (random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
+        name: np.asarray(random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
         for name, dims in {**of.image, **of.text, **of.boxes}.items()
     }
     save_file(weights, folder / "model.safetensors")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Report
+from dinox_mcp.backends.local import families
 from dinox_mcp.backends.local.checkpoints import device as devices
 from dinox_mcp.backends.local.checkpoints import files, precision, torch_loading
 from dinox_mcp.backends.local.checkpoints.device import Device
@@ -120,7 +121,7 @@ class Checkpoint:
 
     def _load(self) -> tuple[Any, Device, tuple[str, ...]]:
         """Return the model, what it computes in, and a note where that is not the usual."""
-        if self._may_use_graph and (architecture := _fitting(self._folder)):
+        if self._prefers_graph(files.model_type(self._folder)) and (architecture := _fitting(self._folder)):
             return self._load_graph(architecture)
         self._require_torch()
         wanted = self._device
@@ -171,8 +172,12 @@ class Checkpoint:
         """
         folder = self.hub.find(self._source)
         known = next((one for one in PRESETS.values() if one.repo == self._source.repo), None)
-        fits = _fitting(folder) is not None if folder else known is None or known.without_torch
-        if self._may_use_graph and fits:
+        if folder:
+            fits = self._prefers_graph(files.model_type(folder)) and _fitting(folder) is not None
+        else:
+            likely = families.likely_type(str(self._source.repo))
+            fits = self._prefers_graph(likely) and (known is None or known.without_torch)
+        if fits:
             return devices.CPU, f"ONNX Runtime {version('onnxruntime')}"
         self._require_torch()
         return self._device, f"torch {version('torch')}, transformers {version('transformers')}"
@@ -183,6 +188,12 @@ class Checkpoint:
         if self.role not in {"objects", "masks"} or self.follows or not local.allows_graphs(self.settings):
             return False
         return self.settings.runtime == "onnx" or not local.has_torch() or runs_on_cpu(self.settings)
+
+    def _prefers_graph(self, model_type: str) -> bool:
+        """Whether a model of this type runs in a graph if one fits: some are faster in torch, where that is at hand."""
+        family = families.FAMILIES.get(model_type)
+        slower = family is not None and family.faster_in_torch and local.has_torch()
+        return self._may_use_graph and (self.settings.runtime == "onnx" or not slower)
 
     def _require_torch(self) -> None:
         """Refuse a model for torch where the settings want ONNX Runtime or torch is missing.

@@ -5,7 +5,7 @@ safetensors files, from which they are read here.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,12 +42,14 @@ class Architecture:
         folder: Where they are.
         model_type: As in the `config.json` of a checkpoint.
         image: The shape of each weight of the graph of images.
-        config: What the graphs take for granted of the `config.json`, by its parts, such as "text_config" or "a.b";
-            what a checkpoint leaves out there is the default of its class, which the graphs of this package have.
+        config: What the graphs take for granted of the `config.json`, by its parts, such as "text_config" or "a.b", ""
+            for itself; what a checkpoint leaves out there is the default of its class, which the graphs of this package
+            have.
         text: The shape of each weight of the graph of labels, if there is one.
         boxes: The shape of each weight of the graph of what is in boxes, if there is one.
         int8: The weights that the graph of images in int8 has as bytes, if there is one.
         also: Other values of `model_type` whose checkpoints hold such a model.
+        aliases: Other names of weights in checkpoints, as transformers stores one that has several names once.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Architecture:
     boxes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     int8: Sequence[str] = ()
     also: Sequence[str] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def agrees(self, config: Mapping[str, Any]) -> bool:
         """Return whether a `config.json` describes what the graphs compute."""
@@ -69,7 +72,7 @@ class Architecture:
 
 def _part(config: Any, path: str) -> Any:  # noqa: ANN401 - of a file
     """Return a part of a configuration; {} if it is left out."""
-    for key in path.split("."):
+    for key in filter(None, path.split(".")):
         config = (config.get(key) or {}) if isinstance(config, Mapping) else None
     return config
 
@@ -98,9 +101,15 @@ def fitting(checkpoint: Path, folder: Path | None = None) -> Architecture | None
         return None
     shapes = _shapes(checkpoint / _WEIGHTS)
     for one in candidates:
-        if all(shapes.get(key) == list(dims) for key, dims in {**one.image, **one.text, **one.boxes}.items()):
+        weights = {**one.image, **one.text, **one.boxes}.items()
+        if all(shapes.get(_stored(key, one.aliases, shapes)) == list(dims) for key, dims in weights):
             return one
     return None
+
+
+def _stored(name: str, aliases: Mapping[str, Sequence[str]], names: Container[str]) -> str:
+    """Return the name that a weight has among those of a checkpoint."""
+    return next((one for one in (name, *aliases.get(name, ())) if one in names), name)
 
 
 class Graph:
@@ -112,16 +121,23 @@ class Graph:
         checkpoint: The folder of the checkpoint.
         int8: Those of the weights that are bytes in it.
         threads: The most threads of one run.
+        aliases: Other names of weights in the checkpoint.
 
     Raises:
         BackendError: A file is missing or damaged.
     """
 
     def __init__(
-        self, path: Path, names: Iterable[str], checkpoint: Path, int8: Iterable[str] = (), threads: int = 0
+        self,
+        path: Path,
+        names: Iterable[str],
+        checkpoint: Path,
+        int8: Iterable[str] = (),
+        threads: int = 0,
+        aliases: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         library, options = onnxruntime(), session_options(threads)
-        weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8)))
+        weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8), aliases or {}))
         values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
@@ -140,19 +156,21 @@ class Graph:
     def of_images(cls, architecture: Architecture, checkpoint: Path, *, int8: bool, threads: int) -> Self:
         """Load the graph of images, exact or with products of bytes."""
         path = architecture.folder / f"{architecture.name}.image{'-int8' if int8 else ''}.onnx"
-        return cls(path, architecture.image, checkpoint, architecture.int8 if int8 else (), threads)
+        return cls(
+            path, architecture.image, checkpoint, architecture.int8 if int8 else (), threads, architecture.aliases
+        )
 
     @classmethod
     def of_text(cls, architecture: Architecture, checkpoint: Path, *, threads: int) -> Self:
         """Load the graph of labels."""
         path = architecture.folder / f"{architecture.name}.text.onnx"
-        return cls(path, architecture.text, checkpoint, threads=threads)
+        return cls(path, architecture.text, checkpoint, threads=threads, aliases=architecture.aliases)
 
     @classmethod
     def of_boxes(cls, architecture: Architecture, checkpoint: Path, *, threads: int) -> Self:
         """Load the graph of what is in boxes."""
         path = architecture.folder / f"{architecture.name}.boxes.onnx"
-        return cls(path, architecture.boxes, checkpoint, threads=threads)
+        return cls(path, architecture.boxes, checkpoint, threads=threads, aliases=architecture.aliases)
 
     def __call__(self, **inputs: Array) -> list[Floats]:
         """Run the graph; it stops soon after the running call is cancelled.
@@ -195,18 +213,21 @@ def _stopping(options: Any) -> Iterator[None]:  # noqa: ANN401 - ONNX Runtime ha
         watcher.join()
 
 
-def _weights(path: Path, names: Iterable[str], int8: set[str]) -> Iterator[tuple[str, Array]]:
+def _weights(
+    path: Path, names: Iterable[str], int8: set[str], aliases: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Array]]:
     """Read weights; a matrix for a product of bytes becomes bytes (in, out) and a scale for each output."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
+            present = set(file.keys())
             for name in names:
-                weight = file.get_tensor(name)
+                weight = file.get_tensor(_stored(name, aliases, present))
                 if name in int8:
                     yield from _as_bytes(name, weight)
                 else:
-                    yield name, np.ascontiguousarray(weight, dtype=np.float32)
+                    yield name, np.asarray(weight, np.float32, order="C")
     except (OSError, SafetensorError) as error:
         raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error
 

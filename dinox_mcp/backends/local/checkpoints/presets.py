@@ -82,6 +82,7 @@ PRESETS = {
         "precise boxes and phrases such as 'man in a red shirt'",
         accuracy="LVIS minival 44.7 AP (rare 37.3)",
         cost="3.0 s; each later request 2 to 3 s",
+        without_torch=True,
     ),
     "accurate-base": Preset(
         "iSEE-Laboratory/llmdet_base",

@@ -63,6 +63,19 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MapFeatures:
+    """One image: feature maps (1, channels, height, width) as arrays or tensors, and its own (width, height)."""
+
+    maps: tuple[Any, ...]
+    size: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take, in bytes."""
+        return sum(int(one.nbytes) for one in self.maps)
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleRows:
     """Embeddings of examples, one row each (n, d).
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dinox_mcp.backends.local.models.base import DescribingModel, Prepared, TorchModel, check
-from dinox_mcp.backends.local.models.shared import MapFeatures, of_image, stacked, tokenizer_in
+from dinox_mcp.backends.local.models.base import DescribingModel, MapFeatures, Prepared, TorchModel, check
+from dinox_mcp.backends.local.models.shared import of_image, stacked, tokenizer_in
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Keypoint, Output

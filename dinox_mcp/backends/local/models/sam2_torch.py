@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import FollowingModel, Prepared, TorchModel
+from dinox_mcp.backends.local.models.base import FollowingModel, MapFeatures, Prepared, TorchModel
 from dinox_mcp.backends.local.models.sam2 import Floats, Sam2Model, to_mask
-from dinox_mcp.backends.local.models.shared import MapFeatures, TensorFeatures, of_image, stacked
+from dinox_mcp.backends.local.models.shared import TensorFeatures, of_image, stacked
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask
 

@@ -5,7 +5,7 @@ The faster layers replace layers of transformers once they are found to give the
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,14 +38,6 @@ class TensorFeatures:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type] # subclasses are dataclasses
         flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
         return sum(one.untyped_storage().nbytes() for one in flat if isinstance(one, torch.Tensor))
-
-
-@dataclass(frozen=True, slots=True)
-class MapFeatures(TensorFeatures):
-    """One image: feature maps (1, channels, height, width), and its own (width, height) in pixels."""
-
-    maps: tuple[torch.Tensor, ...]
-    size: tuple[int, int]
 
 
 def of_image(row: int, maps: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -147,6 +147,36 @@ def test_masks_come_from_a_graph_and_those_of_a_video_from_torch(
     assert type(checkpoint.load().model).__name__ == kind
 
 
+@pytest.mark.parametrize(
+    ("runtime", "torch_here", "kind"),
+    [
+        ("auto", True, "GroundingDino"),
+        ("onnx", True, "GroundingDinoGraph"),
+        ("auto", False, "GroundingDinoGraph"),
+    ],
+)
+def test_a_model_that_is_faster_in_torch_runs_there_if_it_can(
+    runtime: str, torch_here: bool, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.graph.FOLDER", GRAPHS)
+    monkeypatch.setattr("dinox_mcp.backends.local.has_torch", lambda: torch_here)
+    folder = str(build("mm-grounding-dino", tmp_path))
+    checkpoint = Checkpoint(folder, Settings.load(device="cpu", runtime=runtime))
+    assert ("ONNX Runtime" in checkpoint.will_run()[1]) == kind.endswith("Graph")
+    checkpoint.fetch(lambda *_: None)
+    assert type(checkpoint.load().model).__name__ == kind
+
+
+@pytest.mark.parametrize(("torch_here", "runtime"), [(True, "torch"), (False, "ONNX Runtime")])
+def test_where_a_preset_will_run_is_known_before_it_is_fetched(
+    torch_here: bool, runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dinox_mcp.backends.local.has_torch", lambda: torch_here)
+    settings = Settings.load(device="cpu")
+    assert Checkpoint("accurate", settings, Hub(cache=tmp_path)).will_run()[1].startswith(runtime)
+    assert Checkpoint("fast", settings, Hub(cache=tmp_path)).will_run()[1].startswith("ONNX Runtime")
+
+
 def test_running_out_of_memory_in_a_graph_is_explained() -> None:
     explained = Checkpoint("fast", Settings.load(device="cpu", precision="int8")).explain(MemoryError())
     assert str(explained).startswith("out of memory on cpu; choose a smaller model (DINOX_MCP_MODEL=fast)")

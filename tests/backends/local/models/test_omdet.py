@@ -131,6 +131,6 @@ def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
     [{"backbone_config": None, "use_timm_backbone": True}, {"backbone_config": {"model_type": "timm_backbone"}}],
 )
 def test_says_when_its_backbone_needs_timm(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
-    monkeypatch.setattr("dinox_mcp.backends.local.models.detr.find_spec", lambda _name: None)
+    monkeypatch.setattr("dinox_mcp.backends.local.models.omdet.find_spec", lambda _name: None)
     with pytest.raises(UnsupportedError, match="pip install timm"):
         find("omdet-turbo").load_torch_class().architecture(config)

@@ -1,0 +1,163 @@
+"""Phrases as the tokens that Grounding DINO reads, without transformers.
+
+A text is a row of phrases, each ended by a full stop. The tokens of a phrase attend to each other only, and their
+places are counted from its beginning, so that a phrase means the same whatever stands beside it.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from dinox_mcp.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_BEGIN, _END, _UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+_SPECIAL = (_BEGIN, _END, "[PAD]", "[MASK]")
+_DELIMITERS = (101, 102, 1012, 1029)
+"""[CLS], [SEP], the full stop and the question mark: the models have their numbers in code, not in a file."""
+
+
+class PhraseTokenizer:
+    """Turns labels and captions into tokens.
+
+    Args:
+        folder: The folder of the checkpoint, with `tokenizer.json` or `vocab.txt`.
+        window: The most tokens of a text.
+
+    Raises:
+        BackendError: The vocabulary is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, window: int) -> None:
+        self._window = window
+        try:
+            self._tokenizer = _load(folder)
+            self._begin, self._end, self._stop = (_id_of(self._tokenizer, one) for one in (_BEGIN, _END, "."))
+        except Exception as error:  # the library raises Exception itself
+            line = " ".join(str(error).split())[:200]
+            raise BackendError(
+                f"the vocabulary in {folder} does not load ({line}); get it anew with dinox-mcp pull"
+            ) from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        unknown = self._tokenizer.token_to_id(_UNKNOWN)
+        self._special = {self._tokenizer.token_to_id(token) for token in _SPECIAL} - {unknown}
+        self._separators = (self._special | {self._stop, self._tokenizer.token_to_id("?")}) - {unknown}
+
+    def windows(self, labels: Sequence[str]) -> list[list[int]]:
+        """Fill texts with labels, by their index, in their order.
+
+        Raises:
+            InputError: a label is of separators only, so that nothing is left to find.
+        """
+        windows: list[list[int]] = []
+        free = 0
+        for index, tokens in enumerate(self._phrases(labels)):
+            if not windows or len(tokens) + 1 > free:
+                windows.append([])
+                free = self._window - 2
+            windows[-1].append(index)
+            free -= len(tokens) + 1
+        return windows
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Return the indices of the labels of which a text holds only the beginning."""
+        return [index for index, tokens in enumerate(self._tokens(labels)) if len(tokens) > self._window - 3]
+
+    def fits(self, caption: str) -> bool:
+        """Return whether a text holds all of a caption."""
+        return len(self.caption(caption)[0]) <= self._window
+
+    def sentence(self, labels: Sequence[str]) -> tuple[list[int], list[slice]]:
+        """Write "[CLS] label . label . [SEP]" as tokens, and return which are whose."""
+        ids = [self._begin]
+        spans = []
+        for tokens in self._phrases(labels):
+            spans.append(slice(len(ids), len(ids) + len(tokens)))
+            ids += [*tokens, self._stop]
+        return [*ids, self._end], spans
+
+    def caption(self, caption: str) -> tuple[list[int], dict[int, tuple[int, int]]]:
+        """Return the tokens of a caption, and for those of its words the (start, end) in `caption.lower()`.
+
+        Full stops stay in it, as in the captions that these models were trained with.
+        """
+        (read,) = self._read([caption.lower()])
+        pairs = zip(read.ids, read.offsets, strict=True)
+        kept = [(token, letters) for token, letters in pairs if token not in self._special]
+        ids = [self._begin, *(token for token, _ in kept)]
+        ids += [self._end] if ids[-1] == self._stop else [self._stop, self._end]
+        words = enumerate(kept, start=1)
+        return ids, {index: letters for index, (token, letters) in words if token not in self._separators}
+
+    def _phrases(self, labels: Sequence[str]) -> list[list[int]]:
+        """Read each label as one phrase, and cut what no text holds."""
+        rows = self._tokens(labels)
+        if silent := [label for label, row in zip(labels, rows, strict=True) if not row]:
+            raise InputError(
+                f"the label {silent[0][:40]!r} says nothing to the model, which reads . and ? as the end of a label; "
+                "name the object with letters"
+            )
+        return [row[: self._window - 3] for row in rows]
+
+    def _tokens(self, labels: Iterable[str]) -> list[list[int]]:
+        """Read labels as tokens, without those that would end a label early."""
+        rows = self._read([label.lower() for label in labels])
+        return [[token for token in row.ids if token not in self._separators] for row in rows]
+
+    def _read(self, texts: list[str]) -> "list[Encoding]":
+        return self._tokenizer.encode_batch(texts, add_special_tokens=False)
+
+
+def attending(ids: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return which tokens of a text attend to which, and the place of each in its phrase.
+
+    Returns:
+        1 or 0 (tokens, tokens), and places (tokens,). A delimiter belongs to the phrase before it; the first and the
+        last token of the text attend to themselves alone.
+    """
+    last = len(ids) - 1
+    ends = np.flatnonzero(np.isin(ids, _DELIMITERS))
+    index = np.arange(len(ids))
+    following = np.searchsorted(ends, index)  # the delimiter at or after each token
+    end = np.append(ends, last + 1)[following]
+    begin = np.append(-1, ends)[following] + 1
+    alone = (end == 0) | (end >= last)
+    together = (end[:, None] == end[None]) & ~alone
+    np.fill_diagonal(together, val=True)
+    return together.astype(np.float32), np.where(alone, 0, index - begin)
+
+
+def _load(folder: Path) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    complete = folder / "tokenizer.json"
+    return Tokenizer.from_file(str(complete)) if complete.is_file() else _of_vocabulary(folder)
+
+
+def _id_of(tokenizer: "Tokenizer", token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"it has no {token}")
+    return number
+
+
+def _of_vocabulary(folder: Path) -> "Tokenizer":
+    """Make the tokenizer that transformers makes of the older files (`BertTokenizer`)."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    described = folder / "tokenizer_config.json"
+    lower = json.loads(described.read_text("utf-8")).get("do_lower_case", True) if described.is_file() else True
+    vocabulary = {word.strip(): number for number, word in enumerate(lines)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=_UNKNOWN))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens([token for token in (_UNKNOWN, *_SPECIAL) if token in vocabulary])
+    return tokenizer

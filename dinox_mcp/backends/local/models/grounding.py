@@ -1,0 +1,118 @@
+"""Grounding DINO and its variants: MM-Grounding-DINO and LLMDet.
+
+Image and text attend to each other in every layer, so that only the features of the image can be kept for the next
+request. Text has a window of 256 tokens, and what a box scores follows the evaluations that these models are published
+with (`convert_grounding_to_cls_scores` and `tokens_positive` in mmdetection): a label or a phrase of a caption the mean
+probability of its own tokens, and a sentence that describes one object the probability of its best token. All that is
+the same in each runtime, and needs numpy alone; `grounding_torch` and `grounding_graph` compute.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dinox_mcp.backends.local.models.base import DetectionModel, RawDetection
+from dinox_mcp.backends.local.models.bert_text import PhraseTokenizer
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import Rows
+
+Floats = npt.NDArray[np.float32]
+_LEAST_SIDE = 33  # an image thinner than this after resizing has fewer patches than the model wants candidates
+
+
+class GroundingDinoModel(DetectionModel):
+    """A Grounding DINO, MM-Grounding-DINO or LLMDet model.
+
+    Args:
+        family: The `model_type` of the checkpoint.
+        folder: The folder of the checkpoint.
+        window: How many tokens of a text the model reads.
+    """
+
+    def __init__(self, family: str, folder: Path, *, window: int) -> None:
+        super().__init__(family, folder, least=_LEAST_SIDE)
+        self._text = PhraseTokenizer(folder, window)
+
+    def chunks(self, labels: Sequence[str]) -> list[list[int]]:
+        """Fill text windows with labels, in their order.
+
+        Raises:
+            InputError: a label is of separators only, so that nothing is left to find.
+        """
+        return self._text.windows(labels)
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Return the indices of the labels of which a text window holds only the beginning."""
+        return self._text.overlong(labels)
+
+    def find(
+        self,
+        features: Any,  # noqa: ANN401
+        labels: Sequence[str],
+        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
+        min_score: float,
+        *,
+        masks: bool = False,  # noqa: ARG002 - nor these
+    ) -> list[RawDetection]:
+        """Find the best label of each candidate, among labels that fit one text window."""
+        ids, spans = self._text.sentence(labels)
+        tokens, boxes = self._candidates(features, ids)
+        scores = np.stack([tokens[:, span].mean(axis=-1) for span in spans], axis=-1)
+        return _ranked(scores.max(axis=-1), scores.argmax(axis=-1), boxes, features.size, min_score)
+
+    def find_described(self, features: Any, sentence: str, min_score: float) -> list[RawDetection]:  # noqa: ANN401
+        """Find what a sentence describes: each candidate scores as the best of the sentence's tokens does."""
+        ids, (span,) = self._text.sentence([sentence])
+        tokens, boxes = self._candidates(features, ids)
+        best = tokens[:, span].max(axis=-1)
+        return _ranked(best, np.zeros(len(best), np.int64), boxes, features.size, min_score)
+
+    def fits(self, caption: str) -> bool:
+        """Return whether the text window holds all of a caption."""
+        return self._text.fits(caption)
+
+    def ground(
+        self,
+        features: Any,  # noqa: ANN401
+        caption: str,
+        spans: Sequence[tuple[int, int]],
+        min_score: float,
+    ) -> list[RawDetection]:
+        """Find phrases of a caption: each candidate scores as the tokens of each phrase do on average."""
+        ids, offsets = self._text.caption(caption)
+        tokens, boxes = self._candidates(features, ids)
+        words = [
+            [index for index, (first, last) in offsets.items() if first < end and last > start] for start, end in spans
+        ]
+        scores = np.stack(
+            [tokens[:, word].mean(-1) if word else np.zeros(len(tokens), np.float32) for word in words], -1
+        )
+        box, phrase = np.divmod(np.arange(scores.size), len(spans))
+        return _ranked(scores.ravel(), phrase, boxes[box], features.size, min_score)
+
+    @abstractmethod
+    def _candidates(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
+        """Find candidates.
+
+        Returns:
+            The probability of each token (n, tokens), and boxes (n, 4) by corners, in fractions of the image.
+        """
+
+
+def _ranked(
+    scores: Floats, labels: npt.NDArray[np.int64], boxes: Floats, frame: tuple[int, int], min_score: float
+) -> list[RawDetection]:
+    """List what scores high enough, best first, equal scores in the model's order.
+
+    `scores` and `labels` are (n,), `boxes` (n, 4) as corners in fractions of a `frame` (width, height) in pixels.
+    """
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= min_score]
+    pixels = boxes[order] * np.array(frame * 2, np.float32)
+    rows = zip(labels[order].tolist(), scores[order].tolist(), pixels.tolist(), strict=True)
+    return [RawDetection(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
