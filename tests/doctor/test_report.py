@@ -29,11 +29,11 @@ class TestWhatCanBeFound:
         assert rest.remedy == "dinox-mcp pull balanced"
 
     def test_a_model_that_needs_torch_takes_two_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        _, rest = self.look(model="accurate")
-        assert rest.remedy == "pip install 'dinox-mcp[local]' && dinox-mcp pull accurate"
+        _, rest = self.look(model="accurate-base")
+        assert rest.remedy == "pip install 'dinox-mcp[local]' && dinox-mcp pull accurate-base"
         monkeypatch.setattr(local, "has_torch", lambda: True)
-        _, rest = self.look(model="accurate")
-        assert rest.remedy == "dinox-mcp pull accurate"
+        _, rest = self.look(model="accurate-base")
+        assert rest.remedy == "dinox-mcp pull accurate-base"
 
     def test_with_a_key_anything_is_found(self) -> None:
         (here,) = self.look(api_key=SECRET)
