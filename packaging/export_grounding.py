@@ -275,7 +275,7 @@ def _sample(
 def _aliases(key: str) -> list[str]:
     """Return the other names of a weight of a head, the likeliest first: layers may share the head of the first one."""
     first = re.sub(r"^(\w+)\.\d+", r"\1.0", key)
-    return [f"model.decoder.{key}", *({first, f"model.decoder.{first}"} - {key, f"model.decoder.{key}"})]
+    return list(dict.fromkeys((f"model.decoder.{key}", *((first, f"model.decoder.{first}") if first != key else ()))))
 
 
 def export_grounding(model: Any, folder: Path, name: str) -> list[Path]:  # noqa: ANN401

@@ -1,6 +1,7 @@
 """Graphs of this package take the weights of a checkpoint, without torch."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 
@@ -12,7 +13,13 @@ from safetensors.numpy import load_file, save_file
 from dinox_mcp.backends.local.checkpoints.graph import FOLDER, Architecture, Graph, architectures, fitting
 from dinox_mcp.backends.local.models.base import Interrupted, interruptible
 from dinox_mcp.errors import BackendError
-from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint, write_json
+from tests.backends.local.tiny_graphs import (
+    GRAPHS,
+    architecture,
+    write_checkpoint,
+    write_json,
+    write_phrases_checkpoint,
+)
 
 WEIGHTS = "model.safetensors"
 PIXELS = np.random.default_rng(0).standard_normal((1, 3, 96, 96), np.float32)
@@ -47,6 +54,25 @@ def test_each_layer_has_weights_of_its_own(path: Path) -> None:
     assert vectors
     repeated = [name for name in vectors if uses[name] > 1]
     assert [name for name in repeated if "decoder.reference_points_head" not in name] == []  # which all layers share
+
+
+def test_a_weight_is_found_under_its_other_names(tmp_path: Path) -> None:
+    folder = write_phrases_checkpoint(tmp_path / "checkpoint")
+    known = replace(architecture("mm-grounding-dino"), aliases={"model.level_embed": ["other", "level_embed"]})
+    weights = load_file(folder / WEIGHTS)
+    weights["level_embed"] = weights.pop("model.level_embed")
+    save_file(weights, folder / WEIGHTS)
+    assert fitting(folder, GRAPHS) is None
+    Graph.of_text(known, folder, threads=1)
+
+
+def test_heads_of_all_layers_may_be_stored_once() -> None:
+    (llmdet,) = (one for one in architectures(FOLDER) if one.name == "llmdet-tiny")
+    assert llmdet.aliases["bbox_embed.3.layers.0.weight"] == [
+        "model.decoder.bbox_embed.3.layers.0.weight",
+        "bbox_embed.0.layers.0.weight",
+        "model.decoder.bbox_embed.0.layers.0.weight",
+    ]
 
 
 def test_a_checkpoint_fits_by_the_names_and_shapes_of_its_weights(folder: Path, tiny: Architecture) -> None:
