@@ -159,13 +159,13 @@ def examine(settings: Settings) -> dict[str, Any]:
     from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 
     try:
-        device, runtime = Checkpoint(settings.model, settings).will_run()
+        device, precision, runtime = Checkpoint(settings.model, settings).will_run()
     except DinoxError as error:
         return {"error": str(error)}
     free, total = _memory(device.kind, device.name)
     return {
         "device": device.name,
-        "precision": device.precision,
+        "precision": precision,
         "runtime": runtime,
         "free": free,
         "total": total,

@@ -1,7 +1,6 @@
 """Sessions of ONNX Runtime, and the networks of this package."""
 
 import json
-import os
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
+from dinox_mcp.backends.processor import allowed_processors
 from dinox_mcp.errors import BackendError
 
 Floats = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
     Raises:
         BackendError: the file is missing or does not load.
     """
-    options = session_options(min(threads, _cores()))
+    options = session_options(min(threads, allowed_processors()))
     options.enable_cpu_mem_arena = arena
     if not path.is_file():
         raise BackendError(f"{name} is missing; {remedy}")
@@ -44,13 +44,6 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
         return onnxruntime().InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BackendError(f"{name} does not load ({type(error).__name__}); {remedy}") from error
-
-
-def _cores() -> int:
-    """Count the cores that this process may use, which a container, taskset or OMP_NUM_THREADS may restrict."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")  # Ray sets it to the share of a worker
-    return max(1, min(here, int(wanted))) if wanted.isdecimal() else here
 
 
 class Network:

@@ -25,13 +25,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("value", "cores"), [("", 8), ("2", 2), ("0", 1), ("99", 8), ("2,1", 8)])
-def test_a_share_of_the_cores_is_kept(monkeypatch: pytest.MonkeyPatch, value: str, cores: int) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)), raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert runtime._cores() == cores
-
-
 def test_every_network_that_is_listed_loads() -> None:
     listed = json.loads((runtime._folder() / "manifest.json").read_bytes())
     assert len(listed) == 5

@@ -15,10 +15,18 @@ from dinox_mcp.settings import Settings
 from tests.backends.local.pictures import picture as draw
 
 if find_spec("torch") is None or find_spec("transformers") is None:  # the extra is not installed
-    _WITHOUT_TORCH = {"test_bert_text.py", "test_graph.py", "test_without_torch.py"}
+    _WITHOUT_TORCH = {"test_bert_text.py", "test_graph.py", "test_precision.py", "test_without_torch.py"}
     collect_ignore = [str(path) for path in Path(__file__).parent.rglob("test_*.py") if path.name not in _WITHOUT_TORCH]
 
 Open = Callable[[str], AbstractAsyncContextManager[LocalBackend]]
+
+
+@pytest.fixture(autouse=True)
+def exact_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a cache of its own, and a processor that gains nothing from bfloat16."""
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path / "cache"))
+    monkeypatch.setattr("dinox_mcp.backends.local.checkpoints.precision._seconds", lambda _dtype: 1.0)
 
 
 @pytest.fixture(scope="session")

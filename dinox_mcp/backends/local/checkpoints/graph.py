@@ -22,6 +22,9 @@ from dinox_mcp.backends.local.models.base import check, running
 from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
 from dinox_mcp.errors import BackendError
 
+CPU = "CPUExecutionProvider"
+ACCELERATORS = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider")
+"""Providers that may be faster than the CPU."""
 FOLDER = Path(__file__).parent.parent / "graphs"
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -122,6 +125,7 @@ class Graph:
         int8: Those of the weights that are bytes in it.
         threads: The most threads of one run.
         aliases: Other names of weights in the checkpoint.
+        provider: What of ONNX Runtime computes.
 
     Raises:
         BackendError: A file is missing or damaged.
@@ -135,13 +139,14 @@ class Graph:
         int8: Iterable[str] = (),
         threads: int = 0,
         aliases: Mapping[str, Sequence[str]] | None = None,
+        provider: str = CPU,
     ) -> None:
         library, options = onnxruntime(), session_options(threads)
         weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8), aliases or {}))
         values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
-            self._session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = library.InferenceSession(path, options, providers=providers(provider))
         except Exception as error:
             if is_about_memory(error):
                 raise
@@ -153,11 +158,19 @@ class Graph:
         self._options = library.RunOptions
 
     @classmethod
-    def of_images(cls, architecture: Architecture, checkpoint: Path, *, int8: bool, threads: int) -> Self:
+    def of_images(
+        cls, architecture: Architecture, checkpoint: Path, *, int8: bool, threads: int, provider: str = CPU
+    ) -> Self:
         """Load the graph of images, exact or with products of bytes."""
         path = architecture.folder / f"{architecture.name}.image{'-int8' if int8 else ''}.onnx"
         return cls(
-            path, architecture.image, checkpoint, architecture.int8 if int8 else (), threads, architecture.aliases
+            path,
+            architecture.image,
+            checkpoint,
+            architecture.int8 if int8 else (),
+            threads,
+            architecture.aliases,
+            provider,
         )
 
     @classmethod
@@ -187,6 +200,11 @@ class Graph:
                 check()  # a run that was stopped fails with an error of its own
                 raise
         return arrays
+
+
+def providers(provider: str) -> list[str]:
+    """List what computes with a provider: itself, and the CPU what it cannot."""
+    return list(dict.fromkeys((provider, CPU)))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
+from dinox_mcp.backends.local.checkpoints.graph import CPU, Architecture, Graph
 from dinox_mcp.backends.local.models.base import Prepared
 from dinox_mcp.backends.local.models.owl import OwlFeatures, OwlModel
 
@@ -18,21 +18,24 @@ _BATCH = 16
 
 
 class OwlGraph(OwlModel):
-    """An OWL-ViT or OWLv2 model in ONNX Runtime, on the CPU.
+    """An OWL-ViT or OWLv2 model in ONNX Runtime. Labels are always embedded on the CPU and in float32.
 
     Args:
         architecture: The architecture that fits the checkpoint.
         folder: The folder of the checkpoint.
         int8: Whether the large matrix products are computed with bytes.
         threads: The most threads of one run.
+        provider: What of ONNX Runtime computes the features of images.
     """
 
-    def __init__(self, architecture: Architecture, folder: Path, *, int8: bool, threads: int) -> None:
+    def __init__(
+        self, architecture: Architecture, folder: Path, *, int8: bool, threads: int, provider: str = CPU
+    ) -> None:
         window = next(dims[0] for name, dims in architecture.text.items() if "position_embedding" in name)
         super().__init__(
             architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0]
         )
-        self._image_graph = Graph.of_images(architecture, folder, int8=int8, threads=threads)
+        self._image_graph = Graph.of_images(architecture, folder, int8=int8, threads=threads, provider=provider)
         self._text_graph = Graph.of_text(architecture, folder, threads=threads)
 
     def encode(self, batch: Sequence[Prepared]) -> list[OwlFeatures]:

@@ -8,7 +8,7 @@ import torch
 
 from dinox_mcp.backends.local.models.base import Prepared, TorchModel
 from dinox_mcp.backends.local.models.owl import OwlFeatures, OwlModel
-from dinox_mcp.backends.local.models.shared import attend_in_chunks, stacked
+from dinox_mcp.backends.local.models.shared import attend_faster, stacked
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows
@@ -30,7 +30,7 @@ class Owl(TorchModel, OwlModel):
         self._tower = model.owlv2 if self.family == "owlv2" else model.owlvit
         short = self._dtype = dtype or torch.float32
         if model.device.type == "cpu" and short is torch.bfloat16:
-            attend_in_chunks(self._tower.vision_model)
+            attend_faster(self._tower.vision_model)
         # The heads decide where a box ends and what scores how much; they are small, so they stay exact.
         for tower in (self._tower.vision_model, self._tower.text_model):
             tower.to(short)

@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -131,18 +130,6 @@ def test_running_out_of_memory_for_real() -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match=r"shapes"), memory_explained(Device("cpu", "cpu", "float32")):
         torch.ones(2, 3) @ torch.ones(2, 3)
-
-
-@pytest.mark.parametrize(
-    ("limit", "processors"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8), (None, 8)]
-)
-def test_a_container_gets_no_more_threads_than_processors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, processors: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)), raising=False)
-    if limit is not None:
-        (tmp_path / "cpu.max").write_text(limit)
-    assert devices.allowed_processors(tmp_path / "cpu.max") == processors
 
 
 @pytest.mark.parametrize(

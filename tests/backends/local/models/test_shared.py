@@ -10,7 +10,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     MultiScaleDeformableAttention,
 )
 
-from dinox_mcp.backends.local.models.shared import BagAttention, TextSideAttention, attend_in_chunks, speed_up
+from dinox_mcp.backends.local.models import shared
+from dinox_mcp.backends.local.models.shared import BagAttention, TextSideAttention, attend_faster, speed_up
 from dinox_mcp.backends.local.models.shared import _attend as attend
 from tests.backends.local.parity import load_model
 
@@ -100,12 +101,16 @@ def test_attention_in_chunks_equals_attention(tokens: int, scaling: float | None
     torch.testing.assert_close(chunked, whole.transpose(1, 2), atol=1e-5, rtol=0)
 
 
-def test_a_tower_in_chunks_equals_the_tower(checkpoint: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize(("faster", "used"), [(True, "dinox_chunked"), (False, "sdpa")])
+def test_a_tower_attends_as_before_in_the_faster_way(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, faster: bool, used: str
+) -> None:
+    monkeypatch.setattr(shared, "_chunks_are_faster", lambda: faster)
     tower = load_model(checkpoint("owlv2")).owlv2.vision_model
     pixels = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stock = tower(pixels).last_hidden_state
-        attend_in_chunks(tower)
+        attend_faster(tower)
         chunked = tower(pixels).last_hidden_state
-    assert tower.config._attn_implementation == "dinox_chunked"
+    assert tower.config._attn_implementation == used
     torch.testing.assert_close(chunked, stock, atol=1e-5, rtol=0)
