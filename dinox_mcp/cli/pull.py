@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints import copying, files
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
 from dinox_mcp.backends.local.checkpoints.presets import (
     DESCRIBING,
@@ -20,7 +20,7 @@ from dinox_mcp.backends.local.checkpoints.presets import (
     variable,
 )
 from dinox_mcp.cli.terminal import COMMON, SERVING, load_settings, refuse
-from dinox_mcp.errors import BackendError
+from dinox_mcp.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.checkpoints.presets import DeviceKind
@@ -37,6 +37,16 @@ def add_flags(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a preset, owner/name or owner/name@revision of the hub (default: DINOX_MCP_MODEL, or the device's)",
     )
+    command.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="FOLDER",
+        help="take the model's files from a folder that was copied here, instead of downloading them",
+    )
+    command.add_argument(
+        "--files", action="store_true", help="list the model's files and their addresses, for a machine without network"
+    )
     command.add_argument("--list", action="store_true", help="list the presets and whether each is here")
 
 
@@ -45,16 +55,24 @@ def run(options: argparse.Namespace) -> None:
     refuse(options, "pull", *SERVING, *COMMON)
     if options.list:
         list_presets()
+    elif options.files:
+        list_files(load_settings(), options.model)
     else:
-        pull(load_settings(), options.model)
+        pull(load_settings(), options.model, folder=options.folder)
 
 
-def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None:
-    """Download a model, or what is missing or new of it, and print where it is; None is the one of the settings.
+def pull(settings: "Settings", name: str | None, hub: Hub | None = None, folder: Path | None = None) -> None:
+    """Download a model, or what is missing or new of it, and print where it is.
+
+    Args:
+        settings: The settings.
+        name: The model; None for the one of the settings.
+        hub: The hub; None for the one of the environment.
+        folder: The folder with the model's files, if they are copied from there instead.
 
     Raises:
         SettingsError: there is no such model or device.
-        BackendError: it cannot be downloaded; the message explains why.
+        BackendError: it cannot be downloaded or copied; the message explains why.
     """
     name = name or settings.model
     source = resolve(name, _device_kind(settings, name), _role(settings, name))
@@ -68,28 +86,50 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None) -> None
             bar.refresh()
 
         try:
-            folder = (hub or Hub()).fetch(source, show, update=True)
+            hub = hub or Hub()
+            here = copying.adopt(hub, source, folder, show) if folder else hub.fetch(source, show, update=True)
         except KeyboardInterrupt:
             sys.stderr.write("dinox-mcp: interrupted; the next pull goes on from here\n")
             raise
     from dinox_mcp.backends.local.checkpoints.graph import fitting
 
-    size = _inspect(folder)
-    sys.stdout.write(f"{title(source, folder)}: {size / 1e6:.0f} MB{_licence(source)}\n{folder}\n")
-    role = source.role or files.family(folder, None).role
-    if source.repo and not source.revision:
-        sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{folder.name}\n")
-    if not local.has_torch() and fitting(folder) is None:
+    size = _inspect(here)
+    sys.stdout.write(f"{title(source, here)}: {size / 1e6:.0f} MB{_licence(source)}\n{here}\n")
+    role = source.role or files.family(here, None).role
+    if source.repo and not source.revision and folder is None:
+        sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{here.name}\n")
+    if not local.has_torch() and fitting(here) is None:
         sys.stdout.write("to run it, install the extra 'local': dinox-mcp doctor prints how\n")
     if name is not None and name not in chosen(settings).values():
         sys.stdout.write(f"to use it, set DINOX_MCP_BACKEND=local and {variable(role)}={name}\n")
+
+
+def list_files(settings: "Settings", name: str | None, hub: Hub | None = None) -> None:
+    """Print the files of a model with their addresses, sizes and checksums; None is the one of the settings.
+
+    Raises:
+        SettingsError: there is no such model or device.
+        BackendError: the hub does not answer, or has no such model.
+    """
+    name = name or settings.model
+    source = resolve(name, _device_kind(settings, name), _role(settings, name))
+    if source.repo is None:
+        raise UnsupportedError(f"{source.folder} is a folder; --files lists a model of the hub: name a preset")
+    commit, listed = copying.listing(hub or Hub(), source)
+    size = sum(one.size or 0 for one in listed)
+    sys.stdout.write(f"{source.repo}@{commit}: {len(listed)} files, {size / 1e6:.0f} MB{_licence(source)}\n")
+    for one in listed:
+        sys.stdout.write(f"{one.size or '?':>12}  {one.url}{f'  sha256 {one.sha256}' if one.sha256 else ''}\n")
+    pinned = f"{source.repo}@{commit}"
+    chosen_as = name if name and source.revision else pinned
+    sys.stdout.write(f"put them into one folder there, then run: dinox-mcp pull {chosen_as} --from FOLDER\n")
 
 
 def list_presets(hub: Hub | None = None) -> None:
     """Print the presets: what each is good for, what it costs, and whether it is here."""
     hub = hub or Hub()
     for name, preset in (PRESETS | DESCRIBING).items():
-        here = "here" if hub.find(ModelSource(repo=preset.repo)) else "not here"
+        here = "here" if hub.find(ModelSource(preset.repo, preset.revision)) else "not here"
         gated = ", gated" if preset.gated else ""
         if name == next(iter(DESCRIBING)):
             sys.stdout.write("for the description of given boxes:\n")
@@ -119,19 +159,8 @@ def _role(settings: "Settings", name: str | None) -> Role | None:
 
 def _inspect(folder: Path) -> int:
     """Check that the model can be loaded and its weights can be read; return their size in bytes."""
-    from safetensors import SafetensorError, safe_open
-
     files.family(folder, None)
-    weights = [folder / name for name in files.weight_files(folder)]
-    for path in weights:
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise BackendError(
-                f"{path} is broken as its authors published it ({error}); choose another model"
-            ) from error
-    return sum(path.stat().st_size for path in weights)
+    return files.weights_size(folder)
 
 
 def _licence(source: ModelSource) -> str:

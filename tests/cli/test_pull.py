@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.backends.local.checkpoints.presets import PRESETS, resolve
 from dinox_mcp.cli import pull
 from dinox_mcp.cli.main import main
 from dinox_mcp.errors import BackendError, SettingsError, UnsupportedError
@@ -51,8 +53,47 @@ def test_without_a_name_the_model_of_the_settings_is_pulled(hub: Hub, capsys: py
 
 def test_the_default_is_the_device_s(hub: Hub, fake: FakeHub, checkpoint: Callable[[str], Path]) -> None:
     fake.add("google/owlv2-base-patch16-ensemble", checkpoint("owlv2"))
+    fake.commit = str(PRESETS["balanced"].revision)
     pull.pull(Settings(device="cpu"), None, hub)
     assert any("owlv2-base-patch16-ensemble" in request.path for request in fake.requests)
+
+
+def test_a_preset_whose_commit_is_known_is_pulled_at_that(
+    hub: Hub, fake: FakeHub, checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.add("google/owlv2-base-patch16-ensemble", checkpoint("owlv2"))
+    fake.commit = str(PRESETS["balanced"].revision)
+    pull.pull(Settings(), "balanced", hub)
+    assert any(f"revision/{PRESETS['balanced'].revision}" in request.path for request in fake.requests)
+    assert "to stay with exactly this one" not in capsys.readouterr().out
+
+
+def test_the_files_are_listed_for_a_machine_without_network(
+    hub: Hub, fake: FakeHub, checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pull.list_files(Settings(), "fast", hub)
+    first, *rows, last = capsys.readouterr().out.splitlines()
+    assert first == f"google/owlvit-base-patch32@{COMMIT}: {len(rows)} files, 0 MB, Apache-2.0"
+    (weights,) = (row for row in rows if "model.safetensors" in row)
+    size, address, _, digest = weights.split()
+    content = (checkpoint("owlvit") / "model.safetensors").read_bytes()
+    assert (int(size), digest) == (len(content), hashlib.sha256(content).hexdigest())
+    assert address == f"{fake.url}/google/owlvit-base-patch32/resolve/{COMMIT}/model.safetensors"
+    assert last.endswith(f"dinox-mcp pull google/owlvit-base-patch32@{COMMIT} --from FOLDER")
+    assert not fake.downloads(".safetensors")
+
+
+def test_a_copied_folder_is_used_without_the_hub(
+    fake: FakeHub, tmp_path: Path, checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offline = Hub(cache=tmp_path / "cache", offline=True)
+    pull.pull(Settings(), "fast", offline, checkpoint("owlvit"))
+    first, folder, hint = capsys.readouterr().out.splitlines()
+    assert first.startswith("google/owlvit-base-patch32@copied-")
+    assert Path(folder).is_relative_to(tmp_path / "cache")
+    assert hint == "to use it, set DINOX_MCP_BACKEND=local and DINOX_MCP_MODEL=fast"
+    assert offline.find(resolve("fast", "cpu")) == Path(folder)
+    assert fake.requests == []
 
 
 def test_what_describes_boxes_is_pulled_by_its_preset_s_name(
@@ -124,9 +165,7 @@ def test_pulling_again_repairs_what_is_damaged(hub: Hub, capsys: pytest.CaptureF
 def test_broken_weights_are_noticed_when_pulled(hub: Hub, fake: FakeHub) -> None:
     files = dict(fake.repositories["google/owlvit-base-patch32"])
     fake.add("google/owlvit-base-patch32", {**files, "model.safetensors": files["model.safetensors"][:-8]})
-    with pytest.raises(
-        BackendError, match=r"model.safetensors is broken as its authors published it .*; choose another"
-    ):
+    with pytest.raises(BackendError, match=r"model.safetensors is broken .*; get it anew, or choose another"):
         pull.pull(Settings(), "fast", hub)
 
 
@@ -159,6 +198,8 @@ def test_unknown_models_are_wrong_usage(hub: Hub) -> None:
     ("arguments", "status", "out", "err"),
     [
         (["--list"], 0, "balanced: google/owlv2", ""),
+        (["fats", "--files"], 2, "", "dinox-mcp: DINOX_MCP_MODEL: 'fats' is not a model"),
+        (["fast", "--from", "nowhere"], 1, "", "dinox-mcp: nowhere is not a folder"),
         (["fats"], 2, "", "dinox-mcp: DINOX_MCP_MODEL: 'fats' is not a model"),
     ],
 )

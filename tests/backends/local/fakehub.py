@@ -32,6 +32,7 @@ class FakeHub:
 
     repositories: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
+    commit: str = COMMIT  # the only one, of all repositories
     cuts: list[int] = field(default_factory=list)  # bytes after which the next answers of large files break off
     status: int | None = None  # answered to everything
     stumbles: list[int] = field(default_factory=list)  # statuses that the next requests of large files get
@@ -109,8 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         if rest[:1] == ["tree"]:
             self._send(200, json.dumps([_tree_entry(name, content) for name, content in files.items()]).encode())
             return
-        siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
-        self._send(200, json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings}).encode())
+        siblings = [_sibling(name, content) for name, content in files.items()]
+        self._send(200, json.dumps({"id": repo, "sha": self.fake.commit, "siblings": siblings}).encode())
 
     def _resolve(self, repo: str, revision: str, name: str) -> None:
         if not self._known(repo, revision):
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _known(self, repo: str, revision: str) -> bool:
         if repo not in self.fake.repositories:
             self._send(401, error="RepoNotFound", message="Repository not found")
-        elif revision not in {"main", COMMIT}:
+        elif revision not in {"main", self.fake.commit}:
             self._send(404, error="RevisionNotFound", message=f"Invalid rev id: {revision}")
         else:
             return True
@@ -166,12 +167,18 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"X_Error_Code": error, "X_Error_Message": message, **headers}.items():
             if value:
                 self.send_header(name.replace("_", "-"), value)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.fake.commit)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _sibling(name: str, content: bytes) -> dict[str, object]:
+    """Describe a file as the hub does where its metadata is requested."""
+    large = {"lfs": {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}}
+    return {"rfilename": name, "size": len(content), **(large if name.endswith(LARGE) else {})}
 
 
 def _tree_entry(name: str, content: bytes) -> dict[str, object]:

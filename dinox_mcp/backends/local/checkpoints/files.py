@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ from dinox_mcp.errors import BackendError, UnsupportedError
 
 CONFIG = "config.json"
 REMEDY = "get it anew (for a model of the hub, 'dinox-mcp pull' with its name repairs it)"
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})  # without, there'd be an empty one
 _PREPROCESSORS = {"preprocessor_config.json", "processor_config.json"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
@@ -71,17 +73,35 @@ def weight_files(folder: Path, names: Collection[str] | None = None) -> list[str
         BackendError: the index is broken, or one of them is missing.
     """
     present = {path.name for path in folder.iterdir() if path.is_file()} if names is None else names
-    if _WEIGHTS in present or _INDEX not in present:
-        shards = {_WEIGHTS}
+    if WEIGHTS in present or INDEX not in present:
+        shards = {WEIGHTS}
     else:
-        index = read_json(folder / _INDEX).get("weight_map")
+        index = read_json(folder / INDEX).get("weight_map")
         shards = set(map(str, index.values())) if isinstance(index, dict) else set()
         if not shards or any(Path(shard).name != shard for shard in shards):
-            raise BackendError(f"{folder / _INDEX} lists no weights; {REMEDY}")
+            raise BackendError(f"{folder / INDEX} lists no weights; {REMEDY}")
     missing = sorted(shards - set(present))
     if missing:
         raise BackendError(f"{folder} lacks {few(missing)}; {REMEDY}")
     return sorted(shards)
+
+
+def weights_size(folder: Path) -> int:
+    """Check that the weights in a folder can be read; return their size in bytes.
+
+    Raises:
+        BackendError: a file is broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    paths = [folder / name for name in weight_files(folder)]
+    for path in paths:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise BackendError(f"{path} is broken ({error}); get it anew, or choose another model") from error
+    return sum(path.stat().st_size for path in paths)
 
 
 def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True) -> None:
@@ -103,7 +123,7 @@ def require_files(subject: str, names: Iterable[str], *, reads_text: bool = True
         raise UnsupportedError(
             f"{subject} has no preprocessor_config.json, so its input size is unknown; choose another"
         )
-    if names & {_WEIGHTS, _INDEX}:
+    if names & {WEIGHTS, INDEX}:
         return
     pickles = sorted(name for name in names if name.endswith(_PICKLES))
     if pickles:

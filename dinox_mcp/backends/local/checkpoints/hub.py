@@ -22,6 +22,8 @@ from dinox_mcp.errors import BackendError, DinoxError, KeyRejectedError, Unreach
 
 _DESCRIPTIONS = ["*.json", "*.txt"]  # configuration, vocabularies, the index of the weights
 _ELSEWHERE = ["*/*"]  # other formats and sizes of the same model lie in subfolders
+COPIED = "copied-"
+"""The name of a copy whose commit is not known begins with this; a digest of its weights follows."""
 _MARGIN = 50_000_000  # bytes left free on a disk
 _SHA256_DIGITS = 64
 _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY = 401, 403, 429
@@ -45,7 +47,7 @@ class Hub:
         if source.folder is not None:
             return source.folder
         library = _library()
-        with explained(source, self._cache()):
+        with explained(source, self.folder()):
             try:
                 folder = Path(self._snapshot(library, source, local_files_only=True))
             except library.errors.LocalEntryNotFoundError:
@@ -68,21 +70,35 @@ class Hub:
         if found and (not update or found == source.folder):
             return found
         try:
-            with explained(source, self._cache()):
+            with explained(source, self.folder()):
                 return self._download(source, report, stop or Event(), renew=update)
         except UnreachableError:
             if found:
                 return found
             raise
 
-    def _download(self, source: ModelSource, report: Report, stop: Event, *, renew: bool) -> Path:
+    def describe(self, source: ModelSource) -> Any:  # noqa: ANN401 - of huggingface_hub
+        """Return what the hub knows of a model: its commit, and its files with their sizes."""
         library = _library()
         if self.offline:
             raise library.errors.OfflineModeIsEnabled
+        api = library.HfApi(endpoint=self.endpoint, token=self.token)
+        return api.model_info(str(source.repo), revision=source.revision, files_metadata=True, timeout=10)
+
+    def address(self, source: ModelSource, name: str, commit: str) -> str:
+        """Return where a file of a model is, at the hub or its mirror."""
+        url: str = _library().hf_hub_url(str(source.repo), name, revision=commit, endpoint=self.endpoint)
+        return url
+
+    def folder(self) -> Path:
+        """Return the folder of the cache, which other programs share."""
+        return self.cache or Path(_library().constants.HF_HUB_CACHE)
+
+    def _download(self, source: ModelSource, report: Report, stop: Event, *, renew: bool) -> Path:
+        library = _library()
         subject = str(source.repo)
         report(0.0, f"contacting the hub for {subject}")
-        api = library.HfApi(endpoint=self.endpoint, token=self.token)
-        info = api.model_info(subject, revision=source.revision, files_metadata=True, timeout=10)
+        info = self.describe(source)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
         files.require_files(subject, sizes, reads_text=False)
         folder = Path(self._snapshot(library, source, force_download=renew))
@@ -101,7 +117,7 @@ class Hub:
         that gigabytes start from zero, and it compares sizes but no checksums.
         """
         own = f"models--{repo.replace('/', '--')}"
-        blobs, locks = self._cache() / own / "blobs", self._cache() / ".locks" / own
+        blobs, locks = self.folder() / own / "blobs", self.folder() / ".locks" / own
         headers = library.utils.build_hf_headers(
             token=self.token, library_name="dinox-mcp", library_version=__version__
         )
@@ -112,7 +128,7 @@ class Hub:
             etag = str(known.etag)
             sha256 = etag if len(etag) == _SHA256_DIGITS else None
             wanted[blobs / etag] = RemoteFile(url, known.size or sizes[name], sha256, headers)
-        _require_space(wanted)
+        require_space({target: file.size for target, file in wanted.items()})
         meter = Meter(report, sum(file.size for file in wanted.values()), repo)
         for target, file in wanted.items():
             files.fetch(library.get_session(), file, target, locks / f"{target.name}.lock", meter, stop)
@@ -132,15 +148,16 @@ class Hub:
         )
         return folder
 
-    def _cache(self) -> Path:
-        return self.cache or Path(_library().constants.HF_HUB_CACHE)
-
 
 def title(source: ModelSource, folder: Path) -> str:
-    """Return a model's name in results: its repository and the first digits of its commit, or its folder."""
+    """Return a model's name in results: its repository and the first digits of its commit, or its folder.
+
+    A copy whose commit nobody knows has the digits of its weights.
+    """
     if source.folder is not None:
         return source.folder.name
-    return f"{source.repo}@{folder.name[:7]}"
+    commit = folder.name if folder.name.startswith(COPIED) else folder.name[:7]
+    return f"{source.repo}@{commit}"
 
 
 def _library() -> ModuleType:
@@ -165,13 +182,17 @@ def _silent_bar() -> Callable[..., Any]:
     return SilentBar
 
 
-def _require_space(wanted: Mapping[Path, RemoteFile]) -> None:
-    """Refuse a download that does not fit on the disk, before it takes an hour."""
+def require_space(wanted: Mapping[Path, int]) -> None:
+    """Refuse files of these sizes that do not fit on the disk, before they take an hour.
+
+    Raises:
+        BackendError: the disk is too full.
+    """
     needed = 0
-    for target, file in wanted.items():
+    for target, size in wanted.items():
         part = target.with_name(f"{target.name}.incomplete")
         here = next((path.stat().st_size for path in (target, part) if path.exists()), 0)
-        needed += max(0, file.size - here)
+        needed += max(0, size - here)
     if not needed:
         return
     folder = next(path for path in next(iter(wanted)).parents if path.exists())

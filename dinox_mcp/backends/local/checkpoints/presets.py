@@ -26,6 +26,7 @@ class Preset:
 
     `accuracy` is what its authors published (nothing of it was measured here); `cost` is what a first request
     about an image took on two CPU cores, tuned and in float32. One `without_torch` runs in ONNX Runtime alone.
+    `revision` is the commit that is used, and `sha256` the checksum of its weights, where both could be verified.
     """
 
     repo: str
@@ -37,6 +38,8 @@ class Preset:
     gated: bool = False
     without_torch: bool = False
     role: Role = "objects"
+    revision: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ PRESETS = {
         accuracy="no figure at hand (the large model of its kind: COCO 46.1 AP)",
         cost="3.2 s; later requests about the same image take milliseconds",
         without_torch=True,
+        # As several public projects name them that pin this model: the hub itself could not be reached.
+        revision="cfd3195ba4ea9592eec887ded089f4c08eff231d",
+        sha256="e1e130b9e404cf91a75ad45644c1da9d7fa5284085eecc864266a6923efb99e7",
     ),
     "fast": Preset(
         "google/owlvit-base-patch32",
@@ -238,7 +244,7 @@ def resolve(name: str | None, device: DeviceKind, role: Role | None = "objects")
     name = (name or "").strip() or default(role or "objects", device)
     preset = preset_of(name, device)
     if preset is not None and role in {None, preset.role}:
-        return ModelSource(repo=preset.repo, role=preset.role)
+        return ModelSource(repo=preset.repo, revision=preset.revision, role=preset.role)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return ModelSource(folder=folder.resolve(), role=role)
@@ -254,6 +260,12 @@ def preset_of(name: str, device: DeviceKind) -> Preset | None:
     if name == "accurate" and device == "cuda":
         name = "accurate-base"
     return PRESETS.get(name) or DESCRIBING.get(name)
+
+
+def preset_at(source: ModelSource) -> Preset | None:
+    """Return the preset whose repository and commit these are, if there is one."""
+    known = (PRESETS | DESCRIBING).values()
+    return next((one for one in known if (one.repo, one.revision) == (source.repo, source.revision)), None)
 
 
 def _unknown(name: str, role: Role | None) -> str:

@@ -11,6 +11,7 @@ from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.hub import Hub
+from dinox_mcp.backends.local.checkpoints.presets import PRESETS
 from dinox_mcp.errors import BackendError, ServiceError, SettingsError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
@@ -43,9 +44,10 @@ def backend(fake: FakeHub, tmp_path: Path) -> LocalBackend:
 
 def test_several_names_of_one_model_are_seen_as_such() -> None:
     settings = Settings.load(device="cpu")
-    names = (None, "balanced", "google/owlv2-base-patch16-ensemble", "fast", "accurate")
-    default, preset, repository, *others = (Checkpoint(name, settings).identify() for name in names)
-    assert default == preset == repository
+    repository = f"google/owlv2-base-patch16-ensemble@{PRESETS['balanced'].revision}"
+    names = (None, "balanced", repository, "fast", "accurate")
+    default, preset, repository_itself, *others = (Checkpoint(name, settings).identify() for name in names)
+    assert default == preset == repository_itself
     assert len({default, *others}) == 3
 
 

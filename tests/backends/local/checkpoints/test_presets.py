@@ -25,7 +25,8 @@ DOCUMENT = Path(__file__).parents[4] / "docs" / "local.md"
     ],
 )
 def test_a_preset_is_a_repository(name: str | None, device: DeviceKind, repo: str) -> None:
-    assert resolve(name, device) == ModelSource(repo=repo)
+    revision = next(preset.revision for preset in PRESETS.values() if preset.repo == repo)
+    assert resolve(name, device) == ModelSource(repo=repo, revision=revision)
 
 
 @pytest.mark.parametrize(
