@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.local.child import THREADS
 from benchmarks.local.setup import Setup
+from dinox_mcp.backends import processor
 
 QUESTIONS = {
     "start": "start with and without the extra",
@@ -49,9 +50,9 @@ def main() -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dinox-mcp-benchmarks-") as folder:
         setup = Setup(options.cache.resolve(), Path(folder), options.photo, options.quick, options.device)
-        print(f"{_machine()}; models on {_device(options.device)}\n{_busy()}", flush=True)
+        print(f"{machine()}; models on {device_name(options.device)}\n{busy()}", flush=True)
         failed = [name for name in options.names or QUESTIONS if not _measure(name, setup)]
-    print(f"\n{_busy()}; the run took {(time.perf_counter() - started) / 60:.1f} minutes")
+    print(f"\n{busy()}; the run took {(time.perf_counter() - started) / 60:.1f} minutes")
     if failed:
         print(f"Failed to run: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -66,14 +67,15 @@ def _measure(name: str, setup: Setup) -> bool:
     return True
 
 
-def _machine() -> str:
-    packages = ("dinox-mcp", "torch", "transformers", "numpy", "pillow")
+def machine() -> str:
+    """Return what the figures depend on: versions, and the processor with its units for short numbers."""
+    packages = ("dinox-mcp", "torch", "transformers", "onnxruntime", "numpy", "pillow")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     system = f"CPython {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return f"{system}, {THREADS} threads; {versions}"
+    return f"{system}, {THREADS} threads of {processor.name()}; {versions}"
 
 
-def _device(name: str) -> str:
+def device_name(name: str) -> str:
     """Name the device; a GPU's own name is asked in a process of its own, as this one is to import no torch."""
     if not name.startswith("cuda"):
         return name
@@ -82,8 +84,8 @@ def _device(name: str) -> str:
     return f"{name} ({done.stdout.strip()})"
 
 
-def _busy() -> str:
-    """Tell how busy the machine is, with others' work too: figures of a busy one are too high."""
+def busy() -> str:
+    """Return how busy the machine is, with others' work too: figures of a busy one are too high."""
     return f"Load average of the last minute: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 

@@ -37,6 +37,10 @@ class Ours:
         found = await self._backend.detect(image, request, Call(client=client))
         return time.perf_counter() - started, len(found.objects)
 
+    async def load(self) -> None:
+        """Load the model."""
+        await self._backend.load()
+
     async def cancel(self, picture: str, labels: list[str], after_s: float) -> float | None:
         """Cancel a request: seconds until the model takes up another's work, or None if the answer came before."""
         request = asyncio.create_task(self.ask(picture, labels, "impatient"))
@@ -71,7 +75,7 @@ def main(folder: str, min_score: str, device: str, idle_s: str, process: str) ->
     def waiting(work: Callable[..., Coroutine[Any, Any, object]]) -> Callable[..., object]:
         return lambda **arguments: asyncio.run_coroutine_threadsafe(work(**arguments), loop).result()
 
-    asked = {work.__name__: waiting(work) for work in (ours.ask, ours.cancel, ours.one_client, ours.clients)}
+    asked = {work.__name__: waiting(work) for work in (ours.ask, ours.load, ours.cancel, ours.one_client, ours.clients)}
     serve({**asked, "ready": lambda: None})
 
 

@@ -46,15 +46,15 @@ class Setup:
         """Give several such pictures."""
         return [self.picture() for _ in range(number)]
 
-    def checkpoint(self, name: str) -> Checkpoint:
-        """Give a checkpoint, built if need be.
+    def checkpoint(self, name: str, *, full: bool = False) -> Checkpoint:
+        """Give a checkpoint, built if need be; a `full` one also where the others are small.
 
         Raises:
             BenchmarkError: it cannot be built.
         """
-        arguments = json.dumps([name, str(self.cache), self.quick])
+        arguments = json.dumps([name, str(self.cache), self.quick and not full])
         _run("benchmarks.local.checkpoints", arguments)
-        return checkpoints.build(name, self.cache, quick=self.quick)
+        return checkpoints.build(name, self.cache, quick=self.quick and not full)
 
     def stock(self, contender: str, checkpoint: Checkpoint) -> Child:
         """Start transformers: its "pipeline", or the "direct" forward.

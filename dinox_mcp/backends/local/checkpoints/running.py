@@ -214,7 +214,7 @@ class Runner:
         return way if doubt is None else f"float32, as {doubt}"
 
     def _prefers_graph(self, kind: str) -> bool:
-        """Return whether a model of this type runs in a graph if one fits; some are faster in torch, where it may run."""
+        """Return whether a model of this type runs in a graph if one fits: some are faster in torch, if that may run."""
         family = families.FAMILIES.get(kind)
         in_torch = "torch" in self.runtimes and family is not None and family.faster_in_torch
         return "onnx" in self.runtimes and not in_torch
