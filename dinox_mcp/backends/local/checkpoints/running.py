@@ -135,7 +135,8 @@ class Runner:
         load = partial(kind, architecture, folder, threads=processor.allowed_processors())
         with devices.memory_explained(devices.CPU, smaller(self.role)):
             if not architecture.int8:
-                notes = ("computed in float32 by ONNX Runtime",) if self.role == "objects" else ()
+                lacks = ", as this model has no int8" if self.settings.precision == "int8" else ""
+                notes = (f"computed in float32 by ONNX Runtime{lacks}",) if self.role == "objects" else ()
                 return load(), devices.CPU, notes
             if self.settings.precision != "auto":
                 note = f"computed in {self.settings.precision} by ONNX Runtime"
@@ -179,12 +180,14 @@ class Runner:
             UnsupportedError: torch is needed, and missing or broken.
         """
         known = next((one for one in PRESETS.values() if one.repo == repo), None)
-        fits = _fitting(folder) is not None if folder else known is None or known.without_torch
+        kind = files.model_type(folder) if folder else families.likely_type(str(repo))
+        graphs = _graphs(folder, kind)
+        fits = bool(graphs) if folder else known is None or known.without_torch
         tries_torch = self._tries_torch(files.model_type(folder) if folder else str(repo))
         in_torch = tries_torch and not (folder and precision.doubt(self._decision("bfloat16", folder)))
-        kind = files.model_type(folder) if folder else families.likely_type(str(repo))
         if self._prefers_graph(kind) and fits and not in_torch:
-            return devices.CPU, self._precision_of_graph(folder), f"ONNX Runtime {version('onnxruntime')}"
+            chosen = "float32" if graphs and not any(one.int8 for one in graphs) else self._precision_of_graph(folder)
+            return devices.CPU, chosen, f"ONNX Runtime {version('onnxruntime')}"
         self._require_torch()
         on_cpu = self._in_torch.kind == "cpu"
         chosen = self._precision("bfloat16", folder) if on_cpu else self._in_torch.precision
@@ -214,7 +217,7 @@ class Runner:
         return way if doubt is None else f"float32, as {doubt}"
 
     def _prefers_graph(self, kind: str) -> bool:
-        """Return whether a model of this type runs in a graph if one fits: some are faster in torch, if that may run."""
+        """Return whether a model of this type runs in a graph if one fits: some are faster in torch."""
         family = families.FAMILIES.get(kind)
         in_torch = "torch" in self.runtimes and family is not None and family.faster_in_torch
         return "onnx" in self.runtimes and not in_torch
@@ -256,6 +259,16 @@ def _fitting(folder: Path) -> "Architecture | None":
     from dinox_mcp.backends.local.checkpoints.graph import fitting  # numpy takes as long to import as all else here
 
     return fitting(folder)
+
+
+def _graphs(folder: Path | None, kind: str) -> "list[Architecture]":
+    """Return what may run a model without torch: what fits it, or all of its type before it is on this machine."""
+    from dinox_mcp.backends.local.checkpoints import graph
+
+    if folder is None:
+        return [one for one in graph.architectures(graph.FOLDER) if one.model_type == kind]
+    architecture = _fitting(folder)
+    return [architecture] if architecture else []
 
 
 def fingerprint(folder: Path, precision: str = "") -> str:

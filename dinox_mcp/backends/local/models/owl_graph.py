@@ -23,13 +23,13 @@ class OwlGraph(OwlModel):
     Args:
         architecture: The architecture that fits the checkpoint.
         folder: The folder of the checkpoint.
-        int8: Whether the large matrix products are computed with bytes.
         threads: The most threads of one run.
+        int8: Whether the large matrix products are computed with bytes.
         provider: What of ONNX Runtime computes the features of images.
     """
 
     def __init__(
-        self, architecture: Architecture, folder: Path, *, int8: bool, threads: int, provider: str = CPU
+        self, architecture: Architecture, folder: Path, *, threads: int, int8: bool = False, provider: str = CPU
     ) -> None:
         window = next(dims[0] for name, dims in architecture.text.items() if "position_embedding" in name)
         super().__init__(

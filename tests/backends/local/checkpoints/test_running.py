@@ -1,6 +1,7 @@
 """Which runtime, device and precision a model gets."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from dinox_mcp.backends import local, processor
 from dinox_mcp.backends.local.checkpoints import graph, precision, running
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.graph import CPU
+from dinox_mcp.backends.local.checkpoints.presets import PRESETS
 from dinox_mcp.backends.local.checkpoints.running import Runner
 from dinox_mcp.backends.local.models.owl_graph import OwlGraph
 from dinox_mcp.backends.local.models.owl_torch import Owl
 from dinox_mcp.settings import Settings
-from tests.backends.local.tiny_graphs import GRAPHS, write_checkpoint
+from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint
 
 ACCELERATOR = "CoreMLExecutionProvider"
 
@@ -215,3 +217,21 @@ def test_a_provider_is_tried_on_the_test_images(
     _, _, (noted,) = runner.load(graphs)
     assert noted.startswith(note)
     assert described in runner.will_run(graphs, None)[1]
+
+
+@pytest.mark.parametrize(("chosen", "note"), [("auto", ""), ("int8", ", as this model has no int8")])
+def test_a_graph_without_int8_is_not_tried_in_it(
+    monkeypatch: pytest.MonkeyPatch, graphs: Path, chosen: str, note: str
+) -> None:
+    fitting = replace(architecture("owlv2"), int8=())
+    monkeypatch.setattr(graph, "fitting", lambda _folder: fitting)
+    runner = Runner("x", Settings.load(runtime="onnx", precision=chosen))
+    assert runner.load(graphs)[2] == (f"computed in float32 by ONNX Runtime{note}",)
+    assert runner.will_run(graphs, None)[1] == "float32"
+
+
+def test_a_model_whose_graphs_have_no_int8_is_known_to_compute_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "has_torch", lambda: False)
+    runner = Runner("accurate", Settings.load(device="cpu"))
+    assert runner.will_run(None, PRESETS["accurate"].repo)[1] == "float32"
+    assert runner.will_run(None, PRESETS["fast"].repo)[1] == "int8 or float32, which the first request decides"
