@@ -37,17 +37,18 @@ def add_flags(command: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a preset, owner/name or owner/name@revision of the hub (default: DINOX_MCP_MODEL, or the device's)",
     )
-    command.add_argument(
+    instead = command.add_mutually_exclusive_group()
+    instead.add_argument(
         "--from",
         dest="folder",
         type=Path,
         metavar="FOLDER",
         help="take the model's files from a folder that was copied here, instead of downloading them",
     )
-    command.add_argument(
+    instead.add_argument(
         "--files", action="store_true", help="list the model's files and their addresses, for a machine without network"
     )
-    command.add_argument("--list", action="store_true", help="list the presets and whether each is here")
+    instead.add_argument("--list", action="store_true", help="list the presets and whether each is here")
 
 
 def run(options: argparse.Namespace) -> None:
