@@ -65,7 +65,7 @@ def check_embedded() -> Iterator[Check]:
 
 def _objects() -> Iterator[Check]:
     from dinox_mcp.backends.embedded import bodies, objects, parts
-    from dinox_mcp.backends.embedded.kind_words import KINDS
+    from dinox_mcp.backends.kind_words import KINDS
 
     objects.ObjectDetector()
     yield Check(_EMBEDDED, "objects", "ok", f"{objects.FAMILY}, {len(KINDS)} kinds of things: {', '.join(KINDS)}")

@@ -14,11 +14,11 @@ from PIL import Image
 
 from dinox_mcp.backends.embedded import bodies, parts
 from dinox_mcp.backends.embedded.bodies import Body
-from dinox_mcp.backends.embedded.kind_words import KINDS
-from dinox_mcp.backends.embedded.kinds import sense
 from dinox_mcp.backends.embedded.prompts import BodyPart, Targets
 from dinox_mcp.backends.embedded.runtime import Floats, Network
 from dinox_mcp.backends.embedded.worker import Report, ignore, share
+from dinox_mcp.backends.kind_words import KINDS
+from dinox_mcp.backends.kinds import sense
 from dinox_mcp.types import keypoints
 from dinox_mcp.types.boxes import Box, best_boxes, suppress
 from dinox_mcp.types.detection import BBox, Detection, DetectionRequest, Keypoint

@@ -1,13 +1,13 @@
 """What prompts mean: things to read, kinds of objects, faces and hands, or words to find in the text."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dinox_mcp.backends.base import Fit
-from dinox_mcp.backends.embedded.kind_words import KINDS
-from dinox_mcp.backends.embedded.kinds import Sense, sense
+from dinox_mcp.backends.kind_words import KINDS
+from dinox_mcp.backends.kinds import Sense, covered_note, label_kinds, sense
 from dinox_mcp.types.text import quoted_text
 
 
@@ -142,7 +142,7 @@ def understand(prompts: Sequence[str] | None) -> Targets:
         elif part := _part(prompt):
             if parts.setdefault(part, prompt) != prompt:
                 covered_parts.append(prompt)
-                part_notes.append(_covered_note(prompt, [parts[part]], part))
+                part_notes.append(covered_note(prompt, [parts[part]], part))
             elif prompt.casefold().strip() not in (part, f"{part}s"):
                 part_notes.append(f"{prompt}: found as {part}; the embedded backend does not know which are '{prompt}'")
         elif known := sense(prompt):
@@ -150,7 +150,7 @@ def understand(prompts: Sequence[str] | None) -> Targets:
         else:
             others[prompt] = prompt
     labels, covered_readings, notes_on_readings = _label_readings(read)
-    kinds, covered, notes = _label_kinds(senses)
+    kinds, covered, notes = label_kinds(senses, KINDS, "the embedded backend")
     return Targets(
         read=labels,
         kinds=kinds,
@@ -186,13 +186,13 @@ def _is_narrower(prompt: str) -> bool:
 
 
 def _label_readings(known: Mapping[str, frozenset[Kind]]) -> tuple[dict[Kind, str], list[str], list[str]]:
-    """Label each kind of reading with the narrower of two prompts that mean it; see `_label_kinds`."""
+    """Label each kind of reading with the narrower of two prompts that mean it; see `label_kinds`."""
     labels: dict[Kind, str] = {}
     for prompt, kinds in sorted(known.items(), key=lambda item: len(item[1])):
         for kind in kinds:
             labels.setdefault(kind, prompt)
     covered = [prompt for prompt in known if prompt not in labels.values()]
-    notes = [_covered_note(prompt, (labels[kind] for kind in sorted(known[prompt]))) for prompt in covered]
+    notes = [covered_note(prompt, (labels[kind] for kind in sorted(known[prompt]))) for prompt in covered]
     for prompt, kinds in known.items():
         if prompt in covered or not _is_narrower(prompt):
             continue
@@ -201,52 +201,6 @@ def _label_readings(known: Mapping[str, frozenset[Kind]]) -> tuple[dict[Kind, st
         else:
             notes.append(
                 f"'{prompt}' lists every line of text: the embedded backend does not know which of them are '{prompt}'"
-            )
-    return labels, covered, notes
-
-
-def _covered_note(prompt: str, labels: Iterable[str], listed: str = "object") -> str:
-    others = " and ".join(f"'{label}'" for label in dict.fromkeys(labels))
-    return f"'{prompt}' is covered by {others}: each {listed} is listed once"
-
-
-def _label_kinds(senses: Mapping[str, Sense]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Label each kind of object with the prompt that names it best.
-
-    An exact word is better than one that is narrower than the kind, and one for few kinds better than one for many.
-    If several prompts are all narrower than a kind, the model cannot distinguish them, and the kind's own name is the
-    label.
-
-    Returns:
-        The label of each kind, the prompts that are not a label, and notes.
-    """
-    ranked = sorted(senses, key=lambda prompt: (senses[prompt].narrower, len(senses[prompt].kinds)))
-    labels: dict[str, str] = {}
-    mixed: dict[str, list[str]] = {}
-    for kind in sorted({kind for known in senses.values() for kind in known.kinds}, key=KINDS.index):
-        claims = [prompt for prompt in ranked if kind in senses[prompt].kinds]
-        if senses[claims[0]].narrower and len(claims) > 1:
-            labels[kind], mixed[kind] = kind, claims
-        else:
-            labels[kind] = claims[0]
-    covered = [prompt for prompt in senses if prompt not in labels.values()]
-    notes = [
-        f"{' and '.join(map(repr, claims))}: found as {kind}; the embedded backend cannot distinguish them"
-        for kind, claims in mixed.items()
-    ]
-    noted = {prompt for claims in mixed.values() for prompt in claims}
-    for prompt, known in senses.items():
-        kinds = sorted(known.kinds, key=KINDS.index)
-        if prompt in noted:
-            continue
-        if prompt in covered:
-            notes.append(_covered_note(prompt, (labels[kind] for kind in kinds)))
-        elif taken := [f"{kind} is listed as '{labels[kind]}'" for kind in kinds if labels[kind] != prompt]:
-            notes.append(f"'{prompt}' does not count everything that it covers: {', '.join(taken)}")
-        elif known.narrower:
-            found_as = " or ".join(kinds)
-            notes.append(
-                f"{prompt}: found as {found_as}; the embedded backend does not know which of them are '{prompt}'"
             )
     return labels, covered, notes
 

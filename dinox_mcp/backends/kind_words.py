@@ -1,4 +1,4 @@
-"""The words for the kinds of objects, which `kinds` reads.
+"""The words for the kinds of objects of COCO, which `kinds` reads.
 
 Words are in the singular, separated by commas. Spaces and hyphens do not matter: "suitcase" stands for "suit case".
 """

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from dinox_mcp.backends.embedded import kinds
-from dinox_mcp.backends.embedded.kind_words import KINDS
-from dinox_mcp.backends.embedded.kinds import Sense, sense
+from dinox_mcp.backends import kinds
+from dinox_mcp.backends.kind_words import KINDS
+from dinox_mcp.backends.kinds import Sense, sense
 
 
 def meaning(*names: str, narrower: bool = False) -> Sense:
@@ -272,7 +272,7 @@ def test_what_stands_after_a_preposition_is_not_asked_for(prompt: str) -> None:
 
 def test_a_word_has_one_meaning_and_known_kinds() -> None:
     meanings: dict[str, set[Sense | None]] = {}
-    for word, found in kinds._entries():
+    for word, found in kinds.entries({kind: kind for kind in KINDS}):
         assert word, "an entry is longer than what is looked up"
         meanings.setdefault(word, set()).add(found)
         assert found is None or (found.kinds and found.kinds <= set(KINDS))
@@ -302,8 +302,8 @@ def test_a_word_has_one_meaning_and_known_kinds() -> None:
 )
 def test_a_hostile_prompt_takes_few_look_ups(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[int] = []
-    key = kinds._key
-    monkeypatch.setattr(kinds, "_key", lambda words: looked_up.append(len(words)) or key(words))
+    key = kinds.key_of
+    monkeypatch.setattr(kinds, "key_of", lambda words: looked_up.append(len(words)) or key(words))
     found = sense(prompt)
     assert len(looked_up) < 3000
     assert found is None or prompt.startswith(("dog", "person", "orange"))
