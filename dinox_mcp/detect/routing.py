@@ -18,6 +18,7 @@ from dinox_mcp.types.detection import Detection, DetectionRequest, Need, Output
 
 _FEW_LABELS = 12
 _FEW_PROMPTS = 5
+_FEW_MODELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +168,21 @@ class Router:
         more = f" and {len(unknown) - _FEW_PROMPTS} more" if len(unknown) > _FEW_PROMPTS else ""
         known = ", ".join(labels[:_FEW_LABELS])
         rest = f" and {len(labels) - _FEW_LABELS} more kinds, listed at dinox://backends" * (len(labels) > _FEW_LABELS)
-        remedy = ", or ".join(self._backends.remedies(caller_has_key=caller_has_key))
+        remedy = ", or ".join((*self._open_models(backend), *self._backends.remedies(caller_has_key=caller_has_key)))
+        searched = any(self._fit(part.backend, unknown[0]) == Fit.WORDS for part in plan.parts)
         note = (
-            f"the backend {backend} cannot find {shown}{more}: it knows {known}{rest}, and the image has no such words "
-            f"either{f'; for anything else {remedy}' if remedy else ''}"
+            f"the backend {backend} cannot find {shown}{more}: it knows {known}{rest}"
+            f"{', and the image has no such words either' if searched else ''}"
+            f"{f'; for anything else {remedy}' if remedy else ''}"
         )
         if not found and set(unknown) == set(plan.request.prompts or ()):
             raise UnsupportedError(note)
         return note
+
+    def _open_models(self, backend: str) -> list[str]:
+        """Say which models of a backend find any noun."""
+        models = [model.name for model in self._backends.get(backend).models() if model.capabilities.labels is None]
+        return [f"pass model {' or '.join(map(repr, models[:_FEW_MODELS]))}"] if models else []
 
     def _parts(self, request: DetectionRequest, needs: frozenset[Need], *, caller_has_key: bool) -> list[Part]:
         usable = self._usable(caller_has_key=caller_has_key)
