@@ -104,7 +104,7 @@ def shake(model: torch.nn.Module) -> Any:  # noqa: ANN401 - any model of transfo
     """Make all weights of a model differ: the exporter merges equal ones, which differ in a trained checkpoint."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in model.parameters():
+        for weight in filter(torch.is_floating_point, model.state_dict().values()):  # buffers, too
             weight.add_(torch.randn(weight.shape, generator=generator) * 1e-3)
     return model.eval()
 
@@ -187,11 +187,11 @@ def fold(graph: onnx.ModelProto) -> onnx.ModelProto:
     domains = [one for one in folded.opset_import if one.domain in _DOMAINS]
     del folded.opset_import[:]
     folded.opset_import.extend(domains)
-    _shorten_names(folded)
+    shorten_names(folded)
     return folded
 
 
-def _shorten_names(graph: onnx.ModelProto) -> None:
+def shorten_names(graph: onnx.ModelProto) -> None:
     """Number the values between nodes, and constants: their names are half of the file."""
     kept = {one.name for one in (*graph.graph.input, *graph.graph.output)} | set(shapes(graph))
     numbers: dict[str, str] = {"": ""}

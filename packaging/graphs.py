@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from export_dfine import export_dfine
 from export_grounding import export_grounding
 from export_owl import export_owl
 from export_sam2 import export_sam2
@@ -56,6 +57,56 @@ def _llmdet_tiny() -> Any:  # noqa: ANN401
     return MMGroundingDinoForObjectDetection(MMGroundingDinoConfig(**own))
 
 
+def _dfine(sizes: dict[str, Any], **options: Any) -> Any:  # noqa: ANN401
+    """Make a model of a published size, as transformers' conversion of the authors' checkpoints does."""
+    from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
+
+    backbone = HGNetV2Config(
+        stage_downsample=[False, True, True, True],
+        stage_light_block=[False, False, True, True],
+        stage_kernel_size=[3, 3, 5, 5],
+        embedding_size=32,
+        out_indices=[2, 3, 4],
+        use_learnable_affine_block=True,
+        **sizes,
+    )
+    config = DFineConfig(
+        backbone_config=backbone,
+        encoder_in_channels=backbone.stage_out_channels[1:],
+        decoder_n_points=[3, 6, 3],
+        **options,
+    )
+    return DFineForObjectDetection(config)
+
+
+def _dfine_small() -> Any:  # noqa: ANN401
+    """Make D-FINE-S."""
+    sizes = {
+        "hidden_sizes": [128, 256, 512, 1024],
+        "stem_channels": [3, 16, 16],
+        "stage_in_channels": [16, 64, 256, 512],
+        "stage_mid_channels": [16, 32, 64, 128],
+        "stage_out_channels": [64, 256, 512, 1024],
+        "stage_num_blocks": [1, 1, 2, 1],
+        "stage_numb_of_layers": [3, 3, 3, 3],
+    }
+    return _dfine(sizes, decoder_layers=3, hidden_expansion=0.5, depth_mult=0.34)
+
+
+def _dfine_medium() -> Any:  # noqa: ANN401
+    """Make D-FINE-M."""
+    sizes = {
+        "hidden_sizes": [192, 384, 768, 1536],
+        "stem_channels": [3, 24, 32],
+        "stage_in_channels": [32, 96, 384, 768],
+        "stage_mid_channels": [32, 64, 128, 256],
+        "stage_out_channels": [96, 384, 768, 1536],
+        "stage_num_blocks": [1, 1, 3, 1],
+        "stage_numb_of_layers": [4, 4, 4, 4],
+    }
+    return _dfine(sizes, decoder_layers=4, hidden_expansion=1.0, depth_mult=0.67)
+
+
 Export = Callable[[Any, Path, str], list[Path]]
 ARCHITECTURES: dict[str, tuple[Callable[[], Any], Export]] = {
     "owlv2-base": (_owlv2_base, export_owl),
@@ -63,6 +114,8 @@ ARCHITECTURES: dict[str, tuple[Callable[[], Any], Export]] = {
     "sam2-tiny": (_sam2_tiny, export_sam2),
     "grounding-dino-tiny": (_grounding_dino_tiny, export_grounding),
     "llmdet-tiny": (_llmdet_tiny, export_grounding),
+    "dfine-small": (_dfine_small, export_dfine),
+    "dfine-medium": (_dfine_medium, export_dfine),
 }
 
 

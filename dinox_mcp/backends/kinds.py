@@ -205,7 +205,7 @@ def _root(noun: str) -> str:
 
 
 def entries(labels: Mapping[str, str]) -> Iterator[tuple[str, Sense | None]]:
-    """List the words for kinds of COCO, by their key, with what they mean; None for words that only look like one.
+    """List the words for kinds of COCO, by their key, with what they mean; None for words that mean none that is known.
 
     Args:
         labels: How a detector calls those kinds of COCO that it knows.
@@ -214,9 +214,8 @@ def entries(labels: Mapping[str, str]) -> Iterator[tuple[str, Sense | None]]:
     for table in (names, SAME, WIDER, NARROWER):
         for kinds, words in table.items():
             known = frozenset(labels[kind] for kind in kinds.split(", ") if kind in labels)
-            if known:
-                meaning = Sense(known, narrower=table is NARROWER)
-                yield from ((key_of(word.split()), meaning) for word in words.split(",") if word.strip())
+            meaning = Sense(known, narrower=table is NARROWER) if known else None
+            yield from ((key_of(word.split()), meaning) for word in words.split(",") if word.strip())
     yield from ((key_of(word.split()), None) for word in OTHER_THINGS.split(","))
 
 

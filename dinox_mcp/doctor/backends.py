@@ -117,7 +117,7 @@ def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None"
         status: Status = "problem" if settings.backend == "local" and not enough else "note"
         known = presets.PRESETS | presets.DESCRIBING
         names = ", ".join(name for name, preset in known.items() if preset.without_torch)
-        what = f"torch and transformers are not installed; the models {names} need neither"
+        what = f"torch and transformers are not installed; these models need neither: {names}"
         yield Check(_LOCAL, "extra", status, what, extras_command(Machine.here(), ["local"]))
     found = (probe or run_probe)()
     if error := found.get("error"):

@@ -96,7 +96,7 @@ class TestLocalModels:
         monkeypatch.setattr(launch, "_origin", lambda: None)
         check, *_ = backends.check_local(Settings.load(backend="local", model=model), lambda: self.FOUND)
         assert check.status == status
-        assert "the models balanced, fast, accurate, sam2.1-tiny need neither" in check.finding
+        assert "these models need neither: balanced, fast, accurate, dfine-small" in check.finding
         assert check.remedy is not None
         assert "pip install 'dinox-mcp[local]'" in check.remedy
 

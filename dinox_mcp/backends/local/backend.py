@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
-from dinox_mcp.backends.local import families, naming
+from dinox_mcp.backends.base import Call, Capabilities, Fit, Followed, Model, Progress, silent
+from dinox_mcp.backends.local import families, kinds, naming
 from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.presets import Role
@@ -102,7 +102,7 @@ class Workers:
         """Load a model if it is not in memory, and return what is known of it."""
         if not worker.ready or worker not in self._known:
             self._known[worker] = await worker.run(
-                lambda loaded, _: Known(loaded.name, families.of_type(loaded.model.family)),
+                lambda loaded, _: Known(loaded.name, families.of_type(loaded.model.family, loaded.model.labels)),
                 client=call.client,
                 progress=call.progress,
             )
@@ -156,6 +156,10 @@ class LocalBackend:
             return describing.DESCRIBES
         return frozenset({"masks"}) if local.masks_without_torch(self._settings) else frozenset()
 
+    def fit(self, prompt: str) -> Fit:
+        """Return how well the model of the settings or of this machine can find a prompt."""
+        return kinds.fit(prompt, self.capabilities().labels)
+
     def models(self) -> tuple[Model, ...]:
         """List the model of the settings or of this machine, and the presets."""
         default = presets.default_model(self._settings)
@@ -179,12 +183,30 @@ class LocalBackend:
         """
         vocabulary = await self._vocabulary() if "prompt-free detection" in request.needs else None
         worker, call = await self._ready(request.model, request.needs, request.include, call)
+        known = await self._workers.know(worker, call)
         model_call = ModelCall(worker, image, call, request.min_score, "masks" in request.include)
+        if known.capabilities.labels is not None:
+            return await self._detect_kinds(model_call, request, known)
         response = await self._in_time(worker, self._find(model_call, request, vocabulary))
         size = image.width, image.height
         tidy = partial(naming.to_detections, response.found, response.labels, vocabulary, size, request.iou_threshold)
         objects, notes = await anyio.to_thread.run_sync(tidy)
         return Detections(model=response.model, objects=tuple(objects), notes=(*response.notes, *notes))
+
+    async def _detect_kinds(self, call: ModelCall, request: DetectionRequest, known: Known) -> Detections:
+        """Find the prompted objects, or all, with a model whose vocabulary is closed."""
+        targets = kinds.understand(request.prompts, known.capabilities.labels or ())
+        notes = [*targets.notes, *[requests.WITHOUT_CAPTION] * (request.caption is not None)]
+        unsearched = {"unsearched": (*targets.covered, *targets.unknown), "unknown": targets.unknown}
+        if not targets.kinds:
+            return Detections(model=known.name, objects=(), notes=tuple(notes), **unsearched)
+        response = await self._in_time(call.worker, requests.find(call, tuple(targets.kinds), self._labels))
+        labels, size = tuple(targets.kinds.values()), (call.image.width, call.image.height)
+        objects, _ = naming.to_detections(response.found, labels, None, size, request.iou_threshold)
+        if request.prompts is None:
+            objects, merged = naming.merge_names(objects, Vocabulary(labels, labels, {}))
+            notes += merged
+        return Detections(model=response.model, objects=tuple(objects), notes=(*response.notes, *notes), **unsearched)
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
@@ -246,7 +268,7 @@ class LocalBackend:
         if "descriptions" in known.capabilities.answers:
             return await requests.ground(call, request.caption, labels, self._labels)
         found = await requests.find(call, labels, self._labels)
-        return replace(found, notes=[*found.notes, "the model reads each phrase on its own, without the caption"])
+        return replace(found, notes=[*found.notes, requests.WITHOUT_CAPTION])
 
     async def _ready(
         self, model: str | None, needs: frozenset[Need], include: frozenset[Output], call: Call

@@ -6,14 +6,14 @@ reveals nothing is taken for a detector of labels; what it is shows when it is l
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Capabilities
-from dinox_mcp.backends.local import models
+from dinox_mcp.backends.local import kinds, models
 from dinox_mcp.backends.local.checkpoints.presets import PRESETS, ModelSource, Role, default_model, resolve, variable
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
 from dinox_mcp.settings import Settings
@@ -91,12 +91,21 @@ SAM3 = Family(
     ),
     repositories=("sam3",),
 )
+D_FINE = Family(
+    "dfine_torch:DFine",
+    graph="dfine_graph:DFineGraph",
+    # Its authors' own tool draws what scores this much.
+    capabilities=Capabilities(answers=LABELS, min_score=0.4),
+    repositories=("dfine", "d-fine", "d_fine"),
+    reads_text=False,
+)
 FAMILIES: dict[str, Family] = {
     "owlvit": OWL,
     "owlv2": OWL,
     "grounding-dino": GROUNDING_DINO,
     "mm-grounding-dino": GROUNDING_DINO,
     "omdet-turbo": OMDET,
+    "d_fine": D_FINE,
     "sam3": SAM3,
     "sam3_video": SAM3,  # the published checkpoint: this detector, and a tracker that is left out
     "sam2": Family("sam2_torch:Sam2", graph="sam2_graph:Sam2Graph", role="masks", reads_text=False),
@@ -147,9 +156,9 @@ def find(model_type: str, role: Role | None = "objects", *, follows: bool = Fals
     )
 
 
-def of_type(model_type: str) -> Capabilities:
-    """Return what the models can do whose `config.json` has this `model_type`."""
-    return FAMILIES.get(model_type, _UNKNOWN).capabilities
+def of_type(model_type: str, labels: tuple[str, ...] | None = None) -> Capabilities:
+    """Return what the models can do whose `config.json` has this `model_type`, and which know only these labels."""
+    return replace(FAMILIES.get(model_type, _UNKNOWN).capabilities, labels=labels)
 
 
 def likely_type(repository: str) -> str:
@@ -174,12 +183,13 @@ def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> 
         if name is None:  # the first request reports it, with the variable's name
             return _UNKNOWN.capabilities
         raise InputError(f"model: {str(error).partition(': ')[2]}") from None
-    known = any(preset.repo == source.repo for preset in PRESETS.values())
-    configuration = source.folder / "config.json" if source.folder else None if known else _cached(source, cache)
-    model_type = _model_type(configuration)
-    if model_type is not None:
-        return of_type(model_type)
-    return next((family for family in FAMILIES.values() if family.has(str(source.repo))), _UNKNOWN).capabilities
+    preset = next((preset for preset in PRESETS.values() if preset.repo == source.repo), None)
+    config = {} if preset else _config(source.folder / "config.json" if source.folder else _cached(source, cache))
+    if config:
+        model_type = str(config.get("model_type"))
+        return of_type(model_type, kinds.labels_of(config) if FAMILIES.get(model_type) == D_FINE else None)
+    family = next((family for family in FAMILIES.values() if family.has(str(source.repo))), _UNKNOWN)
+    return replace(family.capabilities, labels=kinds.of_data_set(preset.kinds) if preset else None)
 
 
 def require(able: Capabilities, model: str, needs: frozenset[Need], include: frozenset[Output]) -> None:
@@ -207,12 +217,12 @@ def _remedy(suits: Callable[[Family], bool]) -> str:
     return f"choose the model {' or '.join(names[:2])} (DINOX_MCP_MODEL={names[0]})"
 
 
-def _model_type(configuration: Path | None) -> str | None:
+def _config(path: Path | None) -> dict[str, Any]:
     try:
-        config = json.loads(configuration.read_text(encoding="utf-8")) if configuration else None
+        config = json.loads(path.read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError):
-        return None
-    return str(config.get("model_type")) if isinstance(config, dict) else None
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _cached(source: ModelSource, cache: Path | None) -> Path | None:

@@ -123,11 +123,16 @@ def to_detections(
     if vocabulary is None:
         return _labelled(found, labels, size, iou_threshold), []
     objects = _labelled(found, vocabulary.names, size, iou_threshold)
-    notes = [f"searched for {len(vocabulary.nouns)} nouns; what is not among them needs a prompt"]
+    once, notes = merge_names(objects, vocabulary)
+    return once, [f"searched for {len(vocabulary.nouns)} nouns; what is not among them needs a prompt", *notes]
+
+
+def merge_names(objects: Sequence[Detection], vocabulary: Vocabulary) -> tuple[list[Detection], list[str]]:
+    """Give each object one name, and note how many others were left out; see `name_once`."""
     once = name_once(objects, vocabulary)
-    if merged := len(objects) - len(once):
-        notes.append(f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for an object and left out")
-    return once, notes
+    merged = len(objects) - len(once)
+    note = f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for an object and left out"
+    return once, [note] if merged else []
 
 
 def _labelled(

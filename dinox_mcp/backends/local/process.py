@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import anyio
 
-from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
-from dinox_mcp.backends.local import service
+from dinox_mcp.backends.base import Call, Capabilities, Fit, Followed, Model, Progress, silent
+from dinox_mcp.backends.local import kinds, service
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.runtime.queue import closed
 from dinox_mcp.errors import BackendError, BusyError
@@ -72,6 +72,10 @@ class ProcessBackend:
         """Return what a model can do: by its name, or as the process reported when the model was loaded."""
         known = next((offer for offer in self._listed() if model in (None, offer.name)), None)
         return known.capabilities if known else self._here.capabilities(model)
+
+    def fit(self, prompt: str) -> Fit:
+        """Return how well the model of the settings or of this machine can find a prompt."""
+        return kinds.fit(prompt, self.capabilities().labels)
 
     def models(self) -> tuple[Model, ...]:
         """List the models, as far as is known from the last answer."""

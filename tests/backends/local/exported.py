@@ -1,12 +1,13 @@
-"""Graphs of the tiny checkpoints, exported by the script that exports those of the package.
+"""Graphs of the tiny checkpoints, exported by the scripts that export those of the package.
 
-python -m tests.backends.local.exported  # writes those in graphs/, for tests without torch
+python -m tests.backends.local.exported [family]  # writes those in graphs/, for tests without torch
 """
 
 import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dinox_mcp.backends.local.checkpoints.graph import fitting
@@ -16,8 +17,6 @@ from tests.backends.local.tiny_checkpoints import build
 from tests.backends.local.tiny_graphs import GRAPHS
 
 _SCRIPTS = Path(__file__).parents[3] / "packaging"
-
-
 _EXPORTS = {
     "owlv2": "owl",
     "owlvit": "owl",
@@ -25,8 +24,9 @@ _EXPORTS = {
     "sam2_video": "sam2",
     "grounding-dino": "grounding",
     "mm-grounding-dino": "grounding",
+    "d_fine": "dfine",
 }
-_WITHOUT_TORCH = ("owlv2", "owlvit", "sam2", "mm-grounding-dino")
+_WITHOUT_TORCH = ("owlv2", "owlvit", "sam2", "mm-grounding-dino", "d_fine")
 
 
 def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> Any:  # noqa: ANN401 - each has its own class
@@ -39,16 +39,22 @@ def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> Any:  # noq
 
 
 def export(model: Any, graphs: Path, stem: str) -> None:  # noqa: ANN401 - any model of transformers
-    """Export the graphs of a model, by the scripts as they find each other when they are run."""
+    """Export the graphs of a model."""
     kind = _EXPORTS[model.config.model_type]
+    options = {"side": 128} if kind == "dfine" else {}  # its weights do not show the side of its input
+    getattr(script(f"export_{kind}"), f"export_{kind}")(model, graphs, stem, **options)
+
+
+def script(name: str) -> ModuleType:
+    """Import a script of `packaging`; scripts find each other as when they are run."""
     sys.path.insert(0, str(_SCRIPTS))
     try:
-        getattr(import_module(f"export_{kind}"), f"export_{kind}")(model, graphs, stem)
+        return import_module(name)
     finally:
         sys.path.remove(str(_SCRIPTS))
 
 
 if __name__ == "__main__":
-    for family in _WITHOUT_TORCH:
+    for family in sys.argv[1:] or _WITHOUT_TORCH:
         with tempfile.TemporaryDirectory() as checkpoint:
             export(load_model(build(family, Path(checkpoint))), GRAPHS, f"tiny-{family}")

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dinox_mcp.backends.base import Capabilities
+from dinox_mcp.backends.kind_words import KINDS
 from dinox_mcp.backends.local import families
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.checkpoints import presets
@@ -21,6 +23,8 @@ from tests.backends.local.fakehub import FakeHub, serve
 LABELS = families.of_type("bert").answers
 OWL, GROUNDING, SAM3 = (families.of_type(kind) for kind in ("owlv2", "grounding-dino", "sam3"))
 UNKNOWN = Capabilities(answers=LABELS)
+D_FINE = families.of_type("d_fine")
+COCO = replace(D_FINE, labels=KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +70,10 @@ def test_families_differ() -> None:
         ("IDEA-Research/grounding-dino-base", GROUNDING),
         ("openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg", GROUNDING),
         ("omlab/omdet-turbo-swin-tiny-hf", UNKNOWN),
+        ("dfine-small", COCO),
+        ("dfine-medium", COCO),
+        ("ustc-community/dfine-medium-obj2coco", COCO),
+        ("ustc-community/dfine-nano-coco", D_FINE),
         ("org/something", UNKNOWN),
     ],
 )
@@ -80,6 +88,11 @@ def test_models_that_are_not_here_are_known_by_their_names(name: str, able: Capa
         ('{"model_type": "owlv2"}', OWL),
         ('{"model_type": "mm-grounding-dino"}', GROUNDING),
         ('{"model_type": "sam3_video"}', SAM3),
+        (
+            '{"model_type": "d_fine", "id2label": {"0": "None", "1": "Wild Bird"}}',
+            replace(D_FINE, labels=("wild bird",)),
+        ),
+        ('{"model_type": "owlv2", "id2label": {"0": "LABEL_0"}}', OWL),
         ('{"model_type": "bert"}', UNKNOWN),
         ("[]", UNKNOWN),
         ("[", UNKNOWN),
@@ -125,6 +138,12 @@ def test_a_name_that_is_no_models_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"^model: '{name}' is not a model.*choose one of balanced, fast"):
         of(name)
     assert of(None, model=name) == UNKNOWN  # the first request names the variable
+
+
+def test_the_presets_with_a_closed_vocabulary_are_known_before_they_are_here() -> None:
+    able = {offer.name: offer.capabilities for offer in LocalBackend(Settings.load(device="cpu")).models()}
+    closed = {name: len(one.labels) for name, one in able.items() if one.labels is not None}
+    assert closed == {"dfine-small": 80, "dfine-medium": 80, "dfine-small-o365": 365, "dfine-medium-o365": 365}
 
 
 def test_the_presets_that_can_do_something_are_known() -> None:

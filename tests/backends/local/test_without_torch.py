@@ -1,8 +1,10 @@
 """Models of the local backend answer where torch and transformers cannot be imported."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,17 @@ import pytest
 from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Call, Follower
 from dinox_mcp.backends.local import create
+from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.checkpoints import graph
+from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
+from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import DetectionResult
+from dinox_mcp.types.detection import DetectionRequest, DetectionResult
 from tests.backends.local.conftest import photo
+from tests.backends.local.fakehub import FakeHub, serve
 from tests.backends.local.pictures import picture as draw
 from tests.backends.local.tiny_graphs import (
     GRAPHS,
@@ -162,6 +168,73 @@ async def test_the_runtime_of_the_settings_is_not_replaced(folder: Path, image: 
 async def test_a_gpu_needs_torch(folder: Path, image: str) -> None:
     with pytest.raises(UnsupportedError, match="the device cuda needs torch"):
         await detect(settings(folder, device="cuda"), image)
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A model that knows six kinds, one of which is called "Dinning Table" in its configuration."""
+    return write_checkpoint("d_fine", tmp_path / "closed")
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "int8"])
+async def test_a_closed_vocabulary_is_found_by_prompts_and_without(closed: Path, image: str, precision: str) -> None:
+    async with Detector(settings(closed, precision=precision)) as detector:
+        prompted = await detector.detect(image, ["dining tables", "Doggy"], min_score=0)
+        anything = await detector.detect(image, None, min_score=0)
+    assert set(prompted.counts) == {"dining tables", "Doggy"}
+    assert {one.label for one in prompted.objects} <= set(prompted.counts)
+    assert {one.label for one in anything.objects} <= {"person", "dog", "car", "SUV", "dining table", "monitor/TV"}
+    assert anything.objects
+    precise = "computed in float32 by ONNX Runtime" + ", as this model has no int8" * (precision == "int8")
+    assert precise in prompted.notes
+    assert not (closed.parent / "cache").exists()  # there is nothing to decide
+
+
+async def test_prompts_outside_a_closed_vocabulary_are_named_with_who_finds_them(closed: Path, image: str) -> None:
+    who = r"cannot find 'unicorn': it knows person, dog.*; for anything else pass model 'balanced' or 'fast'"
+    async with Detector(settings(closed)) as detector:
+        some = await detector.detect(image, ["dog", "unicorn"], min_score=0)
+        with pytest.raises(UnsupportedError, match=who):
+            await detector.detect(image, ["unicorn"], min_score=0)
+    assert some.counts.keys() == {"dog"}
+    (note,) = (note for note in some.notes if "unicorn" in note)
+    assert re.search(who, note)
+    assert "no such words" not in note  # this backend reads none
+
+
+async def test_a_closed_vocabulary_has_no_examples_and_no_descriptions(closed: Path, image: str) -> None:
+    async with Detector(settings(closed)) as detector:
+        with pytest.raises(UnsupportedError, match="cannot do examples; pass model 'balanced'"):
+            await detector.detect_by_example(image, [VisualPrompt(bbox=(10, 10, 90, 80))])
+        with pytest.raises(UnsupportedError, match="cannot do descriptions; pass model 'accurate'"):
+            await detector.find_by_description(image, "the dog on the left")
+
+
+async def test_auto_gives_each_prompt_to_a_closed_vocabulary_or_to_the_next_backend(closed: Path, image: str) -> None:
+    auto = Settings.load(backend="auto", model=str(closed), model_process="same")
+    async with Detector(auto) as detector:
+        result = await detector.detect(image, ["SUV", "banana", "QR code"], min_score=0)
+    assert {source.backend: source.labels for source in result.sources if source.labels} == {
+        "local": ("SUV",),
+        "embedded": ("banana",),
+    }
+
+
+async def test_a_preset_comes_from_the_hub_with_its_own_kinds(closed: Path, tmp_path: Path) -> None:
+    chosen = Settings.load(model="dfine-small-o365")
+    with serve(FakeHub()) as fake:
+        fake.add("ustc-community/dfine-small-obj365", closed)
+        hub = Hub(endpoint=fake.url, cache=tmp_path / "hub")
+        backend = LocalBackend(chosen, partial(Checkpoint, settings=chosen, hub=hub))
+        before = backend.capabilities().labels
+        found = await backend.detect(photo(), DetectionRequest(prompts=("SUV",), min_score=0), Call())
+        after = backend.capabilities().labels
+        await backend.aclose()
+    assert before is not None
+    assert len(before) == 365
+    assert after == ("person", "dog", "car", "SUV", "dining table", "monitor/TV")
+    assert {one.label for one in found.objects} == {"SUV"}
+    assert found.model.startswith("ustc-community/dfine-small-obj365@")
 
 
 async def detect(settings: Settings, image: str) -> DetectionResult:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers as hf
 
-from tests.backends.local.tiny_graphs import clip_vocabulary, phrase_words, write_json
+from tests.backends.local.tiny_graphs import KINDS, clip_vocabulary, phrase_words, write_json
 
 
 def build(family: str, folder: Path) -> Path:
@@ -115,6 +115,56 @@ def sam3(folder: Path) -> None:
     write_json(folder / "processor_config.json", {"image_processor": images})
 
 
+def d_fine(folder: Path) -> None:
+    backbone = hf.HGNetV2Config(
+        hidden_sizes=[8, 16, 32, 64],
+        stem_channels=[3, 8, 8],
+        stage_in_channels=[8, 8, 16, 32],
+        stage_mid_channels=[4, 4, 8, 16],
+        stage_out_channels=[8, 16, 32, 64],
+        stage_num_blocks=[1, 1, 2, 1],
+        stage_numb_of_layers=[2, 2, 2, 2],
+        embedding_size=8,
+        out_indices=[2, 3, 4],
+        use_learnable_affine_block=True,
+    )
+    config = hf.DFineConfig(
+        backbone_config=backbone,
+        encoder_in_channels=[16, 32, 64],
+        decoder_in_channels=[32, 32, 32],
+        decoder_n_points=[3, 6, 3],
+        **dict.fromkeys(("encoder_hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim", "d_model"), 32),
+        **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+        decoder_layers=2,
+        hidden_expansion=0.5,
+        depth_mult=0.34,
+        num_queries=30,
+        num_labels=len(KINDS),
+        id2label=KINDS,
+    )
+    trained_like(shaken(hf.DFineForObjectDetection(config))).save_pretrained(folder)
+    hf.RTDetrImageProcessorPil(size={"height": 128, "width": 128}).save_pretrained(folder)
+
+
+def trained_like(model: Any) -> Any:  # noqa: ANN401 - a D-FINE model
+    """Keep what convolutions compute in bounds, make batch norms differ, and give boxes their scale."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            noise = torch.rand(tensor.shape, generator=generator)
+            if tensor.ndim == 4:  # (out, in, height, width)
+                tensor.copy_((noise - 0.5) * 5 * tensor[0].numel() ** -0.5)
+            elif name.endswith("running_mean"):
+                tensor.copy_(noise * 0.2 - 0.1)
+            elif name.endswith("running_var"):
+                tensor.copy_(noise + 0.5)
+            elif ".normalization." in name and tensor.is_floating_point():  # which `shaken` leaves as they are
+                tensor.add_(noise * 0.2 - 0.1)
+        model.model.decoder.up.fill_(0.5)
+        model.model.decoder.reg_scale.fill_(4.0)
+    return model
+
+
 def clip_text(vocabulary: int, window: int, hidden_size: int) -> hf.CLIPTextConfig:
     return hf.CLIPTextConfig(
         vocab_size=vocabulary,
@@ -165,4 +215,5 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "mm-grounding-dino": grounding_dino("MMGroundingDino"),
     "omdet-turbo": omdet,
     "sam3": sam3,
+    "d_fine": d_fine,
 }

@@ -4,15 +4,20 @@ The graphs were exported by `python -m tests.backends.local.exported`.
 """
 
 import json
+import math
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from dinox_mcp.backends.local.checkpoints.graph import Architecture, architectures
 
 GRAPHS = Path(__file__).parent / "graphs"
+KINDS = {0: "None", 1: "Person", 2: "Dog", 3: "Car", 4: "SUV", 5: "Dinning Table", 6: "Monitor/TV"}
+"""The `id2label` of the tiny checkpoint of D-FINE, as that of Objects365 is written."""
 WORDS = ("a", "an", "the", "person", "wheel", "car", "dog", "cat", "glove", "red", "bat", "baseball", "tree")
 
 
@@ -23,8 +28,12 @@ def architecture(family: str) -> Architecture:
 
 
 def write_checkpoint(family: str, folder: Path) -> Path:
-    """Write a checkpoint of OWL with the files that the older ones of the hub have; give its folder."""
+    """Write a checkpoint of OWL or D-FINE with the files that the older ones of the hub have; give its folder."""
     _write_weights(architecture(family), folder)
+    if family == "d_fine":
+        write_json(folder / "config.json", {"model_type": family, "id2label": KINDS})
+        write_json(folder / "preprocessor_config.json", {"size": {"height": 128, "width": 128}, "do_normalize": False})
+        return folder
     vocabulary, merges = clip_vocabulary()
     write_json(folder / "config.json", {"model_type": family})
     write_json(folder / "preprocessor_config.json", {"size": {"height": 96, "width": 96}, **NORMALISED})
@@ -68,11 +77,16 @@ def phrase_words() -> list[str]:
 def _write_weights(of: Architecture, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
-    weights = {
-        name: np.asarray(random.standard_normal(dims, np.float32) * (dims[-1] if len(dims) > 1 else 100) ** -0.5)
-        for name, dims in {**of.image, **of.text, **of.boxes}.items()
-    }
-    save_file(weights, folder / "model.safetensors")
+    shapes = {**of.image, **of.text, **of.boxes}
+    save_file({name: _weight(random, name, dims) for name, dims in shapes.items()}, folder / "model.safetensors")
+
+
+def _weight(random: np.random.Generator, name: str, dims: Sequence[int | None]) -> npt.NDArray[np.float32]:
+    shape = [len(KINDS) if side is None else side for side in dims]  # a row for each kind
+    if name.endswith("running_var"):
+        return np.ones(shape, np.float32)
+    rows = math.prod(shape[1:]) if len(shape) == 4 else shape[-1] if len(shape) > 1 else 100  # a convolution; a matrix
+    return np.asarray(random.standard_normal(shape, np.float32) * np.float32(rows) ** -0.5)
 
 
 NORMALISED = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}

@@ -44,7 +44,7 @@ class Architecture:
         name: What its files are called.
         folder: Where they are.
         model_type: As in the `config.json` of a checkpoint.
-        image: The shape of each weight of the graph of images.
+        image: The shape of each weight of the graph of images; None for the number of kinds, which may be any.
         config: What the graphs take for granted of the `config.json`, by its parts, such as "text_config" or "a.b", ""
             for itself; what a checkpoint leaves out there is the default of its class, which the graphs of this package
             have.
@@ -58,7 +58,7 @@ class Architecture:
     name: str
     folder: Path
     model_type: str
-    image: Mapping[str, Sequence[int]]
+    image: Mapping[str, Sequence[int | None]]
     config: Mapping[str, Mapping[str, Any]]
     text: Mapping[str, Sequence[int]] = field(default_factory=dict)
     boxes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def fitting(checkpoint: Path, folder: Path | None = None) -> Architecture | None
     shapes = _shapes(checkpoint / _WEIGHTS)
     for one in candidates:
         weights = {**one.image, **one.text, **one.boxes}.items()
-        if all(shapes.get(_stored(key, one.aliases, shapes)) == list(dims) for key, dims in weights):
+        if all(_has_shape(shapes.get(_stored(key, one.aliases, shapes)), dims) for key, dims in weights):
             return one
     return None
 
@@ -115,12 +115,18 @@ def _stored(name: str, aliases: Mapping[str, Sequence[str]], names: Container[st
     return next((one for one in (name, *aliases.get(name, ())) if one in names), name)
 
 
+def _has_shape(shape: Sequence[int] | None, dims: Sequence[int | None]) -> bool:
+    if shape is None or len(shape) != len(dims):
+        return False
+    return all(dim in {side, None} for side, dim in zip(shape, dims, strict=True))
+
+
 class Graph:
     """A graph in memory.
 
     Args:
         path: The graph.
-        names: The weights that it has.
+        shapes: The weights that it has. Those with a number of kinds are inputs of the graph.
         checkpoint: The folder of the checkpoint.
         int8: Those of the weights that are bytes in it.
         threads: The most threads of one run.
@@ -134,7 +140,7 @@ class Graph:
     def __init__(
         self,
         path: Path,
-        names: Iterable[str],
+        shapes: Mapping[str, Sequence[int | None]],
         checkpoint: Path,
         int8: Iterable[str] = (),
         threads: int = 0,
@@ -142,7 +148,8 @@ class Graph:
         provider: str = CPU,
     ) -> None:
         library, options = onnxruntime(), session_options(threads)
-        weights = dict(_weights(checkpoint / _WEIGHTS, names, set(int8), aliases or {}))
+        weights = dict(_weights(checkpoint / _WEIGHTS, shapes, set(int8), aliases or {}))
+        self._given = {name: weights.pop(name) for name, dims in shapes.items() if None in dims}
         values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
@@ -185,6 +192,11 @@ class Graph:
         path = architecture.folder / f"{architecture.name}.boxes.onnx"
         return cls(path, architecture.boxes, checkpoint, threads=threads, aliases=architecture.aliases)
 
+    def shape_of(self, name: str) -> list[int | str]:
+        """Return the shape of an input; what may vary has a name."""
+        (shape,) = (one.shape for one in self._session.get_inputs() if one.name == name)
+        return list(shape)
+
     def __call__(self, **inputs: Array) -> list[Floats]:
         """Run the graph; it stops soon after the running call is cancelled.
 
@@ -195,7 +207,7 @@ class Graph:
         options = self._options()
         with _stopping(options):
             try:
-                arrays: list[Floats] = self._session.run(None, inputs, options)
+                arrays: list[Floats] = self._session.run(None, inputs | self._given, options)
             except Exception:
                 check()  # a run that was stopped fails with an error of its own
                 raise

@@ -34,7 +34,7 @@ _ROUNDS = 3
 _PATIENCE_S = 20.0  # after which no further round begins
 _TICK_S = 1e-9
 _SIZE = (1280, 960)  # images as large as the models' input, which are not enlarged
-_LABELS = ("object",)  # of several, those with equal scores may change their order, which is not a fault
+_LABELS = ("object",)  # one: of several, those with equal scores may change their order, which is not a fault
 _NOT_FINISHED = "its trial ended the program"
 
 
@@ -215,7 +215,7 @@ def _seconds(dtype: "torch.dtype") -> float:
 
 def _find(model: "DetectionModel", image: "Image.Image") -> "list[RawDetection]":
     (features,) = model.encode([model.prepare(image)])
-    labels = [_LABELS[index] for index in model.chunks(_LABELS)[0]]
+    labels = (model.labels or _LABELS)[:1]
     embeddings = model.embed(labels) if model.reuses_text else None
     return model.find(features, labels, embeddings, 0.0)
 

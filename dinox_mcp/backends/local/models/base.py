@@ -203,6 +203,9 @@ class TorchModel(ImageModel):
 class DetectionModel(ImageModel):
     """A family that finds objects. What it can do besides labels is in the table `families.FAMILIES`."""
 
+    labels: tuple[str, ...] | None = None
+    """The labels that it knows, if its vocabulary is closed: `find` gets no others."""
+
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Pack labels, by their index, into as few text windows as possible; by default each has its own."""
         return [list(range(len(labels)))]

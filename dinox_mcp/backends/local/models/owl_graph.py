@@ -33,7 +33,7 @@ class OwlGraph(OwlModel):
     ) -> None:
         window = next(dims[0] for name, dims in architecture.text.items() if "position_embedding" in name)
         super().__init__(
-            architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0]
+            architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0] or 0
         )
         self._image_graph = Graph.of_images(architecture, folder, int8=int8, threads=threads, provider=provider)
         self._text_graph = Graph.of_text(architecture, folder, threads=threads)

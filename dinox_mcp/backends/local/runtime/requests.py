@@ -134,6 +134,7 @@ async def find(
     return Response(first.model, labels, first.found, first.notes)
 
 
+WITHOUT_CAPTION = "the model reads each phrase on its own, without the caption"
 _AS_A_PHRASE = (
     "a detector read the description as one phrase: it weighs the words, and understands relations between things less "
     "well than DINO-XSeek (backend dinox); the best box comes first"

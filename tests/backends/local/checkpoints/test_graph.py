@@ -42,6 +42,8 @@ def test_the_package_has_graphs_of_the_presets_that_need_no_torch() -> None:
         "sam2-tiny": "sam2",
         "grounding-dino-tiny": "grounding-dino",
         "llmdet-tiny": "mm-grounding-dino",
+        "dfine-small": "d_fine",
+        "dfine-medium": "d_fine",
     }
     assert max(file.stat().st_size for file in FOLDER.iterdir()) < 500_000
 
@@ -52,8 +54,8 @@ def test_each_layer_has_weights_of_its_own(path: Path) -> None:
     uses = Counter(name for node in graph.node for name in node.input)
     vectors = [one.name for one in graph.initializer if len(one.dims) == 1 and one.external_data]
     assert vectors
-    repeated = [name for name in vectors if uses[name] > 1]
-    assert [name for name in repeated if "decoder.reference_points_head" not in name] == []  # which all layers share
+    shared = ("decoder.reference_points_head", "decoder.query_pos_head")  # by all layers
+    assert [name for name in vectors if uses[name] > 1 and not any(part in name for part in shared)] == []
 
 
 def test_a_weight_is_found_under_its_other_names(tmp_path: Path) -> None:
@@ -111,6 +113,32 @@ def test_weights_that_numpy_cannot_read_are_left_to_torch(folder: Path) -> None:
 def test_a_checkpoint_that_computes_otherwise_does_not_fit(folder: Path, config: object, fits: bool) -> None:
     write_json(folder / "config.json", config)
     assert (fitting(folder, GRAPHS) is not None) == fits
+
+
+@pytest.mark.parametrize("kinds", [1, 80, 366])
+def test_a_closed_vocabulary_may_have_any_number_of_kinds(kinds: int, tmp_path: Path) -> None:
+    folder, detector = write_checkpoint("d_fine", tmp_path), architecture("d_fine")
+    heads = {name for name, dims in detector.image.items() if None in dims}
+    weights = load_file(folder / WEIGHTS)
+    save_file(
+        {name: np.resize(one, (kinds, *one.shape[1:])) if name in heads else one for name, one in weights.items()},
+        folder / WEIGHTS,
+    )
+    assert fitting(folder, GRAPHS) == detector
+    images = np.zeros((2, 3, 128, 128), np.float32)
+    logits, boxes = Graph.of_images(detector, folder, int8=False, threads=1)(pixels=images)
+    assert (logits.shape, boxes.shape) == ((2, 30, kinds), (2, 30, 4))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("decoder_layers", 3), ("decoder_n_points", [4, 4, 4]), ("backbone_config", {"hidden_act": "gelu"})],
+)
+def test_a_detector_that_computes_otherwise_does_not_fit(key: str, value: object, tmp_path: Path) -> None:
+    folder = write_checkpoint("d_fine", tmp_path)
+    assert fitting(folder, GRAPHS) is not None
+    write_json(folder / "config.json", {"model_type": "d_fine", key: value})
+    assert fitting(folder, GRAPHS) is None
 
 
 def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
