@@ -21,6 +21,7 @@ QUESTIONS = {
     "start": "start with and without the extra",
     "first": "a first request, against the direct forward and the pipeline",
     "runtimes": "OWL in torch, in ONNX Runtime, and there in int8",
+    "closed": "D-FINE in each runtime, and the embedded detector",
     "again": "the next request about the same picture, and one without labels",
     "describing": "masks, poses and captions of given boxes",
     "memory": "memory before, with and after a model",

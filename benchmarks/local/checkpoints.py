@@ -6,13 +6,16 @@ What they find is nonsense. They are tuned to find a few things, so that nobody 
 import json
 import shutil
 import string
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from benchmarks.local import describers
 from benchmarks.local.labels import COCO
+from dinox_mcp.backends.kind_words import KINDS
 
 _FORMAT = "2"
 _WORDS = sorted({word for label in COCO for word in label.split()})
@@ -93,10 +96,31 @@ def _grounding_dino(folder: Path, quick: bool) -> None:
     hf.GroundingDinoProcessor(image_processor=images, tokenizer=_bert_tokenizer()).save_pretrained(folder)
 
 
+def _dfine(size: str) -> Callable[[Path, bool], None]:
+    """D-FINE, with the configuration that its graph is exported with."""
+
+    def write(folder: Path, quick: bool) -> None:  # noqa: ARG001 - the graph has one size
+        import torch
+        import transformers as hf
+
+        sys.path.insert(0, str(Path(__file__).parents[2] / "packaging"))
+        configurations = import_module("export_dfine")
+        torch.manual_seed(0)
+        config = getattr(configurations, size)()
+        config.num_labels = len(KINDS)
+        config.id2label = dict(enumerate(KINDS))
+        hf.DFineForObjectDetection(config).save_pretrained(folder)
+        hf.RTDetrImageProcessorPil().save_pretrained(folder)
+
+    return write
+
+
 _MODELS: dict[str, tuple[str, float, Callable[[Path, bool], None]]] = {
     "owlvit": ("OWL-ViT B/32", 0.25, _owl("OwlViT", 32, 768)),
     "owlv2": ("OWLv2 base", 0.25, _owl("Owlv2", 16, 960)),
     "grounding-dino": ("Grounding DINO tiny", 0.9, _grounding_dino),
+    "dfine-small": ("D-FINE small", 0.4, _dfine("small")),
+    "dfine-medium": ("D-FINE medium", 0.4, _dfine("medium")),
 }
 
 
@@ -131,7 +155,5 @@ def _clip_tokenizer() -> tuple[Any, int]:
 
 
 if __name__ == "__main__":  # in a process of its own, so that the run itself needs no torch
-    import sys
-
     NAME, CACHE, QUICK = json.loads(sys.argv[1])
     build(NAME, Path(CACHE), quick=QUICK)

@@ -36,6 +36,7 @@ class FakeAdapter:
     reuses_text: bool = True
     window: int = 5000
     family: str = "fake"
+    labels: tuple[str, ...] | None = None
     batches: list[list[tuple[int, int, int]]] = field(default_factory=list)
     embedded: list[str] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)

@@ -17,14 +17,13 @@ class DFineGraph(DFineModel):
     Args:
         architecture: The architecture that fits the checkpoint.
         folder: The folder of the checkpoint.
-        int8: Not used: of convolutions there is no faster variant in bytes.
         threads: The most threads of one run.
 
     Raises:
         UnsupportedError: The checkpoint wants images of another size than the graph takes.
     """
 
-    def __init__(self, architecture: Architecture, folder: Path, *, int8: bool = False, threads: int) -> None:  # noqa: ARG002 - as for other families
+    def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder)
         self._graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
         *_, height, width = self._graph.shape_of("pixels")

@@ -260,7 +260,7 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(fake: FakeHub, 
 
 def test_a_model_of_no_family_is_refused_before_its_weights_are_fetched(hub: Hub, fake: FakeHub) -> None:
     fake.add("org/bert", {**FILES, "config.json": b'{"model_type": "bert"}'})
-    with pytest.raises(UnsupportedError, match=r"'bert'; choose one of grounding-dino, .*owlv2"):
+    with pytest.raises(UnsupportedError, match=r"'bert'; choose one of d_fine, grounding-dino, .*owlv2"):
         hub.fetch(ModelSource(repo="org/bert"))
     assert fake.downloads(".safetensors") == []
 

@@ -190,7 +190,7 @@ def test_truncated_weights_are_a_clear_error(folder: Path, size: int) -> None:
     [
         ("", r"config.json cannot be read"),
         ("[]", r"config.json is not a JSON object"),
-        ('{"model_type": "bert"}', r"models of type 'bert'; choose one of grounding-dino, "),
+        ('{"model_type": "bert"}', r"models of type 'bert'; choose one of d_fine, grounding-dino, "),
         ("{}", r"models of type 'None'"),
         ('{"model_type": "owlvit", "text_config": {"hidden_size": "wide"}}', r"does not load"),
     ],
