@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from dinox_mcp import __version__
 from dinox_mcp.backends import local, registry
 from dinox_mcp.backends.dinox.replies import PROBLEMS, Failure, Verdict, explain, message_of, quote, read_reply
+from dinox_mcp.backends.local import families
 from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.doctor.report import Check, Status
 from dinox_mcp.doctor.system import REINSTALL
@@ -127,6 +128,8 @@ def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None"
     yield Check(_LOCAL, "device", "ok", f"{found['device']}, {found['precision']}, {found['runtime']}{memory}")
     for model in found["models"]:
         yield _check_model(model, needed=settings.backend == "local" and model["role"] == "objects")
+    if labels := families.of_name(None, settings).labels:
+        yield Check(_LOCAL, "kinds", "ok", f"{len(labels)} kinds of things and no others: {', '.join(labels)}")
 
 
 def run_probe() -> dict[str, Any]:

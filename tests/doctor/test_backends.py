@@ -106,6 +106,11 @@ class TestLocalModels:
         assert only(checks, "objects").remedy == "dinox-mcp pull balanced"
         assert [check.status for check in checks] == ["ok", "note", "ok", "problem"]
 
+    def test_the_kinds_of_a_closed_vocabulary(self) -> None:
+        settings = Settings.load(backend="local", model="dfine-small-o365")
+        kinds = only(list(backends.check_local(settings, lambda: self.FOUND)), "kinds")
+        assert kinds.finding.startswith("365 kinds of things and no others: person, sneakers, chair")
+
     def test_offline_a_model_that_is_not_here_is_a_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         assert only(self.look(self.FOUND, monkeypatch), "objects").status == "problem"

@@ -1,9 +1,10 @@
 """Closed vocabularies: the kinds that a model was trained for, and which of them a prompt means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from dinox_mcp.backends.base import Fit
@@ -12,6 +13,8 @@ from dinox_mcp.backends.kinds import Lexicon, Sense, coco, entries, key_of, labe
 
 _UNUSED = frozenset({"", "none", "n/a", "background"})
 """Names of columns that are not kinds."""
+_MOST, _LONGEST = 5000, 80
+"""Kinds that are read, and letters of each name: a configuration may be anybody's."""
 _VOCABULARIES = 8
 """Lexicons that are kept: making one of 365 kinds takes 10 ms."""
 
@@ -60,8 +63,9 @@ def labels_in(config: Mapping[str, Any]) -> dict[int, str]:
     The names of COCO and Objects365 are tidied: "tvmonitor" is "tv", and "Dinning Table" is "dining table".
     """
     given = config.get("id2label")
-    names = {int(column): str(name).strip() for column, name in given.items()} if isinstance(given, dict) else {}
-    names = {column: names[column] for column in sorted(names) if names[column].casefold() not in _UNUSED}
+    named = islice(given.items(), _MOST) if isinstance(given, dict) else ()
+    columns = {int(column): " ".join(str(name).split())[:_LONGEST] for column, name in named if str(column).isdecimal()}
+    names = {column: columns[column] for column in sorted(columns) if columns[column].casefold() not in _UNUSED}
     tidy = _of_coco(names) or {column: _tidy(name) for column, name in names.items()}
     return tidy if len(set(tidy.values())) == len(names) else names
 
@@ -107,7 +111,7 @@ class Targets:
     kinds: Mapping[str, str]
     unknown: tuple[str, ...] = ()
     covered: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def understand(prompts: Sequence[str] | None, labels: Sequence[str]) -> Targets:

@@ -49,7 +49,7 @@ def test_two_kinds_never_get_one_label() -> None:
     assert labels_of(config("tea pot", "teapot")) == ("tea pot", "teapot")
 
 
-@pytest.mark.parametrize("odd", [{}, {"id2label": None}, {"id2label": ["person"]}])
+@pytest.mark.parametrize("odd", [{}, {"id2label": None}, {"id2label": ["person"]}, {"id2label": {"x": "a", "-1": "b"}}])
 def test_a_configuration_without_names_has_no_labels(odd: dict[str, object]) -> None:
     assert labels_of(odd) == ()
 
@@ -101,6 +101,12 @@ def test_labels_of_another_data_set_are_known_by_their_own_words_and_those_for_k
 
 def test_a_model_that_knows_any_noun_knows_all_prompts() -> None:
     assert fit("unicorn", None) == Fit.KNOWN
+
+
+def test_a_configuration_of_anybody_is_bounded() -> None:
+    labels = labels_of({"id2label": {str(column): f"{column} {'x' * 10_000}" for column in range(20_000)}})
+    assert len(labels) == 5000
+    assert max(map(len, labels)) == 80
 
 
 def test_without_prompts_all_kinds_are_meant() -> None:

@@ -18,7 +18,7 @@ from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.detector import Detector
-from dinox_mcp.errors import UnsupportedError
+from dinox_mcp.errors import BackendError, UnsupportedError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest, DetectionResult
 from tests.backends.local.conftest import photo
@@ -200,6 +200,15 @@ async def test_prompts_outside_a_closed_vocabulary_are_named_with_who_finds_them
     (note,) = (note for note in some.notes if "unicorn" in note)
     assert re.search(who, note)
     assert "no such words" not in note  # this backend reads none
+
+
+@pytest.mark.parametrize("names", [None, {"7": "zebra"}])
+async def test_a_configuration_that_does_not_fit_the_weights_is_refused(
+    closed: Path, image: str, names: dict[str, str] | None
+) -> None:
+    write_json(closed / "config.json", {"model_type": "d_fine", "id2label": names})
+    with pytest.raises(BackendError, match=r"config\.json names \d kinds .* and the weights score 7; get it anew"):
+        await detect(settings(closed), image)
 
 
 async def test_a_closed_vocabulary_has_no_examples_and_no_descriptions(closed: Path, image: str) -> None:

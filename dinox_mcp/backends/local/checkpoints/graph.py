@@ -192,6 +192,11 @@ class Graph:
         path = architecture.folder / f"{architecture.name}.boxes.onnx"
         return cls(path, architecture.boxes, checkpoint, threads=threads, aliases=architecture.aliases)
 
+    @property
+    def kinds(self) -> int:
+        """How many kinds the weights that are inputs have rows for."""
+        return max((len(weight) for weight in self._given.values()), default=0)
+
     def shape_of(self, name: str) -> list[int | str]:
         """Return the shape of an input; what may vary has a name."""
         (shape,) = (one.shape for one in self._session.get_inputs() if one.name == name)

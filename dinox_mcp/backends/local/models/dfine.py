@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.kinds import labels_in
 from dinox_mcp.backends.local.models.base import DetectionModel, Prepared, RawDetection
+from dinox_mcp.errors import BackendError
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows
@@ -47,9 +48,19 @@ class DFineModel(DetectionModel):
 
     def __init__(self, family: str, folder: Path) -> None:
         super().__init__(family, folder)
-        named = labels_in(files.read_json(folder / files.CONFIG))
-        self._columns = {label: column for column, label in named.items()}
+        self._config = folder / files.CONFIG
+        self._columns = {label: column for column, label in labels_in(files.read_json(self._config)).items()}
         self.labels = tuple(self._columns)
+
+    def _require_columns(self, count: int) -> None:
+        """Check that the weights score `count` kinds, among them all that have a label.
+
+        Raises:
+            BackendError: They do not.
+        """
+        if not self._columns or max(self._columns.values()) >= count:
+            named = f"{self._config} names {len(self._columns)} kinds (id2label)"
+            raise BackendError(f"{named} and the weights score {count}; {files.REMEDY}")
 
     def overlong(self, labels: Sequence[str]) -> list[int]:  # noqa: ARG002 - it reads no text
         """Return no labels: none has a text window."""

@@ -20,12 +20,14 @@ class DFineGraph(DFineModel):
         threads: The most threads of one run.
 
     Raises:
+        BackendError: The weights score another number of kinds than the configuration names.
         UnsupportedError: The checkpoint wants images of another size than the graph takes.
     """
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder)
         self._graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
+        self._require_columns(self._graph.kinds)
         *_, height, width = self._graph.shape_of("pixels")
         wanted = self._preprocess.height, self._preprocess.width
         if wanted != (height, width):

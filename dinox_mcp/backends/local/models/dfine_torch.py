@@ -19,6 +19,7 @@ class DFine(TorchModel, DFineModel):
 
     def __init__(self, model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:  # noqa: ANN401
         super().__init__(model, folder, dtype)
+        self._require_columns(model.config.num_labels)
         model.model.backbone = _Backbone(model.model.backbone, self._computing)
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from tests.backends.local.tiny_checkpoints import BUILDERS
 
 
 def test_names_the_families_when_there_is_none_for_a_model() -> None:
-    with pytest.raises(UnsupportedError, match="'yolo'; choose one of d_fine, grounding-dino, mm-grounding-dino, omdet-turbo"):
+    with pytest.raises(UnsupportedError, match="'yolo'; choose one of d_fine, grounding-dino, mm-grounding-dino"):
         find("yolo")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers as hf
 
+from dinox_mcp.backends.local.checkpoints import precision
 from dinox_mcp.backends.local.checkpoints.graph import FOLDER, fitting
 from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.backends.local.models.dfine_graph import DFineGraph
@@ -95,6 +96,10 @@ def test_half_precision_stays_close(folder: Path) -> None:
         ask(DFine(load_model(folder), folder, dtype), picture(200, 120), LABELS) for dtype in (None, torch.bfloat16)
     )
     assert half.score == pytest.approx(exact.score, abs=0.05)
+
+
+def test_a_shorter_precision_is_checked_by_a_kind_that_it_knows(adapter: Any) -> None:
+    assert {one.label for one in precision._find(adapter, picture(200, 120))} == {0}
 
 
 def test_a_graph_has_one_size_of_input(tmp_path: Path) -> None:
