@@ -181,7 +181,8 @@ class LocalBackend:
             SettingsError: there is no such model, device or vocabulary.
             ImageError: the image is damaged.
         """
-        vocabulary = await self._vocabulary() if "prompt-free detection" in request.needs else None
+        searches_nouns = "prompt-free detection" in request.needs and self.capabilities(request.model).labels is None
+        vocabulary = await self._vocabulary() if searches_nouns else None
         worker, call = await self._ready(request.model, request.needs, request.include, call)
         known = await self._workers.know(worker, call)
         model_call = ModelCall(worker, image, call, request.min_score, "masks" in request.include)
