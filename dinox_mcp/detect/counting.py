@@ -72,8 +72,7 @@ def above_label_scores(answer: Answer, part: Part, scores: LabelScores, floor: f
     """Keep only the objects of a part that reach the thresholds of their labels, or `floor`, and say which they are."""
     found = answer.found
     kept = tuple(one for one in found.objects if reaches(one, min(floor, part.min_score_of(one, found.model))))
-    labels = part.request.prompts or tuple(dict.fromkeys(one.label for one in kept))
-    notes = (*found.notes, scores.note(labels, found.model))
+    notes = (*found.notes, *scores.notes(part.request.prompts or (), found.objects, found.model))
     return answer._replace(found=found.model_copy(update={"objects": kept, "notes": notes}))
 
 

@@ -1,7 +1,7 @@
 """Thresholds of single labels, from a file that `dinox-mcp evaluate --tune` writes for one backend and model."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -47,19 +47,25 @@ class LabelScores(Value):
 
     def of(self, found: Detection) -> float | None:
         """Give the threshold of a detection, by its label or by what the model calls it; None for the model's own."""
-        names = (found.label, found.category or "")
-        known = (self._folded[name] for one in names if (name := one.casefold()) in self._folded)
-        return next(known, self.min_score)
+        own = self._own(found)
+        return self.min_score if own is None else own[1]
 
-    def note(self, labels: Sequence[str], model: str) -> str:
-        """Say which thresholds were used for some labels."""
+    def notes(self, labels: Iterable[str], found: Iterable[Detection], model: str) -> tuple[str, ...]:
+        """Say which thresholds were used for the labels of a request, and for what the model calls otherwise."""
         if not self.holds_for(model):
-            return f"{environment_name('min_scores')} was not used: it is for the model {self.model}, not {model}"
-        own = {label: self._folded[label.casefold()] for label in labels if label.casefold() in self._folded}
+            return (f"{environment_name('min_scores')} was not used: it is for the model {self.model}, not {model}",)
+        own = {label: score for label in labels if (score := self._folded.get(label.casefold())) is not None}
+        own |= dict(pair for one in found if (pair := self._own(one)) is not None)
         shown = [f"{label} {score:g}" for label, score in list(own.items())[:_NAMED]]
         more = [f"and {len(own) - _NAMED} more"] if len(own) > _NAMED else []
         others = [] if self.min_score is None else [f"others {self.min_score:g}"]
-        return f"min_score by label, as {environment_name('min_scores')} has it: {', '.join([*shown, *more, *others])}"
+        listed = ", ".join([*shown, *more, *others])
+        return (f"min_score by label, as {environment_name('min_scores')} has it: {listed}",) if listed else ()
+
+    def _own(self, found: Detection) -> tuple[str, float] | None:
+        """Give the name of a detection that has a threshold, and the threshold."""
+        names = [name for name in (found.label, found.category) if name is not None]
+        return next(((name, self._folded[name.casefold()]) for name in names if name.casefold() in self._folded), None)
 
 
 def read(path: Path) -> LabelScores:
@@ -78,9 +84,12 @@ def read(path: Path) -> LabelScores:
     if len(data) > MAX_BYTES:
         raise SettingsError(f"{name}: {path} has more than {MAX_BYTES} bytes; {remedy}")
     try:
-        return LabelScores.model_validate(tomllib.loads(data.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SettingsError(f"{name}: {path} is not TOML ({error}); {remedy}") from None
+        content = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # ValueError itself: a number of thousands of digits
+        message = str(error).partition(";")[0]
+        raise SettingsError(f"{name}: {path} is not TOML ({message}); {remedy}") from None
+    try:
+        return LabelScores.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))

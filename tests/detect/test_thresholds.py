@@ -63,6 +63,19 @@ async def test_each_label_has_its_own_threshold(image: str, tmp_path: Path) -> N
     assert note == "min_score by label, as DINOX_MCP_MIN_SCORES has it: dog 0.1, Traffic Light 0.8, others 0.5"
 
 
+async def test_a_result_names_the_threshold_of_what_the_model_calls_an_object(image: str, tmp_path: Path) -> None:
+    puppy = Detection(label="puppy", bbox=(0, 0, 9, 9), score=0.3, category="dog")
+    result = await detector(tmp_path, backend=Scored(answer=(puppy,))).detect(image, ["puppy"])
+    assert result.notes[0] == "min_score by label, as DINOX_MCP_MIN_SCORES has it: dog 0.1, others 0.5"
+
+
+async def test_a_result_without_thresholds_of_labels_says_nothing_of_them(image: str, tmp_path: Path) -> None:
+    cat = Detection(label="cat", bbox=(0, 0, 9, 9), score=0.3)
+    thresholds = FILE.replace("min_score = 0.5", "")
+    result = await detector(tmp_path, thresholds, Scored(answer=(cat,))).detect(image, ["cat"])
+    assert not any("min_score" in note for note in result.notes)
+
+
 async def test_objects_are_counted_by_the_thresholds_of_their_labels(image: str, tmp_path: Path) -> None:
     count = await detector(tmp_path).count_objects(image, PROMPTS)
     assert count.result.counts == {"dog": 4, "Traffic Light": 1, "cat": 2, "puppy": 4}
@@ -99,6 +112,7 @@ async def test_labels_without_one_keep_the_threshold_of_the_model(image: str, tm
     [
         ("nonsense", "is not TOML"),
         ("[" * 5000, "is not TOML"),
+        ("model = " + "1" * 5000, "is not TOML"),
         ('backend = "fake"', "model of .* is wrong"),
         (FILE.replace("0.8", "8"), r"labels.traffic light of .* is wrong \(input should be less than or equal to 1"),
         (FILE + 'x = "' + "y" * 1024 * 1024 + '"', "has more than 1048576 bytes"),
