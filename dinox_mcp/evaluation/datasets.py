@@ -55,6 +55,11 @@ def load(kind: Kind, annotations: Path, images: Path | None, limit: int | None =
         dataset = _load_counts(file, data, folder, limit)
     else:
         dataset = _load_objects(kind, file, data, folder, limit, iou)
+    paths: set[Path] = set()
+    for image in dataset.images:
+        if image.path in paths:
+            raise InputError(f"{str(file)!r} has the image {image.path.name!r:.80} twice; merge its two entries")
+        paths.add(image.path)
     if not any(image.path.is_file() for image in dataset.images):
         raise InputError(
             f"none of the {len(dataset.images):,} images is in {str(folder)!r} (the first is "
@@ -79,19 +84,21 @@ def _load_objects(kind: Kind, file: Path, data: bytes, folder: Path, limit: int 
         content = formats.FILES[iou].model_validate_json(data)
     except ValidationError as error:
         raise formats.wrong_format(file, error, _FORMATS[kind]) from None
-    images = content.images[:limit]
-    all_images = _positions(file, "images", (one.id for one in content.images))
+    # pycocotools compares images by the order of their ids, which decides between objects of equal scores.
+    images = sorted(content.images[:limit], key=lambda one: one.id)
+    known = _positions(file, "images", (one.id for one in content.images))
+    position_of = {one.id: place for place, one in enumerate(images)}
     if kind == "lvis" and not (
         any(one.frequency for one in content.categories) and any(one.neg_category_ids for one in images)
     ):
         raise InputError(
             f"{str(file)!r} is not in LVIS's format, as it lacks frequency or neg_category_ids; use evaluate coco"
         )
-    annotations = _checked_annotations(file, content, all_images)
+    annotations = _checked_annotations(file, content, known)
     categories = _searched(file, content, iou)
     category_of = {one.id: place for place, one in enumerate(categories)}
-    kept = [one for one in annotations if one.category_id in category_of and all_images[one.image_id] < len(images)]
-    image = np.array([all_images[one.image_id] for one in kept], int)
+    kept = [one for one in annotations if one.category_id in category_of and one.image_id in position_of]
+    image = np.array([position_of[one.image_id] for one in kept], int)
     category = np.array([category_of[one.category_id] for one in kept], int)
     shapes: Shapes | None = None
     if iou == "segm":
@@ -199,17 +206,16 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
         raise formats.wrong_format(file, error, _COUNTS) from None
     if not content:
         raise InputError(f"{str(file)!r} has no images; the format is {_COUNTS}")
-    classes = (
-        _read_classes(file.with_name(CLASSES))
-        if any(isinstance(one, formats.Counted) for one in content.values())
-        else {}
-    )
+    pointed = [name for name, one in content.items() if isinstance(one, formats.Counted)]
+    classes = _read_classes(file.with_name(CLASSES)) if pointed else {}
+    if nameless := next((name for name in pointed if name not in classes), None):
+        raise InputError(f"the image {nameless!r:.80} has no class in {CLASSES}; add its line, 'IMAGE.jpg<tab>NAME'")
     counted = {
-        name: {classes.get(name, ""): len(one.points)} if isinstance(one, formats.Counted) else one
+        name: {classes[name]: len(one.points)} if isinstance(one, formats.Counted) else one
         for name, one in content.items()
     }
-    if nameless := next((name for name, counts in counted.items() if "" in counts), None):
-        raise InputError(f"the image {nameless!r:.80} has no class in {CLASSES}; add its line, 'IMAGE.jpg<tab>NAME'")
+    if not any(counted.values()):
+        raise InputError(f"no image of {str(file)!r} has a count; the format is {_COUNTS}")
     names = list(dict.fromkeys(name for counts in counted.values() for name in counts))
     position = {name: place for place, name in enumerate(names)}
     none = np.zeros(0, int)
@@ -236,7 +242,11 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
 
 def _read_classes(file: Path) -> dict[str, str]:
     """Read what is counted in each image: lines of a file name and a class."""
-    lines = formats.read(file).decode("utf-8", "replace").splitlines()
+    lines = (
+        formats.read(file, "it says what is counted in each image, by lines 'IMAGE.jpg<tab>NAME'")
+        .decode("utf-8", "replace")
+        .splitlines()
+    )
     pairs = (line.split("\t", 1) if "\t" in line else line.split(None, 1) for line in lines)
     return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) > 1}
 

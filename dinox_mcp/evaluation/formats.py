@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, FailFast, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, Discriminator, FailFast, Field, FiniteFloat, Tag, TypeAdapter, ValidationError
 
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation.overlaps import Iou
@@ -15,6 +15,18 @@ from dinox_mcp.store.files import open_regular
 
 MAX_BYTES = 2048 * MiB
 """Bytes of an annotation file."""
+MAX_SIDE = 65_535
+"""Pixels of a side of an image, as JPEG has them at most."""
+_MAX_NAME = 255
+_MAX_PATH = 2000
+_FAR = 1e9
+_TAGS = {"points", "numbers", "runs", "polygons", "str"}
+"""How pydantic names the forms that a value may have, between the names of a file."""
+
+
+_Side = Annotated[int, Field(ge=0, le=MAX_SIDE)]
+_Length = Annotated[FiniteFloat, Field(ge=0, le=_FAR)]
+_Coordinate = Annotated[FiniteFloat, Field(ge=-_FAR, le=_FAR)]
 
 
 class Image(BaseModel):
@@ -23,8 +35,8 @@ class Image(BaseModel):
     id: int
     file_name: str = ""
     coco_url: str = ""
-    width: int | None = None
-    height: int | None = None
+    width: _Side | None = None
+    height: _Side | None = None
     neg_category_ids: list[int] | None = None
     not_exhaustive_category_ids: list[int] = []
 
@@ -40,16 +52,13 @@ class Category(BaseModel):
     keypoints: list[str] = []
 
 
-_Length = Annotated[FiniteFloat, Field(ge=0)]
-
-
 class Annotation(BaseModel):
     """A labelled object: its box as x, y, width and height."""
 
     image_id: int
     category_id: int
-    bbox: tuple[FiniteFloat, FiniteFloat, _Length, _Length]
-    area: _Length | None = None
+    bbox: tuple[_Coordinate, _Coordinate, _Length, _Length]
+    area: Annotated[FiniteFloat, Field(ge=0, le=_FAR**2)] | None = None
     iscrowd: bool = False
 
 
@@ -62,7 +71,7 @@ class Masked(Annotation):
 class Posed(Annotation):
     """A labelled object with x, y and visibility of each keypoint, where they are labelled."""
 
-    keypoints: list[FiniteFloat] = []
+    keypoints: list[_Coordinate] = []
 
 
 A = TypeVar("A", bound=Annotation)
@@ -90,13 +99,19 @@ class Counted(BaseModel):
     points: Annotated[list[tuple[FiniteFloat, FiniteFloat]], FailFast()]
 
 
-_Count = Annotated[int, Field(ge=0)]
-COUNTED: TypeAdapter[dict[str, Counted | dict[str, _Count]]] = TypeAdapter(dict[str, Counted | dict[str, _Count]])
+_Numbers = dict[str, Annotated[int, Field(ge=0, le=_FAR)]]
+_Counts = Annotated[
+    Annotated[Counted, Tag("points")] | Annotated[_Numbers, Tag("numbers")],
+    Discriminator(
+        lambda value: "points" if isinstance(value, dict) and isinstance(value.get("points"), list) else "numbers"
+    ),
+]
+COUNTED: TypeAdapter[dict[str, Counted | _Numbers]] = TypeAdapter(dict[str, _Counts])
 """Counts by the names of images."""
 
 
-def read(file: Path) -> bytes:
-    """Read an annotation file. Blocks.
+def read(file: Path, remedy: str = "name an annotation file in JSON") -> bytes:
+    """Read an annotation file, or another one beside it. Blocks.
 
     Raises:
         InputError: it cannot be read, or is too large.
@@ -105,9 +120,7 @@ def read(file: Path) -> bytes:
         with open_regular(file, follow_links=True) as opened:
             data = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(
-            f"the annotations {str(file)!r} cannot be read ({error.strerror}); name an annotation file in JSON"
-        ) from None
+        raise InputError(f"the annotations {str(file)!r} cannot be read ({error.strerror}); {remedy}") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"the annotations {str(file)!r} have more than {MAX_BYTES // MiB} MiB; split them")
     return data
@@ -122,18 +135,22 @@ def path_in(file: Path, folder: Path, name: str) -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
         raise InputError(f"{str(file)!r} names the image {name!r:.80}, which is not in its folder; correct the name")
+    if len(name) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in path.parts):
+        raise InputError(f"{str(file)!r} names an image {name!r:.80}..., which is too long; shorten the name")
     return folder.absolute() / Path(*path.parts)
 
 
 def wrong_format(file: Path, error: ValidationError, wanted: str) -> InputError:
     """Say in one line what is wrong with a file."""
-    problem = error.errors(include_url=False)[0]
+    # Of a value that may have several forms, the form that went furthest is the one that was meant.
+    problem = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
     if problem["type"] == "json_invalid":
         return InputError(
             f"{str(file)!r} is not JSON ({problem['msg'].removeprefix('Invalid JSON: ')}); the format is {wanted}"
         )
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    value = json.dumps(problem["input"], default=str) if problem["type"] != "missing" else ""
+    names = [part for part in problem["loc"] if isinstance(part, int) or not (part in _TAGS or "[" in part)]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
+    value = "" if problem["type"] in ("missing", "too_short") else json.dumps(problem["input"], default=str)
     shown = f", not {value:.60}" if len(value) <= 60 and value else ""  # noqa: PLR2004 - what fits on a line
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    message = problem["msg"][:1].lower() + problem["msg"][1:].replace(" after validation", "")
     return InputError(f"{where or 'the content'} of {str(file)!r} is wrong: {message}{shown}; the format is {wanted}")

@@ -19,7 +19,11 @@ _SURE = 0.2
 _UNSURE_POSE = 0.05
 """What the score of the box is multiplied by where no point is sure."""
 _AROUND = 2
-"""How many sizes of the image a polygon may reach out of it: pycocotools walks along each of its edges."""
+"""How many sizes of the image a polygon may reach out of it."""
+_LONGEST = 2e6
+"""Pixels along all edges of a polygon: pycocotools needs some 80 bytes for each, and crashes where it gets none."""
+_MOST_PIXELS = 2**31
+"""Pixels of a mask: pycocotools counts them in 32 bits."""
 
 
 class Runs(BaseModel):
@@ -49,6 +53,8 @@ def encode(segmentation: Segmentation, size: tuple[int, int]) -> Rle:
         SettingsError: pycocotools is not installed.
     """
     width, height = size
+    if not 0 < width * height < _MOST_PIXELS:
+        raise ValueError(f"a mask in an image of {width}x{height}")
     coding = pycocotools_mask()
     if isinstance(segmentation, Runs):
         if segmentation.size != (height, width):
@@ -60,15 +66,27 @@ def encode(segmentation: Segmentation, size: tuple[int, int]) -> Rle:
         runs: Rle = coding.frPyObjects(segmentation.model_dump(), height, width)
         return runs
     for polygon in segmentation:
-        if len(polygon) % 2:
-            raise ValueError("a polygon with an odd number of coordinates")
-        corners = np.array(polygon).reshape(-1, 2) / size
-        if corners.min() < -_AROUND or corners.max() > 1 + _AROUND:
-            raise ValueError(f"a polygon far outside of the image of {width}x{height}")
+        _check_polygon(polygon, size)
     if not segmentation:
-        return {"size": [height, width], "counts": masks.encode(np.zeros((height, width), bool)).counts.encode()}
+        empty: Rle = coding.frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
+        return empty
     merged: Rle = coding.merge(coding.frPyObjects(segmentation, height, width))
     return merged
+
+
+def _check_polygon(polygon: Sequence[float], size: tuple[int, int]) -> None:
+    """Refuse what pycocotools would need too much memory for.
+
+    Raises:
+        ValueError: it does not fit an image of this width and height.
+    """
+    if len(polygon) % 2:
+        raise ValueError("a polygon with an odd number of coordinates")
+    corners = np.array(polygon).reshape(-1, 2)
+    if (corners / size).min() < -_AROUND or (corners / size).max() > 1 + _AROUND:
+        raise ValueError(f"a polygon far outside of the image of {size[0]}x{size[1]}")
+    if np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum() > _LONGEST:
+        raise ValueError(f"a polygon with edges of more than {_LONGEST:,.0f} pixels")
 
 
 def measured(mask: Mask) -> tuple[Rle, int]:

@@ -63,13 +63,13 @@ def write(folder: Path, data: object, name: str = "annotations.json") -> Path:
 def test_coco_is_read_by_positions_of_images_and_categories(folder: Path) -> None:
     dataset = load("coco", write(folder, coco()), folder / "images")
     assert [(one.number, one.path.name, one.size, one.present) for one in dataset.images] == [
-        (7, "a.png", (100, 80), (0,)),
         (3, "b.png", None, (1,)),
-    ]
+        (7, "a.png", (100, 80), (0,)),
+    ], "by their ids, as pycocotools compares them"
     assert dataset.categories == (Category("baseball_bat"), Category("dog"))
     assert dataset.numbers == (20, 10)
     truth = dataset.truth
-    assert truth.boxes.image.tolist() == [1, 1, 0]
+    assert truth.boxes.image.tolist() == [0, 0, 1]
     assert truth.boxes.category.tolist() == [1, 1, 0]
     assert truth.boxes.bbox[0].tolist() == [1, 2, 3, 4]
     assert truth.area.tolist() == [9.5, 56, 200], "of the mask if it is given, or else of the box"
@@ -84,11 +84,11 @@ def test_only_the_first_images_are_kept(folder: Path) -> None:
 
 def test_lvis_has_absent_and_partly_labelled_categories(folder: Path) -> None:
     dataset = load("lvis", write(folder, lvis()), folder / "images")
-    assert dataset.truth.absent.tolist() == [[0, 1]]
-    assert dataset.truth.partial.tolist() == [[0, 0]]
+    assert dataset.truth.absent.tolist() == [[1, 1]]
+    assert dataset.truth.partial.tolist() == [[1, 0]]
     assert dataset.categories[0] == Category("baseball_bat", ("bat",), "r")
     here = [one.path.relative_to(folder / "images").as_posix() for one in dataset.images]
-    assert here == ["a.png", "val2017/b.png"], "in the folder itself, or in that of the address"
+    assert here == ["val2017/b.png", "a.png"], "in the folder itself, or in that of the address"
 
 
 @pytest.mark.parametrize("name", ["_annotations.coco.json", "instances.json"])
@@ -98,7 +98,7 @@ def test_a_folder_has_its_annotations_beside_the_images(folder: Path, name: str)
 
 
 def test_counts_of_coco_leave_out_crowds(folder: Path) -> None:
-    assert load("count", write(folder, coco()), folder / "images").counts == {(0, 0): 1}
+    assert load("count", write(folder, coco()), folder / "images").counts == {(1, 0): 1}
 
 
 def test_counts_of_fsc_have_their_classes_beside_them(folder: Path) -> None:
@@ -145,9 +145,16 @@ def changed(where: str, value: object) -> Callable[[], Json]:
         ("coco", changed("images.0.id", 3), "images of .* has the id 3 twice"),
         ("coco", changed("images.0.file_name", "../../etc/passwd"), "'../../etc/passwd', which is not in its folder"),
         ("coco", changed("images.0.file_name", ""), "the image 7 of .* has neither file_name nor coco_url"),
+        ("coco", changed("images.0.file_name", "x" * 300), "names an image 'xxx.*, which is too long"),
+        ("coco", changed("images.0.file_name", "./sub//b.png"), "has the image 'b.png' twice; merge"),
+        ("coco", changed("images.0.width", -5), r"images\[0\].width of .* not -5"),
+        ("coco", changed("images.0.width", 10**30), r"images\[0\].width of .* less than or equal to 65535"),
+        ("coco", changed("annotations.0.bbox", [0, 0, 1e300, 1]), r"annotations\[0\].bbox\[2\] of .* less than"),
         ("lvis", coco, "is not in LVIS's format.*; use evaluate coco"),
-        ("count", lambda: {"a.png": {"points": [[1, 2]]}}, f"{CLASSES}' cannot be read"),
-        ("count", lambda: {"a.png": {"apple": -1}}, "is wrong: .*; the format is COCO's, FSC-147's, or"),
+        ("count", lambda: {"a.png": {"points": [[1, 2]]}}, f"{CLASSES}' cannot be read .*; it says what is counted"),
+        ("count", lambda: {"a.png": {"apple": -1}}, r"a.png.apple of .* not -1; the format is COCO's, FSC-147's, or"),
+        ("count", lambda: {"a.png": 3}, "a.png of .* not 3"),
+        ("count", lambda: {"a.png": {}}, "no image of .* has a count"),
         ("count", dict, "has no images"),
     ],
 )
@@ -166,6 +173,12 @@ def masked(segmentation: object) -> Json:
     for one in data["annotations"]:
         one["segmentation"] = [[1, 1, 5, 1, 5, 5]]
     data["annotations"][0]["segmentation"] = segmentation
+    return data
+
+
+def sized(side: int, data: Json) -> Json:
+    for image in data["images"]:
+        image |= {"width": side, "height": side}
     return data
 
 
@@ -218,11 +231,15 @@ def test_a_category_that_only_groups_others_is_not_searched_for(folder: Path) ->
     ("iou", "data", "message"),
     [
         ("segm", posed(), r"annotations\[1\].segmentation of .* field required"),
-        ("segm", masked([[1, 2, 3, 4]]), r"annotations\[0\].segmentation.polygons\[0\] of .* at least 6 items"),
+        ("segm", masked([[1, 2, 3, 4]]), r"annotations\[0\].segmentation\[0\] of .* at least 6 items"),
         ("segm", masked([[1, 2, 3, 4, 5, 6, 7]]), "an odd number of coordinates; correct it"),
         ("segm", masked([[1, 2, 3, 4, 5, 1e9]]), "a polygon far outside of the image of 30x20; correct it"),
+        ("segm", masked([[0, 0, 30, 20] * 40_000]), "a polygon with edges of more than 2,000,000 pixels; correct it"),
+        ("segm", sized(65_535, masked([])), "a mask in an image of 65535x65535; correct it"),
+        ("segm", sized(0, masked([])), "a mask in an image of 0x0; correct it"),
         ("segm", masked({"size": [20, 31], "counts": [620]}), "a mask of 31x20 in an image of 30x20"),
         ("segm", masked({"size": [20, 30], "counts": [601]}), "runs of 601 pixels in an image of 30x20"),
+        ("segm", masked({"size": [20, 30], "counts": [-1, 601]}), r"segmentation.counts\[0\] of .* not -1"),
         ("segm", masked({"size": [20, 30], "counts": "nonsense"}), "not a COCO RLE of 30x20 pixels"),
         ("keypoints", coco(), "no category of .* has keypoints; use --iou bbox"),
         ("keypoints", posed(points=5), "has 15 numbers as keypoints; give x, y and visibility of 17 points"),

@@ -35,7 +35,10 @@ def scene(seed: int) -> tuple[Json, list[Json], list[Json]]:
     """Make people with polygons, runs of a crowd and keypoints, and found masks and poses near them or anywhere."""
     random = np.random.default_rng(seed)
     data: Json = {
-        "images": [{"id": image, "file_name": "image.png", "width": SIDE, "height": SIDE} for image in range(IMAGES)],
+        "images": [  # in another order than that of their ids, which decides between equal scores
+            {"id": image, "file_name": f"{image}.png", "width": SIDE, "height": SIDE}
+            for image in reversed(range(IMAGES))
+        ],
         "categories": [{"id": 3, "name": "person", "keypoints": list(BODY)}],
         "annotations": [],
     }
@@ -87,7 +90,7 @@ def boxes_of(found: Sequence[Json]) -> tuple[Boxes, np.ndarray]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "image.png").touch()
+    (tmp_path / "0.png").touch()
     return tmp_path
 
 
