@@ -154,7 +154,7 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     from dinox_mcp.detector import Detector
     from dinox_mcp.evaluation import collection
     from dinox_mcp.evaluation.datasets import load
-    from dinox_mcp.evaluation.folder import write
+    from dinox_mcp.evaluation.folder import check_writable, write
     from dinox_mcp.evaluation.results import Files
     from dinox_mcp.evaluation.run import Evaluation
 
@@ -162,6 +162,9 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     iou: Iou = options.iou or ("segm" if options.kind == "sginw" else "bbox")
     choices = _choices(options, iou)
     html = options.html and options.html.expanduser()
+    thresholds = options.tune and options.tune.expanduser()
+    for path in filter(None, (html, thresholds)):
+        check_writable(path)
     if options.kind in _FOLDERS:
         files = collection.find_datasets(annotations)
         datasets = {name: load("coco", file, None, options.limit, iou) for name, file in files.items()}
@@ -174,7 +177,7 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     dataset = load(options.kind, annotations, options.images, options.limit, iou)
     async with Detector(settings) as detector:
         with terminal.progress_bar() as progress:
-            wanted = Files(page=html, thresholds=options.tune and options.tune.expanduser())
+            wanted = Files(page=html, thresholds=thresholds)
             return await Evaluation(detector, dataset, choices).run(folder, progress, wanted)
 
 

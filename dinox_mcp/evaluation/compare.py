@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -86,8 +86,8 @@ class Comparison:
 
     @property
     def common_model(self) -> str:
-        """The models that answered for every image, joined by " + "."""
-        answered = [one.model.split(" + ") for one in self._answered if one is not None]
+        """The models that answered for every image that was searched for something, joined by " + "."""
+        answered = [one.model.split(" + ") for one in self._answered if one is not None and one.model]
         models = dict.fromkeys(name for names in answered for name in names)
         return " + ".join(name for name in models if all(name in names for names in answered))
 
@@ -142,27 +142,35 @@ class Comparison:
             labelled.pop((image, place), None)
         return labelled
 
+    def found_counts(self, least: float | None) -> Mapping[tuple[int, int], int]:
+        """Count what scores at least `least`, by the positions of image and category.
+
+        None counts all that was found, also what was not kept.
+        """
+        found: Counter[tuple[int, int]] = Counter()
+        if least is not None:
+            kept, boxes = self.found.threshold_score >= least, self.found.boxes
+            found.update(zip(boxes.image[kept].tolist(), boxes.category[kept].tolist(), strict=True))
+            return found
+        for image, record in enumerate(self._answered):
+            for label, number in record.counts.items() if record is not None else ():
+                for place in self._vocabulary.categories(label):
+                    found[image, place] += number
+        return found
+
     def counts(self, *, absent: bool, least: float | None = None) -> Iterator[CountFigures]:
         """Give the errors of counts: of all categories together, and of each.
 
         Args:
             absent: also count what is not labelled in an image, which is right if it is 0.
-            least: count what scores at least this; None for all that was found, also what was not kept.
+            least: as in `found_counts`.
         """
         labelled = self.labelled_counts()
         if absent:
             images = [image for image, one in enumerate(self._answered) if one is not None]
             every = ((image, place) for image in images for place in range(len(self._vocabulary)))
             labelled |= {pair: 0 for pair in every if pair not in labelled and pair not in self._crowded}
-        found: Counter[tuple[int, int]] = Counter()
-        if least is None:
-            for image, record in enumerate(self._answered):
-                for label, number in record.counts.items() if record is not None else ():
-                    for place in self._vocabulary.categories(label):
-                        found[image, place] += number
-        else:
-            kept, boxes = self.found.threshold_score >= least, self.found.boxes
-            found.update(zip(boxes.image[kept].tolist(), boxes.category[kept].tolist(), strict=True))
+        found = self.found_counts(least)
         groups: dict[int, dict[tuple[int, int], int]] = {}
         for pair, number in labelled.items():
             groups.setdefault(pair[1], {})[pair] = number

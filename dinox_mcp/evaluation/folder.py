@@ -1,5 +1,6 @@
 """The files of a run: its journal, which one call at a time writes, and what is made of it."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,22 @@ def opened(folder: Path, header: Mapping[str, Any], most: int) -> Iterator[Journ
             journal.close()
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is detected or paid.
+
+    Raises:
+        SettingsError: its folder cannot be made or written, or the path is a folder.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from None
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"nothing may be written into {path.parent}")
+
+
 def write(path: Path, text: str) -> None:
     """Write a file.
 
@@ -51,4 +68,8 @@ def write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
     except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}); choose another path") from None
+        raise _unwritable(path, error.strerror) from None
+
+
+def _unwritable(path: Path, why: str | None) -> SettingsError:
+    return SettingsError(f"{path} cannot be written ({why}); choose another path")

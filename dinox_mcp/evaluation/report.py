@@ -58,7 +58,7 @@ class Tuned(Value):
     Attributes:
         own_min_score: the model's own threshold.
         min_score: the best one for all labels.
-        labels: the best one of each prompt.
+        labels: the best one of each category, by its name.
         own: the error with the model's own threshold.
         one: the error with the best one for all labels, on images that it was not tuned on.
         by_label: the error with that of each label, likewise.

@@ -1,6 +1,5 @@
 """The files of a run besides its report: thresholds that are tuned to its counts, and the page."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +49,8 @@ class Findings:
         federated: only what is known to be absent is (LVIS).
         own: the model's own threshold.
         least: the lowest score that was searched for.
+        counted: the lowest score that counts; None where all that was found does.
+        by_label: labels had thresholds of their own, so that nothing is known of others.
     """
 
     dataset: Dataset
@@ -60,6 +61,8 @@ class Findings:
     federated: bool
     own: float
     least: float
+    counted: float | None = None
+    by_label: bool = False
 
     @cached_property
     def errors(self) -> CountErrorsByThreshold:
@@ -115,7 +118,7 @@ class Findings:
         Raises:
             SettingsError: it cannot be written.
         """
-        errors = self.errors if self._enough else None
+        errors = self.errors if self._enough and not self.by_label else None
         truth, found = self.comparison.truth, self.comparison.found
         if self.precision is None:
             page = Page(report, self.own, errors=errors, points=self._points())
@@ -142,7 +145,5 @@ class Findings:
 
     def _points(self) -> list[tuple[int, int]]:
         """Give the pairs of labelled and found counts."""
-        found, boxes = self.comparison.found, self.comparison.found.boxes
-        given = found.threshold_score >= self.own
-        counts = Counter(zip(boxes.image[given].tolist(), boxes.category[given].tolist(), strict=True))
-        return [(number, counts[pair]) for pair, number in self._labelled.items()]
+        found = self.comparison.found_counts(self.counted)
+        return [(number, found.get(pair, 0)) for pair, number in self._labelled.items()]

@@ -198,6 +198,11 @@ class Evaluation:
         chunk = self._prompts[: self._choices.prompts_per_call]
         return self._pipeline.router.plan(make_request(chunk, free)).main.request.min_score
 
+    def _notes_on_scores(self, model: str) -> list[str]:
+        """Say which thresholds of labels the settings have for these requests."""
+        parts = [part for plan in self._plans for part in plan.parts]
+        return [note for one in parts if one.scores for note in one.scores.notes(one.request.prompts or (), (), model)]
+
     def _compare(self, journal: Journal, folder: Path) -> tuple[Report, Findings]:
         """Compare what a journal has with what is labelled, and write the found objects into the folder. Blocks."""
         choices, plans, iou = self._choices, self._plans, self._iou
@@ -208,9 +213,11 @@ class Evaluation:
         rules = rules_of(choices.kind, iou)
         precisions = [comparison.precision(one) for one in rules]
         absent, own = choices.prompts == _ALL, self._own_score()
+        counted = own if choices.tunes else None
         counts: tuple[CountFigures, ...] = ()
         if choices.kind == "count":
-            counts = tuple(comparison.counts(absent=absent, least=own if choices.tunes else None))
+            counts = tuple(comparison.counts(absent=absent, least=counted))
+        by_label = self._notes_on_scores(comparison.common_model)
         least = min(part.request.min_score for plan in plans for part in plan.parts)
         findings = Findings(
             self._dataset,
@@ -221,8 +228,10 @@ class Evaluation:
             choices.kind == "lvis",
             own,
             least,
+            counted,
+            bool(by_label),
         )
-        notes = dict.fromkeys(note for plan in plans for note in plan.notes)
+        notes = dict.fromkeys(note for plan in plans for note in plan.notes) | dict.fromkeys(by_label)
         report = Report(
             annotations=str(self._dataset.file),
             prompts=choices.prompts,

@@ -77,7 +77,9 @@ def test_a_page_and_thresholds_are_written_where_they_are_wanted(
     capsys: pytest.CaptureFixture[str], annotations: Path
 ) -> None:
     data = json.loads(annotations.read_text())
-    data["images"] += [{"id": number, "file_name": "blank.png"} for number in range(10, 13)]
+    for number in range(10, 13):
+        data["images"].append({"id": number, "file_name": f"{number}.png"})
+        Path(f"{number}.png").write_bytes(Path("blank.png").read_bytes())
     data["categories"] = data["categories"][:1]
     annotations.write_text(json.dumps(data))
     files = ("--html", "out/page.html", "--tune", "out/thresholds.toml")
@@ -140,6 +142,8 @@ def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatc
         (["coco", "--annotations", ".", "--limit", "0"], 2, "is not a whole number from 1"),
         (["coco", "--annotations", ".", "--out", "one.png"], 2, "the run cannot be kept in"),
         (["coco", "--annotations", ".", "--html", "page.txt"], 2, "'page.txt' is not a page; name it .html"),
+        (["coco", "--annotations", ".", "--html", "one.png/page.html"], 2, "page.html cannot be written (File exists)"),
+        (["coco", "--annotations", ".", "--tune", "."], 2, ". cannot be written (it is a folder); choose another path"),
         (["coco", "--annotations", ".", "--iou", "masks"], 2, "invalid choice: 'masks'"),
         (["coco", "--annotations", ".", "--iou", "keypoints"], 1, "has keypoints; use --iou bbox"),
         (["lvis", "--annotations", ".", "--iou", "keypoints"], 2, "--iou keypoints is for coco, not lvis"),

@@ -154,6 +154,37 @@ async def test_tuned_thresholds_are_a_file_that_the_settings_take(folder: Path) 
     assert result.counts == {"dog": 2}
 
 
+async def test_an_image_without_labels_does_not_hide_the_model_of_tuned_thresholds(folder: Path) -> None:
+    data = json.loads((folder / "instances.json").read_text())
+    data["annotations"] = [one for one in data["annotations"] if one["image_id"] != 3]
+    (folder / "instances.json").write_text(json.dumps(data))
+    choices = Choices("count", prompts="present", tunes=True)
+    files = Files(thresholds=folder / "thresholds.toml")
+    async with Detector(Settings.load(backend="fake"), [Guess()]) as detector:
+        await Evaluation(detector, load("count", folder, None), choices).run(folder / "run", silent, files)
+    assert tomllib.loads((folder / "thresholds.toml").read_text())["model"] == "fake-1"
+
+
+async def test_counts_by_thresholds_of_the_settings_say_so_and_are_those_of_the_page(folder: Path) -> None:
+    class Faint(Guess):
+        async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
+            found = await super().detect(image, request, call)
+            faint = (Detection(label="dog", bbox=(0, 0, 9, 9), score=0.2),) if request.min_score <= 0.2 else ()
+            return found.model_copy(update={"objects": faint})
+
+    scores = folder / "thresholds.toml"
+    scores.write_text('backend = "fake"\nmodel = "fake-1"\n[labels]\ndog = 0.1\n')
+    files, choices = Files(page=folder / "page.html"), Choices("count", prompts="present")
+    async with Detector(Settings.load(backend="fake", min_scores=scores), [Faint()]) as detector:
+        run = Evaluation(detector, load("count", folder, None), choices)
+        report = await run.run(folder / "run", silent, files)
+    assert report.counts[1].mae == 1, "one of two dogs, which scores less than the model's own 0.25"
+    assert report.notes == ("min_score by label, as DINOX_MCP_MIN_SCORES has it: dog 0.1",)
+    page = (folder / "page.html").read_text()
+    assert len(set(re.findall(r'<circle class="dot" [^>]*cy="([^"]*)"', page))) == 2, "0 of the other, and 1 dog"
+    assert "Objects counted wrongly in an image, by threshold" not in page
+
+
 async def test_too_few_images_to_tune_are_refused_before_the_first_is_detected_in(folder: Path) -> None:
     with pytest.raises(InputError, match="--tune needs 5 images or more, not 2; label more"):
         await run(folder, Files(thresholds=folder / "thresholds.toml"), limit=2)
