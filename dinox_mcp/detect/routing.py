@@ -119,8 +119,9 @@ class Router:
         filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
         full = main if alone else request.model_copy(update=filled)
         notes = tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key))
+        unused = tuple(self._unused_scores(request, prepared))
         may_be_complete = bool(notes) and self._knows_all_prompts(prepared[0])
-        return Plan(full, prepared, *(((), notes) if may_be_complete else (notes, ())))
+        return Plan(full, prepared, *((unused, notes) if may_be_complete else ((*notes, *unused), ())))
 
     def instead(self, part: Part, *, caller_has_key: bool) -> Part | None:
         """Give the same part for a less preferred backend that knows all of it, or None where there is none.
@@ -242,9 +243,16 @@ class Router:
         if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
             request = request.model_copy(update={"model": able.thorough})
             able = backend.capabilities(able.thorough)
-        free = "min_score" not in request.model_fields_set and not request.examples and request.description is None
-        scores = self._scores if self._scores and self._scores.backend == part.backend and free else None
+        fits = self._scores is not None and self._scores.backend == part.backend and _takes_scores(request)
+        scores = self._scores if fits else None
         return replace(part, request=_with_thresholds(request, able), scores=scores)
+
+    def _unused_scores(self, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
+        """Say so where thresholds of labels are for another backend than those that answer."""
+        if self._scores is None or not _takes_scores(request) or parts[0].exact:
+            return
+        if all(part.scores is None for part in parts):
+            yield self._scores.unused(f"the backend {self._scores.backend}", parts[0].backend)
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
         """Explain why a preferred backend that is partly set up is not used."""
@@ -302,6 +310,11 @@ def _read(name: str, labels: Sequence[str], request: DetectionRequest) -> Part:
     """Make a part of labels that are read exactly, which have nothing else to describe."""
     read = request.model_copy(update={"prompts": tuple(labels), "include": frozenset()})
     return Part(name, read, read, exact=True)
+
+
+def _takes_scores(request: DetectionRequest) -> bool:
+    """Return whether thresholds of labels hold for a request: it has none, no examples and no description."""
+    return "min_score" not in request.model_fields_set and not request.examples and request.description is None
 
 
 def _with_thresholds(request: DetectionRequest, able: Capabilities) -> DetectionRequest:

@@ -53,7 +53,7 @@ class LabelScores(Value):
     def notes(self, labels: Iterable[str], found: Iterable[Detection], model: str) -> tuple[str, ...]:
         """Say which thresholds were used for the labels of a request, and for what the model calls otherwise."""
         if not self.holds_for(model):
-            return (f"{environment_name('min_scores')} was not used: it is for the model {self.model}, not {model}",)
+            return (self.unused(f"the model {self.model}", model),)
         own = {label: score for label in labels if (score := self._folded.get(label.casefold())) is not None}
         own |= dict(pair for one in found if (pair := self._own(one)) is not None)
         shown = [f"{label} {score:g}" for label, score in list(own.items())[:_NAMED]]
@@ -61,6 +61,11 @@ class LabelScores(Value):
         others = [] if self.min_score is None else [f"others {self.min_score:g}"]
         listed = ", ".join([*shown, *more, *others])
         return (f"min_score by label, as {environment_name('min_scores')} has it: {listed}",) if listed else ()
+
+    @staticmethod
+    def unused(wanted: str, got: str) -> str:
+        """Say that the thresholds are for something else than what answers."""
+        return f"{environment_name('min_scores')} was not used: it is for {wanted}, not {got}"
 
     def _own(self, found: Detection) -> tuple[str, float] | None:
         """Give the name of a detection that has a threshold, and the threshold."""

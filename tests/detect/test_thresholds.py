@@ -100,6 +100,7 @@ async def test_thresholds_of_another_backend_change_nothing(image: str, tmp_path
     result = await detector(tmp_path, FILE.replace('"fake"', '"elsewhere"'), backend).detect(image, PROMPTS)
     assert set(result.counts.values()) == {3}
     assert backend.asked[0][1].min_score == 0.25
+    assert result.notes[0] == "DINOX_MCP_MIN_SCORES was not used: it is for the backend elsewhere, not fake"
 
 
 async def test_labels_without_one_keep_the_threshold_of_the_model(image: str, tmp_path: Path) -> None:
