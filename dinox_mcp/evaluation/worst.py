@@ -68,9 +68,10 @@ def _draw(picture: Picture, dataset: Dataset, truth: Truth, found: Found, one: I
     for place in _first(one.missed):
         shapes += _shape("missed", truth.boxes.bbox[place], _of(truth.shapes, place) if truth.iou == "segm" else None)
         texts.add(truth.boxes.bbox[place], names[truth.boxes.category[place]])
-    for place in _first(one.wrong[np.argsort(-found.score[one.wrong], kind="stable")]):
+    scores = found.threshold_score
+    for place in _first(one.wrong[np.argsort(-scores[one.wrong], kind="stable")]):
         shapes += _shape("wrong", found.boxes.bbox[place], _of(found.shapes, place))
-        texts.add(found.boxes.bbox[place], f"{names[found.boxes.category[place]]} {found.score[place]:.2f}")
+        texts.add(found.boxes.bbox[place], f"{names[found.boxes.category[place]]} {scores[place]:.2f}")
     shapes += texts.drawn
     image = base64.b64encode(data).decode("ascii")
     return (

@@ -19,6 +19,7 @@ from dinox_mcp.evaluation.datasets import load
 from dinox_mcp.evaluation.folder import DETECTIONS, JOURNAL, REPORT
 from dinox_mcp.evaluation.overlaps import Iou
 from dinox_mcp.evaluation.report import Report
+from dinox_mcp.evaluation.results import Files
 from dinox_mcp.evaluation.run import Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -289,6 +290,18 @@ async def test_masks_are_compared_and_written_without_boxes(folder: Path) -> Non
     first = json.loads((folder / "run" / DETECTIONS).read_text())[0]
     assert set(first) == {"image_id", "category_id", "score", "segmentation"}
     assert first["segmentation"]["size"] == [50, 100]
+
+
+async def test_a_wrong_pose_is_drawn_with_the_score_that_the_threshold_is_compared_with(folder: Path) -> None:
+    add_shapes(folder)
+    data = json.loads((folder / "instances.json").read_text())
+    data["annotations"][0]["keypoints"] = [80, 40, 2] * len(BODY)
+    (folder / "instances.json").write_text(json.dumps(data))
+    dataset = load("coco", folder, None, 1, "keypoints")
+    async with Detector(Settings.load(backend="fake"), [Drawing()]) as detector:
+        evaluation = Evaluation(detector, dataset, Choices("coco"))
+        await evaluation.run(folder / "run", silent, Files(page=folder / "page.html"))
+    assert ">dog 0.50</text>" in (folder / "page.html").read_text(), "of the box; that of the pose is 0.25"
 
 
 async def test_keypoints_that_come_after_the_boxes_are_compared(folder: Path) -> None:
