@@ -166,11 +166,19 @@ class Evaluation:
     async def _detect(self, left: Sequence[Entry], journal: Journal, calls: int, progress: Progress) -> running.Outcome:
         cost = f"at most {calls:,} calls to {self._backend}" if calls else f"free, by {self._backend}"
         await progress(1 - len(left) / journal.total, f"{len(left):,} of {journal.total:,} images to detect in: {cost}")
+        for record in journal.detected.values():
+            if record.source in self._images:
+                self._wanted[record.sha256] = self._plans_for(record.source)
         noted = {prompt for record in journal.records.values() for prompt in record.unknown}
 
         async def load(source: str) -> Picture:
             picture = await self._detector.load(source)
-            self._wanted[picture.digest] = self._plans_for(source)
+            plans = self._plans_for(source)
+            if self._wanted.setdefault(picture.digest, plans) is not plans:  # equal bytes are detected in once
+                raise InputError(
+                    f"the image {source!r} has the same bytes as another one and other labels; remove one of them, or "
+                    "use --prompts all"
+                )
             return picture
 
         async def detect(picture: Picture) -> Detections:

@@ -100,6 +100,17 @@ async def test_the_folder_has_the_report_and_the_boxes_as_coco_has_them(folder: 
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("first", [1, None], ids=["in a second run", "in one run"])
+async def test_a_copy_with_other_labels_is_left_out_where_only_these_are_searched_for(
+    folder: Path, first: int | None
+) -> None:
+    (folder / "1.png").write_bytes((folder / "0.png").read_bytes())
+    await run(folder, Oracle(), first, prompts="present")
+    report = await run(folder, Oracle(), 2, prompts="present")
+    assert report.answered == 1
+    assert "has the same bytes as another one and other labels" in report.failures[0].line
+
+
 async def test_the_same_run_again_detects_in_nothing(folder: Path) -> None:
     first, second = Oracle(), Oracle()
     before, after = await run(folder, first), await run(folder, second)
