@@ -119,7 +119,7 @@ class Router:
         filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
         full = main if alone else request.model_copy(update=filled)
         notes = tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key))
-        unused = tuple(self._unused_scores(request, prepared))
+        unused = () if self._scores is None else tuple(self._unused_scores(self._scores, request, prepared))
         may_be_complete = bool(notes) and self._knows_all_prompts(prepared[0])
         return Plan(full, prepared, *((unused, notes) if may_be_complete else ((*notes, *unused), ())))
 
@@ -247,12 +247,11 @@ class Router:
         scores = self._scores if fits else None
         return replace(part, request=_with_thresholds(request, able), scores=scores)
 
-    def _unused_scores(self, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
+    @staticmethod
+    def _unused_scores(scores: LabelScores, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
         """Say so where thresholds of labels are for another backend than those that answer."""
-        if self._scores is None or not _takes_scores(request) or parts[0].exact:
-            return
-        if all(part.scores is None for part in parts):
-            yield self._scores.unused(f"the backend {self._scores.backend}", parts[0].backend)
+        if _takes_scores(request) and not parts[0].exact and all(part.scores is None for part in parts):
+            yield scores.unused(f"the backend {scores.backend}", parts[0].backend)
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
         """Explain why a preferred backend that is partly set up is not used."""

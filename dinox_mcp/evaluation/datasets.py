@@ -208,7 +208,7 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
         raise InputError(f"{str(file)!r} has no images; the format is {_COUNTS}")
     pointed = [name for name, one in content.items() if isinstance(one, formats.Counted)]
     classes = _read_classes(file.with_name(CLASSES)) if pointed else {}
-    if nameless := next((name for name in pointed if name not in classes), None):
+    if nameless := next((name for name in pointed if not classes.get(name)), None):
         raise InputError(f"the image {nameless!r:.80} has no class in {CLASSES}; add its line, 'IMAGE.jpg<tab>NAME'")
     counted = {
         name: {classes[name]: len(one.points)} if isinstance(one, formats.Counted) else one

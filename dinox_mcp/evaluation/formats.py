@@ -148,7 +148,9 @@ def wrong_format(file: Path, error: ValidationError, wanted: str) -> InputError:
         return InputError(
             f"{str(file)!r} is not JSON ({problem['msg'].removeprefix('Invalid JSON: ')}); the format is {wanted}"
         )
-    names = [part for part in problem["loc"] if isinstance(part, int) or not (part in _TAGS or "[" in part)]
+    names = [
+        part for part in problem["loc"] if isinstance(part, int) or not (part in _TAGS or part.startswith("list["))
+    ]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
     value = "" if problem["type"] in ("missing", "too_short") else json.dumps(problem["input"], default=str)
     shown = f", not {value:.60}" if len(value) <= 60 and value else ""  # noqa: PLR2004 - what fits on a line

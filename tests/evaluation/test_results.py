@@ -154,9 +154,11 @@ async def test_tuned_thresholds_are_a_file_that_the_settings_take(folder: Path) 
     assert result.counts == {"dog": 2}
 
 
-async def test_an_image_without_labels_does_not_hide_the_model_of_tuned_thresholds(folder: Path) -> None:
+async def test_images_without_labels_do_not_hide_the_model_of_tuned_thresholds(folder: Path) -> None:
     data = json.loads((folder / "instances.json").read_text())
-    data["annotations"] = [one for one in data["annotations"] if one["image_id"] != 3]
+    data["annotations"] = [one for one in data["annotations"] if one["image_id"] not in (0, 3)]
+    for number in (0, 3):
+        (folder / f"{number}.png").write_bytes(png(90, 90))
     (folder / "instances.json").write_text(json.dumps(data))
     choices = Choices("count", prompts="present", tunes=True)
     files = Files(thresholds=folder / "thresholds.toml")
