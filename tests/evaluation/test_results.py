@@ -174,6 +174,7 @@ async def test_counts_by_thresholds_of_the_settings_say_so_and_are_those_of_the_
             faint = (Detection(label="dog", bbox=(0, 0, 9, 9), score=0.2),) if request.min_score <= 0.2 else ()
             return found.model_copy(update={"objects": faint})
 
+    (folder / "0.png").write_bytes(png(90, 90))  # it has other labels than the others
     scores = folder / "thresholds.toml"
     scores.write_text('backend = "fake"\nmodel = "fake-1"\n[labels]\ndog = 0.1\n')
     files, choices = Files(page=folder / "page.html"), Choices("count", prompts="present")
