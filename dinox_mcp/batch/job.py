@@ -21,7 +21,15 @@ from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.report import BatchResult, Pace, per_second, sum_up_run, unknown_so_far
 from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
-from dinox_mcp.batch.shards import Batch, Detecting, Tracker, has_results, journal_path, remove_journals
+from dinox_mcp.batch.shards import (
+    Batch,
+    Detecting,
+    Tracker,
+    has_results,
+    has_unsaved,
+    journal_path,
+    remove_journals,
+)
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
 from dinox_mcp.detect.routing import Plan
@@ -142,8 +150,9 @@ class _Run:
         save_images(run, job.pictures, _REMEDY)
         size = self._options.get("shard_size", SHARD_SIZE)
         self._manifest = plans.extend(run, manifest, new, size) if new else manifest
-        for number in () if self._options.get("retry") else self._finished:
-            journal_path(run, number).unlink(missing_ok=True)  # its process died between the last two steps
+        for shard in self._manifest.shards if not self._options.get("retry") else ():
+            if shard.number in self._finished and not has_unsaved(run, shard):
+                journal_path(run, shard.number).unlink(missing_ok=True)  # its process died between the last two steps
 
     async def work(self, engine: Engine) -> None:
         """Say what the run takes, and have an engine do it.

@@ -157,10 +157,12 @@ def read_done(run: Path, shard: int) -> Done | None:
 
 
 def read_rows(run: Path, shard: int) -> list[dict[str, Any]]:
-    """Read the rows of a part. Blocks."""
-    _, pq = _pyarrow()
-    rows: list[dict[str, Any]] = pq.read_table(part_path(run, shard)).to_pylist()
-    return rows
+    """Read the rows of a part. Blocks.
+
+    Raises:
+        InputError: the part is damaged.
+    """
+    return [*stream_rows(run, shard)]
 
 
 def stream_rows(run: Path, shard: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -205,6 +207,7 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
     """List the images without an answer of all finished shards in one file, which is removed if there are none. Blocks.
 
     Raises:
+        InputError: a part is damaged.
         SettingsError: it cannot be written.
     """
     _, pq = _pyarrow()
@@ -216,12 +219,15 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
             return
         with pq.ParquetWriter(beside, schema(), compression="zstd") as file:
             for shard in failed:  # one at a time, as there may be very many
-                file.write_table(pq.read_table(part_path(run, shard), schema=schema(), filters=[("code", "!=", "")]))
+                with _intact(run, shard):
+                    rows = pq.read_table(part_path(run, shard), schema=schema(), filters=[("code", "!=", "")])
+                file.write_table(rows)
         move_into_place(beside, run / ERRORS)
     except OSError as error:
+        raise SettingsError(f"{run / ERRORS} cannot be written ({error.strerror}); {_NO_ROOM}") from None
+    finally:
         with suppress(OSError):
             beside.unlink()
-        raise SettingsError(f"{run / ERRORS} cannot be written ({error.strerror}); {_NO_ROOM}") from None
 
 
 def schema() -> "pa.Schema":

@@ -159,6 +159,24 @@ def has_results(run: Path) -> bool:
     return False
 
 
+def has_unsaved(run: Path, shard: Shard) -> bool:
+    """Return whether the journal of a finished shard has answers that its part lacks: a `retry` was ended. Blocks.
+
+    Raises:
+        InputError: the part is damaged.
+    """
+    path = journal_path(run, shard.number)
+    if not path.exists():
+        return False
+    try:
+        records = Journal.read(path).records
+    except NotFoundError:  # it is damaged, so nothing can be saved
+        return False
+    rows = zip(read_entries(run, shard), parts.stream_rows(run, shard.number, ("error",)), strict=True)
+    failed = (entry.source for entry, row in rows if row["error"])
+    return any(source in records and not records[source].error for source in failed)
+
+
 def remove_journals(run: Path) -> None:
     """Remove the journals of a run that has no results."""
     for path in (run / _JOURNALS).glob("*.jsonl"):

@@ -368,6 +368,38 @@ async def test_a_defect_of_a_backend_is_an_error_of_its_image(photos: Path) -> N
     assert rows(photos)["5.png"]["code"] == "backend_failed"
 
 
+async def test_an_answer_of_a_retry_that_was_stopped_is_kept_for_the_next_one(photos: Path) -> None:
+    failing: dict[int, Exception] = {104: ServiceError("the server is away"), 105: ServiceError("the server is away")}
+    await run(photos, Dogs(failing=failing))
+    first, second = Dogs(most=1), Dogs()
+    assert (await run(photos, first, retry=True)).stopped == "there is no credit left; top it up"
+    assert (await run(photos, Dogs())).failed == 3, "no retry"
+    assert (await run(photos, second, retry=True)).failed == 1
+    assert first.widths + second.widths == [104, 105]
+
+
+async def test_a_journal_that_its_process_left_beside_its_part_is_removed(photos: Path) -> None:
+    await run(photos, Dogs(most=6))
+    journal = photos.parent / "run" / "journals" / "00001.jsonl"
+    content = journal.read_bytes()
+    await run(photos, Dogs())
+    journal.write_bytes(content)
+    await run(photos, Dogs())
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("options", [{"retry": True}, {}])
+async def test_a_part_that_is_damaged_inside_is_named_with_what_to_do(photos: Path, options: dict[str, Any]) -> None:
+    await run(photos, Dogs(), shard_size=10)
+    part = photos.parent / "run" / "parts" / "part-00000.parquet"
+    data = part.read_bytes()
+    part.write_bytes(data[:4] + b"\xff" * 1000 + data[1004:])
+    with pytest.raises(InputError, match=r"part-00000.parquet is damaged .*; delete it, and run the same command"):
+        await run(photos, Dogs(), **options)
+    part.unlink()
+    assert (await run(photos, Dogs(), **options)).done == 10
+
+
 async def test_retry_detects_only_in_images_without_an_answer(photos: Path) -> None:
     await run(photos, Dogs())
     (photos / "broken.jpg").write_bytes(png(200))
