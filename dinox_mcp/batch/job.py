@@ -93,6 +93,7 @@ async def run_batch(
     options: BatchOptions,
 ) -> BatchResult:
     """Detect in all images of a source; see `Detector.batch`."""
+    _check_numbers(options)
     engine = _engine(options)
     await anyio.to_thread.run_sync(parts.schema)  # a missing pyarrow is an error before anything else
     job = await _ready(detector, source, prompts, examples, options)
@@ -294,6 +295,18 @@ async def _ready(
         "version": __version__,
     }
     return _Job(header, request, plan, pictures, _calls_each(detector, plan))
+
+
+def _check_numbers(options: BatchOptions) -> None:
+    """Refuse numbers below 1, which the command line refuses too.
+
+    Raises:
+        InputError: there is one.
+    """
+    given = {name: options.get(name) for name in ("limit", "shard_size", "at_once", "max_calls", "workers")}
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} is {value!r:.80}; pass a whole number from 1 on, or leave it out")
 
 
 def _calls_each(detector: Detecting, plan: Plan) -> int:

@@ -259,6 +259,14 @@ async def test_the_rows_of_images_that_are_gone_or_changed_stay(photos: Path) ->
     assert "1 finished images have other files now; their rows stay as they are, see sha256" in result.notes
 
 
+@pytest.mark.parametrize("name", ["limit", "shard_size", "at_once", "max_calls", "workers"])
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+async def test_a_number_below_one_is_refused(photos: Path, name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"^{name} is {value}; pass a whole number from 1 on, or leave it out$"):
+        await run(photos, Dogs(), **{name: value})
+    assert not (photos.parent / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
