@@ -55,7 +55,13 @@ def canonical_source(source: str) -> str:
         InputError: a batch cannot work on it.
     """
     address = source.strip()
-    if scheme_of(address):
+    if scheme := scheme_of(address):
+        user, _, host = address.partition("://")[2].partition("/")[0].rpartition("@")
+        if user and (scheme in WEB or ":" in user):
+            raise InputError(
+                f"the address {scheme}://…@{shorten(host)} carries a user name or a key, which would "
+                "be kept with the run; pass it without them"
+            )
         return address
     if parse_source(address).kind not in {"file", "web"}:
         raise InputError(

@@ -108,7 +108,7 @@ class WebFiles:
             ImageError: it has no such page, or it may not be fetched.
             InputError: there are too many folders.
         """
-        waiting, seen = [folder], {folder}
+        waiting, seen, pages = [folder], {folder}, 1
         while waiting:
             page = waiting.pop()
             for link in sorted(self._links(page)):
@@ -119,7 +119,8 @@ class WebFiles:
                     yield link
                     continue
                 waiting.append(link)
-                if len(waiting) > _MOST_PAGES:
+                pages += 1
+                if pages > _MOST_PAGES:  # a server may link to ever deeper folders
                     raise InputError(f"{shorten(folder)} has more than {_MOST_PAGES:,} folders; pass one of them")
 
     def _links(self, page: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from dinox_mcp.batch import tables
+from dinox_mcp.batch import tables, web_files
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.settings import Settings
@@ -116,6 +116,18 @@ def test_braces_that_stand_for_too_many_are_refused(folder: Path, source: str) -
 def test_what_is_another_image_later_is_refused(source: str) -> None:
     with pytest.raises(InputError, match="is not a source of images; pass a folder"):
         canonical_source(source)
+
+
+@pytest.mark.parametrize("scheme", ["https", "s3"])
+def test_an_address_with_a_key_is_refused_and_the_key_not_repeated(scheme: str) -> None:
+    with pytest.raises(InputError, match="carries a user name or a key, .*; pass it without them") as caught:
+        canonical_source(f"{scheme}://user:secret@example.com/photos/")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["abfs://container@account/photos/", "hf://datasets/owner/name@main/"])
+def test_a_store_whose_addresses_have_an_at_sign_is_a_source(source: str) -> None:
+    assert canonical_source(source) == source
 
 
 def test_more_images_than_a_run_may_have_are_refused(folder: Path) -> None:
@@ -342,6 +354,16 @@ def test_a_private_address_is_not_read_unless_the_settings_name_it(site: Website
     with pytest.raises(DinoxError, match=r"is not encrypted|is on a private network"):
         listed(f"{site.url}/{name}")
     assert not site.requests
+
+
+def test_folders_on_the_web_that_have_no_end_are_refused(
+    folder: Path, site: Website, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "again").symlink_to(folder)
+    monkeypatch.setattr(web_files, "_MOST_PAGES", 5)
+    with pytest.raises(InputError, match="has more than 5 folders; pass one of them"):
+        listed(f"{site.url}/", private_hosts=(site.host,))
+    assert len(site.requests) == 5
 
 
 def test_files_of_many_images_are_listed_on_the_web(folder: Path, site: Website) -> None:
