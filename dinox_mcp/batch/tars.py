@@ -87,10 +87,11 @@ def list_members(file: BinaryIO, shown: str, most: int, column: str | None = Non
         chosen = _choose(sample, wanted)
         shard.without += not chosen
         for ending, member in sample:
-            if member.name in names:
+            name = _unpacked(member.name)
+            if name in names:
                 shard.repeated += 1
             elif member in chosen:
-                names.add(member.name)
+                names.add(name)
                 shard.images.append(member)
             elif _is_image(ending):
                 shard.beside[ending] = shard.beside.get(ending, 0) + 1
@@ -207,6 +208,11 @@ def _choose(sample: Sequence[tuple[str, Member]], wanted: str | None) -> list[Me
         return [member for ending, member in sample if ending == wanted]
     plain = [member for ending, member in sample if f".{ending}" in SUFFIXES]
     return plain[:1] or [member for ending, member in sample if _is_image(ending)]
+
+
+def _unpacked(name: str) -> str:
+    """Give the path that a member would have if it were unpacked: "./a.jpg" and "a.jpg" are one file."""
+    return "/".join(part for part in name.split("/") if part not in {"", ".", ".."})
 
 
 def _is_image(ending: str) -> bool:

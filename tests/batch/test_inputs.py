@@ -120,7 +120,7 @@ def test_what_is_another_image_later_is_refused(source: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["https", "s3"])
 def test_an_address_with_a_key_is_refused_and_the_key_not_repeated(scheme: str) -> None:
-    with pytest.raises(InputError, match="carries a user name or a key, .*; pass it without them") as caught:
+    with pytest.raises(InputError, match=r"carries a user name or a key, .*; pass it without them") as caught:
         canonical_source(f"{scheme}://user:secret@example.com/photos/")
     assert "secret" not in str(caught.value)
 
@@ -354,6 +354,12 @@ def test_a_private_address_is_not_read_unless_the_settings_name_it(site: Website
     with pytest.raises(DinoxError, match=r"is not encrypted|is on a private network"):
         listed(f"{site.url}/{name}")
     assert not site.requests
+
+
+def test_members_that_unpack_to_one_file_are_one_image(folder: Path) -> None:
+    (folder / "s.tar").write_bytes(tar({"./a.jpg": png(), "a.jpg": png(101), "b.jpg": png(102)}))
+    inputs = listed(folder / "s.tar")
+    assert names(inputs, folder) == [["s.tar#member=./a.jpg", "s.tar#member=b.jpg"]]
 
 
 def test_folders_on_the_web_that_have_no_end_are_refused(
