@@ -36,6 +36,8 @@ OUTPUTS: Mapping[Form, str] = {
 """The file or the folder in a run that each format is written to."""
 Report = Callable[[float, str], None]
 _EVERY = 500
+_LABELS = "labels"
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
     path = run / OUTPUTS[form]
     if not overwrite:
         check_free(run, [path.name])
+    elif form == "yolo":
+        _check_own(path)
     finished = _Finished(run, _manifest(run), path.name, report or (lambda _share, _message: None))
     try:
         with held_run(run):
@@ -211,7 +215,7 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
             images += 1
             size = (row["width"], row["height"])
             lines = yolo_lines(objects_of(row), size, survey.numbers, segmented=segmented)
-            wanted = folder / "labels" / file_path(finished.name(row), ".txt")
+            wanted = folder / _LABELS / file_path(finished.name(row), ".txt")
             renamed += _write_beside_others(wanted, "".join(f"{line}\n" for line in lines))
         names = "".join(f"{name}\n" for name in survey.numbers)
         (folder / CLASSES).write_text(names, encoding="utf-8", errors="replace", newline="\n")
@@ -275,6 +279,19 @@ def _manifest(run: Path) -> Manifest:
         if done is None or done.fingerprint != manifest.fingerprint:
             raise InputError(f"the run in {run} is not finished; run the same command again")
     return manifest
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to replace a folder of labels that has other files too, such as the images that a user put beside them.
+
+    Raises:
+        InputError: it has some.
+    """
+    if folder.is_dir():
+        others = sorted({one.name for one in folder.iterdir()} - {_LABELS, CLASSES})
+        if others:
+            named = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
+            raise InputError(f"{folder} has files that are not of this run ({named}); move them elsewhere first")
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401 - any part of a row

@@ -155,6 +155,17 @@ async def test_nothing_is_replaced_unless_it_is_allowed(photos: Path, form: Form
     assert convert(run, form, overwrite=True) == first
 
 
+async def test_a_folder_of_labels_is_not_replaced_where_a_user_put_images_into_it(photos: Path) -> None:
+    run = await finished(photos)
+    converted = convert(run, "yolo")
+    image = converted.path / "images" / "a.png"
+    image.parent.mkdir()
+    image.write_bytes(png())
+    with pytest.raises(InputError, match=r"yolo has files that are not of this run \(images\); move them elsewhere"):
+        convert(run, "yolo", overwrite=True)
+    assert image.exists()
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_what_is_stopped_leaves_nothing(photos: Path, form: Form) -> None:
     run = await finished(photos)
