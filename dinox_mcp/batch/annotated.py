@@ -25,6 +25,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.files import write_atomically
 from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectedObject
+from dinox_mcp.types.text import number_of
 
 T = TypeVar("T")
 FOLDER = "annotated"
@@ -117,7 +118,7 @@ class _Annotating:
         """Sum up."""
         notes = list(self._failures)
         if (more := self._failed - len(notes)) > 0:
-            notes.append(f"{more:,} more images are not drawn")
+            notes.append(f"{number_of(more, 'more image')} not drawn")
         return Annotated(self._run / FOLDER, self._written, self._kept, tuple(notes))
 
     def _found(self, shard: Shard) -> Sequence[_Found]:
@@ -170,7 +171,7 @@ class _Annotating:
 
     async def _report(self) -> None:
         total = max(1, self._manifest.images)
-        await self._progress(self._images / total, f"{self._written:,} annotated images")
+        await self._progress(self._images / total, number_of(self._written, "annotated image"))
 
 
 def _jpeg(picture: Picture, objects: Sequence[DetectedObject]) -> bytes:

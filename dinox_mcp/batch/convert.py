@@ -23,7 +23,7 @@ from dinox_mcp.store.files import move_into_place
 from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.coco import annotation, category, is_posed
 from dinox_mcp.types.detection import DetectedObject
-from dinox_mcp.types.text import printable
+from dinox_mcp.types.text import number_of, printable
 
 Form = Literal["coco", "parquet", "jsonl", "yolo"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -140,7 +140,7 @@ class _Survey:
     def notes(self) -> Iterator[str]:
         """Say what is left out."""
         if self.unanswered:
-            yield f"{self.unanswered:,} images without an answer are left out"
+            yield f"{number_of(self.unanswered, 'image')} without an answer left out"
 
 
 def _surveyed(finished: _Finished, name: Callable[[str], str] = str) -> _Survey:
@@ -222,13 +222,13 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
     notes = [*survey.notes()]
     if 0 < survey.masks < survey.objects:
         bare = survey.objects - survey.masks
-        notes.append(f"{bare:,} objects without a mask: all are written as boxes, as YOLO reads no mixture")
+        notes.append(f"{number_of(bare, 'object')} without a mask: all are written as boxes, as YOLO reads no mixture")
     if survey.points:
         notes.append("keypoints are left out: the format coco has them")
     if renamed:
         notes.append(
-            f"{renamed:,} labels could not be named after their image, as the name was taken: rename these images "
-            "like their labels"
+            f"{number_of(renamed, 'label file')} numbered, as in a-2.txt, since another image has the name; rename the "
+            "images alike"
         )
     return Converted(path, images, survey.objects, tuple(notes))
 

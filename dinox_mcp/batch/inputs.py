@@ -22,6 +22,7 @@ from dinox_mcp.errors import BackendError, ImageError, InputError
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source, shorten
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.text import number_of
 
 MAX_IMAGES = 2_000_000
 """Images of one run; each takes about 300 bytes of memory."""
@@ -140,7 +141,7 @@ class _Lister:
             else:
                 self._add([entry])
         if self._repeated:
-            self._notes.append(f"{self._repeated:,} images are named more than once; each is one image of the run")
+            self._notes.append(f"{number_of(self._repeated, 'repeated name')} left out: each image has one row")
         return Inputs(tuple(group for group in (tuple(self._plain.values()), *groups) if group), tuple(self._notes))
 
     def _add(self, entries: Iterable[Entry]) -> None:
@@ -205,7 +206,7 @@ class _Lister:
             else:
                 empty += 1
         if empty:
-            self._notes.append(f"'{shown}' has {empty:,} rows without a path")
+            self._notes.append(f"'{shown}' has {number_of(empty, 'row')} without a path")
 
 
 def _find(
@@ -226,7 +227,8 @@ def _find(
     if containers and len(containers) < len(entries):
         entries = [one for one in entries if suffix_of(one.source) not in CONTAINERS]
         named = ", ".join(PurePosixPath(one.source).name for one in containers[:_SHOWN])
-        notes.append(f"{len(containers)} tar and Parquet files beside the images are left out ({shorten(named)})")
+        left = number_of(len(containers), "tar or Parquet file")
+        notes.append(f"{left} beside the images left out ({shorten(named)})")
     return entries, notes
 
 

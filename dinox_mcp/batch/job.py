@@ -38,6 +38,7 @@ from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectionRequest
+from dinox_mcp.types.text import number_of
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
 ENGINES: Mapping[str, tuple[str, str]] = {
@@ -169,9 +170,9 @@ class _Run:
             return
         images = sum(todo.values())
         total, calls = self._manifest.images, images * job.calls_each
-        cost = f"at most {calls:,} calls to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
+        cost = f"at most {number_of(calls, 'call')} to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
         self._pace = Pace(todo)
-        await self._progress(1 - images / total, f"{images:,} of {total:,} images to detect in: {cost}")
+        await self._progress(1 - images / total, f"{images:,} of {number_of(total, 'image')} to detect in: {cost}")
         batch = Batch(
             self._run,
             job.request,
@@ -240,8 +241,8 @@ class _Run:
         most = self._options.get("max_calls") or self._detector.settings.max_calls_per_job
         if calls > most:
             raise InputError(
-                f"{images:,} images take {calls:,} calls to {self._job.plan.backend}, more than the {most:,} of a run; "
-                f"pass --max-calls {calls} to pay for them, or fewer images with --limit"
+                f"{number_of(images, 'image')} would take {number_of(calls, 'call')} to {self._job.plan.backend}, more "
+                f"than the {most:,} of a run; pass --max-calls {calls} to pay for them, or fewer images with --limit"
             )
 
     async def _report(self) -> None:
@@ -251,17 +252,17 @@ class _Run:
         unknown = ", ".join(unknown_so_far([*self._finished.values()])[:_FEW])
         without += f", not known: {unknown}" if unknown else ""
         rate = f", {per_second(self._pace.rate)}" if self._pace.images else ""
-        message = f"{done:,} of {total:,} images{rate}{without}"
+        message = f"{done:,} of {number_of(total, 'image')}{rate}{without}"
         await self._progress(done / total, message)
 
     def _drift(self) -> Iterator[str]:
         """Say what was damaged, and how the source differs from the finished shards, whose rows stay."""
         if damaged := self._damaged:
-            yield f"{damaged:,} parts were damaged, and their images were detected in again"
+            yield f"{number_of(damaged, 'damaged part')} replaced: the images were detected in again"
         if gone := self._change.gone:
-            yield f"{gone:,} finished images are not in the source any more; their rows stay"
+            yield f"{number_of(gone, 'finished image')} not in the source any more; the rows stay"
         if changed := self._change.changed:
-            yield f"{changed:,} finished images have other files now; their rows stay as they are, see sha256"
+            yield f"{number_of(changed, 'finished image')} changed since; the rows stay as they are, see sha256"
 
 
 async def _ready(

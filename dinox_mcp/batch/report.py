@@ -8,6 +8,7 @@ from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.summary import MAX_NOTES
 from dinox_mcp.types.detection import Value
+from dinox_mcp.types.text import number_of
 
 _MANY = 100
 
@@ -89,9 +90,9 @@ def unknown_so_far(finished: Sequence[Done]) -> list[str]:
 def _most_frequent(said: Counter[str]) -> Iterator[str]:
     """Give the notes on images, each with the number of images, the most frequent first."""
     for note, images in said.most_common(MAX_NOTES):
-        yield f"{note} ({images:,} {'image' if images == 1 else 'images'})"
+        yield f"{note} ({number_of(images, 'image')})"
     if (more := len(said) - MAX_NOTES) > 0:
-        yield f"{more:,} other notes are in the column notes of the parts"
+        yield f"{number_of(more, 'other note')} in the column notes of the parts"
 
 
 class Pace:

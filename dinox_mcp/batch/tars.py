@@ -15,6 +15,7 @@ from dinox_mcp.errors import ForbiddenError, ImageError, InputError
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import shorten
 from dinox_mcp.settings import MiB
+from dinox_mcp.types.text import number_of
 
 SUFFIX = ".tar"
 MOST = 10_000_000
@@ -61,9 +62,9 @@ class Shard:
             fields = ", ".join(f"{number:,} {name}" for name, number in list(self.beside.items())[:_SHOWN])
             yield f"'{shown}' has further images in its samples ({fields}), which are left out; choose them by --column"
         if self.without:
-            yield f"'{shown}' has {self.without:,} samples without an image"
+            yield f"'{shown}' has {number_of(self.without, 'sample')} without an image"
         if self.repeated:
-            yield f"'{shown}' has {self.repeated:,} files of a name that an earlier one has; they are left out"
+            yield f"'{shown}' repeats {number_of(self.repeated, 'name')}; the first file of each is taken"
 
 
 def list_members(file: BinaryIO, shown: str, most: int, column: str | None = None) -> Shard:

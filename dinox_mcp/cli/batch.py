@@ -32,6 +32,7 @@ from dinox_mcp.cli.terminal import (
 )
 from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.text import number_of
 
 if TYPE_CHECKING:
     import anyio
@@ -63,7 +64,7 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
     batch.epilog = _EPILOG
     batch.set_defaults(run=run)
     batch.add_argument("source", type=nonempty, metavar="SOURCE", help="the images")
-    batch.add_argument("prompts", nargs="*", type=nonempty, metavar="PROMPT", help="what to find in them")
+    batch.add_argument("prompts", nargs="*", default=[], type=nonempty, metavar="PROMPT", help="what to find in them")
     batch.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder of the run, made if it is new")
     batch.add_argument(
         "--column", metavar="NAME", help="column of a table with the images, or field of a tar's samples such as jpg"
@@ -185,13 +186,16 @@ async def _write(settings: "Settings", options: argparse.Namespace, folder: Path
         with terminal.progress_bar() as progress:
             make = partial(convert, folder, form, overwrite=options.overwrite, report=_in_thread(progress))
             made = await to_thread.run_sync(make)
-        lines += [f"{made.path}: {made.images:,} images, {made.objects:,} objects", *_notes(made.notes)]
+        lines += [
+            f"{made.path}: {number_of(made.images, 'image')}, {number_of(made.objects, 'object')}",
+            *_notes(made.notes),
+        ]
     if options.annotated:
         async with Detector(settings) as detector:
             with terminal.progress_bar() as progress:
                 drawn = await annotate(detector, folder, overwrite=options.overwrite, progress=progress)
-        kept = f", {drawn.kept:,} were there" if drawn.kept else ""
-        lines += [f"{drawn.folder}: {drawn.written:,} annotated images{kept}", *_notes(drawn.notes)]
+        kept = f", {number_of(drawn.kept, 'file')} kept" if drawn.kept else ""
+        lines += [f"{drawn.folder}: {number_of(drawn.written, 'annotated image')}{kept}", *_notes(drawn.notes)]
     return lines
 
 
@@ -242,7 +246,7 @@ def _lines(result: "BatchResult") -> Iterator[str]:
     if result.detected:
         pace = f" in {result.seconds:,.1f} s, {per_second(result.detected / result.seconds)}"
     failed = f", {result.failed:,} without an answer" if result.failed else ""
-    yield paint(printable(f"{result.done:,} of {_images(result.total)}{pace}{failed}: {counts}"), "title")
+    yield paint(printable(f"{result.done:,} of {number_of(result.total, 'image')}{pace}{failed}: {counts}"), "title")
     yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
 
 
@@ -250,12 +254,8 @@ def _remarks(result: "BatchResult") -> Iterator[str]:
     """Say what is not a result: where it is, what failed, and what there is to know."""
     yield f"rows: {result.folder}/parts/*.parquet"
     if result.failed:
-        yield f"{_images(result.failed)} without an answer: {result.folder}/{ERRORS} (--retry tries again)"
+        yield f"{number_of(result.failed, 'image')} without an answer: {result.folder}/{ERRORS} (--retry tries again)"
     yield from _notes(result.notes)
     if not result.complete:
         why = f": {result.stopped}" if result.stopped else ""
-        yield f"stopped, {_images(result.total - result.done)} left{why} (the same command again continues)"
-
-
-def _images(number: int) -> str:
-    return f"{number:,} image" if number == 1 else f"{number:,} images"
+        yield f"stopped, {number_of(result.total - result.done, 'image')} left{why} (the same command again continues)"

@@ -26,6 +26,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def number_of(number: int, noun: str) -> str:
+    """Write a number of things: "1 image", "2,000 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def split_at_commas(text: str) -> list[str]:
     """Split text at commas, semicolons and line ends, but not inside quotes; empty parts are left out."""
     return [piece for piece in _split(text, _AT_COMMAS) if piece]

@@ -72,7 +72,7 @@ async def test_coco_has_the_answered_images_and_all_objects(photos: Path) -> Non
     assert [(one["id"], one["name"]) for one in data["categories"]] == [(1, "dog"), (2, "cat")]
     assert (data["annotations"][0]["bbox"], data["annotations"][0]["score"]) == ([10, 20, 50, 60], 0.9)
     assert (converted.images, converted.objects) == (2, 4)
-    assert converted.notes == ("1 images without an answer are left out",)
+    assert converted.notes == ("1 image without an answer left out",)
 
 
 async def test_pycocotools_reads_masks_and_poses(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ async def test_yolo_numbers_labels_of_one_name(photos: Path) -> None:
     (photos / "a.jpg").write_bytes(png())
     converted = convert(await finished(photos), "yolo")
     assert sorted(path.name for path in (converted.path / "labels").glob("*.txt")) == ["a-2.txt", "a.txt"]
-    assert "1 labels could not be named after their image" in converted.notes[-1]
+    assert "1 label file numbered, as in a-2.txt" in converted.notes[-1]
 
 
 async def test_an_image_without_objects_is_in_each_format(photos: Path) -> None:

@@ -73,7 +73,7 @@ def test_images_count_before_tables_beside_them(folder: Path) -> None:
     (folder / "a.png").write_bytes(png())
     inputs = listed(folder)
     assert names(inputs, folder) == [["a.png"]]
-    assert inputs.notes == ("1 tar and Parquet files beside the images are left out (labels.parquet)",)
+    assert inputs.notes == ("1 tar or Parquet file beside the images left out (labels.parquet)",)
     assert names(listed(folder / "*.parquet"), folder) == [["labels.parquet#row=0"]]
 
 
@@ -175,7 +175,7 @@ def test_an_image_that_is_named_twice_is_one(folder: Path) -> None:
     (folder / "list.txt").write_text("a.png\n./a.png\n")
     inputs = listed(folder / "list.txt")
     assert names(inputs, folder) == [["a.png"]]
-    assert inputs.notes == ("1 images are named more than once; each is one image of the run",)
+    assert inputs.notes == ("1 repeated name left out: each image has one row",)
 
 
 @pytest.mark.parametrize("text", ["x" * 50_000, "a\0b"])
@@ -206,7 +206,7 @@ def test_a_table_of_paths_names_images_beside_it(folder: Path) -> None:
     (folder / "t.parquet").write_bytes(table({"url": ["a.png", None, "https://example.com/b.jpg"]}))
     inputs = listed(folder / "t.parquet")
     assert names(inputs, folder) == [["a.png", "https://example.com/b.jpg"]]
-    assert says(inputs) == ["has 1 rows without a path"]
+    assert says(inputs) == ["has 1 row without a path"]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_sample_of_a_tar_is_one_image(folder: Path) -> None:
     assert names(inputs, folder) == [["s.tar#member=x/0.jpg", "s.tar#member=x/1.JPG"]]
     assert says(inputs) == [
         "has further images in its samples (1 seg.png), which are left out; choose them by --column",
-        "has 1 samples without an image",
+        "has 1 sample without an image",
     ]
     assert names(listed(folder / "s.tar", "seg.png"), folder) == [["s.tar#member=x/0.seg.png"]]
 

@@ -220,7 +220,7 @@ async def test_a_part_that_was_cut_off_is_made_again(photos: Path) -> None:
     result = await run(photos, backend)
     assert backend.widths == [104, 105, 106, 107]
     assert len(rows(photos)) == 10
-    assert "1 parts were damaged, and their images were detected in again" in result.notes
+    assert "1 damaged part replaced: the images were detected in again" in result.notes
 
 
 async def test_a_part_of_another_run_does_not_count(photos: Path) -> None:
@@ -255,8 +255,8 @@ async def test_the_rows_of_images_that_are_gone_or_changed_stay(photos: Path) ->
     (photos / "1.png").write_bytes(png(300))
     result = await run(photos, Dogs())
     assert (result.total, result.detected) == (10, 0)
-    assert "1 finished images are not in the source any more; their rows stay" in result.notes
-    assert "1 finished images have other files now; their rows stay as they are, see sha256" in result.notes
+    assert "1 finished image not in the source any more; the rows stay" in result.notes
+    assert "1 finished image changed since; the rows stay as they are, see sha256" in result.notes
 
 
 @pytest.mark.parametrize("name", ["limit", "shard_size", "at_once", "max_calls", "workers"])
@@ -317,7 +317,7 @@ async def test_a_damaged_plan_is_one_line(photos: Path, content: str) -> None:
 async def test_a_run_that_costs_too_much_is_refused_and_leaves_nothing(photos: Path) -> None:
     backend = Paid()
     with pytest.raises(
-        InputError, match="10 images take 20 calls to fake, more than the 19 of a run; pass --max-calls"
+        InputError, match="10 images would take 20 calls to fake, more than the 19 of a run; pass --max-calls"
     ):
         await run(photos, backend, max_calls=19)
     assert (backend.asked, files(photos)) == ([], ["lock"])
@@ -328,7 +328,7 @@ async def test_tiles_and_descriptions_are_calls_too(photos: Path) -> None:
         def calls(self, _: DetectionRequest) -> int:
             return 1
 
-    with pytest.raises(InputError, match="10 images take 60 calls to fake"):
+    with pytest.raises(InputError, match="10 images would take 60 calls to fake"):
         await run(photos, PaidDescribing(), tiles=2, include=["caption", "text"], max_calls=59)
 
 

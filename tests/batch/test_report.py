@@ -48,4 +48,4 @@ def test_counts_failures_and_notes_of_all_shards_are_added() -> None:
     assert (result.done, result.failed, result.found, result.model) == (15, 1, 6, "A + B")
     assert list(result.counts.items()) == [("cat", 9), ("dog", 6), ("bird", 0)]
     assert result.notes[:3] == ("a plan's own", "note 1 (23 images)", "note 0 (20 images)")
-    assert result.notes[-1] == "2 other notes are in the column notes of the parts"
+    assert result.notes[-1] == "2 other notes in the column notes of the parts"

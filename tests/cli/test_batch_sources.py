@@ -125,9 +125,9 @@ def test_a_run_is_converted_and_drawn(capsys: pytest.CaptureFixture[str]) -> Non
     assert out.startswith("3 of 3 images")
     assert err.splitlines()[-5:] == [
         f"{Path.cwd()}/run/coco.json: 2 images, 2 objects",
-        "note: 1 images without an answer are left out",
+        "note: 1 image without an answer left out",
         f"{Path.cwd()}/run/yolo: 2 images, 2 objects",
-        "note: 1 images without an answer are left out",
+        "note: 1 image without an answer left out",
         f"{Path.cwd()}/run/annotated: 2 annotated images",
     ]
     assert Path("run/annotated/one.png.jpg").exists()
@@ -140,7 +140,7 @@ def test_a_finished_run_is_converted_without_detecting_again(capsys: pytest.Capt
     status, out, err = run(capsys, "batch", "one.png", "QR code", "--out", "run", "--format", "jsonl")
     assert (status, part.stat().st_mtime_ns) == (0, before)
     assert out.startswith("1 of 1 image: 1 QR code")
-    assert "run/detections.jsonl: 1 images, 1 objects" in err
+    assert "run/detections.jsonl: 1 image, 1 object" in err
 
 
 def test_a_format_that_is_there_is_refused_before_anything_is_detected(capsys: pytest.CaptureFixture[str]) -> None:

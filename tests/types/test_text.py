@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from dinox_mcp.types.text import clean_line, printable, quoted_text, split_at_commas_and_dots, without_folders
+from dinox_mcp.types.text import (
+    clean_line,
+    number_of,
+    printable,
+    quoted_text,
+    split_at_commas_and_dots,
+    without_folders,
+)
 
 HOSTILE = "cat\x1b[31m\u202e\u2028x"
 
@@ -37,3 +44,8 @@ def test_a_prompt_that_is_not_in_quotes_from_end_to_end_has_no_quoted_text(promp
 def test_long_text_is_split_in_linear_time(letters: str) -> None:
     text = (letters * 90_000)[:90_000] + "x"  # what is quadratic takes a minute
     assert split_at_commas_and_dots(text)[-1].endswith("x")
+
+
+@pytest.mark.parametrize(("number", "written"), [(0, "0 images"), (1, "1 image"), (2000, "2,000 images")])
+def test_a_number_of_things_is_written_as_people_do(number: int, written: str) -> None:
+    assert number_of(number, "image") == written
