@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The status is 0, 1 (an error), 2 (wrong usage or settings), 130 (Ctrl-C) or 141 (the reader of a pipe has left).
     """
     prepare()
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)  # which imports the command
         options.run(options)
     except SettingsError as error:
         sys.exit(report(error, 2))

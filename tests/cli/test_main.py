@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dinox_mcp.cli import main
 from dinox_mcp.cli.main import parser
 from tests.cli.conftest import run, save_code
 
@@ -101,6 +102,16 @@ def test_options_count_before_and_after_the_command(arguments: list[str], expect
 
 
 SHELL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a Linux shell makes these streams")  # noqa: PTH110
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "import_module", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["batch", "photos", "--out", "run"])
+    assert ended.value.code == 130
 
 
 @pytest.mark.slow
