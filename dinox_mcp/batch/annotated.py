@@ -105,13 +105,14 @@ class _Annotating:
         Raises:
             SettingsError: a file cannot be written.
         """
+        after = self._images + shard.images
         found = iter(await anyio.to_thread.run_sync(self._found, shard))
         async with anyio.create_task_group() as group:
             for _ in range(os.cpu_count() or 1):
                 group.start_soon(self._draw, found, reader, group.cancel_scope)
         if self._error is not None:
             raise self._error
-        self._images += shard.images
+        self._images = after  # those without objects are not drawn
         await self._report()
 
     def done(self) -> Annotated:
@@ -145,6 +146,7 @@ class _Annotating:
                 scope.cancel()
             except DinoxError as error:
                 self._note(str(error))
+            self._images += 1
             await self._report()
 
     async def _draw_one(self, found: _Found, reader: Reader) -> None:

@@ -83,12 +83,14 @@ class Keeping:
         max_bytes: bytes that the journal may take.
         at_once: wait for the disk at each image, so that not even a power failure repeats what was paid for.
         remedy: what to do where the file cannot be written.
+        too_long: what to do where it has more than `max_bytes`.
     """
 
     most_objects: int = MAX_OBJECTS
     max_bytes: int = MAX_BYTES
     at_once: bool = True
     remedy: str = REMEDY
+    too_long: str = "pass fewer images at once"
 
 
 class Journal:
@@ -287,7 +289,7 @@ class Journal:
                 f"the objects of one image take more than {_MAX_LINE // MiB} MiB; include less, or raise min_score"
             )
         if begin + len(data) > most:
-            raise SettingsError(f"the job has more than {most // MiB} MiB; pass fewer images at once")
+            raise SettingsError(f"{self._path} would have more than {most // MiB} MiB; {self._keeping.too_long}")
         try:
             rest = memoryview(data)
             while rest:

@@ -45,6 +45,7 @@ MAX_DEATHS = 2
 _JOURNALS = "journals"
 _MAX_BYTES = 8192 * MiB
 _REMEDY = "make room, and run the same command again"
+_SMALLER = "choose another --out, with a smaller --shard-size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ def _journal(batch: Batch, shard: Shard) -> Iterator[Journal]:
     """Open the journal of a shard; an orderly end leaves no image in hand."""
     path = journal_path(batch.run, shard.number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    keeping = Keeping(batch.max_objects, _MAX_BYTES, at_once=batch.paid, remedy=_REMEDY)
+    keeping = Keeping(batch.max_objects, _MAX_BYTES, at_once=batch.paid, remedy=_REMEDY, too_long=_SMALLER)
     journal = Journal.open(path, {"run": batch.fingerprint, "shard": shard.number}, keeping)
     try:
         yield journal

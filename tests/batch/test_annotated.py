@@ -75,6 +75,19 @@ async def test_what_is_there_stays(photos: Path) -> None:
     assert Image.open(io.BytesIO((annotated.folder / "a.png.jpg").read_bytes())).format == "JPEG"
 
 
+async def test_progress_counts_each_image(photos: Path) -> None:
+    heard: list[float] = []
+
+    async def hear(share: float, _message: str) -> None:
+        heard.append(share)
+
+    run = photos.parent / "run"
+    async with Detector(Settings(backend="fake"), [Dogs()]) as detector:
+        await detector.batch(str(photos), run, "dog")
+        await annotate(detector, run, progress=hear)
+    assert heard == [0.25, 0.5, 1.0]
+
+
 async def test_an_image_that_was_changed_is_not_drawn(photos: Path) -> None:
     await drawn(photos)
     (photos / "a.png").write_bytes(png(111))

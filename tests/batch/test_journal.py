@@ -145,8 +145,8 @@ def test_of_very_many_objects_the_best_are_kept_and_all_counted(path: Path) -> N
 
 
 def test_a_full_journal_is_an_error_and_stays_readable(path: Path) -> None:
-    journal = Journal.open(path, HEADER, Keeping(max_bytes=path.stat().st_size + 10))
-    with pytest.raises(SettingsError, match="pass fewer images at once"):
+    journal = Journal.open(path, HEADER, Keeping(max_bytes=path.stat().st_size + 10, too_long="choose another --out"))
+    with pytest.raises(SettingsError, match="would have more than 0 MiB; choose another --out"):
         journal.add(BROKEN)
     journal.close()
     assert len(Journal.read(path).records) == 3
