@@ -4,19 +4,24 @@ The rows of the run are read one after another, so that a run of any size takes 
 """
 
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, get_args
 
 from dinox_mcp import __version__
 from dinox_mcp.batch import parts
 from dinox_mcp.batch.manifest import Manifest, read_manifest
 from dinox_mcp.batch.names import file_path, relative_name
+from dinox_mcp.batch.outputs import (
+    beside_of,
+    check_free,
+    check_own,
+    clear,
+    write_numbered,
+    written_file,
+    written_folder,
+)
 from dinox_mcp.errors import InputError
 from dinox_mcp.export.labels import CLASSES, yolo_lines
 from dinox_mcp.store.files import move_into_place
@@ -37,7 +42,6 @@ OUTPUTS: Mapping[Form, str] = {
 Report = Callable[[float, str], None]
 _EVERY = 500
 _LABELS = "labels"
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,6 @@ class Converted:
     images: int
     objects: int
     notes: tuple[str, ...] = ()
-
-
-def check_free(run: Path, names: Sequence[str]) -> None:
-    """Refuse to replace what is in the folder of a run.
-
-    Raises:
-        InputError: one of the names is taken.
-    """
-    taken = [name for name in names if os.path.lexists(run / name)]
-    if taken:
-        raise InputError(f"{', '.join(taken)} would be overwritten in {run}; allow it by --overwrite")
 
 
 def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | None = None) -> Converted:
@@ -79,11 +72,11 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
     if not overwrite:
         check_free(run, [path.name])
     elif form == "yolo":
-        _check_own(path)
+        check_own(path, (_LABELS, CLASSES))
     finished = _Finished(run, _manifest(run), path.name, report or (lambda _share, _message: None))
     try:
         with held_run(run):
-            _clear(path)
+            clear(path)
             return _WRITERS[form](finished, path)
     except OSError as error:
         raise InputError(
@@ -172,7 +165,7 @@ def _coco(finished: _Finished, path: Path) -> Converted:
     models = " + ".join(f"{one['backend']} ({one['model']})" for one in header["backends"])
     numbers = {label: number + 1 for label, number in survey.numbers.items()}
     images = written = 0
-    with _written(path) as file:
+    with written_file(path) as file:
         info = {"description": f"Found by {models} with dinox-mcp {__version__}"}
         file.write(f'{{"info": {json.dumps(info)},\n"licenses": [],\n"images": [')
         for row in finished.rows(("source", "sha256", "width", "height", "error")):
@@ -208,7 +201,7 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
     survey = _surveyed(finished, printable)
     segmented = survey.masks == survey.objects > 0
     images = renamed = 0
-    with _folder(path) as folder:
+    with written_folder(path) as folder:
         for row in finished.rows(("source", "width", "height", "objects", "error")):
             if row["error"] is not None:
                 continue
@@ -216,7 +209,7 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
             size = (row["width"], row["height"])
             lines = yolo_lines(objects_of(row), size, survey.numbers, segmented=segmented)
             wanted = folder / _LABELS / file_path(finished.name(row), ".txt")
-            renamed += _write_beside_others(wanted, "".join(f"{line}\n" for line in lines))
+            renamed += write_numbered(wanted, "".join(f"{line}\n" for line in lines))
         names = "".join(f"{name}\n" for name in survey.numbers)
         (folder / CLASSES).write_text(names, encoding="utf-8", errors="replace", newline="\n")
     notes = [*survey.notes()]
@@ -235,7 +228,7 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
 
 def _jsonl(finished: _Finished, path: Path) -> Converted:
     images = objects = 0
-    with _written(path) as file:
+    with written_file(path) as file:
         for row in finished.rows():
             images += 1
             objects += len(row["objects"] or ())
@@ -245,7 +238,7 @@ def _jsonl(finished: _Finished, path: Path) -> Converted:
 
 def _parquet(finished: _Finished, path: Path) -> Converted:
     images = objects = 0
-    beside = _beside(path)
+    beside = beside_of(path)
     try:
         shards = (shard.number for shard in finished.manifest.shards)
         for more_images, more_objects in parts.join_parts(finished.run, shards, beside):
@@ -281,70 +274,7 @@ def _manifest(run: Path) -> Manifest:
     return manifest
 
 
-def _check_own(folder: Path) -> None:
-    """Refuse to replace a folder of labels that has other files too, such as the images that a user put beside them.
-
-    Raises:
-        InputError: it has some.
-    """
-    if folder.is_dir():
-        others = sorted({one.name for one in folder.iterdir()} - {_LABELS, CLASSES})
-        if others:
-            named = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
-            raise InputError(f"{folder} has files that are not of this run ({named}); move them elsewhere first")
-
-
 def _without_none(value: Any) -> Any:  # noqa: ANN401 - any part of a row
     if isinstance(value, dict):
         return {name: _without_none(one) for name, one in value.items() if one is not None}
     return [_without_none(one) for one in value] if isinstance(value, list) else value
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[TextIO]:
-    """Write a text file aside, and give it its name when it is complete."""
-    beside = _beside(path)
-    try:
-        with beside.open("x", encoding="utf-8", newline="\n") as file:
-            yield file
-        move_into_place(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """Fill a folder aside, and give it its name when it is complete."""
-    beside, before = _beside(path), _beside(path)
-    try:
-        beside.mkdir()
-        yield beside
-        with suppress(FileNotFoundError):
-            path.rename(before)
-        beside.rename(path)
-    finally:
-        for one in (beside, before):
-            shutil.rmtree(one, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-def _clear(path: Path) -> None:
-    """Remove what a killed call left of a file or a folder."""
-    for one in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
-
-
-def _write_beside_others(path: Path, text: str) -> bool:
-    """Write a file under a name that no other has, and return whether it had to be numbered."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        numbered = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        with suppress(FileExistsError):
-            with numbered.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            return number > 1
-        number += 1

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from dinox_mcp.batch.annotated import annotate
-from dinox_mcp.batch.convert import FORMS, OUTPUTS, check_free, convert
+from dinox_mcp.batch.convert import FORMS, OUTPUTS, convert
 from dinox_mcp.batch.job import ENGINES
 from dinox_mcp.batch.manifest import SHARD_SIZE
+from dinox_mcp.batch.outputs import check_free
 from dinox_mcp.batch.parts import ERRORS
 from dinox_mcp.batch.report import per_second
 from dinox_mcp.cli import terminal

@@ -11,7 +11,8 @@ import pytest
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from dinox_mcp.batch.convert import FORMS, OUTPUTS, Form, check_free, convert
+from dinox_mcp.batch.convert import FORMS, OUTPUTS, Form, convert
+from dinox_mcp.batch.outputs import check_free
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BusyError, InputError
 from dinox_mcp.settings import Settings
