@@ -20,6 +20,7 @@ from dinox_mcp.cli.terminal import (
     refuse,
 )
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.text import number_of
 
 if TYPE_CHECKING:
     from dinox_mcp.evaluation.choices import Choices
@@ -219,10 +220,10 @@ def _lines(report: "Report | CollectionReport", *, every_category: bool) -> Iter
     yield ""
     by = f"backend {report.backend}, model {report.model or 'none'}, min score {report.min_score:g}"
     calls = f" in {report.calls_per_image} calls" if report.calls_per_image > 1 else ""
-    yield paint(printable(f"{by}, {report.prompt_count:,} prompts{calls}"), "faint")
+    yield paint(printable(f"{by}, {number_of(report.prompt_count, 'prompt')}{calls}"), "faint")
     if report.detected:
         each = report.seconds / report.detected
-        yield paint(f"{report.detected:,} images in {report.seconds:.1f} s, {each:.3f} s each", "faint")
+        yield paint(f"{number_of(report.detected, 'image')} in {report.seconds:.1f} s, {each:.3f} s each", "faint")
 
 
 def _tables(tables: Iterable[tuple[str, list[list[str]]]]) -> Iterator[str]:
@@ -259,4 +260,4 @@ def _remarks(report: "Report | CollectionReport") -> Iterator[str]:
         )
     yield from (f"note: {note}" for note in report.notes)
     if report.stopped:
-        yield f"stopped, {report.total - report.answered:,} images left: {report.stopped}"
+        yield f"stopped, {number_of(report.total - report.answered, 'image')} left: {report.stopped}"

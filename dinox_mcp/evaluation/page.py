@@ -18,6 +18,7 @@ from dinox_mcp.evaluation.published import PUBLISHED
 from dinox_mcp.evaluation.report import FREQUENCIES, CategoryFigures, Report, Row, percent, tables
 from dinox_mcp.evaluation.tuning import CountErrorsByThreshold
 from dinox_mcp.evaluation.worst import WorstImage
+from dinox_mcp.types.text import number_of
 
 STYLE = Path(__file__).with_name("page.css")
 MAX_CONFUSED = 15
@@ -218,8 +219,8 @@ def heading(report: Report) -> Iterator[str]:
     yield f"<h1>Evaluation of {escape(Path(report.annotations).name)}</h1>"
     yield (
         f'<p>{report.answered:,} of {report.total:,} images, each searched for {what}.</p><p class="faint">Backend '
-        f"{escape(report.backend)}, model {escape(report.model or 'none')}, {report.prompt_count:,} prompts, scores "
-        f"from {report.min_score:g}.</p>"
+        f"{escape(report.backend)}, model {escape(report.model or 'none')}, "
+        f"{number_of(report.prompt_count, 'prompt')}, scores from {report.min_score:g}.</p>"
     )
     if report.precision:
         figures = report.precision[0].figures

@@ -9,6 +9,7 @@ from dinox_mcp.evaluation.overlaps import Iou
 from dinox_mcp.evaluation.precision import Precision
 from dinox_mcp.evaluation.published import Published, rows_of
 from dinox_mcp.types.detection import Value
+from dinox_mcp.types.text import number_of
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 Row = list[str]
@@ -191,7 +192,7 @@ def tables(report: Report, *, every_category: bool = False) -> Iterator[tuple[st
         yield "Counts", [head, *rows]
     if report.published and report.precision:
         title = f"{what}: AP on all of {report.published.benchmark}"
-        yield title, rows_of(report.published, report.precision[-1].figures, f"{report.answered:,} images")
+        yield title, rows_of(report.published, report.precision[-1].figures, number_of(report.answered, "image"))
     if report.tuned:
         yield "Objects counted wrongly in an image", _tuned_rows(report.tuned)
 
