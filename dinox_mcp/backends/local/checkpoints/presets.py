@@ -17,7 +17,9 @@ Role = Literal["objects", "masks", "pose", "caption"]
 """What a model is for: it finds objects, or describes given boxes (the one for captions also reads text)."""
 
 _DRIVER = Path("/dev/nvidiactl")
-_REPOSITORY = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+_REPOSITORY = re.compile(  # a revision is part of a path in the cache: without "..", and not absolute
+    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\w[\w.-]*(/\w[\w.-]*)*))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
