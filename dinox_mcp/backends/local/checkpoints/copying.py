@@ -3,7 +3,8 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def listing(hub: Hub, source: ModelSource) -> tuple[str, list[Listed]]:
         commit = str(info.sha)
         return commit, [
             Listed(name, hub.address(source, name, commit), found[name].size, getattr(found[name].lfs, "sha256", None))
-            for name in _needed(found)
+            for name in (*_descriptions(found), *_weights(found))
         ]
 
 
@@ -60,20 +61,21 @@ def adopt(hub: Hub, source: ModelSource, folder: Path, report: Report = unreport
         raise UnsupportedError(f"{source.folder} is a folder already; name it in DINOX_MCP_MODEL to use it as it is")
     if not folder.is_dir():
         raise BackendError(f"{folder} is not a folder; name the one with the model's config.json and model.safetensors")
-    names = {path.name for path in folder.iterdir() if path.is_file()}
-    files.require_files(str(folder), names, reads_text=files.reads_text(folder))
-    files.family(folder, source.role)
-    weights = files.weight_files(folder, names)
-    report(0.0, f"checking {folder}")
-    files.weights_size(folder)
-    digest = _digest(folder / name for name in weights)
+    with _reading(folder):
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        files.require_files(str(folder), names, reads_text=files.reads_text(folder))
+        files.family(folder, source.role)
+        weights = files.weight_files(folder, names)
+        report(0.0, f"checking {folder}")
+        files.weights_size(folder)
+        digest = _digest(folder / name for name in weights)
     _compare(source, folder, digest)
     named = source.revision is not None and _COMMIT.fullmatch(source.revision) is not None
     kept = str(source.revision) if named else f"{COPIED}{digest[:_DIGITS]}"
     with explained(source, hub.folder()):
         own = hub.folder() / f"models--{source.repo.replace('/', '--')}"
         target = own / "snapshots" / kept
-        wanted = _needed(names)
+        wanted = [*_descriptions(names), *weights]
         require_space({target / name: (folder / name).stat().st_size for name in wanted})
         target.mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(wanted):
@@ -88,13 +90,24 @@ def adopt(hub: Hub, source: ModelSource, folder: Path, report: Report = unreport
     return target
 
 
-def _needed(names: Iterable[str]) -> list[str]:
-    """Return which of the files in a repository or folder a model needs: descriptions, then weights."""
-    names = sorted(names)
-    one = files.WEIGHTS in names
-    weights = [name for name in names if name == files.WEIGHTS or (not one and files.SHARD.fullmatch(name))]
-    descriptions = [name for name in names if Path(name).suffix in {".json", ".txt"}]
-    return [name for name in descriptions if not (one and name == files.INDEX)] + weights
+def _descriptions(names: Collection[str]) -> list[str]:
+    """Return which of the files in a repository or folder describe a model."""
+    unused = {files.INDEX} if files.WEIGHTS in names else set()
+    return sorted(name for name in names if Path(name).suffix in {".json", ".txt"} and name not in unused)
+
+
+def _weights(names: Collection[str]) -> list[str]:
+    """Return which of the files in a repository hold weights, as far as their names show."""
+    return [files.WEIGHTS] if files.WEIGHTS in names else sorted(filter(files.SHARD.fullmatch, names))
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn an error of reading the copied folder into one line with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(f"{folder} cannot be read ({error}); check its permissions, or copy it again") from error
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -103,6 +103,34 @@ def test_a_copied_folder_is_found_as_if_it_had_been_downloaded(
     assert title(MODEL, copied).startswith("org/model@copied-")
 
 
+def test_shards_are_copied_by_the_names_in_their_index(hub: Hub, tmp_path: Path) -> None:
+    index = json.dumps({"weight_map": {"weight": "part.safetensors"}}).encode()
+    files = {**DESCRIPTIONS, "model.safetensors.index.json": index, "part.safetensors": WEIGHTS}
+    copied = adopt(hub, MODEL, write(tmp_path / "stick", files))
+    assert names(copied) == set(files)
+    assert hub.find(MODEL) == copied
+
+
+def test_links_in_a_folder_are_copied_as_files(hub: Hub, tmp_path: Path) -> None:
+    """As in a snapshot of another machine's cache."""
+    blobs, stick = write(tmp_path / "blobs", FILES), tmp_path / "stick"
+    stick.mkdir()
+    for name in FILES:
+        (stick / name).symlink_to(blobs / name)
+    copied = adopt(hub, MODEL, stick)
+    assert not any(path.is_symlink() for path in copied.iterdir())
+    assert (copied / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_folder_that_cannot_be_read_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_folder: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(BackendError, match=r"stick cannot be read \(.*Permission denied\); check its permissions"):
+        adopt(hub, MODEL, write(tmp_path / "stick", FILES))
+
+
 def test_a_copy_has_the_name_of_its_commit_where_that_is_given(hub: Hub, tmp_path: Path) -> None:
     copied = adopt(hub, replace(MODEL, revision=COMMIT), write(tmp_path / "stick", FILES))
     assert copied.name == COMMIT
