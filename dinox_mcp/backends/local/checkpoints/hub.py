@@ -17,7 +17,7 @@ from dinox_mcp.backends import local
 from dinox_mcp.backends.base import Report, unreported
 from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.files import Meter, RemoteFile, Stopped
-from dinox_mcp.backends.local.checkpoints.presets import ModelSource, variable
+from dinox_mcp.backends.local.checkpoints.presets import ModelSource, preset_at, variable
 from dinox_mcp.errors import BackendError, DinoxError, KeyRejectedError, UnreachableError, UnsupportedError
 
 _DESCRIPTIONS = ["*.json", "*.txt"]  # configuration, vocabularies, the index of the weights
@@ -252,6 +252,11 @@ def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> Backe
             found = KeyRejectedError(
                 f"{repo} is gated; sign in to the hub, accept the licence on the page of {repo}, wait until access is "
                 "granted, then set HF_TOKEN to a token of that account (read access)"
+            )
+        case errors.RevisionNotFoundError() if (preset := preset_at(source)) and preset.revision:
+            found = UnsupportedError(
+                f"{repo} has no commit {preset.revision[:7]}, which this preset uses (a mirror may lack it); set "
+                f"{variable(source.role)}={repo} to use the newest there"
             )
         case errors.RevisionNotFoundError():
             found = UnsupportedError(

@@ -14,7 +14,7 @@ import pytest
 from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.files import Stopped
 from dinox_mcp.backends.local.checkpoints.hub import Hub, title
-from dinox_mcp.backends.local.checkpoints.presets import ModelSource
+from dinox_mcp.backends.local.checkpoints.presets import ModelSource, resolve
 from dinox_mcp.errors import BackendError, KeyRejectedError, UnreachableError, UnsupportedError
 from tests.backends.local.fakehub import COMMIT, FakeHub, serve
 
@@ -304,6 +304,13 @@ def test_a_gated_model_says_what_to_accept_and_to_set(hub: Hub, fake: FakeHub) -
 def test_models_that_the_hub_does_not_have(hub: Hub, source: ModelSource, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         hub.fetch(source)
+
+
+def test_a_mirror_without_the_commit_of_a_preset_says_how_to_use_what_it_has(hub: Hub, fake: FakeHub) -> None:
+    pinned = resolve("balanced", "cpu")
+    fake.repositories[str(pinned.repo)] = fake.repositories["org/model"]
+    with pytest.raises(UnsupportedError, match=rf"no commit cfd3195, which .*; set DINOX_MCP_MODEL={pinned.repo} to"):
+        hub.fetch(pinned)
 
 
 @pytest.mark.parametrize(
