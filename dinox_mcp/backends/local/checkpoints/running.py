@@ -182,7 +182,9 @@ class Runner:
         known = next((one for one in PRESETS.values() if one.repo == repo), None)
         kind = files.model_type(folder) if folder else families.likely_type(str(repo))
         graphs = _graphs(folder, kind)
-        fits = bool(graphs) if folder else known is None or known.without_torch
+        fits = bool(graphs) or (folder is None and not kind)  # a name may reveal nothing
+        if folder is None and known:
+            fits = known.without_torch
         tries_torch = self._tries_torch(files.model_type(folder) if folder else str(repo))
         in_torch = tries_torch and not (folder and precision.doubt(self._decision("bfloat16", folder)))
         if self._prefers_graph(kind) and fits and not in_torch:
@@ -217,10 +219,13 @@ class Runner:
         return way if doubt is None else f"float32, as {doubt}"
 
     def _prefers_graph(self, kind: str) -> bool:
-        """Return whether a model of this type runs in a graph if one fits: some are faster in torch."""
+        """Return whether a model of this type runs in a graph if one fits.
+
+        Some are faster in torch, which has no int8.
+        """
         family = families.FAMILIES.get(kind)
         in_torch = "torch" in self.runtimes and family is not None and family.faster_in_torch
-        return "onnx" in self.runtimes and not in_torch
+        return "onnx" in self.runtimes and (not in_torch or self.settings.precision == "int8")
 
     def _tries_torch(self, kind: str) -> bool:
         """Return whether a model that has a graph may be faster in torch; `kind` is its type or its repository."""

@@ -230,6 +230,26 @@ def test_a_graph_without_int8_is_not_tried_in_it(
     assert runner.will_run(graphs, None)[1] == "float32"
 
 
+def test_int8_takes_the_graph_of_a_model_that_is_faster_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "has_torch", lambda: True)
+    repo = PRESETS["accurate"].repo
+    for chosen, runtime in (("auto", "torch"), ("int8", "ONNX Runtime")):
+        assert Runner("x", Settings.load(device="cpu", precision=chosen)).will_run(None, repo)[2].startswith(runtime)
+
+
+@pytest.mark.parametrize(
+    ("repo", "runtime"),
+    [
+        ("omlab/omdet-turbo-swin-tiny-hf", "torch"),  # a type without graphs
+        ("iSEE-Laboratory/llmdet_base", "torch"),  # a size without
+        ("google/owlvit-base-patch32", "ONNX Runtime"),
+        ("org/model", "ONNX Runtime"),  # not known before it is here
+    ],
+)
+def test_the_runtime_of_a_model_that_is_not_here_is_that_of_its_type(repo: str, runtime: str) -> None:
+    assert Runner("x", Settings.load(device="cpu")).will_run(None, repo)[2].startswith(runtime)
+
+
 def test_a_model_whose_graphs_have_no_int8_is_known_to_compute_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "has_torch", lambda: False)
     runner = Runner("accurate", Settings.load(device="cpu"))
