@@ -58,6 +58,16 @@ def test_each_layer_has_weights_of_its_own(path: Path) -> None:
     assert [name for name in vectors if uses[name] > 1 and not any(part in name for part in shared)] == []
 
 
+@pytest.mark.parametrize("architecture", architectures(FOLDER), ids=lambda one: one.name)
+def test_a_graph_takes_the_weights_that_are_described(architecture: Architecture) -> None:
+    for part in ("image", "text", "boxes"):
+        described = {name: list(dims) for name, dims in getattr(architecture, part).items() if None not in dims}
+        path = FOLDER / f"{architecture.name}.{part}.onnx"
+        assert path.exists() == bool(described)
+        graph = onnx.load(path, load_external_data=False).graph if described else onnx.GraphProto()
+        assert {one.name: list(one.dims) for one in graph.initializer if one.external_data} == described
+
+
 def test_a_weight_is_found_under_its_other_names(tmp_path: Path) -> None:
     folder = write_phrases_checkpoint(tmp_path / "checkpoint")
     known = replace(architecture("mm-grounding-dino"), aliases={"model.level_embed": ["other", "level_embed"]})
