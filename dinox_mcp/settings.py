@@ -92,7 +92,7 @@ class Settings(BaseModel):
     runtime: Literal["auto", "torch", "onnx"] = Field(
         "auto",
         description="what runs models; auto: ONNX Runtime on the CPU for the models that it can run, but torch for "
-        "OWLv2 on a processor with AMX; else torch",
+        "those that are faster in it; else torch",
     )
     vocabulary: _Path | None = Field(
         None, description="file of nouns to find where no prompts are given, instead of the built-in ones"
