@@ -77,6 +77,7 @@ def test_a_folder_in_a_store(
 
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("source", ["", "*.png", "s.tar", "t.parquet", "list.txt"])
+@pytest.mark.slow
 def test_a_folder_and_files_on_the_web(
     capsys: pytest.CaptureFixture[str],
     images: dict[str, bytes],

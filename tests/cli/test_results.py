@@ -38,6 +38,7 @@ def test_an_error_for_people_goes_to_stderr(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.slow
 def test_an_error_names_a_command_and_no_resource_of_the_server(
     capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:

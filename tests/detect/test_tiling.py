@@ -195,6 +195,7 @@ def shelf(width: float, height: float, gap: float) -> list[Box]:
 @pytest.mark.parametrize("tiles", [2, 3, 4])
 @pytest.mark.parametrize("shrink", SHRINKS)
 @pytest.mark.parametrize("size", [(70, 95), (300, 230)])
+@pytest.mark.slow
 def test_equal_packages_on_a_shelf_are_each_counted_once(
     size: tuple[int, int], shrink: str, tiles: int, *, whole: bool
 ) -> None:

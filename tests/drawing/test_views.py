@@ -39,6 +39,7 @@ def green(data: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("size", [(1000, 600), (2000, 1400), (600, 1000), (1300, 1300), (4000, 500), (60, 40)])
+@pytest.mark.slow
 def test_a_legend_lies_outside_of_the_frame(size: tuple[int, int]) -> None:
     view = views.annotated(picture(*size), [described()], PLAIN, 1200, 500_000)
     assert max(view.width, view.height) <= 1200

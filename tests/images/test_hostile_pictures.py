@@ -393,6 +393,7 @@ EDITS = st.lists(
 
 @pytest.mark.parametrize("kind", SEEDS)
 @given(edits=EDITS, keep=st.floats(0.5, 1))
+@pytest.mark.slow
 def test_odd_bytes_make_a_picture_or_an_image_error(kind: str, edits: list[tuple[float, bytes]], keep: float) -> None:
     data = bytearray(SEEDS[kind])
     for place, replacement in edits:

@@ -209,6 +209,7 @@ def test_the_long_side_is_at_most_max_side(size: tuple[int, int], max_side: int,
     ("mode", "kind"), [("L", "JPEG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("RGB", "PNG"), ("RGBA", "PNG")]
 )
 @pytest.mark.parametrize("size", [(1601, 1203), (1603, 1207), (1607, 997)])
+@pytest.mark.slow
 def test_things_stay_where_they_are_when_a_picture_is_reduced(size: tuple[int, int], mode: str, kind: str) -> None:
     image = Image.new("RGB", size, "black")
     box = (size[0] - 200, size[1] - 100, size[0] - 40, size[1] - 20)

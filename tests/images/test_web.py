@@ -299,6 +299,7 @@ async def test_redirects_are_followed(site: Site, status: int) -> None:
         ("https://[", "names no proper host"),
     ],
 )
+@pytest.mark.slow
 async def test_every_redirect_is_checked(site: Site, location: str, message: str) -> None:
     site.pages["/go"] = redirect(location)
     host = f"pictures.test:{site.port}"
@@ -345,6 +346,7 @@ async def test_redirects_end(site: Site) -> None:
         (b"SSH-2.0-hunter2\r\n", "broke off"),
     ],
 )
+@pytest.mark.slow
 async def test_answers_that_are_no_picture(site: Site, page: bytes, message: str) -> None:
     async def send(writer: asyncio.StreamWriter) -> None:
         writer.write(page)

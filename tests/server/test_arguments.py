@@ -77,6 +77,7 @@ async def test_what_clients_send_for_the_unused_and_the_nested_is_understood(
     assert not reply.is_error, text_of(reply)
 
 
+@pytest.mark.slow
 async def test_null_means_the_default(connect: Connect, backend: FakeBackend, photo: str) -> None:
     await call(connect, "detect_objects", {"image": "PHOTO", "prompts": "dog", **NULLS}, photo)
     await call(connect, "detect_objects", {"image": "PHOTO", "prompts": "dog"}, photo)
@@ -85,6 +86,7 @@ async def test_null_means_the_default(connect: Connect, backend: FakeBackend, ph
 
 
 @pytest.mark.parametrize("name", ["toolCallId", "sessionId", "_sessionID", "chatInput", "action", "_meta", "task"])
+@pytest.mark.slow
 async def test_what_a_client_adds_to_every_call_is_ignored(connect: Connect, photo: str, name: str) -> None:
     for tool, more in (("detect_objects", {"prompts": "dog"}), ("detect_prompt_free", {})):
         reply = await call(connect, tool, {"image": "PHOTO", **more, name: "x" * 10}, photo)
@@ -95,6 +97,7 @@ async def test_what_a_client_adds_to_every_call_is_ignored(connect: Connect, pho
     ("name", "meant"),
     [("promts", "prompts"), ("minScore", "min_score"), ("threshold", "min_score"), ("images", "image")],
 )
+@pytest.mark.slow
 async def test_a_near_miss_of_a_name_is_refused(connect: Connect, photo: str, name: str, meant: str) -> None:
     reply = await call(connect, "detect_objects", {"image": "PHOTO", "prompts": "dog", name: 0.5}, photo)
     assert reply.is_error
@@ -148,6 +151,7 @@ async def test_a_box_by_its_size_is_refused_with_the_right_form(
         ("detect_objects", {"description": "x" * 10_000_000}, "description has 10000000 characters"),
     ],
 )
+@pytest.mark.slow
 async def test_what_is_too_large_is_refused_before_it_is_looked_through(
     backend: FakeBackend, photo: str, tool: str, arguments: dict[str, Any], message: str
 ) -> None:

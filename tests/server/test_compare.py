@@ -87,6 +87,7 @@ async def test_one_label_alone_is_compared(connect: Connect, tmp_path: Path) -> 
     assert [change["label"] for change in data["changes"]] == ["parcel"]
 
 
+@pytest.mark.slow
 async def test_images_of_one_state_have_no_change(connect: Connect, tmp_path: Path) -> None:
     async with connect() as client:
         reply = await client.call_tool("compare_images", save(tmp_path, before=AFTER, after=take(AFTER)))
@@ -102,6 +103,7 @@ async def test_different_scenes_are_refused_with_what_to_do(connect: Connect, tm
     assert (reply.meta or {})["code"] == "invalid_input"
 
 
+@pytest.mark.slow
 async def test_the_comparison_and_its_image_are_resources(connect: Connect, tmp_path: Path) -> None:
     async with connect() as client:
         name = data_of(await compare(client, tmp_path))["comparison_id"]
@@ -115,6 +117,7 @@ async def test_the_comparison_and_its_image_are_resources(connect: Connect, tmp_
     assert any(isinstance(block, ImageContent) for block in seen.content)
 
 
+@pytest.mark.slow
 async def test_both_images_may_be_data_uris_of_any_length(connect: Connect) -> None:
     images = {
         name: "data:image/png;base64," + base64.b64encode(picture(pixels).data).decode()

@@ -166,6 +166,7 @@ async def test_labels_of_some_objects_are_a_result_with_those_alone(connect: Con
         ("csv", "objects.csv", "photo.png,1,dog"),
     ],
 )
+@pytest.mark.slow
 async def test_labels_are_read_as_resources(
     connect: Connect, photo: str, export_format: str, file: str, holds: str
 ) -> None:
@@ -195,6 +196,7 @@ async def test_another_name_of_labels_is_an_error_that_lists_them(connect: Conne
         ({}, {"result": "gone"}, "no result 'gone'"),
     ],
 )
+@pytest.mark.slow
 async def test_a_mistake_says_what_to_do(
     connect: Connect, url: str, settings: dict[str, object], arguments: dict[str, object], message: str
 ) -> None:

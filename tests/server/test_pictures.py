@@ -97,6 +97,7 @@ async def test_visualize_dashes_doubtful_objects_and_names_them(
     assert "Dashed" not in text
 
 
+@pytest.mark.slow
 async def test_visualize_draws_a_band_of_scores(connect: Connect, backend: FakeBackend, photo: str) -> None:
     backend.answer = DOGS
     text, _ = await reply(connect, photo, "visualize", min_score=0.4, max_score=0.6)

@@ -68,6 +68,7 @@ async def test_more_like_object_2_is_asked_by_number(connect: Connect, backend: 
     assert (example_asked.label, example_asked.bbox) == ("cat", (70, 10, 95, 40))
 
 
+@pytest.mark.slow
 async def test_one_sentence_is_searched(connect: Connect, backend: FakeBackend, photo: str) -> None:
     await call(connect, "detect_objects", {"image": photo, "description": "the left dog", "prompts": []})
     assert backend.asked[0][1].description == "the left dog"
@@ -276,6 +277,7 @@ async def test_over_http_no_stranger_has_another_model_loaded(
         ("detect_objects", {"image": "PHOTO", "prompts": "dog", "model": "other"}, "no model 'other'; choose fake-1"),
     ],
 )
+@pytest.mark.slow
 async def test_every_mistake_is_answered_in_one_line(
     connect: Connect, photo: str, tool: str, arguments: dict[str, Any], message: str, tmp_path: Path
 ) -> None:

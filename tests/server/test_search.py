@@ -151,6 +151,7 @@ async def test_the_cost_is_said_first_and_spent_with_the_job(photos: str, tmp_pa
     assert len(backend.asked) == 12
 
 
+@pytest.mark.slow
 async def test_a_few_paid_images_need_no_second_call(photos: str, tmp_path: Path) -> None:
     settings = Settings.load(backend="fake", jobs_folder=tmp_path / "jobs")
     async with Detector(settings, [Paid()]) as detector, Client(build_server(detector)) as client:

@@ -65,6 +65,7 @@ async def result_id(client: Client, image: str) -> str:
         ("export_objects", {"format": "crops"}, "crop.jpg"),
     ],
 )
+@pytest.mark.slow
 async def test_a_result_of_one_server_is_used_through_the_other(
     tmp_path: Path, image: str, tool: str, arguments: dict[str, Any], expected: str
 ) -> None:
@@ -74,6 +75,7 @@ async def test_a_result_of_one_server_is_used_through_the_other(
     assert expected in str(reply)
 
 
+@pytest.mark.slow
 async def test_resources_of_one_server_are_read_through_the_other(tmp_path: Path, image: str) -> None:
     async with servers(tmp_path / "store") as (one, two):
         uri = f"dinox://results/{await result_id(one, image)}"
@@ -85,6 +87,7 @@ async def test_resources_of_one_server_are_read_through_the_other(tmp_path: Path
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.slow
 async def test_a_comparison_and_an_example_work_through_the_other(tmp_path: Path) -> None:
     async with detector(tmp_path / "store") as one, detector(tmp_path / "store") as two:
         scene = Picture.from_bytes((Path(__file__).parents[2] / "examples" / "sample.png").read_bytes())

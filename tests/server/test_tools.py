@@ -174,6 +174,7 @@ async def test_prompt_free_asks_without_prompts(connect: Connect, backend: FakeB
 
 
 @pytest.mark.parametrize("prompts", ["dog . cat", "dog, cat", ["dog", "cat"], '["dog", "cat"]'])
+@pytest.mark.slow
 async def test_prompts_may_be_written_in_any_common_way(
     connect: Connect, backend: FakeBackend, photo: str, prompts: object
 ) -> None:
@@ -332,6 +333,7 @@ async def test_progress_is_reported_and_never_goes_back(connect: Connect, photo:
         ("zoom", {"image": "PHOTO", "bbox": [0, 0, 9, 9], "padding": -1}, "padding is -1"),
     ],
 )
+@pytest.mark.slow
 async def test_every_mistake_is_answered_in_one_line(
     connect: Connect, photo: str, tool: str, arguments: dict[str, object], message: str
 ) -> None:
@@ -487,6 +489,7 @@ async def test_visualize_saves_the_full_size_once_where_a_folder_is_set(
     assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (False, False)
 
 
+@pytest.mark.slow
 async def test_a_folder_that_cannot_be_written_costs_the_file_and_not_the_reply(
     connect: Connect, photo: str, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ async def test_a_refusal_of_a_poll_is_raised_at_once(
 
 @pytest.mark.parametrize("fault", [fault for fault, _, _ in BREAKDOWNS])
 @pytest.mark.parametrize("where", ["create", "poll"])
+@pytest.mark.slow
 async def test_a_breakdown_is_tried_again_and_paid_once(
     dinox: DinoxBackend, emulator: Emulator, where: str, fault: str
 ) -> None:
@@ -87,6 +88,7 @@ async def test_a_breakdown_is_tried_again_and_paid_once(
 
 @pytest.mark.parametrize(("fault", "error", "words"), BREAKDOWNS)
 @pytest.mark.parametrize("where", ["create", "poll"])
+@pytest.mark.slow
 async def test_a_breakdown_that_stays_is_raised_in_the_end(
     dinox: DinoxBackend, emulator: Emulator, where: str, fault: str, error: type[BackendError], words: str
 ) -> None:

@@ -63,6 +63,7 @@ def assert_same(found: list[BBox], expected: tuple[BBox, ...]) -> None:
     ],
     ids=["box", "point", "same image by digest", "box elsewhere", "point elsewhere"],
 )
+@pytest.mark.slow
 async def test_what_looks_like_the_example_is_found(dinox: DinoxBackend, example: Example) -> None:
     found = await find(dinox, example)
 

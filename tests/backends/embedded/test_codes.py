@@ -168,6 +168,7 @@ def unnamed(content: str, encoding: str) -> Gray:
         ("Αθήνα", "iso8859-7"),
     ],
 )
+@pytest.mark.slow
 def test_the_encoding_of_a_code_that_names_none_is_recognized_by_its_text(
     backend: Backend, content: str, encoding: str
 ) -> None:

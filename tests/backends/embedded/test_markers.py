@@ -56,6 +56,7 @@ def test_a_pattern_of_two_dictionaries_is_named_after_both(backend: Backend) -> 
         (cv2.aruco.DICT_APRILTAG_36h11, 2, False),
     ],
 )
+@pytest.mark.slow
 def test_a_marker_on_dark_ground_is_found_and_boxed_whole(
     backend: Backend, dictionary: int, border: int, *, inverted: bool
 ) -> None:

@@ -223,6 +223,7 @@ async def test_a_missing_picture_of_an_example_is_named(backend: Backend) -> Non
         await find(backend, empty(), Example(label="nut", bbox=(0, 0, 20, 20), image="0" * 64))
 
 
+@pytest.mark.slow
 async def test_a_saved_prompt_finds_what_its_examples_find(backend: Backend) -> None:
     assert isinstance(backend, Embedder)
     scene, shelf = empty(), empty(seed=6)
@@ -253,6 +254,7 @@ async def test_a_saved_prompt_has_no_negatives(backend: Backend) -> None:
         base64.b64encode(json.dumps([{"size": [1e300, 20], "png": "AAAA"}]).encode()).decode(),
     ],
 )
+@pytest.mark.slow
 async def test_a_damaged_saved_prompt_is_refused(backend: Backend, data: str) -> None:
     embedding = Embedding(backend="embedded", model="embedded", data=data)
     with pytest.raises(InputError, match=r"the saved prompt of 'nut' is .* damaged; save it again"):
