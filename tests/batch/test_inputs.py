@@ -1,7 +1,6 @@
 """Which images the source of a batch stands for."""
 
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,30 +11,10 @@ from dinox_mcp.batch import tables, web_files
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.settings import Settings
-from tests.batch.containers import Website, served, table, tar
+from tests.batch.containers import Website, table, tar
 from tests.fakes import png
 
 SETTINGS = Settings()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path.resolve()
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Website]:
-    with served(folder) as site:
-        yield site
-
-
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """A store in memory, empty before and after."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
 
 
 def listed(source: Path | str, column: str | None = None, **options: object) -> Inputs:

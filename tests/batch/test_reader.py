@@ -1,7 +1,6 @@
 """How the bytes of a batch's images are read."""
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,29 +14,10 @@ from dinox_mcp.batch.sources import Entry
 from dinox_mcp.batch.web_files import Part, WebFiles
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, ServiceError
 from dinox_mcp.settings import Settings
-from tests.batch.containers import Website, served, table, tar
+from tests.batch.containers import Website, table, tar
 from tests.fakes import png
 
 IMAGES = [f"image {number}".encode() * 50 for number in range(300)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path.resolve()
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Website]:
-    with served(folder) as site:
-        yield site
-
-
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
 
 
 def entries(source: Path | str, column: str | None = None, **options: object) -> list[Entry]:
