@@ -78,21 +78,9 @@ class Jobs:
             SettingsError: the folder cannot be written.
         """
         path = self.path(job, tenant)
-        try:
-            descriptor = lock(path)
-        except BlockingIOError:
-            raise BusyError(
-                f"another call works on the job {job}; call again with job={job} when it has replied"
-            ) from None
-        except OSError as error:
-            raise SettingsError(
-                f"the job cannot be kept in {path} ({error.strerror}); set DINOX_MCP_JOBS_FOLDER to a folder that can "
-                "be written"
-            ) from None
-        try:
+        busy = f"another call works on the job {job}; call again with job={job} when it has replied"
+        with _held(path, "job", busy, "set DINOX_MCP_JOBS_FOLDER to a folder that can be written"):
             yield path
-        finally:
-            os.close(descriptor)
 
     def make_room(self, tenant: str, newest: Path) -> None:
         """Remove the oldest jobs where there are too many; over HTTP, first those of the tenant that has most.
@@ -158,12 +146,31 @@ def held_run(folder: Path) -> Iterator[None]:
         BusyError: another call works on this run.
         SettingsError: the folder cannot be written.
     """
+    busy = f"another call works on the run in {folder}; wait for it, or choose another --out"
+    with _held(folder, "run", busy, "choose another --out"):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, what: str, busy: str, remedy: str) -> Iterator[None]:
+    """Hold a folder for one call of one process.
+
+    Args:
+        folder: the folder of a job or a run.
+        what: which of them it is.
+        busy: the error if another call holds it.
+        remedy: what to do if it cannot be written.
+
+    Raises:
+        BusyError: another call holds it.
+        SettingsError: it cannot be written.
+    """
     try:
         descriptor = lock(folder)
     except BlockingIOError:
-        raise BusyError(f"another call works on the run in {folder}; wait for it, or choose another --out") from None
+        raise BusyError(busy) from None
     except OSError as error:
-        raise SettingsError(f"the run cannot be kept in {folder} ({error.strerror}); choose another --out") from None
+        raise SettingsError(f"the {what} cannot be kept in {folder} ({error.strerror}); {remedy}") from None
     try:
         yield
     finally:
