@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.errors import BackendError, InputError
+from dinox_mcp.backends.local.models import vocabularies
+from dinox_mcp.errors import InputError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -36,16 +37,11 @@ class PhraseTokenizer:
 
     def __init__(self, folder: Path, window: int) -> None:
         self._window = window
-        try:
-            self._tokenizer = _load(folder)
-            self._begin, self._end, self._stop = (_id_of(self._tokenizer, one) for one in (_BEGIN, _END, "."))
-        except Exception as error:  # the library raises Exception itself
-            line = " ".join(str(error).split())[:200]
-            raise BackendError(
-                f"the vocabulary in {folder} does not load ({line}); get it anew with dinox-mcp pull"
-            ) from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        with vocabularies.checked(folder):
+            self._tokenizer = vocabularies.load(folder, _of_vocabulary)
+            self._begin, self._end, self._stop = (
+                vocabularies.id_of(self._tokenizer, one) for one in (_BEGIN, _END, ".")
+            )
         unknown = self._tokenizer.token_to_id(_UNKNOWN)
         self._special = {self._tokenizer.token_to_id(token) for token in _SPECIAL} - {unknown}
         self._separators = (self._special | {self._stop, self._tokenizer.token_to_id("?")}) - {unknown}
@@ -132,20 +128,6 @@ def attending(ids: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     together = (end[:, None] == end[None]) & ~alone
     np.fill_diagonal(together, val=True)
     return together.astype(np.float32), np.where(alone, 0, index - begin)
-
-
-def _load(folder: Path) -> "Tokenizer":
-    from tokenizers import Tokenizer
-
-    complete = folder / "tokenizer.json"
-    return Tokenizer.from_file(str(complete)) if complete.is_file() else _of_vocabulary(folder)
-
-
-def _id_of(tokenizer: "Tokenizer", token: str) -> int:
-    number = tokenizer.token_to_id(token)
-    if number is None:
-        raise ValueError(f"it has no {token}")
-    return number
 
 
 def _of_vocabulary(folder: Path) -> "Tokenizer":

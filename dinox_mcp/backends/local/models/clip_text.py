@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.errors import BackendError
+from dinox_mcp.backends.local.models import vocabularies
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,15 +32,8 @@ class ClipTokenizer:
 
     def __init__(self, folder: Path, window: int) -> None:
         self._window = window
-        try:
+        with vocabularies.checked(folder):
             self._tokenizer = _load(folder)
-        except Exception as error:  # the library raises Exception itself
-            line = " ".join(str(error).split())[:200]
-            raise BackendError(
-                f"the vocabulary in {folder} does not load ({line}); get it anew with dinox-mcp pull"
-            ) from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
 
     def __call__(self, labels: Sequence[str]) -> tuple[Ids, Ids]:
         """Return the ids and the mask, both (labels, tokens); the last token of each label is its end.
@@ -68,21 +61,13 @@ class ClipTokenizer:
 
 
 def _load(folder: Path) -> "Tokenizer":
-    from tokenizers import Tokenizer, processors
+    from tokenizers import processors
 
-    complete = folder / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(complete)) if complete.is_file() else _of_vocabulary(folder)
+    tokenizer = vocabularies.load(folder, _of_vocabulary)
     # Set in any case, as transformers does: the model reads a label at its end token, which some files do not add.
-    end, begin = ((token, _id_of(tokenizer, token)) for token in (_END, _BEGIN))
+    end, begin = ((token, vocabularies.id_of(tokenizer, token)) for token in (_END, _BEGIN))
     tokenizer.post_processor = processors.RobertaProcessing(end, begin, trim_offsets=False, add_prefix_space=False)
     return tokenizer
-
-
-def _id_of(tokenizer: "Tokenizer", token: str) -> int:
-    number = tokenizer.token_to_id(token)
-    if number is None:
-        raise ValueError(f"it has no {token}")
-    return number
 
 
 def _of_vocabulary(folder: Path) -> "Tokenizer":
