@@ -96,7 +96,7 @@ def _grounding_dino(folder: Path, quick: bool) -> None:
     hf.GroundingDinoProcessor(image_processor=images, tokenizer=_bert_tokenizer()).save_pretrained(folder)
 
 
-def _dfine(size: str) -> Callable[[Path, bool], None]:
+def _dfine(name: str) -> Callable[[Path, bool], None]:
     """D-FINE, with the configuration that its graph is exported with."""
 
     def write(folder: Path, quick: bool) -> None:  # noqa: ARG001 - the graph has one size
@@ -104,9 +104,9 @@ def _dfine(size: str) -> Callable[[Path, bool], None]:
         import transformers as hf
 
         sys.path.insert(0, str(Path(__file__).parents[2] / "packaging"))
-        configurations = import_module("export_dfine")
+        build, _ = import_module("graphs").ARCHITECTURES[name]
         torch.manual_seed(0)
-        config = getattr(configurations, size)()
+        config = build().config
         config.num_labels = len(KINDS)
         config.id2label = dict(enumerate(KINDS))
         hf.DFineForObjectDetection(config).save_pretrained(folder)
@@ -119,8 +119,8 @@ _MODELS: dict[str, tuple[str, float, Callable[[Path, bool], None]]] = {
     "owlvit": ("OWL-ViT B/32", 0.25, _owl("OwlViT", 32, 768)),
     "owlv2": ("OWLv2 base", 0.25, _owl("Owlv2", 16, 960)),
     "grounding-dino": ("Grounding DINO tiny", 0.9, _grounding_dino),
-    "dfine-small": ("D-FINE small", 0.4, _dfine("small")),
-    "dfine-medium": ("D-FINE medium", 0.4, _dfine("medium")),
+    "dfine-small": ("D-FINE small", 0.4, _dfine("dfine-small")),
+    "dfine-medium": ("D-FINE medium", 0.4, _dfine("dfine-medium")),
 }
 
 

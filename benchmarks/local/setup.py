@@ -66,17 +66,25 @@ class Setup:
         return Child("stock", *arguments, paths=(self._scipy(),))
 
     def ours(
-        self, checkpoint: Checkpoint, idle_s: float = 0, process: str = "own", *, runtime: str = "", precision: str = ""
+        self,
+        checkpoint: Checkpoint,
+        idle_s: float = 0,
+        process: str = "own",
+        *,
+        runtime: str = "",
+        precision: str = "",
+        cache: str = "",
     ) -> Child:
-        """Start the local backend, which knows no labels; its model stays, or leaves after `idle_s`.
+        """Start the local backend; its model stays, or leaves after `idle_s`.
 
         The model lives in a `process` of its own, or in the same; runtime and precision are the backend's own choice
-        unless they are given.
+        unless they are given. It knows no labels and tries each precision anew, unless an earlier one had the same
+        `cache`.
         """
-        cache = {"XDG_CACHE_HOME": str(self.folder / f"cache{next(self._caches)}")}
-        cache |= {"DINOX_MCP_RUNTIME": runtime, "DINOX_MCP_PRECISION": precision} if runtime else {}
+        variables = {"XDG_CACHE_HOME": str(self.folder / (cache or f"cache{next(self._caches)}"))}
+        variables |= {"DINOX_MCP_RUNTIME": runtime, "DINOX_MCP_PRECISION": precision} if runtime else {}
         arguments = str(checkpoint.folder), str(checkpoint.min_score), self.device, str(idle_s), process
-        return Child("ours", *arguments, more=cache)
+        return Child("ours", *arguments, more=variables)
 
     def _scipy(self) -> Path:
         """Give a folder with SciPy, for transformers' OWLv2 alone: ours is measured without, as users have it."""

@@ -1,6 +1,7 @@
 """OWL-ViT and OWLv2 in ONNX Runtime, without torch."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,12 @@ class OwlGraph(OwlModel):
         super().__init__(
             architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0] or 0
         )
-        self._image_graph = Graph.of_images(architecture, folder, int8=int8, threads=threads, provider=provider)
-        self._text_graph = Graph.of_text(architecture, folder, threads=threads)
+        with ThreadPoolExecutor(1) as pool:
+            text_graph = pool.submit(Graph.of_text, architecture, folder, threads=threads, fold=False)
+            self._image_graph = Graph.of_images(
+                architecture, folder, int8=int8, threads=threads, provider=provider, fold=provider != CPU
+            )
+            self._text_graph = text_graph.result()
 
     def encode(self, batch: Sequence[Prepared]) -> list[OwlFeatures]:
         """Compute the features of images, all at once."""
