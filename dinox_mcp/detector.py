@@ -39,10 +39,10 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.images.sources import split_page
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
+from dinox_mcp.store.kept import Uploads
 from dinox_mcp.store.prompts import SavedPrompt, SavedPrompts
 from dinox_mcp.store.results import Store, Stored
 from dinox_mcp.store.shared import open_shared
-from dinox_mcp.store.uploads import Uploads
 from dinox_mcp.store.videos import Videos
 from dinox_mcp.types.detection import BBox, DetectionRequest, DetectionResult, Output, get_object
 from dinox_mcp.types.video import VideoResult

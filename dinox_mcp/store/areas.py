@@ -1,4 +1,7 @@
-"""Where several server processes keep named bytes together: a folder, or Redis."""
+"""Where several server processes keep named bytes together: a folder, or Redis.
+
+A name has parts joined by "/". Every method blocks.
+"""
 
 import os
 import stat
@@ -6,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from dinox_mcp.errors import SettingsError, UnreachableError
 from dinox_mcp.store.files import open_regular, write_atomically
@@ -32,47 +35,18 @@ class Item(NamedTuple):
     changed: float
 
 
-class Area(Protocol):
-    """Keeps bytes by name; a name has parts joined by "/". Every method blocks.
+class Folder:
+    """Keeps bytes in a folder, on one machine or on a file system that several machines mount: a file for each item.
 
     Raises:
         SettingsError: the folder cannot be used; each method may raise it.
-        UnreachableError: Redis does not answer; each method may raise it.
     """
-
-    def write(self, name: str, data: bytes, keep_s: float) -> None:
-        """Keep bytes for some seconds, in place of earlier ones of this name."""
-        ...
-
-    def renew(self, name: str, keep_s: float) -> bool:
-        """Keep an item for some more seconds; return whether it is there."""
-        ...
-
-    def read(self, name: str, keep_s: float) -> bytes | None:
-        """Return the bytes of an item that was written or renewed in the last `keep_s` seconds."""
-        ...
-
-    def items(self) -> list[Item]:
-        """List all items, expired ones too."""
-        ...
-
-    def remove(self, names: Iterable[str]) -> None:
-        """Remove items; those that are not there are left out."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
-class Folder:
-    """An area in a folder, on one machine or on a file system that several machines mount: a file for each item."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, name: str, data: bytes, keep_s: float) -> None:  # noqa: ARG002 - a file's age is checked by `read`
-        """Write a file in one step."""
+        """Write a file in one step, in place of an earlier one of this name."""
         path = self._folder / name
         with self._explained():
             try:
@@ -83,7 +57,7 @@ class Folder:
                 write_atomically(path, data, _PRIVATE_FILE)
 
     def renew(self, name: str, keep_s: float) -> bool:
-        """Set the time of a file."""
+        """Set the time of a file, and return whether it is there."""
         if self._is_expired(name, keep_s):
             return False
         with self._explained():
@@ -144,11 +118,14 @@ class Folder:
 
 
 class InRedis:
-    """An area in Redis: a key for each item, which expires there, and an index of sizes and times.
+    """Keeps bytes in Redis: a key for each item, which expires there, and an index of sizes and times.
 
     Args:
         url: where Redis is, without a password.
         client: the client that is connected to it; `connect` makes one.
+
+    Raises:
+        UnreachableError: Redis does not answer; each method may raise it.
     """
 
     def __init__(self, url: str, client: "Redis") -> None:
@@ -192,7 +169,7 @@ class InRedis:
             pipeline.execute()
 
     def renew(self, name: str, keep_s: float) -> bool:
-        """Let a key expire later."""
+        """Let a key expire later, and return whether it is there."""
         with self._explained():
             if not self._client.expire(_PREFIX + name, _seconds(keep_s)):
                 return False
@@ -241,6 +218,9 @@ class InRedis:
                 f"the shared store at {self._url} does not work ({reason}); start it, or correct DINOX_MCP_STORE and "
                 "DINOX_MCP_STORE_PASSWORD"
             ) from None
+
+
+Area = Folder | InRedis
 
 
 def _text(value: bytes | str) -> str:

@@ -1,5 +1,6 @@
 """The folders of jobs, one for each job, on disk, and separate for each tenant."""
 
+import base64
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ from platformdirs import user_data_path
 from dinox_mcp.errors import BusyError, NotFoundError, SettingsError
 from dinox_mcp.settings import MiB
 from dinox_mcp.store import uris
+from dinox_mcp.store.tenants import folder_name, surplus
 
 MAX_JOBS = 100
 """Jobs that are kept for the user of this machine."""
@@ -32,9 +34,8 @@ _PRIVATE = 0o700  # only this user may read it
 
 def job_id(content: str) -> str:
     """Make the id of a job of what decides what it finds: the same request has the same job, also after a restart."""
-    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-    number = int.from_bytes(hashlib.sha256(content.encode()).digest()[:10])
-    return "".join(alphabet[number >> 5 * place & 31] for place in range(16))
+    digest = hashlib.sha256(content.encode()).digest()
+    return base64.b32encode(digest[:10]).decode().lower()[::-1]
 
 
 class _Folder(NamedTuple):
@@ -87,26 +88,20 @@ class Jobs:
 
         A job that a call works on stays.
         """
-        most = MAX_JOBS_OF_CALLER if self._remote else MAX_JOBS
-        own = _folders(self._owner(tenant))
-        while len(own) > 1 and (len(own) > most or _size(own) > MAX_BYTES):
-            _remove(own, newest)
-        if not self._remote:
-            return
-        with suppress(OSError):
-            owners = [_folders(path) for path in self._folder.iterdir() if path.name != _OWN]
-            while sum(map(len, owners)) > MAX_JOBS_OF_CALLERS:
-                _remove(max(owners, key=len), newest)
-            while sum(map(_size, owners)) > MAX_BYTES_OF_CALLERS:
-                _remove(max(owners, key=_size), newest)
+        owner = self._owner(tenant)
+        _remove(_folders(owner), MAX_JOBS_OF_CALLER if self._remote else MAX_JOBS, MAX_BYTES, newest)
+        if self._remote:
+            with suppress(OSError):
+                owners = [path for path in self._folder.iterdir() if path.name != _OWN]
+                jobs = [one for path in owners for one in _folders(path)]
+                _remove(jobs, MAX_JOBS_OF_CALLERS, MAX_BYTES_OF_CALLERS, newest)
 
     def _owner(self, tenant: str) -> Path:
-        name = hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _SHARED if self._remote else _OWN
-        return self._folder / name
+        return self._folder / folder_name(tenant, _SHARED if self._remote else _OWN)
 
 
 def _folders(owner: Path) -> list[_Folder]:
-    """List an owner's jobs, the one that was changed last first."""
+    """List the jobs of an owner."""
     found = []
     with suppress(OSError):
         for path in owner.iterdir():
@@ -114,17 +109,16 @@ def _folders(owner: Path) -> list[_Folder]:
                 files = [file.stat() for file in path.iterdir()]
                 changed = max((file.st_mtime for file in files), default=0.0)
                 found.append(_Folder(path, changed, sum(file.st_size for file in files)))
-    return sorted(found, key=lambda one: -one.changed)
+    return found
 
 
-def _size(folders: list[_Folder]) -> int:
-    return sum(one.size for one in folders)
-
-
-def _remove(folders: list[_Folder], newest: Path) -> None:
-    oldest = folders.pop()
-    if oldest.path != newest and not _in_use(oldest.path):
-        shutil.rmtree(oldest.path, ignore_errors=True)
+def _remove(folders: list[_Folder], most: int, max_bytes: int, newest: Path) -> None:
+    """Remove jobs beyond the limits, but not the newest, and none that a call works on."""
+    oldest_first = sorted(folders, key=lambda one: (one.path == newest, one.changed))
+    items = [(one.path, one.path.parent.name, one.size) for one in oldest_first]
+    for path in surplus(items, most, max_bytes):
+        if not _in_use(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> bool:
@@ -153,18 +147,7 @@ def held_run(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, what: str, busy: str, remedy: str) -> Iterator[None]:
-    """Hold a folder for one call of one process.
-
-    Args:
-        folder: the folder of a job or a run.
-        what: which of them it is.
-        busy: the error if another call holds it.
-        remedy: what to do if it cannot be written.
-
-    Raises:
-        BusyError: another call holds it.
-        SettingsError: it cannot be written.
-    """
+    """Hold a folder; `busy` is the error if another call holds it, `remedy` what to do if it cannot be written."""
     try:
         descriptor = lock(folder)
     except BlockingIOError:

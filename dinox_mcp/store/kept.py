@@ -1,6 +1,5 @@
 """Keeps items by name for each tenant: in memory, and where several servers share a store, there too."""
 
-from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -9,13 +8,21 @@ from typing import Generic, NamedTuple, TypeVar
 
 import anyio.to_thread
 
-from dinox_mcp.store.shared import SharedStore, damaged
+from dinox_mcp.errors import NotFoundError
+from dinox_mcp.store import uris
+from dinox_mcp.store.results import new_result_id
+from dinox_mcp.store.shared import UPLOADED_S, SharedStore, damaged
+from dinox_mcp.store.tenants import surplus
 
 T = TypeVar("T")
 
 KEPT = 10
 """Results of videos that are kept for each tenant, and folders of temporary files."""
 KEPT_OF_ALL = 100
+"""The same for all tenants together."""
+UPLOADS = 50
+"""Uploaded images that are kept for each tenant."""
+UPLOADS_OF_ALL = 500
 """The same for all tenants together."""
 
 
@@ -31,28 +38,26 @@ class PerTenant(Generic[T]):
     """Keeps items by name, separate for each tenant.
 
     A tenant has at most `kept` items. If all tenants together have more than `kept_of_all` items or `max_bytes` bytes,
-    the oldest item of the tenant that has most bytes is removed. The newest item is never removed. After `keep_s`
+    the oldest item of the tenant that has most of them is removed. The newest item is never removed. After `keep_s`
     seconds an item is gone. Without numbers, they are `KEPT` and `KEPT_OF_ALL`.
     """
 
     def __init__(
         self, max_bytes: int, kept: int | None = None, kept_of_all: int | None = None, keep_s: float = inf
     ) -> None:
-        self._max_bytes = max_bytes
-        self._kept = kept or KEPT
-        self._kept_of_all = kept_of_all or KEPT_OF_ALL
-        self._keep_s = keep_s
-        self._entries: OrderedDict[tuple[str, str], _Entry[T]] = OrderedDict()
+        self._kept, self._kept_of_all = kept or KEPT, kept_of_all or KEPT_OF_ALL
+        self._max_bytes, self._keep_s = max_bytes, keep_s
+        self._entries: dict[tuple[str, str], _Entry[T]] = {}
 
     def put(self, tenant: str, name: str, item: T, size: int) -> list[T]:
         """Keep an item that takes `size` bytes; give the items that were removed for it."""
         removed = self._remove_expired()
+        self._entries.pop((tenant, name), None)
         self._entries[tenant, name] = _Entry(item, size, monotonic() + self._keep_s)
         own = [key for key in self._entries if key[0] == tenant]
-        removed += [self._entries.pop(key).item for key in own[: -self._kept]]
-        while len(self._entries) > 1 and (len(self._entries) > self._kept_of_all or self._bytes() > self._max_bytes):
-            removed.append(self._entries.pop(self._next_to_remove()).item)
-        return removed
+        removed += self._remove(own[: -self._kept])
+        sizes = [(key, key[0], entry.size) for key, entry in self._entries.items()]
+        return removed + self._remove(surplus(sizes, self._kept_of_all, self._max_bytes))
 
     def get(self, tenant: str, name: str) -> T | None:
         """Give an item, if it is kept."""
@@ -61,18 +66,10 @@ class PerTenant(Generic[T]):
         return entry.item if entry else None
 
     def _remove_expired(self) -> list[T]:
-        expired = [key for key, entry in self._entries.items() if entry.end <= monotonic()]
-        return [self._entries.pop(key).item for key in expired]
+        return self._remove([key for key, entry in self._entries.items() if entry.end <= monotonic()])
 
-    def _bytes(self) -> int:
-        return sum(entry.size for entry in self._entries.values())
-
-    def _next_to_remove(self) -> tuple[str, str]:
-        sizes: Counter[str] = Counter()
-        for (tenant, _), entry in self._entries.items():
-            sizes[tenant] += entry.size
-        *older, _ = self._entries
-        return next(key for tenant, _ in sizes.most_common() for key in older if key[0] == tenant)
+    def _remove(self, keys: list[tuple[str, str]]) -> list[T]:
+        return [self._entries.pop(key).item for key in keys]
 
 
 class Kept(Generic[T]):
@@ -128,3 +125,37 @@ class Kept(Generic[T]):
             return None if data is None else self._load(data)
         except ValueError:
             raise damaged(self._kind, name) from None
+
+
+class Uploads:
+    """Keeps the bytes of uploaded images and PDFs."""
+
+    def __init__(self, max_bytes: int, keep_s: float = UPLOADED_S, shared: SharedStore | None = None) -> None:
+        memory: PerTenant[bytes] = PerTenant(max_bytes, UPLOADS, UPLOADS_OF_ALL, keep_s)
+        self._images: Kept[bytes] = Kept("upload", memory, shared, bytes, bytes)
+
+    async def put(self, data: bytes, tenant: str = "") -> str:
+        """Keep an image, and give its URI; older ones are removed if there are too many.
+
+        Raises:
+            SettingsError: the folder of the shared store cannot be written.
+            UnreachableError: the shared store does not answer.
+        """
+        image_id = new_result_id()
+        await self._images.put(tenant, image_id, data)
+        return uris.UPLOAD.replace("{image_id}", image_id)
+
+    async def get(self, uri: str, tenant: str = "") -> bytes:
+        """Fetch an image by its URI.
+
+        Raises:
+            NotFoundError: it never existed, belongs to another tenant, or was removed.
+        """
+        image_id = uri.strip()[len(uris.UPLOADS) :].strip("/")
+        data = await self._images.get(tenant, image_id)
+        if data is None:
+            raise NotFoundError(
+                f"there is no uploaded image {image_id[:40]!r} (each is kept for {UPLOADED_S // 60} minutes, for "
+                "the caller who sent it); send it again by POST /images, and use the URI of the answer"
+            )
+        return data

@@ -1,6 +1,5 @@
 """Saved prompts: examples encoded by a model, under a name, on disk, and separate for each tenant."""
 
-import hashlib
 import re
 from datetime import UTC, datetime
 from errno import EFBIG
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
 from dinox_mcp.store.files import open_regular, write_atomically
+from dinox_mcp.store.tenants import folder_name
 from dinox_mcp.types.detection import Embedding, Value
 
 MAX_PROMPTS = 1000
@@ -21,7 +21,6 @@ MAX_PROMPTS_OF_CALLERS = 300
 MAX_BYTES = 1024 * 1024
 """Bytes of one prompt's file."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_OWN = "own"
 _MODE = 0o600  # only this user may read it
 
 
@@ -131,7 +130,7 @@ class SavedPrompts:
         return self._folder_of(tenant) / f"{folded}.json"
 
     def _folder_of(self, tenant: str) -> Path:
-        return self._folder / (hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else _OWN)
+        return self._folder / folder_name(tenant, "own")
 
 
 def _read(path: Path) -> bytes:

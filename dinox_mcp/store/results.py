@@ -2,7 +2,7 @@
 
 import secrets
 import sys
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -37,6 +37,34 @@ class Stored(NamedTuple):
     picture: Picture
 
 
+class _Entry(NamedTuple):
+    """A result in memory, the tenant that it counts for, and the bytes of the result and of its image."""
+
+    stored: Stored
+    owner: str
+    size: int
+    image: str
+    image_size: int
+
+
+class _Usage:
+    """What the results of all tenants or of one take: each image counts once."""
+
+    def __init__(self) -> None:
+        self.results = self.bytes = 0
+        self._images: Counter[str] = Counter()
+
+    def change(self, entry: _Entry, by: int) -> None:
+        """Add an entry (`by` is 1), or take it away (-1)."""
+        self.results += by
+        self.bytes += by * entry.size
+        self._images[entry.image] += by
+        if self._images[entry.image] == max(by, 0):  # the first result of this image, or the last
+            self.bytes += by * entry.image_size
+        if not self._images[entry.image]:
+            del self._images[entry.image]
+
+
 class _Record(Value):
     """A result in a shared store, with what is known of its image besides the bytes."""
 
@@ -59,13 +87,10 @@ class Store:
     def __init__(self, max_results: int, max_bytes: int, shared: SharedStore | None = None) -> None:
         self._max_results = max_results
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[tuple[str, str], Stored] = OrderedDict()
-        self._data: dict[str, bytes] = {}
-        self._uses: Counter[str] = Counter()
-        self._usage: dict[str, _Usage] = {}
-        self._counted_for: dict[tuple[str, str], str] = {}
-        self._bytes = 0
         self._shared = shared
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._all = _Usage()
+        self._of_owner: defaultdict[str, _Usage] = defaultdict(_Usage)
 
     async def keep(
         self, result: DetectionResult, picture: Picture, tenant: str = "", *, known: bool = True
@@ -76,7 +101,7 @@ class Store:
             The result, with a note if the shared store does not work.
         """
         if self._shared is not None:
-            counts_as_known = known or tenant in self._usage
+            counts_as_known = known or tenant in self._of_owner
             try:
                 work = partial(_share, self._shared, result, picture, tenant, known=counts_as_known)
                 await anyio.to_thread.run_sync(work)
@@ -106,21 +131,18 @@ class Store:
 
         `known` says that the tenant is not an invented one; it counts as known while it has results.
         """
-        digest = picture.digest
-        if digest not in self._data:
-            self._data[digest] = picture.data
-            self._bytes += len(picture.data)
-        self._uses[digest] += 1
-        data = self._data[digest]
+        same = (entry.stored.picture.data for entry in self._entries.values() if entry.image == picture.digest)
+        data = next(same, picture.data)
         # Only the bytes are shared: the source of an image is nobody's business but its tenant's.
         stored = Stored(result, picture if picture.data is data else picture.sharing(data))
+        size = footprint(result.request, result.objects, result.notes)
+        owner = tenant if known or tenant in self._of_owner else _UNKNOWN
         key = tenant, result.result_id
-        self._entries[key] = stored
-        self._bytes += footprint(result.request, result.objects, result.notes)
-        self._counted_for[key] = name = tenant if known or tenant in self._usage else _UNKNOWN
-        self._usage.setdefault(name, _Usage()).add(stored)
-        while len(self._entries) > 1 and (len(self._entries) > self._max_results or self._bytes > self._max_bytes):
-            self._remove(self._next_to_remove(newest=key))
+        self._entries[key] = entry = _Entry(stored, owner, size, picture.digest, len(data))
+        self._all.change(entry, 1)
+        self._of_owner[owner].change(entry, 1)
+        while len(self._entries) > 1 and self._part(self._all) > 1:
+            self._remove_one(newest=key)
         return result
 
     def get(self, result_id: str, tenant: str = "") -> Stored:
@@ -136,58 +158,26 @@ class Store:
                 f"there is no result {result_id[:40]!r} (results are kept for a while, until newer ones take their "
                 "place); call detect_objects or detect_prompt_free again and use the result_id of its answer"
             ) from None
-        return self._entries[tenant, result_id]
+        return self._entries[tenant, result_id].stored
 
     def recent(self, tenant: str = "") -> list[Stored]:
         """List a tenant's results, the most recently used first."""
-        return [stored for (owner, _), stored in reversed(self._entries.items()) if owner == tenant]
+        return [entry.stored for (owner, _), entry in reversed(self._entries.items()) if owner == tenant]
 
-    def _next_to_remove(self, newest: tuple[str, str]) -> tuple[str, str]:
-        """Choose the least recently used result of the tenant that uses most, by number or bytes."""
-        used = {
-            name: max(usage.results / self._max_results, usage.bytes / self._max_bytes)
-            for name, usage in self._usage.items()
-        }
+    def _part(self, usage: _Usage) -> float:
+        """Give the part of what is allowed that is used, by number or bytes."""
+        return max(usage.results / self._max_results, usage.bytes / self._max_bytes)
+
+    def _remove_one(self, newest: tuple[str, str]) -> None:
+        """Remove the least recently used result of whoever uses most."""
+        parts = {owner: self._part(usage) for owner, usage in self._of_owner.items()}
         keys = [key for key in self._entries if key != newest]
-        return max(keys, key=lambda key: used[self._counted_for[key]])  # the first of equals: the least recently used
-
-    def _remove(self, key: tuple[str, str]) -> None:
-        stored = self._entries.pop(key)
-        self._bytes -= footprint(stored.result.request, stored.result.objects, stored.result.notes)
-        name = self._counted_for.pop(key)
-        usage = self._usage[name]
-        usage.remove(stored)
-        if not usage.results:
-            del self._usage[name]
-        digest = stored.picture.digest
-        self._uses[digest] -= 1
-        if not self._uses[digest]:
-            del self._uses[digest]
-            self._bytes -= len(self._data.pop(digest))
-
-
-class _Usage:
-    """What one tenant, or all unknown ones together, have in the store: each image counts once."""
-
-    def __init__(self) -> None:
-        self.results = 0
-        self.bytes = 0
-        self._uses: Counter[str] = Counter()
-
-    def add(self, stored: Stored) -> None:
-        self.results += 1
-        self.bytes += footprint(stored.result.request, stored.result.objects, stored.result.notes)
-        if not self._uses[stored.picture.digest]:
-            self.bytes += len(stored.picture.data)
-        self._uses[stored.picture.digest] += 1
-
-    def remove(self, stored: Stored) -> None:
-        self.results -= 1
-        self.bytes -= footprint(stored.result.request, stored.result.objects, stored.result.notes)
-        self._uses[stored.picture.digest] -= 1
-        if not self._uses[stored.picture.digest]:
-            del self._uses[stored.picture.digest]
-            self.bytes -= len(stored.picture.data)
+        # Of equals, `max` gives the first, which is the least recently used.
+        entry = self._entries.pop(max(keys, key=lambda key: parts[self._entries[key].owner]))
+        self._all.change(entry, -1)
+        self._of_owner[entry.owner].change(entry, -1)
+        if not self._of_owner[entry.owner].results:
+            del self._of_owner[entry.owner]
 
 
 def _share(shared: SharedStore, result: DetectionResult, picture: Picture, tenant: str, *, known: bool) -> None:

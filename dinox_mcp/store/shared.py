@@ -4,18 +4,20 @@ import hashlib
 import re
 import threading
 import time
-from collections import defaultdict
 from pathlib import Path
 
 from dinox_mcp.errors import DinoxError, NotFoundError
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.areas import Area, Folder, InRedis, Item
+from dinox_mcp.store.tenants import folder_name, surplus
 
 MEMORY = "memory"
 UPLOADED_S = 600
 """Seconds that an uploaded image is kept."""
 _NAME = re.compile(r"[0-9a-z]{1,64}")
-_ITEM = re.compile(r"(?:known|unknown)/[0-9a-z]+/(?:[a-z-]+-[0-9a-z]{1,64}|(?P<unfinished>\.[0-9a-f]{16}\.tmp))")
+_ITEM = re.compile(
+    r"(?P<group>known|unknown)/(?P<owner>[0-9a-z]+)/(?:[a-z-]+-[0-9a-z]{1,64}|(?P<unfinished>\.[0-9a-f]{16}\.tmp))"
+)
 """The names of our own items: other files in the folder are never touched."""
 _DIGEST_BYTES = 32
 _KNOWN, _UNKNOWN = "known", "unknown"
@@ -27,7 +29,7 @@ _SHARE = 20
 class SharedStore:
     """Keeps bytes by kind and name, separate for each tenant, bounded, and for a while. Every method blocks.
 
-    If there are too many items or bytes, those of the tenant that uses most are removed first, the oldest before
+    If there are too many items or bytes, those of the tenant that has most are removed first, the oldest before
     others. Each item carries a digest, so that a damaged one is noticed. Nothing is ever unpickled.
 
     Args:
@@ -55,8 +57,7 @@ class SharedStore:
             SettingsError: the folder cannot be written.
             UnreachableError: Redis does not answer.
         """
-        owner = self._owner(tenant)
-        path = f"{_KNOWN if known else _UNKNOWN}/{owner}/{kind}-{name}"
+        path = f"{_KNOWN if known else _UNKNOWN}/{folder_name(tenant, self._nobody)}/{kind}-{name}"
         keep_s = self._keep(kind)
         if not self._area.renew(path, keep_s):
             self._area.write(path, hashlib.sha256(data).digest() + data, keep_s)
@@ -73,7 +74,7 @@ class SharedStore:
         if not _NAME.fullmatch(name):
             return None
         for group in (_KNOWN, _UNKNOWN):
-            found = self._area.read(f"{group}/{self._owner(tenant)}/{kind}-{name}", self._keep(kind))
+            found = self._area.read(f"{group}/{folder_name(tenant, self._nobody)}/{kind}-{name}", self._keep(kind))
             if found is not None:
                 digest, data = found[:_DIGEST_BYTES], found[_DIGEST_BYTES:]
                 if hashlib.sha256(data).digest() != digest:
@@ -88,9 +89,6 @@ class SharedStore:
     def _keep(self, kind: str) -> float:
         return min(self._keep_s, UPLOADED_S) if kind == "upload" else self._keep_s
 
-    def _owner(self, tenant: str) -> str:
-        return hashlib.sha256(tenant.encode()).hexdigest()[:32] if tenant else self._nobody
-
     def _count(self, size: int, newest: str) -> None:
         """Count what this process has written; at times, remove what has expired or is too much."""
         with self._lock:
@@ -99,7 +97,7 @@ class SharedStore:
             if self._new_items * _SHARE <= self._max_items and self._new_bytes * _SHARE <= self._max_bytes:
                 return
             self._new_items = self._new_bytes = 0
-        self._area.remove(_too_many(self._area.items(), self._max_items, self._max_bytes, self._keep_s, newest))
+        self._area.remove(_to_remove(self._area.items(), self._max_items, self._max_bytes, self._keep_s, newest))
 
 
 def damaged(kind: str, name: str) -> NotFoundError:
@@ -132,29 +130,14 @@ def open_shared(settings: Settings) -> SharedStore | None:
     )
 
 
-def _too_many(items: list[Item], max_items: int, max_bytes: int, keep_s: float, newest: str) -> list[str]:
-    """Choose what to remove: what has expired, then the oldest item of whoever uses most, until all fit."""
-    now, removed = time.time(), []
-    of_owner: defaultdict[str, list[Item]] = defaultdict(list)
-    for item in sorted(items, key=lambda one: -one.changed):
+def _to_remove(items: list[Item], max_items: int, max_bytes: int, keep_s: float, newest: str) -> list[str]:
+    """Choose what to remove: what has expired, and what is too much. Files that are not ours stay."""
+    now, expired = time.time(), []
+    current: list[tuple[str, str, int]] = []
+    for item in sorted(items, key=lambda one: (one.name == newest, one.changed)):
         match = _ITEM.fullmatch(item.name)
         if match and item.changed + keep_s <= now:
-            removed.append(item.name)
+            expired.append(item.name)
         elif match and not match["unfinished"]:
-            group, _, rest = item.name.partition("/")
-            of_owner[group if group == _UNKNOWN else rest.partition("/")[0]].append(item)
-    number = sum(map(len, of_owner.values()))
-    used = {owner: sum(item.size for item in own) for owner, own in of_owner.items()}
-    size = sum(used.values())
-    while number > 1 and (number > max_items or size > max_bytes):
-        most = max(of_owner, key=lambda owner: max(len(of_owner[owner]) / max_items, used[owner] / max_bytes))
-        item = of_owner[most].pop()
-        if not of_owner[most]:
-            del of_owner[most]
-        else:
-            used[most] -= item.size
-        number -= 1
-        size -= item.size
-        if item.name != newest:
-            removed.append(item.name)
-    return removed
+            current.append((item.name, _UNKNOWN if match["group"] == _UNKNOWN else match["owner"], item.size))
+    return expired + surplus(current, max_items, max_bytes)
