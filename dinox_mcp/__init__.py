@@ -13,40 +13,26 @@ Example:
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` would take 10 ms
 if TYPE_CHECKING:
-    from dinox_mcp import errors as errors
-    from dinox_mcp.backends.base import Backend as Backend
-    from dinox_mcp.backends.base import Call as Call
-    from dinox_mcp.backends.base import Capabilities as Capabilities
-    from dinox_mcp.backends.base import Fit as Fit
-    from dinox_mcp.backends.base import Model as Model
-    from dinox_mcp.backends.base import Unready as Unready
-    from dinox_mcp.batch.report import BatchResult as BatchResult
-    from dinox_mcp.batch.summary import SearchResult as SearchResult
-    from dinox_mcp.compare.comparison import Change as Change
-    from dinox_mcp.compare.comparison import Comparison as Comparison
-    from dinox_mcp.detect.counting import Count as Count
-    from dinox_mcp.detect.options import Caller as Caller
-    from dinox_mcp.detect.options import Options as Options
-    from dinox_mcp.detect.visual_prompts import VisualPrompt as VisualPrompt
-    from dinox_mcp.detector import Detector as Detector
-    from dinox_mcp.drawing.output import write_annotated as write_annotated
-    from dinox_mcp.drawing.style import Style as Style
-    from dinox_mcp.errors import BackendError as BackendError
-    from dinox_mcp.errors import DinoxError as DinoxError
-    from dinox_mcp.errors import InputError as InputError
-    from dinox_mcp.export.options import Exported as Exported
-    from dinox_mcp.export.options import ExportOptions as ExportOptions
-    from dinox_mcp.images.picture import Picture as Picture
-    from dinox_mcp.server.app import build_server as build_server
-    from dinox_mcp.settings import Settings as Settings
-    from dinox_mcp.types import masks as masks
-    from dinox_mcp.types.coco import to_coco as to_coco
-    from dinox_mcp.types.detection import DetectedObject as DetectedObject
-    from dinox_mcp.types.detection import Detection as Detection
-    from dinox_mcp.types.detection import DetectionRequest as DetectionRequest
-    from dinox_mcp.types.detection import DetectionResult as DetectionResult
-    from dinox_mcp.types.detection import Detections as Detections
-    from dinox_mcp.types.video import VideoResult as VideoResult
+    from dinox_mcp import errors
+    from dinox_mcp.backends.base import Backend, Call, Capabilities, Fit, Model, Unready
+    from dinox_mcp.batch.report import BatchResult
+    from dinox_mcp.batch.summary import SearchResult
+    from dinox_mcp.compare.comparison import Change, Comparison
+    from dinox_mcp.detect.counting import Count
+    from dinox_mcp.detect.options import Caller, Options
+    from dinox_mcp.detect.visual_prompts import VisualPrompt
+    from dinox_mcp.detector import Detector
+    from dinox_mcp.drawing.output import write_annotated
+    from dinox_mcp.drawing.style import Style
+    from dinox_mcp.errors import BackendError, DinoxError, InputError
+    from dinox_mcp.export.options import Exported, ExportOptions
+    from dinox_mcp.images.picture import Picture
+    from dinox_mcp.server.app import build_server
+    from dinox_mcp.settings import Settings
+    from dinox_mcp.types import masks
+    from dinox_mcp.types.coco import to_coco
+    from dinox_mcp.types.detection import DetectedObject, Detection, DetectionRequest, DetectionResult, Detections
+    from dinox_mcp.types.video import VideoResult
 
 __version__ = "0.1.0"
 

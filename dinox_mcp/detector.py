@@ -60,10 +60,17 @@ DRAWING_WAIT_S = 30.0  # that a call waits for a thread to draw in
 class Detector:
     """Finds objects in images, and keeps the results for later calls.
 
-    Wherever a method takes an `image`, that is a path, a URL, a `data:` URI, a `dinox://` URI of an earlier result,
-    `"clipboard"`, `"latest:~/Pictures"` for the newest image of a folder, or a loaded image. `#page=3` at the end
-    chooses a page of a PDF. `Options` lists the options. The same request for the same image is answered from a cache
-    for `cache_ttl_s` seconds. Use it as a context manager, or call `aclose` in the end.
+    The methods share these arguments:
+
+    - `image`: a path, a URL, a `data:` URI, a `dinox://` URI of an earlier result, `"clipboard"`,
+      `"latest:~/Pictures"` for the newest image of a folder, or a loaded image. `#page=3` at the end chooses a page of
+      a PDF.
+    - `prompts`: labels, or one string that lists them; without prompts and examples, everything is found.
+    - `examples`: boxes or points in images, objects of results, or saved prompts.
+    - `options`: those of `Options`, where no other class is named; `caller`: whose request it is.
+
+    The same request for the same image is answered from a cache for `cache_ttl_s` seconds. Use the detector as a
+    context manager, or call `aclose` in the end.
 
     Args:
         settings: by default those of the environment.
@@ -124,25 +131,13 @@ class Detector:
     async def detect(
         self, image: str | Picture, prompts: str | Sequence[str] | None = None, **options: Unpack[Options]
     ) -> DetectionResult:
-        """Find the prompted objects in an image; without prompts, find everything.
-
-        Args:
-            image: where to search.
-            prompts: labels, or one string that lists them.
-            options: see `Options`.
-        """
+        """Find the prompted objects in an image; without prompts, find everything."""
         return await self._detect(image, make_request(prompts, options), options)
 
     async def detect_by_example(
         self, image: str | Picture, examples: Sequence[VisualPrompt], **options: Unpack[Options]
     ) -> DetectionResult:
-        """Find objects that look like examples.
-
-        Args:
-            image: where to search.
-            examples: boxes or points in images, objects of results, or saved prompts.
-            options: see `Options`.
-        """
+        """Find objects that look like examples."""
         make_request(None, options)  # a wrong option is refused before images are loaded
         picture = await self._picture(image, options)
         found, pictures = await resolve(examples, picture, self, caller_of(options))
@@ -158,17 +153,13 @@ class Detector:
     async def ground_phrases(
         self, image: str | Picture, caption: str, prompts: Sequence[str] = (), **options: Unpack[Options]
     ) -> DetectionResult:
-        """Find the objects that the noun phrases of a caption refer to.
+        """Find the objects that the noun phrases of a caption, a sentence about the image, refer to.
 
-        Args:
-            image: where to search.
-            caption: a sentence about the image.
-            prompts: the phrases; by default they are guessed from the caption.
-            options: see `Options`.
+        The prompts are these phrases; by default they are guessed from the caption.
         """
         sentence = parse_sentence(caption, "caption")
-        phrases = prompts or noun_phrases(sentence)
-        return await self._detect(image, make_request(phrases, options, caption=sentence), options)
+        request = make_request(prompts or noun_phrases(sentence), options, caption=sentence)
+        return await self._detect(image, request, options)
 
     async def count_objects(
         self,
@@ -177,24 +168,20 @@ class Detector:
         examples: Sequence[VisualPrompt] = (),
         **options: Unpack[Options],
     ) -> Count:
-        """Count objects, and how the counts would change at other thresholds.
+        """Count the prompted objects, or those that look like examples, and how the counts change with the threshold.
 
         If `tiles` is left out, a large image is searched in tiles too where a first search finds small objects or none.
-
-        Args:
-            image: where to search.
-            prompts: labels of what to count, or None with examples.
-            examples: examples of what to count, as in `detect_by_example`.
-            options: see `Options`; `include` has no effect.
+        The option `include` has no effect.
         """
         if (prompts is None) == (not examples):
             raise InputError("both or neither of prompts and examples are given; pass one of them to say what to count")
-        request, call = make_request(prompts, options), make_call(options)
+        request = make_request(prompts, options).model_copy(update={"include": frozenset()})
         picture = await self._picture(image, options)
+        pictures: dict[str, Picture] = {}
         if examples:
             found, pictures = await resolve(examples, picture, self, caller_of(options))
-            request, call = make_request(None, options, examples=found), make_call(options, pictures)
-        request = request.model_copy(update={"include": frozenset()})
+            request = request.model_copy(update={"examples": found})
+        call = make_call(options, pictures)
         return await self.pipeline.count(request, picture, call, max_objects(options), may_tile="tiles" not in options)
 
     async def describe_regions(
@@ -215,7 +202,7 @@ class Detector:
             result: the id of a result, instead of an image with boxes.
             objects: numbers of objects in that result; by default all.
             include: the outputs to give; by default caption, category and text, as far as the backend can.
-            options: see `CallOptions`.
+            options: those of `CallOptions`.
         """
         call = make_call(options)
         backend = self.backends.choose(caller_has_key=call.api_key is not None)
@@ -250,10 +237,10 @@ class Detector:
         Args:
             name: the name of the saved prompt.
             image: where the examples are, unless they name another image.
-            examples: as in `detect_by_example`.
+            examples: what to find by it.
             label: the label of objects found by it; by default the name.
             model: a model of the backend.
-            options: see `CallOptions`.
+            options: those of `CallOptions`.
         """
         self.saved.check(name)
         picture, label = await self._picture(image, options), clean_label(label) or name.strip()
@@ -285,9 +272,9 @@ class Detector:
 
         Args:
             images: a folder, a pattern such as FOLDER/**/*.jpg, or a list of these, of paths and of URLs.
-            prompts: labels; without them and without examples, everything is found.
-            examples: as in `detect_by_example`, but each names its own image, result or saved prompt.
-            options: see `SearchOptions`.
+            prompts: what to find.
+            examples: each names its own image, result or saved prompt.
+            options: those of `SearchOptions`.
         """
         return await self.searches.search(images, prompts, examples, **options)
 
@@ -304,9 +291,9 @@ class Detector:
         Args:
             source: a folder, a pattern such as FOLDER/**/*.jpg, or one of the other sources in docs/batch.md.
             out: the folder of the run, which is made if it does not exist.
-            prompts: labels; without them and without examples, everything is found.
-            examples: as in `detect_by_example`, but each names its own image, result or saved prompt.
-            options: see `BatchOptions`.
+            prompts: what to find.
+            examples: each names its own image, result or saved prompt.
+            options: those of `BatchOptions`.
         """
         from dinox_mcp.batch.job import run_batch  # which the start need not wait for
 
@@ -321,11 +308,8 @@ class Detector:
     ) -> Comparison:
         """Find what changed between two images of one scene, taken from nearly the same position.
 
-        Args:
-            before: the first image.
-            after: the second image.
-            prompts: labels to compare; without them, everything that is found and every other part that differs.
-            options: see `Options`; by default as many objects as possible are compared.
+        Without prompts, everything that is found is compared, and every other part that differs is listed. By default
+        as many objects as possible are compared.
         """
         request = make_request(prompts, options)
         first, second = await gather([partial(self._picture, image, options) for image in (before, after)], 2)
@@ -347,7 +331,7 @@ class Detector:
             format: what is made.
             folder: where files are written; it is made if it does not exist. None keeps the export as resources.
             caller: whose results they are.
-            options: see `ExportOptions`.
+            options: those of `ExportOptions`.
         """
         given = [results] if isinstance(results, str | DetectionResult) else results
         found = [(await self.fetch(one, caller)).result if isinstance(one, str) else one for one in given]
