@@ -73,12 +73,12 @@ class Plan:
 
     def including(self, include: frozenset[Output]) -> "Plan":
         """Give the same plan with other outputs, without checking which backend can give them."""
-        update = {"include": include}
-        parts = tuple(
-            replace(part, request=part.request.model_copy(update=update), given=part.given.model_copy(update=update))
-            for part in self.parts
-        )
-        return replace(self, request=self.request.model_copy(update=update), parts=parts)
+
+        def change(request: DetectionRequest) -> DetectionRequest:
+            return request.model_copy(update={"include": include})
+
+        parts = (replace(part, request=change(part.request), given=change(part.given)) for part in self.parts)
+        return replace(self, request=change(self.request), parts=tuple(parts))
 
 
 class Router:
@@ -110,18 +110,16 @@ class Router:
             InputError: there is no such model.
             SettingsError: there is no such backend.
         """
-        parts = self._parts(request, request.needs | needs, caller_has_key=caller_has_key)
-        alone = len(parts) == 1
-        prepared = tuple(
-            self._prepared(part, needs, caller_has_key=caller_has_key, thorough=thorough) for part in parts
-        )
-        main = prepared[0].request
-        filled = {name: getattr(main, name) for name in ("model", "min_score", "iou_threshold")}
-        full = main if alone else request.model_copy(update=filled)
-        notes = tuple(self._fallbacks(prepared[0], caller_has_key=caller_has_key))
-        unused = () if self._scores is None else tuple(self._unused_scores(self._scores, request, prepared))
-        may_be_complete = bool(notes) and self._knows_all_prompts(prepared[0])
-        return Plan(full, prepared, *((unused, notes) if may_be_complete else ((*notes, *unused), ())))
+        divided = self._parts(request, request.needs | needs, caller_has_key=caller_has_key)
+        parts = tuple(self._prepared(one, needs, caller_has_key=caller_has_key, thorough=thorough) for one in divided)
+        main = parts[0]
+        filled = {name: getattr(main.request, name) for name in ("model", "min_score", "iou_threshold")}
+        full = main.request if len(parts) == 1 else request.model_copy(update=filled)
+        fallbacks = tuple(self._fallbacks(main, caller_has_key=caller_has_key))
+        unused = tuple(self._unused_scores(request, parts))
+        if main.given.prompts and self._knows(main.backend, main.given):
+            return Plan(full, parts, unused, notes_if_missing=fallbacks)
+        return Plan(full, parts, (*fallbacks, *unused))
 
     def instead(self, part: Part, *, caller_has_key: bool) -> Part | None:
         """Give the same part for a less preferred backend that knows all of it, or None where there is none.
@@ -132,8 +130,11 @@ class Router:
         if part.backend not in usable or given.model is not None or given.examples:
             return None
         for name in usable[usable.index(part.backend) + 1 :]:
-            known = all(self._fit(name, prompt) >= Fit.KNOWN for prompt in given.prompts or ())
-            if known and self._answers(name, given, given.needs) and self._gives(name, given.include):
+            if (
+                self._knows(name, given)
+                and self._answers(name, given, given.needs)
+                and self._gives(name, given.include)
+            ):
                 thorough = part.request.model is not None or self._able(part.backend).thorough is None
                 other = Part(name, given, given)
                 return self._prepared(other, frozenset(), caller_has_key=caller_has_key, thorough=thorough)
@@ -169,7 +170,9 @@ class Router:
         more = f" and {len(unknown) - _FEW_PROMPTS} more" if len(unknown) > _FEW_PROMPTS else ""
         known = ", ".join(labels[:_FEW_LABELS])
         rest = f" and {len(labels) - _FEW_LABELS} more kinds, listed at dinox://backends" * (len(labels) > _FEW_LABELS)
-        remedy = ", or ".join((*self._open_models(backend), *self._backends.remedies(caller_has_key=caller_has_key)))
+        models = [model.name for model in self._backends.get(backend).models() if model.capabilities.labels is None]
+        open_models = [f"pass model {' or '.join(map(repr, models[:_FEW_MODELS]))}"] if models else []
+        remedy = ", or ".join((*open_models, *self._backends.remedies(caller_has_key=caller_has_key)))
         searched = any(self._fit(part.backend, unknown[0]) == Fit.WORDS for part in plan.parts)
         note = (
             f"the backend {backend} cannot find {shown}{more}: it knows {known}{rest}"
@@ -179,11 +182,6 @@ class Router:
         if not found and set(unknown) == set(plan.request.prompts or ()):
             raise UnsupportedError(note)
         return note
-
-    def _open_models(self, backend: str) -> list[str]:
-        """Say which models of a backend find any noun."""
-        models = [model.name for model in self._backends.get(backend).models() if model.capabilities.labels is None]
-        return [f"pass model {' or '.join(map(repr, models[:_FEW_MODELS]))}"] if models else []
 
     def _parts(self, request: DetectionRequest, needs: frozenset[Need], *, caller_has_key: bool) -> list[Part]:
         usable = self._usable(caller_has_key=caller_has_key)
@@ -234,10 +232,8 @@ class Router:
 
     def _prepared(self, part: Part, needs: frozenset[Need], *, caller_has_key: bool, thorough: bool) -> Part:
         backend, request = self._backends.get(part.backend), part.request
-        described = frozenset[Output]()
-        if request.include:
-            describing = self._describing(part.backend, caller_has_key=caller_has_key)
-            described = described.union(*describing.values())
+        describing = self._describing(part.backend, caller_has_key=caller_has_key) if request.include else {}
+        described = frozenset[Output]().union(*describing.values())
         capabilities.check(request, backend, self._backends, request.needs | needs, described)
         able = backend.capabilities(request.model)
         if thorough and able.thorough and request.model is None and request.tiles == 1 and not request.examples:
@@ -247,11 +243,11 @@ class Router:
         scores = self._scores if fits else None
         return replace(part, request=_with_thresholds(request, able), scores=scores)
 
-    @staticmethod
-    def _unused_scores(scores: LabelScores, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
+    def _unused_scores(self, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
         """Say so where thresholds of labels are for another backend than those that answer."""
-        if _takes_scores(request) and not parts[0].exact and all(part.scores is None for part in parts):
-            yield scores.unused(f"the backend {scores.backend}", parts[0].backend)
+        unused = _takes_scores(request) and not parts[0].exact and all(part.scores is None for part in parts)
+        if self._scores is not None and unused:
+            yield self._scores.unused(f"the backend {self._scores.backend}", parts[0].backend)
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
         """Explain why a preferred backend that is partly set up is not used."""
@@ -263,9 +259,8 @@ class Router:
             if name in unready and unready[name].installed:
                 yield f"the backend {name} is not ready, so {main.backend} answered: {unready[name].remedy}"
 
-    def _knows_all_prompts(self, part: Part) -> bool:
-        prompts = part.given.prompts or ()
-        return bool(prompts) and all(self._fit(part.backend, prompt) >= Fit.KNOWN for prompt in prompts)
+    def _knows(self, name: str, request: DetectionRequest) -> bool:
+        return all(self._fit(name, prompt) >= Fit.KNOWN for prompt in request.prompts or ())
 
     def _describing(self, main: str, *, caller_has_key: bool) -> dict[str, frozenset[Output]]:
         """List the backends that may describe given boxes, with the outputs of each; `main` comes first.
@@ -299,10 +294,13 @@ class Router:
         if isinstance(backend, Selective):
             return backend.fit(prompt)
         able = backend.capabilities()
-        if prompt.casefold() in {label.casefold() for label in able.reads}:
+        if _is_among(prompt, able.reads):
             return Fit.EXACT
-        known = able.labels is None or prompt.casefold() in {label.casefold() for label in able.labels}
-        return Fit.KNOWN if known else Fit.NOT
+        return Fit.KNOWN if able.labels is None or _is_among(prompt, able.labels) else Fit.NOT
+
+
+def _is_among(prompt: str, labels: Iterable[str]) -> bool:
+    return prompt.casefold() in map(str.casefold, labels)
 
 
 def _read(name: str, labels: Sequence[str], request: DetectionRequest) -> Part:
