@@ -142,7 +142,7 @@ def _register_parts_for_the_page(mcp: MCPServer, detector: Detector) -> None:
     async def region(result_id: str, region: str, ctx: RequestContext) -> bytes:
         """Give a part of the image at full resolution; `region` is x_min_y_min_x_max_y_max in its pixels."""
         stored = await detector.fetch(result_id, caller_of(ctx))
-        return await detector.draw(partial(page.region, stored.picture, page.parse_region(region), *most))
+        return await detector.draw(partial(page.region, stored.picture, region, *most))
 
 
 def _register_videos(mcp: MCPServer, detector: Detector) -> None:

@@ -16,7 +16,6 @@ from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.files import write_atomically
 from dinox_mcp.store.results import Stored
-from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import DetectionResult
 from dinox_mcp.types.video import VideoResult
 
@@ -30,73 +29,65 @@ _ALL_BYTES = 24_000_000
 _MOST_BYTES = 10_000_000
 _MAX_SIDE = 8192  # what browsers can still draw
 Carried = dict[str, Any]
-_REGION = re.compile(r"(\d{1,7})_(\d{1,7})_(\d{1,7})_(\d{1,7})")
+_REGION = re.compile(r"\d{1,7}(_\d{1,7}){3}", re.ASCII)
 
 
 def preview(picture: Picture, max_side: int, max_bytes: int) -> bytes:
     """Encode an image as JPEG, its long side at most `max_side` pixels, in at most `max_bytes`."""
     from dinox_mcp.drawing.views import fit_bytes
 
-    data, _, _ = fit_bytes(picture.rgb(max_side), max_bytes)
-    return data
+    return fit_bytes(picture.rgb(max_side), max_bytes)[0]
 
 
-def region(picture: Picture, box: Box, max_side: int, max_bytes: int) -> bytes:
-    """Encode the part of an image inside `box` (x1, y1, x2, y2 in its pixels), within the same limits.
+def region(picture: Picture, written: str, max_side: int, max_bytes: int) -> bytes:
+    """Encode a part of an image within the same limits, `written` as four whole numbers joined by underscores.
 
     Raises:
-        InputError: The box is empty or reaches out of the image.
+        InputError: this is not a region, or it is empty or reaches out of the image.
     """
     from dinox_mcp.drawing.views import fit_bytes
 
-    x1, y1, x2, y2 = box
-    if not (0 <= x1 < x2 <= picture.width and 0 <= y1 < y2 <= picture.height):
+    if not _REGION.fullmatch(written):
         raise InputError(
-            f"the region {x1:.0f}_{y1:.0f}_{x2:.0f}_{y2:.0f} is not a part of the {picture.width}x{picture.height} "
-            "image; give x_min_y_min_x_max_y_max in its pixels"
+            f"{written[:40]!r} is not a region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400"
         )
-    data, _, _ = fit_bytes(picture.rgb().crop((round(x1), round(y1), round(x2), round(y2))), max_bytes, max_side)
-    return data
-
-
-def parse_region(text: str) -> Box:
-    """Read a region from a URI: four whole numbers joined by underscores.
-
-    Raises:
-        InputError: The text is not a region.
-    """
-    match = _REGION.fullmatch(text)
-    if not match:
-        raise InputError(f"{text[:40]!r} is not a region; give x_min_y_min_x_max_y_max in pixels, as in 10_20_300_400")
-    x1, y1, x2, y2 = (float(edge) for edge in match.groups())
-    return x1, y1, x2, y2
+    x1, y1, x2, y2 = map(int, written.split("_"))
+    if not (x1 < x2 <= picture.width and y1 < y2 <= picture.height):
+        raise InputError(
+            f"the region {written} is not a part of the {picture.width}x{picture.height} image; give "
+            "x_min_y_min_x_max_y_max in its pixels"
+        )
+    return fit_bytes(picture.rgb().crop((x1, y1, x2, y2)), max_bytes, max_side)[0]
 
 
 def carry(stored: Stored, images: int = 1) -> Carried:
-    """Prepare a result and its image for a page. This is slow: call it in a thread.
+    """Prepare a result and its image for a page. Slow: call it in a thread.
 
     The image is kept at its own size, as JPEG without metadata, as long as 24 MB hold all `images` of the page. Of its
     source only the file's name is kept.
 
     Raises:
-        ImageError: The image is damaged.
+        ImageError: the image is damaged.
     """
-    from dinox_mcp.drawing.views import fit_bytes
+    shown = stored.result.model_dump(mode="json", exclude={"request"}, exclude_none=True)  # it may name other images
+    shown["image"]["source"] = _name(stored.picture.source)
+    for dumped, found in zip(shown["objects"], stored.result.objects, strict=True):
+        if found.mask:
+            from dinox_mcp.types import masks
 
-    budget = min(_MOST_BYTES, _ALL_BYTES // images)
-    data, mime_type, _ = fit_bytes(stored.picture.rgb(_MAX_SIDE), budget)
-    return {
-        "result": _result(stored.result, stored.picture),
-        "picture": base64.b64encode(data).decode("ascii"),
-        "type": mime_type,
-    }
+            dumped["mask_area"] = masks.area(found.mask)
+    return _carried(shown, preview(stored.picture, _MAX_SIDE, min(_MOST_BYTES, _ALL_BYTES // images)))
 
 
 def carry_video(result: VideoResult, sheet: bytes) -> Carried:
     """Prepare the result of a video for a page; `sheet` is its contact sheet as JPEG."""
     shown = result.model_dump(mode="json", exclude={"request", "files"}, exclude_none=True)
     shown["video"]["source"] = _name(result.video.source)
-    return {"result": shown, "picture": base64.b64encode(sheet).decode("ascii"), "type": "image/jpeg"}
+    return _carried(shown, sheet)
+
+
+def _carried(shown: dict[str, Any], jpeg: bytes) -> Carried:
+    return {"result": shown, "picture": base64.b64encode(jpeg).decode("ascii"), "type": "image/jpeg"}
 
 
 def standalone(results: Sequence[Carried], comparison: Comparison | None = None) -> str:
@@ -110,18 +101,6 @@ def standalone(results: Sequence[Carried], comparison: Comparison | None = None)
     page = FILE.read_text(encoding="utf-8")
     page = page.replace("<head>", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_policy(page)}">', 1)
     return page.replace("<script>", f"{script}\n<script>", 1)
-
-
-def _result(result: DetectionResult, picture: Picture) -> dict[str, Any]:
-    """Return the parts of a result that the page shows; not the request, which may name other images."""
-    shown = result.model_dump(mode="json", exclude={"request"}, exclude_none=True)
-    shown["image"]["source"] = _name(picture.source)
-    for dumped, found in zip(shown["objects"], result.objects, strict=True):
-        if found.mask:
-            from dinox_mcp.types import masks
-
-            dumped["mask_area"] = masks.area(found.mask)
-    return shown
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
@@ -153,12 +132,12 @@ class PageFile:
     """A page that is being made, and its file.
 
     Args:
-        path: Its path, None for a temporary file that only this user can read.
-        images: The number of images that it will show.
-        opens: Whether to open it in a browser.
+        path: its path, None for a temporary file that only this user can read.
+        images: the number of images that it will show.
+        opens: whether to open it in a browser.
 
     Raises:
-        SettingsError: The name does not end in .html, or there are too many images for a page.
+        SettingsError: the name does not end in .html, or there are too many images for a page.
     """
 
     def __init__(self, path: Path | None, images: int, *, opens: bool) -> None:
@@ -176,7 +155,7 @@ class PageFile:
         """Add a result with its image.
 
         Raises:
-            ImageError: The image is damaged.
+            ImageError: the image is damaged.
         """
         stored = await detector.fetch(result.result_id)
         self._carried.append(await detector.draw(partial(carry, stored, self._images)))
@@ -185,7 +164,7 @@ class PageFile:
         """Add a comparison with its two images; the page then shows nothing else.
 
         Raises:
-            ImageError: An image is damaged.
+            ImageError: an image is damaged.
         """
         for side in (comparison.before, comparison.after):
             await self.add(detector, (await detector.fetch(side.result_id)).result)
@@ -195,7 +174,7 @@ class PageFile:
         """Add the result of a video with its contact sheet.
 
         Raises:
-            InputError: There is no contact sheet, or it cannot be read.
+            InputError: there is no contact sheet, or it cannot be read.
         """
         if result.files.sheet is None:
             raise InputError(f"{result.video.source} has no contact sheet to show on a page; name a folder with --out")
@@ -214,19 +193,22 @@ class PageFile:
             A line with the page's path; an empty text where nothing was added, and so nothing written.
 
         Raises:
-            InputError: The page cannot be written.
+            InputError: the page cannot be written.
         """
         if not self._carried:
             return ""
-        try:
-            name = "comparison.html" if self._comparison else "detection.html"
-            path = self._path or Path(tempfile.mkdtemp(prefix="dinox-")) / name
-        except OSError as error:
-            raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
+        path = self._path or _temporary("comparison.html" if self._comparison else "detection.html")
         write_page(path, self._carried, self._comparison)
         if self._opens and not _open(path):
             return f"page: {path} (no browser could be started: open it yourself)"
         return f"page: {path}"
+
+
+def _temporary(name: str) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="dinox-")) / name
+    except OSError as error:
+        raise InputError(f"cannot write a temporary file ({error.strerror}); use --html FILE") from None
 
 
 def write_page(path: Path, results: Sequence[Carried], comparison: Comparison | None = None) -> None:
@@ -235,7 +217,7 @@ def write_page(path: Path, results: Sequence[Carried], comparison: Comparison | 
     An existing file, or a link, is replaced.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
