@@ -50,33 +50,25 @@ class Folder:
         path = self._folder / name
         with self._explained():
             try:
-                path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-                write_atomically(path, data, _PRIVATE_FILE)
+                _write(path, data)
             except FileNotFoundError:  # another process has removed the folder, which was empty
-                path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-                write_atomically(path, data, _PRIVATE_FILE)
+                _write(path, data)
 
     def renew(self, name: str, keep_s: float) -> bool:
         """Set the time of a file, and return whether it is there."""
-        if self._is_expired(name, keep_s):
-            return False
-        with self._explained():
-            try:
+        with self._explained(), suppress(FileNotFoundError):
+            if not self._is_expired(name, keep_s):
                 os.utime(self._folder / name)
-            except FileNotFoundError:
-                return False
-        return True
+                return True
+        return False
 
     def read(self, name: str, keep_s: float) -> bytes | None:
         """Read a file if it is not too old."""
-        if self._is_expired(name, keep_s):
-            return None
-        with self._explained():
-            try:
+        with self._explained(), suppress(FileNotFoundError):
+            if not self._is_expired(name, keep_s):
                 with open_regular(self._folder / name) as file:
                     return file.read()
-            except FileNotFoundError:
-                return None
+        return None
 
     def items(self) -> list[Item]:
         """List the files, also those that a process left unfinished."""
@@ -102,9 +94,7 @@ class Folder:
         """Do nothing."""
 
     def _is_expired(self, name: str, keep_s: float) -> bool:
-        with suppress(OSError):
-            return (self._folder / name).lstat().st_mtime + keep_s <= time.time()
-        return False
+        return (self._folder / name).lstat().st_mtime + keep_s <= time.time()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -149,14 +139,9 @@ class InRedis:
                 "DINOX_MCP_STORE names a Redis, which needs one more package; pip install 'dinox-mcp[redis]'"
             ) from None
         once_more = Retry(NoBackoff(), 1, (LostConnection,))  # a connection that was idle for long may be closed
+        limits = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S}
         try:
-            client = Redis.from_url(
-                url,
-                password=password,
-                socket_connect_timeout=CONNECT_S,
-                socket_timeout=ANSWER_S,
-                retry=once_more,
-            )
+            client = Redis.from_url(url, password=password, retry=once_more, **limits)
         except ValueError as error:
             raise SettingsError(f"DINOX_MCP_STORE: {error}; write redis://HOST:PORT/DATABASE") from None
         return cls(url, client)
@@ -221,6 +206,11 @@ class InRedis:
 
 
 Area = Folder | InRedis
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    write_atomically(path, data, _PRIVATE_FILE)
 
 
 def _text(value: bytes | str) -> str:

@@ -3,7 +3,8 @@
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EEXIST, EINVAL
 from pathlib import Path
 from typing import BinaryIO
@@ -24,13 +25,8 @@ def write_atomically(path: Path, content: bytes, mode: int | None = None) -> Non
         OSError: it cannot be written, or a folder, a device or a pipe has this name.
     """
     check_replaceable(path)
-    beside = _write_beside(path, content, mode)
-    try:
-        beside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+    with _beside(path, content, mode) as written:
+        move_into_place(written, path)
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -40,23 +36,20 @@ def write_new(path: Path, content: bytes) -> None:
         FileExistsError: something has its name.
         OSError: it cannot be written.
     """
-    beside = _write_beside(path, content, None)
-    try:
+    with _beside(path, content, None) as written:
         try:
-            os.link(beside, path)
+            os.link(written, path)
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links: two steps
             if os.path.lexists(path):
                 raise FileExistsError(EEXIST, "it exists already", str(path)) from None
-            beside.rename(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+            written.rename(path)
 
 
-def _write_beside(path: Path, content: bytes, mode: int | None) -> Path:
-    """Write a complete file of another name into the folder of `path`."""
+@contextmanager
+def _beside(path: Path, content: bytes, mode: int | None) -> Iterator[Path]:
+    """Write a complete file of another name into the folder of `path`, for as long as it takes to move or link it."""
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with os.fdopen(os.open(beside, _OPEN, _USUAL if mode is None else _PRIVATE), "wb") as file:
@@ -65,11 +58,10 @@ def _write_beside(path: Path, content: bytes, mode: int | None) -> Path:
             os.fsync(file.fileno())
         if mode is not None:
             beside.chmod(mode)
-    except BaseException:
+        yield beside
+    finally:
         with suppress(OSError):
             beside.unlink()
-        raise
-    return beside
 
 
 def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
@@ -89,7 +81,7 @@ def move_into_place(source: Path, path: Path) -> None:
     """Move a complete file onto a path of the same folder, in one step; a symbolic link there is replaced.
 
     Raises:
-        OSError: It cannot be moved, or a folder, a device or a pipe has this name.
+        OSError: it cannot be moved, or a folder, a device or a pipe has this name.
     """
     check_replaceable(path)
     source.replace(path)
@@ -99,7 +91,7 @@ def check_replaceable(path: Path) -> None:
     """Refuse to replace anything but files and links: a device would be gone for every program on the machine.
 
     Raises:
-        OSError: A folder, a device or a pipe has this name.
+        OSError: a folder, a device or a pipe has this name.
     """
     try:
         kind = path.lstat().st_mode

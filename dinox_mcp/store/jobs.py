@@ -125,10 +125,8 @@ def _in_use(folder: Path) -> bool:
     """Return whether a call works on the job in a folder."""
     try:
         os.close(lock(folder))
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
 
 

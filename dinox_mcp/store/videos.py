@@ -1,6 +1,6 @@
 """Results of videos and their files, by unguessable id: bounded, and separate for each tenant."""
 
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +41,7 @@ class Videos:
         try:
             await self._results.put(tenant, result.result_id, result)
             if self._shared is not None:
-                await anyio.to_thread.run_sync(partial(self._share_files, self._shared, result, tenant))
+                await anyio.to_thread.run_sync(_share_files, self._shared, result, tenant)
         except DinoxError as error:
             return result.model_copy(update={"notes": (*result.notes, kept_here_alone(error))})
         return result
@@ -96,13 +96,12 @@ class Videos:
             raise _unknown(result_id)
         return data
 
-    def _share_files(self, shared: SharedStore, result: VideoResult, tenant: str) -> None:
-        """Put the files of a result that are not too large for a message into the shared store. Blocks."""
-        for part in _SHARED_PARTS:
-            try:
-                data = _read(result, part)
-            except NotFoundError:
-                continue
+
+def _share_files(shared: SharedStore, result: VideoResult, tenant: str) -> None:
+    """Put the files of a result that are not too large for a message into the shared store. Blocks."""
+    for part in _SHARED_PARTS:
+        with suppress(NotFoundError):
+            data = _read(result, part)
             if data is not None:
                 shared.put(tenant, f"video-{part}", result.result_id, data)
 
