@@ -41,21 +41,29 @@ def check(
         raise UnsupportedError(f"{who} cannot do {' and '.join(missing)}; {remedy}; otherwise leave it out")
 
 
-def check_boxes(include: frozenset[Output], backend: Backend, backends: Backends) -> None:
-    """Refuse outputs that a backend cannot give of given boxes.
+def describer(name: str, include: frozenset[Output], backends: Backends) -> Describer:
+    """Give a backend that describes given boxes, and refuse outputs that it cannot give of them.
 
     Raises:
         UnsupportedError: it cannot; the message says which backend can.
     """
-    able = backend.capabilities().describes if isinstance(backend, Describer) else frozenset[Output]()
-    if missing := sorted(include - able):
+    backend = backends.get(name)
+    able = describes(backend)
+    if not isinstance(backend, Describer) or not include <= able:
+        missing = sorted(include - able)
         remedy = _remedy(lambda other: include <= other.describes, backend, backends)
         if remedy == _NOBODY:
             remedy = f"detecting, {_remedy(lambda other: include <= other.outputs, backend, backends)}"
         raise UnsupportedError(
-            f"the backend {backend.name} cannot give {' and '.join(missing)} of given boxes; {remedy}; otherwise "
+            f"the backend {name} cannot give {' and '.join(missing)} of given boxes; {remedy}; otherwise "
             f"include only {' and '.join(sorted(able)) or 'what a detection gives'}"
         )
+    return backend
+
+
+def describes(backend: Backend) -> frozenset[Output]:
+    """List what a backend gives of given boxes."""
+    return backend.capabilities().describes if isinstance(backend, Describer) else frozenset()
 
 
 def check_calls(searches: int, backend: Backend, request: DetectionRequest, max_calls: int) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from dinox_mcp.backends.base import Backend, Call, Describer
+from dinox_mcp.backends.base import Call, Describer
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import answers, capabilities
 from dinox_mcp.detect.answers import Answer, AnswerCache
 from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.detect.routing import Plan, Router
-from dinox_mcp.errors import BackendError, InputError, UnsupportedError
+from dinox_mcp.errors import BackendError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.results import new_result_id
 from dinox_mcp.types.boxes import area, clip, is_ordered, right_form
@@ -59,14 +59,13 @@ class Describing:
             BackendError: a backend failed.
         """
         shares = self._router.describers(include, backend, caller_has_key=call.api_key is not None)
-        for name, share in shares.items():
-            capabilities.check_boxes(share, self._backends.get(name), self._backends)
+        able = {name: capabilities.describer(name, share, self._backends) for name, share in shares.items()}
         notes: list[str] = []
         models: list[str] = []
         cached = True
         for name, share in shares.items() if objects else ():
             key = (call.client, name, image.digest, share, tuple((one.label, one.bbox) for one in objects))
-            find = partial(_describe, self._backends.get(name), image, objects, share, call)
+            find = partial(_describe, able[name], name, image, objects, share, call)
             answer = await self._cache.get(key, DetectionRequest(include=share), find)
             objects = [_merged(known, new, share) for known, new in zip(objects, answer.found.objects, strict=True)]
             cached = cached and answer.cached
@@ -99,19 +98,18 @@ class Describing:
             except BackendError as error:
                 if strict:
                     raise
-                result = _without_outputs(result, missing, error)
+                note = f"no {', '.join(sorted(missing))}: {error}"
+                result = result.model_copy(update={"notes": (*result.notes, note)})
         return result
 
 
 async def _describe(
-    backend: Backend, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
+    backend: Describer, name: str, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
 ) -> Detections:
-    if not isinstance(backend, Describer):
-        raise UnsupportedError(f"the backend {backend.name} cannot describe given boxes; leave include out")
     described = await backend.describe(image, objects, include, call)
     if len(described.objects) != len(objects):
         raise BackendError(
-            f"the backend {backend.name} described {len(described.objects)} of {len(objects)} objects; report it"
+            f"the backend {name} described {len(described.objects)} of {len(objects)} objects; report it"
         )
     return described
 
@@ -128,18 +126,8 @@ def _with_descriptions(result: DetectionResult, indices: Sequence[int], describe
     known = [objects[index] for index in indices]
     for index, one in zip(indices, _renumbered(known, described.found.objects), strict=True):
         objects[index] = one
-    return result.model_copy(
-        update={
-            "objects": tuple(objects),
-            "cached": result.cached and described.cached,
-            "notes": (*result.notes, *described.found.notes),
-        }
-    )
-
-
-def _without_outputs(result: DetectionResult, include: Iterable[Output], error: BackendError) -> DetectionResult:
-    """Add a note to a result on why these outputs are missing."""
-    return result.model_copy(update={"notes": (*result.notes, f"no {', '.join(sorted(include))}: {error}")})
+    cached, notes = result.cached and described.cached, (*result.notes, *described.found.notes)
+    return result.model_copy(update={"objects": tuple(objects), "cached": cached, "notes": notes})
 
 
 def of_regions(

@@ -9,7 +9,7 @@ knows no backend's name.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from dinox_mcp.backends.base import Capabilities, Describer, Fit, Selective
+from dinox_mcp.backends.base import Capabilities, Fit, Selective
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
 from dinox_mcp.detect.thresholds import LabelScores
@@ -279,8 +279,7 @@ class Router:
         return self._backends.get(name).capabilities()
 
     def _describes(self, name: str) -> frozenset[Output]:
-        backend = self._backends.get(name)
-        return backend.capabilities().describes if isinstance(backend, Describer) else frozenset()
+        return capabilities.describes(self._backends.get(name))
 
     def _answers(self, name: str, request: DetectionRequest, needs: frozenset[Need]) -> bool:
         made_by = {example.embedding.backend for example in request.examples if example.embedding}

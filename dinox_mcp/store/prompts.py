@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from errno import EFBIG
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -82,7 +81,8 @@ class SavedPrompts:
         """
         path = self._path(name, tenant)
         try:
-            return SavedPrompt.model_validate_json(_read(path))
+            with open_regular(path) as file:
+                return SavedPrompt.model_validate_json(file.read(MAX_BYTES + 1))
         except OSError:
             known = ", ".join(self.list(tenant)[:20]) or "none yet; save_prompt makes one"
             raise NotFoundError(f"there is no saved prompt {path.stem!r}; there are: {known}") from None
@@ -121,7 +121,6 @@ class SavedPrompts:
             )
 
     def _path(self, name: str, tenant: str) -> Path:
-        """Give the path of a prompt's file."""
         folded = re.sub(r"\s+", "-", name.strip().casefold())
         if not _NAME.fullmatch(folded):
             raise InputError(
@@ -131,12 +130,3 @@ class SavedPrompts:
 
     def _folder_of(self, tenant: str) -> Path:
         return self._folder / folder_name(tenant, "own")
-
-
-def _read(path: Path) -> bytes:
-    """Read the file of a prompt."""
-    with open_regular(path) as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise OSError(EFBIG, "it is too large", str(path))
-    return data
