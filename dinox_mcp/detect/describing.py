@@ -24,14 +24,8 @@ from dinox_mcp.types.detection import (
     count_labels,
 )
 
-_FIELDS: Mapping[Output, str] = {
-    "masks": "mask",
-    "pose": "keypoints",
-    "hands": "keypoints",
-    "caption": "caption",
-    "category": "category",
-    "text": "text",
-}
+_FIELDS: Mapping[Output, str] = {"masks": "mask", "pose": "keypoints", "hands": "keypoints"}
+"""The fields of outputs that are called otherwise."""
 
 
 class Describing:
@@ -116,7 +110,7 @@ async def _describe(
 
 def _merged(known: Detection, new: Detection, outputs: Iterable[Output]) -> Detection:
     """Merge a description into an object; keep existing values where the new one is empty."""
-    fields = {_FIELDS[output] for output in outputs}
+    fields = {_FIELDS.get(output, output) for output in outputs}
     return known.model_copy(update={field: getattr(new, field) or getattr(known, field) for field in fields})
 
 

@@ -81,6 +81,10 @@ class Kept(Generic[T]):
         shared: keeps those of all servers.
         dump: makes bytes of an item.
         load: makes an item of bytes; it raises ValueError if it cannot.
+
+    Raises:
+        SettingsError: the folder of the shared store cannot be used; `put` and `get` may raise it.
+        UnreachableError: likewise, the shared store does not answer.
     """
 
     def __init__(
@@ -95,12 +99,7 @@ class Kept(Generic[T]):
         self._dump, self._load = dump, load
 
     async def put(self, tenant: str, name: str, item: T) -> None:
-        """Keep an item; older ones are removed if there are too many.
-
-        Raises:
-            SettingsError: the folder of the shared store cannot be written; the item is kept in memory alone.
-            UnreachableError: likewise, the shared store does not answer.
-        """
+        """Keep an item, where the shared store fails in memory alone; older ones are removed if there are too many."""
         data = self._dump(item)
         self._memory.put(tenant, name, item, len(data))
         if self._shared is not None:
@@ -115,8 +114,6 @@ class Kept(Generic[T]):
 
         Raises:
             NotFoundError: it is damaged.
-            SettingsError: the folder of the shared store cannot be read.
-            UnreachableError: the shared store does not answer.
         """
         if (own := self.own(tenant, name)) is not None or self._shared is None:
             return own
@@ -135,12 +132,7 @@ class Uploads:
         self._images: Kept[bytes] = Kept("upload", memory, shared, bytes, bytes)
 
     async def put(self, data: bytes, tenant: str = "") -> str:
-        """Keep an image, and give its URI; older ones are removed if there are too many.
-
-        Raises:
-            SettingsError: the folder of the shared store cannot be written.
-            UnreachableError: the shared store does not answer.
-        """
+        """Keep an image as `Kept` does, and give its URI."""
         image_id = new_result_id()
         await self._images.put(tenant, image_id, data)
         return uris.UPLOAD.replace("{image_id}", image_id)

@@ -39,6 +39,10 @@ class SharedStore:
         keep_s: seconds that an item is kept; an uploaded image is kept for `UPLOADED_S` at most.
         remote: whether callers come over HTTP: those without a key share one tenant, which is not that of the user of
             this machine.
+
+    Raises:
+        SettingsError: the folder cannot be used; each method may raise it.
+        UnreachableError: Redis does not answer; each method may raise it.
     """
 
     def __init__(self, area: Area, max_items: int, max_bytes: int, keep_s: float, *, remote: bool = False) -> None:
@@ -51,12 +55,7 @@ class SharedStore:
         self._new_items, self._new_bytes = max_items, 0  # so that the first call checks the limits
 
     def put(self, tenant: str, kind: str, name: str, data: bytes, *, known: bool = True) -> None:
-        """Keep an item; if it is there already, for longer.
-
-        Raises:
-            SettingsError: the folder cannot be written.
-            UnreachableError: Redis does not answer.
-        """
+        """Keep an item; if it is there already, for longer."""
         path = f"{_KNOWN if known else _UNKNOWN}/{folder_name(tenant, self._nobody)}/{kind}-{name}"
         keep_s = self._keep(kind)
         if not self._area.renew(path, keep_s):
@@ -68,8 +67,6 @@ class SharedStore:
 
         Raises:
             NotFoundError: it is damaged.
-            SettingsError: the folder cannot be read.
-            UnreachableError: Redis does not answer.
         """
         if not _NAME.fullmatch(name):
             return None

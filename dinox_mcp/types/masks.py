@@ -5,6 +5,8 @@ decoding them, and refuses strings that do not fill the mask's size.
 
 The runs of a mask are lengths of alternating background and foreground in column-major order, each written in
 groups of five bits, low first, as a difference to the run before the last (pycocotools `rleToString`).
+
+Every function raises a ValueError if a string is not a mask of the size that it claims.
 """
 
 import numpy as np
@@ -31,23 +33,12 @@ def encode(bits: Bits) -> Mask:
 
 
 def decode(mask: Mask) -> Bits:
-    """Decode to a boolean array of shape (height, width).
-
-    Raises:
-        ValueError: the string is not a mask of the size that it claims.
-    """
-    height, width = mask.size
-    runs = _runs(mask)
-    values = np.arange(runs.size) % 2 == 1
-    return np.repeat(values, runs).reshape((height, width), order="F")
+    """Decode to a boolean array of shape (height, width)."""
+    return _bits(_runs(mask), *mask.size)
 
 
 def window(mask: Mask) -> tuple[int, int, Bits]:
-    """Decode only the smallest upright window that holds the foreground: its left, its top, and its pixels.
-
-    Raises:
-        ValueError: the string is not a mask of the size that it claims.
-    """
+    """Decode only the smallest upright window that holds the foreground: its left, its top, and its pixels."""
     column, top, bottom = _segments(_runs(mask), mask.size[0])
     if not column.size:
         return 0, 0, np.zeros((0, 0), dtype=np.bool_)
@@ -55,24 +46,16 @@ def window(mask: Mask) -> tuple[int, int, Bits]:
     width, height = int(column[-1]) + 1 - x, int(bottom.max()) - y
     base = (column - x) * height - y
     runs = _join(base + top, base + bottom, width * height)
-    return x, y, np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape((height, width), order="F")
+    return x, y, _bits(runs, height, width)
 
 
 def area(mask: Mask) -> int:
-    """Count the foreground pixels.
-
-    Raises:
-        ValueError: the string is not a mask of the size that it claims.
-    """
+    """Count the foreground pixels."""
     return int(_runs(mask)[1::2].sum())
 
 
 def resize(mask: Mask, width: int, height: int) -> Mask:
-    """Resize by nearest neighbour without ever making pixels: the work follows the number of runs.
-
-    Raises:
-        ValueError: the string is not a mask of the size that it claims.
-    """
+    """Resize by nearest neighbour without ever making pixels: the work follows the number of runs."""
     old_height, old_width = mask.size
     if (old_height, old_width) == (height, width):
         _runs(mask)
@@ -94,9 +77,6 @@ def place(mask: Mask, left: int, top: int, width: int, height: int) -> Mask:
     """Put the mask of a part of an image into a mask of the full image, its upper left corner at (left, top).
 
     The part must lie within the `width` x `height` pixels of the full image.
-
-    Raises:
-        ValueError: the string is not a mask of the size that it claims.
     """
     column, first, last = _segments(_runs(mask), mask.size[0])
     base = (column + left) * height + top
@@ -104,11 +84,7 @@ def place(mask: Mask, left: int, top: int, width: int, height: int) -> Mask:
 
 
 def union(a: Mask, b: Mask) -> Mask:
-    """Give what is foreground in one of two masks of equal size, or in both.
-
-    Raises:
-        ValueError: a string is not a mask of the size that it claims, or the sizes differ.
-    """
+    """Give what is foreground in one of two masks, or in both. Masks of different sizes are a ValueError too."""
     if a.size != b.size:
         raise ValueError(f"masks of {a.size} and {b.size} pixels (height, width) have no union")
     ends = [np.cumsum(_runs(mask)) for mask in (a, b)]
@@ -120,6 +96,10 @@ def union(a: Mask, b: Mask) -> Mask:
     first, last = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
     start, stop = (start[first], reach[last]) if start.size else (start, reach)
     return Mask(size=a.size, counts=_write(_join(start, stop, a.size[0] * a.size[1])))
+
+
+def _bits(runs: Runs, height: int, width: int) -> Bits:
+    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape((height, width), order="F")
 
 
 def _segments(runs: Runs, height: int) -> tuple[Runs, Runs, Runs]:
