@@ -1,7 +1,7 @@
 """Imports go one way: a folder imports only folders below it, and the core knows no backend by name."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def imports(path: Path) -> list[tuple[int, list[str]]]:
 
 def _imports(path: Path) -> Iterator[tuple[int, list[str]]]:
     """List the imports of the package's own modules, also those in functions and for type checkers."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8")).body):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -57,6 +57,14 @@ def _imports(path: Path) -> Iterator[tuple[int, list[str]]]:
             parts = name.split(".")
             if parts[0] == "dinox_mcp" and parts[1:] not in ([], ["__version__"]):
                 yield node.lineno, parts[1:]
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """List statements with those inside of them; expressions hold no imports, and most nodes are expressions."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+            yield from _statements(getattr(node, part, ()))
 
 
 @pytest.mark.parametrize("folder", sorted({folder for _, folder in modules()}))

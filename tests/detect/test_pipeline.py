@@ -58,20 +58,20 @@ async def test_a_count_shows_how_it_would_change() -> None:
 async def test_a_large_picture_of_small_things_is_counted_in_tiles() -> None:
     backend = FakeBackend([Detection(label="bolt", bbox=(20, 20, 30, 30), score=0.5)])
     detector = detector_with(backend)
-    large = picture(2400, 1200)
+    large = picture(2400, 80)
     assert (await detector.count_objects(large, "bolt")).result.request.tiles == 2
     assert (await detector.count_objects(large, "bolt", tiles=1)).result.request.tiles == 1
 
 
 async def test_the_first_look_of_a_count_is_not_paid_twice() -> None:
     backend = FakeBackend([Detection(label="bolt", bbox=(20, 20, 30, 30), score=0.5)])
-    await detector_with(backend).count_objects(picture(2400, 1200), "bolt")
+    await detector_with(backend).count_objects(picture(2400, 80), "bolt")
     assert [image.width for image, _, _ in backend.asked] == [2400, 1333, 1333]
 
 
 async def test_a_count_looks_in_no_parts_where_it_may_or_can_not() -> None:
     small = [Detection(label="bolt", bbox=(20, 20, 30, 30), score=0.5)]
-    large = picture(2400, 1200)
+    large = picture(2400, 80)
     frugal = Detector(Settings.load(backend="fake", max_calls=2), backends=[FakeBackend(small)])
     assert (await frugal.count_objects(large, "bolt")).result.request.tiles == 1
     here_only = detector_with(FakeBackend(small, able=able("examples")))

@@ -1,12 +1,12 @@
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dinox_mcp.detect import tiling
 from dinox_mcp.detect.tiling import Tile
-from dinox_mcp.types import masks
+from dinox_mcp.types import boxes, masks
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection, Keypoint
 from tests.fakes import picture
@@ -107,14 +107,18 @@ def test_a_surer_look_at_the_whole_picture_wins() -> None:
     ]
 
 
-@pytest.mark.slow
-def test_tens_of_thousands_of_findings_are_merged_in_seconds() -> None:
-    row = [
-        seen("bolt", (3.0 * i % 550, 3.0 * (i // 180), 3.0 * i % 550 + 2, 3.0 * (i // 180) + 2)) for i in range(9000)
-    ]
-    started = time.monotonic()
-    assert len(merged([], row, row)) > 9000
-    assert time.monotonic() - started < 15
+def test_many_objects_are_compared_with_their_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    def iou(a: Box, b: Box) -> float:
+        nonlocal compared
+        compared += 1
+        return boxes.iou(a, b)
+
+    monkeypatch.setattr(tiling, "boxes", SimpleNamespace(**{**vars(boxes), "iou": iou}))
+    row = [seen("bolt", (3.0 * i % 550, 3.0 * (i // 180), 3.0 * i % 550 + 2, 3.0 * (i // 180) + 2)) for i in range(900)]
+    assert len(merged([], row, row)) > 900
+    assert 0 < compared < 10 * len(row)
 
 
 def test_the_best_come_first() -> None:
@@ -191,8 +195,7 @@ def shelf(width: float, height: float, gap: float) -> list[Box]:
     return [(x, y, x + width, y + height) for y in rows.tolist() for x in columns.tolist()]
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["and the picture as a whole", "tiles alone"])
-@pytest.mark.parametrize("tiles", [2, 3, 4])
+@pytest.mark.parametrize(("tiles", "whole"), [(2, False), (3, True), (4, False)])
 @pytest.mark.parametrize("shrink", SHRINKS)
 @pytest.mark.parametrize("size", [(70, 95), (300, 230)])
 @pytest.mark.slow
@@ -204,7 +207,7 @@ def test_equal_packages_on_a_shelf_are_each_counted_once(
         assert len(searched(packages, tiles, shrink, whole=whole)) == len(packages)
 
 
-@pytest.mark.parametrize("tiles", [2, 3, 4, 5])
+@pytest.mark.parametrize("tiles", [2, 3, 5])
 @pytest.mark.parametrize("shrink", SHRINKS)
 @pytest.mark.parametrize(
     "thing",

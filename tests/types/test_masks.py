@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,27 +28,23 @@ def blobs(seed: int, height: int, width: int) -> Bits:
 
 
 @given(bitmaps)
-def test_encoded_strings_are_those_of_pycocotools(bits: Bits) -> None:
+def test_encoded_strings_are_those_of_pycocotools_and_decode_to_the_same(bits: Bits) -> None:
     theirs = coco.encode(np.asfortranarray(bits.astype(np.uint8)))
-    assert masks.encode(bits) == Mask(size=theirs["size"], counts=theirs["counts"].decode())
+    mask = masks.encode(bits)
+    assert mask == Mask(size=theirs["size"], counts=theirs["counts"].decode())
+    assert (masks.decode(mask) == bits).all()
+    assert masks.area(mask) == bits.sum()
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
 @pytest.mark.parametrize("seed", range(3))
 def test_large_masks_are_those_of_pycocotools(seed: int) -> None:
-    bits = blobs(seed, 600, 800)
+    bits = blobs(seed, 300, 400)
     theirs = coco.encode(np.asfortranarray(bits.astype(np.uint8)))
     ours = masks.encode(bits)
     assert ours.counts == theirs["counts"].decode()
     assert masks.area(ours) == coco.area(theirs)
     assert (masks.decode(ours) == coco.decode(theirs).astype(np.bool_)).all()
-
-
-@given(bitmaps)
-def test_decoding_gives_back_what_was_encoded(bits: Bits) -> None:
-    mask = masks.encode(bits)
-    assert (masks.decode(mask) == bits).all()
-    assert masks.area(mask) == bits.sum()
 
 
 @given(bitmaps)
@@ -70,13 +68,6 @@ def test_resizing_takes_the_nearest_pixel(bits: Bits, width: int, height: int) -
     assert (resized == bits[np.ix_(rows, columns)]).all()
 
 
-@given(bitmaps, st.integers(1, 4))
-def test_enlarging_and_reducing_gives_back_the_mask(bits: Bits, factor: int) -> None:
-    mask = masks.encode(bits)
-    height, width = bits.shape
-    assert masks.resize(masks.resize(mask, width * factor, height * factor), width, height) == mask
-
-
 HOSTILE = {
     "empty": "",
     "too short": "11",
@@ -96,12 +87,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("work", [masks.decode, masks.area, masks.window, lambda mask: masks.resize(mask, 3, 3)])
 @pytest.mark.parametrize("counts", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_strings_are_refused(counts: str, work: object) -> None:
-    assert callable(work)
+def test_hostile_strings_are_refused(counts: str) -> None:
     with pytest.raises(ValueError, match="not a COCO RLE of 4x8 pixels"):
-        work(Mask(size=(8, 4), counts=counts))
+        masks.decode(Mask(size=(8, 4), counts=counts))
+
+
+@pytest.mark.parametrize("work", [masks.area, masks.window, lambda mask: masks.resize(mask, 3, 3)])
+def test_every_function_refuses_a_hostile_string(work: Callable[[Mask], object]) -> None:
+    with pytest.raises(ValueError, match="not a COCO RLE of 4x8 pixels"):
+        work(Mask(size=(8, 4), counts=HOSTILE["too short"]))
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 4), (-8, -4), (-8, 4)])

@@ -86,9 +86,8 @@ async def test_only_the_pages_own_script_and_style_may_run() -> None:
     )
 
 
-@pytest.mark.slow
 async def test_many_pictures_share_the_room_of_a_page() -> None:
-    one = await stored(DOG, width=1500)
+    one = await stored(DOG, width=800)
     assert len(carry(one, 200)["picture"]) < len(carry(one)["picture"])
     assert len(carry(one, 200)["picture"]) < 160_000
 
