@@ -14,10 +14,24 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Need, Output
+from dinox_mcp.types.video import Calls, VideoInfo, VideoResult
 
 DOG = Detection(label="dog", bbox=(10.0, 20.0, 60.0, 80.0), score=0.9)
 CAT = Detection(label="cat", bbox=(70.0, 10.0, 95.0, 40.0), score=0.4)
 CODE = Detection(label="QR code", bbox=(5.0, 5.0, 25.0, 25.0), text="https://example.com")
+VIDEO = VideoResult(
+    result_id="abc",
+    backend="fake",
+    model="fake-1",
+    video=VideoInfo(source="clip.mp4", width=64, height=48, duration_s=1, fps=25, frames=25),
+    request=DetectionRequest(),
+    every_s=0.5,
+    tracks=(),
+    counts={},
+    peaks={},
+    timeline=(),
+    calls=Calls(planned=2, made=2, memory=0),
+)
 
 
 @dataclass

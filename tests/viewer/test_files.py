@@ -15,27 +15,13 @@ from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import Stored
-from dinox_mcp.types.detection import Detection, DetectionRequest
-from dinox_mcp.types.video import Calls, VideoFiles, VideoInfo, VideoResult
+from dinox_mcp.types.detection import Detection
+from dinox_mcp.types.video import VideoFiles
 from dinox_mcp.viewer.page import MAX_PICTURES, PageFile, carry, standalone, write_page
-from tests.fakes import DOG, FakeBackend
+from tests.fakes import DOG, VIDEO, FakeBackend
 from tests.viewer.scenes import ellipse, photo
 
 pytestmark = pytest.mark.anyio
-
-VIDEO = VideoResult(
-    result_id="abc",
-    backend="fake",
-    model="fake-1",
-    video=VideoInfo(source="clip.mp4", width=64, height=48, duration_s=1, fps=25, frames=25),
-    request=DetectionRequest(),
-    every_s=0.5,
-    tracks=(),
-    counts={},
-    peaks={},
-    timeline=(),
-    calls=Calls(planned=2, made=2, memory=0),
-)
 
 
 async def stored(*detections: Detection, source: str = "folder/dog.jpg", width: int = 100) -> Stored:
