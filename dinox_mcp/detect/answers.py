@@ -27,10 +27,8 @@ from dinox_mcp.types.detection import (
 )
 
 CACHE_BYTES = 64 * MiB
-_SAME_OBJECT = 0.5
-"""IoU above which two backends, or two searches of an image, found one object."""
-_HAND = "hand"
-"""The label of a hand that no prompt named."""
+_SAME_OBJECT = 0.5  # IoU above which two backends, or two searches of an image, found one object
+_HAND = "hand"  # the label of a hand that no prompt named
 
 
 class Answer(NamedTuple):
@@ -49,6 +47,10 @@ class Answer(NamedTuple):
     backend: str = ""
     parts: tuple[Part, ...] = ()
     sources: tuple[Source, ...] = ()
+
+    def changed(self, **update: object) -> "Answer":
+        """Give the same answer with other values of `found`."""
+        return self._replace(found=self.found.model_copy(update=update))
 
 
 class AnswerCache:

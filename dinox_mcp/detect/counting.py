@@ -8,13 +8,11 @@ from dinox_mcp.detect.routing import Part
 from dinox_mcp.detect.thresholds import LabelScores
 from dinox_mcp.types.detection import Detection, DetectionResult, Score, Value, count_labels
 
-FLOOR = 0.1
-"""The lowest threshold for which counts are given."""
+FLOOR = 0.1  # the lowest threshold for which counts are given
 DOUBT = 0.05
 """How far below the threshold an object still is doubtful: of persons in that range, about one in five is right."""
 _STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
-_SMALL = 0.03
-"""Objects below this part of the long side are small: 46 pixels of the 1536 that models get."""
+_SMALL = 0.03  # of the long side, below which objects are small: 46 pixels of the 1536 that models get
 _LARGE_PICTURE = 2000
 
 
@@ -64,8 +62,8 @@ def above_thresholds(answer: Answer) -> Answer:
     """Keep only the objects of an answer that reach the threshold of their part of the plan."""
     pairs = zip(answer.found.objects, answer.parts, strict=True)
     counted = [(one, part) for one, part in pairs if reaches(one, part.min_score_of(one, answer.found.model))]
-    found = answer.found.model_copy(update={"objects": tuple(one for one, _ in counted)})
-    return answer._replace(found=found, parts=tuple(part for _, part in counted))
+    objects, parts = tuple(one for one, _ in counted), tuple(part for _, part in counted)
+    return answer.changed(objects=objects)._replace(parts=parts)
 
 
 def above_label_scores(answer: Answer, part: Part, scores: LabelScores, floor: float) -> Answer:
@@ -73,7 +71,7 @@ def above_label_scores(answer: Answer, part: Part, scores: LabelScores, floor: f
     found = answer.found
     kept = tuple(one for one in found.objects if reaches(one, min(floor, part.min_score_of(one, found.model))))
     notes = (*found.notes, *scores.notes(part.request.prompts or (), found.objects, found.model))
-    return answer._replace(found=found.model_copy(update={"objects": kept, "notes": notes}))
+    return answer.changed(objects=kept, notes=notes)
 
 
 def worthwhile_tiles(size: tuple[int, int], objects: Sequence[Detection]) -> int:

@@ -16,15 +16,12 @@ from dinox_mcp.types.detection import DetectionRequest, Output
 from dinox_mcp.types.text import one_line, split_at_commas_and_dots
 
 MAX_OBJECTS = 1000
-DEFAULT_OBJECTS = 100
-"""Objects that a result lists at most, where `max_objects` is left out."""
+DEFAULT_OBJECTS = 100  # that a result lists at most, where `max_objects` is left out
 MAX_PROMPTS = 300
 MAX_PROMPT_LENGTH = 300
-MAX_TEXT_LENGTH = MAX_PROMPTS * (MAX_PROMPT_LENGTH + 2)
-"""Characters of all prompts together, separators included."""
+MAX_TEXT_LENGTH = MAX_PROMPTS * (MAX_PROMPT_LENGTH + 2)  # of all prompts together, with separators
 MAX_SENTENCE_LENGTH = 1000
-_PROMPT_FREE = "<prompt_free>"
-"""What the vendor's own server calls a request without prompts."""
+_PROMPT_FREE = "<prompt_free>"  # what the vendor's own server calls a request without prompts
 
 
 @dataclass(frozen=True, slots=True)

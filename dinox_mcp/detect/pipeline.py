@@ -74,7 +74,7 @@ class Pipeline:
         result = await self.describing.complete(result, answer, plan, image, call, strict=True)
         fields = Detection.model_fields
         objects = [Detection.model_validate({name: getattr(one, name) for name in fields}) for one in result.objects]
-        return answer._replace(found=answer.found.model_copy(update={"objects": tuple(objects), "notes": result.notes}))
+        return answer.changed(objects=tuple(objects), notes=result.notes)
 
     async def count(
         self, request: DetectionRequest, image: Picture, call: Call, max_objects: int, *, may_tile: bool
@@ -148,7 +148,7 @@ class Pipeline:
             return answer
         has_key = call.api_key is not None
         note = self.router.explain(found.unknown, plan, found=bool(found.objects), caller_has_key=has_key)
-        return answer._replace(found=found.model_copy(update={"notes": (*found.notes, note)}))
+        return answer.changed(notes=(*found.notes, note))
 
     async def _answer_part(
         self, part: Part, image: Picture, call: Call, floor: float
@@ -167,8 +167,7 @@ class Pipeline:
             except DinoxError as second:
                 return part, type(error)(f"{error}; the backend {other.backend}, used instead, failed too: {second}")
             note = f"the backend {part.backend} did not answer, so {other.backend} was used: {error}"
-            found = answer.found.model_copy(update={"notes": (note, *answer.found.notes)})
-            return other, answer._replace(found=found)
+            return other, answer.changed(notes=(note, *answer.found.notes))
         except BackendError as error:
             return part, error
 

@@ -23,10 +23,8 @@ OVERLAP = 0.2
 """Part of a tile's side that it shares with its neighbour: no seam cuts a smaller object in both of them."""
 Frame = tuple[int, int, int, int]
 
-_SAME = 0.5
-_MOST = 0.7
-_TOUCHING = 0.1
-"""Boxes of neighbouring codes overlap by less of the smaller."""
+_SAME, _MOST = 0.5, 0.7
+_TOUCHING = 0.1  # of the smaller box: those of neighbouring codes overlap by less
 _NOISE, _THIN = 3.0, 20.0
 """Pixels by which boxes of one object differ, and the thickness below which the IoU says little for that reason."""
 _NEAR_PIXELS, _NEAR_OF_BOX, _NEAR_OF_TILE = 10.0, 0.04, 0.02

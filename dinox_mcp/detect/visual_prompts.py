@@ -17,8 +17,7 @@ from dinox_mcp.types.text import one_line
 
 MAX_EXAMPLES = 100
 MAX_LABEL_LENGTH = 300
-MAX_PICTURES_BYTES = 200 * MiB
-"""Bytes of the files of all other images that the examples of one request are in."""
+MAX_PICTURES_BYTES = 200 * MiB  # of the files of all other images that the examples of one request are in
 
 
 class VisualPrompt(Value):

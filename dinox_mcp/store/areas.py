@@ -18,10 +18,7 @@ from dinox_mcp.types.text import clean_line
 if TYPE_CHECKING:
     from redis import Redis
 
-CONNECT_S = 2.0
-"""Seconds that connecting to Redis may take."""
-ANSWER_S = 5.0
-"""Seconds that Redis may take to answer."""
+CONNECT_S, ANSWER_S = 2.0, 5.0  # that Redis may take to connect and to answer
 _PREFIX = "dinox-mcp/"
 _INDEX = _PREFIX + "index"
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600  # only this user may read them

@@ -17,15 +17,9 @@ from dinox_mcp.settings import MiB
 from dinox_mcp.store import uris
 from dinox_mcp.store.tenants import folder_name, surplus
 
-MAX_JOBS = 100
-"""Jobs that are kept for the user of this machine."""
-MAX_JOBS_OF_CALLER = 20
-MAX_JOBS_OF_CALLERS = 200
-"""Jobs of all callers over HTTP together."""
-MAX_BYTES = 1024 * MiB
-"""Bytes of the jobs of one caller; the newest job is kept in any case."""
-MAX_BYTES_OF_CALLERS = 4096 * MiB
-"""The same for all callers over HTTP together."""
+MAX_JOBS = 100  # of the user of this machine
+MAX_JOBS_OF_CALLER, MAX_JOBS_OF_CALLERS = 20, 200  # of one caller over HTTP, and of all of them together
+MAX_BYTES, MAX_BYTES_OF_CALLERS = 1024 * MiB, 4096 * MiB  # likewise; the newest job is kept in any case
 _ADDRESS = uris.JOB.partition("{")[0]
 _ID = re.compile(r"[a-z2-7]{16}")
 _OWN, _SHARED = "own", "http"

@@ -16,14 +16,8 @@ from dinox_mcp.store.tenants import surplus
 
 T = TypeVar("T")
 
-KEPT = 10
-"""Results of videos that are kept for each tenant, and folders of temporary files."""
-KEPT_OF_ALL = 100
-"""The same for all tenants together."""
-UPLOADS = 50
-"""Uploaded images that are kept for each tenant."""
-UPLOADS_OF_ALL = 500
-"""The same for all tenants together."""
+KEPT, KEPT_OF_ALL = 10, 100  # items of each tenant and of all together, such as results of videos
+UPLOADS, UPLOADS_OF_ALL = 50, 500  # uploaded images, likewise
 
 
 class _Entry(NamedTuple, Generic[T]):

@@ -12,13 +12,9 @@ from dinox_mcp.store.files import open_regular, write_atomically
 from dinox_mcp.store.tenants import folder_name
 from dinox_mcp.types.detection import Embedding, Value
 
-MAX_PROMPTS = 1000
-"""Saved prompts of the user of this machine."""
-MAX_PROMPTS_OF_CALLER = 50
-MAX_PROMPTS_OF_CALLERS = 300
-"""Saved prompts of all callers over HTTP together."""
-MAX_BYTES = 1024 * 1024
-"""Bytes of one prompt's file."""
+MAX_PROMPTS = 1000  # of the user of this machine
+MAX_PROMPTS_OF_CALLER, MAX_PROMPTS_OF_CALLERS = 50, 300  # of one caller over HTTP, and of all of them together
+MAX_BYTES = 1024 * 1024  # of one prompt's file
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MODE = 0o600  # only this user may read it
 

@@ -16,12 +16,8 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.shared import SharedStore, damaged, kept_here_alone
 from dinox_mcp.types.detection import Detection, DetectionRequest, DetectionResult, Value
 
-_REQUEST_BYTES = 1300
-_OBJECT_BYTES = 750
-_KEYPOINT_BYTES = 1070
-"""Bytes of a request, of each object and of each keypoint, without strings: measured with tracemalloc."""
-_UNKNOWN = "*"
-"""Stands for all unknown tenants together; no tenant has this name."""
+_REQUEST_BYTES, _OBJECT_BYTES, _KEYPOINT_BYTES = 1300, 750, 1070  # without strings: measured with tracemalloc
+_UNKNOWN = "*"  # all unknown tenants together; no tenant has this name
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 

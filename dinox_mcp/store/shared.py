@@ -12,8 +12,7 @@ from dinox_mcp.store.areas import Area, Folder, InRedis, Item
 from dinox_mcp.store.tenants import folder_name, surplus
 
 MEMORY = "memory"
-UPLOADED_S = 600
-"""Seconds that an uploaded image is kept."""
+UPLOADED_S = 600  # that an uploaded image is kept
 _NAME = re.compile(r"[0-9a-z]{1,64}")
 _ITEM = re.compile(
     r"(?P<group>known|unknown)/(?P<owner>[0-9a-z]+)/(?:[a-z-]+-[0-9a-z]{1,64}|(?P<unfinished>\.[0-9a-f]{16}\.tmp))"

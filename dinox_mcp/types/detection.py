@@ -30,8 +30,7 @@ MIN_SCORE = 0.25
 """Objects that score less are not given, unless the model or the caller names another threshold."""
 IOU_THRESHOLD = 0.8
 """Boxes of one label that overlap more count as one object, unless the model or the caller names another threshold."""
-MAX_TILES = 8
-"""Most parts that the long side of an image may be cut into."""
+MAX_TILES = 8  # parts that the long side of an image may be cut into
 _MOST_NUMBERS = 20
 
 

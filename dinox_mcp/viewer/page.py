@@ -19,12 +19,9 @@ from dinox_mcp.store.results import Stored
 from dinox_mcp.types.detection import DetectionResult
 from dinox_mcp.types.video import VideoResult
 
-URI = "ui://dinox/viewer.html"
-"""The address of the page as a resource of the server."""
-FILE = Path(__file__).with_name("viewer.html")
-"""The page without data, as `viewer/build.mjs` builds it."""
-MAX_PICTURES = 200
-"""The images that a page shows at most: each gets at least 120 KB, and a browser holds them all."""
+URI = "ui://dinox/viewer.html"  # the page as a resource of the server
+FILE = Path(__file__).with_name("viewer.html")  # the page without data, as `viewer/build.mjs` builds it
+MAX_PICTURES = 200  # of a page: each gets at least 120 KB, and a browser holds them all
 _ALL_BYTES = 24_000_000
 _MOST_BYTES = 10_000_000
 _MAX_SIDE = 8192  # what browsers can still draw
