@@ -1,22 +1,8 @@
 """Every error that this package raises on purpose.
 
-    DinoxError                error
-    ├── SettingsError         invalid_settings
-    ├── InputError            invalid_input
-    │   ├── ImageError        image_unreadable
-    │   │   └── ForbiddenError    image_forbidden
-    │   └── NotFoundError     not_found
-    └── BackendError          backend_failed
-        ├── UnsupportedError  unsupported
-        ├── KeyRejectedError  key_rejected
-        ├── QuotaError        quota_exceeded
-        ├── BusyError         busy
-        ├── DeadlineError     timed_out
-        ├── UnreachableError  unreachable
-        └── ServiceError      service_failed
-
-The second column is `code`, which stays the same from release to release. Each message is one line of the form
-"what was wrong, with the value; remedy". A model reads it and must be able to act on it.
+Each is a `DinoxError`, and of its three kinds: a `SettingsError`, an `InputError` or a `BackendError`. `code` stays the
+same from release to release. Each message is one line of the form "what was wrong, with the value; remedy". A model
+reads it and must be able to act on it.
 """
 
 import re
