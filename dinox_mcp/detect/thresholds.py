@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.settings import environment_name
-from dinox_mcp.store.files import open_regular
+from dinox_mcp.store.files import read_regular
 from dinox_mcp.types.detection import Detection, Score, Value
 
 MAX_BYTES = 1024 * 1024
@@ -79,24 +79,16 @@ def read(path: Path) -> LabelScores:
     Raises:
         SettingsError: it cannot be read, or is not such a file.
     """
-    name = environment_name("min_scores")
-    remedy = "make one with dinox-mcp evaluate --tune FILE, or unset it"
     try:
-        with open_regular(path, follow_links=True) as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES, follow_links=True)
+        return LabelScores.model_validate(tomllib.loads(data.decode()))
     except OSError as error:
-        raise SettingsError(f"{name}: cannot read {path} ({error.strerror}); {remedy}") from None
-    if len(data) > MAX_BYTES:
-        raise SettingsError(f"{name}: {path} has more than {MAX_BYTES} bytes; {remedy}")
-    try:
-        content = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # ValueError itself: a number of thousands of digits
-        message = str(error).partition(";")[0]
-        raise SettingsError(f"{name}: {path} is not TOML ({message}); {remedy}") from None
-    try:
-        return LabelScores.model_validate(content)
+        problem = f"cannot read {path} ({error.strerror})"
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        message = problem["msg"][:1].lower() + problem["msg"][1:]
-        raise SettingsError(f"{name}: {where} of {path} is wrong ({message}); {remedy}") from None
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        problem = f"{where} of {path} is wrong ({first['msg'][:1].lower()}{first['msg'][1:]})"
+    except (ValueError, RecursionError) as error:  # ValueError itself: a number of thousands of digits
+        problem = f"{path} is not TOML ({str(error).partition(';')[0]})"
+    remedy = "make one with dinox-mcp evaluate --tune FILE, or unset it"
+    raise SettingsError(f"{environment_name('min_scores')}: {problem}; {remedy}")

@@ -82,8 +82,7 @@ async def resolve(
     loaded: dict[str, Picture] = {}
     examples = []
     for number, given in enumerate(prompts, start=1):
-        prompt = _without_zero_point(given)
-        _check_fields(prompt, number)
+        prompt = _checked(given, number)
         label = clean_label(prompt.label)
         if prompt.saved is not None:
             saved = sources.saved.get(prompt.saved, caller.tenant)
@@ -120,18 +119,12 @@ def clean_label(label: str | None) -> str:
     return one_line(label or "")[:MAX_LABEL_LENGTH]
 
 
-def _given(prompt: VisualPrompt) -> list[str]:
-    return [name for name in ("bbox", "point", "object", "saved") if getattr(prompt, name) is not None]
-
-
-def _without_zero_point(prompt: VisualPrompt) -> VisualPrompt:
-    """Remove the point (0, 0) beside another field: some clients send it for a point that is left out."""
-    return prompt.model_copy(update={"point": None}) if prompt.point == (0, 0) and len(_given(prompt)) > 1 else prompt
-
-
-def _check_fields(prompt: VisualPrompt, number: int) -> None:
+def _checked(prompt: VisualPrompt, number: int) -> VisualPrompt:
     """Refuse a visual prompt that gives nothing, or two examples at once."""
-    given = _given(prompt)
+    given = [name for name in ("bbox", "point", "object", "saved") if getattr(prompt, name) is not None]
+    if prompt.point == (0, 0) and len(given) > 1:  # some clients send it for a point that is left out
+        given.remove("point")
+        prompt = prompt.model_copy(update={"point": None})
     if len(given) != 1:
         raise InputError(
             f"example {number} has {' and '.join(given) or 'nothing to point at'}; give one of bbox, point, object "
@@ -143,6 +136,7 @@ def _check_fields(prompt: VisualPrompt, number: int) -> None:
         )
     if prompt.image is not None and given[0] in ("object", "saved"):
         raise InputError(f"example {number} has image and {given[0]}; an object and a saved prompt bring their own")
+    return prompt
 
 
 def _check_bytes(pictures: Iterable[Picture], number: int) -> None:

@@ -5,7 +5,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EEXIST, EINVAL
+from errno import EEXIST, EFBIG, EINVAL
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,6 +75,19 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
         os.close(descriptor)
         raise OSError(EINVAL, "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, max_bytes: int, *, follow_links: bool = False) -> bytes:
+    """Read a regular file of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be opened by `open_regular`, or has more bytes.
+    """
+    with open_regular(path, follow_links=follow_links) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(EFBIG, f"it has more than {max_bytes} bytes", str(path))
+    return data
 
 
 def move_into_place(source: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from dinox_mcp.errors import InputError, NotFoundError, SettingsError
-from dinox_mcp.store.files import open_regular, write_atomically
+from dinox_mcp.store.files import read_regular, write_atomically
 from dinox_mcp.store.tenants import folder_name
 from dinox_mcp.types.detection import Embedding, Value
 
@@ -77,8 +77,7 @@ class SavedPrompts:
         """
         path = self._path(name, tenant)
         try:
-            with open_regular(path) as file:
-                return SavedPrompt.model_validate_json(file.read(MAX_BYTES + 1))
+            return SavedPrompt.model_validate_json(read_regular(path, MAX_BYTES))
         except OSError:
             known = ", ".join(self.list(tenant)[:20]) or "none yet; save_prompt makes one"
             raise NotFoundError(f"there is no saved prompt {path.stem!r}; there are: {known}") from None
