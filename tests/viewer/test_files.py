@@ -1,5 +1,6 @@
-"""Results as pages on disk."""
+"""Results as pages on disk, and the images that the page loads, which stay within what hosts carry."""
 
+import io
 import json
 import re
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
@@ -17,8 +19,8 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.store.results import Stored
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.types.video import VideoFiles
-from dinox_mcp.viewer.page import MAX_PICTURES, PageFile, carry, standalone, write_page
-from tests.fakes import DOG, VIDEO, FakeBackend
+from dinox_mcp.viewer.page import MAX_PICTURES, PageFile, carry, preview, region, standalone, write_page
+from tests.fakes import DOG, VIDEO, FakeBackend, picture
 from tests.viewer.scenes import ellipse, photo
 
 pytestmark = pytest.mark.anyio
@@ -145,3 +147,36 @@ def test_a_video_without_a_contact_sheet_has_no_page(tmp_path: Path) -> None:
     gone = VIDEO.model_copy(update={"files": VideoFiles(sheet=str(tmp_path / "gone.jpg"))})
     with pytest.raises(InputError, match=r"cannot read the contact sheet .*gone.jpg"):
         page.add_video(gone)
+
+
+def test_a_preview_is_bounded_in_pixels_and_bytes() -> None:
+    data = preview(Picture.from_bytes(photo(600, 400)), 300, 9_000)
+    assert len(data) <= 9_000
+    assert max(Image.open(io.BytesIO(data)).size) <= 300
+
+
+def test_a_small_picture_stays_as_it_is() -> None:
+    assert Image.open(io.BytesIO(preview(picture(60, 40), 1568, 500_000))).size == (60, 40)
+
+
+def test_a_region_is_exactly_what_was_asked_for() -> None:
+    halves = Image.new("RGB", (200, 100), "red")
+    halves.paste("blue", (100, 0, 200, 100))
+    buffer = io.BytesIO()
+    halves.save(buffer, "PNG")
+    shown = Image.open(io.BytesIO(region(Picture.from_bytes(buffer.getvalue()), "100_10_180_60", 1568, 500_000)))
+    assert shown.size == (80, 50)
+    red, _, blue = shown.convert("RGB").getpixel((40, 25))  # type: ignore[misc]
+    assert (red < 20, blue > 230) == (True, True)
+
+
+@pytest.mark.parametrize("box", ["0_0_0_10", "50_0_40_10", "0_0_101_10", "0_90_10_101"])
+def test_a_region_outside_the_picture_is_refused(box: str) -> None:
+    with pytest.raises(InputError, match=f"the region {box} is not a part of the 100x100 image"):
+        region(picture(), box, 1568, 500_000)
+
+
+@pytest.mark.parametrize("text", ["", "1_2_3", "1_2_3_4_5", "-1_2_3_4", "a_b_c_d", "1.5_2_3_4", "1_2_3_12345678"])
+def test_what_is_no_region_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="is not a region; give x_min_y_min_x_max_y_max"):
+        region(picture(), text, 1568, 500_000)
