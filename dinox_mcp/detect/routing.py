@@ -116,8 +116,8 @@ class Router:
         filled = {name: getattr(main.request, name) for name in ("model", "min_score", "iou_threshold")}
         full = main.request if len(parts) == 1 else request.model_copy(update=filled)
         fallbacks = tuple(self._fallbacks(main, caller_has_key=caller_has_key))
-        unused = tuple(self._unused_scores(request, parts))
-        if main.given.prompts and self._knows(main.backend, main.given):
+        unused = () if self._scores is None else tuple(self._unused_scores(self._scores, request, parts))
+        if fallbacks and main.given.prompts and self._knows(main.backend, main.given):
             return Plan(full, parts, unused, notes_if_missing=fallbacks)
         return Plan(full, parts, (*fallbacks, *unused))
 
@@ -243,11 +243,11 @@ class Router:
         scores = self._scores if fits else None
         return replace(part, request=_with_thresholds(request, able), scores=scores)
 
-    def _unused_scores(self, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
+    @staticmethod
+    def _unused_scores(scores: LabelScores, request: DetectionRequest, parts: Sequence[Part]) -> Iterable[str]:
         """Say so where thresholds of labels are for another backend than those that answer."""
-        unused = _takes_scores(request) and not parts[0].exact and all(part.scores is None for part in parts)
-        if self._scores is not None and unused:
-            yield self._scores.unused(f"the backend {self._scores.backend}", parts[0].backend)
+        if _takes_scores(request) and not parts[0].exact and all(part.scores is None for part in parts):
+            yield scores.unused(f"the backend {scores.backend}", parts[0].backend)
 
     def _fallbacks(self, main: Part, *, caller_has_key: bool) -> Iterable[str]:
         """Explain why a preferred backend that is partly set up is not used."""
