@@ -109,7 +109,8 @@ def _folders(owner: Path) -> list[_Folder]:
 def _remove(folders: list[_Folder], most: int, max_bytes: int, newest: Path) -> None:
     """Remove jobs beyond the limits, but not the newest, and none that a call works on."""
     oldest_first = sorted(folders, key=lambda one: (one.path == newest, one.changed))
-    items = [(one.path, one.path.parent.name, one.size) for one in oldest_first]
+    # A job counts no more than one caller may have, so that the newest does not displace those of all others.
+    items = [(one.path, one.path.parent.name, min(one.size, MAX_BYTES)) for one in oldest_first]
     for path in surplus(items, most, max_bytes):
         if not _in_use(path):
             shutil.rmtree(path, ignore_errors=True)

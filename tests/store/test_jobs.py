@@ -99,3 +99,13 @@ def test_over_http_the_caller_with_most_bytes_loses_first(tmp_path: Path, monkey
     flood = [made(jobs, f"job {number}", "flood", age=10 - number) for number in range(3)]
     jobs.make_room("flood", flood[-1])
     assert [path.exists() for path in (victim, *flood)] == [True, False, True, True]
+
+
+def test_a_huge_job_leaves_those_of_other_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 150)
+    monkeypatch.setattr(module, "MAX_BYTES_OF_CALLERS", 300)
+    jobs = Jobs(tmp_path, remote=True)
+    other, huge = made(jobs, "a", "other", age=10), made(jobs, "b", "huge")
+    (huge / "journal.jsonl").write_bytes(b"x" * 1000)
+    jobs.make_room("huge", huge)
+    assert (other.exists(), huge.exists()) == (True, True)
