@@ -97,7 +97,7 @@ class Detector:
         self._loader = ImageLoader(self.settings)
         self.pipeline = Pipeline(self.settings, self.backends, self.store)
         self._video = VideoDetector(self.settings, self.backends, self.pipeline)
-        self.searches = ImageSearch(self.settings, self.backends, self.pipeline, self)
+        self.searches = ImageSearch(self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
         self.comparisons = Comparisons(self._detect, self.draw, self.store, shared)

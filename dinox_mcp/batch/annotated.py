@@ -1,12 +1,12 @@
 """Draws what a run has found: an annotated copy of each image with objects, into the folder of the run."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,7 @@ from dinox_mcp.batch.convert import objects_of
 from dinox_mcp.batch.manifest import Manifest, Shard, read_entries, read_manifest
 from dinox_mcp.batch.names import jpeg_path, relative_name
 from dinox_mcp.batch.reader import Reader
-from dinox_mcp.batch.shards import Detecting
+from dinox_mcp.batch.requests import Detecting
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import OWNER
 from dinox_mcp.errors import DinoxError, InputError, SettingsError
@@ -27,18 +27,9 @@ from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.detection import DetectedObject
 from dinox_mcp.types.text import number_of
 
-T = TypeVar("T")
 FOLDER = "annotated"
 """The folder in a run that annotated images are written to."""
 _SHOWN = 3
-
-
-class Drawing(Detecting, Protocol):
-    """A detector that lends its threads for drawing; `Detector` is one."""
-
-    async def draw(self, work: Callable[[], T]) -> T:
-        """Run slow work on pixels in one of a few threads."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,9 @@ class _Found(NamedTuple):
     path: Path
 
 
-async def annotate(detector: Drawing, run: Path, *, overwrite: bool = False, progress: Progress = silent) -> Annotated:
+async def annotate(
+    detector: Detecting, run: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> Annotated:
     """Write an annotated JPEG of each image with objects of a finished run, some at a time.
 
     Files that are there stay as they are, so that a call that was stopped is continued by the next.
@@ -90,7 +83,7 @@ class _Annotating:
     """One call: how many files are written, and why some are not."""
 
     def __init__(
-        self, detector: Drawing, run: Path, manifest: Manifest, progress: Progress, *, overwrite: bool
+        self, detector: Detecting, run: Path, manifest: Manifest, progress: Progress, *, overwrite: bool
     ) -> None:
         self._detector, self._run, self._manifest, self._progress = detector, run, manifest, progress
         self._overwrite = overwrite

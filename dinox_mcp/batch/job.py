@@ -15,25 +15,16 @@ from dinox_mcp.backends.base import Progress, silent
 from dinox_mcp.batch import manifest as plans
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
-from dinox_mcp.batch.examples import save_images
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.report import BatchResult, Pace, per_second, sum_up_run, unknown_so_far
-from dinox_mcp.batch.search import answered_by, is_paid, paid_calls
-from dinox_mcp.batch.shards import (
-    Batch,
-    Detecting,
-    Tracker,
-    has_results,
-    has_unsaved,
-    journal_path,
-    remove_journals,
-)
+from dinox_mcp.batch.requests import Detecting, answered_by, most_paid_calls, request_of, save_images
+from dinox_mcp.batch.shards import Batch, Tracker, has_results, has_unsaved, journal_path, remove_journals
 from dinox_mcp.batch.sources import Entry
-from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of, make_request
+from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of
 from dinox_mcp.detect.routing import Plan
-from dinox_mcp.detect.visual_prompts import VisualPrompt, resolve
+from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.jobs import held_run
@@ -129,12 +120,7 @@ class _Run:
         return self._stopping()
 
     def prepare(self, listed: Inputs) -> None:
-        """Compare the source with what is planned and finished, check the cost, and plan what is new. Blocks.
-
-        Raises:
-            InputError: the folder has another run, or this one would cost too much.
-            SettingsError: the folder cannot be written.
-        """
+        """Compare the source with what is planned and finished, check the cost, and plan what is new. Blocks."""
         run, job = self._run, self._job
         manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
         if not manifest.shards:
@@ -157,11 +143,7 @@ class _Run:
                 journal_path(run, shard.number).unlink(missing_ok=True)  # its process died between the last two steps
 
     async def work(self, engine: Engine) -> None:
-        """Say what the run takes, and have an engine do it.
-
-        Raises:
-            DinoxError: it stopped before anything was finished.
-        """
+        """Say what the run takes, and have an engine do it; raise its error if nothing is finished before."""
         options, job = self._options, self._job
         retry = options.get("retry", False)
         todo = {shard: self._left_in(shard) for shard in self._manifest.shards}
@@ -202,11 +184,7 @@ class _Run:
         await self._report()
 
     def result(self, notes: Sequence[str]) -> BatchResult:
-        """Sum up the finished shards, and list the images without an answer in a file. Blocks.
-
-        Raises:
-            SettingsError: it cannot be written.
-        """
+        """Sum up the finished shards, and list the images without an answer in a file. Blocks."""
         finished = [self._finished[number] for number in sorted(self._finished)]
         parts.write_errors(self._run, finished)
         plan, said = self._job.plan, [*notes, *self._drift()]
@@ -232,11 +210,7 @@ class _Run:
         return done.failed if self._options.get("retry") else 0
 
     def _check_cost(self, images: int) -> None:
-        """Refuse a run of so many images that takes more calls to a paid backend than are allowed.
-
-        Raises:
-            InputError: it does.
-        """
+        """Refuse a run of so many images that takes more calls to a paid backend than are allowed."""
         calls = images * self._job.calls_each
         most = self._options.get("max_calls") or self._detector.settings.max_calls_per_job
         if calls > most:
@@ -272,20 +246,7 @@ async def _ready(
     examples: Sequence[VisualPrompt],
     options: BatchOptions,
 ) -> _Job:
-    """Make a job of the arguments.
-
-    Raises:
-        InputError: one of them is wrong.
-        UnsupportedError: no backend can answer.
-    """
-    if prompts is not None and examples:
-        raise InputError("both prompts and examples are given; pass one of them to say what to find")
-    pictures: dict[str, Picture] = {}
-    if examples:
-        found, pictures = await resolve(examples, None, detector, OWNER)
-        request = make_request(None, options, examples=found)
-    else:
-        request = make_request(prompts, options)
+    request, pictures = await request_of(prompts, examples, options, detector, OWNER)
     plan = detector.pipeline.router.plan(request)
     header = {
         "source": canonical_source(source),
@@ -295,37 +256,19 @@ async def _ready(
         "backends": answered_by(detector.backends, plan),
         "version": __version__,
     }
-    return _Job(header, request, plan, pictures, _calls_each(detector, plan))
+    return _Job(header, request, plan, pictures, most_paid_calls(detector, plan))
 
 
 def _check_numbers(options: BatchOptions) -> None:
-    """Refuse numbers below 1, which the command line refuses too.
-
-    Raises:
-        InputError: there is one.
-    """
+    """Refuse numbers below 1, which the command line refuses too."""
     given = {name: options.get(name) for name in ("limit", "shard_size", "at_once", "max_calls", "workers")}
     for name, value in given.items():
         if value is not None and (not isinstance(value, int) or value < 1):
             raise InputError(f"{name} is {value!r:.80}; pass a whole number from 1 on, or leave it out")
 
 
-def _calls_each(detector: Detecting, plan: Plan) -> int:
-    """Count the calls to paid backends that an image takes at most."""
-    calls = paid_calls(detector.backends, plan) * (1 + plan.request.tiles**2 if plan.request.tiles > 1 else 1)
-    for part in plan.parts:
-        missing = plan.request.include - detector.backends.get(part.backend).capabilities(part.request.model).outputs
-        by = detector.pipeline.router.describers(missing, part.backend, caller_has_key=False) if missing else {}
-        calls += sum(1 for name in by if is_paid(detector.backends, name))
-    return calls
-
-
 def _engine(options: BatchOptions) -> Engine:
-    """Import what works on the shards.
-
-    Raises:
-        InputError: there is no such engine, or an option is of another one.
-    """
+    """Import what works on the shards; refuse an unknown name, and options of another engine."""
     name = options.get("engine", "local")
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r:.40}; choose {' or '.join(ENGINES)}")

@@ -5,10 +5,10 @@ and the journals decide what is finished. If a worker dies, another one continue
 any death. The folder of the run and the images must be on a file system that all machines mount.
 """
 
+import socket
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, floor
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from dinox_mcp import __version__
 from dinox_mcp.batch.cluster import import_ray, join
-from dinox_mcp.batch.manifest import Shard
+from dinox_mcp.batch.manifest import MANIFEST, Shard
 from dinox_mcp.batch.parts import Done, read_done
-from dinox_mcp.batch.ray_worker import Closing, Orders, Worker, answering
-from dinox_mcp.batch.shards import Batch, Tracker, journal_path
-from dinox_mcp.errors import BackendError, DinoxError, InputError
+from dinox_mcp.batch.requests import Detecting, answered_by
+from dinox_mcp.batch.shards import Batch, Tracker, journal_path, run_shard
+from dinox_mcp.errors import BackendError, DinoxError, InputError, SettingsError
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.text import clean_line
 
 MAX_DEATHS = 3
@@ -32,8 +34,79 @@ _END_S = 10.0
 """Seconds that workers get to end in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker must know; it can be pickled, and holds no secret.
+
+    Attributes:
+        make: makes a detector of settings.
+        settings: the options that are set, as `Settings.without_secrets` gives them.
+        batch: the run.
+        answering: the version, and the backends and models that must answer, so that all workers find the same.
+    """
+
+    make: Callable[[Settings], Detecting]
+    settings: Mapping[str, Any]
+    batch: Batch
+    answering: Any
+
+
+class Worker:
+    """Works on shards in a process of its own, one after another; Ray makes it an actor."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._detector: Detecting | None = None
+        self._share = 0.0
+
+    async def work(self, shard: Shard) -> Done:
+        """Finish a shard; raises a DinoxError if the run has to stop."""
+
+        async def report(share: float, _: str) -> None:
+            self._share = share
+
+        self._share = 0.0
+        if self._detector is None:
+            # Here and not in the constructor, where Ray would wrap the error in a death.
+            self._detector = await anyio.to_thread.run_sync(_open, self._orders)
+        return await run_shard(self._detector, self._orders.batch, shard, report)
+
+    async def share(self) -> float:
+        """Return which share of the shard in hand is done."""
+        return self._share
+
+    async def close(self) -> None:
+        """Close the detector; processes of its models end with it."""
+        if self._detector is not None:
+            await self._detector.aclose()
+
+
+def _open(orders: Orders) -> Detecting:
+    """Make a detector, and check that it answers as that of the driver does. Blocks."""
+    run, here = orders.batch.run, socket.gethostname()
+    if not (run / MANIFEST).is_file():
+        raise SettingsError(
+            f"the worker on {here} does not have the run's folder {run}; choose --out on a file system that all "
+            "machines of the cluster mount"
+        )
+    # Without a key, whatever the environment of this machine has: no call of a worker is ever paid.
+    settings = Settings.load(**orders.settings).model_copy(update={"api_key": None})
+    detector = orders.make(settings)
+    if (own := _answering(detector, orders.batch)) != orders.answering:
+        raise SettingsError(
+            f"the worker on {here} would answer with {own} instead of {orders.answering}; install the same version, "
+            "extras and models on all machines"
+        )
+    return detector
+
+
+def _answering(detector: Detecting, batch: Batch) -> list[Any]:
+    """Name the version, and the backends, models and thresholds that answer the request of a run."""
+    return [__version__, *answered_by(detector.backends, detector.pipeline.router.plan(batch.request))]
+
+
 async def run_ray(
-    detector: Closing,
+    detector: Detecting,
     batch: Batch,
     shards: Sequence[Shard],
     tracker: Tracker,
@@ -64,11 +137,14 @@ async def run_ray(
     own = not ray.is_initialized()
     await anyio.to_thread.run_sync(partial(join, log_to_driver=False))
     try:
-        orders = Orders(type(detector), detector.settings.without_secrets(), batch, answering(detector, batch))
+        orders = Orders(type(detector), detector.settings.without_secrets(), batch, _answering(detector, batch))
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         plan = _Resources.of(nodes, min(workers, len(shards)) if workers else None, gpus_per_worker, len(shards))
-        with _pool(ray, orders, plan) as pool:
+        pool = _Pool(ray, orders, plan)
+        try:
             await pool.work(shards, tracker)
+        finally:
+            pool.close()
     finally:
         if own:
             with anyio.CancelScope(shield=True):
@@ -85,11 +161,7 @@ class _Resources:
 
     @classmethod
     def of(cls, nodes: Sequence[Mapping[str, float]], workers: int | None, gpus: float, shards: int) -> "_Resources":
-        """Share the machines of a cluster, given as their resources, among workers.
-
-        Raises:
-            InputError: it does not have so many GPUs.
-        """
+        """Share the machines of a cluster, given as their resources, among workers; refuse too many GPUs."""
         fit = sum(floor(node.get("GPU", 0) / gpus) for node in nodes) if gpus else len(nodes)
         number = workers or min(max(1, fit), shards)
         if gpus and fit < number:
@@ -103,15 +175,6 @@ class _Resources:
         return cls(number, floor(cpus) if cpus >= 1 else cpus, gpus)
 
 
-@contextmanager
-def _pool(ray: Any, orders: Orders, resources: _Resources) -> Iterator["_Pool"]:  # noqa: ANN401 - Ray's module
-    pool = _Pool(ray, orders, resources)
-    try:
-        yield pool
-    finally:
-        pool.close()
-
-
 @dataclass(slots=True)
 class _Hand:
     """An actor, and the shard that it has in hand as the task `work`."""
@@ -119,7 +182,7 @@ class _Hand:
     actor: Any
     shard: Shard
     work: Any
-    journal: int = field(default=0)
+    journal_bytes: int
 
 
 class _Pool:
@@ -138,11 +201,7 @@ class _Pool:
         self._barren: Counter[int] = Counter()
 
     async def work(self, shards: Sequence[Shard], tracker: Tracker) -> None:
-        """Finish shards; once the tracker says so, no further shard is begun.
-
-        Raises:
-            DinoxError: the run has to stop.
-        """
+        """Finish shards; once the tracker says so, no further shard is begun."""
         left = deque(shards)
         while True:
             while left and len(self._hands) < self._workers and not tracker.stopping:
@@ -186,11 +245,7 @@ class _Pool:
         return set(ready)
 
     def _result(self, hand: _Hand) -> Done | None:
-        """Get the result of a task; None if its worker died before the end, so that another one must continue.
-
-        Raises:
-            DinoxError: the run has to stop.
-        """
+        """Get the result of a task; None if its worker died before the end, so that another one must continue."""
         from ray.exceptions import RayActorError, RayTaskError
 
         try:
@@ -218,12 +273,8 @@ class _Pool:
         return done
 
     def _count_death(self, hand: _Hand, reason: str) -> None:
-        """Count the deaths on a shard that has made no progress.
-
-        Raises:
-            BackendError: there are too many.
-        """
-        moved = self._journal_bytes(hand.shard) != hand.journal
+        """Count the deaths on a shard that has made no progress, and refuse too many."""
+        moved = self._journal_bytes(hand.shard) != hand.journal_bytes
         self._barren[hand.shard.number] = 0 if moved else self._barren[hand.shard.number] + 1
         if self._barren[hand.shard.number] >= MAX_DEATHS:
             last = clean_line(reason.strip().rpartition("\n")[2])[:_MOST_REASON]
@@ -239,12 +290,12 @@ class _Pool:
             return 0
 
     def _shares(self) -> list[tuple[Shard, float]]:
-        """Ask the workers which share of their shard is done; those that do not answer at once are left out."""
-        asked = {hand.actor.share.remote(): hand.shard for hand in self._hands}
+        """Get the share of each shard that is done; workers that do not answer at once are left out."""
+        requests = {hand.actor.share.remote(): hand.shard for hand in self._hands}
         found = []
-        for one in self._wait_for(list(asked), _POLL_S):
+        for one in self._wait_for(list(requests), _POLL_S):
             try:
-                found.append((asked[one], self._ray.get(one)))
+                found.append((requests[one], self._ray.get(one)))
             except self._ray.exceptions.RayError:
                 continue  # it has died, which its task says too
         return found

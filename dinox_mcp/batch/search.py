@@ -1,48 +1,33 @@
 """Searches many images for one request, as a job that a later call or another process continues."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Unpack
+from typing import Any, Unpack, cast
 
 import anyio
 import anyio.to_thread
 from pydantic import TypeAdapter, ValidationError
 
 from dinox_mcp import __version__
-from dinox_mcp.backends.base import Priced, silent
-from dinox_mcp.backends.registry import Backends
+from dinox_mcp.backends.base import silent
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch import summary
-from dinox_mcp.batch.examples import load_images, save_images
 from dinox_mcp.batch.journal import Journal, check_same
-from dinox_mcp.batch.sheet import make_sheet, on_sheet
+from dinox_mcp.batch.requests import Detecting, answered_by, load_images, paid_calls, request_of, save_images
 from dinox_mcp.batch.sources import Entry, canonical, list_images
-from dinox_mcp.batch.summary import SearchResult
-from dinox_mcp.detect.capabilities import calls_of
-from dinox_mcp.detect.options import (
-    OWNER,
-    Caller,
-    CallOptions,
-    Options,
-    caller_of,
-    labels_of,
-    make_call,
-    make_request,
-)
-from dinox_mcp.detect.pipeline import Pipeline
+from dinox_mcp.batch.summary import SearchResult, make_sheet, on_sheet
+from dinox_mcp.detect.options import OWNER, Caller, CallOptions, Options, caller_of, labels_of, make_call
 from dinox_mcp.detect.routing import Plan
-from dinox_mcp.detect.visual_prompts import Sources, VisualPrompt, resolve
+from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import DinoxError, InputError, NotFoundError
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import Settings
 from dinox_mcp.store.jobs import Jobs, job_id
 from dinox_mcp.types.detection import DetectionRequest, Detections
 
-T = TypeVar("T")
 MAX_IMAGES = 10_000
 """Images of one job."""
 MAX_SOURCES = 1000
@@ -70,14 +55,6 @@ class SearchOptions(CallOptions, total=False):
     top: int
 
 
-class Images(Sources, Protocol):
-    """Where images and examples come from, and where sheets are drawn; `Detector` has it."""
-
-    async def draw(self, work: Callable[[], T]) -> T:
-        """Run slow work on pixels in one of a few threads."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     """A job that is ready to run: what decides what it finds, and how that is found."""
@@ -87,10 +64,6 @@ class _Job:
     plan: Plan
     pictures: Mapping[str, Picture]
 
-    @property
-    def sources(self) -> Sequence[str]:
-        return self.header["images"]  # type: ignore[no-any-return]
-
 
 class ImageSearch:
     """Searches through many images, with a detector of single images.
@@ -99,9 +72,9 @@ class ImageSearch:
     detects only in images that are new or changed.
     """
 
-    def __init__(self, settings: Settings, backends: Backends, pipeline: Pipeline, images: Images) -> None:
-        self._settings, self._backends, self._pipeline, self._images = settings, backends, pipeline, images
-        self._jobs = Jobs(settings.jobs_folder, remote=settings.transport != "stdio")
+    def __init__(self, detector: Detecting) -> None:
+        self._detector, self._settings, self._router = detector, detector.settings, detector.pipeline.router
+        self._jobs = Jobs(self._settings.jobs_folder, remote=self._settings.transport != "stdio")
 
     async def search(
         self,
@@ -124,7 +97,7 @@ class ImageSearch:
         caller = caller_of(options)
         ready = await self._ready(images, prompts, examples, job, options)
         name = job_id(json.dumps(ready.header, sort_keys=True))
-        listing = await anyio.to_thread.run_sync(list_images, ready.sources, self._settings, MAX_IMAGES)
+        listing = await anyio.to_thread.run_sync(list_images, ready.header["images"], self._settings, MAX_IMAGES)
         with ExitStack() as held:
             folder = await anyio.to_thread.run_sync(held.enter_context, self._jobs.locked(name, caller.tenant))
             await anyio.to_thread.run_sync(self._jobs.make_room, caller.tenant, folder)
@@ -138,7 +111,7 @@ class ImageSearch:
             unconfirmed = job is None and confirm_above is not None and bool(left) and calls > confirm_above
             if left and not unconfirmed:
                 outcome = await self._run(ready, left, journal, calls, options)
-                calls = paid_calls(self._backends, ready.plan) * len(running.pending(listing.entries, journal))
+                calls = paid_calls(self._detector.backends, ready.plan) * len(running.pending(listing.entries, journal))
             found = await anyio.to_thread.run_sync(summary.summarize, name, journal, labels_of(ready.request), top, top)
         if outcome.error is not None and found.failed == found.done:
             raise outcome.error
@@ -176,9 +149,9 @@ class ImageSearch:
         with anyio.move_on_after(budget_s):
             for place, found in on_sheet(result):
                 with suppress(DinoxError):  # it was moved or changed since
-                    shown.append((place, found, await self._images.load(found.image, caller)))
+                    shown.append((place, found, await self._detector.load(found.image, caller)))
         most = self._settings.preview_max_side, self._settings.preview_max_bytes
-        return await self._images.draw(partial(make_sheet, shown, *most))
+        return await self._detector.draw(partial(make_sheet, shown, *most))
 
     async def _ready(
         self,
@@ -188,20 +161,15 @@ class ImageSearch:
         job: str | None,
         options: SearchOptions,
     ) -> _Job:
-        """Make a job of the arguments; what is left out is as the job of that id has it.
-
-        Raises:
-            InputError: an argument is wrong or missing.
-            NotFoundError: there is no such job.
-        """
-        if prompts is not None and examples:
-            raise InputError("both prompts and examples are given; pass one of them to say what to find")
+        """Make a job of the arguments; what is left out is as the job of that id has it."""
+        caller, chosen = caller_of(options), _chosen(options)
         begun: Mapping[str, Any] = {}
-        before: DetectionRequest | None = None
+        request: DetectionRequest | None = None
         pictures: dict[str, Picture] = {}
         if job is not None:
-            folder = self._jobs.path(job, caller_of(options).tenant)
-            begun, before, pictures = await anyio.to_thread.run_sync(_load_job, folder, self._settings.max_image_pixels)
+            folder = self._jobs.path(job, caller.tenant)
+            loaded = await anyio.to_thread.run_sync(_load_job, folder, self._settings.max_image_pixels)
+            begun, request, pictures = loaded
         header = dict(begun)
         sources = [images] if isinstance(images, str) else list(images)
         if len(sources) > MAX_SOURCES:
@@ -212,18 +180,14 @@ class ImageSearch:
             raise InputError(
                 "nothing is given to search; pass images: a folder, a pattern such as FOLDER/*.jpg, or a list"
             )
-        if examples:
-            found, pictures = await resolve(examples, None, self._images, caller_of(options))
-            request = make_request(None, _chosen(options), examples=found)
-        elif prompts is None and before is not None:
-            request = before.model_copy(update={**_chosen(options)})
+        if request is not None and prompts is None and not examples:
+            request = request.model_copy(update={**chosen})
         else:
-            request, pictures = make_request(prompts, _chosen(options)), {}
-        has_key = caller_of(options).api_key is not None
-        plan = self._pipeline.router.plan(request, caller_has_key=has_key)
+            request, pictures = await request_of(prompts, examples, chosen, self._detector, caller)
+        plan = self._router.plan(request, caller_has_key=caller.api_key is not None)
         header |= {
             "request": request.model_dump(mode="json", exclude_unset=True),
-            "backends": answered_by(self._backends, plan),
+            "backends": answered_by(self._detector.backends, plan),
             "version": __version__,
         }
         if begun:
@@ -231,12 +195,8 @@ class ImageSearch:
         return _Job(header, request, plan, pictures)
 
     def _check_cost(self, plan: Plan, left: Sequence[Entry], journal: Journal) -> int:
-        """Count the calls that the images take which are left.
-
-        Raises:
-            InputError: with those that were made they are more than the settings allow.
-        """
-        each, most = paid_calls(self._backends, plan), self._settings.max_calls_per_job
+        """Count the calls that the images take which are left; refuse more than a job may take."""
+        each, most = paid_calls(self._detector.backends, plan), self._settings.max_calls_per_job
         calls, made = each * len(left), each * len(journal.detected)
         if calls + made > most:
             before = f" ({made:,} were made before)" if made else ""
@@ -263,10 +223,10 @@ class ImageSearch:
         call = make_call(CallOptions(caller=caller), ready.pictures)
 
         async def load(source: str) -> Picture:
-            return await self._images.load(source, caller)
+            return await self._detector.load(source, caller)
 
         async def detect(picture: Picture) -> Detections:
-            found = (await self._pipeline.answer(ready.plan, picture, call, explain=False)).found
+            found = (await self._detector.pipeline.answer(ready.plan, picture, call, explain=False)).found
             running.refuse_partial(found)
             own_notes = [note for note in found.notes if note not in ready.plan.notes]
             return found.model_copy(update={"notes": (*own_notes, *picture.notes)})
@@ -284,53 +244,17 @@ class ImageSearch:
     def _unknown(self, journal: Journal, plan: Plan, options: SearchOptions) -> list[str]:
         unknown = summary.unknown_everywhere(journal.records.values())
         has_key = caller_of(options).api_key is not None
-        return [self._pipeline.router.explain(unknown, plan, found=True, caller_has_key=has_key)] if unknown else []
-
-
-def answered_by(backends: Backends, plan: Plan) -> list[dict[str, object]]:
-    """Name the backends, models and thresholds that answer, so that a job is never continued by others."""
-    return [
-        {
-            "backend": part.backend,
-            "model": part.request.model or next((one.name for one in backends.get(part.backend).models()), ""),
-            "min_score": part.request.min_score,
-            "iou_threshold": part.request.iou_threshold,
-            **({"min_scores": part.scores.model_dump(exclude={"backend"})} if part.scores else {}),
-        }
-        for part in plan.parts
-    ]
-
-
-def paid_calls(backends: Backends, plan: Plan) -> int:
-    """Count the calls to services that cost something, for each image."""
-    return sum(
-        calls_of(backends.get(part.backend), part.request) for part in plan.parts if is_paid(backends, part.backend)
-    )
-
-
-def is_paid(backends: Backends, name: str) -> bool:
-    """Return whether calls to a backend may cost something."""
-    return isinstance(backends.get(name), Priced) or backends.needs_key(name)
+        return [self._router.explain(unknown, plan, found=True, caller_has_key=has_key)] if unknown else []
 
 
 def _chosen(options: SearchOptions) -> Options:
     """Give the options that decide what is found."""
-    chosen = Options()
-    if (min_score := options.get("min_score")) is not None:
-        chosen["min_score"] = min_score
-    if (iou_threshold := options.get("iou_threshold")) is not None:
-        chosen["iou_threshold"] = iou_threshold
-    if (model := options.get("model")) is not None:
-        chosen["model"] = model
-    return chosen
+    given = {name: options.get(name) for name in ("min_score", "iou_threshold", "model")}
+    return cast("Options", {name: value for name, value in given.items() if value is not None})
 
 
 def _request_of(job: str, header: Mapping[str, Any]) -> DetectionRequest:
-    """Read the request of a job.
-
-    Raises:
-        NotFoundError: this version does not understand its header.
-    """
+    """Read the request of a job from its header, which may be damaged."""
     try:
         TypeAdapter(list[str]).validate_python(header.get("images"))
         return DetectionRequest.model_validate(header.get("request"))
@@ -339,11 +263,7 @@ def _request_of(job: str, header: Mapping[str, Any]) -> DetectionRequest:
 
 
 def _load_job(folder: Path, max_pixels: int) -> tuple[Mapping[str, Any], DetectionRequest, dict[str, Picture]]:
-    """Load what decides what a job finds: its header, the request in it, and the images of its examples.
-
-    Raises:
-        NotFoundError: there is no such job, or a part of it is missing.
-    """
+    """Load what decides what a job finds: its header, the request in it, and the images of its examples."""
     header = Journal.read(folder / _JOURNAL).header
     request, pictures = _request_of(folder.name, header), load_images(folder, max_pixels)
     if {one.image for one in request.examples if one.image} - pictures.keys():

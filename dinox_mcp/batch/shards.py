@@ -16,23 +16,20 @@ from typing import Any, Protocol, TypeVar
 import anyio.to_thread
 
 from dinox_mcp.backends.base import Call, Progress
-from dinox_mcp.backends.registry import Backends
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
-from dinox_mcp.batch.examples import load_images
 from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.manifest import Shard, read_entries
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.reader import Reader
+from dinox_mcp.batch.requests import Detecting, load_images
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.batch.summary import unknown_everywhere
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER
-from dinox_mcp.detect.pipeline import Pipeline
-from dinox_mcp.detect.visual_prompts import Sources
 from dinox_mcp.errors import BackendError, DinoxError, NotFoundError, ServiceError
 from dinox_mcp.images.files import read_file
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.settings import MiB, Settings
+from dinox_mcp.settings import MiB
 from dinox_mcp.types.detection import DetectionRequest, Detections
 
 A = TypeVar("A")
@@ -71,18 +68,6 @@ class Batch:
     at_once: int = running.AT_A_TIME
     paid: bool = False
     retry: bool = False
-
-
-class Detecting(Sources, Protocol):
-    """A detector; `Detector` is one."""
-
-    settings: Settings
-    backends: Backends
-    pipeline: Pipeline
-
-    async def read(self, data: bytes, name: str) -> Picture:
-        """Make an image of encoded bytes."""
-        ...
 
 
 class Tracker(Protocol):

@@ -11,7 +11,7 @@ from dinox_mcp import __version__
 from dinox_mcp.backends.base import Call, Progress
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch.journal import Journal
-from dinox_mcp.batch.search import answered_by, paid_calls
+from dinox_mcp.batch.requests import answered_by, paid_calls
 from dinox_mcp.batch.sources import Entry, file_entry
 from dinox_mcp.detect.options import Options, make_request
 from dinox_mcp.detect.pipeline import Pipeline

@@ -9,7 +9,7 @@ import anyio
 from dinox_mcp.backends.base import Call
 from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.ray_worker import Worker
+from dinox_mcp.batch.ray_engine import Worker
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import UnreachableError
 from dinox_mcp.images.picture import Picture

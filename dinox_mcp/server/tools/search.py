@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from dinox_mcp.batch.search import SearchOptions
-from dinox_mcp.batch.sheet import on_sheet
-from dinox_mcp.batch.summary import FoundImage, SearchResult
+from dinox_mcp.batch.summary import FoundImage, SearchResult, on_sheet
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
