@@ -1,21 +1,20 @@
 """Draws what a run has found: an annotated copy of each image with objects, into the folder of the run."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.backends.base import Progress, gather, silent
 from dinox_mcp.batch import parts
 from dinox_mcp.batch.convert import objects_of
-from dinox_mcp.batch.manifest import Manifest, Shard, read_entries, read_manifest
-from dinox_mcp.batch.names import jpeg_path, relative_name
+from dinox_mcp.batch.manifest import Manifest, Shard, existing_manifest, read_entries
+from dinox_mcp.batch.outputs import jpeg_path, relative_name
 from dinox_mcp.batch.reader import Reader
 from dinox_mcp.batch.requests import Detecting
 from dinox_mcp.batch.sources import Entry
@@ -42,13 +41,6 @@ class Annotated:
     notes: tuple[str, ...] = ()
 
 
-class _Found(NamedTuple):
-    entry: Entry
-    sha256: str
-    objects: tuple[DetectedObject, ...]
-    path: Path
-
-
 async def annotate(
     detector: Detecting, run: Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> Annotated:
@@ -67,16 +59,24 @@ async def annotate(
         BusyError: another call works on the run.
         SettingsError: the files cannot be written.
     """
-    manifest = await anyio.to_thread.run_sync(read_manifest, run)
-    if manifest is None:
-        raise InputError(f"there is no run in {run}; pass the folder of one")
+    manifest = await anyio.to_thread.run_sync(existing_manifest, run)
     work = _Annotating(detector, run, manifest, progress, overwrite=overwrite)
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))
         reader = held.enter_context(Reader(detector.settings, manifest.header.get("column")))
         for shard in manifest.shards:
             await work.shard(shard, reader)
-    return work.done()
+    notes = work.failures
+    if more := work.failed - len(notes):
+        notes.append(f"{number_of(more, 'more image')} not drawn")
+    return Annotated(run / FOLDER, work.written, work.kept, tuple(notes))
+
+
+class _Found(NamedTuple):
+    entry: Entry
+    sha256: str
+    objects: tuple[DetectedObject, ...]
+    path: Path
 
 
 class _Annotating:
@@ -87,86 +87,56 @@ class _Annotating:
     ) -> None:
         self._detector, self._run, self._manifest, self._progress = detector, run, manifest, progress
         self._overwrite = overwrite
-        self._written = self._kept = self._images = 0
-        self._failures: list[str] = []
-        self._failed = 0
-        self._error: SettingsError | None = None
+        self._images = 0
+        self.written = self.kept = self.failed = 0
+        self.failures: list[str] = []
 
     async def shard(self, shard: Shard, reader: Reader) -> None:
-        """Draw the images of a shard.
-
-        Raises:
-            SettingsError: a file cannot be written.
-        """
+        """Draw the images of a shard; raises a SettingsError if a file cannot be written."""
         after = self._images + shard.images
-        found = iter(await anyio.to_thread.run_sync(self._found, shard))
-        async with anyio.create_task_group() as group:
-            for _ in range(os.cpu_count() or 1):
-                group.start_soon(self._draw, found, reader, group.cancel_scope)
-        if self._error is not None:
-            raise self._error
+        wanted = await anyio.to_thread.run_sync(self._wanted, shard)
+        await gather([partial(self._draw, one, reader) for one in wanted], os.cpu_count() or 1)
         self._images = after  # those without objects are not drawn
         await self._report()
 
-    def done(self) -> Annotated:
-        """Sum up."""
-        notes = list(self._failures)
-        if (more := self._failed - len(notes)) > 0:
-            notes.append(f"{number_of(more, 'more image')} not drawn")
-        return Annotated(self._run / FOLDER, self._written, self._kept, tuple(notes))
-
-    def _found(self, shard: Shard) -> Sequence[_Found]:
+    def _wanted(self, shard: Shard) -> list[_Found]:
         """List the images of a shard that are to be drawn."""
         rows = parts.stream_rows(self._run, shard.number, ("sha256", "objects"))
-        return [*self._wanted(zip(read_entries(self._run, shard), rows, strict=True))]
-
-    def _wanted(self, rows: "Iterator[tuple[Entry, dict[str, object]]]") -> Iterator[_Found]:
-        for entry, row in rows:
+        wanted = []
+        for entry, row in zip(read_entries(self._run, shard), rows, strict=True):
             objects = objects_of(row)
             name = relative_name(entry.source, self._manifest.header["source"])
             path = self._run / FOLDER / jpeg_path(name, entry.source)
             if objects and not self._overwrite and os.path.lexists(path):
-                self._kept += 1
+                self.kept += 1
             elif objects:
-                yield _Found(entry, str(row["sha256"]), objects, path)
+                wanted.append(_Found(entry, row["sha256"], objects, path))
+        return wanted
 
-    async def _draw(self, images: Iterator[_Found], reader: Reader, scope: anyio.CancelScope) -> None:
-        for found in images:
-            try:
-                await self._draw_one(found, reader)
-            except SettingsError as error:
-                self._error = error
-                scope.cancel()
-            except DinoxError as error:
-                self._note(str(error))
-            self._images += 1
-            await self._report()
-
-    async def _draw_one(self, found: _Found, reader: Reader) -> None:
-        """Draw an image.
-
-        Raises:
-            SettingsError: the file cannot be written.
-            DinoxError: the image cannot be read.
-        """
+    async def _draw(self, found: _Found, reader: Reader) -> None:
+        """Draw an image; what is wrong with it is noted."""
         source = found.entry.source
-        data = await anyio.to_thread.run_sync(reader.read, found.entry)
-        loading = self._detector.load(source, OWNER) if data is None else self._detector.read(data, source)
-        picture = await loading
-        if picture.digest != found.sha256:
-            raise InputError(f"{source} was changed since it was detected in; it is not drawn")
-        drawn = await self._detector.draw(partial(_jpeg, picture, found.objects))
-        await anyio.to_thread.run_sync(_write, found.path, drawn)
-        self._written += 1
-
-    def _note(self, failure: str) -> None:
-        self._failed += 1
-        if len(self._failures) < _SHOWN:
-            self._failures.append(failure)
+        try:
+            data = await anyio.to_thread.run_sync(reader.read, found.entry)
+            loading = self._detector.load(source, OWNER) if data is None else self._detector.read(data, source)
+            picture = await loading
+            if picture.digest != found.sha256:
+                raise InputError(f"{source} was changed since it was detected in; it is not drawn")
+            drawn = await self._detector.draw(partial(_jpeg, picture, found.objects))
+            await anyio.to_thread.run_sync(_write, found.path, drawn)
+            self.written += 1
+        except SettingsError:
+            raise
+        except DinoxError as error:
+            self.failed += 1
+            if len(self.failures) < _SHOWN:
+                self.failures.append(str(error))
+        self._images += 1
+        await self._report()
 
     async def _report(self) -> None:
         total = max(1, self._manifest.images)
-        await self._progress(self._images / total, number_of(self._written, "annotated image"))
+        await self._progress(self._images / total, number_of(self.written, "annotated image"))
 
 
 def _jpeg(picture: Picture, objects: Sequence[DetectedObject]) -> bytes:

@@ -7,31 +7,20 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from dinox_mcp import __version__
 from dinox_mcp.batch import parts
-from dinox_mcp.batch.manifest import Manifest, read_manifest
-from dinox_mcp.batch.names import file_path, relative_name
-from dinox_mcp.batch.outputs import (
-    beside_of,
-    check_free,
-    check_own,
-    clear,
-    write_numbered,
-    written_file,
-    written_folder,
-)
+from dinox_mcp.batch.manifest import Manifest, existing_manifest
+from dinox_mcp.batch.outputs import aside, check_free, check_own, file_path, relative_name, write_numbered
 from dinox_mcp.errors import InputError
 from dinox_mcp.export.labels import CLASSES, yolo_lines
-from dinox_mcp.store.files import move_into_place
 from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.coco import annotation, category, is_posed
 from dinox_mcp.types.detection import DetectedObject
 from dinox_mcp.types.text import number_of, printable
 
 Form = Literal["coco", "parquet", "jsonl", "yolo"]
-FORMS: tuple[Form, ...] = get_args(Form)
 OUTPUTS: Mapping[Form, str] = {
     "coco": "coco.json",
     "parquet": "detections.parquet",
@@ -39,6 +28,7 @@ OUTPUTS: Mapping[Form, str] = {
     "yolo": "yolo",
 }
 """The file or the folder in a run that each format is written to."""
+FORMS = tuple(OUTPUTS)
 Report = Callable[[float, str], None]
 _EVERY = 500
 _LABELS = "labels"
@@ -73,15 +63,15 @@ def convert(run: Path, form: Form, *, overwrite: bool = False, report: Report | 
         check_free(run, [path.name])
     elif form == "yolo":
         check_own(path, (_LABELS, CLASSES))
-    finished = _Finished(run, _manifest(run), path.name, report or (lambda _share, _message: None))
+    finished = _Finished(run, _finished_manifest(run), path.name, report or (lambda _share, _message: None))
     try:
-        with held_run(run):
-            clear(path)
-            return _WRITERS[form](finished, path)
+        with held_run(run), aside(path) as beside:
+            images, objects, notes = _WRITERS[form](finished, beside)
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror or error}); check its folder, and whether the disk is full"
         ) from None
+    return Converted(path, images, objects, tuple(notes))
 
 
 @dataclass(slots=True)
@@ -106,8 +96,11 @@ class _Finished:
                 yield row
 
     def name(self, row: Mapping[str, Any]) -> str:
-        """Name the image of a row."""
         return relative_name(row["source"], self.manifest.header["source"])
+
+
+_Written = tuple[int, int, Sequence[str]]
+"""The number of images and of objects that were written, and notes."""
 
 
 @dataclass(slots=True)
@@ -117,10 +110,8 @@ class _Survey:
     Attributes:
         numbers: the labels in the order in which they are found, numbered from 0.
         posed: those of objects with the points of a body.
-        objects: the number of all objects.
-        masks: the number of those with a mask.
-        points: the number of those with keypoints.
-        unanswered: images without an answer.
+        objects: the number of all objects; `masks` and `points` are those with a mask and with keypoints.
+        notes: what is left out.
     """
 
     numbers: dict[str, int] = field(default_factory=dict)
@@ -128,18 +119,13 @@ class _Survey:
     objects: int = 0
     masks: int = 0
     points: int = 0
-    unanswered: int = 0
-
-    def notes(self) -> Iterator[str]:
-        """Say what is left out."""
-        if self.unanswered:
-            yield f"{number_of(self.unanswered, 'image')} without an answer left out"
+    notes: list[str] = field(default_factory=list)
 
 
 def _surveyed(finished: _Finished, name: Callable[[str], str] = str) -> _Survey:
-    survey = _Survey()
+    survey, unanswered = _Survey(), 0
     for row in finished.rows(("objects", "error")):
-        survey.unanswered += row["error"] is not None
+        unanswered += row["error"] is not None
         for found in objects_of(row):
             survey.objects += 1
             survey.numbers.setdefault(name(found.label), len(survey.numbers))
@@ -147,6 +133,8 @@ def _surveyed(finished: _Finished, name: Callable[[str], str] = str) -> _Survey:
             survey.points += bool(found.keypoints)
             if is_posed(found):
                 survey.posed.add(found.label)
+    if unanswered:
+        survey.notes.append(f"{number_of(unanswered, 'image')} without an answer left out")
     return survey
 
 
@@ -158,61 +146,53 @@ def objects_of(row: Mapping[str, Any]) -> tuple[DetectedObject, ...]:
     )
 
 
-def _coco(finished: _Finished, path: Path) -> Converted:
+def _coco(finished: _Finished, path: Path) -> _Written:
     finished.passes = 3
     survey = _surveyed(finished)
-    header = finished.manifest.header
-    models = " + ".join(f"{one['backend']} ({one['model']})" for one in header["backends"])
-    numbers = {label: number + 1 for label, number in survey.numbers.items()}
+    models = " + ".join(f"{one['backend']} ({one['model']})" for one in finished.manifest.header["backends"])
     images = written = 0
-    with written_file(path) as file:
+    with path.open("x", encoding="utf-8", newline="\n") as file:
         info = {"description": f"Found by {models} with dinox-mcp {__version__}"}
         file.write(f'{{"info": {json.dumps(info)},\n"licenses": [],\n"images": [')
         for row in finished.rows(("source", "sha256", "width", "height", "error")):
-            if row["error"] is None:
+            if row.pop("error") is None:
                 images += 1
-                image = {
-                    "id": images,
-                    "file_name": finished.name(row),
-                    "width": row["width"],
-                    "height": row["height"],
-                    "source": row["source"],
-                    "sha256": row["sha256"],
-                }
+                image = {"id": images, "file_name": finished.name(row), **row}
                 file.write(("\n" if images == 1 else ",\n") + json.dumps(image))
         file.write('],\n"categories": ')
-        json.dump([category(number, label, posed=label in survey.posed) for label, number in numbers.items()], file)
+        numbers = survey.numbers.items()
+        json.dump([category(number + 1, label, posed=label in survey.posed) for label, number in numbers], file)
         file.write(',\n"annotations": [')
         image_id = 0
         for row in finished.rows(("objects", "error")):
             image_id += row["error"] is None
             for found in objects_of(row):
                 written += 1
-                known = {"id": written, "image_id": image_id, "category_id": numbers[found.label]}
+                known = {"id": written, "image_id": image_id, "category_id": survey.numbers[found.label] + 1}
                 line = json.dumps(known | annotation(found, posed=found.label in survey.posed))
                 file.write(("\n" if written == 1 else ",\n") + line)
         file.write("]}\n")
-    return Converted(path, images, written, tuple(survey.notes()))
+    return images, written, survey.notes
 
 
-def _yolo(finished: _Finished, path: Path) -> Converted:
+def _yolo(finished: _Finished, path: Path) -> _Written:
     """Write a file of lines for each image, below `labels` as the images are below their source."""
     finished.passes = 2
     survey = _surveyed(finished, printable)
     segmented = survey.masks == survey.objects > 0
     images = renamed = 0
-    with written_folder(path) as folder:
-        for row in finished.rows(("source", "width", "height", "objects", "error")):
-            if row["error"] is not None:
-                continue
-            images += 1
-            size = (row["width"], row["height"])
-            lines = yolo_lines(objects_of(row), size, survey.numbers, segmented=segmented)
-            wanted = folder / _LABELS / file_path(finished.name(row), ".txt")
-            renamed += write_numbered(wanted, "".join(f"{line}\n" for line in lines))
-        names = "".join(f"{name}\n" for name in survey.numbers)
-        (folder / CLASSES).write_text(names, encoding="utf-8", errors="replace", newline="\n")
-    notes = [*survey.notes()]
+    path.mkdir()
+    for row in finished.rows(("source", "width", "height", "objects", "error")):
+        if row["error"] is not None:
+            continue
+        images += 1
+        size = (row["width"], row["height"])
+        lines = yolo_lines(objects_of(row), size, survey.numbers, segmented=segmented)
+        wanted = path / _LABELS / file_path(finished.name(row), ".txt")
+        renamed += write_numbered(wanted, "".join(f"{line}\n" for line in lines))
+    names = "".join(f"{name}\n" for name in survey.numbers)
+    (path / CLASSES).write_text(names, encoding="utf-8", errors="replace", newline="\n")
+    notes = survey.notes
     if 0 < survey.masks < survey.objects:
         bare = survey.objects - survey.masks
         notes.append(f"{number_of(bare, 'object')} without a mask: all are written as boxes, as YOLO reads no mixture")
@@ -223,34 +203,29 @@ def _yolo(finished: _Finished, path: Path) -> Converted:
             f"{number_of(renamed, 'label file')} numbered, as in a-2.txt, since another image has the name; rename the "
             "images alike"
         )
-    return Converted(path, images, survey.objects, tuple(notes))
+    return images, survey.objects, notes
 
 
-def _jsonl(finished: _Finished, path: Path) -> Converted:
+def _jsonl(finished: _Finished, path: Path) -> _Written:
     images = objects = 0
-    with written_file(path) as file:
+    with path.open("x", encoding="utf-8", newline="\n") as file:
         for row in finished.rows():
             images += 1
             objects += len(row["objects"] or ())
             file.write(json.dumps(_without_none(row)) + "\n")
-    return Converted(path, images, objects)
+    return images, objects, ()
 
 
-def _parquet(finished: _Finished, path: Path) -> Converted:
+def _parquet(finished: _Finished, path: Path) -> _Written:
     images = objects = 0
-    beside = beside_of(path)
-    try:
-        shards = (shard.number for shard in finished.manifest.shards)
-        for more_images, more_objects in parts.join_parts(finished.run, shards, beside):
-            images, objects = images + more_images, objects + more_objects
-            finished.report(images / finished.manifest.images, f"writing {finished.output}")
-        move_into_place(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return Converted(path, images, objects)
+    shards = (shard.number for shard in finished.manifest.shards)
+    for more_images, more_objects in parts.join_parts(finished.run, shards, path):
+        images, objects = images + more_images, objects + more_objects
+        finished.report(images / finished.manifest.images, f"writing {finished.output}")
+    return images, objects, ()
 
 
-_WRITERS: Mapping[Form, Callable[[_Finished, Path], Converted]] = {
+_WRITERS: Mapping[Form, Callable[[_Finished, Path], _Written]] = {
     "coco": _coco,
     "parquet": _parquet,
     "jsonl": _jsonl,
@@ -258,15 +233,8 @@ _WRITERS: Mapping[Form, Callable[[_Finished, Path], Converted]] = {
 }
 
 
-def _manifest(run: Path) -> Manifest:
-    """Read the plan of a run that is finished.
-
-    Raises:
-        InputError: it is not, or there is none.
-    """
-    manifest = read_manifest(run)
-    if manifest is None:
-        raise InputError(f"there is no run in {run}; pass the folder of one")
+def _finished_manifest(run: Path) -> Manifest:
+    manifest = existing_manifest(run)
     for shard in manifest.shards:
         done = parts.read_done(run, shard.number)
         if done is None or done.fingerprint != manifest.fingerprint:

@@ -116,6 +116,18 @@ def read_manifest(run: Path) -> Manifest | None:
         raise InputError(f"{path} is damaged or of another version; choose another --out") from None
 
 
+def existing_manifest(run: Path) -> Manifest:
+    """Read the plan of a run that must be there. Blocks.
+
+    Raises:
+        InputError: it is not there, or is damaged.
+    """
+    manifest = read_manifest(run)
+    if manifest is None:
+        raise InputError(f"there is no run in {run}; pass the folder of one")
+    return manifest
+
+
 def compare(run: Path, manifest: Manifest, groups: Sequence[Sequence[Entry]], finished: Collection[int]) -> Change:
     """Compare the images of a source with a plan; `finished` are the numbers of finished shards. Blocks."""
     listed = {entry.source: entry.stamp for group in groups for entry in group}

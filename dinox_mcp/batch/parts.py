@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.batch.journal import Record
+from dinox_mcp.batch.outputs import aside
 from dinox_mcp.batch.summary import readable
 from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
 from dinox_mcp.images.sources import shorten
-from dinox_mcp.store.files import move_into_place, write_atomically
+from dinox_mcp.store.files import write_atomically
 from dinox_mcp.types.detection import Detection
 
 if TYPE_CHECKING:
@@ -211,23 +212,18 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
         SettingsError: it cannot be written.
     """
     _, pq = _pyarrow()
-    failed = [one.shard for one in finished if one.failed]
-    beside = run / f".{ERRORS}.tmp"
+    path, failed = run / ERRORS, [one.shard for one in finished if one.failed]
     try:
         if not failed:
-            (run / ERRORS).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
-        with pq.ParquetWriter(beside, schema(), compression="zstd") as file:
+        with aside(path) as beside, pq.ParquetWriter(beside, schema(), compression="zstd") as file:
             for shard in failed:  # one at a time, as there may be very many
                 with _intact(run, shard):
                     rows = pq.read_table(part_path(run, shard), schema=schema(), filters=[("code", "!=", "")])
                 file.write_table(rows)
-        move_into_place(beside, run / ERRORS)
     except OSError as error:
-        raise SettingsError(f"{run / ERRORS} cannot be written ({error.strerror}); {_NO_ROOM}") from None
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); {_NO_ROOM}") from None
 
 
 def schema() -> "pa.Schema":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dinox_mcp.batch.names import file_path, jpeg_path, relative_name
+from dinox_mcp.batch.outputs import file_path, jpeg_path, relative_name
 
 
 @pytest.mark.parametrize(
