@@ -17,10 +17,11 @@ from dinox_mcp import __version__
 from dinox_mcp.detector import Detector
 from dinox_mcp.install.hosts import HOSTS, KEY
 from dinox_mcp.install.jsonc import APPEND
-from dinox_mcp.install.launch import PACKAGE, PUBLISHED, Launch
+from dinox_mcp.install.launch import PUBLISHED, Launch
 from dinox_mcp.install.setup import key_input
 from dinox_mcp.server.app import build_server
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.extras import PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ROOT / "packaging" / "manifest.json"

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.extras import extras_command
 
 _NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}
 """Ray reports its use to its makers unless this is set before it starts."""
@@ -19,7 +20,7 @@ def import_ray() -> Any:  # noqa: ANN401 - Ray's module, which has no types here
     try:
         import ray
     except ImportError:
-        raise SettingsError("Ray is not installed; pip install 'dinox-mcp[ray]'") from None
+        raise SettingsError(f"Ray is not installed; {extras_command(['ray'])}") from None
     return ray
 
 

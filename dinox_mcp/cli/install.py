@@ -14,9 +14,10 @@ from dinox_mcp.cli.terminal import SERVING, Style, paint, printable, refuse
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install import setup
 from dinox_mcp.install.hosts import HOSTS, KEY, Host, find
-from dinox_mcp.install.launch import Launch, Machine, choose, extras_command, missing_extras
+from dinox_mcp.install.launch import Launch, Machine, choose, missing_extras
 from dinox_mcp.install.setup import Change, entries, holds_key, variables
 from dinox_mcp.settings import Settings, environment_name
+from dinox_mcp.types.extras import extras_command
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NO_KEY = (
@@ -86,7 +87,7 @@ def _install_all(hosts: Sequence[Host], machine: Machine, options: argparse.Name
     key = _key(options, machine) if wants_key else None
     _for_each(hosts, lambda host: _install(host, machine, launch, key, options))
     if missing := missing_extras(launch, extras):
-        _say([f"missing: {', '.join(missing)}; install it: {extras_command(machine, missing)}"])
+        _say([f"missing: {', '.join(missing)}; install it: {extras_command(missing, python=machine.python)}"])
 
 
 def _for_each(hosts: Sequence[Host], act: Callable[[Host], None]) -> None:

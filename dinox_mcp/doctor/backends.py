@@ -19,8 +19,8 @@ from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.doctor.report import Check, Status
 from dinox_mcp.doctor.system import REINSTALL
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, KeyRejectedError, QuotaError
-from dinox_mcp.install.launch import Machine, extras_command
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.extras import extras_command
 
 if TYPE_CHECKING:
     import httpx2
@@ -119,7 +119,7 @@ def check_local(settings: Settings, probe: "Callable[[], dict[str, Any]] | None"
         known = presets.PRESETS | presets.DESCRIBING
         names = ", ".join(name for name, preset in known.items() if preset.without_torch)
         what = f"torch and transformers are not installed; these models need neither: {names}"
-        yield Check(_LOCAL, "extra", status, what, extras_command(Machine.here(), ["local"]))
+        yield Check(_LOCAL, "extra", status, what, extras_command(["local"]))
     found = (probe or run_probe)()
     if error := found.get("error"):
         yield Check(_LOCAL, "device", "problem", str(error), "see docs/local.md, or DINOX_MCP_BACKEND=embedded")

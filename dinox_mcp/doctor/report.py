@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from dinox_mcp import __version__
 from dinox_mcp.backends import registry
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.install.launch import Machine, extras_command
 from dinox_mcp.settings import Settings, environment_name
+from dinox_mcp.types.extras import extras_command
 
 Status = Literal["ok", "note", "problem"]
 
@@ -125,4 +125,4 @@ def _step(settings: Settings, backends: registry.Backends) -> str:
         pull = f"dinox-mcp pull {default_model(settings)}"
     if local.has_torch() or local.runs_without_torch(settings):
         return pull
-    return f"{extras_command(Machine.here(), ['local'])} && {pull}"
+    return f"{extras_command(['local'])} && {pull}"

@@ -21,9 +21,10 @@ from dinox_mcp.doctor.report import Check
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install import launch
 from dinox_mcp.install.hosts import HOSTS, KEY, Entry, Host
-from dinox_mcp.install.launch import Machine, extras_command
+from dinox_mcp.install.launch import Machine
 from dinox_mcp.install.setup import entries, holds_key, unreadable, variables
 from dinox_mcp.settings import Settings, environment_name, unknown_variables
+from dinox_mcp.types.extras import extras_command
 
 REINSTALL = "reinstall dinox-mcp: pip install --force-reinstall"
 _PACKAGES = ("mcp", "pydantic", "numpy", "opencv-python-headless", "onnxruntime", "rapidocr", "zxing-cpp", "pillow")
@@ -44,7 +45,9 @@ def check_python(machine: Machine) -> Iterator[Check]:
     if video := _version("av"):
         yield Check(area, "video", "ok", f"av {video}")
     else:
-        yield Check(area, "video", "note", "not installed", f"for videos: {extras_command(machine, ['video'])}")
+        yield Check(
+            area, "video", "note", "not installed", f"for videos: {extras_command(['video'], python=machine.python)}"
+        )
     uvx = machine.which("uvx")
     yield Check(area, "uvx", "ok" if uvx else "note", uvx or "not found; install writes the path of this program")
 

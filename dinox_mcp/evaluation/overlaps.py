@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install.launch import Machine, extras_command
+from dinox_mcp.types.extras import extras_command
 from dinox_mcp.types.keypoints import BODY
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ def pycocotools_mask() -> Any:  # noqa: ANN401 - the module has no types
     try:
         from pycocotools import mask
     except ImportError:
-        command = extras_command(Machine.here(), ["evaluate"])
+        command = extras_command(["evaluate"])
         raise SettingsError(f"masks are compared by pycocotools, which is not installed; run {command}") from None
     return mask
 

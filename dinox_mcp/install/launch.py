@@ -1,6 +1,5 @@
 """The machine that a host runs on, and the command that it starts: `uvx …` where uvx started this program."""
 
-import json
 import os
 import re
 import shlex
@@ -9,14 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Literal
 
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.extras import MODULE_OF_EXTRA, PACKAGE, origin, with_extras
 
 Platform = Literal["linux", "darwin", "win32"]
 
@@ -67,7 +64,6 @@ class Machine:
 
 
 Launcher = Literal["auto", "uvx", "python"]
-PACKAGE = "dinox-mcp"
 PUBLISHED = False
 """Whether PyPI has this package. Until then `uvx dinox-mcp` cannot work, and nothing here writes it.
 
@@ -75,9 +71,6 @@ After changing it, run `make pages`: the README and the examples follow it.
 """
 _OURS = re.compile(r"(?:.*[\\/])?dinox[-_]mcp(?:\.exe)?(?:\[[\w,-]*\])?(?:[=<>~!@].*)?")
 _WHEEL = re.compile(r"(?:.*[\\/])?dinox_mcp-[^\\/]*\.(?:whl|tar\.gz)")
-_MODULE_OF_EXTRA = {"local": "torch", "video": "av", "evaluate": "pycocotools", "redis": "redis", "ray": "ray"}
-_UV_TOOL, _PIPX = ("uv", "tools"), ("pipx", "venvs")
-"""Folders in the path of a Python that `uv tool install` or pipx made for one program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,7 @@ def choose(
     if wants_uvx and uvx is None:
         raise SettingsError("uvx is not found; install uv (it brings uvx), or leave --from and --launcher uvx out")
     if uvx is not None and (wants_uvx or (launcher == "auto" and (_by_uvx(machine) or (shared and PUBLISHED)))):
-        requirement = _with_extras(source or _source(machine), extras)
+        requirement = with_extras(source or _source(machine), extras)
         args = (PACKAGE,) if requirement == PACKAGE else ("--from", requirement, PACKAGE)
         return Launch("uvx" if shared else uvx, args, env)
     program = machine.python.parent / (f"{PACKAGE}.exe" if machine.platform == "win32" else PACKAGE)
@@ -131,20 +124,7 @@ def missing_extras(launch: Launch, extras: Sequence[str]) -> list[str]:
     """List the wanted extras that this Python does not have; uvx installs them itself."""
     if launch.args[-1:] == (PACKAGE,):
         return []
-    return [name for name in extras if find_spec(_MODULE_OF_EXTRA[name]) is None]
-
-
-def extras_command(machine: Machine, extras: Sequence[str]) -> str:
-    """Return the command that adds extras to this installation, for the shell."""
-    # uv and pipx make the environment anew: an extra that is installed and not named would be lost.
-    kept = [name for name, module in _MODULE_OF_EXTRA.items() if name in extras or find_spec(module)]
-    requirement = _with_extras(_origin() or PACKAGE, kept)
-    folders = list(pairwise(machine.python.parts))
-    if _UV_TOOL in folders:
-        return machine.quoted(["uv", "tool", "install", requirement])
-    if _PIPX in folders:
-        return machine.quoted(["pipx", "install", "--force", requirement])
-    return machine.quoted(["pip", "install", _with_extras(PACKAGE, extras)])  # pip keeps what is installed
+    return [name for name in extras if find_spec(MODULE_OF_EXTRA[name]) is None]
 
 
 def is_ours(entry: object) -> bool:
@@ -170,36 +150,7 @@ def _by_uvx(machine: Machine) -> bool:
 
 def _source(machine: Machine) -> str:
     """Return what uvx installs this package from; raise SettingsError where it came from nowhere."""
-    origin = _origin()
-    if origin is None and not PUBLISHED and not _by_uvx(machine):
+    source = origin()
+    if source is None and not PUBLISHED and not _by_uvx(machine):
         raise SettingsError(f"{PACKAGE} is not published yet; name a folder or a wheel for uvx with --from")
-    return origin or PACKAGE
-
-
-def _origin() -> str | None:
-    """Return the folder, wheel or URL that this package was installed from; None for an index."""
-    try:
-        text = distribution(PACKAGE).read_text("direct_url.json")
-    except PackageNotFoundError:
-        return None
-    if not text:
-        return None
-    origin: dict[str, Any] = json.loads(text)
-    url = str(origin["url"])
-    if "vcs_info" in origin:
-        return f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
-    return _local_path(url) if url.startswith("file:") else url
-
-
-def _local_path(url: str) -> str:
-    """Return the path of a file: URL; on Windows it begins with the drive."""
-    path = unquote(urlsplit(url).path)
-    return path[1:] if re.match(r"/[A-Za-z]:", path) else path
-
-
-def _with_extras(source: str, extras: Sequence[str]) -> str:
-    """Add extras to a requirement: behind the package's name, or behind a path."""
-    if not extras:
-        return source
-    at = len(PACKAGE) if source.startswith(PACKAGE) else len(source)
-    return f"{source[:at]}[{','.join(extras)}]{source[at:]}"
+    return source or PACKAGE

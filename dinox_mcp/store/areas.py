@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dinox_mcp.errors import SettingsError, UnreachableError
 from dinox_mcp.store.files import open_regular, write_atomically
+from dinox_mcp.types.extras import extras_command
 from dinox_mcp.types.text import clean_line
 
 if TYPE_CHECKING:
@@ -132,9 +133,8 @@ class InRedis:
             from redis.exceptions import ConnectionError as LostConnection
             from redis.retry import Retry
         except ImportError:
-            raise SettingsError(
-                "DINOX_MCP_STORE names a Redis, which needs one more package; pip install 'dinox-mcp[redis]'"
-            ) from None
+            command = extras_command(["redis"])
+            raise SettingsError(f"DINOX_MCP_STORE names a Redis, which needs one more package; {command}") from None
         once_more = Retry(NoBackoff(), 1, (LostConnection,))  # a connection that was idle for long may be closed
         limits = {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S}
         try:

@@ -12,7 +12,6 @@ from dinox_mcp.backends.embedded import codes
 from dinox_mcp.backends.local.checkpoints.hub import Hub
 from dinox_mcp.doctor import backends
 from dinox_mcp.doctor.report import Check
-from dinox_mcp.install import launch
 from dinox_mcp.settings import Settings
 from tests.doctor.conftest import SECRET, only, settings_of
 from tests.emulator import Emulator
@@ -93,7 +92,6 @@ class TestLocalModels:
     @pytest.mark.parametrize(("model", "status"), [("balanced", "note"), ("accurate-base", "problem")])
     def test_the_extra_is_missing(self, model: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "has_torch", lambda: False)
-        monkeypatch.setattr(launch, "_origin", lambda: None)
         check, *_ = backends.check_local(Settings.load(backend="local", model=model), lambda: self.FOUND)
         assert check.status == status
         assert "these models need neither: balanced, fast, accurate, dfine-small" in check.finding

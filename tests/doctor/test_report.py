@@ -8,7 +8,6 @@ from pydantic import SecretStr
 
 from dinox_mcp.backends import local
 from dinox_mcp.doctor.report import Check, summarize
-from dinox_mcp.install import launch
 from dinox_mcp.settings import Settings
 from tests.doctor.conftest import SECRET
 
@@ -17,7 +16,6 @@ class TestWhatCanBeFound:
     @pytest.fixture(autouse=True)
     def without_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(local, "has_torch", lambda: False)
-        monkeypatch.setattr(launch, "_origin", lambda: None)
 
     def look(self, *checks: Check, keys: Mapping[str, SecretStr] | None = None, **options: Any) -> list[Check]:  # noqa: ANN401
         return list(summarize(Settings.load(**options), checks, keys or {}))

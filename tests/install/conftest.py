@@ -36,7 +36,7 @@ def options(*words: str) -> argparse.Namespace:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, and a package that came from an index."""
-    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(None))
+    monkeypatch.setattr("dinox_mcp.types.extras.distribution", lambda _: Distribution(None))
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dinox_mcp.errors import SettingsError
-from dinox_mcp.install.launch import Launch, choose, extras_command, is_ours, missing_extras
+from dinox_mcp.install.launch import Launch, choose, is_ours, missing_extras
 from tests.install.conftest import UVX, Distribution, machine
 
 
@@ -85,7 +85,7 @@ def test_a_host_starts_what_started_this_program(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(origin))
+    monkeypatch.setattr("dinox_mcp.types.extras.distribution", lambda _: Distribution(origin))
     here = replace(machine(home), python=home / python)
     expected = (str(home / python), ("-m", "dinox_mcp")) if args is None else (UVX, args)
     launch = choose(here, {})
@@ -93,7 +93,7 @@ def test_a_host_starts_what_started_this_program(
 
 
 def test_uvx_installs_from_where_this_program_came(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(FOLDER))
+    monkeypatch.setattr("dinox_mcp.types.extras.distribution", lambda _: Distribution(FOLDER))
     here = replace(machine(home), python=home / "venv" / "bin" / "python")
     assert choose(here, {}, launcher="uvx").args == ("--from", "/src/dinox mcp", "dinox-mcp")
 
@@ -102,23 +102,6 @@ def test_uvx_is_not_written_where_the_package_is_not_published(home: Path) -> No
     here = replace(machine(home), python=home / "venv" / "bin" / "python")
     with pytest.raises(SettingsError, match="not published yet; name a folder or a wheel"):
         choose(here, {}, launcher="uvx")
-
-
-@pytest.mark.parametrize(
-    ("python", "installed", "command"),
-    [
-        ("venv/bin/python", {"av"}, "pip install 'dinox-mcp[local]'"),
-        (".local/share/uv/tools/dinox-mcp/bin/python", set(), "uv tool install '/src/dinox mcp[local]'"),
-        (".local/share/uv/tools/dinox-mcp/bin/python", {"av"}, "uv tool install '/src/dinox mcp[local,video]'"),
-        (".local/share/pipx/venvs/dinox-mcp/bin/python", set(), "pipx install --force '/src/dinox mcp[local]'"),
-    ],
-)
-def test_an_extra_is_added_in_the_way_of_the_installation_and_others_are_kept(
-    python: str, installed: set[str], command: str, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dinox_mcp.install.launch.find_spec", lambda name: name if name in installed else None)
-    monkeypatch.setattr("dinox_mcp.install.launch.distribution", lambda _: Distribution(FOLDER))
-    assert extras_command(replace(machine(home), python=home / python), ["local"]) == command
 
 
 def test_uvx_is_not_made_up(home: Path) -> None:
