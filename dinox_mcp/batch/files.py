@@ -1,21 +1,51 @@
-"""Files of a batch by their addresses: on this machine, on the web, or in an object store."""
+"""Files of a batch by their addresses: on this machine, on the web, or in an object store.
+
+Object stores such as S3 are read through fsspec of the extra `batch` and a package for each store. Credentials are
+those that the store's package finds by itself, in the environment or in its configuration.
+"""
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePath
 from threading import Lock
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
-from dinox_mcp.batch.sources import Entry, canonical
-from dinox_mcp.batch.stores import PACKAGES, Stores
-from dinox_mcp.batch.web_files import WebFiles
-from dinox_mcp.errors import ForbiddenError, ImageError
+from dinox_mcp.batch.sources import Entry, canonical, check_size, reason_of
+from dinox_mcp.batch.web_files import PART, WebFiles, fetched_file
+from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, ServiceError, UnsupportedError
 from dinox_mcp.images.files import open_file, read_file
 from dinox_mcp.images.sources import MAX_ADDRESS, shorten
-from dinox_mcp.settings import Settings
+from dinox_mcp.settings import MiB, Settings
+from dinox_mcp.store.files import open_regular
+from dinox_mcp.types.extras import extras_command
 
 WEB = ("http", "https")
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "hf": "huggingface-hub",
+    "memory": "fsspec",
+}
+"""The stores by the scheme of their addresses, and the package that each needs; `memory` is of this process only.
+
+fsspec knows more schemes; those that read this machine's files, or chain others, would pass by the settings' rules.
+"""
+TAR = ".tar"
+FETCHED = "fetched"
+"""The folder in a run that keeps tars from elsewhere, as each is read twice: to list it, and to detect in it."""
+_MOST_FETCHED = 8192 * MiB
+_STAMPS = ("ETag", "etag", "md5Hash", "last_modified", "LastModified", "mtime", "updated", "created", "blob_id")
 
 
 def scheme_of(address: str) -> str:
@@ -31,11 +61,16 @@ def suffix_of(address: str) -> str:
 
 
 class Files:
-    """Opens, reads and lists files. Its methods block: call them in threads, which may share it."""
+    """Opens, reads and lists files. Its methods block: call them in threads, which may share it.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stores = Stores()
+    Args:
+        settings: which folders and hosts may be read, and how large an image may be.
+        run: the folder of a run, which keeps tars from elsewhere; without one they are fetched as far as they are read.
+    """
+
+    def __init__(self, settings: Settings, run: Path | None = None) -> None:
+        self._settings, self._run = settings, run
+        self._stores: dict[str, Any] = {}
         self._web_files: WebFiles | None = None
         self._opening = Lock()
 
@@ -52,12 +87,34 @@ class Files:
         Raises:
             DinoxError: it does not exist or arrive, or the settings do not allow it.
         """
-        scheme = scheme_of(address)
-        if scheme in WEB:
+        if not scheme_of(address):
+            return open_file(address, self._settings, "file", {suffix_of(address)})[0]
+        file = self._open_elsewhere(address)
+        return file if self._run is None or suffix_of(address) != TAR else self._kept(address, file, self._run)
+
+    def _open_elsewhere(self, address: str) -> BinaryIO:
+        if scheme_of(address) in WEB:
             return self._web.open(address)
-        if scheme:
-            return self._stores.open(address)
-        return open_file(address, self._settings, "file", {suffix_of(address)})[0]
+        with _explained(address):
+            file = self._store(address).open(address, "rb", block_size=PART, cache_type="readahead")
+            return fetched_file(file.size, partial(_read_part, file, address))
+
+    def _kept(self, address: str, file: BinaryIO, run: Path) -> BinaryIO:
+        """Open the copy of a tar in the folder of a run, made now if it is new; the tar itself if there is no room."""
+        name = sha256(f"{address} {self.stamp(address, file)}".encode()).hexdigest()
+        path = run / FETCHED / name[:32]
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        with suppress(OSError):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                used = sum(one.stat().st_size for one in path.parent.iterdir())
+                if size > min(_MOST_FETCHED - used, shutil.disk_usage(path.parent).free // 2):
+                    return file
+                _copy(file, path)
+            return open_regular(path)
+        file.seek(0)
+        return file
 
     def read(self, address: str) -> bytes:
         """Read an image.
@@ -68,9 +125,19 @@ class Files:
         scheme = scheme_of(address)
         if scheme in WEB:
             return self._web.read(address)
-        if scheme:
-            return self._stores.read(address, self._settings.max_image_bytes)
-        return read_file(address, self._settings)[0]
+        if not scheme:
+            return read_file(address, self._settings)[0]
+        most = self._settings.max_image_bytes
+        with _explained(address):
+            store = self._store(address)
+            try:
+                data: bytes = store.cat_file(address, start=0, end=most + 1)
+            except Exception:
+                if store.info(address).get("size") != 0:
+                    raise
+                data = b""  # of an empty file, a store has no part
+        check_size(shorten(address), len(data), most)
+        return data
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Give all files below a prefix on the web or in a store.
@@ -78,9 +145,14 @@ class Files:
         Raises:
             DinoxError: it cannot be listed.
         """
-        if scheme_of(prefix) in WEB:
-            return (Entry(url) for url in self._web.list(prefix))
-        return self._stores.list(prefix)
+        scheme = scheme_of(prefix)
+        if scheme in WEB:
+            yield from map(Entry, self._web.list(prefix))
+            return
+        with _explained(prefix):
+            found = self._store(prefix).find(prefix, detail=True)
+        for path, info in found.items():
+            yield Entry(f"{scheme}://{path.lstrip('/')}", _stamp(info))
 
     def stamp(self, address: str, file: BinaryIO) -> str:
         """Give what changes when an open file does.
@@ -93,7 +165,8 @@ class Files:
             first = self._web.part(address, 0, 1)
             return f"{first.size}-{first.version}"
         if scheme:
-            return self._stores.stamp(address)
+            with _explained(address):
+                return _stamp(self._store(address).info(address))
         status = os.fstat(file.fileno())
         return f"{status.st_size}-{status.st_mtime_ns}"
 
@@ -104,11 +177,68 @@ class Files:
                 self._web_files = WebFiles(self._settings)
             return self._web_files
 
+    def _store(self, address: str) -> Any:  # noqa: ANN401 - fsspec has no types
+        scheme = scheme_of(address)
+        if scheme not in self._stores:
+            import fsspec
+
+            self._stores[scheme] = fsspec.filesystem(scheme, use_listings_cache=False)
+        return self._stores[scheme]
+
+
+def remove_fetched(run: Path) -> None:
+    """Remove the tars that a run has kept."""
+    shutil.rmtree(run / FETCHED, ignore_errors=True)
+
+
+def _read_part(file: BinaryIO, address: str, begin: int, size: int) -> bytes:
+    with _explained(address):
+        file.seek(begin)
+        return file.read(size)
+
+
+def _copy(file: BinaryIO, path: Path) -> None:
+    """Copy an open file, completely or not at all."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with beside.open("xb") as copy:
+            shutil.copyfileobj(file, copy, PART)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    version = next((str(info[name]) for name in _STAMPS if info.get(name)), "")
+    return f"{info.get('size')}-{version}"
+
+
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """Turn what a store raises, which may be any error of its libraries, into one with a remedy."""
+    shown = shorten(address)
+    try:
+        yield
+    except DinoxError:
+        raise
+    except ImportError:
+        command = extras_command(["batch"], [PACKAGES[scheme_of(address)]])
+        raise UnsupportedError(f"{shown} needs more packages; {command}") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise ImageError(f"there is no file {shown}; check the address") from None
+    except PermissionError as error:
+        raise ImageError(f"{shown} may not be read ({reason_of(error)}); check the store's credentials") from None
+    except Exception as error:  # noqa: BLE001
+        raise ServiceError(f"{shown} could not be read ({reason_of(error)}); try again in a while") from None
+
 
 def beside(container: str, path: str) -> str:
     """Write the address that a file of many images names: what is not a full address begins at the file's folder.
 
+    A file on the web or in a store may not choose files of this machine.
+
     Raises:
+        ForbiddenError: the file is elsewhere, and the path is neither below its folder nor a URL.
         InputError: it is not the address of an image.
     """
     if len(path) > MAX_ADDRESS:
@@ -119,21 +249,10 @@ def beside(container: str, path: str) -> str:
     if not scheme:
         is_full = path.startswith("~") or ":" in path.partition("/")[0]
         return canonical(path if is_full else str(Path(container).parent / path))
-    return f"{container.partition('?')[0].rpartition('/')[0]}/{quote(path) if scheme in WEB else path}"
-
-
-def check_elsewhere(container: str, path: str) -> None:
-    """Refuse a path in a file on the web or in a store that is neither below the file's folder nor a URL.
-
-    Whoever wrote that file must not choose files of this machine.
-
-    Raises:
-        ForbiddenError: it is not.
-    """
     first, *others = path.replace("\\", "/").split("/")
-    is_full = not first or ".." in (first, *others) or ":" in first or first.startswith("~")
-    if is_full and scheme_of(container) and not scheme_of(path):
+    if not first or ".." in (first, *others) or ":" in first or first.startswith("~"):
         raise ForbiddenError(
             f"'{shorten(container)}' names '{shorten(path)}', and a file from elsewhere may only name URLs and files "
             "below its own folder; download it and correct the path"
         )
+    return f"{container.partition('?')[0].rpartition('/')[0]}/{quote(path) if scheme in WEB else path}"

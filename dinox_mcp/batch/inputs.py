@@ -15,10 +15,10 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 from dinox_mcp.batch import tables, tars
-from dinox_mcp.batch.files import WEB, Files, beside, check_elsewhere, scheme_of, suffix_of
+from dinox_mcp.batch.files import TAR, WEB, Files, beside, scheme_of, suffix_of
 from dinox_mcp.batch.reader import CONTAINERS, member_source, member_stamp, row_source
 from dinox_mcp.batch.sources import Entry, canonical, file_entry, list_images, matches
-from dinox_mcp.errors import BackendError, ImageError, InputError
+from dinox_mcp.errors import BackendError, ForbiddenError, ImageError, InputError
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source, shorten
 from dinox_mcp.settings import Settings
@@ -29,6 +29,7 @@ MAX_IMAGES = 2_000_000
 _SEEN_PER_IMAGE = 4
 _FOUND = frozenset({*SUFFIXES, *CONTAINERS})
 """The endings that folders and patterns stand for."""
+_WITH_COLUMNS = (*CONTAINERS, ".csv")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBERS = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST_EXPANDED = 100_000
@@ -78,7 +79,7 @@ def list_inputs(
     *,
     column: str | None = None,
     most: int = MAX_IMAGES,
-    leave_out: Path | None = None,
+    run: Path | None = None,
 ) -> Inputs:
     """List the images of a source in a fixed order, each once. Blocks: call it in a thread.
 
@@ -91,14 +92,20 @@ def list_inputs(
         column: the column of a table with the images, or the field of a tar's samples; by default, one that is named
             or typed like one.
         most: the number of images that there may be.
-        leave_out: a folder whose files do not count, such as the one of the run.
+        run: the folder of the run: its files do not count, and it keeps tars from elsewhere.
 
     Raises:
-        InputError: there are no images, or more than `most`, or a file is damaged and there are no others.
+        InputError: there are no images, or more than `most`, or a file is damaged and there are no others, or nothing
+            has the `column`.
         BackendError: the web or a store does not answer, or a package is missing.
     """
-    with Files(settings) as files:
-        entries, notes = _find(files, source, settings, most, leave_out)
+    with Files(settings, run) as files:
+        entries, notes = _find(files, source, settings, most, run)
+        if column is not None and not any(suffix_of(one.source) in _WITH_COLUMNS for one in entries):
+            raise InputError(
+                f"'{shorten(source)}' has no column {column!r:.80}; leave --column out, or pass what it is for: a "
+                f"{', '.join(_WITH_COLUMNS)}"
+            )
         lister = _Lister(files, column, most, alone=len(entries) == 1)
         inputs = lister.collect(entries)
     if not any(inputs.groups):
@@ -163,7 +170,7 @@ class _Lister:
         try:
             with closing(self._files.open(container)) as file:
                 stamp = self._files.stamp(container, file)
-                if suffix == tars.SUFFIX:
+                if suffix == TAR:
                     return self._members(file, container, stamp)
                 table = tables.Table(file, shown, self._column)
                 if table.column.kind == "paths":
@@ -209,9 +216,7 @@ class _Lister:
             self._notes.append(f"'{shown}' has {number_of(empty, 'row')} without a path")
 
 
-def _find(
-    files: Files, source: str, settings: Settings, most: int, leave_out: Path | None
-) -> tuple[list[Entry], list[str]]:
+def _find(files: Files, source: str, settings: Settings, most: int, run: Path | None) -> tuple[list[Entry], list[str]]:
     """Find the files that a source stands for: images, or files of many images, or a list."""
     names = [source] if scheme_of(source) == "" and Path(source).exists() else list(_expanded(source))
     if scheme_of(source):
@@ -220,9 +225,9 @@ def _find(
     else:
         listing = list_images(names, settings, most, endings=_FOUND, most_seen=_SEEN_PER_IMAGE * most)
         entries, notes = list(listing.entries), list(listing.notes)
-        if leave_out is not None:
-            without = leave_out.resolve()
-            entries = [one for one in entries if without not in Path(one.source).parents]
+        if run is not None:
+            own = run.resolve()
+            entries = [one for one in entries if own not in Path(one.source).parents]
     containers = [one for one in entries if suffix_of(one.source) in CONTAINERS]
     if containers and len(containers) < len(entries):
         entries = [one for one in entries if suffix_of(one.source) not in CONTAINERS]
@@ -283,9 +288,10 @@ def _choices(inside: str) -> Sequence[str]:
 def _named(container: str, paths: Iterable[str]) -> Iterator[Entry]:
     """Give the entries of paths in a list or a table; what is not one becomes an image that cannot be read."""
     for path in paths:
-        check_elsewhere(container, path)
         try:
             address = beside(container, path)
+        except ForbiddenError:
+            raise
         except InputError:
             yield Entry(shorten(path))
         else:

@@ -15,6 +15,7 @@ from dinox_mcp.backends.base import Progress, silent
 from dinox_mcp.batch import manifest as plans
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
+from dinox_mcp.batch.files import remove_fetched
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
 from dinox_mcp.batch.parts import Done
@@ -90,14 +91,21 @@ async def run_batch(
     await anyio.to_thread.run_sync(parts.schema)  # a missing pyarrow is an error before anything else
     job = await _ready(detector, source, prompts, examples, options)
     run = await anyio.to_thread.run_sync(lambda: out.expanduser().absolute())
-    find = partial(list_inputs, column=options.get("column"), leave_out=run)
-    listed = await anyio.to_thread.run_sync(find, job.header["source"], detector.settings)
+    find = partial(list_inputs, column=options.get("column"), run=run)
+    try:
+        listed = await anyio.to_thread.run_sync(find, job.header["source"], detector.settings)
+    except DinoxError:
+        await anyio.to_thread.run_sync(remove_fetched, run)
+        raise
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))
         work = _Run(run, detector, job, options)
         await anyio.to_thread.run_sync(work.prepare, listed)
         await work.work(engine)
-        return await anyio.to_thread.run_sync(work.result, listed.notes)
+        result = await anyio.to_thread.run_sync(work.result, listed.notes)
+        if result.complete:
+            await anyio.to_thread.run_sync(remove_fetched, run)
+        return result
 
 
 class _Run:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from dinox_mcp.batch.journal import Record
 from dinox_mcp.batch.outputs import aside
+from dinox_mcp.batch.sources import reason_of
 from dinox_mcp.batch.summary import readable
-from dinox_mcp.errors import InputError, SettingsError, UnsupportedError
-from dinox_mcp.images.sources import shorten
+from dinox_mcp.batch.tables import import_pyarrow
+from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.store.files import write_atomically
 from dinox_mcp.types.detection import Detection
 
@@ -134,7 +135,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], footer: Mapping[st
     Raises:
         SettingsError: it cannot be written.
     """
-    pa, pq = _pyarrow()
+    pa, pq = import_pyarrow()
     described = schema().with_metadata({_KEY: json.dumps(footer or {}).encode()})
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, described), buffer, compression="zstd")
@@ -147,7 +148,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], footer: Mapping[st
 
 def read_done(run: Path, shard: int) -> Done | None:
     """Read the footer of a part; None if there is no part, or one that is cut off or damaged. Blocks."""
-    pa, pq = _pyarrow()
+    pa, pq = import_pyarrow()
     try:
         with pq.ParquetFile(part_path(run, shard)) as file:
             footer = json.loads(file.schema_arrow.metadata[_KEY])
@@ -184,7 +185,7 @@ def join_parts(run: Path, shards: Iterable[int], path: Path) -> Iterator[tuple[i
         InputError: a part is damaged.
         OSError: the file cannot be written.
     """
-    _, pq = _pyarrow()
+    _, pq = import_pyarrow()
     with pq.ParquetWriter(path, schema(), compression="zstd") as file:
         for shard in shards:
             with _intact(run, shard):
@@ -196,12 +197,12 @@ def join_parts(run: Path, shards: Iterable[int], path: Path) -> Iterator[tuple[i
 @contextmanager
 def _intact(run: Path, shard: int) -> Iterator[Any]:
     """Give pyarrow's module for Parquet, and turn what it raises for a damaged part into an error with a remedy."""
-    pa, pq = _pyarrow()
+    pa, pq = import_pyarrow()
     try:
         yield pq
     except (OSError, pa.ArrowException) as error:
-        path, reason = part_path(run, shard), shorten(" ".join(str(error).split()))
-        raise InputError(f"{path} is damaged ({reason}); delete it, and run the same command again") from None
+        path = part_path(run, shard)
+        raise InputError(f"{path} is damaged ({reason_of(error)}); delete it, and run the same command again") from None
 
 
 def write_errors(run: Path, finished: Iterable[Done]) -> None:
@@ -211,7 +212,7 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
         InputError: a part is damaged.
         SettingsError: it cannot be written.
     """
-    _, pq = _pyarrow()
+    _, pq = import_pyarrow()
     path, failed = run / ERRORS, [one.shard for one in finished if one.failed]
     try:
         if not failed:
@@ -228,7 +229,7 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
 
 def schema() -> "pa.Schema":
     """Give the columns of a part."""
-    pa, _ = _pyarrow()
+    pa, _ = import_pyarrow()
     text, number = pa.string(), pa.float64()
     point = pa.struct({"name": text, "x": number, "y": number, "visibility": pa.int32(), "score": number})
     found = pa.struct(
@@ -261,19 +262,3 @@ def schema() -> "pa.Schema":
 
 def _object(found: Detection) -> dict[str, Any]:
     return {**found.model_dump(exclude={"owner", "id", "part_of"}), "label": readable(found.label)}
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    """Import pyarrow, which takes a third of a second.
-
-    Raises:
-        UnsupportedError: it is not installed.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise UnsupportedError(
-            "a batch is written as Parquet, and pyarrow is not installed; pip install 'dinox-mcp[batch]'"
-        ) from None
-    return pa, pq

@@ -4,17 +4,18 @@ import re
 from collections import OrderedDict
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Self
 
 from dinox_mcp.batch import tables, tars
-from dinox_mcp.batch.files import WEB, Files, beside, check_elsewhere, scheme_of, suffix_of
+from dinox_mcp.batch.files import TAR, WEB, Files, beside, scheme_of, suffix_of
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.errors import ImageError
 from dinox_mcp.images.sources import parse_source, shorten
 from dinox_mcp.settings import Settings
 
-CONTAINERS = (tars.SUFFIX, *tables.SUFFIXES)
+CONTAINERS = (TAR, *tables.SUFFIXES)
 """The endings of files that hold many images."""
 _CONTAINED = re.compile(
     r"(.+?\.(?:tar|parquet|pq)(?:\?[^#]*)?)#(?:row=(\d{1,18})|member=(.*))", re.DOTALL | re.IGNORECASE
@@ -55,11 +56,12 @@ class Reader:
     Args:
         settings: which folders and hosts may be read, and how large an image may be.
         column: as for `list_inputs`.
+        run: as for `Files`.
     """
 
-    def __init__(self, settings: Settings, column: str | None = None) -> None:
+    def __init__(self, settings: Settings, column: str | None = None, run: Path | None = None) -> None:
         self._settings, self._column = settings, column
-        self._files = Files(settings)
+        self._files = Files(settings, run)
         self._lock = Lock()
         self._open: OrderedDict[str, _Opened] = OrderedDict()
 
@@ -85,12 +87,13 @@ class Reader:
             opened = self._opened(container)
             if row is None:
                 return self._read_member(opened.file, entry)
-            value = opened.table(container, self._column).read(row, self._settings.max_image_bytes)
+            if opened.table is None:
+                opened.table = tables.Table(opened.file, shorten(container), self._column)
+            value = opened.table.read(row, self._settings.max_image_bytes)
         if value.data is not None:
             return value.data
         if not value.path:
             raise ImageError(f"'{shorten(entry.source)}' has no bytes and no path; leave the row out of the table")
-        check_elsewhere(container, value.path)
         return self._files.read(beside(container, value.path))
 
     def _read_file(self, source: str) -> bytes | None:
@@ -107,7 +110,7 @@ class Reader:
         """Raise what is wrong with a file of many images that could not be listed."""
         shown = shorten(container)
         with closing(self._files.open(container)) as file:
-            if suffix_of(container) == tars.SUFFIX:
+            if suffix_of(container) == TAR:
                 damage = tars.list_members(file, shown, tars.MOST, self._column).damage
             else:
                 damage, table = "", tables.Table(file, shown, self._column)
@@ -137,10 +140,4 @@ class _Opened:
     """A file of many images that is open, and its table once a row was read."""
 
     file: BinaryIO
-    _table: tables.Table | None = None
-
-    def table(self, container: str, column: str | None) -> tables.Table:
-        """Return the table in the file."""
-        if self._table is None:
-            self._table = tables.Table(self.file, shorten(container), column)
-        return self._table
+    table: tables.Table | None = None

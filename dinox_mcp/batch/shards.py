@@ -120,7 +120,7 @@ async def run_shard(detector: Detecting, batch: Batch, shard: Shard, progress: P
     left = [entry for entry in entries if entry.source not in kept]
     with ExitStack() as held:
         journal = await anyio.to_thread.run_sync(held.enter_context, _journal(batch, shard))
-        reader = await anyio.to_thread.run_sync(held.enter_context, Reader(detector.settings, batch.column))
+        reader = await anyio.to_thread.run_sync(held.enter_context, Reader(detector.settings, batch.column, batch.run))
         await anyio.to_thread.run_sync(journal.plan, left)
         work = _Work(detector, batch, journal, reader, {entry.source: entry for entry in left}, progress)
         await work.all(left)

@@ -9,12 +9,13 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePath
 
-from dinox_mcp.errors import DinoxError, ImageError, InputError
+from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError
 from dinox_mcp.images.files import allowed_path, open_file
 from dinox_mcp.images.formats import SUFFIXES
 from dinox_mcp.images.sources import parse_source, shorten
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
+from dinox_mcp.types.text import one_line
 
 MAX_SEEN = 200_000
 """Files and folders that one source may make this module list."""
@@ -256,6 +257,24 @@ def file_entry(path: Path) -> Entry:
     except OSError:
         return Entry(str(path))
     return Entry(str(path), f"{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else "")
+
+
+def check_size(shown: str, size: int, most: int) -> None:
+    """Refuse an image of too many bytes.
+
+    Raises:
+        ForbiddenError: it has more than `most`.
+    """
+    if size > most:
+        raise ForbiddenError(
+            f"{shown} has {size:,} bytes, more than the {most:,} allowed; pass a smaller image or raise "
+            "DINOX_MCP_MAX_IMAGE_BYTES"
+        )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of a library says, on one line of bounded length."""
+    return shorten(one_line(str(error)) or type(error).__name__, 160)
 
 
 def _is_result(source: str) -> bool:

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
+from dinox_mcp.batch.sources import check_size, reason_of
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.images.sources import MAX_ADDRESS, shorten
 from dinox_mcp.settings import MiB
+from dinox_mcp.types.extras import extras_command
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 SUFFIXES = (".parquet", ".pq")
 LIST_SUFFIXES = (".txt", ".csv")
@@ -64,10 +65,10 @@ class Table:
     """
 
     def __init__(self, file: BinaryIO, shown: str, column: str | None = None) -> None:
-        parquet = _parquet(shown)
+        _, pq = import_pyarrow(f"'{shown}' is a Parquet file")
         self._shown = shown
         with _explained(shown):
-            self._file: pq.ParquetFile = parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+            self._file = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
             self.rows: int = self._file.metadata.num_rows
             schema = self._file.schema_arrow
         self.column = _pick(schema, column, shown)
@@ -118,11 +119,7 @@ class Table:
         value = self._kept.pop(row)
         size = len(value.data or b"")
         self._bytes -= size
-        if size > max_bytes:
-            raise ForbiddenError(
-                f"'{self._shown}#row={row}' has {size:,} bytes, more than the {max_bytes:,} allowed; pass smaller "
-                "images or raise DINOX_MCP_MAX_IMAGE_BYTES"
-            )
+        check_size(f"'{self._shown}#row={row}'", size, max_bytes)
         return value
 
     def _go_to(self, row: int) -> None:
@@ -185,7 +182,7 @@ def _column_of(lines: Iterator[str], shown: str, column: str | None) -> Iterator
             raise _no_column(shown, names, column)
         yield from (row[number] for row in rows if len(row) > number)
     except csv.Error as error:
-        raise ImageError(f"'{shown}' is not a CSV file ({_reason(error)}); pass an intact one") from None
+        raise ImageError(f"'{shown}' is not a CSV file ({reason_of(error)}); pass an intact one") from None
 
 
 def _lines(text: TextIOWrapper, shown: str) -> Iterator[str]:
@@ -256,18 +253,21 @@ def _explained(shown: str) -> Iterator[None]:
     except DinoxError:
         raise
     except Exception as error:  # noqa: BLE001
-        raise ImageError(f"'{shown}' is not an intact Parquet file ({_reason(error)}); get it again") from None
+        raise ImageError(f"'{shown}' is not an intact Parquet file ({reason_of(error)}); get it again") from None
 
 
-def _parquet(shown: str) -> Any:  # noqa: ANN401 - a module
+def import_pyarrow(what: str = "a batch is written as Parquet") -> tuple[Any, Any]:
+    """Import pyarrow, which takes a third of a second, and its module for Parquet.
+
+    Args:
+        what: what needs it, for the error.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
     try:
-        from pyarrow import parquet
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError:
-        raise UnsupportedError(
-            f"'{shown}' is a Parquet file, which needs one more package; pip install 'dinox-mcp[batch]'"
-        ) from None
-    return parquet
-
-
-def _reason(error: Exception) -> str:
-    return shorten(" ".join(str(error).split()) or type(error).__name__, 120)
+        raise UnsupportedError(f"{what}, and pyarrow is not installed; {extras_command(['batch'])}") from None
+    return pa, pq

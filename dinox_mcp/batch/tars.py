@@ -7,17 +7,15 @@ A member's name is only a name: nothing is unpacked, and nothing is written.
 
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from dinox_mcp.errors import ForbiddenError, ImageError, InputError
+from dinox_mcp.batch.sources import check_size, reason_of
+from dinox_mcp.errors import ImageError, InputError
 from dinox_mcp.images.formats import SUFFIXES
-from dinox_mcp.images.sources import shorten
 from dinox_mcp.settings import MiB
 from dinox_mcp.types.text import number_of
 
-SUFFIX = ".tar"
 MOST = 10_000_000
 """Images of a tar that are listed at most."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -115,11 +113,7 @@ def read_member(file: BinaryIO, member: Member, shown: str, max_bytes: int) -> b
         ForbiddenError: they are too many.
         ImageError: the tar ends before, or was changed so that the image is elsewhere in it.
     """
-    if member.size > max_bytes:
-        raise ForbiddenError(
-            f"'{shown}' has {member.size:,} bytes, more than the {max_bytes:,} allowed; pass a smaller image or raise "
-            "DINOX_MCP_MAX_IMAGE_BYTES"
-        )
+    check_size(f"'{shown}'", member.size, max_bytes)
     try:
         file.seek(member.begin - _BLOCK)
         header = file.read(_BLOCK)
@@ -151,12 +145,7 @@ class _Headers:
 
 
 def _members(file: BinaryIO, shown: str, shard: Shard, most: int) -> Iterator[Member]:
-    """Give the regular files of a tar; what is wrong with the file is noted as the damage of the shard.
-
-    Raises:
-        ImageError: it is not a tar from its first byte on.
-        InputError: it has more than `most` members.
-    """
+    """Give the regular files of a tar; what is wrong behind the first one is noted as the damage of the shard."""
     end = file.seek(0, 2)
     file.seek(0)
     number = 0
@@ -176,8 +165,8 @@ def _members(file: BinaryIO, shown: str, shard: Shard, most: int) -> Iterator[Me
                 shard.damage = "it has no end, so it is cut off or damaged"
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         if not number:
-            raise ImageError(f"'{shown}' is not a tar file ({_reason(error)}); pass an intact one") from None
-        shard.damage = _reason(error)
+            raise ImageError(f"'{shown}' is not a tar file ({reason_of(error)}); pass an intact one") from None
+        shard.damage = reason_of(error)
     if shard.damage:
         shard.damage = f"'{shown}' is damaged after {number:,} files ({shard.damage}); get the file again"
 
@@ -218,9 +207,3 @@ def _unpacked(name: str) -> str:
 
 def _is_image(ending: str) -> bool:
     return f".{ending.rpartition('.')[2]}" in SUFFIXES
-
-
-def _reason(error: Exception) -> str:
-    with suppress(IndexError):
-        return shorten(str(error).splitlines()[0])
-    return type(error).__name__

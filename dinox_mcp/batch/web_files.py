@@ -6,11 +6,11 @@ line could trust a URL that its user wrote; but a page or a file may lead to any
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urldefrag, urljoin
 
 import anyio
@@ -25,7 +25,7 @@ from dinox_mcp.settings import MiB, Settings
 if TYPE_CHECKING:
     import httpx2
 
-_PART = 4 * MiB
+PART = 4 * MiB
 _PAGE = 16 * MiB
 _MOST_PAGES = 1000
 _PARTIAL, _OK = 206, 200
@@ -71,7 +71,15 @@ class WebFiles:
             ForbiddenError: it may not be fetched.
             ServiceError: it does not arrive, or the server sends no parts.
         """
-        return io.BufferedReader(_WebFile(self, address), _PART)
+        first = self.part(address, 0, 1)
+
+        def fetch(begin: int, size: int) -> bytes:
+            part = self.part(address, begin, size)
+            if (part.size, part.version) != (first.size, first.version):
+                raise ServiceError(f"{shorten(address)} was changed while it was read; start again")
+            return part.data
+
+        return fetched_file(first.size, fetch)
 
     def part(self, address: str, begin: int, size: int) -> Part:
         """Fetch a part of a file.
@@ -154,17 +162,22 @@ class _Links(HTMLParser):
             self.found += [value for name, value in attrs if name == "href" and value]
 
 
-class _WebFile(io.RawIOBase):
-    """A file on the web, of which each read is a request."""
+def fetched_file(size: int, fetch: Callable[[int, int], bytes]) -> BinaryIO:
+    """Make a file of `size` bytes that is fetched in parts, as far as it is read.
 
-    def __init__(self, web: WebFiles, address: str) -> None:
-        self._web, self._address = web, address
-        first = web.part(address, 0, 1)
-        self._size, self._version = first.size, first.version
+    Args:
+        size: the bytes of the file.
+        fetch: returns so many bytes from a position on.
+    """
+    return io.BufferedReader(_FetchedFile(size, fetch), PART)
+
+
+class _FetchedFile(io.RawIOBase):
+    """A file of which each read is a request."""
+
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
+        self._size, self._fetch = size, fetch
         self._at = 0
-
-    def __enter__(self) -> Self:
-        return self
 
     def readable(self) -> bool:
         return True
@@ -179,13 +192,11 @@ class _WebFile(io.RawIOBase):
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
         return self._at
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         wanted = min(len(buffer), self._size - self._at)
         if wanted <= 0:
             return 0
-        part = self._web.part(self._address, self._at, wanted)
-        if (part.size, part.version) != (self._size, self._version):
-            raise ServiceError(f"{shorten(self._address)} was changed while it was read; start again")
-        buffer[: len(part.data)] = part.data
-        self._at += len(part.data)
-        return len(part.data)
+        data = self._fetch(self._at, wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -60,7 +60,7 @@ def test_the_folder_of_the_run_does_not_count(folder: Path) -> None:
     for name in ("a.png", "run/annotated/a.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(png())
-    inputs = list_inputs(str(folder), SETTINGS, leave_out=folder / "run")
+    inputs = list_inputs(str(folder), SETTINGS, run=folder / "run")
     assert names(inputs, folder) == [["a.png"]]
 
 
@@ -157,6 +157,16 @@ def test_an_image_that_is_named_twice_is_one(folder: Path) -> None:
     assert inputs.notes == ("1 repeated name left out: each image has one row",)
 
 
+@pytest.mark.parametrize("name", ["", "a.png", "list.txt"])
+def test_a_column_of_what_has_none_is_refused(folder: Path, name: str) -> None:
+    (folder / "a.png").write_bytes(png())
+    (folder / "list.txt").write_text("a.png")
+    with pytest.raises(
+        InputError, match=r"has no column 'jpg'; leave --column out, .*: a \.tar, \.parquet, \.pq, \.csv$"
+    ):
+        listed(folder / name, "jpg")
+
+
 @pytest.mark.parametrize("text", ["x" * 50_000, "a\0b"])
 def test_a_list_that_is_not_text_is_refused(folder: Path, text: str) -> None:
     (folder / "list.txt").write_text(text)
@@ -204,7 +214,9 @@ def test_a_table_without_images_is_refused(folder: Path, column: str | None, mes
 def test_without_pyarrow_a_parquet_file_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "t.parquet").write_bytes(table({"image": [png()]}))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UnsupportedError, match=r"needs one more package; pip install 'dinox-mcp\[batch\]'"):
+    with pytest.raises(
+        UnsupportedError, match=r"Parquet file, and pyarrow is not installed; pip install 'dinox-mcp\[batch\]'"
+    ):
         listed(folder / "t.parquet")
 
 

@@ -8,6 +8,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFile
 
+from dinox_mcp.batch import files
 from dinox_mcp.batch.inputs import canonical_source, list_inputs
 from dinox_mcp.batch.reader import Reader
 from dinox_mcp.batch.sources import Entry
@@ -90,6 +91,36 @@ def test_files_of_many_images_and_single_ones_are_read_from_a_store(memory: fssp
     assert read("memory://b/s.tar") == IMAGES
     assert read("memory://b/t.parquet") == IMAGES
     assert read("memory://c/") == [png()]
+
+
+def fetched_bytes(site: Website) -> int:
+    """The bytes that were requested of files, without the single ones that name their version."""
+    parts = [wanted.removeprefix("bytes=").split("-") for _, wanted in site.requests if wanted is not None]
+    return sum(int(last) - int(first) + 1 for first, last in parts if first != last)
+
+
+def test_a_tar_on_the_web_is_fetched_once_by_a_run(folder: Path, site: Website, tmp_path: Path) -> None:
+    data = tar({f"{number}.jpg": data for number, data in enumerate(IMAGES)})
+    (folder / "s.tar").write_bytes(data)
+    settings, run = Settings(private_hosts=(site.host,)), tmp_path / "run"
+    inputs = list_inputs(f"{site.url}/s.tar", settings, run=run)
+    for _ in range(2):  # the readers of two shards
+        with Reader(settings, run=run) as reader:
+            assert [reader.read(entry) for entry in inputs.groups[0]] == IMAGES
+    assert fetched_bytes(site) == len(data)
+    (folder / "s.tar").write_bytes(tar({"0.jpg": png()}))
+    assert len(list_inputs(f"{site.url}/s.tar", settings, run=run).groups[0]) == 1, "it is another file now"
+
+
+def test_a_tar_that_there_is_no_room_for_is_not_kept(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/b/s.tar", tar({"0.png": png()}))
+    monkeypatch.setattr(files, "_MOST_FETCHED", 100)
+    (entry,) = list_inputs("memory://b/s.tar", Settings(), run=tmp_path).groups[0]
+    with Reader(Settings(), run=tmp_path) as reader:
+        assert reader.read(entry) == png()
+    assert not list((tmp_path / files.FETCHED).iterdir())
 
 
 # What goes wrong
