@@ -11,17 +11,16 @@ from typing import Any
 import anyio.to_thread
 
 from dinox_mcp import __version__
-from dinox_mcp.backends.base import Progress, silent
+from dinox_mcp.backends.base import silent
 from dinox_mcp.batch import manifest as plans
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch.files import remove_fetched
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
-from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Manifest, Shard
-from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.report import BatchResult, Pace, per_second, sum_up_run, unknown_so_far
+from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Shard
+from dinox_mcp.batch.report import BatchResult, Tracker, sum_up_run, unknown_so_far
 from dinox_mcp.batch.requests import Detecting, answered_by, most_paid_calls, request_of, save_images
-from dinox_mcp.batch.shards import Batch, Tracker, has_results, has_unsaved, journal_path, remove_journals
+from dinox_mcp.batch.shards import Batch, has_results, has_unsaved, journal_path, remove_journals
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of
 from dinox_mcp.detect.routing import Plan
@@ -38,7 +37,6 @@ ENGINES: Mapping[str, tuple[str, str]] = {
     "ray": ("dinox_mcp.batch.ray_engine", "run_ray"),
 }
 """What works on the shards, by name: the module and the function in it. A module is imported when it is used."""
-_FEW = 5
 _REMEDY = "choose another --out"
 
 
@@ -99,70 +97,60 @@ async def run_batch(
         raise
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))
-        work = _Run(run, detector, job, options)
-        await anyio.to_thread.run_sync(work.prepare, listed)
+        work = await anyio.to_thread.run_sync(_Run, run, detector, job, options, listed)
         await work.work(engine)
-        result = await anyio.to_thread.run_sync(work.result, listed.notes)
+        result = await anyio.to_thread.run_sync(work.result)
         if result.complete:
             await anyio.to_thread.run_sync(remove_fetched, run)
         return result
 
 
 class _Run:
-    """One call of a run: what is planned, what is finished, and what it says on the way."""
+    """One call of a run: what is planned, what is finished, and what stopped it."""
 
-    def __init__(self, run: Path, detector: Detecting, job: _Job, options: BatchOptions) -> None:
-        self._run, self._detector, self._job, self._options = run, detector, job, options
-        self._progress: Progress = options.get("progress", silent)
-        self._stopping = options.get("stopping", lambda: False)
-        self._manifest = Manifest(job.header)
-        self._change = Change(())
-        self._finished: dict[int, Done] = {}
-        self._damaged = 0
-        self._error: DinoxError | None = None
-        self._pace = Pace({})
-
-    @property
-    def stopping(self) -> bool:
-        """No further shard is to be begun."""
-        return self._stopping()
-
-    def prepare(self, listed: Inputs) -> None:
+    def __init__(self, run: Path, detector: Detecting, job: _Job, options: BatchOptions, listed: Inputs) -> None:
         """Compare the source with what is planned and finished, check the cost, and plan what is new. Blocks."""
-        run, job = self._run, self._job
+        self._run, self._detector, self._job, self._options = run, detector, job, options
+        self._error: DinoxError | None = None
+        retry = options.get("retry", False)
         manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
         if not manifest.shards:
             remove_journals(run)
-        scanned = {shard.number: parts.read_done(run, shard.number) for shard in manifest.shards}
-        self._finished = {
-            number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint
-        }
-        self._damaged = sum(
-            1 for number in scanned if number not in self._finished and parts.part_path(run, number).exists()
-        )
-        self._change = plans.compare(run, manifest, listed.groups, self._finished.keys())
-        new = _first(self._change.new, self._options.get("limit"), manifest.images)
+        finished = {}
+        damaged = 0
+        for number in range(len(manifest.shards)):
+            done = parts.read_done(run, number)
+            if done is not None and done.fingerprint == manifest.fingerprint:
+                finished[number] = done
+            else:
+                damaged += parts.part_path(run, number).exists()
+        change = plans.compare(run, manifest, listed.groups, finished.keys())
+        self._notes = (*listed.notes, *_drift(damaged, change))
+        new = _first(change.new, options.get("limit"), manifest.images)
         self._check_cost(manifest.images + sum(map(len, new)))
         save_images(run, job.pictures, _REMEDY)
-        size = self._options.get("shard_size", SHARD_SIZE)
-        self._manifest = plans.extend(run, manifest, new, size) if new else manifest
-        for shard in self._manifest.shards if not self._options.get("retry") else ():
-            if shard.number in self._finished and not has_unsaved(run, shard):
+        self._manifest = plans.extend(run, manifest, new, options.get("shard_size", SHARD_SIZE)) if new else manifest
+        todo = {}
+        for shard in self._manifest.shards:
+            done = finished.get(shard.number)
+            todo[shard] = shard.images if done is None else done.failed if retry else 0
+            if done is not None and not retry and not has_unsaved(run, shard):
                 journal_path(run, shard.number).unlink(missing_ok=True)  # its process died between the last two steps
+        self._todo = todo
+        stopping = options.get("stopping", lambda: False)
+        self._tracker = Tracker(todo, finished, options.get("progress", silent), stopping)
 
     async def work(self, engine: Engine) -> None:
         """Say what the run takes, and have an engine do it; raise its error if nothing is finished before."""
         options, job = self._options, self._job
-        retry = options.get("retry", False)
-        todo = {shard: self._left_in(shard) for shard in self._manifest.shards}
-        left = [shard for shard, images in todo.items() if images]
+        left = [shard for shard, images in self._todo.items() if images]
         if not left:
             return
-        images = sum(todo.values())
-        total, calls = self._manifest.images, images * job.calls_each
+        images, total = sum(self._todo.values()), self._manifest.images
+        calls = images * job.calls_each
         cost = f"at most {number_of(calls, 'call')} to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
-        self._pace = Pace(todo)
-        await self._progress(1 - images / total, f"{images:,} of {number_of(total, 'image')} to detect in: {cost}")
+        progress = options.get("progress", silent)
+        await progress(1 - images / total, f"{images:,} of {number_of(total, 'image')} to detect in: {cost}")
         batch = Batch(
             self._run,
             job.request,
@@ -171,51 +159,34 @@ class _Run:
             max_objects=options.get("max_objects", MAX_OBJECTS),
             at_once=options.get("at_once") or (running.AT_A_TIME_ELSEWHERE if calls else running.AT_A_TIME),
             paid=bool(calls),
-            retry=retry,
+            retry=options.get("retry", False),
         )
         try:
-            await engine(self._detector, batch, left, self)
+            await engine(self._detector, batch, left, self._tracker)
         except DinoxError as error:
-            if not self._finished and not self._pace.images:
+            if not self._tracker.parts and not self._tracker.images:
                 raise
             self._error = error
 
-    async def working(self, shard: Shard, share: float) -> None:
-        """Hear which share of a shard is done."""
-        self._pace.working(shard, share)
-        await self._report()
-
-    async def finished(self, done: Done) -> None:
-        """Hear that the part of a shard is on the disk."""
-        self._finished[done.shard] = done
-        self._pace.working(self._manifest.shards[done.shard], 1)
-        await self._report()
-
-    def result(self, notes: Sequence[str]) -> BatchResult:
+    def result(self) -> BatchResult:
         """Sum up the finished shards, and list the images without an answer in a file. Blocks."""
-        finished = [self._finished[number] for number in sorted(self._finished)]
+        tracker, plan = self._tracker, self._job.plan
+        finished = [tracker.parts[number] for number in sorted(tracker.parts)]
         parts.write_errors(self._run, finished)
-        plan, said = self._job.plan, [*notes, *self._drift()]
+        notes = [*plan.notes, *self._notes]
         if unknown := unknown_so_far(finished):
             router = self._detector.pipeline.router
-            said.append(router.explain(unknown, plan, found=True, caller_has_key=False))
-        return sum_up_run(finished, labels_of(self._job.request), (*plan.notes, *said)).model_copy(
+            notes.append(router.explain(unknown, plan, found=True, caller_has_key=False))
+        return sum_up_run(finished, labels_of(self._job.request), notes).model_copy(
             update={
                 "folder": str(self._run),
                 "total": self._manifest.images,
-                "detected": self._pace.images,
-                "seconds": self._pace.seconds,
+                "detected": tracker.images,
+                "seconds": tracker.seconds if tracker.images else 0.0,
                 "backend": plan.backend,
                 "stopped": str(self._error or ""),
             }
         )
-
-    def _left_in(self, shard: Shard) -> int:
-        """Count the images of a shard that are to be detected in."""
-        done = self._finished.get(shard.number)
-        if done is None:
-            return shard.images
-        return done.failed if self._options.get("retry") else 0
 
     def _check_cost(self, images: int) -> None:
         """Refuse a run of so many images that takes more calls to a paid backend than are allowed."""
@@ -227,24 +198,15 @@ class _Run:
                 f"than the {most:,} of a run; pass --max-calls {calls} to pay for them, or fewer images with --limit"
             )
 
-    async def _report(self) -> None:
-        total, done = self._manifest.images, self._pace.done
-        failed = sum(one.failed for one in self._finished.values())
-        without = f", {failed:,} without an answer" if failed else ""
-        unknown = ", ".join(unknown_so_far([*self._finished.values()])[:_FEW])
-        without += f", not known: {unknown}" if unknown else ""
-        rate = f", {per_second(self._pace.rate)}" if self._pace.images else ""
-        message = f"{done:,} of {number_of(total, 'image')}{rate}{without}"
-        await self._progress(done / total, message)
 
-    def _drift(self) -> Iterator[str]:
-        """Say what was damaged, and how the source differs from the finished shards, whose rows stay."""
-        if damaged := self._damaged:
-            yield f"{number_of(damaged, 'damaged part')} replaced: the images were detected in again"
-        if gone := self._change.gone:
-            yield f"{number_of(gone, 'finished image')} not in the source any more; the rows stay"
-        if changed := self._change.changed:
-            yield f"{number_of(changed, 'finished image')} changed since; the rows stay as they are, see sha256"
+def _drift(damaged: int, change: Change) -> Iterator[str]:
+    """Say what was damaged, and how the source differs from the finished shards, whose rows stay."""
+    if damaged:
+        yield f"{number_of(damaged, 'damaged part')} replaced: the images were detected in again"
+    if change.gone:
+        yield f"{number_of(change.gone, 'finished image')} not in the source any more; the rows stay"
+    if change.changed:
+        yield f"{number_of(change.changed, 'finished image')} changed since; the rows stay as they are, see sha256"
 
 
 async def _ready(

@@ -20,8 +20,9 @@ from dinox_mcp import __version__
 from dinox_mcp.batch.cluster import import_ray, join
 from dinox_mcp.batch.manifest import MANIFEST, Shard
 from dinox_mcp.batch.parts import Done, read_done
+from dinox_mcp.batch.report import Tracker
 from dinox_mcp.batch.requests import Detecting, answered_by
-from dinox_mcp.batch.shards import Batch, Tracker, journal_path, run_shard
+from dinox_mcp.batch.shards import Batch, journal_path, run_shard
 from dinox_mcp.errors import BackendError, DinoxError, InputError, SettingsError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.text import clean_line
@@ -204,7 +205,7 @@ class _Pool:
         """Finish shards; once the tracker says so, no further shard is begun."""
         left = deque(shards)
         while True:
-            while left and len(self._hands) < self._workers and not tracker.stopping:
+            while left and len(self._hands) < self._workers and not tracker.stopping():
                 self._begin(left.popleft())
             if not self._hands:
                 return

@@ -1,9 +1,10 @@
-"""What a run says of itself: its pace on the way, and in the end what it has found."""
+"""What a run says of itself: how far it is on the way, and in the end what it has found."""
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from dinox_mcp.backends.base import Progress
 from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.summary import MAX_NOTES
@@ -11,6 +12,8 @@ from dinox_mcp.types.detection import Value
 from dinox_mcp.types.text import number_of
 
 _MANY = 100
+_FEW = 5
+_SHORTEST_S = 1e-3
 
 
 class BatchResult(Value):
@@ -95,30 +98,46 @@ def _most_frequent(said: Counter[str]) -> Iterator[str]:
         yield f"{number_of(more, 'other note')} in the column notes of the parts"
 
 
-class Pace:
-    """How fast a run is; `todo` are the images that are to be detected in, by shard."""
+class Tracker:
+    """How far a run is and how fast: engines report to it, and it says so on the way.
 
-    def __init__(self, todo: Mapping[Shard, int]) -> None:
-        self._todo = todo
-        self._before = sum(shard.images - images for shard, images in todo.items())
+    Args:
+        todo: how many images of each shard are to be detected in.
+        finished: the shards that are finished, by number.
+        progress: hears how the run goes.
+        stopping: returns True once no further shard is to be begun.
+
+    Attributes:
+        parts: the shards that are finished by now, by number.
+    """
+
+    def __init__(
+        self, todo: Mapping[Shard, int], finished: Mapping[int, Done], progress: Progress, stopping: Callable[[], bool]
+    ) -> None:
+        self.parts = dict(finished)
+        self.stopping = stopping
+        self._todo, self._progress = todo, progress
+        self._shards = {shard.number: shard for shard in todo}
+        self._total = sum(shard.images for shard in todo)
+        self._before = self._total - sum(todo.values())
         self._began = time.monotonic()
-        self._first: dict[int, float] = {}
         self._done = self._known = 0.0
         self._shares: dict[int, float] = {}
 
-    def working(self, shard: Shard, share: float) -> None:
-        """Take the share of a shard that is done; the first one is what an earlier call did."""
+    async def working(self, shard: Shard, share: float) -> None:
+        """Hear which share of a shard is done; the first one is what an earlier call did."""
         images = self._todo[shard]
         before = self._shares.get(shard.number)
         if before is None:
             self._known += share * images
         self._done += (share - (before or 0.0)) * images
         self._shares[shard.number] = share
+        await self._report()
 
-    @property
-    def done(self) -> int:
-        """The images that are done, by this call and by earlier ones."""
-        return self._before + round(self._done)
+    async def finished(self, done: Done) -> None:
+        """Hear that the part of a shard is on the disk."""
+        self.parts[done.shard] = done
+        await self.working(self._shards[done.shard], 1)
 
     @property
     def images(self) -> int:
@@ -127,10 +146,16 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """How long this call has taken so far."""
         return time.monotonic() - self._began
 
-    @property
-    def rate(self) -> float:
-        """Images a second."""
-        return self.images / max(self.seconds, 1e-3)
+    async def _report(self) -> None:
+        done = self._before + round(self._done)
+        message = f"{done:,} of {number_of(self._total, 'image')}"
+        if self.images:
+            message += f", {per_second(self.images / max(self.seconds, _SHORTEST_S))}"
+        if failed := sum(one.failed for one in self.parts.values()):
+            message += f", {failed:,} without an answer"
+        if unknown := unknown_so_far([*self.parts.values()]):
+            message += f", not known: {', '.join(unknown[:_FEW])}"
+        await self._progress(done / self._total, message)

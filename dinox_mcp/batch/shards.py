@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
@@ -22,6 +22,7 @@ from dinox_mcp.batch.journal import Journal, Keeping, Record
 from dinox_mcp.batch.manifest import Shard, read_entries
 from dinox_mcp.batch.parts import Done
 from dinox_mcp.batch.reader import Reader
+from dinox_mcp.batch.report import Tracker
 from dinox_mcp.batch.requests import Detecting, load_images
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.batch.summary import unknown_everywhere
@@ -70,23 +71,6 @@ class Batch:
     retry: bool = False
 
 
-class Tracker(Protocol):
-    """Hears how a run goes, and says when it is to end early."""
-
-    @property
-    def stopping(self) -> bool:
-        """No further shard is to be begun."""
-        ...
-
-    async def working(self, shard: Shard, share: float) -> None:
-        """Hear which share of a shard is done."""
-        ...
-
-    async def finished(self, done: Done) -> None:
-        """Hear that the part of a shard is on the disk."""
-        ...
-
-
 async def run_local(detector: Detecting, batch: Batch, shards: Sequence[Shard], tracker: Tracker) -> None:
     """Work on shards in this process, one after another.
 
@@ -94,7 +78,7 @@ async def run_local(detector: Detecting, batch: Batch, shards: Sequence[Shard], 
         DinoxError: the run has to stop: the backend does not answer, or the disk is full.
     """
     for shard in shards:
-        if tracker.stopping:
+        if tracker.stopping():
             return
 
         async def report(share: float, _: str, shard: Shard = shard) -> None:

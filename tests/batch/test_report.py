@@ -4,29 +4,39 @@ import time
 
 import pytest
 
+from dinox_mcp.backends.base import silent
 from dinox_mcp.batch.manifest import Shard
 from dinox_mcp.batch.parts import Done
-from dinox_mcp.batch.report import Pace, per_second, sum_up_run
+from dinox_mcp.batch.report import Tracker, per_second, sum_up_run
 
 ONE, TWO = (Shard(number, 100, 0, "") for number in range(2))
 
 
-def test_images_that_an_earlier_call_did_count_as_done_but_not_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.anyio
+async def test_images_that_an_earlier_call_did_count_as_done_but_not_for_the_pace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[tuple[float, str]] = []
+
+    async def hear(share: float, message: str) -> None:
+        said.append((share, message))
+
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    pace = Pace({ONE: 0, TWO: 100})
-    assert (pace.done, pace.images, pace.rate) == (100, 0, 0)
-    pace.working(TWO, 0.4)  # in the journal from before
+    tracker = Tracker({ONE: 0, TWO: 100}, {}, hear, lambda: False)
+    await tracker.working(TWO, 0.4)  # in the journal from before
     now += 10
-    pace.working(TWO, 0.6)
-    assert (pace.done, pace.images, pace.seconds, pace.rate) == (160, 20, 10, 2)
+    await tracker.working(TWO, 0.6)
+    assert said == [(0.7, "140 of 200 images"), (0.8, "160 of 200 images, 2 images/s")]
+    assert (tracker.images, tracker.seconds) == (20, 10)
 
 
-def test_a_shard_that_is_begun_again_counts_once() -> None:
-    pace = Pace({ONE: 100, TWO: 100})
+@pytest.mark.anyio
+async def test_a_shard_that_is_begun_again_counts_once() -> None:
+    tracker = Tracker({ONE: 100, TWO: 100}, {}, silent, lambda: False)
     for share in (0, 0.5, 0.2, 1):
-        pace.working(ONE, share)
-    assert (pace.done, pace.images) == (100, 100)
+        await tracker.working(ONE, share)
+    assert tracker.images == 100
 
 
 def test_a_pace_has_the_digits_that_say_something() -> None:
