@@ -26,7 +26,6 @@ QUESTIONS = {
     "embedded": "the embedded backend, by size and question",
     "objects": "objects of 80 kinds on this machine beside OpenCV's DNN: time, the first call, memory",
     "video": "tracks over crossings, by key frames a second; frames a second of everything but the model",
-    "tiles": "looking in tiles, beyond the backend's own time",
     "templates": "the embedded backend: planted copies of an example, found and false, and how long that takes",
     "viewer": "the viewer: first paint, interaction and panning with 300 objects on a 12-megapixel photo",
 }

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,13 +27,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import clean_environment, status_mib
-from benchmarks.search import PROMPTS, Cost, make_photos
+from benchmarks.search import PROMPTS, Cost, bare_loop, cost_of, make_photos
 from benchmarks.tables import Table
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.embedded import create
 from dinox_mcp.batch import manifest as plans
 from dinox_mcp.batch.inputs import list_inputs
-from dinox_mcp.batch.parts import read_rows
+from dinox_mcp.batch.parts import stream_rows
 from dinox_mcp.detect.routing import Router
 from dinox_mcp.detector import Detector
 from dinox_mcp.images.picture import Picture
@@ -123,7 +124,7 @@ def killed(folder: Path, number: int) -> Table:
     rows = Counter(
         row["source"]
         for shard in range(len(json.loads((run / plans.MANIFEST).read_text())["shards"]))
-        for row in read_rows(run, shard)
+        for row in stream_rows(run, shard)
     )
     table = Table("A batch whose process is killed at half", ["measured"])
     exact = len(rows) == number and set(rows.values()) == {1}
@@ -170,18 +171,13 @@ async def model(rounds: Sequence[Path], runs: Path) -> Table:
     backend = create(settings)
     async with Detector(settings) as detector:
         request = Router(detector.backends).plan(DetectionRequest(prompts=PROMPTS)).request
+        loop = partial(bare_loop, backend, request)
         for place, folder in enumerate([rounds[0], *rounds]):  # the first one loads the models, and does not count
-            files = sorted(folder.iterdir())
-            for is_batch in (False, True) if place % 2 else (True, False):
-                clock, cpu = time.perf_counter(), time.process_time()
-                if is_batch:
-                    await detector.batch(str(folder), runs / str(place), PROMPTS)
-                else:
-                    for path in files:
-                        await backend.detect(Picture.from_bytes(path.read_bytes(), path.name), request, Call())
-                cost = Cost((time.perf_counter() - clock) / len(files), (time.process_time() - cpu) / len(files))
+            works = [(alone, loop), (batch, partial(_batch, detector, runs / str(place)))]
+            for costs, work in works if place % 2 else works[::-1]:
+                cost = await cost_of(work, folder)
                 if place:
-                    (batch if is_batch else alone).append(cost)
+                    costs.append(cost)
     await backend.aclose()
     table = Table("A batch of photographs of 2 MP with the embedded model", ["bare loop", "batch"])
     for what, name in (("by the clock", "clock"), ("of the processor", "cpu")):
@@ -197,6 +193,10 @@ async def model(rounds: Sequence[Path], runs: Path) -> Table:
         f"their ratios; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
     )
     return table
+
+
+async def _batch(detector: Detector, run: Path, folder: Path) -> None:
+    await detector.batch(str(folder), run, PROMPTS)
 
 
 def _small_images(folder: Path, number: int) -> Path:

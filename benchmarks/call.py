@@ -10,6 +10,7 @@ from statistics import mean, median
 from benchmarks.bench import Bench
 from benchmarks.cloud import Cloud
 from benchmarks.contenders import Ours, Vendor
+from benchmarks.harness import median_s
 from benchmarks.pictures import different, write
 from benchmarks.tables import Table
 
@@ -88,15 +89,10 @@ def _compare(bench: Bench, photos: Sequence[Path], model_times: Iterable[float])
 def _again(bench: Bench, photo: Path) -> float:
     """Time a question that was answered before."""
     bench.cloud.configure()
-    times = []
     with Ours(bench.cloud.url) as server:
         server.initialize()
         server.detect(photo, LABELS)
-        for _ in range(5):
-            started = time.perf_counter()
-            server.detect(photo, LABELS)
-            times.append(time.perf_counter() - started)
-    return median(times)
+        return median_s(lambda: server.detect(photo, LABELS), 5)
 
 
 def _add(table: Table, what: str, calls: Sequence[Calls], goal_s: float | None, goal_polls: int | None) -> None:

@@ -1,14 +1,11 @@
 """How long does it take to draw 100 boxes on a 12-megapixel photo?"""
 
 import base64
-import time
-from collections.abc import Callable
-from statistics import median
 
 from benchmarks.bench import Bench
 from benchmarks.cloud import LABELS, crowd
 from benchmarks.contenders import Ours
-from benchmarks.harness import Json
+from benchmarks.harness import Json, median_s
 from benchmarks.tables import Table
 
 GOAL_S = 0.6
@@ -23,16 +20,16 @@ def measure(bench: Bench) -> Table:
         found = server.detect(bench.photo, LABELS)["structuredContent"]
         things, uri = found["objects"], f"dinox://results/{found['result_id']}"
         shown = server.call("visualize", result=found["result_id"])
-        preview = _median(lambda: server.call("visualize", result=found["result_id"]), rounds)
-        jpeg = _median(lambda: server.ask("resources/read", {"uri": f"{uri}/annotated.jpg"}), rounds)
-        png = _median(lambda: server.ask("resources/read", {"uri": f"{uri}/annotated.png"}), rounds)
+        preview = median_s(lambda: server.call("visualize", result=found["result_id"]), rounds)
+        jpeg = median_s(lambda: server.ask("resources/read", {"uri": f"{uri}/annotated.jpg"}), rounds)
+        png = median_s(lambda: server.ask("resources/read", {"uri": f"{uri}/annotated.png"}), rounds)
     vendors: list[str] = []
     size = ""
     if bench.vendor:
         with bench.vendor.start() as vendor:
             vendor.initialize()
             vendor.draw(bench.photo, things)
-            vendors.append(f"{_median(lambda: vendor.draw(bench.photo, things), rounds):.2f} s")
+            vendors.append(f"{median_s(lambda: vendor.draw(bench.photo, things), rounds):.2f} s")
         written = max(path.stat().st_size for path in bench.vendor.folder.glob("*.png"))
         size = (
             f" The vendor's server writes the full size as PNG ({written / 1e6:.0f} MB) and answers its path; how "
@@ -48,15 +45,6 @@ def measure(bench: Bench) -> Table:
         f"({_picture_bytes(shown) / 1000:.0f} KB).{size}"
     )
     return table
-
-
-def _median(work: Callable[[], Json], rounds: int) -> float:
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return median(times)
 
 
 def _picture_bytes(shown: Json) -> int:

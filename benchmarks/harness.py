@@ -6,8 +6,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
@@ -131,6 +132,16 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(_OURS) and not name.lower().endswith("_proxy")
     }
+
+
+def median_s(work: Callable[[], object], rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the median of the seconds that some work takes."""
+    times = []
+    for _ in range(rounds):
+        started = clock()
+        work()
+        times.append(clock() - started)
+    return median(times)
 
 
 def text_of(result: Json) -> str:

@@ -1,16 +1,14 @@
 """How long does it take to read 100 masks of a reply into a 12-megapixel photo, and to draw them there?"""
 
 import json
-import time
-from collections.abc import Callable
-from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from benchmarks.bench import Bench
+from benchmarks.harness import median_s
 from benchmarks.tables import Table
 from dinox_mcp.backends.dinox.models import DINO_X
 from dinox_mcp.backends.dinox.objects import read_objects
@@ -22,7 +20,6 @@ from dinox_mcp.types.detection import DetectedObject
 GOAL_S = 1.5
 CROWD = 100
 SENT = (1536, 1152)
-T = TypeVar("T")
 
 
 def measure(bench: Bench) -> Table:
@@ -33,11 +30,12 @@ def measure(bench: Bench) -> Table:
     reply = json.dumps({"objects": [_ragged(number) for number in range(CROWD)]}).encode()
     targets = ("bbox", "mask", "pose_keypoints", "hand_keypoints")
     request = ObjectRequest(DINO_X, b"", Frames(photo.size, SENT), label_by_category({}), targets)
-    reading, found = _median(lambda: read_objects(json.loads(reply), request), rounds)
+    reading = median_s(lambda: read_objects(json.loads(reply), request), rounds)
+    found = read_objects(json.loads(reply), request)
     things = [DetectedObject(id=number, **dict(one)) for number, one in enumerate(found.objects, start=1)]
     bare = [one.model_copy(update={"keypoints": ()}) for one in things]
-    drawing, _ = _median(lambda: annotate(photo, bare, original_size=photo.size), rounds)
-    skeletons, _ = _median(lambda: annotate(photo, things, original_size=photo.size), rounds)
+    drawing = median_s(lambda: annotate(photo, bare, original_size=photo.size), rounds)
+    skeletons = median_s(lambda: annotate(photo, things, original_size=photo.size), rounds)
 
     table = Table(f"{CROWD} masks on a 12-megapixel photo (masks)", ["ours"])
     table.add("read, checked and mapped back, with 3,800 keypoints", f"{reading:.2f} s")
@@ -66,13 +64,3 @@ def _ragged(number: int) -> dict[str, Any]:
     places = random.uniform((bbox[0], bbox[1]), (bbox[2], bbox[3]), (38, 2))
     points = [value for px, py in places.tolist() for value in (px, py, 2, 0.5)]
     return {"category": "person", "score": 0.5, "bbox": bbox, "mask": mask, "pose": points[:68], "hand": points[68:]}
-
-
-def _median(work: Callable[[], T], rounds: int) -> tuple[float, T]:
-    """Give the median time of some rounds, and what came of the last."""
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        done = work()
-        times.append(time.perf_counter() - started)
-    return median(times), done

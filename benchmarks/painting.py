@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
 
 import cv2
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from benchmarks.bench import Bench
+from benchmarks.harness import median_s
 from benchmarks.tables import Table
 from dinox_mcp.drawing.annotate import annotate
 from dinox_mcp.drawing.legend import make_legend
@@ -75,12 +75,7 @@ def measure(bench: Bench) -> Table:
 
 def _seconds(work: Callable[[], object], rounds: int) -> float:
     work()
-    times = []
-    for _ in range(rounds):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return median(times)
+    return median_s(work, rounds, time.process_time)
 
 
 def _written(seconds: float) -> str:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,14 +25,12 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks.harness import clean_environment
-from benchmarks.search import PROMPTS, Cost, make_photos
+from benchmarks.search import PROMPTS, Cost, bare_loop, cost_of, files_of, make_photos
 from benchmarks.tables import Table
-from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.embedded import create
 from dinox_mcp.batch.cluster import join
 from dinox_mcp.detect.routing import Router
 from dinox_mcp.detector import Detector
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
 from tests.fakes import png
@@ -93,22 +92,17 @@ async def batches(rounds: Sequence[Path], runs: Path) -> Table:
     async with Detector(settings) as detector:
         request = Router(detector.backends).plan(DetectionRequest(prompts=PROMPTS)).request
 
-        async def loop(files: Sequence[Path]) -> None:
-            for path in files:
-                await backend.detect(Picture.from_bytes(path.read_bytes(), path.name), request, Call())
+        async def local(folder: Path) -> None:
+            await detector.batch(str(folder), runs / f"local {folder.name}", PROMPTS, shard_size=SHARD)
 
-        await loop(_files(rounds[0])[:5])  # loads the models
+        loop = partial(bare_loop, backend, request)
+        await loop(rounds[0])  # loads the models
         for place, folder in enumerate(rounds):
-            files, source = _files(folder), str(folder)
-            clock, cpu = time.perf_counter(), time.process_time()
-            await loop(files)
-            loops.append(Cost(time.perf_counter() - clock, time.process_time() - cpu))
-            clock, cpu = time.perf_counter(), time.process_time()
-            await detector.batch(source, runs / f"local {place}", PROMPTS, shard_size=SHARD)
-            locals_.append(Cost(time.perf_counter() - clock, time.process_time() - cpu))
+            loops.append(await cost_of(loop, folder))
+            locals_.append(await cost_of(local, folder))
             heard = _Heard()
             await detector.batch(
-                source,
+                str(folder),
                 runs / f"ray {place}",
                 PROMPTS,
                 engine="ray",
@@ -117,16 +111,16 @@ async def batches(rounds: Sequence[Path], runs: Path) -> Table:
                 progress=heard,
             )
             firsts.append(heard.first_s)
-            rays.append(heard.cost())
+            rays.append(heard.cost(len(files_of(folder))))
     await backend.aclose()
     ray.shutdown()
-    number = len(_files(rounds[0]))
+    number = len(files_of(rounds[0]))
     table = Table(
         f"A batch of photographs of 2 MP, two workers on {os.cpu_count()} cores", ["bare loop", "local", "ray"]
     )
     all_costs = (loops, locals_, rays)
-    table.add("images a second", *(f"{number / median(one.clock for one in own):.2f}" for own in all_costs))
-    cpus = [median(one.cpu for one in own) / number for own in all_costs]
+    table.add("images a second", *(f"{1 / median(one.clock for one in own):.2f}" for own in all_costs))
+    cpus = [median(one.cpu for one in own) for own in all_costs]
     table.add("ms an image of the processor", *(f"{cpu * 1000:.0f}" for cpu in cpus))
     shares = [median(a.clock / b.clock for a, b in zip(loops, own, strict=True)) for own in all_costs]
     table.add(
@@ -158,14 +152,11 @@ class _Heard:
             self._reports.append((share, time.perf_counter(), _processor()))
             self.first_s = self.first_s or time.perf_counter() - self._began
 
-    def cost(self) -> Cost:
-        """Give the seconds that all images would take at the pace between the two reports."""
+    def cost(self, images: int) -> Cost:
+        """Give the seconds of each of so many images at the pace between the two reports."""
         (share, clock, cpu), (end, clock_end, cpu_end) = self._reports[0], self._reports[-1]
-        return Cost((clock_end - clock) / (end - share), (cpu_end - cpu) / (end - share))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+        between = (end - share) * images
+        return Cost((clock_end - clock) / between, (cpu_end - cpu) / between)
 
 
 def servers(folder: Path, calls: int) -> Table:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.harness import rss_mib, status_mib
 from benchmarks.tables import Table
-from dinox_mcp.backends.base import Call
+from dinox_mcp.backends.base import Backend, Call
 from dinox_mcp.backends.embedded import create
 from dinox_mcp.detect.routing import Router
 from dinox_mcp.detector import Detector
@@ -79,8 +79,7 @@ async def measure(rounds: Sequence[Path], jobs: Path) -> Table:
         backend = create(settings)
 
         async def loop(folder: Path) -> None:
-            for path in _files(folder):
-                await backend.detect(Picture.from_bytes(path.read_bytes(), path.name), request, Call())
+            await bare_loop(backend, request, folder)
 
         async def search(folder: Path) -> None:
             await detector.search(str(folder), PROMPTS)
@@ -89,25 +88,33 @@ async def measure(rounds: Sequence[Path], jobs: Path) -> Table:
             await nothing.search(str(folder), PROMPTS)
 
         await loop(rounds[0])  # loads the model
-        await detector.detect(str(_files(rounds[0])[0]), PROMPTS)
+        await detector.detect(str(files_of(rounds[0])[0]), PROMPTS)
         memory.append(rss_mib(os.getpid()))
         for place, folder in enumerate(rounds):
             pair = [(alone, loop), (job, search)]
             for costs, work in pair if place % 2 else pair[::-1]:
-                costs.append(await _cost(work, folder))
-            core.append(await _cost(search_nothing, folder))
+                costs.append(await cost_of(work, folder))
+            core.append(await cost_of(search_nothing, folder))
             fake.asked.clear()  # it keeps the images of its requests
             memory.append(rss_mib(os.getpid()))
         await backend.aclose()
-    return _table(alone, job, core, memory, sum(len(_files(folder)) for folder in rounds))
+    return _table(alone, job, core, memory, sum(len(files_of(folder)) for folder in rounds))
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
+    """List the images of a folder in order."""
     return sorted(folder.iterdir())
 
 
-async def _cost(work: Callable[[Path], Awaitable[None]], folder: Path) -> Cost:
-    number = len(_files(folder))
+async def bare_loop(backend: Backend, request: DetectionRequest, folder: Path) -> None:
+    """Detect in each image of a folder by the model alone, one after another."""
+    for path in files_of(folder):
+        await backend.detect(Picture.from_bytes(path.read_bytes(), path.name), request, Call())
+
+
+async def cost_of(work: Callable[[Path], Awaitable[object]], folder: Path) -> Cost:
+    """Measure what work on a folder of images takes for each of them."""
+    number = len(files_of(folder))
     clock, cpu = time.perf_counter(), time.process_time()
     await work(folder)
     return Cost((time.perf_counter() - clock) / number, (time.process_time() - cpu) / number)

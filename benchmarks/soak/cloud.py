@@ -3,22 +3,18 @@
 import json
 import multiprocessing
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.emulator.app import Emulator, Faults
-from tests.emulator.server import config
+from tests.emulator.server import serve
 
 MODEL_S = (0.05, 0.3)
 
@@ -146,15 +142,6 @@ def _work(pipe: Connection, keys: set[str]) -> None:
     emulator = _Faulty()
     emulator.strict = False  # the tests see to it; here it would only take time
     emulator.keys, emulator.model_time, emulator.faults = keys, MODEL_S, _Ordered()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(config(emulator))
-    threading.Thread(target=server.run, args=([listener],), daemon=True).start()
-    while not server.started:
-        time.sleep(0.005)
-    pipe.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    while True:
-        try:
-            pipe.recv()
-        except EOFError:
-            return
+    with serve(emulator), suppress(EOFError):
+        pipe.send(emulator.url)
+        pipe.recv()

@@ -20,7 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from benchmarks.contenders import OURS
-from benchmarks.harness import BenchmarkError, Server, clean_environment, family, rss_mib
+from benchmarks.harness import BenchmarkError, Server, clean_environment, family, processor_s, rss_mib
 
 Transport = Literal["stdio", "http"]
 TOKEN = "let-me-in"
@@ -30,7 +30,6 @@ TIMEOUT_S = 30
 """Seconds that the server gives one detection (DINOX_MCP_TIMEOUT_S), so that a cloud that hangs is soon given up."""
 _TOO_MUCH_MIB = 8192
 """Memory at which a server is killed, before the machine runs out of it; its calls are lost."""
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def key_of(number: int) -> str:
@@ -170,8 +169,4 @@ async def seconds_to_rest(pid: int, limit_s: float = 60) -> float:
 
 
 def _cpu_s(pid: int) -> float:
-    total = 0
-    for one in family(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    return sum(map(processor_s, family(pid)))

@@ -116,27 +116,23 @@ class _Run:
         manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
         if not manifest.shards:
             remove_journals(run)
-        finished = {}
-        damaged = 0
-        for number in range(len(manifest.shards)):
-            done = parts.read_done(run, number)
-            if done is not None and done.fingerprint == manifest.fingerprint:
-                finished[number] = done
-            else:
-                damaged += parts.part_path(run, number).exists()
+        scanned = {shard.number: parts.read_done(run, shard.number) for shard in manifest.shards}
+        finished = {
+            number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint
+        }
+        damaged = sum(parts.part_path(run, number).exists() for number in scanned.keys() - finished.keys())
         change = plans.compare(run, manifest, listed.groups, finished.keys())
         self._notes = (*listed.notes, *_drift(damaged, change))
         new = _first(change.new, options.get("limit"), manifest.images)
         self._check_cost(manifest.images + sum(map(len, new)))
         save_images(run, job.pictures, _REMEDY)
         self._manifest = plans.extend(run, manifest, new, options.get("shard_size", SHARD_SIZE)) if new else manifest
-        todo = {}
+        self._todo = todo = dict[Shard, int]()
         for shard in self._manifest.shards:
             done = finished.get(shard.number)
             todo[shard] = shard.images if done is None else done.failed if retry else 0
             if done is not None and not retry and not has_unsaved(run, shard):
                 journal_path(run, shard.number).unlink(missing_ok=True)  # its process died between the last two steps
-        self._todo = todo
         stopping = options.get("stopping", lambda: False)
         self._tracker = Tracker(todo, finished, options.get("progress", silent), stopping)
 
@@ -182,7 +178,7 @@ class _Run:
                 "folder": str(self._run),
                 "total": self._manifest.images,
                 "detected": tracker.images,
-                "seconds": tracker.seconds if tracker.images else 0.0,
+                "seconds": tracker.seconds,
                 "backend": plan.backend,
                 "stopped": str(self._error or ""),
             }

@@ -93,6 +93,9 @@ class Keeping:
     too_long: str = "pass fewer images at once"
 
 
+_SEARCH = Keeping()
+
+
 class Journal:
     """The journal of a job. Only one may be open for writing (see `Jobs.locked`); threads may share it.
 
@@ -105,9 +108,9 @@ class Journal:
             else in hand.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], keeping: "Keeping | None" = None) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.header = header
-        self._keeping = keeping or Keeping()
+        self._keeping = _SEARCH
         self.records: dict[str, Record] = {}
         self.detected: dict[str, Record] = {}
         self.total = 0
@@ -145,7 +148,7 @@ class Journal:
         return journal
 
     @classmethod
-    def open(cls, path: Path, header: Mapping[str, Any], keeping: "Keeping | None" = None) -> Self:
+    def open(cls, path: Path, header: Mapping[str, Any], keeping: Keeping = _SEARCH) -> Self:
         """Open a journal to go on writing, or begin one; a line that was cut off is removed. Blocks.
 
         Args:
@@ -162,26 +165,21 @@ class Journal:
         except NotFoundError:
             journal = cls(path, header)
         check_same(path.parent.name, journal.header, header)
-        journal._keeping = keeping or journal._keeping
+        journal._keeping = keeping
         try:
             journal._file = os.open(path, _OPEN, _PRIVATE)
-        except OSError as error:
-            raise journal._unwritable(error) from None
-        try:
             os.ftruncate(journal._file, journal._end)
             if not journal._end:
                 journal._write({"format": _FORMAT, "header": header})
-        except OSError as error:
+        except (OSError, SettingsError) as error:
             journal.close()
-            raise journal._unwritable(error) from None
-        except SettingsError:
-            journal.close()
-            raise
+            raise (journal._unwritable(error) if isinstance(error, OSError) else error) from None
         return journal
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def plan(self, entries: Sequence[Entry]) -> None:
         """Note which images the job has now; what is known of others and of files that changed is dropped. Blocks.
@@ -200,9 +198,7 @@ class Journal:
     def begin(self, source: str, times_alone: int) -> None:
         """Note that an image is in hand, so that one that kills its process is known afterwards. Blocks shortly.
 
-        Args:
-            source: where the image is.
-            times_alone: how often it was in hand with no other beside it, this time included.
+        `times_alone` counts how often it was in hand with no other beside it, this time included.
         """
         with self._lock:
             self._write({"begun": source, "alone": times_alone}, at_once=False)
@@ -276,12 +272,7 @@ class Journal:
         return record
 
     def _write(self, line: Mapping[str, Any], *, at_once: bool = True) -> int:
-        """Append a line, and give where it begins; `at_once` waits until it is on the disk.
-
-        Raises:
-            InputError: the line alone is too long.
-            SettingsError: it does not fit.
-        """
+        """Append a line, and give where it begins; `at_once` waits until it is on the disk."""
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         begin, most = self._end, self._keeping.max_bytes
         if len(data) > _MAX_LINE:

@@ -82,31 +82,16 @@ def row(record: Record, objects: Sequence[Detection]) -> dict[str, Any]:
 
 
 def sum_up(
-    fingerprint: str,
-    shard: int,
-    rows: Sequence[Mapping[str, Any]],
-    counts: Iterable[Mapping[str, int]],
-    unknown: Sequence[str],
+    fingerprint: str, shard: int, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], unknown: Sequence[str]
 ) -> Done:
-    """Sum up the rows of a shard.
-
-    Args:
-        fingerprint: that of the run.
-        shard: its number.
-        rows: its rows.
-        counts: the objects of each label in each image, also where the row has fewer.
-        unknown: the prompts that the backend did not know.
-    """
-    labels: Counter[str] = Counter()
-    for one in counts:
-        labels.update(one)
+    """Sum up the rows of a shard; `counts` and `unknown` are as `Done` has them, since rows may lack objects."""
     return Done(
         fingerprint,
         shard,
         len(rows),
         failed=sum(1 for one in rows if one["error"]),
         found=sum(1 for one in rows if one["objects"]),
-        counts=dict(labels.most_common()),
+        counts=dict(Counter(counts).most_common()),
         model=" + ".join(dict.fromkeys(one["model"] for one in rows if one["model"])),
         notes=dict(Counter(note for one in rows for note in one["notes"]).most_common()),
         unknown=unknown,
@@ -114,29 +99,14 @@ def sum_up(
 
 
 def write_part(run: Path, done: Done, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the part of a shard, so that it is on the disk when this returns. Blocks.
-
-    Raises:
-        SettingsError: it cannot be written.
-    """
-    path = part_path(run, done.shard)
-    write_rows(path, rows, asdict(done))
-    with suppress(OSError, AttributeError):  # Windows has no such call: the name is safe a little later
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], footer: Mapping[str, Any] | None = None) -> None:
-    """Write rows as one Parquet file, completely or not at all. Blocks.
+    """Write the part of a shard, completely or not at all, so that it is on the disk when this returns. Blocks.
 
     Raises:
         SettingsError: it cannot be written.
     """
     pa, pq = import_pyarrow()
-    described = schema().with_metadata({_KEY: json.dumps(footer or {}).encode()})
+    path = part_path(run, done.shard)
+    described = schema().with_metadata({_KEY: json.dumps(asdict(done)).encode()})
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, described), buffer, compression="zstd")
     try:
@@ -144,6 +114,12 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], footer: Mapping[st
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); {_NO_ROOM}") from None
+    with suppress(OSError, AttributeError):  # Windows has no such call: the name is safe a little later
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def read_done(run: Path, shard: int) -> Done | None:
@@ -156,15 +132,6 @@ def read_done(run: Path, shard: int) -> Done | None:
             return done if file.metadata.num_rows == done.images and done.shard == shard else None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
-
-
-def read_rows(run: Path, shard: int) -> list[dict[str, Any]]:
-    """Read the rows of a part. Blocks.
-
-    Raises:
-        InputError: the part is damaged.
-    """
-    return [*stream_rows(run, shard)]
 
 
 def stream_rows(run: Path, shard: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

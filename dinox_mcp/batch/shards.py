@@ -260,7 +260,7 @@ def _rows_to_keep(batch: Batch, shard: Shard, entries: Sequence[Entry]) -> dict[
     """Read the rows of a finished shard that another try would not change, by source."""
     if parts.read_done(batch.run, shard.number) is None:
         return {}
-    rows = zip(entries, parts.read_rows(batch.run, shard.number), strict=True)
+    rows = zip(entries, parts.stream_rows(batch.run, shard.number), strict=True)
     return {entry.source: row for entry, row in rows if not row["error"]}
 
 
@@ -268,15 +268,15 @@ def _finish(
     batch: Batch, shard: Shard, entries: Sequence[Entry], journal: Journal, kept: Mapping[str, dict[str, Any]]
 ) -> Done:
     """Write the part of a shard whose images are all in its journal, or in the part before."""
-    rows, counts = [], []
+    rows, counts = [], Counter[str]()
     for entry in entries:
         if entry.source in kept:
             row = kept[entry.source]
-            counts.append(Counter(one["label"] for one in row["objects"]))
+            counts.update(one["label"] for one in row["objects"])
         else:
             record = journal.records[entry.source]
             row = parts.row(record, journal.objects(record))
-            counts.append(Counter(record.counts))
+            counts.update(record.counts)
         rows.append(row)
     before = parts.read_done(batch.run, shard.number) if kept else None
     unknown = before.unknown if before else unknown_everywhere(journal.records.values())
