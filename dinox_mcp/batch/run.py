@@ -1,7 +1,7 @@
 """Works through the images of a job: several at a time, each once, within a time, and into its journal."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.to_thread
@@ -9,14 +9,7 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.batch.journal import Journal, Record
 from dinox_mcp.batch.sources import Entry
-from dinox_mcp.errors import (
-    BackendError,
-    BusyError,
-    DeadlineError,
-    DinoxError,
-    InputError,
-    ServiceError,
-)
+from dinox_mcp.errors import BackendError, BusyError, DeadlineError, DinoxError, InputError, ServiceError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.detection import Detection, Detections
 
@@ -85,7 +78,9 @@ async def run(
     with anyio.move_on_after(budget_s):
         if budget_s is not None:
             work.ends = anyio.current_time() + budget_s
-        await work.all(at_a_time)
+        async with anyio.create_task_group() as group:
+            for _ in range(at_a_time):
+                group.start_soon(work.go_on, group.cancel_scope)
     if work.crash is not None:
         raise work.crash
     return Outcome(work.detected, work.error)
@@ -103,30 +98,22 @@ class _Run:
         progress: Progress,
         max_failures: int,
     ) -> None:
+        self._journal, self._load, self._detect, self._progress = journal, load, detect, progress
+        self._max_failures = max_failures
         self.detected = 0
-        self.with_objects = sum(1 for record in journal.records.values() if record.counts)
         self.error: DinoxError | None = None
         self.crash: Exception | None = None
         self.ends = float("inf")
-        self._entries: Iterator[Entry] = iter(entries)
+        self._entries = iter(entries)
         self._left = len(entries)
-        self._journal = journal
-        self._load = load
-        self._detect = detect
-        self._progress = progress
-        self._max_failures = max_failures
+        self._with_objects = sum(1 for record in journal.records.values() if record.counts)
         self._begun: dict[str, anyio.Event] = {}
         self._longest_s = 0.0
         self._failures = 0
         self._reported = float("-inf")
 
-    async def all(self, at_a_time: int) -> None:
+    async def go_on(self, scope: anyio.CancelScope) -> None:
         """Work until there are no images left, or the run stops."""
-        async with anyio.create_task_group() as group:
-            for _ in range(at_a_time):
-                group.start_soon(self._work, group.cancel_scope)
-
-    async def _work(self, scope: anyio.CancelScope) -> None:
         try:
             for entry in self._entries:
                 began = anyio.current_time()
@@ -144,11 +131,7 @@ class _Run:
             scope.cancel()
 
     async def _image(self, entry: Entry) -> None:
-        """Load an image and detect in it, unless the same bytes are known.
-
-        Raises:
-            DinoxError: the run must stop.
-        """
+        """Load an image and detect in it, unless the same bytes are known; raise an error that must stop the run."""
         record = Record(entry.source, entry.stamp)
         try:
             picture = await self._load(entry.source)
@@ -172,16 +155,8 @@ class _Run:
         try:
             began = anyio.current_time()
             found = await self._patiently(picture)
-            full = Record(
-                record.source,
-                record.stamp,
-                sha256=record.sha256,
-                size=record.size,
-                model=found.model,
-                notes=found.notes,
-                unknown=found.unknown,
-                seconds=anyio.current_time() - began,
-            )
+            seconds = anyio.current_time() - began
+            full = replace(record, model=found.model, notes=found.notes, unknown=found.unknown, seconds=seconds)
             self.detected += 1
             self._failures = 0
             await self._keep(full, found.objects)
@@ -190,11 +165,7 @@ class _Run:
             event.set()
 
     async def _patiently(self, picture: Picture) -> Detections:
-        """Detect in an image, and again in a while where the backend is busy.
-
-        Raises:
-            BusyError: it was busy for minutes.
-        """
+        """Detect in an image, and again in a while where the backend is busy, for some minutes."""
         pause, until = _EVERY_S, anyio.current_time() + _PATIENCE_S
         while True:
             try:
@@ -206,23 +177,18 @@ class _Run:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     async def _keep_error(self, record: Record, error: DinoxError) -> None:
-        """Write down why an image has no objects.
-
-        Raises:
-            BackendError: this is one of many failures of the backend.
-        """
+        """Write down why an image has no objects; raise the error if it is one of many failures of the backend."""
         if isinstance(error, BackendError):
             self._failures += 1
             if self._failures >= self._max_failures:
                 raise error
-        failed = Record(record.source, record.stamp, sha256=record.sha256, error=str(error), code=error.code)
-        await self._keep(failed)
+        await self._keep(replace(record, error=str(error), code=error.code))
 
     async def _keep(self, record: Record, objects: Sequence[Detection] | None = None) -> None:
         """Write down what is known of an image, also if the run is being cancelled: it may be paid for."""
         with anyio.CancelScope(shield=True):
             kept = await anyio.to_thread.run_sync(self._journal.add, record, objects)
-        self.with_objects += bool(kept.counts)
+        self._with_objects += bool(kept.counts)
 
     async def _report(self) -> None:
         self._left -= 1
@@ -232,7 +198,7 @@ class _Run:
         self._reported = now
         total = self._journal.total
         done = total - self._left
-        await self._progress(done / max(1, total), f"{done} of {total} images, objects in {self.with_objects}")
+        await self._progress(done / max(1, total), f"{done} of {total} images, objects in {self._with_objects}")
 
 
 def refuse_partial(found: Detections) -> None:

@@ -106,8 +106,7 @@ async def run_shard(detector: Detecting, batch: Batch, shard: Shard, progress: P
         journal = await anyio.to_thread.run_sync(held.enter_context, _journal(batch, shard))
         reader = await anyio.to_thread.run_sync(held.enter_context, Reader(detector.settings, batch.column, batch.run))
         await anyio.to_thread.run_sync(journal.plan, left)
-        work = _Work(detector, batch, journal, reader, {entry.source: entry for entry in left}, progress)
-        await work.all(left)
+        await _Work(detector, batch, journal, reader, left, progress).all()
         done = await anyio.to_thread.run_sync(_finish, batch, shard, entries, journal, kept)
     await anyio.to_thread.run_sync(journal_path(batch.run, shard.number).unlink)
     return done
@@ -162,29 +161,27 @@ class _Work:
         batch: Batch,
         journal: Journal,
         reader: Reader,
-        entries: Mapping[str, Entry],
+        left: Sequence[Entry],
         progress: Progress,
     ) -> None:
         self._detector, self._batch, self._journal, self._reader = detector, batch, journal, reader
-        self._entries, self._progress = entries, progress
+        self._left, self._progress = left, progress
+        self._entries = {entry.source: entry for entry in left}
         self._plan = detector.pipeline.router.plan(batch.request)
         self._call = Call()
 
-    async def all(self, left: Sequence[Entry]) -> None:
-        """Detect in all images that the journal does not have.
-
-        Raises:
-            DinoxError: the run has to stop.
-        """
+    async def all(self) -> None:
+        """Detect in all images that the journal does not have; raise an error for which the run has to stop."""
+        left, journal = self._left, self._journal
         if self._batch.request.examples:
             pictures = partial(load_images, self._batch.run, self._detector.settings.max_image_pixels)
             self._call = Call(pictures=await anyio.to_thread.run_sync(pictures))
-        await self._progress(1 - len(running.pending(left, self._journal)) / max(1, len(left)), "")
-        for source, deaths in list(self._journal.begun.items()):
+        await self._progress(1 - len(running.pending(left, journal)) / max(1, len(left)), "")
+        for source, deaths in list(journal.begun.items()):
             if source in self._entries:
                 await self._suspect(self._entries[source], deaths)
-        await self._detect_in([one for one in left if one.source not in self._journal.records])
-        again = [one for one in running.pending(left, self._journal) if not self._is_given_up(one)]
+        await self._detect_in([one for one in left if one.source not in journal.records])
+        again = [one for one in running.pending(left, journal) if journal.records[one.source].code != WORKER_DIED]
         await self._detect_in(again, max_failures=len(again) + 1)  # where an address or the service did not answer
 
     async def _suspect(self, entry: Entry, deaths: int) -> None:
@@ -214,10 +211,6 @@ class _Work:
         )
         if outcome.error is not None:
             raise outcome.error
-
-    def _is_given_up(self, entry: Entry) -> bool:
-        record = self._journal.records.get(entry.source)
-        return record is not None and record.code == WORKER_DIED
 
     def _begin(self, source: str, times_alone: int) -> bytes | None:
         """Note that an image is in hand, then read it: from here on it may kill the process.
@@ -286,11 +279,7 @@ def _finish(
 
 
 async def _guarded(work: Callable[[A], Awaitable[T]], image: A) -> T:
-    """Work on an image; a defect that it brings to light is an error of this image, and does not end the run.
-
-    Raises:
-        BackendError: there is one.
-    """
+    """Work on an image; a defect that it brings to light is an error of this image, and does not end the run."""
     try:
         return await work(image)
     except DinoxError:
