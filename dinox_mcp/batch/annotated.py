@@ -13,7 +13,7 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Progress, gather, silent
 from dinox_mcp.batch import parts
 from dinox_mcp.batch.convert import objects_of
-from dinox_mcp.batch.manifest import Manifest, Shard, existing_manifest, read_entries
+from dinox_mcp.batch.manifest import Manifest, Shard, read_entries, read_manifest
 from dinox_mcp.batch.outputs import jpeg_path, relative_name
 from dinox_mcp.batch.reader import Reader
 from dinox_mcp.batch.requests import Detecting
@@ -59,7 +59,7 @@ async def annotate(
         BusyError: another call works on the run.
         SettingsError: the files cannot be written.
     """
-    manifest = await anyio.to_thread.run_sync(existing_manifest, run)
+    manifest = await anyio.to_thread.run_sync(read_manifest, run)
     work = _Annotating(detector, run, manifest, progress, overwrite=overwrite)
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))

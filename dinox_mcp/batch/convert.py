@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from dinox_mcp import __version__
 from dinox_mcp.batch import parts
-from dinox_mcp.batch.manifest import Manifest, existing_manifest
+from dinox_mcp.batch.manifest import Manifest, read_manifest
 from dinox_mcp.batch.outputs import aside, check_free, check_own, file_path, relative_name, write_numbered
 from dinox_mcp.errors import InputError
 from dinox_mcp.export.labels import CLASSES, yolo_lines
@@ -234,7 +234,7 @@ _WRITERS: Mapping[Form, Callable[[_Finished, Path], _Written]] = {
 
 
 def _finished_manifest(run: Path) -> Manifest:
-    manifest = existing_manifest(run)
+    manifest = read_manifest(run)
     for shard in manifest.shards:
         done = parts.read_done(run, shard.number)
         if done is None or done.fingerprint != manifest.fingerprint:

@@ -107,10 +107,10 @@ def list_inputs(
                 f"{', '.join(_WITH_COLUMNS)}"
             )
         lister = _Lister(files, column, most, alone=len(entries) == 1)
-        inputs = lister.collect(entries)
-    if not any(inputs.groups):
+        groups = lister.collect(entries)
+    if not groups:
         raise InputError(f"there is no image in '{shorten(source)}'; pass another source")
-    return Inputs(inputs.groups, (*notes, *inputs.notes))
+    return Inputs(groups, (*notes, *lister.notes))
 
 
 class _Lister:
@@ -122,24 +122,21 @@ class _Lister:
 
     def __init__(self, files: Files, column: str | None, most: int, *, alone: bool) -> None:
         self._files, self._column, self._most, self._alone = files, column, most, alone
-        self._notes: list[str] = []
+        self.notes: list[str] = []
         self._plain: dict[str, Entry] = {}
         self._repeated = 0
         self._number = 0
 
-    def collect(self, entries: Sequence[Entry]) -> Inputs:
-        """List the images of files.
-
-        Raises:
-            InputError: there are too many, or the only file is wrong.
-        """
+    def collect(self, entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], ...]:
+        """List the images of files, in groups as `Inputs` has them."""
         groups: list[tuple[Entry, ...]] = []
         for entry in entries:
             suffix = suffix_of(entry.source)
             if suffix in CONTAINERS:
                 groups.append(tuple(self._contained(entry, suffix)))
             elif suffix in tables.LIST_SUFFIXES:
-                self._add(self._listed(entry.source))
+                with closing(self._files.open(entry.source)) as file:
+                    self._add(_named(entry.source, tables.read_list(file, entry.source, self._column)))
             elif entry.source.lower().endswith(tars.COMPRESSED):
                 raise InputError(
                     f"'{shorten(entry.source)}' is compressed, so that its images cannot be read one by one; unpack it "
@@ -148,8 +145,8 @@ class _Lister:
             else:
                 self._add([entry])
         if self._repeated:
-            self._notes.append(f"{number_of(self._repeated, 'repeated name')} left out: each image has one row")
-        return Inputs(tuple(group for group in (tuple(self._plain.values()), *groups) if group), tuple(self._notes))
+            self.notes.append(f"{number_of(self._repeated, 'repeated name')} left out: each image has one row")
+        return tuple(group for group in (tuple(self._plain.values()), *groups) if group)
 
     def _add(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -174,36 +171,28 @@ class _Lister:
                     return self._members(file, container, stamp)
                 table = tables.Table(file, shown, self._column)
                 if table.column.kind == "paths":
-                    paths = table.paths()
-                    self._add(_named(container, self._without_empty(paths, shown)))
+                    self._add(_named(container, self._without_empty(table.paths(), shown)))
                     return []
                 self._check_number(table.rows)
                 return [Entry(row_source(container, row), stamp) for row in range(table.rows)]
         except (ImageError, BackendError) as error:
             if self._alone:
                 raise
-            return [self._failed(entry, str(error))]
+            self.notes.append(str(error))
+            return [entry]
 
     def _members(self, file: BinaryIO, container: str, stamp: str) -> list[Entry]:
         shown = shorten(container)
         shard = tars.list_members(file, shown, self._most, self._column)
         self._check_number(len(shard.images))
-        self._notes += shard.notes(shown)
+        self.notes += shard.notes(shown)
         found = [Entry(member_source(container, one.name), member_stamp(stamp, one)) for one in shard.images]
         if not shard.damage:
             return found
         if self._alone and not found:
             raise ImageError(shard.damage)
-        return [*found, self._failed(Entry(container, stamp), shard.damage)]
-
-    def _failed(self, entry: Entry, error: str) -> Entry:
-        self._notes.append(error)
-        return entry
-
-    def _listed(self, address: str) -> Iterator[Entry]:
-        """Give the images that a list names."""
-        with closing(self._files.open(address)) as file:
-            yield from _named(address, tables.read_list(file, address, self._column))
+        self.notes.append(shard.damage)
+        return [*found, Entry(container, stamp)]
 
     def _without_empty(self, paths: Iterable[str | None], shown: str) -> Iterator[str]:
         empty = 0
@@ -213,7 +202,7 @@ class _Lister:
             else:
                 empty += 1
         if empty:
-            self._notes.append(f"'{shown}' has {number_of(empty, 'row')} without a path")
+            self.notes.append(f"'{shown}' has {number_of(empty, 'row')} without a path")
 
 
 def _find(files: Files, source: str, settings: Settings, most: int, run: Path | None) -> tuple[list[Entry], list[str]]:
@@ -262,11 +251,7 @@ def _find_elsewhere(files: Files, address: str, most: int) -> list[Entry]:
 
 
 def _expanded(source: str) -> Iterator[str]:
-    """Write out the braces of a source: `{08..11}` and `{a,b}`.
-
-    Raises:
-        InputError: they stand for too many.
-    """
+    """Write out the braces of a source: `{08..11}` and `{a,b}`."""
     pieces = _BRACES.split(source)
     choices = [_choices(piece) if at % 2 else [piece] for at, piece in enumerate(pieces)]
     if prod(map(len, choices)) > _MOST_EXPANDED:

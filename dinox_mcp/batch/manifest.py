@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dinox_mcp.batch.journal import difference
 from dinox_mcp.batch.sources import Entry
@@ -87,9 +87,9 @@ def open_manifest(run: Path, header: Mapping[str, Any], *, may_replace: bool = F
     Raises:
         InputError: the folder has a run of another request, or something else.
     """
-    manifest = read_manifest(run)
-    if manifest is None:
+    if not os.path.lexists(run / MANIFEST):
         return Manifest(header)
+    manifest = read_manifest(run)
     changed = difference(manifest.header, header)
     if changed and may_replace:
         return Manifest(header)
@@ -98,11 +98,11 @@ def open_manifest(run: Path, header: Mapping[str, Any], *, may_replace: bool = F
     return manifest
 
 
-def read_manifest(run: Path) -> Manifest | None:
-    """Read the plan of a run; None if there is none. Blocks.
+def read_manifest(run: Path) -> Manifest:
+    """Read the plan of a run. Blocks.
 
     Raises:
-        InputError: it is damaged, or something else.
+        InputError: there is none, or it is damaged.
     """
     path = run / MANIFEST
     try:
@@ -111,21 +111,9 @@ def read_manifest(run: Path) -> Manifest | None:
         shards = tuple(Shard(number, **one) for number, one in enumerate(data["shards"]))
         return Manifest({_FORMAT: data["header"]}[data["format"]], shards, int(data["end"]))
     except FileNotFoundError:
-        return None
+        raise InputError(f"there is no run in {run}; pass the folder of one") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged or of another version; choose another --out") from None
-
-
-def existing_manifest(run: Path) -> Manifest:
-    """Read the plan of a run that must be there. Blocks.
-
-    Raises:
-        InputError: it is not there, or is damaged.
-    """
-    manifest = read_manifest(run)
-    if manifest is None:
-        raise InputError(f"there is no run in {run}; pass the folder of one")
-    return manifest
 
 
 def compare(run: Path, manifest: Manifest, groups: Sequence[Sequence[Entry]], finished: Collection[int]) -> Change:
@@ -155,10 +143,15 @@ def extend(run: Path, manifest: Manifest, new: Iterable[Sequence[Entry]], size: 
         with os.fdopen(descriptor, "r+b") as file:
             file.truncate(manifest.end)  # a process that was killed may have written more than it planned
             file.seek(manifest.end)
-            shards, end = _append(file, new, size, manifest)
+            shards = list(manifest.shards)
+            for group in new:
+                for begin in range(0, len(group), size):
+                    entries = group[begin : begin + size]
+                    shards.append(Shard(len(shards), len(entries), file.tell(), entries[0].source))
+                    file.writelines(f"{json.dumps([one.source, one.stamp])}\n".encode() for one in entries)
+            extended = Manifest(manifest.header, tuple(shards), file.tell())
             file.flush()
             os.fsync(file.fileno())
-        extended = replace(manifest, shards=(*manifest.shards, *shards), end=end)
         _write(run, extended)
     except OSError as error:
         raise SettingsError(f"the run cannot be kept in {run} ({error.strerror}); choose another --out") from None
@@ -180,23 +173,6 @@ def read_entries(run: Path, shard: Shard) -> Iterator[Entry]:
                 yield Entry(source, stamp)
     except (OSError, TypeError, ValueError):
         raise SettingsError(f"{path} is damaged; choose another --out to begin anew") from None
-
-
-def _append(
-    file: BinaryIO, groups: Iterable[Sequence[Entry]], size: int, manifest: Manifest
-) -> tuple[list[Shard], int]:
-    """Write the lines of images, and give their shards and where the file ends."""
-    shards: list[Shard] = []
-    at = manifest.end
-    for group in groups:
-        for begin in range(0, len(group), size):
-            entries = group[begin : begin + size]
-            lines = "".join(json.dumps([one.source, one.stamp]) + "\n" for one in entries).encode()
-            file.write(lines)
-            number = len(manifest.shards) + len(shards)
-            shards.append(Shard(number, len(entries), at, entries[0].source))
-            at += len(lines)
-    return shards, at
 
 
 def _write(run: Path, manifest: Manifest) -> None:
