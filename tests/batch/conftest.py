@@ -1,12 +1,23 @@
-"""What the tests of sources share: a folder without links in its path, a website of it, and a store in memory."""
+"""What the tests share: installed backends, a folder without links in its path, a website of it, a store in memory."""
 
 from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import fsspec
 import pytest
 
+from dinox_mcp.backends import registry
 from tests.batch.containers import Website, served
+
+
+@pytest.fixture(scope="module", autouse=True)
+def listed_backends() -> Iterator[None]:
+    """List the installed backends once, as that takes longer than a detector of a test otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", cache(entry_points))
+        yield
 
 
 @pytest.fixture

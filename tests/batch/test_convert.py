@@ -1,9 +1,11 @@
 """A finished run as COCO, YOLO, JSON Lines and one Parquet file."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
 import duckdb
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +25,6 @@ from dinox_mcp.types.keypoints import BODY
 from tests.batch.containers import tar
 from tests.fakes import CAT, DOG, FakeBackend, png
 
-pytestmark = pytest.mark.anyio
 MASK = masks.encode(np.pad(np.ones((40, 50), dtype=bool), ((20, 40), (10, 40))))
 MASKED = DOG.model_copy(update={"mask": MASK})
 POSED = Detection(
@@ -33,10 +34,21 @@ POSED = Detection(
 )
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def batch(source: Path, run: Path, answer: Sequence[Detection] = (DOG, CAT)) -> Path:
+    """Run a batch in which each image has these objects; give the folder of the run."""
+
+    async def work() -> None:
+        async with Detector(Settings(backend="fake"), [FakeBackend(answer=answer)]) as detector:
+            await detector.batch(str(source), run, "dog", shard_size=2)
+
+    anyio.run(work)
+    return run
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images, one of them in a folder below, and a file that is not an image."""
-    folder = tmp_path.resolve() / "photos"
+    folder = tmp_path_factory.mktemp("convert").resolve() / "photos"
     (folder / "sub").mkdir(parents=True)
     for name in ("a.png", "sub/b.png"):
         (folder / name).write_bytes(png())
@@ -44,20 +56,22 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-async def finished(source: Path, answer: Sequence[Detection] = (DOG, CAT), out: str = "run") -> Path:
-    """Run a batch in which each image has these objects; give the folder of the run."""
-    run = source.parent / out
-    async with Detector(Settings(backend="fake"), [FakeBackend(answer=answer)]) as detector:
-        await detector.batch(str(source), run, "dog", shard_size=2)
-    return run
+@pytest.fixture(scope="module")
+def finished_once(photos: Path) -> Path:
+    return batch(photos, photos.parent / "run")
+
+
+@pytest.fixture
+def run(finished_once: Path, tmp_path: Path) -> Path:
+    """A finished run of these images, each with a dog and a cat, for one test to write into."""
+    return Path(shutil.copytree(finished_once, tmp_path / "run"))
 
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-async def test_coco_has_the_answered_images_and_all_objects(photos: Path) -> None:
-    run = await finished(photos)
+def test_coco_has_the_answered_images_and_all_objects(run: Path) -> None:
     converted = convert(run, "coco")
     data = json.loads(converted.path.read_text())
     assert [(one["id"], one["file_name"], one["width"]) for one in data["images"]] == [
@@ -76,8 +90,8 @@ async def test_coco_has_the_answered_images_and_all_objects(photos: Path) -> Non
     assert converted.notes == ("1 image without an answer left out",)
 
 
-async def test_pycocotools_reads_masks_and_poses(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = await finished(photos, [MASKED, POSED, POSED.model_copy(update={"keypoints": ()})])
+def test_pycocotools_reads_masks_and_poses(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = batch(photos, tmp_path / "run", [MASKED, POSED, POSED.model_copy(update={"keypoints": ()})])
     coco = COCO(str(convert(run, "coco").path))
     capsys.readouterr()
     posed, bare, masked = coco.loadAnns(coco.getAnnIds(imgIds=2))
@@ -87,8 +101,7 @@ async def test_pycocotools_reads_masks_and_poses(photos: Path, capsys: pytest.Ca
     assert coco.loadCats([1])[0]["keypoints"] == list(BODY)
 
 
-async def test_yolo_has_a_file_of_labels_for_each_image(photos: Path) -> None:
-    run = await finished(photos)
+def test_yolo_has_a_file_of_labels_for_each_image(run: Path) -> None:
     folder = convert(run, "yolo").path
     assert lines(folder / "classes.txt") == ["dog", "cat"]
     assert lines(folder / "labels/sub/b.txt") == [
@@ -98,30 +111,31 @@ async def test_yolo_has_a_file_of_labels_for_each_image(photos: Path) -> None:
     assert sorted(path.name for path in (folder / "labels").rglob("*.txt")) == ["a.txt", "b.txt"]
 
 
-async def test_yolo_has_polygons_only_where_all_objects_have_masks(photos: Path) -> None:
-    folder = convert(await finished(photos, [MASKED]), "yolo").path
+def test_yolo_has_polygons_only_where_all_objects_have_masks(photos: Path, tmp_path: Path) -> None:
+    folder = convert(batch(photos, tmp_path / "run", [MASKED]), "yolo").path
     assert len(lines(folder / "labels/a.txt")[0].split()) == 9
-    mixed = convert(await finished(photos, [MASKED, CAT], "mixed"), "yolo")
+    mixed = convert(batch(photos, tmp_path / "mixed", [MASKED, CAT]), "yolo")
     assert [len(line.split()) for line in lines(mixed.path / "labels/a.txt")] == [5, 5]
     assert "2 objects without a mask: all are written as boxes, as YOLO reads no mixture" in mixed.notes
 
 
-async def test_yolo_numbers_labels_of_one_name(photos: Path) -> None:
-    (photos / "a.jpg").write_bytes(png())
-    converted = convert(await finished(photos), "yolo")
+def test_yolo_numbers_labels_of_one_name(photos: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(photos, tmp_path / "photos"))
+    (source / "a.jpg").write_bytes(png())
+    converted = convert(batch(source, tmp_path / "run"), "yolo")
     assert sorted(path.name for path in (converted.path / "labels").glob("*.txt")) == ["a-2.txt", "a.txt"]
     assert "1 label file numbered, as in a-2.txt" in converted.notes[-1]
 
 
-async def test_an_image_without_objects_is_in_each_format(photos: Path) -> None:
-    run = await finished(photos, [])
+def test_an_image_without_objects_is_in_each_format(photos: Path, tmp_path: Path) -> None:
+    run = batch(photos, tmp_path / "run", [])
     assert len(json.loads(convert(run, "coco").path.read_text())["images"]) == 2
     assert lines(convert(run, "yolo").path / "labels/a.txt") == []
     assert len(lines(convert(run, "jsonl").path)) == 3
 
 
-async def test_json_lines_have_all_that_is_known(photos: Path) -> None:
-    run = await finished(photos, [MASKED])
+def test_json_lines_have_all_that_is_known(photos: Path, tmp_path: Path) -> None:
+    run = batch(photos, tmp_path / "run", [MASKED])
     found, broken, _ = map(json.loads, lines(convert(run, "jsonl").path))
     assert found["source"] == str(photos / "a.png")
     assert found["objects"][0]["mask"]["counts"] == MASK.counts
@@ -129,25 +143,23 @@ async def test_json_lines_have_all_that_is_known(photos: Path) -> None:
     assert broken["code"] == "image_unreadable"
 
 
-async def test_one_parquet_file_has_the_rows_of_all_parts(photos: Path) -> None:
-    run = await finished(photos)
+def test_one_parquet_file_has_the_rows_of_all_parts(run: Path) -> None:
     converted = convert(run, "parquet")
     assert pq.read_table(converted.path).equals(pq.read_table(run / "parts"))
     labels = duckdb.sql(f"SELECT unnest(objects).label AS label, count(*) FROM '{converted.path}' GROUP BY label")  # noqa: S608 - a path of the test
     assert sorted(labels.fetchall()) == [("cat", 2), ("dog", 2)]
 
 
-async def test_images_of_a_tar_are_named_as_it_unpacks(tmp_path: Path) -> None:
+def test_images_of_a_tar_are_named_as_it_unpacks(tmp_path: Path) -> None:
     source = tmp_path / "s-0.tar"
     source.write_bytes(tar({"x/7.png": png()}))
-    run = await finished(source)
+    run = batch(source, tmp_path / "run")
     assert json.loads(convert(run, "coco").path.read_text())["images"][0]["file_name"] == "s-0/x/7.png"
     assert (convert(run, "yolo").path / "labels/s-0/x/7.txt").exists()
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_nothing_is_replaced_unless_it_is_allowed(photos: Path, form: Form) -> None:
-    run = await finished(photos)
+def test_nothing_is_replaced_unless_it_is_allowed(run: Path, form: Form) -> None:
     first = convert(run, form)
     with pytest.raises(InputError, match=rf"^{OUTPUTS[form]} would be overwritten in .*; allow it by --overwrite$"):
         convert(run, form)
@@ -156,8 +168,7 @@ async def test_nothing_is_replaced_unless_it_is_allowed(photos: Path, form: Form
     assert convert(run, form, overwrite=True) == first
 
 
-async def test_a_folder_of_labels_is_not_replaced_where_a_user_put_images_into_it(photos: Path) -> None:
-    run = await finished(photos)
+def test_a_folder_of_labels_is_not_replaced_where_a_user_put_images_into_it(run: Path) -> None:
     converted = convert(run, "yolo")
     image = converted.path / "images" / "a.png"
     image.parent.mkdir()
@@ -168,8 +179,7 @@ async def test_a_folder_of_labels_is_not_replaced_where_a_user_put_images_into_i
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_what_is_stopped_leaves_nothing(photos: Path, form: Form) -> None:
-    run = await finished(photos)
+def test_what_is_stopped_leaves_nothing(run: Path, form: Form) -> None:
     before = sorted(run.iterdir())
 
     def stop(_share: float, _message: str) -> None:
@@ -180,8 +190,7 @@ async def test_what_is_stopped_leaves_nothing(photos: Path, form: Form) -> None:
     assert sorted(run.iterdir()) == before
 
 
-async def test_what_a_killed_call_left_is_removed(photos: Path) -> None:
-    run = await finished(photos)
+def test_what_a_killed_call_left_is_removed(run: Path) -> None:
     (run / ".yolo.0123abcd.tmp" / "labels").mkdir(parents=True)
     (run / ".coco.json.0123abcd.tmp").write_text("{")
     convert(run, "yolo")
@@ -189,15 +198,13 @@ async def test_what_a_killed_call_left_is_removed(photos: Path) -> None:
     assert not list(run.glob(".*.tmp"))
 
 
-async def test_a_run_that_another_call_works_on_is_refused(photos: Path) -> None:
-    run = await finished(photos)
+def test_a_run_that_another_call_works_on_is_refused(run: Path) -> None:
     with held_run(run), pytest.raises(BusyError, match="another call works on the run"):
         convert(run, "coco")
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_run_that_is_not_finished_is_refused(photos: Path, form: Form) -> None:
-    run = await finished(photos)
+def test_a_run_that_is_not_finished_is_refused(run: Path, form: Form) -> None:
     (run / "parts/part-00001.parquet").unlink()
     with pytest.raises(InputError, match="is not finished; run the same command again"):
         convert(run, form)
@@ -209,8 +216,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_damaged_part_is_one_line(photos: Path, form: Form) -> None:
-    run = await finished(photos)
+def test_a_damaged_part_is_one_line(run: Path, form: Form) -> None:
     part = run / "parts/part-00000.parquet"
     data = bytearray(part.read_bytes())
     data[4:400] = bytes(396)

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import duckdb
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -32,6 +33,7 @@ from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.jobs import lock
 from dinox_mcp.types.detection import DetectionRequest, Detections, Mask
+from tests.batch.containers import tar
 from tests.fakes import CAT, DOG, DescribingBackend, FakeBackend, able, png
 
 pytestmark = pytest.mark.anyio
@@ -212,6 +214,25 @@ async def test_a_cancelled_run_suspects_no_image(photos: Path) -> None:
     assert first.widths + second.widths == list(range(100, 109))
 
 
+async def test_a_tar_from_elsewhere_is_kept_until_its_run_is_complete(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem
+) -> None:
+    memory.pipe("/b/s.tar", tar({f"{place}.png": png(100 + place) for place in range(5)}))
+    fetched = tmp_path / "run" / "fetched"
+
+    async def once(**options: Any) -> BatchResult:  # noqa: ANN401 - of a batch
+        async with Detector(Settings(backend="fake"), [Dogs()]) as detector:
+            return await detector.batch("memory://b/s.tar", tmp_path / "run", "dog", **options)
+
+    assert (await once(stopping=lambda: True)).done == 0
+    assert len(list(fetched.iterdir())) == 1
+    assert (await once()).counts == {"dog": 4}
+    assert not fetched.exists()
+    with pytest.raises(InputError, match=r"has no field 'seg\.png' in its samples"):
+        await once(column="seg.png")
+    assert not fetched.exists()
+
+
 async def test_a_part_that_was_cut_off_is_made_again(photos: Path) -> None:
     await run(photos, Dogs())
     part = photos.parent / "run" / "parts" / "part-00001.parquet"
@@ -259,30 +280,27 @@ async def test_the_rows_of_images_that_are_gone_or_changed_stay(photos: Path) ->
     assert "1 finished image changed since; the rows stay as they are, see sha256" in result.notes
 
 
-@pytest.mark.parametrize("name", ["limit", "shard_size", "at_once", "max_calls", "workers"])
-@pytest.mark.parametrize("value", [0, -1, 2.5])
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", 0), ("shard_size", -1), ("at_once", 2.5), ("max_calls", 0), ("workers", 0)]
+)
 async def test_a_number_below_one_is_refused(photos: Path, name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"^{name} is {value}; pass a whole number from 1 on, or leave it out$"):
         await run(photos, Dogs(), **{name: value})
     assert not (photos.parent / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "difference"),
-    [
+async def test_a_run_is_not_continued_by_another_request(photos: Path) -> None:
+    backend = Dogs(able=Capabilities(outputs=frozenset({"masks"})))
+    await run(photos, backend)
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"prompts": "cat"}, r'begun with request {"prompts": \["dog"\], .*, now {"prompts": \["cat"\]'),
         ({"min_score": 0.5}, r"begun with request .*0\.5"),
         ({"max_objects": 3}, "begun with max_objects 1000, now 3; choose another --out"),
         ({"include": ["masks"]}, r'now .*"include": \["masks"\]'),
-    ],
-)
-async def test_a_run_is_not_continued_by_another_request(
-    photos: Path, changed: dict[str, Any], difference: str
-) -> None:
-    backend = Dogs(able=Capabilities(outputs=frozenset({"masks"})))
-    await run(photos, backend)
-    with pytest.raises(InputError, match=difference):
-        await run(photos, backend, **changed)
+    ]
+    for changed, difference in changes:
+        with pytest.raises(InputError, match=difference):
+            await run(photos, backend, **changed)
 
 
 async def test_a_run_without_results_gives_its_folder_to_another_request(photos: Path) -> None:
@@ -308,7 +326,7 @@ async def test_a_run_is_not_continued_by_another_version(photos: Path, monkeypat
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 2, "header": {}, "shards": [], "end": 0}'])
 async def test_a_damaged_plan_is_one_line(photos: Path, content: str) -> None:
-    await run(photos, Dogs())
+    (photos.parent / "run").mkdir()
     (photos.parent / "run" / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"manifest.json is damaged or of another version; choose another --out"):
         await run(photos, Dogs())
