@@ -2,11 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
@@ -19,16 +17,13 @@ from dinox_mcp.batch.files import remove_fetched
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Shard
 from dinox_mcp.batch.report import BatchResult, Tracker, sum_up_run, unknown_so_far
-from dinox_mcp.batch.requests import Detecting, answered_by, most_paid_calls, request_of, save_images
+from dinox_mcp.batch.requests import Detecting, Job, answered_by, most_paid_calls, request_of, save_images
 from dinox_mcp.batch.shards import Batch, has_results, has_unsaved, journal_path, remove_journals
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of
-from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import DinoxError, InputError
-from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.jobs import held_run
-from dinox_mcp.types.detection import DetectionRequest
 from dinox_mcp.types.text import number_of
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
@@ -64,17 +59,6 @@ class BatchOptions(Options, total=False):
     stopping: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What decides the results of a run, and what an image costs."""
-
-    header: dict[str, Any]
-    request: DetectionRequest
-    plan: Plan
-    pictures: Mapping[str, Picture]
-    calls_each: int
-
-
 async def run_batch(
     detector: Detecting,
     source: str,
@@ -108,9 +92,10 @@ async def run_batch(
 class _Run:
     """One call of a run: what is planned, what is finished, and what stopped it."""
 
-    def __init__(self, run: Path, detector: Detecting, job: _Job, options: BatchOptions, listed: Inputs) -> None:
+    def __init__(self, run: Path, detector: Detecting, job: Job, options: BatchOptions, listed: Inputs) -> None:
         """Compare the source with what is planned and finished, check the cost, and plan what is new. Blocks."""
         self._run, self._detector, self._job, self._options = run, detector, job, options
+        self._calls_each = most_paid_calls(detector, job.plan)
         self._error: DinoxError | None = None
         retry = options.get("retry", False)
         manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
@@ -143,7 +128,7 @@ class _Run:
         if not left:
             return
         images, total = sum(self._todo.values()), self._manifest.images
-        calls = images * job.calls_each
+        calls = images * self._calls_each
         cost = f"at most {number_of(calls, 'call')} to {job.plan.backend}" if calls else f"free, by {job.plan.backend}"
         progress = options.get("progress", silent)
         await progress(1 - images / total, f"{images:,} of {number_of(total, 'image')} to detect in: {cost}")
@@ -186,7 +171,7 @@ class _Run:
 
     def _check_cost(self, images: int) -> None:
         """Refuse a run of so many images that takes more calls to a paid backend than are allowed."""
-        calls = images * self._job.calls_each
+        calls = images * self._calls_each
         most = self._options.get("max_calls") or self._detector.settings.max_calls_per_job
         if calls > most:
             raise InputError(
@@ -211,7 +196,7 @@ async def _ready(
     prompts: str | Sequence[str] | None,
     examples: Sequence[VisualPrompt],
     options: BatchOptions,
-) -> _Job:
+) -> Job:
     request, pictures = await request_of(prompts, examples, options, detector, OWNER)
     plan = detector.pipeline.router.plan(request)
     header = {
@@ -222,7 +207,7 @@ async def _ready(
         "backends": answered_by(detector.backends, plan),
         "version": __version__,
     }
-    return _Job(header, request, plan, pictures, most_paid_calls(detector, plan))
+    return Job(header, request, plan, pictures)
 
 
 def _check_numbers(options: BatchOptions) -> None:

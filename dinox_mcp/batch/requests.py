@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dinox_mcp.backends.base import Priced
 from dinox_mcp.backends.registry import Backends
@@ -42,6 +43,23 @@ class Detecting(Sources, Protocol):
     async def aclose(self) -> None:
         """Close connections, models and threads."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What decides the results of a job or a run, and how they are found.
+
+    Attributes:
+        header: all that decides what is found, as it is kept.
+        request: what to find in each image.
+        plan: what answers the request.
+        pictures: the images of its examples, by digest.
+    """
+
+    header: dict[str, Any]
+    request: DetectionRequest
+    plan: Plan
+    pictures: Mapping[str, Picture]
 
 
 async def request_of(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -17,7 +16,7 @@ from dinox_mcp.backends.base import silent
 from dinox_mcp.batch import run as running
 from dinox_mcp.batch import summary
 from dinox_mcp.batch.journal import Journal, check_same
-from dinox_mcp.batch.requests import Detecting, answered_by, load_images, paid_calls, request_of, save_images
+from dinox_mcp.batch.requests import Detecting, Job, answered_by, load_images, paid_calls, request_of, save_images
 from dinox_mcp.batch.sources import Entry, canonical, list_images
 from dinox_mcp.batch.summary import SearchResult, make_sheet, on_sheet
 from dinox_mcp.detect.options import OWNER, Caller, CallOptions, Options, caller_of, labels_of, make_call
@@ -53,16 +52,6 @@ class SearchOptions(CallOptions, total=False):
     budget_s: float | None
     confirm_above: int | None
     top: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A job that is ready to run: what decides what it finds, and how that is found."""
-
-    header: dict[str, Any]
-    request: DetectionRequest
-    plan: Plan
-    pictures: Mapping[str, Picture]
 
 
 class ImageSearch:
@@ -160,7 +149,7 @@ class ImageSearch:
         examples: Sequence[VisualPrompt],
         job: str | None,
         options: SearchOptions,
-    ) -> _Job:
+    ) -> Job:
         """Make a job of the arguments; what is left out is as the job of that id has it."""
         caller, chosen = caller_of(options), _chosen(options)
         begun: Mapping[str, Any] = {}
@@ -192,7 +181,7 @@ class ImageSearch:
         }
         if begun:
             check_same(folder.name, begun, header)
-        return _Job(header, request, plan, pictures)
+        return Job(header, request, plan, pictures)
 
     def _check_cost(self, plan: Plan, left: Sequence[Entry], journal: Journal) -> int:
         """Count the calls that the images take which are left; refuse more than a job may take."""
@@ -208,7 +197,7 @@ class ImageSearch:
 
     async def _run(
         self,
-        ready: _Job,
+        ready: Job,
         left: Sequence[Entry],
         journal: Journal,
         calls: int,

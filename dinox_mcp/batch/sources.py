@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePath
 
 from dinox_mcp.errors import DinoxError, ForbiddenError, ImageError, InputError
@@ -24,7 +25,6 @@ _MAGIC = frozenset("*?[")
 _ANY_FOLDERS = "**"
 _EVERYTHING = (_ANY_FOLDERS, "*")
 _MOST_NAMED = 3
-_MakeWalk = Callable[[tuple[str, ...]], "_Walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class Listing:
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+
+
+_Search = Callable[[Path, tuple[str, ...]], tuple[list[Entry], list[str]]]
 
 
 def canonical(source: str) -> str:
@@ -93,9 +96,9 @@ def list_images(
     """
     entries: dict[str, Entry] = {}
     notes: list[str] = []
-    walk = partial(_Walk, endings=endings, most_seen=most_seen)
+    search = partial(_search, most=most, endings=endings, most_seen=most_seen or MAX_SEEN)
     for source in sources:
-        found, more = _list_source(source, settings, most, walk, alone=len(sources) == 1)
+        found, more = _list_source(source, settings, search, alone=len(sources) == 1)
         entries.update((entry.source, entry) for entry in found)
         notes += more
         if len(entries) > most:
@@ -106,9 +109,7 @@ def list_images(
     return Listing(tuple(entries.values()), tuple(notes))
 
 
-def _list_source(
-    source: str, settings: Settings, most: int, walk: _MakeWalk, *, alone: bool
-) -> tuple[list[Entry], list[str]]:
+def _list_source(source: str, settings: Settings, search: _Search, *, alone: bool) -> tuple[list[Entry], list[str]]:
     if _is_result(source):
         return [Entry(source)], []
     found = parse_source(source)
@@ -117,14 +118,14 @@ def _list_source(
     try:
         path = allowed_path(source, settings)
         if path.is_dir():
-            return _search(path, _EVERYTHING, most, walk)
+            return search(path, _EVERYTHING)
         if path.exists() or not _MAGIC & set(source):
             if alone:
                 open_file(source, settings)[0].close()  # raises where it cannot be read, and proposes another name
             return [file_entry(path) if path.exists() else Entry(source)], []
         parts = PurePath(source).parts
         fixed = next(number for number, part in enumerate(parts) if _MAGIC & set(part))
-        return _search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:], most, walk)
+        return search(allowed_path(str(PurePath(*parts[:fixed])), settings), parts[fixed:])
     except (DinoxError, OSError) as error:
         if not alone:
             return [Entry(source)], []  # loading it says what is wrong, and the other images are searched
@@ -133,20 +134,14 @@ def _list_source(
         raise
 
 
-def _search(folder: Path, pattern: tuple[str, ...], most: int, make_walk: _MakeWalk) -> tuple[list[Entry], list[str]]:
-    """List the images below a folder that match a pattern, by path.
-
-    Raises:
-        InputError: there are none, or too much to look through.
-    """
+def _search(
+    folder: Path, pattern: tuple[str, ...], most: int, endings: Collection[str], most_seen: int
+) -> tuple[list[Entry], list[str]]:
+    """List the images below a folder that match a pattern, by path, and the folders that cannot be read."""
     if ".." in pattern:
         raise InputError(f"the pattern {'/'.join(pattern)!r:.80} has .. after a wildcard; write it without")
-    walk = make_walk(tuple(part.casefold() for part in pattern))
-    entries = []
-    for entry in walk.below(folder):
-        entries.append(entry)
-        if len(entries) > most:
-            break  # the caller refuses it
+    walk = _Walk(tuple(part.casefold() for part in pattern), endings, most_seen)
+    entries = list(islice(walk.below(folder), most + 1))  # the caller refuses one too many
     if not entries:
         suffixes = ", ".join(name or "no ending" for name, _ in walk.others.most_common(_MOST_NAMED))
         beside = f" ({walk.others.total()} other files: {suffixes})" if suffixes else ""
@@ -166,12 +161,8 @@ class _Walk:
     has parts, so that no pattern takes long.
     """
 
-    def __init__(
-        self, pattern: tuple[str, ...], endings: Collection[str] = SUFFIXES, most_seen: int | None = None
-    ) -> None:
-        self._pattern = pattern
-        self._endings = endings
-        self._most_seen = most_seen or MAX_SEEN
+    def __init__(self, pattern: tuple[str, ...], endings: Collection[str] = SUFFIXES, most_seen: int = 0) -> None:
+        self._pattern, self._endings, self._most_seen = pattern, endings, most_seen
         self._seen = 0
         self.others: Counter[str] = Counter()
         self.closed: list[str] = []

@@ -7,6 +7,7 @@ import csv
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
@@ -186,14 +187,8 @@ def _column_of(lines: Iterator[str], shown: str, column: str | None) -> Iterator
 
 
 def _lines(text: TextIOWrapper, shown: str) -> Iterator[str]:
-    """Give the lines of a text.
-
-    Raises:
-        ImageError: a line is longer than any path, or holds what no text does.
-    """
-    number = 0
-    while line := text.readline(_LONGEST_LINE):
-        number += 1
+    """Give the lines of a text; refuse one that is longer than any path, or holds what no text does."""
+    for number, line in enumerate(iter(partial(text.readline, _LONGEST_LINE), ""), start=1):
         if len(line) >= _LONGEST_LINE or "\0" in line:
             raise ImageError(
                 f"line {number:,} of '{shown}' is not a path or a URL; pass a text file with one of them a line, or a "
@@ -203,11 +198,7 @@ def _lines(text: TextIOWrapper, shown: str) -> Iterator[str]:
 
 
 def _pick(schema: "pa.Schema", column: str | None, shown: str) -> Picked:
-    """Choose the column with the images: bytes before paths, then by name.
-
-    Raises:
-        InputError: there is none, or the one that is named holds something else.
-    """
+    """Choose the column with the images: the one that is named, else bytes before paths, then by name."""
     usable = [found for one in schema if (found := _picked(one)) is not None]
     if column is not None:
         named = [found for found in usable if found.name == column]
