@@ -236,8 +236,7 @@ _WRITERS: Mapping[Form, Callable[[_Finished, Path], _Written]] = {
 def _finished_manifest(run: Path) -> Manifest:
     manifest = read_manifest(run)
     for shard in manifest.shards:
-        done = parts.read_done(run, shard.number)
-        if done is None or done.fingerprint != manifest.fingerprint:
+        if parts.read_done(run, shard.number, manifest.fingerprint) is None:
             raise InputError(f"the run in {run} is not finished; run the same command again")
     return manifest
 

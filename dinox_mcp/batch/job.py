@@ -101,10 +101,8 @@ class _Run:
         manifest = plans.open_manifest(run, job.header, may_replace=not has_results(run))
         if not manifest.shards:
             remove_journals(run)
-        scanned = {shard.number: parts.read_done(run, shard.number) for shard in manifest.shards}
-        finished = {
-            number: done for number, done in scanned.items() if done and done.fingerprint == manifest.fingerprint
-        }
+        scanned = {one.number: parts.read_done(run, one.number, manifest.fingerprint) for one in manifest.shards}
+        finished = {number: done for number, done in scanned.items() if done is not None}
         damaged = sum(parts.part_path(run, number).exists() for number in scanned.keys() - finished.keys())
         change = plans.compare(run, manifest, listed.groups, finished.keys())
         self._notes = (*listed.notes, *_drift(damaged, change))

@@ -122,14 +122,14 @@ def write_part(run: Path, done: Done, rows: Sequence[Mapping[str, Any]]) -> None
             os.close(folder)
 
 
-def read_done(run: Path, shard: int) -> Done | None:
-    """Read the footer of a part; None if there is no part, or one that is cut off or damaged. Blocks."""
+def read_done(run: Path, shard: int, fingerprint: str) -> Done | None:
+    """Read the footer of a part; None if there is none, or one that is damaged or of another run. Blocks."""
     pa, pq = import_pyarrow()
     try:
         with pq.ParquetFile(part_path(run, shard)) as file:
-            footer = json.loads(file.schema_arrow.metadata[_KEY])
-            done = Done(**footer)
-            return done if file.metadata.num_rows == done.images and done.shard == shard else None
+            done = Done(**json.loads(file.schema_arrow.metadata[_KEY]))
+            is_intact = (done.fingerprint, done.shard, done.images) == (fingerprint, shard, file.metadata.num_rows)
+            return done if is_intact else None
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
@@ -145,18 +145,25 @@ def stream_rows(run: Path, shard: int, columns: Sequence[str] | None = None) -> 
             yield from batch.to_pylist()
 
 
-def join_parts(run: Path, shards: Iterable[int], path: Path) -> Iterator[tuple[int, int]]:
+def join_parts(run: Path, shards: Iterable[int], path: Path, *, only_failed: bool = False) -> Iterator[tuple[int, int]]:
     """Write parts into one file, and give the numbers of images and objects of each as soon as it is written. Blocks.
+
+    Args:
+        run: the folder of the run.
+        shards: their numbers, in order.
+        path: the file.
+        only_failed: leave out the rows of images with an answer.
 
     Raises:
         InputError: a part is damaged.
         OSError: the file cannot be written.
     """
     _, pq = import_pyarrow()
+    chosen = [("code", "!=", "")] if only_failed else None
     with pq.ParquetWriter(path, schema(), compression="zstd") as file:
         for shard in shards:
             with _intact(run, shard):
-                rows = pq.read_table(part_path(run, shard), schema=schema())
+                rows = pq.read_table(part_path(run, shard), schema=schema(), filters=chosen)
             file.write_table(rows)
             yield rows.num_rows, sum(len(objects) for objects in rows.column("objects"))
 
@@ -179,17 +186,14 @@ def write_errors(run: Path, finished: Iterable[Done]) -> None:
         InputError: a part is damaged.
         SettingsError: it cannot be written.
     """
-    _, pq = import_pyarrow()
     path, failed = run / ERRORS, [one.shard for one in finished if one.failed]
     try:
         if not failed:
             path.unlink(missing_ok=True)
             return
-        with aside(path) as beside, pq.ParquetWriter(beside, schema(), compression="zstd") as file:
-            for shard in failed:  # one at a time, as there may be very many
-                with _intact(run, shard):
-                    rows = pq.read_table(part_path(run, shard), schema=schema(), filters=[("code", "!=", "")])
-                file.write_table(rows)
+        with aside(path) as beside:
+            for _ in join_parts(run, failed, beside, only_failed=True):
+                pass  # one part at a time, as there may be very many
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); {_NO_ROOM}") from None
 

@@ -267,8 +267,8 @@ class _Pool:
     def _finished(self, shard: Shard) -> Done | None:
         """Return what the part of a shard says, if its worker died after it was written."""
         batch = self._orders.batch
-        done = read_done(batch.run, shard.number)
-        if done is None or done.fingerprint != batch.fingerprint or batch.retry:  # an old part, in another try
+        done = read_done(batch.run, shard.number, batch.fingerprint)
+        if done is None or batch.retry:  # an old part, in another try
             return None
         journal_path(batch.run, shard.number).unlink(missing_ok=True)
         return done

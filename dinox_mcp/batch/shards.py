@@ -251,7 +251,7 @@ def _journal(batch: Batch, shard: Shard) -> Iterator[Journal]:
 
 def _rows_to_keep(batch: Batch, shard: Shard, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
     """Read the rows of a finished shard that another try would not change, by source."""
-    if parts.read_done(batch.run, shard.number) is None:
+    if parts.read_done(batch.run, shard.number, batch.fingerprint) is None:
         return {}
     rows = zip(entries, parts.stream_rows(batch.run, shard.number), strict=True)
     return {entry.source: row for entry, row in rows if not row["error"]}
@@ -271,7 +271,7 @@ def _finish(
             row = parts.row(record, journal.objects(record))
             counts.update(record.counts)
         rows.append(row)
-    before = parts.read_done(batch.run, shard.number) if kept else None
+    before = parts.read_done(batch.run, shard.number, batch.fingerprint) if kept else None
     unknown = before.unknown if before else unknown_everywhere(journal.records.values())
     done = parts.sum_up(batch.fingerprint, shard.number, rows, counts, unknown)
     parts.write_part(batch.run, done, rows)
