@@ -57,7 +57,6 @@ class Book:
     rest_s: float = 0.0
     rest_mib: float = 0.0
     tracebacks: int = 0
-    stderr_bytes: int = 0
 
     def note(self, call: Call, answer: Answer | None, seconds: float) -> None:
         """Write down one call; no answer where it was cancelled in flight."""
@@ -125,7 +124,6 @@ async def soak(server: Serving, count: int, chance: random.Random, folder: Path)
     book.rest_s = await seconds_to_rest(server.pid)
     book.rest_mib = memory_mib(server.pid)
     book.tracebacks = server.errors().count("Traceback (most recent")
-    book.stderr_bytes = len(server.errors())
     return book
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import anyio.to_thread
@@ -16,9 +15,10 @@ from dinox_mcp.batch import run as running
 from dinox_mcp.batch.files import remove_fetched
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Shard
+from dinox_mcp.batch.ray_engine import run_ray
 from dinox_mcp.batch.report import BatchResult, Tracker, sum_up_run, unknown_so_far
 from dinox_mcp.batch.requests import Detecting, Job, answered_by, most_paid_calls, request_of, save_images
-from dinox_mcp.batch.shards import Batch, has_results, has_unsaved, journal_path, remove_journals
+from dinox_mcp.batch.shards import Batch, has_results, has_unsaved, journal_path, remove_journals, run_local
 from dinox_mcp.batch.sources import Entry
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Options, labels_of
 from dinox_mcp.detect.visual_prompts import VisualPrompt
@@ -27,11 +27,8 @@ from dinox_mcp.store.jobs import held_run
 from dinox_mcp.types.text import number_of
 
 Engine = Callable[[Detecting, Batch, Sequence[Shard], Tracker], Awaitable[None]]
-ENGINES: Mapping[str, tuple[str, str]] = {
-    "local": ("dinox_mcp.batch.shards", "run_local"),
-    "ray": ("dinox_mcp.batch.ray_engine", "run_ray"),
-}
-"""What works on the shards, by name: the module and the function in it. A module is imported when it is used."""
+ENGINES: Mapping[str, Engine] = {"local": run_local, "ray": run_ray}
+"""What works on the shards, by name."""
 _REMEDY = "choose another --out"
 
 
@@ -217,16 +214,14 @@ def _check_numbers(options: BatchOptions) -> None:
 
 
 def _engine(options: BatchOptions) -> Engine:
-    """Import what works on the shards; refuse an unknown name, and options of another engine."""
+    """Choose what works on the shards; refuse an unknown name, and options of another engine."""
     name = options.get("engine", "local")
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r:.40}; choose {' or '.join(ENGINES)}")
-    module, function = ENGINES[name]
-    engine = getattr(import_module(module), function)
     own = {one: options.get(one) for one in ("workers", "gpus_per_worker") if options.get(one) is not None}
     if own and name == "local":
         raise InputError(f"{' and '.join(own)} is an option of the engine ray; choose that engine, or leave it out")
-    return partial(engine, **own)
+    return partial(ENGINES[name], **own)
 
 
 def _first(groups: Sequence[Sequence[Entry]], limit: int | None, planned: int) -> list[Sequence[Entry]]:
