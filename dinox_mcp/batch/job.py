@@ -110,9 +110,14 @@ class _Run:
         self._todo = todo = dict[Shard, int]()
         for shard in self._manifest.shards:
             done = finished.get(shard.number)
-            todo[shard] = shard.images if done is None else done.failed if retry else 0
-            if done is not None and not retry and not has_unsaved(run, shard):
-                journal_path(run, shard.number).unlink(missing_ok=True)  # its process died between the last two steps
+            if done is None:
+                todo[shard] = shard.images
+            elif retry:
+                todo[shard] = done.failed
+            else:
+                todo[shard] = 0
+                if not has_unsaved(run, shard):  # its process died between the last two steps
+                    journal_path(run, shard.number).unlink(missing_ok=True)
         stopping = options.get("stopping", lambda: False)
         self._tracker = Tracker(todo, finished, options.get("progress", silent), stopping)
 
