@@ -66,6 +66,9 @@ class Files:
     Args:
         settings: which folders and hosts may be read, and how large an image may be.
         run: the folder of a run, which keeps tars from elsewhere; without one they are fetched as far as they are read.
+
+    Raises:
+        DinoxError: a file does not exist or arrive, or the settings do not allow it; each method may raise it.
     """
 
     def __init__(self, settings: Settings, run: Path | None = None) -> None:
@@ -82,15 +85,13 @@ class Files:
             self._web_files.close()
 
     def open(self, address: str) -> BinaryIO:
-        """Open a file that holds many images, or names them.
-
-        Raises:
-            DinoxError: it does not exist or arrive, or the settings do not allow it.
-        """
+        """Open a file that holds many images, or names them."""
         if not scheme_of(address):
             return open_file(address, self._settings, "file", {suffix_of(address)})[0]
         file = self._open_elsewhere(address)
-        return file if self._run is None or suffix_of(address) != TAR else self._kept(address, file, self._run)
+        if self._run is not None and suffix_of(address) == TAR:
+            return self._kept(address, file, self._run)
+        return file
 
     def _open_elsewhere(self, address: str) -> BinaryIO:
         if scheme_of(address) in WEB:
@@ -101,27 +102,18 @@ class Files:
 
     def _kept(self, address: str, file: BinaryIO, run: Path) -> BinaryIO:
         """Open the copy of a tar in the folder of a run, made now if it is new; the tar itself if there is no room."""
-        name = sha256(f"{address} {self.stamp(address, file)}".encode()).hexdigest()
-        path = run / FETCHED / name[:32]
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        stamp = self.stamp(address, file)
+        if stamp.endswith("-"):
+            return file  # without a version, a copy may be older than the tar
+        path = run / FETCHED / sha256(f"{address} {stamp}".encode()).hexdigest()
         with suppress(OSError):
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                used = sum(one.stat().st_size for one in path.parent.iterdir())
-                if size > min(_MOST_FETCHED - used, shutil.disk_usage(path.parent).free // 2):
-                    return file
-                _copy(file, path)
-            return open_regular(path)
+            if path.exists() or _copy(file, path):
+                return open_regular(path)
         file.seek(0)
         return file
 
     def read(self, address: str) -> bytes:
-        """Read an image.
-
-        Raises:
-            DinoxError: it does not exist or arrive, or is too large, or the settings do not allow it.
-        """
+        """Read an image."""
         scheme = scheme_of(address)
         if scheme in WEB:
             return self._web.read(address)
@@ -140,11 +132,7 @@ class Files:
         return data
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Give all files below a prefix on the web or in a store.
-
-        Raises:
-            DinoxError: it cannot be listed.
-        """
+        """Give all files below a prefix on the web or in a store."""
         scheme = scheme_of(prefix)
         if scheme in WEB:
             yield from map(Entry, self._web.list(prefix))
@@ -155,11 +143,7 @@ class Files:
             yield Entry(f"{scheme}://{path.lstrip('/')}", _stamp(info))
 
     def stamp(self, address: str, file: BinaryIO) -> str:
-        """Give what changes when an open file does.
-
-        Raises:
-            DinoxError: it cannot be found out.
-        """
+        """Give what changes when an open file does."""
         scheme = scheme_of(address)
         if scheme in WEB:
             first = self._web.part(address, 0, 1)
@@ -197,8 +181,14 @@ def _read_part(file: BinaryIO, address: str, begin: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _copy(file: BinaryIO, path: Path) -> None:
-    """Copy an open file, completely or not at all."""
+def _copy(file: BinaryIO, path: Path) -> bool:
+    """Copy an open file, completely or not at all; return False if there is no room for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = file.seek(0, os.SEEK_END)
+    used = sum(one.stat().st_size for one in path.parent.iterdir())
+    if size > min(_MOST_FETCHED - used, shutil.disk_usage(path.parent).free // 2):
+        return False
+    file.seek(0)
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with beside.open("xb") as copy:
@@ -206,6 +196,7 @@ def _copy(file: BinaryIO, path: Path) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+    return True
 
 
 def _stamp(info: dict[str, Any]) -> str:

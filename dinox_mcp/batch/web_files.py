@@ -43,7 +43,12 @@ class Part:
 
 
 class WebFiles:
-    """Files behind https:// URLs (and http:// where the settings allow it). Its methods block: call them in threads."""
+    """Files behind https:// URLs (and http:// where the settings allow it). Its methods block: call them in threads.
+
+    Raises:
+        ImageError: a file may not be fetched, or does not arrive; each method may raise it.
+        ServiceError: a part of a file does not arrive.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._fetcher = WebFetcher(settings, system_resolver(anyio.CapacityLimiter(_THREADS)))
@@ -57,20 +62,11 @@ class WebFiles:
         self._stack.close()
 
     def read(self, address: str) -> bytes:
-        """Fetch an image.
-
-        Raises:
-            ImageError: it does not arrive, or may not be fetched.
-        """
+        """Fetch an image."""
         return self._portal.call(self._fetcher.fetch, address)[0]
 
     def open(self, address: str) -> BinaryIO:
-        """Open a file that is fetched in parts, as far as it is read.
-
-        Raises:
-            ForbiddenError: it may not be fetched.
-            ServiceError: it does not arrive, or the server sends no parts.
-        """
+        """Open a file that is fetched in parts, as far as it is read."""
         first = self.part(address, 0, 1)
 
         def fetch(begin: int, size: int) -> bytes:
@@ -82,12 +78,7 @@ class WebFiles:
         return fetched_file(first.size, fetch)
 
     def part(self, address: str, begin: int, size: int) -> Part:
-        """Fetch a part of a file.
-
-        Raises:
-            ForbiddenError: it may not be fetched.
-            ServiceError: it does not arrive, or the server sends no parts.
-        """
+        """Fetch a part of a file."""
         headers = {"Accept": "*/*", "Range": f"bytes={begin}-{begin + size - 1}"}
 
         async def read(response: "httpx2.Response", shown: str) -> Part:
@@ -113,7 +104,6 @@ class WebFiles:
         """Give the URLs of all files below a folder, as its index page and those of the folders in it link to them.
 
         Raises:
-            ImageError: it has no such page, or it may not be fetched.
             InputError: there are too many folders.
         """
         waiting, seen, pages = [folder], {folder}, 1
