@@ -1,8 +1,6 @@
 """Sessions of ONNX Runtime, and the networks of this package."""
 
 import json
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from dinox_mcp.errors import BackendError
 
 Floats = npt.NDArray[np.float32]
 
+FOLDER = Path(__file__).parent / "weights"
 MOST_THREADS = 8
 # Measured on two cores: NanoDet takes 48 ms with one thread and 27 ms with two. Networks of this size gain little from
 # more than four threads.
 _THREADS = 4
-_MANIFEST = "manifest.json"
 _REMEDY = "reinstall it: pip install --force-reinstall dinox-mcp"
 
 
@@ -28,7 +26,7 @@ def session(path: Path, name: str, remedy: str, *, threads: int = MOST_THREADS, 
 
     Args:
         path: The ONNX file.
-        name: The name of the file in error messages, such as "the text model x.onnx".
+        name: The name of the file in error messages.
         remedy: What to do if the file is missing or damaged.
         threads: The most threads of one run; never more than cores.
         arena: Keep the memory of a run for the next one: a little faster, and suits networks with small inputs.
@@ -51,10 +49,9 @@ class Network:
 
     def __init__(self, name: str) -> None:
         """Load the network whose file has this name, such as "nanodet"."""
-        folder, file = _folder(), f"{name}.onnx"
-        _check_size(folder, file)
-        with resources.as_file(folder / file) as path:
-            self._session = session(path, f"the network {path}", _REMEDY, threads=_THREADS, arena=True)
+        path = FOLDER / f"{name}.onnx"
+        _check_size(path)
+        self._session = session(path, f"the network {path}", _REMEDY, threads=_THREADS, arena=True)
         self._input: str = self._session.get_inputs()[0].name
         self._outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
@@ -63,22 +60,15 @@ class Network:
         return dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
 
 
-def _folder() -> Traversable:
-    return resources.files("dinox_mcp.backends.embedded") / "weights"
-
-
-def _check_size(folder: Traversable, file: str) -> None:
+def _check_size(path: Path) -> None:
     """Check the size of a file, which a full disk, for example, may have truncated."""
+    manifest = path.with_name("manifest.json")
     try:
-        size = json.loads((folder / _MANIFEST).read_bytes())[file]["size"]
+        size = json.loads(manifest.read_bytes())[path.name]["size"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(
-            f"the list of networks {folder / _MANIFEST} does not report the size of {file} "
+            f"the list of networks {manifest} does not report the size of {path.name} "
             f"({type(error).__name__}); {_REMEDY}"
         ) from error
-    with resources.as_file(folder / file) as path:
-        found = path.stat().st_size if path.is_file() else None
-    if found is None:
-        raise BackendError(f"the network {folder / file} is missing ({size} bytes); {_REMEDY}")
-    if found != size:
-        raise BackendError(f"the network {folder / file} has {found} bytes instead of {size}; {_REMEDY}")
+    if path.is_file() and path.stat().st_size != size:
+        raise BackendError(f"the network {path} has {path.stat().st_size} bytes instead of {size}; {_REMEDY}")
