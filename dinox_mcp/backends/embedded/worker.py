@@ -35,7 +35,7 @@ class Steps:
     """The progress of one piece of work, which runs in a thread, and the signal to stop it."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self.stopped = False
         self.now = (0.0, "waiting for other images")
 
     def report(self, fraction: float, message: str) -> None:
@@ -44,17 +44,13 @@ class Steps:
         Raises:
             AbandonedError: the call was cancelled.
         """
-        if self._stop.is_set():
+        if self.stopped:
             raise AbandonedError
         self.now = (fraction, message)
 
     def part(self, start: float, end: float, message: str) -> Report:
         """Return the report of a part of the work, which goes from `start` to `end`."""
         return share(lambda done: self.report(done, message), start, end)
-
-    def stop(self) -> None:
-        """Let the work end at its next step."""
-        self._stop.set()
 
 
 class Worker:
@@ -91,7 +87,7 @@ class Worker:
                 )
         finally:
             self._calls -= 1
-            steps.stop()
+            steps.stopped = True
 
     def _work(self, work: Callable[[Steps], T], steps: Steps) -> T:
         while not self._lock.acquire(timeout=_INTERVAL_S):

@@ -88,7 +88,7 @@ async def test_a_full_queue_is_an_error() -> None:
 def test_steps_end_abandoned_work() -> None:
     steps = Steps()
     steps.report(0.1, "going")
-    steps.stop()
+    steps.stopped = True
     with pytest.raises(AbandonedError):
         steps.report(0.2, "still going")
 
