@@ -90,10 +90,7 @@ class EmbeddedBackend:
         Raises:
             InputError: an example is too small, of one color, or of another backend.
             UnsupportedError: hands are requested together with examples.
-            ImageError: an image is damaged.
-            BusyError: too many images are waiting.
-            DeadlineError: it took longer than the settings allow.
-            BackendError: a model is missing or damaged.
+            ImageError, BusyError, DeadlineError, BackendError: as of every backend.
         """
         if request.examples:
             if "hands" in request.include:
@@ -106,9 +103,9 @@ class EmbeddedBackend:
                 from dinox_mcp.backends.embedded import matching
 
                 found = matching.search(image, request, call.pictures, steps)
-                if "pose" not in request.include:
-                    return found
-                return _joined(found, self._loaded(steps).estimate_poses(image, found.objects, steps))
+                if "pose" in request.include:
+                    found = _joined(found, self._loaded(steps).estimate_poses(image, found.objects, steps))
+                return found
 
             return await self._run(match, call)
         targets = prompts.understand(request.prompts)
@@ -126,11 +123,7 @@ class EmbeddedBackend:
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
-        """Read text and codes in boxes, and estimate the poses of persons.
-
-        Raises:
-            ImageError, BusyError, DeadlineError, BackendError: as in `detect`.
-        """
+        """Read text and codes in boxes, and estimate the poses of persons; it raises what `detect` raises."""
 
         def work(steps: Steps) -> Detections:
             found = Detections(model="", objects=tuple(objects))
@@ -143,12 +136,7 @@ class EmbeddedBackend:
         return await self._run(work, call)
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
-        """Save the pixels of examples as an embedding.
-
-        Raises:
-            InputError: an example is too small, of one color, or negative.
-            ImageError, BusyError, DeadlineError: as in `detect`.
-        """
+        """Save the pixels of examples, which may not be negative, as an embedding; it raises what `detect` raises."""
 
         def work(steps: Steps) -> Embedding:
             from dinox_mcp.backends.embedded import templates

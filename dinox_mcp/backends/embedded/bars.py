@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.embedded.prompts import Kind
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, View, quad, sides, tiles, unique
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, View, levelled, quad, sides, tiles, unique
 from dinox_mcp.backends.embedded.worker import Report
 
 Widths = npt.NDArray[np.float64]
@@ -131,11 +131,8 @@ def _reach(steps: npt.NDArray[np.intp]) -> int:
 def _scan(gray: Pixels, shape: Quad) -> Iterator[Widths]:
     """Measure bars and gaps along lines through a code, in both directions, as its corners may begin anywhere."""
     length = int(np.clip(2 * sides(shape).max(), _LEAST_LENGTH, _MOST_LENGTH))
-    size = length, _ROWS * _ROW_HEIGHT
-    upright = np.array([[0, 0], [length, 0], size, [0, size[1]]], np.float32)
     for turned in (shape, np.roll(shape, 1, axis=0)):
-        matrix = cv2.getPerspectiveTransform(turned, upright)
-        strip = cv2.warpPerspective(gray, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        strip, _ = levelled(gray, turned, (length, _ROWS * _ROW_HEIGHT))
         for line in strip.reshape(_ROWS, _ROW_HEIGHT, length).mean(axis=1).astype(np.uint8):
             threshold, _ = cv2.threshold(line, 0, 255, cv2.THRESH_OTSU)
             yield np.diff(np.flatnonzero(np.diff(line > threshold))).astype(float)

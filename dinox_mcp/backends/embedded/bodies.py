@@ -28,11 +28,7 @@ Points = npt.NDArray[np.float64]
 class Crop:
     """A square of an image, which may reach beyond it.
 
-    Attributes:
-        x: The middle of the square in pixels of the image.
-        y: Likewise.
-        half: Half the length of its side in pixels of the image.
-        angle: Its clockwise rotation in radians.
+    Its middle (x, y) and half the length of its side are in pixels, its clockwise rotation is in radians.
     """
 
     x: float
@@ -146,14 +142,11 @@ def _anchors(layers: Sequence[tuple[int, int]]) -> Points:
     return np.concatenate(grids)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """A person's pose.
+class Body(NamedTuple):
+    """The pose of a person in a box, both in pixels of the image.
 
-    Attributes:
-        bbox: The person's box in pixels of the image, as given.
-        points: The 17 points of `types.keypoints.BODY` in that order, as an array (17, 3) of x and y in pixels and a
-            score from 0 to 1. Points that are hidden or outside the image are guesses with a low score.
+    The points (17, 3) are those of `types.keypoints.BODY`: x, y, and a score from 0 to 1. Points that are hidden or
+    outside the image are guesses with a low score.
     """
 
     bbox: Box
@@ -164,7 +157,6 @@ class PoseEstimator:
     """Finds the points of bodies."""
 
     def __init__(self) -> None:
-        """Load the network."""
         self._network = Network("movenet-thunder")
 
     def estimate(self, image: Image.Image, boxes: Sequence[Box], report: Report = ignore) -> list[Body]:

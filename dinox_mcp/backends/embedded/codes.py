@@ -21,6 +21,7 @@ from dinox_mcp.backends.embedded.readings import (
     Reading,
     View,
     around,
+    levelled,
     overlap,
     quad,
     resized,
@@ -132,7 +133,7 @@ def read(gray: Pixels, kinds: AbstractSet[Kind], report: Report) -> list[Reading
             found += _new(_mapped(_read_rotated(view.pixels, degrees, kinds & _ROTATED), view.to_image), found)
     found = [code if code.text else _read_enlarged(gray, code) for code in unique(found)]
     if Kind.BARCODE in kinds:
-        found = [_full_height(gray, code) if code.kind is Kind.BARCODE else code for code in found]
+        found = [_at_full_height(gray, code) if code.kind is Kind.BARCODE else code for code in found]
         found = _with_located(gray, found, bars.locate(gray, share(report, 0.6, 1.0)))
     return found
 
@@ -204,19 +205,16 @@ def _read_levelled(gray: Pixels, shape: Quad) -> Reading:
     _, width, height, _ = sides(shape).tolist()
     for length in _LENGTHS:
         factor = length / max(width, height)
-        margin = _MARGIN * length
-        inner = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) * np.float32(factor)
-        matrix = cv2.getPerspectiveTransform(shape, inner + np.float32(margin))
-        size = math.ceil(width * factor + 2 * margin), math.ceil(height * factor + 2 * margin)
-        pixels = np.asarray(cv2.warpPerspective(gray, matrix, size, flags=cv2.INTER_CUBIC, borderValue=255), np.uint8)
+        size = width * factor, height * factor
+        pixels, back = levelled(gray, shape, size, _MARGIN * length, border=cv2.BORDER_CONSTANT)
         for level in (pixels, np.asarray(255 - pixels, np.uint8)):  # inverted for white bars on black
             if code := max(read_symbols(level, {Kind.BARCODE}), key=lambda code: len(code.text or ""), default=None):
-                back = cv2.perspectiveTransform(code.quad[None], np.linalg.inv(matrix))[0]
-                return _full_height(gray, replace(code, quad=quad(back)))
+                piece = replace(code, quad=quad(cv2.perspectiveTransform(code.quad[None], back)))
+                return _at_full_height(gray, piece)
     return Reading(Kind.BARCODE, shape)
 
 
-def _full_height(gray: Pixels, code: Reading) -> Reading:
+def _at_full_height(gray: Pixels, code: Reading) -> Reading:
     """Give a barcode, of which a slice was read, the outline of all its bars."""
     return replace(code, quad=bars.extent(gray, code.quad))
 

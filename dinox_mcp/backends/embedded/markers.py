@@ -6,7 +6,7 @@ each square is read here and compared with all dictionaries at once.
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,10 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.embedded.prompts import Kind
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, View, quad, sides, unique, views
+from dinox_mcp.backends.embedded.readings import (
+    Pixels,
+    Quad,
+    Reading,
+    View,
+    levelled,
+    outline,
+    quad,
+    sides,
+    unique,
+    views,
+)
 from dinox_mcp.backends.embedded.worker import Report
 
-Cells = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
 
 # The smaller dictionaries of a size have the first ids of the largest.
@@ -53,7 +64,7 @@ _LEAST_ASPECT = 0.35  # short against long side, seen at an angle
 class _Codebook:
     """The codes of all markers with the same number of bits, in each of four rotations."""
 
-    codes: npt.NDArray[np.uint64]
+    codes: Codes
     owners: Numbers  # index in _DICTIONARIES
     ids: Numbers
     corrects: Numbers  # bits that may be wrong
@@ -85,32 +96,30 @@ class MarkerReader:
             for square in map(quad, (*known, *others)):
                 if sides(square).min() < _LEAST_ASPECT * sides(square).max():
                     continue
+                readings: list[Reading] = []
                 refined = _refined(gray, square)
-                exact = self._read(gray, refined) if refined is not None else None
-                usual = self._read(gray, square) if not inverted and _on_paper(gray, square) else None
-                if refined is not None and exact and exact[0] >= max(_EXACT, usual[0] if usual else 0.0):
-                    yield Reading(exact[1], view.to_image(refined), exact[2], exact[0])
-                elif usual and usual[0] >= _LEAST_SCORE:
-                    yield Reading(usual[1], view.to_image(square), usual[2], usual[0])
+                if refined is not None:
+                    readings += self._read(gray, refined, _EXACT)
+                if not inverted and _on_paper(gray, square):
+                    readings += self._read(gray, square, _LEAST_SCORE)
+                if readings:
+                    best = max(readings, key=lambda one: one.score or 0.0)
+                    yield replace(best, quad=view.to_image(best.quad))
 
-    def _read(self, gray: Pixels, shape: Quad) -> tuple[float, Kind, str]:
-        """Read a square as the best marker of any size; return its score, kind and text."""
-        return max(
-            (_identify(gray, shape, bits, codebook) for bits, codebook in self._codebooks.items()),
-            key=lambda one: one[0],
-        )
+    def _read(self, gray: Pixels, shape: Quad, least: float) -> Iterator[Reading]:
+        """Read a square as a marker of each size; yield what has at least a score."""
+        for bits, codebook in self._codebooks.items():
+            found = _identify(gray, shape, bits, codebook)
+            if found and found.score and found.score >= least:
+                yield found
 
 
 def _refined(gray: Pixels, square: Quad) -> Quad | None:
     """Move the sides of a square to the end of its black border; None if the surroundings are not lighter."""
     # If the paper is only a thin white line, OpenCV puts the sides too far inside.
-    cells = _MOST_BITS + 4
-    size = cells * _FINE
-    corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _FINE
-    matrix = cv2.getPerspectiveTransform(square, corners)
-    level = np.asarray(cv2.warpPerspective(gray, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    inner = level[_FINE:-_FINE, _FINE:-_FINE]
-    black, white = np.percentile(inner, 10), np.percentile(inner, 90)
+    side = (_MOST_BITS + 2) * _FINE
+    level, back = levelled(gray, square, (side, side), _FINE, cv2.INTER_LINEAR)
+    black, white = np.percentile(level[_FINE:-_FINE, _FINE:-_FINE], (10, 90))
     moved: list[int] = []
     for turned in (np.rot90(level, turn) for turn in range(4)):  # the top side is the top, right, bottom and left one
         beside = np.median(turned[: _FINE * 3 // 2, 2 * _FINE : -2 * _FINE], axis=1)[::-1]  # from within outwards
@@ -120,49 +129,37 @@ def _refined(gray: Pixels, square: Quad) -> Quad | None:
             return None
         moved.append(ends - _FINE // 2)
     top, right, bottom, left = moved
-    low, high = _FINE, size - _FINE
-    refined = np.array(
-        [[low - left, low - top], [high + right, low - top], [high + right, high + bottom], [low - left, high + bottom]]
-    )
-    back = cv2.perspectiveTransform(refined.astype(np.float32)[None], np.linalg.inv(matrix))[0]
-    return quad(back)
+    refined = outline((_FINE - left, _FINE - top, _FINE + side + right, _FINE + side + bottom))
+    return quad(cv2.perspectiveTransform(refined[None], back))
 
 
-def _identify(gray: Pixels, shape: Quad, bits: int, codebook: _Codebook) -> tuple[float, Kind, str]:
-    """Read a square as a marker of so many bits per side; the score is 0 if it is not a marker."""
-    nothing = 0.0, Kind.ARUCO, ""
+def _identify(gray: Pixels, shape: Quad, bits: int, codebook: _Codebook) -> Reading | None:
+    """Read a square as a marker of so many bits per side; None if it is not a marker."""
     inner = _cells(gray, shape, bits)[1:-1, 1:-1]
     threshold, _ = cv2.threshold(inner.ravel(), 0, 255, cv2.THRESH_OTSU)
     dark = (inner <= threshold).mean(axis=(2, 3))
     light = dark < 0.5  # noqa: PLR2004 - half of a cell
     if light[_depth(bits + 2) == 0].mean() > _MOST_LIGHT_BORDER:
-        return nothing
-    code = _code(light[1:-1, 1:-1])
+        return None
+    code = np.uint64(int("".join("1" if bit else "0" for bit in light[1:-1, 1:-1].ravel()), 2))
     wrong = np.bitwise_count(codebook.codes ^ code).astype(np.int64)
     fits = np.flatnonzero(wrong <= codebook.corrects)
     if not fits.size:
-        return nothing
+        return None
     best = fits[wrong[fits] == wrong[fits].min()]
     expected = np.ones((bits + 2, bits + 2))
     expected[1:-1, 1:-1] = 1 - _bits(codebook.codes[best[0]], bits)
     # A pattern of several dictionaries is named after all of them.
     names = dict.fromkeys(_name(_DICTIONARIES[codebook.owners[row]], int(codebook.ids[row])) for row in best)
-    score = 1 - float(np.abs(expected - dark).mean())
-    return score, _kind(_DICTIONARIES[codebook.owners[best[0]]]), " or ".join(names)
+    kind, score = _kind(_DICTIONARIES[codebook.owners[best[0]]]), 1 - float(np.abs(expected - dark).mean())
+    return Reading(kind, shape, " or ".join(names), score)
 
 
 def _cells(gray: Pixels, shape: Quad, bits: int) -> Pixels:
     """Level a square with a ring of its surroundings; return the inner pixels of each cell (row, column, y, x)."""
-    cells = bits + 4
-    corners = np.array([[1, 1], [cells - 1, 1], [cells - 1, cells - 1], [1, cells - 1]], np.float32) * _CELL
-    level = cv2.warpPerspective(
-        gray,
-        cv2.getPerspectiveTransform(shape, corners),
-        (cells * _CELL, cells * _CELL),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(level.reshape(cells, _CELL, cells, _CELL)[:, 2:-2, :, 2:-2].swapaxes(1, 2), np.uint8)
+    side = (bits + 2) * _CELL
+    level, _ = levelled(gray, shape, (side, side), _CELL, cv2.INTER_LINEAR)
+    return level.reshape(bits + 4, _CELL, bits + 4, _CELL)[:, 2:-2, :, 2:-2].swapaxes(1, 2)
 
 
 def _on_paper(gray: Pixels, shape: Quad) -> bool:
@@ -181,42 +178,29 @@ def _depth(cells: int) -> Numbers:
 
 def _codebooks(kinds: AbstractSet[Kind]) -> dict[int, _Codebook]:
     """Gather the dictionaries of some kinds by the bits on a side."""
-    rows: dict[int, list[tuple[npt.NDArray[np.uint64], int, Numbers, int]]] = {}
+    rows: dict[int, list[tuple[Codes, Numbers, Numbers, Numbers]]] = {}
     for owner, name in enumerate(_DICTIONARIES):
         if _kind(name) in kinds:
             known = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
             codes = _codes(np.asarray(known.bytesList, np.uint8), known.markerSize)
-            known_ids = np.setdiff1d(np.arange(len(codes)), _LOOKALIKES.get(name, ()))
-            row = codes[known_ids].ravel(), owner, np.repeat(known_ids, 4), int(known.maxCorrectionBits * _CORRECTED)
+            ids = np.repeat(np.setdiff1d(np.arange(len(codes)), _LOOKALIKES.get(name, ())), 4)
+            corrects = int(known.maxCorrectionBits * _CORRECTED)
+            row = codes[ids[::4]].ravel(), np.full(ids.size, owner), ids, np.full(ids.size, corrects)
             rows.setdefault(known.markerSize, []).append(row)
-    return {
-        bits: _Codebook(
-            codes=np.concatenate([codes for codes, _, _, _ in group]),
-            owners=np.concatenate([np.full(ids.size, owner) for _, owner, ids, _ in group]),
-            ids=np.concatenate([ids for _, _, ids, _ in group]),
-            corrects=np.concatenate([np.full(ids.size, corrects) for _, _, ids, corrects in group]),
-        )
-        for bits, group in rows.items()
-    }
+    return {bits: _Codebook(*map(np.concatenate, zip(*group, strict=True))) for bits, group in rows.items()}
 
 
-def _codes(packed: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint64]:
+def _codes(packed: Pixels, bits: int) -> Codes:
     """Turn OpenCV's bytes, those of all four rotations in a row, into numbers (ids, 4), first bit highest."""
-    size = packed.shape[1]
-    rotations = packed.reshape(len(packed), 4, size)
-    codes = np.zeros((len(packed), 4), np.uint64)
-    for index in range(size):
+    rotations = packed.reshape(len(packed), 4, -1).astype(np.uint64)
+    codes = np.zeros(rotations.shape[:2], np.uint64)
+    for index in range(rotations.shape[2]):
         held = min(8, bits * bits - 8 * index)  # the last byte has the remaining bits
-        codes = codes << np.uint64(held) | rotations[:, :, index].astype(np.uint64)
+        codes = codes << np.uint64(held) | rotations[:, :, index]
     return codes
 
 
-def _code(light: npt.NDArray[np.bool_]) -> np.uint64:
-    """Turn bits into a number, first bit highest."""
-    return np.uint64(int("".join("1" if bit else "0" for bit in light.ravel()), 2))
-
-
-def _bits(code: np.uint64, bits: int) -> Cells:
+def _bits(code: np.uint64, bits: int) -> npt.NDArray[np.float64]:
     """Turn a number into bits of shape (bits, bits)."""
     return np.array([int(bit) for bit in f"{int(code):0{bits * bits}b}"], float).reshape(bits, bits)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, overlap, tiles
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, overlap, rounded, tiles
 from dinox_mcp.backends.embedded.runtime import Floats
 from dinox_mcp.backends.embedded.templates import Pose, Pyramid, Template, affine, collect, color_axis, rotation
 from dinox_mcp.backends.embedded.worker import Report, Steps, share
@@ -56,13 +56,6 @@ _STEPS = (
 )
 
 
-class _Match(NamedTuple):
-    """A pose at which an image looks like a template; `correlation` is the mean of colors and edges, up to 1."""
-
-    pose: Pose
-    correlation: float
-
-
 class _Sized(NamedTuple):
     """A template at one size: its `pixels` reduced by `factor`, and the color `axis` on which they vary most."""
 
@@ -72,7 +65,6 @@ class _Sized(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def shade(self, bgr: Pixels) -> Floats:
@@ -80,7 +72,9 @@ class _Sized(NamedTuple):
         return np.asarray(cv2.transform(bgr.astype(np.float32), self.axis[None]), np.float32)
 
 
-class _Found(NamedTuple):
+class _Match(NamedTuple):
+    """Where an image looks like a template; `correlation` is the mean of colors and edges, up to 1."""
+
     template: Template
     outline: Quad
     box: Box
@@ -97,17 +91,14 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
     bgr, notes = decode(picture)
     templates = collect(picture, bgr, request.examples, pictures)
     factor = bgr.shape[1] / picture.width
-    pyramid, found, crowded = Pyramid(bgr), [], False
+    pyramid, found, crowded = Pyramid(bgr), list[_Match](), False
     part = 0.9 / len(templates)
     for number, template in enumerate(templates):
         message = f"searching for example {number + 1} of {len(templates)}"
         report = steps.part(0.1 + number * part, 0.1 + (number + 1) * part, message)
-        shown = template.scaled(factor)
-        matches, too_many = _find(pyramid, shown, report)
+        matches, too_many = _find(pyramid, template.scaled(factor), report)
+        found += matches
         crowded |= too_many
-        for match in matches:
-            outline = match.pose.outline(shown.size) / factor
-            found.append(_Found(template, outline, boxes.around(outline.tolist()), match.correlation))
     if crowded:
         notes.append(
             f"much of the image looks a little like an example: only the {MAX_CANDIDATES} best candidates "
@@ -115,7 +106,7 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
         )
     return Detections(
         model=f"OpenCV {cv2.__version__}",
-        objects=tuple(_detections(_unique(found), picture, request)),
+        objects=tuple(_detections(_unique(found), picture, factor, request)),
         notes=(NOTE, *notes),
     )
 
@@ -138,18 +129,20 @@ def _find(pyramid: Pyramid, template: Template, report: Report) -> tuple[list[_M
         if _correlation(pyramid, middle, pose) >= _LEAST_MIDDLE:
             for step in _STEPS[1:-1]:
                 pose = _refine(pyramid, middle, pose, *step)
-            pose = _refine(pyramid, fine, pose, *_STEPS[-1])
-            match = _Match(pose, _correlation(pyramid, fine, pose))
+            match = _match(pyramid, template, fine, _refine(pyramid, fine, pose, *_STEPS[-1]))
             if match.correlation >= LEAST_CORRELATION:
                 found.append(match)
                 failed = 0
         if failed == _MAX_FAILED:
             break
     if template.bbox is not None:
-        left, top, right, bottom = template.bbox
-        pose = Pose((left + right) / 2, (top + bottom) / 2)
-        found.append(_Match(pose, _correlation(pyramid, fine, pose)))
+        found.append(_match(pyramid, template, fine, Pose(*boxes.center(template.bbox))))
     return found, len(candidates) == MAX_CANDIDATES and failed < _MAX_FAILED
+
+
+def _match(pyramid: Pyramid, template: Template, fine: _Sized, pose: Pose) -> _Match:
+    outline = pose.outline(template.size)
+    return _Match(template, outline, boxes.around(outline.tolist()), _correlation(pyramid, fine, pose))
 
 
 def _coarse_side(pyramid: Pyramid, template: Template) -> float:
@@ -174,15 +167,12 @@ def _candidates(pyramid: Pyramid, sized: _Sized, report: Report) -> Iterator[tup
     overlap = math.ceil(math.hypot(*sized.shape) * _SHARPER * max(SCALES)) + 2
     stretch = pyramid.size[0] / max(1, round(pyramid.size[0] * base))
     views = tiles(pyramid.reduced(base), max(_TILE, 3 * overlap), overlap)
-    poses = [
-        Pose(view.x * stretch, view.y * stretch, scale, turn) for view, scale, turn in product(views, SCALES, TURNS)
-    ]
-    for done, pose in enumerate(poses):
-        report(done / len(poses))
-        number, first = divmod(done, len(SCALES) * len(TURNS))
-        if not first:
-            shade = sized.shade(views[number].pixels)
-        yield from _candidates_at(shade, sized, pose, stretch)
+    shapes = list(product(SCALES, TURNS))
+    for number, view in enumerate(views):
+        shade = sized.shade(view.pixels)
+        for done, (scale, turn) in enumerate(shapes):
+            report((number + done / len(shapes)) / len(views))
+            yield from _candidates_at(shade, sized, Pose(view.x * stretch, view.y * stretch, scale, turn), stretch)
 
 
 def _candidates_at(shade: Floats, sized: _Sized, pose: Pose, stretch: float) -> Iterator[tuple[float, Pose]]:
@@ -194,13 +184,7 @@ def _candidates_at(shade: Floats, sized: _Sized, pose: Pose, stretch: float) -> 
     example = sized.shade(sized.pixels)
     if size[0] < example.shape[1] or size[1] < example.shape[0]:
         return
-    turned = cv2.warpAffine(
-        shade,
-        affine(back, -origin),
-        (int(size[0]), int(size[1])),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    turned = cv2.warpAffine(shade, affine(back, -origin), size.tolist(), borderMode=cv2.BORDER_REPLICATE)
     likeness = cv2.matchTemplate(turned, example, cv2.TM_CCOEFF_NORMED)
     apart = max(3, min(example.shape) // 2 | 1)
     peaks = (likeness >= _LEAST_COARSE) & (likeness >= cv2.dilate(likeness, np.ones((apart, apart), np.uint8)))
@@ -262,9 +246,8 @@ def _correlation(pyramid: Pyramid, sized: _Sized, pose: Pose) -> float:
     example = sized.pixels.astype(np.float32)
     weights = _weights(sized.shape)
     # One mean for all three colors: a copy may be lighter or darker, but not of another color.
-    shown, example = (
-        pixels - float((pixels * weights).sum()) / float(3 * weights.sum()) for pixels in (shown, example)
-    )
+    total = float(3 * weights.sum())
+    shown, example = (pixels - float((pixels * weights).sum()) / total for pixels in (shown, example))
     contrasts = [float((pixels**2 * weights).sum()) for pixels in (shown, example)]
     if contrasts[0] < _LEAST_CONTRAST**2 * contrasts[1]:
         return 0.0
@@ -291,16 +274,16 @@ def _cosine(a: Floats, b: Floats, weights: Floats) -> float:
     return shared / math.sqrt(max(of_a * of_b, 1e-9))
 
 
-def _unique(found: list[_Found]) -> list[_Found]:
+def _unique(found: list[_Match]) -> list[_Match]:
     """Keep the best of overlapping matches. One inside the other is allowed for different labels only."""
-    kept: list[_Found] = []
+    kept: list[_Match] = []
     for item in sorted(found, key=lambda item: -item.correlation):
         if not any(_same(item, other) for other in kept):
             kept.append(item)
     return kept
 
 
-def _same(item: _Found, other: _Found) -> bool:
+def _same(item: _Match, other: _Match) -> bool:
     if not boxes.intersection(item.box, other.box):
         return False
     if (item.template.label, item.template.negative) == (other.template.label, other.template.negative):
@@ -308,13 +291,11 @@ def _same(item: _Found, other: _Found) -> bool:
     return boxes.iou(item.box, other.box) > _SAME
 
 
-def _detections(found: list[_Found], picture: Picture, request: DetectionRequest) -> list[Detection]:
+def _detections(found: list[_Match], picture: Picture, factor: float, request: DetectionRequest) -> list[Detection]:
     objects = []
     for item in found:
-        left, top, right, bottom = boxes.clip(item.box, picture.width, picture.height)
-        floor = LEAST_CORRELATION
-        score = round(min(1.0, (item.correlation - floor) / (1 - floor)), 4)
-        if not item.template.negative and score >= request.min_score and right > left and bottom > top:
-            bbox = round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
-            objects.append(Detection(label=item.template.label, bbox=bbox, score=score))
+        bbox = boxes.clip(boxes.scale(item.box, 1 / factor, 1 / factor), picture.width, picture.height)
+        score = round(min(1.0, (item.correlation - LEAST_CORRELATION) / (1 - LEAST_CORRELATION)), 4)
+        if not item.template.negative and score >= request.min_score and boxes.is_ordered(bbox):
+            objects.append(Detection(label=item.template.label, bbox=rounded(bbox), score=score))
     return boxes.suppress(objects, request.iou_threshold)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from dinox_mcp.backends.embedded import bodies, parts
-from dinox_mcp.backends.embedded.bodies import Body
+from dinox_mcp.backends.embedded.bodies import Body, Points
 from dinox_mcp.backends.embedded.prompts import BodyPart, Targets
+from dinox_mcp.backends.embedded.readings import rounded
 from dinox_mcp.backends.embedded.runtime import Floats, Network
 from dinox_mcp.backends.embedded.worker import Report, ignore, share
 from dinox_mcp.backends.kind_words import KINDS
@@ -79,15 +80,7 @@ class ObjectSearcher:
     def search(
         self, image: Image.Image, targets: Targets, request: DetectionRequest, report: Report, *, thorough: bool
     ) -> ObjectResults:
-        """Detect objects, faces and hands in an RGB image.
-
-        Args:
-            image: The image, RGB.
-            targets: The kinds of objects and parts of the body, with their labels.
-            request: Thresholds and outputs.
-            report: Called with the progress.
-            thorough: Run at two sizes, which takes 1.5 times as long and finds more.
-        """
+        """Detect objects, faces and hands in an RGB image; `thorough` at two sizes, which takes half as long again."""
         with_hands = "hands" in request.include or BodyPart.HAND in targets.parts
         with_bodies = with_hands or BodyPart.FACE in targets.parts or "pose" in request.include
         self._objects = self._objects or ObjectDetector()
@@ -103,7 +96,7 @@ class ObjectSearcher:
         if len(persons) > _MOST_PERSONS:
             found.notes.append(f"poses, faces and hands only of the {_MOST_PERSONS} surest of {len(persons)} persons")
         poses = self._poses(image, [one.bbox for one in persons[:_MOST_PERSONS]], found, share(report, 0.3, 0.6))
-        owners = [_rounded(body.bbox) for body in poses]
+        owners = [rounded(body.bbox) for body in poses]
         listed = {one.bbox for one in found.detections if one.category == PERSON}
         if "pose" in request.include:
             bodies_at = dict(zip(owners, poses, strict=True))
@@ -163,7 +156,7 @@ def _label(detected: Sequence[FoundObject], labels: Mapping[str, str], request: 
 
 
 def _detection(label: str, category: str, bbox: Box, score: float, owner: BBox | None = None) -> Detection:
-    return Detection(label=label, bbox=_rounded(bbox), score=round(score, 4), category=category, owner=owner)
+    return Detection(label=label, bbox=rounded(bbox), score=round(score, 4), category=category, owner=owner)
 
 
 def _with_pose(one: Detection, bodies_at: Mapping[BBox, Body]) -> Detection:
@@ -172,7 +165,7 @@ def _with_pose(one: Detection, bodies_at: Mapping[BBox, Body]) -> Detection:
     return _with_keypoints(one, keypoints.BODY, body.points) if body else one
 
 
-def _with_keypoints(one: Detection, names: Sequence[str], points: npt.NDArray[np.float64]) -> Detection:
+def _with_keypoints(one: Detection, names: Sequence[str], points: Points) -> Detection:
     """Add the points (n, 2 or 3) of a body or hand: x and y in pixels, and a score if the model gives one."""
     named = tuple(
         Keypoint(
@@ -188,13 +181,8 @@ def _may_be_a_person(one: Detection) -> bool:
     return one.label == "region" or (known is not None and PERSON in known.kinds)
 
 
-def _rounded(bbox: Box) -> BBox:
-    x1, y1, x2, y2 = bbox
-    return round(x1, 1), round(y1, 1), round(x2, 1), round(y2, 1)
-
-
 class _Candidates(NamedTuple):
-    boxes: npt.NDArray[np.float64]
+    boxes: Points
     scores: Floats
     classes: npt.NDArray[np.intp]
 
@@ -203,7 +191,6 @@ class ObjectDetector:
     """Finds objects of the 80 kinds of COCO."""
 
     def __init__(self) -> None:
-        """Load the network."""
         self._network = Network("nanodet")
 
     def detect(
@@ -218,8 +205,7 @@ class ObjectDetector:
 
         Args:
             image: The image, RGB.
-            widths: The longer side in pixels at which the network sees the image, for each run, such as `QUICK` or
-                `THOROUGH`. The results of the runs are merged by size.
+            widths: The longer side in pixels at which the network sees the image, for each run: `QUICK`, `THOROUGH`.
             min_score: The lowest score of an object, from 0 to 1.
             iou_threshold: The highest overlap of two objects of one kind, from 0 to 1.
             report: Called before each run.
@@ -271,7 +257,7 @@ def _pixels(shown: Image.Image) -> Floats:
     return pixels
 
 
-def _grids(height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _grids(height: int, width: int) -> tuple[Points, npt.NDArray[np.int64]]:
     """Return the centers (n, 2) of all cells in pixels, grid by grid and row by row, and cell sides (n,)."""
     centers, strides = [], []
     for stride in _OUTPUTS:
@@ -281,7 +267,7 @@ def _grids(height: int, width: int) -> tuple[npt.NDArray[np.float64], npt.NDArra
     return np.concatenate(centers), np.concatenate(strides)
 
 
-def _boxes(logits: Floats, centers: npt.NDArray[np.float64], strides: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _boxes(logits: Floats, centers: Points, strides: npt.NDArray[np.int64]) -> Points:
     """Decode boxes (n, 4) in pixels from the distances' logits (n, 4 * 11) of cells."""
     bins = logits.reshape(-1, 4, _BINS.size)
     odds = np.exp(bins - bins.max(axis=2, keepdims=True))

@@ -7,8 +7,7 @@ a hand, also without a palm in crops along forearms, and scores for each crop wh
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 from dinox_mcp.backends.embedded.bodies import AnchorDetector, Body, Candidates, Crop, Points
 from dinox_mcp.backends.embedded.runtime import Floats, Network
 from dinox_mcp.backends.embedded.worker import Report, ignore
-from dinox_mcp.types.boxes import Box, shares
+from dinox_mcp.types.boxes import Box, clip, is_ordered, shares
 
 Side = Literal["left", "right"]
 
@@ -46,32 +45,16 @@ _MARGIN = 0.1  # the points are joints, inside the hand
 _OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundFace:
-    """A face.
-
-    Attributes:
-        bbox: Its box, from the eyebrows to the chin, in pixels and inside the image.
-        score: From 0 to 1.
-        person: The index of its body; None if it belongs to none of the given bodies.
-    """
+class FoundFace(NamedTuple):
+    """A face from the eyebrows to the chin, its box inside the image; `person` is the index of its body, if any."""
 
     bbox: Box
     score: float
     person: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundHand:
-    """A hand.
-
-    Attributes:
-        bbox: A box around its points, a little wider, in pixels and inside the image.
-        score: From 0 to 1.
-        points: The 21 points of `types.keypoints.HAND` as an array (21, 2) of x and y in pixels.
-        side: Which hand of the person it is.
-        person: The index of its body; None if it belongs to none of the given bodies.
-    """
+class FoundHand(NamedTuple):
+    """A hand: its 21 points (x, y) of `types.keypoints.HAND`, a box around them, and which hand of a person it is."""
 
     bbox: Box
     score: float
@@ -92,17 +75,10 @@ class FaceFinder:
     """Finds faces."""
 
     def __init__(self) -> None:
-        """Load the network."""
         self._detector = AnchorDetector("blazeface-back", _FACE_LAYERS, _face_rows)
 
     def find(self, image: Image.Image, bodies: Sequence[Body], report: Report = ignore) -> list[FoundFace]:
-        """Find each face once, the best score first; each person has at most one.
-
-        Args:
-            image: The image, RGB.
-            bodies: The persons in it.
-            report: Called before each crop.
-        """
+        """Find each face in an RGB image once, the best score first; each person has at most one."""
         report(0.0)
         found = _faces(self._detector.find(image, Crop.of_image(image), _FACE_SCORE), image)
         for done, body in enumerate(bodies, start=1):
@@ -111,59 +87,45 @@ class FaceFinder:
             found += [face for face in near if _face_distance(face, body) < _TOO_FAR][:1]  # neighbors may show, too
         faces = _unique(found, _is_same_face)
         owners = _nearest([[_face_distance(face, body) for body in bodies] for face in faces])
-        return [replace(face, person=owners.get(number)) for number, face in enumerate(faces)]
+        return [face._replace(person=owners.get(number)) for number, face in enumerate(faces)]
 
 
 class HandFinder:
     """Finds hands and their points."""
 
     def __init__(self) -> None:
-        """Load the networks."""
         self._palms = AnchorDetector("handdetect", _PALM_LAYERS, _palm_rows)
         self._landmarks = Network("handlandmark-full")
 
     def find(self, image: Image.Image, bodies: Sequence[Body], report: Report = ignore) -> list[FoundHand]:
-        """Find each hand once, the best score first; each wrist has at most one.
-
-        Args:
-            image: The image, RGB.
-            bodies: The persons in it.
-            report: Called before each crop.
-        """
+        """Find each hand in an RGB image once, the best score first; each wrist has at most one."""
         report(0.0)
         palms = self._palms.find(image, Crop.of_image(image), _PALM_SCORE)
-        found = self._hands(image, list(_palm_crops(palms)))
+        found = list(self._hands(image, _palm_crops(palms)))
         forearms = list(_forearms(bodies))
         for done, forearm in enumerate(forearms, start=1):
             report(done / (len(forearms) + 1))
-            along = self._hands(image, [_hand_crop(forearm)])
+            along = list(self._hands(image, [_hand_crop(forearm)]))
             found += along
             if not any(hand.score > _SURE for hand in along):
                 palms = self._palms.find(image, _wrist_crop(forearm), _WRIST_SCORE)
                 found += self._hands(image, list(_palm_crops(palms))[:1])
         return _with_persons(_unique(found, _is_same_hand), forearms)
 
-    def _hands(self, image: Image.Image, crops: Sequence[Crop]) -> list[FoundHand]:
-        return [hand for crop in crops if (hand := self._hand(image, crop)) is not None]
-
-    def _hand(self, image: Image.Image, crop: Crop) -> FoundHand | None:
-        """Find the points of a hand whose fingers point up in the crop."""
-        pixels = crop.pixels(image, _SIDE)[None].astype(np.float32) / np.float32(255)
-        outputs = self._landmarks(pixels)
-        score, right = outputs["Identity_1"].item(), outputs["Identity_2"].item()
-        if score <= _HAND_SCORE:
-            return None
-        points = crop.to_image(outputs["Identity"].reshape(21, 3)[:, :2] / _SIDE)
-        margin = _MARGIN * np.ptp(points, axis=0).max()
-        low = np.clip(points.min(axis=0) - margin, 0, image.size)
-        high = np.clip(points.max(axis=0) + margin, 0, image.size)
-        if (high <= low).any():
-            return None
-        (x1, y1), (x2, y2) = low.tolist(), high.tolist()
-        return FoundHand((x1, y1, x2, y2), score, points, "right" if right > _RIGHT else "left")
+    def _hands(self, image: Image.Image, crops: Iterable[Crop]) -> Iterator[FoundHand]:
+        """Find the points of hands whose fingers point up in the crops."""
+        for crop in crops:
+            outputs = self._landmarks(crop.pixels(image, _SIDE)[None].astype(np.float32) / np.float32(255))
+            score, right = outputs["Identity_1"].item(), outputs["Identity_2"].item()
+            points = crop.to_image(outputs["Identity"].reshape(21, 3)[:, :2] / _SIDE)
+            margin = _MARGIN * np.ptp(points, axis=0).max()
+            (x1, y1), (x2, y2) = points.min(axis=0) - margin, points.max(axis=0) + margin
+            bbox = clip((x1, y1, x2, y2), *image.size)
+            if score > _HAND_SCORE and is_ordered(bbox):
+                yield FoundHand(bbox, score, points, "right" if right > _RIGHT else "left")
 
 
-def _unique(found: Sequence[Found], is_same: Callable[[Found, Found], bool]) -> list[Found]:
+def _unique(found: Iterable[Found], is_same: Callable[[Found, Found], bool]) -> list[Found]:
     """Keep each face or hand once, with its best score: crops of neighbors and the full image show it again."""
     kept: list[Found] = []
     for one in sorted(found, key=lambda item: -item.score):
@@ -193,12 +155,8 @@ def _face_rows(outputs: dict[str, Floats]) -> tuple[Floats, Floats]:
 
 
 def _faces(found: Candidates, image: Image.Image) -> list[FoundFace]:
-    boxes = np.clip(found.boxes, 0, np.tile(image.size, 2))
-    return [
-        FoundFace((x1, y1, x2, y2), score)
-        for (x1, y1, x2, y2), score in zip(boxes.tolist(), found.scores.tolist(), strict=True)
-        if x2 > x1 and y2 > y1
-    ]
+    boxes = [clip(box, *image.size) for box in found.boxes.tolist()]
+    return [FoundFace(box, score) for box, score in zip(boxes, found.scores.tolist(), strict=True) if is_ordered(box)]
 
 
 def _head(body: Body) -> Points | None:
@@ -297,5 +255,5 @@ def _with_persons(hands: Sequence[FoundHand], forearms: Sequence[_Forearm]) -> l
         person = forearms[wrists[number]].person if number in wrists else None
         twice = any(person is not None and (other.person, other.side) == (person, hand.side) for other in owned)
         # Nobody has two left hands: the one with the better score keeps its side.
-        owned.append(replace(hand, person=person, side=_OTHER[hand.side] if twice else hand.side))
+        owned.append(hand._replace(person=person, side=_OTHER[hand.side] if twice else hand.side))
     return owned

@@ -83,16 +83,10 @@ LABELS = (*KINDS, *BodyPart, *_MEANINGS)
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What to find for a request, and the label of each.
+    """What to find for a request: the labels of readings, of kinds of objects by COCO's name, and of parts of persons.
 
-    Attributes:
-        read: The labels of what is read exactly.
-        kinds: The labels of objects by COCO's name of their kind.
-        parts: The labels of faces and hands.
-        quoted: The words of prompts in quotes, which are searched in the text.
-        others: The words of prompts with another meaning, which are searched in the text, too.
-        unsearched: Prompts whose objects have the label of another prompt.
-        notes: Notes for the caller.
+    The words of prompts in quotes (`quoted`) and with another meaning (`others`) are searched in the text. Objects of
+    `unsearched` prompts have the label of another prompt.
     """
 
     read: Mapping[Kind, str] = field(default_factory=dict)
@@ -104,9 +98,14 @@ class Targets:
     notes: tuple[str, ...] = ()
 
     @property
-    def needs_reading(self) -> bool:
-        """Whether codes, markers or text have to be read."""
-        return bool(self.read or self.quoted or self.others)
+    def phrases(self) -> dict[str, str]:
+        """The words to search in the text, by their prompt."""
+        return {**self.quoted, **self.others}
+
+    @property
+    def readings(self) -> frozenset[Kind]:
+        """What has to be read: text, too, if words are searched in it."""
+        return frozenset(self.read) | (frozenset({Kind.TEXT}) if self.phrases else frozenset())
 
 
 def fit(prompt: str) -> Fit:

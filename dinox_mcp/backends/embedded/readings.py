@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float64]
 Quad = npt.NDArray[np.float32]
 """Corners (4, 2) in order around the shape, x and y in pixels."""
 
@@ -49,6 +50,12 @@ def outline(box: Box) -> Quad:
     return quad([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
+def rounded(box: Box) -> Box:
+    """Round a box to tenths of a pixel."""
+    left, top, right, bottom = box
+    return round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
+
+
 def share_inside(inner: Quad, outer: Quad) -> float:
     """Return the share of `inner` that lies in `outer`, from 0 to 1."""
     size = cv2.contourArea(inner)
@@ -62,6 +69,28 @@ def overlap(a: Quad, b: Quad, least: float = 0.6) -> bool:
     """Return whether more than a share `least` of the smaller shape lies in the larger, so that both show one thing."""
     small, large = sorted((a, b), key=cv2.contourArea)
     return share_inside(small, large) > least
+
+
+def levelled(
+    pixels: Pixels,
+    shape: Quad,
+    size: tuple[float, float],
+    margin: float = 0.0,
+    how: int = cv2.INTER_CUBIC,
+    border: int = cv2.BORDER_REPLICATE,
+) -> tuple[Pixels, Matrix]:
+    """Show a shape as an upright rectangle of this width and height, with a margin on each side.
+
+    Returns:
+        The pixels, and the matrix that maps points in them back to the image. Beyond the image they are as `border`
+        says, or white.
+    """
+    width, height = size
+    corners = outline((margin, margin, margin + width, margin + height))
+    matrix = cv2.getPerspectiveTransform(shape, corners)
+    shown = math.ceil(width + 2 * margin), math.ceil(height + 2 * margin)
+    level = cv2.warpPerspective(pixels, matrix, shown, flags=how, borderMode=border, borderValue=(255, 255, 255))
+    return np.asarray(level, np.uint8), np.asarray(np.linalg.inv(matrix), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,15 +182,9 @@ def _starts(length: int, side: int, overlap: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """A line of text, a code or a marker.
+    """A line of text, a code or a marker; without a text, it could not be read.
 
-    Attributes:
-        kind: What it is.
-        quad: Its corners in pixels.
-        text: What it says; None if it could not be read.
-        score: From 0 to 1; None if its reader gives none.
-        category: The symbology of a code.
-        note: What the caller must know about the text.
+    The `category` is the symbology of a code, the `note` what the caller must know about the text.
     """
 
     kind: Kind
@@ -194,6 +217,23 @@ def text_in(box: Box, readings: Sequence[Reading]) -> str | None:
     return "\n".join(one.text for one in reading_order(inside) if one.text) or None
 
 
+class _Located(NamedTuple):
+    """A reading with its middle (x, y), its ends, and the height of its letters."""
+
+    reading: Reading
+    x: float
+    y: float
+    left: float
+    right: float
+    thickness: float
+
+
+def _locate(reading: Reading) -> _Located:
+    x, y = reading.quad.mean(axis=0).tolist()
+    left, right = float(reading.quad[:, 0].min()), float(reading.quad[:, 0].max())
+    return _Located(reading, x, y, left, right, float(sides(reading.quad).min()))
+
+
 def reading_order(readings: Iterable[Reading]) -> list[Reading]:
     """Sort from top to bottom and from left to right; columns of text come one after the other.
 
@@ -210,19 +250,20 @@ def reading_order(readings: Iterable[Reading]) -> list[Reading]:
     return ordered + _by_rows(loose)
 
 
-def _by_rows(items: Iterable["_Located"]) -> list[Reading]:
+def _by_rows(items: Iterable[_Located]) -> list[Reading]:
     """Sort by rows, and each row from left to right; the input is sorted from top to bottom."""
     rows: list[list[_Located]] = []
     for item in items:
-        row = next((row for row in reversed(rows) if _on_line(item, row)), None)
-        if row is None:
-            rows.append([item])
+        for row in reversed(rows):
+            if _on_line(item, row):
+                row.append(item)
+                break
         else:
-            row.append(item)
+            rows.append([item])
     return [item.reading for row in rows for item in sorted(row, key=lambda item: item.x)]
 
 
-def _bands(items: Sequence["_Located"]) -> Iterator[list["_Located"]]:
+def _bands(items: Sequence[_Located]) -> Iterator[list[_Located]]:
     """Split readings before and after each wide one."""
     if not items:
         return
@@ -231,26 +272,24 @@ def _bands(items: Sequence["_Located"]) -> Iterator[list["_Located"]]:
         yield list(band)
 
 
-def _columns(band: Sequence["_Located"]) -> list[list["_Located"]]:
+def _columns(band: Sequence[_Located]) -> list[list[_Located]]:
     """Split a band into columns of text: close lines with a narrow gap between. Cells of a table are farther apart."""
     columns: list[list[_Located]] = []
-    ends: list[float] = []
+    end = -math.inf
     for item in sorted(band, key=lambda item: item.left):
-        if columns and item.left < ends[-1]:
-            columns[-1].append(item)
-            ends[-1] = max(ends[-1], item.right)
-        else:
-            columns.append([item])
-            ends.append(item.right)
-    starts = [column[0].left for column in columns]
-    gaps = [start - end for start, end in zip(starts[1:], ends[:-1], strict=True)]
-    narrowest = min((end - start for start, end in zip(starts, ends, strict=True)), default=0.0)
-    if not all(map(_is_column, columns)) or max(gaps, default=0.0) > narrowest:
+        if item.left >= end:
+            columns.append([])
+        columns[-1].append(item)
+        end = max(end, item.right)
+    extents = [(column[0].left, max(item.right for item in column)) for column in columns]
+    narrowest = min(end - start for start, end in extents)
+    widest_gap = max((start - end for (_, end), (start, _) in pairwise(extents)), default=0.0)
+    if not all(map(_is_column, columns)) or widest_gap > narrowest:
         return [list(band)]
     return [sorted(column, key=lambda item: item.y) for column in columns]
 
 
-def _is_column(column: Sequence["_Located"]) -> bool:
+def _is_column(column: Sequence[_Located]) -> bool:
     if len(column) < _LEAST_LINES:
         return False
     heights = sorted(item.y for item in column)
@@ -258,22 +297,6 @@ def _is_column(column: Sequence["_Located"]) -> bool:
     width = float(np.median([item.right - item.left for item in column]))
     pitch = max(below - above for above, below in pairwise(heights))
     return pitch < _MOST_PITCH * thickness and width > _LEAST_WIDTH * thickness
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Located:
-    reading: Reading
-    x: float
-    y: float
-    left: float
-    right: float
-    thickness: float
-
-
-def _locate(reading: Reading) -> _Located:
-    x, y = reading.quad.mean(axis=0).tolist()
-    left, right = float(reading.quad[:, 0].min()), float(reading.quad[:, 0].max())
-    return _Located(reading, x, y, left, right, float(sides(reading.quad).min()))
 
 
 def _on_line(item: _Located, row: Sequence[_Located]) -> bool:

@@ -15,18 +15,18 @@ from dinox_mcp.backends.embedded.readings import (
     Pixels,
     Quad,
     Reading,
-    decode,
     decode_rgb,
     outline,
     reading_order,
+    rounded,
     share_inside,
     text_in,
     to_bgr,
 )
-from dinox_mcp.backends.embedded.text import Lines, TextReader, find_words
+from dinox_mcp.backends.embedded.text import TextReader, find_words
 from dinox_mcp.backends.embedded.worker import Steps
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.boxes import area, around, clip, scale
+from dinox_mcp.types.boxes import area, around, clip, is_ordered, scale
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 Labelled = tuple[str, Reading]
 Factor = tuple[float, float]
-_OTHER_LETTERS = (
-    "some lines look like text in letters that cannot be read here: only Latin, Chinese and Japanese are, others are "
-    "left out or read as letters that look like them"
-)
 _INSIDE_CODE = 0.7
 _QUIET_ZONE = 0.1  # the margin that a code needs to be read, as a share of its length
 
@@ -56,75 +52,68 @@ class Searcher:
         rgb, factor, notes = _decoded(picture, steps)
         found = ObjectResults([])
         if targets.kinds or targets.parts:
-            report = steps.part(0.0, 0.3 if targets.needs_reading else 1.0, "detecting objects")
+            report = steps.part(0.0, 0.3 if targets.readings else 1.0, "detecting objects")
             found = self._objects.search(rgb, targets, request, report, thorough=thorough)
         objects = [_scaled(one, factor) for one in found.detections]
         missing: list[str] = []
-        if targets.needs_reading:
-            readings, words, missing, more = self._read(to_bgr(rgb), targets, steps)
+        if targets.readings:
+            readings, missing, more = self._read(to_bgr(rgb), targets, steps)
             patterns = [one.quad * np.array(factor, np.float32) for _, one in readings if one.kind is not Kind.TEXT]
             objects = [one for one in objects if not _is_a_pattern(one, patterns)]
-            objects += _detections([*readings, *words], picture, factor, request)
+            objects += _detections(readings, picture, factor, request)
             notes += [*notes_for(objects, (picture.width, picture.height)), *more]
         return Detections(
-            model=" + ".join([*found.models, *_readers(targets)]),
+            model=" + ".join([*found.models, *_models(targets.readings)]),
             objects=tuple(objects),
             notes=(*targets.notes, *notes, *found.notes),
             unsearched=(*targets.unsearched, *missing),
             unknown=tuple(missing),
         )
 
-    def _read(
-        self, bgr: Pixels, targets: Targets, steps: Steps
-    ) -> tuple[list[Labelled], list[Labelled], list[str], list[str]]:
+    def _read(self, bgr: Pixels, targets: Targets, steps: Steps) -> tuple[list[Labelled], list[str], list[str]]:
         """Read codes, markers and text, and find words in the text.
 
         Returns:
-            The readings, the words that were found, the prompts whose words were not found, and notes.
+            What was read, the prompts whose words were not found, and notes.
         """
-        kinds = frozenset(targets.read)
-        notes: list[str] = []
-        found: list[Reading] = []
-        if kinds & (ALL_CODES | ALL_MARKERS):
-            gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
-            found = reading_order(self._codes_and_markers(gray, kinds, steps))
-            notes += dict.fromkeys(code.note for code in found if code.note)
-        phrases = {**targets.quoted, **targets.others}
-        if Kind.TEXT not in kinds and not phrases:
-            return _labelled(found, targets), [], [], notes
-        reader = self._text_reader(steps, 0.5)
-        text = reader.read(bgr, reader.find(bgr), steps.part(0.7, 1.0, "reading text"))
-        notes += _notes_on_lines(text)
-        lines = reading_order(line for line in text.read if not _in_a_code(line, found))
-        words = [(prompt, part) for prompt in phrases for line in lines for part in find_words(line, phrases[prompt])]
+        found = reading_order(_codes_and_markers(bgr, targets.readings, steps))
+        notes = list(dict.fromkeys(code.note for code in found if code.note))
+        words: list[Labelled] = []
+        if Kind.TEXT in targets.readings:
+            reader = self._text_reader(steps, 0.5)
+            text = reader.read(bgr, reader.find(bgr), steps.part(0.7, 1.0, "reading text"))
+            notes += text.notes
+            lines = reading_order(line for line in text.read if not _in_a_code(line, found))
+            phrases = targets.phrases.items()
+            words = [
+                (prompt, part) for prompt, phrase in phrases for line in lines for part in find_words(line, phrase)
+            ]
+            found += lines if Kind.TEXT in targets.read else ()
         present = {prompt for prompt, _ in words}
-        if Kind.TEXT in kinds:
-            found += lines
         missing = [prompt for prompt in targets.others if prompt not in present]
-        return _labelled(found, targets), words, missing, notes
+        return [*((targets.read[one.kind], one) for one in found), *words], missing, notes
 
     def estimate_poses(self, picture: Picture, objects: Sequence[Detection], steps: Steps) -> Detections:
         """Estimate the poses of the objects that are persons."""
         rgb, factor, notes = _decoded(picture, steps)
         reduced = [_scaled(one, (1 / factor[0], 1 / factor[1])) for one in objects]
         found = self._objects.poses(rgb, reduced, steps.part(0.0, 1.0, "estimating poses"))
-        points = [_scaled(one, factor).keypoints for one in found.detections]
-        posed = [one.model_copy(update={"keypoints": its}) for one, its in zip(objects, points, strict=True)]
+        posed = [
+            one.model_copy(update={"keypoints": _scaled(its, factor).keypoints})
+            for one, its in zip(objects, found.detections, strict=True)
+        ]
         return Detections(model=" + ".join(found.models), objects=tuple(posed), notes=(*notes, *found.notes))
 
     def describe(self, picture: Picture, objects: Sequence[Detection], steps: Steps) -> Detections:
         """Read the text and codes in the boxes of objects, from top to bottom. Objects with a text keep it."""
-        steps.report(0.0, "decoding the image")
-        bgr, notes = decode(picture)
-        height, width = bgr.shape[:2]
-        factor = width / picture.width
-        boxes = [clip(scale(found.bbox, factor, factor), width, height) for found in objects]
+        rgb, factor, notes = _decoded(picture, steps)
+        boxes = [clip(scale(found.bbox, 1 / factor[0], 1 / factor[1]), *rgb.size) for found in objects]
         unread = [box for box, found in zip(boxes, objects, strict=True) if found.text is None and area(box) > 0]
         if unread:
-            gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
-            readings = self._codes_and_markers(gray, ALL_CODES, steps)
+            bgr = to_bgr(rgb)
+            readings = _codes_and_markers(bgr, ALL_CODES, steps)
             text = self._text_reader(steps, 0.35).read_boxes(bgr, unread, steps.part(0.35, 1.0, "reading text"))
-            notes += _notes_on_lines(text)
+            notes += text.notes
             readings += [line for line in text.read if not _in_a_code(line, readings)]
             objects = [
                 found if found.text is not None else found.model_copy(update={"text": text_in(box, readings)})
@@ -133,7 +122,8 @@ class Searcher:
         if without := sum(one.text is None for one in objects):
             boxes_without = "the box" if len(objects) == 1 else f"{without} of {len(objects)} boxes"
             notes.append(f"no text was found in {boxes_without}")
-        return Detections(model=_model(ALL_CODES | {Kind.TEXT}), objects=tuple(objects), notes=tuple(notes))
+        model = " + ".join(_models(ALL_CODES | {Kind.TEXT}))
+        return Detections(model=model, objects=tuple(objects), notes=tuple(notes))
 
     def _text_reader(self, steps: Steps, done: float) -> TextReader:
         """Return the reader of text, which is loaded on first use."""
@@ -141,14 +131,16 @@ class Searcher:
         self._text = self._text or TextReader()
         return self._text
 
-    def _codes_and_markers(self, gray: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Reading]:
-        found: list[Reading] = []
-        if of_codes := kinds & ALL_CODES:
-            found += codes.read(gray, of_codes, steps.part(0.1, 0.35, "searching for codes"))
-        if of_markers := kinds & ALL_MARKERS:
-            markers = MarkerReader(of_markers).read(gray, steps.part(0.35, 0.5, "searching for markers"))
-            found += [marker for marker in markers if not _in_a_code(marker, found)]
-        return found
+
+def _codes_and_markers(bgr: Pixels, kinds: frozenset[Kind], steps: Steps) -> list[Reading]:
+    gray = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+    found: list[Reading] = []
+    if of_codes := kinds & ALL_CODES:
+        found += codes.read(gray, of_codes, steps.part(0.1, 0.35, "searching for codes"))
+    if of_markers := kinds & ALL_MARKERS:
+        markers = MarkerReader(of_markers).read(gray, steps.part(0.35, 0.5, "searching for markers"))
+        found += [marker for marker in markers if not _in_a_code(marker, found)]
+    return found
 
 
 def notes_for(objects: Sequence[Detection], size: tuple[int, int]) -> tuple[str, ...]:
@@ -156,14 +148,6 @@ def notes_for(objects: Sequence[Detection], size: tuple[int, int]) -> tuple[str,
     textless = [one for one in objects if one.score is None and one.text is None]
     unread = sum(not _is_cut_off(code, size) for code in textless)
     return (f"codes found but not read: {unread} (too small, blurred or damaged; zoom in)",) if unread else ()
-
-
-def _notes_on_lines(text: Lines) -> list[str]:
-    """Write notes on lines that were not read."""
-    notes = [f"{text.left_out} more lines of text were not read; zoom in for them"] if text.left_out else []
-    if text.unknown:
-        notes.append(_OTHER_LETTERS)
-    return notes
 
 
 def _in_a_code(reading: Reading, codes: Iterable[Reading]) -> bool:
@@ -184,20 +168,15 @@ def _is_a_pattern(one: Detection, patterns: Sequence[Quad]) -> bool:
     return any(share_inside(outline(one.bbox), pattern) > _INSIDE_CODE for pattern in patterns)
 
 
-def _labelled(found: Iterable[Reading], targets: Targets) -> list[Labelled]:
-    return [(targets.read[item.kind], item) for item in found]
-
-
 def _detections(
     found: Iterable[Labelled], picture: Picture, factor: Factor, request: DetectionRequest
 ) -> list[Detection]:
     """Make detections of readings, in original pixels, without those below the least score."""
     objects = []
     for label, item in found:
-        left, top, right, bottom = clip(scale(around(item.quad.tolist()), *factor), picture.width, picture.height)
-        if right > left and bottom > top and (item.score is None or item.score >= request.min_score):
-            bbox = (round(left, 1), round(top, 1), round(right, 1), round(bottom, 1))
-            score = None if item.score is None else round(item.score, 4)
+        bbox = rounded(clip(scale(around(item.quad.tolist()), *factor), picture.width, picture.height))
+        score = None if item.score is None else round(item.score, 4)
+        if is_ordered(bbox) and (item.score is None or item.score >= request.min_score):
             objects.append(Detection(label=label, bbox=bbox, score=score, category=item.category, text=item.text))
     return objects
 
@@ -218,15 +197,10 @@ def _scaled(one: Detection, factor: Factor) -> Detection:
     return one.model_copy(update={**update, "owner": one.owner and scale(one.owner, *factor)})
 
 
-def _readers(targets: Targets) -> list[str]:
-    kinds = frozenset(targets.read) | (frozenset({Kind.TEXT}) if targets.quoted or targets.others else frozenset())
-    return [_model(kinds)] if kinds else []
-
-
-def _model(kinds: frozenset[Kind]) -> str:
+def _models(kinds: frozenset[Kind]) -> list[str]:
     used = [text_lines.FAMILY] if Kind.TEXT in kinds else []
     if kinds - {Kind.TEXT}:
         used.append(f"OpenCV {cv2.__version__}")
     if kinds & ALL_CODES:
         used.append(f"ZXing-C++ {version('zxing-cpp')}")
-    return " + ".join(used)
+    return used

@@ -2,14 +2,13 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Base64Bytes, BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Base64Bytes, BaseModel, Field, FiniteFloat, TypeAdapter
 
 from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, to_bgr
 from dinox_mcp.backends.embedded.runtime import Floats
@@ -30,16 +29,10 @@ _MOST_EXAMPLES = 100
 _Length = Annotated[FiniteFloat, Field(ge=LEAST_SIDE, le=100_000)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Template:
-    """The pixels of one example.
+class Template(NamedTuple):
+    """The pixels (height, width, BGR) of one example, reduced if it is large.
 
-    Attributes:
-        label: The label of what looks like it.
-        pixels: Its pixels (height, width, BGR), reduced if it is large.
-        size: Its width and height in its image.
-        negative: Whether it shows what is not meant.
-        bbox: Its box, if it is in the image that is searched.
+    `size` is its width and height in its image, and `bbox` its box if it is in the image that is searched.
     """
 
     label: str
@@ -51,7 +44,7 @@ class Template:
     def scaled(self, factor: float) -> "Template":
         """Return the template as for an image at another size."""
         bbox = self.bbox and scale(self.bbox, factor, factor)
-        return replace(self, size=(self.size[0] * factor, self.size[1] * factor), bbox=bbox)
+        return self._replace(size=(self.size[0] * factor, self.size[1] * factor), bbox=bbox)
 
 
 class _Kept(BaseModel):
@@ -65,7 +58,7 @@ _KEPT = TypeAdapter(Annotated[list[_Kept], Field(min_length=1, max_length=_MOST_
 
 
 def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str, Picture], steps: Steps) -> str:
-    """Write examples as the data of an embedding.
+    """Write examples as the data of an embedding: sizes and PNGs, lossless.
 
     Raises:
         InputError: an example is negative, too small, of one color, damaged, or its image is missing.
@@ -76,7 +69,11 @@ def save(picture: Picture, examples: tuple[Example, ...], pictures: Mapping[str,
             "a saved prompt cannot have negative examples; save it without them, and pass them when searching"
         )
     steps.report(0.0, "decoding the image")
-    return _dump(collect(picture, decode(picture)[0], examples, pictures))
+    kept = [
+        _Kept(size=template.size, png=base64.b64encode(cv2.imencode(".png", template.pixels)[1].tobytes()))
+        for template in collect(picture, decode(picture)[0], examples, pictures)
+    ]
+    return base64.b64encode(_KEPT.dump_json(kept)).decode()
 
 
 def collect(
@@ -92,7 +89,7 @@ def collect(
     collected: list[Template] = []
     for example in examples:
         if example.embedding is not None:
-            collected += _load(example.embedding, example)
+            collected += _load(example, example.embedding)
             continue
         if example.image not in decoded:
             if example.image not in pictures:
@@ -132,32 +129,18 @@ def color_axis(pixels: Pixels) -> tuple[Floats, float]:
     return axes[:, -1].astype(np.float32), math.sqrt(max(0.0, float(values[-1])))
 
 
-def _dump(templates: Sequence[Template]) -> str:
-    """Write templates as the data of an embedding: sizes and PNGs, lossless."""
-    kept = [
-        _Kept(size=template.size, png=base64.b64encode(cv2.imencode(".png", template.pixels)[1].tobytes()))
-        for template in templates
-    ]
-    return base64.b64encode(_KEPT.dump_json(kept)).decode()
-
-
-def _load(embedding: Embedding, example: Example) -> list[Template]:
+def _load(example: Example, embedding: Embedding) -> list[Template]:
     """Read the templates of an embedding."""
     try:
         kept = _KEPT.validate_json(base64.b64decode(embedding.data, validate=True))
-        return [
-            Template(
-                example.label,
-                to_bgr(Picture.from_bytes(one.png, max_pixels=_MOST_AREA).rgb()),
-                one.size,
-                example.negative,
-            )
-            for one in kept
-        ]
-    except (ValidationError, ValueError, DinoxError):
+        shown = [to_bgr(Picture.from_bytes(one.png, max_pixels=_MOST_AREA).rgb()) for one in kept]
+    except (ValueError, DinoxError):
         raise InputError(
             f"the saved prompt of {example.label!r:.80} is not one of the backend embedded, or damaged; save it again"
         ) from None
+    return [
+        Template(example.label, pixels, one.size, example.negative) for pixels, one in zip(shown, kept, strict=True)
+    ]
 
 
 def _reduced(pixels: Pixels) -> Pixels:
@@ -219,10 +202,7 @@ class Pyramid:
         middle = np.array(shape[::-1]) / 2
         stretch = np.array(self.size) / level.shape[1::-1]
         matrix = affine(back * stretch, middle - back @ (pose.x, pose.y))
-        return np.asarray(
-            cv2.warpAffine(level, matrix, shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-            np.uint8,
-        )
+        return np.asarray(cv2.warpAffine(level, matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def rotation(turn: float) -> Matrix:

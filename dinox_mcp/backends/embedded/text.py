@@ -16,7 +16,7 @@ import numpy as np
 
 from dinox_mcp.backends.embedded import text_lines
 from dinox_mcp.backends.embedded.prompts import Kind
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, unique
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, Reading, levelled, outline, sides, unique
 from dinox_mcp.backends.embedded.runtime import Floats
 from dinox_mcp.backends.embedded.text_lines import Line, Model, find_lines, parts_to_search
 from dinox_mcp.backends.embedded.worker import Report, share
@@ -34,6 +34,10 @@ _UPRIGHT_RATIO = 1.5
 _LONG = 3  # in heights: a shorter strip without letters is not a line
 _WORD = 2  # in heights: a shorter strip without text may be texture or a sign
 _GREEK = re.compile("[\u0370-\u03ff]")
+_OTHER_LETTERS = (
+    "some lines look like text in letters that cannot be read here: only Latin, Chinese and Japanese are, others are "
+    "left out or read as letters that look like them"
+)
 _SURE = 0.9  # lines with a lower score are read again, cut closer around the letters and both ways up
 
 # Letters whose outline is reduced to their ink: the least height, the most unevenness of the edge, the least ink.
@@ -51,11 +55,10 @@ class _Transcript(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The lines that were read, how many more there are, and how many have unknown letters."""
+    """The lines that were read, and notes on the others."""
 
     read: list[Reading]
-    left_out: int
-    unknown: int
+    notes: list[str]
 
 
 class TextReader:
@@ -104,8 +107,11 @@ class TextReader:
             for shape, reading in zip(shapes, readings, strict=True)
             if _is_text(reading)
         ]
-        unknown = sum(map(_has_unknown_letters, strips, readings))
-        return Lines(unique(texts), len(found) - len(lines), unknown)
+        left_out = len(found) - len(lines)
+        notes = [f"{left_out} more lines of text were not read; zoom in for them"] if left_out else []
+        if any(map(_has_unknown_letters, strips, readings)):
+            notes.append(_OTHER_LETTERS)
+        return Lines(unique(texts), notes)
 
     def _read(self, strips: Sequence[Pixels], report: Report) -> list[_Transcript]:
         readings: dict[int, _Transcript] = {}
@@ -131,17 +137,10 @@ class TextReader:
 def _cut(bgr: Pixels, shape: Quad) -> Pixels:
     """Cut a line out and level it; one that is taller than wide is rotated by 90 degrees."""
     corners = _clockwise(shape)
-    width = max(1, round(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]))))
-    height = max(1, round(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2]))))
-    level = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    strip = cv2.warpPerspective(
-        bgr,
-        cv2.getPerspectiveTransform(corners, level),
-        (width, height),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(np.rot90(strip) if height >= _UPRIGHT_RATIO * width else strip, np.uint8)
+    left, top, right, bottom = sides(corners).tolist()
+    width, height = max(1, round(max(top, bottom))), max(1, round(max(left, right)))
+    strip, _ = levelled(bgr, corners, (width, height))
+    return np.rot90(strip) if height >= _UPRIGHT_RATIO * width else strip
 
 
 def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
@@ -153,10 +152,8 @@ def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
     if min(long, wide) < _LARGE:
         return shape
     corners = _clockwise(shape)
-    width, height = (max(2, round(float(np.linalg.norm(corners[0] - corners[at])))) for at in (1, 3))
-    level = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    matrix = cv2.getPerspectiveTransform(corners, level)
-    strip = cv2.warpPerspective(bgr, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    height, width = (max(2, round(side)) for side in sides(corners).tolist()[:2])
+    strip, back = levelled(bgr, corners, (width, height), how=cv2.INTER_LINEAR)
     _, light = cv2.threshold(cv2.cvtColor(strip, cv2.COLOR_BGR2GRAY), 0, 1, cv2.THRESH_OTSU)
     around = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean()
     if min(around, 1 - around) > _UNEVEN:
@@ -166,12 +163,11 @@ def _to_ink(bgr: Pixels, shape: Quad) -> Quad:
     if points is None or min(cv2.boundingRect(ink)[2:]) < _LEAST_INKED * min(width, height):
         return shape
     pixels = np.concatenate([points, points + 1]).reshape(-1, 1, 2).astype(np.float32)  # both corners of each
-    hull = cv2.convexHull(cv2.perspectiveTransform(pixels, np.linalg.inv(matrix)))
+    hull = cv2.convexHull(cv2.perspectiveTransform(pixels, back))
     along = corners[1] - corners[0]
     if min(abs(along)) < _LEVEL * max(abs(along)):
         left, top, inked_width, inked_height = cv2.boundingRect(hull)
-        right, bottom = left + inked_width, top + inked_height
-        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
+        return outline((left, top, left + inked_width, top + inked_height))
     return np.asarray(cv2.boxPoints(cv2.minAreaRect(hull)), np.float32)
 
 
