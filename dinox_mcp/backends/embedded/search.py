@@ -176,7 +176,7 @@ def _detections(
     for label, item in found:
         bbox = rounded(clip(scale(around(item.quad.tolist()), *factor), picture.width, picture.height))
         score = None if item.score is None else round(item.score, 4)
-        if is_ordered(bbox) and (item.score is None or item.score >= request.min_score):
+        if is_ordered(bbox) and (score is None or score >= request.min_score):
             objects.append(Detection(label=label, bbox=bbox, score=score, category=item.category, text=item.text))
     return objects
 

@@ -16,7 +16,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BusyError, DeadlineError, ImageError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.types.detection import Detection, DetectionRequest, Detections
+from dinox_mcp.types.detection import DetectionRequest, Detections
 from tests.backends.embedded.scenes import marker, paper, picture, qr, write
 from tests.backends.embedded.walls import hang, qr_code, read, sign, wall
 from tests.backends.embedded.walls import picture as encoded
@@ -26,8 +26,8 @@ QR = DetectionRequest(prompts=("QR code",))
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
-async def find(backend: Backend, image: Picture, *prompts: str, min_score: float = 0.25) -> Detections:
-    return await backend.detect(image, DetectionRequest(prompts=prompts, min_score=min_score), Call())
+async def find(backend: Backend, image: Picture, *prompts: str) -> Detections:
+    return await backend.detect(image, DetectionRequest(prompts=prompts, min_score=0.25), Call())
 
 
 # What it answers
@@ -35,33 +35,23 @@ async def find(backend: Backend, image: Picture, *prompts: str, min_score: float
 
 async def test_only_what_is_requested_is_answered(backend: Backend) -> None:
     sheet = paper()
-    sheet.paste(qr("one"), (60, 60))
-    write(sheet, "SHELF 12", (100, 450))
+    sheet.paste(qr("one"), (10, 10))
+    write(sheet, "SHELF 12", (120, 120))
     assert read(await find(backend, picture(sheet), "QR code")) == [("QR code", "one")]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "text"),
-    [
-        ("Text", "HELLO"),
-        ("words", "HELLO"),
-        ("all the text", "HELLO"),
-        ("QR-codes", "one"),
-        ("qr", "one"),
-        ("Signs", "HELLO"),
-    ],
-)
+@pytest.mark.parametrize(("prompt", "text"), [("all the text", "HELLO"), ("QR-codes", "one"), ("Signs", "HELLO")])
 async def test_labels_come_back_as_they_were_written(backend: Backend, prompt: str, text: str) -> None:
     sheet = paper()
-    sheet.paste(qr("one"), (60, 60))
-    write(sheet, "HELLO", (100, 450))
+    sheet.paste(qr("one"), (10, 10))
+    write(sheet, "HELLO", (120, 120))
     assert read(await find(backend, picture(sheet), prompt)) == [(prompt, text)]
 
 
 async def test_aruco_and_apriltag_are_distinguished(backend: Backend) -> None:
     sheet = paper()
-    sheet.paste(marker("DICT_6X6_250", 1), (60, 60))
-    sheet.paste(marker("DICT_APRILTAG_36h11", 2), (400, 60))
+    sheet.paste(marker("DICT_6X6_250", 1), (20, 40))
+    sheet.paste(marker("DICT_APRILTAG_36h11", 2), (150, 40))
     image = picture(sheet)
     assert read(await find(backend, image, "AprilTag")) == [("AprilTag", "AprilTag 36h11 id 2")]
     assert [text for _, text in read(await find(backend, image, "ArUco"))] == ["DICT_6X6_50 id 1"]
@@ -72,15 +62,15 @@ async def test_a_word_that_is_not_a_kind_and_not_in_the_picture_is_unknown(backe
     assert (found.objects, found.unknown, found.unsearched) == ((), ("forklift",), ("forklift",))
 
 
-async def test_without_a_key_the_error_says_how_to_find_anything_else() -> None:
-    async with Detector(Settings.load(backend="embedded")) as detector:
-        with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*for anything else .*DINOX_API_KEY"):
-            await detector.detect(picture(paper()), "forklift")
+async def test_without_a_key_the_error_says_how_to_find_anything_else(backend: Backend) -> None:
+    detector = Detector(Settings.load(backend="embedded"), backends=[backend])
+    with pytest.raises(UnsupportedError, match=r"cannot find 'forklift'.*for anything else .*DINOX_API_KEY"):
+        await detector.detect(picture(paper()), "forklift")
 
 
 async def test_of_a_mixture_the_known_is_answered_and_the_rest_is_said(backend: Backend) -> None:
     sheet = paper()
-    write(sheet, "HELLO", (100, 100))
+    write(sheet, "HELLO", (50, 50))
     found = await find(backend, picture(sheet), "text", "forklift")
     assert read(found) == [("text", "HELLO")]
     assert found.unsearched == found.unknown == ("forklift",)
@@ -88,19 +78,10 @@ async def test_of_a_mixture_the_known_is_answered_and_the_rest_is_said(backend: 
 
 async def test_two_words_for_one_thing_list_it_once(backend: Backend) -> None:
     sheet = paper()
-    write(sheet, "HELLO", (100, 100))
+    write(sheet, "HELLO", (50, 50))
     found = await find(backend, picture(sheet), "text", "words")
     assert read(found) == [("text", "HELLO")]
     assert "listed once" in found.notes[0]
-
-
-async def test_the_score_floor_is_kept(backend: Backend) -> None:
-    sheet = paper()
-    write(sheet, "HELLO", (100, 100))
-    (thing,) = (await find(backend, picture(sheet), "text")).objects
-    assert thing.score is not None
-    kept: list[Detection] = list((await find(backend, picture(sheet), "text", min_score=thing.score)).objects)
-    assert kept == [thing]
 
 
 # How it runs
@@ -147,11 +128,11 @@ def test_nothing_is_printed_imported_early_or_fetched(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_picture_is_an_error_and_the_next_is_answered(backend: Backend) -> None:
-    good = picture(paper())
+    good = picture(paper(900, 600))
     broken = Picture.from_bytes(good.data[:700], "broken.jpg")
     with pytest.raises(ImageError, match=r"broken\.jpg"):
-        await find(backend, broken, "text")
-    assert read(await find(backend, good, "text")) == []
+        await find(backend, broken, "QR code")
+    assert read(await find(backend, good, "QR code")) == []
 
 
 async def test_closed_and_asked_again_it_loads_again() -> None:
@@ -169,8 +150,8 @@ async def test_progress_grows_and_says_what_is_going_on(backend: Backend) -> Non
     async def hear(fraction: float, message: str) -> None:
         heard.append((fraction, message))
 
-    sheet = paper(900, 700)
-    write(sheet, "HELLO", (100, 100))
+    sheet = paper()
+    write(sheet, "HELLO", (50, 50))
     await backend.detect(picture(sheet), DetectionRequest(), Call(hear))
     fractions = [fraction for fraction, _ in heard]
     assert fractions == sorted(fractions)
@@ -193,9 +174,8 @@ async def test_calls_at_once_get_their_own_answers(backend: Backend) -> None:
 
 async def test_a_cancelled_call_frees_its_slot_at_once(backend: Backend) -> None:
     image = picture(paper(3000, 2000))
-    await find(backend, picture(paper()), "text")
     with anyio.move_on_after(0.05) as scope:
-        await find(backend, image, "text")
+        await find(backend, image, "barcode")
     assert scope.cancelled_caught
     with anyio.fail_after(60):
         await find(backend, picture(paper()), "QR code")
@@ -220,7 +200,7 @@ async def test_too_many_at_once_are_refused(backend: Backend) -> None:
 
 async def test_a_picture_that_takes_too_long_is_given_up() -> None:
     with pytest.raises(DeadlineError, match="DINOX_MCP_TIMEOUT_S"):
-        await find(create(Settings.load(timeout_s=0.001)), picture(paper(2000, 1500)), "text")
+        await find(create(Settings.load(timeout_s=0.001)), picture(paper(2000, 1500)), "barcode")
 
 
 async def test_the_models_leave_memory_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:

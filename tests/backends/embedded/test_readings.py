@@ -78,11 +78,22 @@ def test_rows_are_read_from_left_to_right() -> None:
     assert [one.text for one in reading_order(lines)] == ["left", "right", "below"]
 
 
-def test_columns_are_read_one_after_the_other() -> None:
+def test_rows_stay_together_on_a_slanted_page() -> None:
+    page = [line(f"{x} {y}", x, 40 * y + 3 * x / 50, 50) for y in range(3) for x in (300, 0, 150)]
+    assert [one.text for one in reading_order(page)] == [f"{x} {y}" for y in range(3) for x in (0, 150, 300)]
+
+
+def test_columns_are_read_one_after_the_other_below_their_title() -> None:
     columns = [line(f"{side} {row}", x, 15 * row) for row in range(4) for side, x in (("left", 0), ("right", 120))]
-    assert [one.text for one in reading_order(columns)] == [
-        f"{side} {row}" for side in ("left", "right") for row in range(4)
+    assert [one.text for one in reading_order([*columns, line("title", 0, -20, width=220)])] == [
+        "title",
+        *(f"{side} {row}" for side in ("left", "right") for row in range(4)),
     ]
+
+
+def test_a_table_is_read_row_by_row() -> None:
+    table = [line(f"{x} {row}", x, 15 * row) for x in (0, 300) for row in range(4)]
+    assert [one.text for one in reading_order(table)] == [f"{x} {row}" for row in range(4) for x in (0, 300)]
 
 
 def test_the_text_in_a_box_is_what_lies_inside() -> None:

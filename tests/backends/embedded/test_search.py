@@ -16,7 +16,7 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.types import boxes
 from dinox_mcp.types.detection import BBox, Detection, Detections, Output
 from tests.backends.embedded.scenes import marker, paper, picture, qr, write
-from tests.backends.embedded.walls import Gray, barcode, find, gradients, hang, qr_code, read, sign, wall
+from tests.backends.embedded.walls import Gray, barcode, find, hang, qr_code, read, sign, wall
 from tests.backends.embedded.walls import marker as marker_on_paper
 
 pytestmark = pytest.mark.slow
@@ -57,13 +57,13 @@ def test_the_sample_is_what_its_script_paints() -> None:
     assert max(ImageStat.Stat(difference).mean) < 0.5  # releases of Pillow may smooth an edge differently
 
 
-def test_small_things_in_a_12_megapixel_photo(backend: Backend) -> None:
-    scene = wall(4000, 3000)
-    hang(scene, qr_code("far away", 4), (3300, 2500), turned=10)
-    hang(scene, barcode(ean_13("4006381333931"), 2), (700, 2400), turned=5)
-    hang(scene, marker_on_paper(cv2.aruco.DICT_APRILTAG_36h11, 7, 40), (2600, 400))
-    hang(scene, marker_on_paper(cv2.aruco.DICT_5X5_50, 3, 1200), (1300, 1000))
-    at = hang(scene, sign("SMALL PRINT", 20), (3000, 1500))
+def test_small_things_in_a_large_photo(backend: Backend) -> None:
+    scene = wall(2600, 2000)
+    hang(scene, qr_code("far away", 4), (2200, 1700), turned=10)
+    hang(scene, barcode(ean_13("4006381333931"), 2), (500, 1700), turned=5)
+    hang(scene, marker_on_paper(cv2.aruco.DICT_APRILTAG_36h11, 7, 40), (2000, 300))
+    hang(scene, marker_on_paper(cv2.aruco.DICT_5X5_50, 3, 700), (700, 600))
+    at = hang(scene, sign("SMALL PRINT", 20), (1500, 700))
     found = find(backend, scene)
     assert set(read(found)) == {
         ("QR code", "far away"),
@@ -93,17 +93,18 @@ def test_a_photo_taken_sideways_is_searched_upright(backend: Backend) -> None:
 
 
 def test_a_minimum_score_drops_what_has_a_lower_one(backend: Backend) -> None:
-    scene = wall()
-    hang(scene, sign("blurred words", 14), (300, 200))
-    hang(scene, qr_code("no score"), (700, 400))
+    scene = wall(300, 200)
+    hang(scene, sign("blurred words", 14), (100, 40))
+    hang(scene, qr_code("no score"), (200, 130))
     scene = np.asarray(cv2.GaussianBlur(scene, (0, 0), 1.2), np.uint8)
-    (score,) = [item.score for item in find(backend, scene).objects if item.score is not None]
-    assert score < 1
-    assert read(find(backend, scene, min_score=1)) == [("QR code", "no score")]
+    code, words = find(backend, scene, "QR code", "text").objects
+    assert words.score is not None
+    assert find(backend, scene, "text", min_score=words.score).objects == (words,)
+    assert find(backend, scene, "QR code", "text", min_score=words.score + 0.001).objects == (code,)
 
 
 NOISE = np.random.default_rng(7)
-BLOBS = cv2.normalize(cv2.GaussianBlur(NOISE.random((600, 800)), (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)
+BLOBS = cv2.normalize(cv2.GaussianBlur(NOISE.random((200, 270)), (0, 0), 4), None, 0, 255, cv2.NORM_MINMAX)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,12 @@ BLOBS = cv2.normalize(cv2.GaussianBlur(NOISE.random((600, 800)), (0, 0), 4), Non
     [
         np.full((1, 1), 128, np.uint8),
         np.full((3, 900), 128, np.uint8),
-        gradients([0, 255, 40, 200]),
-        NOISE.integers(0, 256, (500, 700), np.uint8),
+        NOISE.integers(0, 256, (200, 270), np.uint8),
         BLOBS.astype(np.uint8),
-        np.tile(np.repeat(np.array([30, 220], np.uint8), 12), (500, 30)),
-        np.where(((np.indices((600, 900)) % 90 - 45) ** 2).sum(axis=0) < 900, 200, 0).astype(np.uint8),
-        np.kron(np.indices((15, 20)).sum(axis=0) % 2, np.full((40, 40), 255)).astype(np.uint8),
+        np.tile(np.repeat(np.array([30, 220], np.uint8), 12), (200, 12)),
+        np.kron(np.indices((6, 8)).sum(axis=0) % 2, np.full((40, 40), 255)).astype(np.uint8),
     ],
-    ids=["a pixel", "a line", "gradient", "noise", "blobs", "stripes", "discs", "chessboard"],
+    ids=["a pixel", "a line", "noise", "blobs", "stripes", "chessboard"],
 )
 def test_nothing_is_found_where_nothing_is(backend: Backend, scene: Gray) -> None:
     assert read(find(backend, scene)) == []
@@ -147,11 +146,11 @@ async def test_of_boxes_it_reads_text_and_estimates_poses(backend: Backend) -> N
 
 @pytest.mark.anyio
 async def test_each_box_gets_what_is_written_in_it_from_top_to_bottom(backend: Backend) -> None:
-    sheet = paper()
-    write(sheet, "SECOND LINE", (60, 200))
-    write(sheet, "FIRST LINE", (60, 100))
-    write(sheet, "OTHER", (600, 140))
-    boxes: list[BBox] = [(550, 100, 850, 250), (30, 60, 500, 300), (30, 350, 500, 550)]
+    sheet = paper(360, 200)
+    write(sheet, "SECOND LINE", (20, 80))
+    write(sheet, "FIRST LINE", (20, 30))
+    write(sheet, "OTHER", (250, 50))
+    boxes: list[BBox] = [(230, 30, 350, 110), (10, 15, 220, 120), (10, 140, 220, 190)]
     found = await describe(backend, sheet, *map(crate, boxes))
     assert texts(found) == ["OTHER", "FIRST LINE\nSECOND LINE", None]
     assert [thing.bbox for thing in found.objects] == boxes
@@ -160,40 +159,12 @@ async def test_each_box_gets_what_is_written_in_it_from_top_to_bottom(backend: B
 
 
 @pytest.mark.anyio
-async def test_columns_are_read_one_after_the_other(backend: Backend) -> None:
-    sheet = paper()
-    write(sheet, "A TITLE ABOVE BOTH OF THE COLUMNS", (60, 40))
-    for row, number in enumerate(("one", "two", "three", "four")):
-        write(sheet, f"left line {number}", (60, 120 + 60 * row))
-        write(sheet, f"right line {number}", (480, 120 + 60 * row))
-    (text,) = texts(await describe(backend, sheet, crate((0, 0, 900, 600))))
-    assert text is not None
-    numbers = ("one", "two", "three", "four")
-    assert text.splitlines() == [
-        "A TITLE ABOVE BOTH OF THE COLUMNS",
-        *(f"left line {number}" for number in numbers),
-        *(f"right line {number}" for number in numbers),
-    ]
-
-
-@pytest.mark.anyio
-async def test_a_table_is_read_row_by_row(backend: Backend) -> None:
-    sheet = paper()
-    for row, (name, number) in enumerate([("ORDER", "4711"), ("WEIGHT", "2.5 kg"), ("PIECES", "12"), ("BAY", "7B")]):
-        write(sheet, name, (60, 120 + 60 * row))
-        write(sheet, number, (600, 120 + 60 * row))
-    (text,) = texts(await describe(backend, sheet, crate((0, 0, 900, 600))))
-    assert text is not None
-    assert text.split() == ["ORDER", "4711", "WEIGHT", "2.5", "kg", "PIECES", "12", "BAY", "7B"]
-
-
-@pytest.mark.anyio
 async def test_codes_are_read_too_and_their_pattern_is_not_text(backend: Backend) -> None:
     sheet = paper()
-    sheet.paste(qr("parcel 4711"), (100, 100))
-    sheet.paste(marker("DICT_5X5_100", 9), (650, 60))
-    write(sheet, "SHELF 12", (90, 300))
-    found = await describe(backend, sheet, crate((60, 60, 350, 380)), crate((620, 40, 860, 240)))
+    sheet.paste(qr("parcel 4711"), (20, 20))
+    sheet.paste(marker("DICT_5X5_100", 9), (180, 20))
+    write(sheet, "SHELF 12", (15, 130))
+    found = await describe(backend, sheet, crate((5, 5, 150, 180)), crate((170, 10, 290, 130)))
     assert texts(found) == ["parcel 4711\nSHELF 12", None]
     assert found.notes == ("no text was found in 1 of 2 boxes",)
 
@@ -201,33 +172,26 @@ async def test_codes_are_read_too_and_their_pattern_is_not_text(backend: Backend
 @pytest.mark.anyio
 async def test_boxes_in_boxes_each_get_their_lines(backend: Backend) -> None:
     sheet = paper()
-    write(sheet, "UPPER", (100, 100))
-    write(sheet, "LOWER", (100, 400))
-    found = await describe(
-        backend,
-        sheet,
-        crate((0, 0, 900, 600)),
-        crate((60, 60, 400, 200)),
-        crate((80, 80, 300, 170)),
-        crate((0, 0, 8, 8)),
-    )
+    write(sheet, "UPPER", (50, 30))
+    write(sheet, "LOWER", (50, 130))
+    boxes: list[BBox] = [(0, 0, 300, 200), (30, 10, 180, 80), (40, 20, 160, 70), (0, 0, 8, 8)]
+    found = await describe(backend, sheet, *map(crate, boxes))
     assert texts(found) == ["UPPER\nLOWER", "UPPER", "UPPER", None]
 
 
 @pytest.mark.anyio
 async def test_a_line_that_only_reaches_into_a_box_is_not_its_text(backend: Backend) -> None:
     sheet = paper()
-    write(sheet, "LOADING BAY SEVEN", (100, 100))
-    assert texts(await describe(backend, sheet, crate((20, 60, 260, 200)), crate((20, 60, 700, 200))))[1] == (
-        "LOADING BAY SEVEN"
-    )
+    write(sheet, "LOADING BAY SEVEN", (20, 60))
+    boxes: list[BBox] = [(5, 40, 90, 110), (5, 40, 295, 110)]
+    assert texts(await describe(backend, sheet, *map(crate, boxes)))[1] == "LOADING BAY SEVEN"
 
 
 @pytest.mark.anyio
 async def test_what_has_a_text_keeps_it(backend: Backend) -> None:
     sheet = paper()
-    write(sheet, "NEW", (100, 100))
-    found = await describe(backend, sheet, crate((60, 60, 400, 200), "old"), crate((50, 50, 400, 200)))
+    write(sheet, "NEW", (60, 60))
+    found = await describe(backend, sheet, crate((40, 40, 180, 110), "old"), crate((30, 30, 180, 110)))
     assert texts(found) == ["old", "NEW"]
     assert found.notes == ()
 
@@ -250,22 +214,20 @@ async def test_empty_and_outside_boxes_stay_as_they_are(backend: Backend) -> Non
 async def test_only_what_is_requested_is_reported(backend: Backend) -> None:
     assert isinstance(backend, Describer)
     sheet = paper()
-    write(sheet, "HELLO", (100, 100))
-    objects = [crate((60, 60, 400, 200))]
+    write(sheet, "HELLO", (50, 50))
+    objects = [crate((30, 30, 200, 100))]
     assert list((await backend.describe(picture(sheet), objects, frozenset(), Call())).objects) == objects
 
 
 @pytest.mark.anyio
 async def test_many_small_boxes_are_read(backend: Backend) -> None:
-    sheet = paper(1500, 1100)
+    sheet = paper(700, 420)
     boxes: list[BBox] = []
-    for number in range(36):
-        x, y = 30 + 235 * (number % 6), 30 + 175 * (number // 6)
-        write(sheet, f"BAY{number:02d}", (x + 10, y + 10), size=24)
+    for number in range(9):
+        x, y = 30 + 225 * (number % 3), 30 + 130 * (number // 3)
+        write(sheet, f"BAY{number + 11}", (x + 10, y + 10))
         boxes.append((x, y, x + 120, y + 50))
-    found = await describe(backend, sheet, *map(crate, boxes))
-    right = [text == f"BAY{number:02d}" for number, text in enumerate(texts(found))]
-    assert sum(right) >= 35
+    assert texts(await describe(backend, sheet, *map(crate, boxes))) == [f"BAY{number + 11}" for number in range(9)]
 
 
 @pytest.mark.anyio

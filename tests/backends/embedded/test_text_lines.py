@@ -12,6 +12,11 @@ def test_lines_are_searched_in_a_bounded_number_of_pixels(size: tuple[int, int])
     assert width * height < 2 * 3_200_000
 
 
+def test_a_long_page_stays_legible_where_a_photograph_is_reduced() -> None:
+    assert search_size(600, 5000) == (608, 4992)
+    assert search_size(2000, 1500) == (1632, 1216)
+
+
 @pytest.mark.parametrize(
     "boxes",
     [

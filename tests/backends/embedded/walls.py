@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable
-from itertools import pairwise
 
 import anyio
 import cv2
@@ -101,9 +100,3 @@ def hang(scene: Gray, paper: Gray, at: tuple[int, int], turned: float = 0, slant
 def stripes(widths: Iterable[int]) -> str:
     """Write widths of bars and gaps as modules."""
     return "".join(str((index + 1) % 2) * width for index, width in enumerate(widths))
-
-
-def gradients(points: Iterable[int]) -> Gray:
-    """Make a picture of soft steps between shades."""
-    ramps = [np.linspace(a, b, 200) for a, b in pairwise(points)]
-    return np.tile(np.concatenate(ramps).astype(np.uint8), (500, 1))
