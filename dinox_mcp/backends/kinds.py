@@ -80,23 +80,14 @@ _EVERYWHERE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """What a prompt means.
-
-    Attributes:
-        kinds: The kinds of the model that the prompt means; at least one.
-        narrower: The prompt means less than what is found for it: "man" finds every person.
-    """
+    """What a prompt means: kinds of the model; it may be narrower than what is found for it, as "man" for persons."""
 
     kinds: frozenset[str]
     narrower: bool = False
 
 
 class Lexicon:
-    """The words for a detector's kinds.
-
-    Args:
-        senses: What words mean, by their `key_of`; None for words that only end like one of the others.
-    """
+    """The words for a detector's kinds: what they mean by their `key_of`, or None if they only end like another."""
 
     def __init__(self, senses: Mapping[str, Sense | None]) -> None:
         self._senses = senses
@@ -205,10 +196,9 @@ def _root(noun: str) -> str:
 
 
 def entries(labels: Mapping[str, str]) -> Iterator[tuple[str, Sense | None]]:
-    """List the words for kinds of COCO, by their key, with what they mean; None for words that mean none that is known.
+    """List the words for kinds of COCO, by their key, with what they mean; None if it is none that is known.
 
-    Args:
-        labels: How a detector calls those kinds of COCO that it knows.
+    `labels` says what a detector calls those kinds of COCO that it knows.
     """
     names = {kind: kind for kind in KINDS}
     for table in (names, SAME, WIDER, NARROWER):

@@ -1,10 +1,12 @@
-"""What processors this process may use, and what they compute well."""
+"""The processor: how much of it this process may use, what it computes well, and ONNX Runtime on it."""
 
 import math
 import os
 import platform
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 _UNITS = frozenset({"amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "bf16"})
 _CPUINFO = Path("/proc/cpuinfo")
@@ -44,3 +46,26 @@ def _read(cpuinfo: Path) -> dict[str, str]:
         return {}
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, which only this function does, with its telemetry off.
+
+    The variable keeps the library from starting telemetry when it is loaded. The call turns off the events of builds
+    that do not know the variable; by itself it comes too late, as the files are written during the import.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime as library
+
+    library.disable_telemetry_events()
+    module: ModuleType = library
+    return module
+
+
+def session_options(threads: int) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """Make `SessionOptions` for at most so many threads of one run."""
+    options = onnxruntime().SessionOptions()
+    options.log_severity_level = 4  # only fatal errors: ONNX Runtime logs to stderr, past Python
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads sleep
+    return options

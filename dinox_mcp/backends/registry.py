@@ -6,7 +6,6 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
-from typing import Any
 
 import anyio
 from cachetools import TTLCache
@@ -69,9 +68,8 @@ class Backends:
     def preferred(self) -> tuple[str, ...]:
         """The backends that take part in `auto`, ready or not, the most preferred first."""
         preferences = {name: getattr(self._origin(name), "PREFERENCE", 0) for name in self.names()}
-        return tuple(
-            sorted((name for name in preferences if preferences[name] > 0), key=lambda name: -preferences[name])
-        )
+        taking_part = [name for name, preference in preferences.items() if preference > 0]
+        return tuple(sorted(taking_part, key=preferences.__getitem__, reverse=True))
 
     @cached_property
     def _installed(self) -> dict[str, EntryPoint]:
@@ -83,12 +81,9 @@ class Backends:
         return without is not None and self._unready(name, caller_has_key=True, server_key=False) is None
 
     def _unready(self, name: str, *, caller_has_key: bool, server_key: bool = True) -> Unready | None:
-        """Give what a backend lacks; it is checked again after a few seconds, as weights may have been downloaded.
+        """Give what a backend lacks, without `server_key` if the key of the settings may not be used.
 
-        Args:
-            name: the backend.
-            caller_has_key: a caller brings a key.
-            server_key: the key of the settings, if there is one, may be used.
+        It is checked again after a few seconds, as weights may have been downloaded.
         """
         key = name, caller_has_key, server_key
         try:
@@ -106,10 +101,7 @@ class Backends:
             return answer
 
     def _origin(self, name: str) -> object:
-        """Give what says whether a backend takes part in `auto`: a ready-made backend itself, or the module it is in.
-
-        Importing that module is cheap; creating the backend may not be.
-        """
+        """Give what says whether a backend takes part in `auto`: a ready-made backend, or its module."""
         if name in self._given:
             return self._created[name]
         try:
@@ -130,7 +122,15 @@ class Backends:
             SettingsError: there is none of that name, or it does not load.
         """
         if name not in self._created:
-            self._created[name] = _load(find(name, self._installed), self._settings)
+            entry = find(name, self._installed)
+            try:
+                self._created[name] = entry.load()(self._settings)
+            except DinoxError:
+                raise
+            except Exception as error:
+                raise SettingsError(
+                    f"the backend {name!r} ({entry.value}) does not load: {error!r}; reinstall it or choose another"
+                ) from error
         return self._created[name]
 
     def combined_capabilities(self, *, caller_has_key: bool = False) -> Capabilities:
@@ -218,16 +218,3 @@ def find(name: str, known: dict[str, EntryPoint] | None = None) -> EntryPoint:
             f"DINOX_MCP_BACKEND: there is no backend {name!r}; choose auto or one of {', '.join(sorted(known))}"
         )
     return known[name]
-
-
-def _load(entry: EntryPoint, settings: Settings) -> Backend:
-    try:
-        create: Callable[[Settings], Any] = entry.load()
-        backend: Backend = create(settings)
-    except DinoxError:
-        raise
-    except Exception as error:
-        raise SettingsError(
-            f"the backend {entry.name!r} ({entry.value}) does not load: {error!r}; reinstall it or choose another"
-        ) from error
-    return backend

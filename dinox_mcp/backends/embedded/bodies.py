@@ -106,16 +106,14 @@ class AnchorDetector:
         layers: Sequence[tuple[int, int]],
         rows: Callable[[dict[str, Floats]], tuple[Floats, Floats]],
     ) -> None:
-        """Load the network.
+        """Load the network of this name.
 
-        Args:
-            name: The network's name.
-            layers: For each grid of the network, the side of its cells in pixels and the anchors in a cell.
-            rows: Splits the outputs of the network into logits (n,) and rows (n, 4 + 2 * k). A row holds a box as
-                center, width and height, then points, all in the crop's pixels relative to the anchor.
+        For each of its grids, `layers` has the side of the cells in pixels and the anchors in a cell. `rows` splits
+        its outputs into logits (n,) and rows (n, 4 + 2 * k): a box as center, width and height, then points, all in
+        the crop's pixels relative to the anchor.
         """
         self._network = Network(name)
-        self._anchors = _anchors(layers)
+        self._anchors = np.concatenate([_anchors(side, copies) for side, copies in layers])
         self._rows = rows
 
     def find(self, image: Image.Image, crop: Crop, min_score: float) -> Candidates:
@@ -132,14 +130,11 @@ class AnchorDetector:
         return Candidates(np.concatenate([low, high], axis=1), scores[good], points).merged()
 
 
-def _anchors(layers: Sequence[tuple[int, int]]) -> Points:
-    """Return the anchors' centers (n, 2) as shares of the crop: grid by grid, row by row, cell by cell."""
-    grids = []
-    for stride, copies in layers:
-        cells = _SIDE // stride
-        rows, columns = np.divmod(np.arange(cells * cells), cells)
-        grids.append(np.repeat(np.stack([columns, rows], axis=1) + 0.5, copies, axis=0) / cells)
-    return np.concatenate(grids)
+def _anchors(side: int, copies: int) -> Points:
+    """Return the anchors' centers (n, 2) of a grid as shares of the crop, row by row."""
+    cells = _SIDE // side
+    rows, columns = np.divmod(np.arange(cells * cells), cells)
+    return np.repeat(np.stack([columns, rows], axis=1) + 0.5, copies, axis=0) / cells
 
 
 class Body(NamedTuple):

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
-from dinox_mcp.backends.processor import allowed_processors
+from dinox_mcp.backends.processor import allowed_processors, onnxruntime, session_options
 from dinox_mcp.errors import BackendError
 
 Floats = npt.NDArray[np.float32]

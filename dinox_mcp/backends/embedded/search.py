@@ -80,8 +80,7 @@ class Searcher:
         notes = list(dict.fromkeys(code.note for code in found if code.note))
         words: list[Labelled] = []
         if Kind.TEXT in targets.readings:
-            reader = self._text_reader(steps, 0.5)
-            text = reader.read(bgr, reader.find(bgr), steps.part(0.7, 1.0, "reading text"))
+            text = self._text_reader(steps, 0.5).read(bgr, steps.part(0.7, 1.0, "reading text"))
             notes += text.notes
             lines = reading_order(line for line in text.read if not _in_a_code(line, found))
             phrases = targets.phrases.items()

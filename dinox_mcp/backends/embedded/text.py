@@ -65,15 +65,10 @@ class TextReader:
     """Reads text in images; loading takes about 0.2 s and 70 MB."""
 
     def __init__(self) -> None:
-        """Load the models."""
         self._lines = Model(text_lines.LINES)
         self._turns = Model(text_lines.TURNS)
         self._letters = Model(text_lines.LETTERS)
         self._characters = self._letters.characters()
-
-    def find(self, bgr: Pixels, factor: float | None = None) -> list[Line]:
-        """Find lines in an image (height, width, BGR), enlarged by a factor, from top to bottom."""
-        return find_lines(self._lines, bgr, factor)
 
     def read_boxes(self, bgr: Pixels, boxes: Sequence[Box], report: Report) -> Lines:
         """Find and read the lines of text in boxes of an image (height, width, BGR), each line once."""
@@ -82,14 +77,18 @@ class TextReader:
         for done, ((left, top, right, bottom), factor) in enumerate(parts):
             report(0.6 * done / len(parts))
             corner = np.array([left, top], np.float32)
-            lines = self.find(bgr[top:bottom, left:right], factor)
+            lines = find_lines(self._lines, bgr[top:bottom, left:right], factor)
             found += [Line(line.shape + corner, line.tight + corner) for line in lines]
         by_shape = {id(line.shape): line for line in found}
         kept = unique(Reading(Kind.TEXT, line.shape) for line in found)
-        return self.read(bgr, [by_shape[id(one.quad)] for one in kept], share(report, 0.6, 1.0))
+        return self._read_lines(bgr, [by_shape[id(one.quad)] for one in kept], share(report, 0.6, 1.0))
 
-    def read(self, bgr: Pixels, found: Sequence[Line], report: Report) -> Lines:
-        """Read lines of an image (height, width, BGR), at most MAX_LINES."""
+    def read(self, bgr: Pixels, report: Report) -> Lines:
+        """Find and read the lines of text in an image (height, width, BGR)."""
+        return self._read_lines(bgr, find_lines(self._lines, bgr), report)
+
+    def _read_lines(self, bgr: Pixels, found: Sequence[Line], report: Report) -> Lines:
+        """Read lines, at most MAX_LINES."""
         lines = found[:MAX_LINES]
         strips = [self._upright(_cut(bgr, line.shape)) for line in lines]
         readings = self._read(strips, share(report, 0.0, 0.7))

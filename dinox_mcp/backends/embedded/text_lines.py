@@ -46,7 +46,6 @@ class Model:
     """A network that takes one array of shape (batch, 3, height, width) and gives one array."""
 
     def __init__(self, name: str) -> None:
-        """Load a model."""
         path = _folder() / name
         self._session: Any = runtime.session(path, f"the text model {path}", _REMEDY)
         self._input = self._session.get_inputs()[0].name
@@ -107,10 +106,8 @@ def search_size(width: int, height: int) -> tuple[int, int]:
 def parts_to_search(width: int, height: int, boxes: Sequence[Box]) -> list[tuple[Part, float | None]]:
     """Choose the parts of an image of this size in which to search the lines of boxes.
 
-    Boxes get parts of their own, the smallest first, up to a number of pixels. The others share the full image.
-
-    Returns:
-        The parts, each with the factor by which it is enlarged; None as for a full image.
+    Boxes get parts of their own, the smallest first, up to a number of pixels; the others share the full image. Each
+    part comes with the factor by which it is enlarged, None as for a full image.
     """
     parts: dict[Part, float | None] = {}
     left = MAX_PIXELS_OF_PARTS

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dinox_mcp.backends.local.checkpoints import files
 from dinox_mcp.backends.local.checkpoints.device import is_about_memory
 from dinox_mcp.backends.local.models.base import check, running
-from dinox_mcp.backends.onnx_runtime import onnxruntime, session_options
+from dinox_mcp.backends.processor import onnxruntime, session_options
 from dinox_mcp.errors import BackendError
 
 CPU = "CPUExecutionProvider"

@@ -163,7 +163,7 @@ class Runner:
     def _accelerators(self) -> list[str]:
         """Return the providers of this build of ONNX Runtime that may be faster than the CPU."""
         from dinox_mcp.backends.local.checkpoints.graph import ACCELERATORS
-        from dinox_mcp.backends.onnx_runtime import onnxruntime
+        from dinox_mcp.backends.processor import onnxruntime
 
         here = onnxruntime().get_available_providers() if self.settings.device == "auto" else ()
         return [provider for provider in ACCELERATORS if provider in here]
