@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, overlap, rounded, tiles
+from dinox_mcp.backends.embedded.readings import Pixels, Quad, decode, distinct, overlap, rounded, tiles
 from dinox_mcp.backends.embedded.runtime import Floats
 from dinox_mcp.backends.embedded.templates import Pose, Pyramid, Template, affine, collect, color_axis, rotation
 from dinox_mcp.backends.embedded.worker import Report, Steps, share
@@ -104,9 +104,10 @@ def search(picture: Picture, request: DetectionRequest, pictures: Mapping[str, P
             f"much of the image looks a little like an example: only the {MAX_CANDIDATES} best candidates "
             "were compared; draw a box with more details that are special to the example"
         )
+    ranked = sorted(found, key=lambda item: -item.correlation)
     return Detections(
         model=f"OpenCV {cv2.__version__}",
-        objects=tuple(_detections(_unique(found), picture, factor, request)),
+        objects=tuple(_detections(distinct(ranked, _same), picture, factor, request)),
         notes=(NOTE, *notes),
     )
 
@@ -274,16 +275,8 @@ def _cosine(a: Floats, b: Floats, weights: Floats) -> float:
     return shared / math.sqrt(max(of_a * of_b, 1e-9))
 
 
-def _unique(found: list[_Match]) -> list[_Match]:
-    """Keep the best of overlapping matches. One inside the other is allowed for different labels only."""
-    kept: list[_Match] = []
-    for item in sorted(found, key=lambda item: -item.correlation):
-        if not any(_same(item, other) for other in kept):
-            kept.append(item)
-    return kept
-
-
 def _same(item: _Match, other: _Match) -> bool:
+    """Return whether matches overlap; one inside the other is allowed for different labels only."""
     if not boxes.intersection(item.box, other.box):
         return False
     if (item.template.label, item.template.negative) == (other.template.label, other.template.negative):

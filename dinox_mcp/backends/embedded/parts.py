@@ -7,13 +7,14 @@ a hand, also without a palm in crops along forearms, and scores for each crop wh
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dinox_mcp.backends.embedded.bodies import AnchorDetector, Body, Candidates, Crop, Points
+from dinox_mcp.backends.embedded.readings import distinct
 from dinox_mcp.backends.embedded.runtime import Floats, Network
 from dinox_mcp.backends.embedded.worker import Report, ignore
 from dinox_mcp.types.boxes import Box, clip, is_ordered, shares
@@ -68,9 +69,6 @@ class FoundHand(NamedTuple):
         return float(np.ptp(self.points, axis=0).max())
 
 
-Found = TypeVar("Found", FoundFace, FoundHand)
-
-
 class FaceFinder:
     """Finds faces."""
 
@@ -85,7 +83,7 @@ class FaceFinder:
             report(done / (len(bodies) + 1))
             near = _faces(self._detector.find(image, _head_crop(body), _HEAD_SCORE), image)
             found += [face for face in near if _face_distance(face, body) < _TOO_FAR][:1]  # neighbors may show, too
-        faces = _unique(found, _is_same_face)
+        faces = distinct(sorted(found, key=lambda face: -face.score), _is_same_face)
         owners = _nearest([[_face_distance(face, body) for body in bodies] for face in faces])
         return [face._replace(person=owners.get(number)) for number, face in enumerate(faces)]
 
@@ -110,7 +108,8 @@ class HandFinder:
             if not any(hand.score > _SURE for hand in along):
                 palms = self._palms.find(image, _wrist_crop(forearm), _WRIST_SCORE)
                 found += self._hands(image, list(_palm_crops(palms))[:1])
-        return _with_persons(_unique(found, _is_same_hand), forearms)
+        hands = distinct(sorted(found, key=lambda hand: -hand.score), _is_same_hand)
+        return _with_persons(hands, forearms)
 
     def _hands(self, image: Image.Image, crops: Iterable[Crop]) -> Iterator[FoundHand]:
         """Find the points of hands whose fingers point up in the crops."""
@@ -123,15 +122,6 @@ class HandFinder:
             bbox = clip((x1, y1, x2, y2), *image.size)
             if score > _HAND_SCORE and is_ordered(bbox):
                 yield FoundHand(bbox, score, points, "right" if right > _RIGHT else "left")
-
-
-def _unique(found: Iterable[Found], is_same: Callable[[Found, Found], bool]) -> list[Found]:
-    """Keep each face or hand once, with its best score: crops of neighbors and the full image show it again."""
-    kept: list[Found] = []
-    for one in sorted(found, key=lambda item: -item.score):
-        if not any(is_same(one, other) for other in kept):
-            kept.append(one)
-    return kept
 
 
 def _nearest(distances: Sequence[Sequence[float]]) -> dict[int, int]:

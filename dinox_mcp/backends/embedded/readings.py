@@ -1,10 +1,10 @@
 """Pixels of an image, shapes and views of them; what is read in them: text, codes and markers; and its order."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from dinox_mcp.types.boxes import Box
 if TYPE_CHECKING:
     from PIL import Image
 
+T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
 Quad = npt.NDArray[np.float32]
@@ -69,6 +70,15 @@ def overlap(a: Quad, b: Quad, least: float = 0.6) -> bool:
     """Return whether more than a share `least` of the smaller shape lies in the larger, so that both show one thing."""
     small, large = sorted((a, b), key=cv2.contourArea)
     return share_inside(small, large) > least
+
+
+def distinct(ranked: Iterable[T], is_same: Callable[[T, T], bool]) -> list[T]:
+    """Keep each item that is not the same as a better one, which comes before it."""
+    kept: list[T] = []
+    for item in ranked:
+        if not any(is_same(item, other) for other in kept):
+            kept.append(item)
+    return kept
 
 
 def levelled(
