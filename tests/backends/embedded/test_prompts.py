@@ -38,11 +38,11 @@ def test_all_that_is_read_goes_by_its_own_name() -> None:
     assert targets.notes == ()
 
 
-@pytest.mark.parametrize("label", prompts.LABELS)
-def test_every_label_that_is_advertised_is_understood(label: str) -> None:
-    targets = understand([label])
-    assert {*targets.read.values(), *targets.kinds.values(), *targets.parts.values()} == {label}
-    assert targets.notes == ()
+def test_every_label_that_is_advertised_is_understood() -> None:
+    for label in prompts.LABELS:
+        targets = understand([label])
+        assert {*targets.read.values(), *targets.kinds.values(), *targets.parts.values()} == {label}
+        assert targets.notes == ()
 
 
 def test_of_two_prompts_for_the_same_the_first_labels_it() -> None:
