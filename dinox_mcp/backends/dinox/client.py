@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +86,7 @@ class Client:
         self._durations = Durations(retry.first_poll_s)
         self._tasks = TasksInFlight(retry.remember_s)
         self._http: httpx2.AsyncClient | None = None
-        self._sending: set[anyio.CancelScope] = set()
+        self._running: set[anyio.CancelScope] = set()
         self._closed = False
 
     async def run(self, request: ApiRequest, reporter: Reporter, deadline: float) -> dict[str, Any]:
@@ -95,21 +95,29 @@ class Client:
         Raises:
             KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
         """
+        if self._closed:
+            raise self._unreachable("this client is closed")
         start = anyio.current_time()
-        with self._tasks.use(request.identity) as shared:
-            with anyio.CancelScope(deadline=deadline):
+        scope = anyio.CancelScope(deadline=deadline)
+        self._running.add(scope)
+        try:
+            with self._tasks.use(request.identity) as shared, scope:
                 return await self._share(request, shared, reporter)
-            waited = f"no answer from the DINO-X service within {anyio.current_time() - start:.0f} s"
-            if shared.task.uuid is None:
-                remedy = "check the network and try again, or raise DINOX_MCP_TIMEOUT_S; nothing is paid twice"
-                raise DeadlineError(f"{waited}, and no sign that it took the request; {remedy}")
-            remedy = "the same request continues it and is not paid twice; or raise DINOX_MCP_TIMEOUT_S"
-            raise DeadlineError(f"{waited}; the task goes on there: {remedy}")
+        finally:
+            self._running.discard(scope)
+        if self._closed:
+            raise self._unreachable("this client is closed")
+        waited = f"no answer from the DINO-X service within {anyio.current_time() - start:.0f} s"
+        if shared.task.uuid is None:
+            remedy = "check the network and try again, or raise DINOX_MCP_TIMEOUT_S; nothing is paid twice"
+            raise DeadlineError(f"{waited}, and no sign that it took the request; {remedy}")
+        remedy = "the same request continues it and is not paid twice; or raise DINOX_MCP_TIMEOUT_S"
+        raise DeadlineError(f"{waited}; the task goes on there: {remedy}")
 
     async def aclose(self) -> None:
         """Close all connections; calls that still run fail."""
         self._closed = True
-        for scope in self._sending:
+        for scope in self._running:
             scope.cancel()  # a request that is still connecting does not end with the connections
         if self._http:
             await self._http.aclose()
@@ -119,7 +127,7 @@ class Client:
 
         If the call that runs it is cancelled, the next one that waits continues it.
         """
-        if shared.lock.statistics().locked:
+        if shared.lock.locked():
             await reporter.report(0.1, "waiting for the result of an equal request")
         async with shared.lock:
             outcome = shared.outcome
@@ -157,10 +165,7 @@ class Client:
         await reporter.report(0.1, f"uploading {len(request.body) / 1000:.0f} KB")
         same = request.idempotency_key(task.begun, task.number, self._retry.remember_s)
         headers = {"Idempotency-Key": same, "Content-Type": "application/json"}
-
-        async def send() -> Reply:
-            return await self._send(request, "POST", f"/v2/task/{request.endpoint}", headers, request.body)
-
+        send = partial(self._send, request, "POST", f"/v2/task/{request.endpoint}", headers, request.body)
         data = (await self._retrying(send, reporter, _RETRY)).data
         uuid = data.get("task_uuid")
         if (data.get("result") or not uuid) and (result := read_status(data, request.key)) is not None:
@@ -179,10 +184,7 @@ class Client:
             await reporter.report(0.3, f"waiting (about {expected:.1f} s)" if expected else "waiting")
         # A task that was created just now may not be known everywhere yet.
         retried = _RETRY if resumed else _RETRY | {Verdict.LOST}
-
-        async def poll() -> Reply:
-            return await self._send(request, "GET", f"/v2/task_status/{task.uuid}", {}, None)
-
+        poll = partial(self._send, request, "GET", f"/v2/task_status/{task.uuid}", {}, None)
         plan = self._durations.plan(request.kind)
         due = 0.0 if resumed else next(plan)
         before = None
@@ -222,18 +224,16 @@ class Client:
         """Send one HTTP request as soon as the rate limit of the key allows it."""
         import httpx2
 
-        self._connections()  # made before the request counts against the rate limit
         headers = {**headers, "Token": request.key.get_secret_value()}
         try:
+            connections = self._connections()  # made before the request counts against the rate limit
             async with self._limiter.slot(request.key):
                 sent = anyio.current_time()
-                stream = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
-                with self._until_closed():
-                    async with stream as response:
-                        content = await _content(response)
+                async with connections.stream(method, self._base_url + path, content=body, headers=headers) as response:
+                    content = await _content(response)
         except (httpx2.RequestError, httpx2.InvalidURL, *PROBLEMS) as problem:
             hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *PROBLEMS
-            verdict = Verdict.UNCLEAR if self._closed or isinstance(problem, hopeless) else Verdict.RETRY
+            verdict = Verdict.UNCLEAR if isinstance(problem, hopeless) else Verdict.RETRY
             said = quote(message_of(problem), request.key)
             logger.info("%s %s: no reply (%s)", method, path, said)
             raise Failure(verdict, self._unreachable(said)) from None
@@ -241,37 +241,19 @@ class Client:
         logger.info("%s %s: HTTP %d, %d bytes, %.0f ms", method, path, response.status_code, len(content), took_ms)
         return Reply(read_reply(response.status_code, response.headers, content, request.key), sent)
 
-    @contextmanager
-    def _until_closed(self) -> Iterator[None]:
-        """Cancel a request when the client is closed."""
-        with anyio.CancelScope() as scope:
-            self._sending.add(scope)
-            try:
-                yield
-            finally:
-                self._sending.discard(scope)
-        if scope.cancelled_caught:
-            raise Failure(Verdict.UNCLEAR, self._unreachable("this client is closed"))
-
     def _connections(self) -> "httpx2.AsyncClient":
         """Return the pool of connections, made on first use."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx2
 
-        if self._closed:
-            raise Failure(Verdict.UNCLEAR, self._unreachable("this client is closed"))
         if self._http is None:
-            limit = httpx2.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=30)
-            try:
-                self._http = httpx2.AsyncClient(
-                    headers={"User-Agent": f"dinox-mcp/{__version__}"},
-                    timeout=httpx2.Timeout(self._retry.reply_s, connect=self._retry.connect_s, pool=None),
-                    limits=limit,
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                )
-            except (httpx2.InvalidURL, *PROBLEMS) as problem:
-                raise Failure(Verdict.UNCLEAR, self._unreachable(message_of(problem))) from None
+            self._http = httpx2.AsyncClient(
+                headers={"User-Agent": f"dinox-mcp/{__version__}"},
+                timeout=httpx2.Timeout(self._retry.reply_s, connect=self._retry.connect_s, pool=None),
+                limits=httpx2.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=30),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
         return self._http
 
     def _unreachable(self, problem: str) -> UnreachableError:

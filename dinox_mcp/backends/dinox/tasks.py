@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 import anyio
+from cachetools import LRUCache, TTLCache
 
 from dinox_mcp.errors import BackendError
 
@@ -19,7 +19,7 @@ class Task:
     """One paid task of the service; its id and time of creation once they are known.
 
     `number` counts the earlier tasks of the same request, and `begun` is the time of day at which this one was first
-    requested, in seconds. Together with the request they make its idempotency key (see `ApiRequest.idempotency_key`).
+    requested, in seconds. Together with the request they make its idempotency key.
     """
 
     number: int = 0
@@ -49,24 +49,17 @@ class TasksInFlight:
     """
 
     def __init__(self, life_s: float, limit: int = 1000) -> None:
-        self._life_s = life_s
-        self._limit = limit
         self._shared: dict[Hashable, SharedTask] = {}
-        self._unfinished: OrderedDict[Hashable, tuple[float, Task]] = OrderedDict()
-        self._finished: OrderedDict[Hashable, int] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Count the tasks that calls wait for, and those without a result."""
-        return len(self._shared) + len(self._unfinished)
+        self._unfinished: TTLCache[Hashable, Task] = TTLCache(limit, life_s)
+        self._finished: LRUCache[Hashable, int] = LRUCache(limit)
 
     @contextmanager
     def use(self, request: Hashable) -> Iterator[SharedTask]:
         """Join the task of an equal request, or take up the one that an earlier call left unfinished."""
-        self._forget()
-        if request not in self._shared:
-            _, task = self._unfinished.pop(request, (0.0, Task(self._finished.get(request, 0))))
-            self._shared[request] = SharedTask(task)
-        shared = self._shared[request]
+        shared = self._shared.get(request)
+        if shared is None:
+            task = self._unfinished.pop(request, None) or Task(self._finished.get(request, 0))
+            shared = self._shared[request] = SharedTask(task)
         shared.users += 1
         try:
             yield shared
@@ -80,22 +73,11 @@ class TasksInFlight:
 
         Calls that wait for the closed task still see its result or error.
         """
-        shared = self._shared.pop(request)
-        if not finished:
-            self._unfinished[request] = monotonic(), shared.task
-            return
-        self._finished[request] = shared.task.number + 1
-        self._finished.move_to_end(request)
-        while len(self._finished) > self._limit:
-            self._finished.popitem(last=False)
-
-    def _forget(self) -> None:
-        oldest = monotonic() - self._life_s
-        while self._unfinished:
-            since, _ = next(iter(self._unfinished.values()))
-            if since > oldest and len(self._unfinished) <= self._limit:
-                break
-            self._unfinished.popitem(last=False)
+        task = self._shared.pop(request).task
+        if finished:
+            self._finished[request] = task.number + 1
+        else:
+            self._unfinished[request] = task
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +115,10 @@ class _Slot:
 
 @dataclass
 class _Recent:
-    """The requests of one key that still count, and how many of its calls wait or send now."""
+    """The requests of one key that still count; the call that will send the next one holds the lock."""
 
     slots: list[_Slot] = field(default_factory=list)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
-    users: int = 0
-    left: float = 0.0
 
 
 class RateLimiter:
@@ -153,52 +133,45 @@ class RateLimiter:
         self._limit = limit
         self._window_s = window_s
         self._slow_s = slow_s
-        self._busy: dict[Hashable, _Recent] = {}
-        self._idle: OrderedDict[Hashable, _Recent] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Count the keys whose requests are kept."""
-        return len(self._busy) + len(self._idle)
+        self._keys: OrderedDict[Hashable, _Recent] = OrderedDict()
 
     @asynccontextmanager
     async def slot(self, key: Hashable) -> AsyncIterator[None]:
         """Wait until a request may be sent, and count it; a call that is cancelled while it waits does not count."""
         self._forget()
-        if key not in self._busy:
-            self._busy[key] = self._idle.pop(key, _Recent())
-        recent = self._busy[key]
-        recent.users += 1
+        recent = self._keys.setdefault(key, _Recent())
+        self._keys.move_to_end(key)
+        async with recent.lock:
+            slot = await self._next(recent)
         try:
-            async with recent.lock:
-                slot = await self._next(recent)
-            try:
-                yield
-            finally:
-                slot.end = anyio.current_time()
+            yield
         finally:
-            recent.users -= 1
-            if not recent.users:
-                recent.left = anyio.current_time()
-                self._idle[key] = self._busy.pop(key)
+            slot.end = anyio.current_time()
 
     async def _next(self, recent: _Recent) -> _Slot:
         while True:
             now = anyio.current_time()
-            recent.slots = [slot for slot in recent.slots if self._counts_until(slot, now) > now]
+            recent.slots = self._counting(recent)
             if len(recent.slots) < self._limit:
                 recent.slots.append(_Slot(now))
                 return recent.slots[-1]
             await anyio.sleep_until(min(self._counts_until(slot, now) for slot in recent.slots))
+
+    def _counting(self, recent: _Recent) -> list[_Slot]:
+        now = anyio.current_time()
+        return [slot for slot in recent.slots if self._counts_until(slot, now) > now]
 
     def _counts_until(self, slot: _Slot, now: float) -> float:
         """Give the time until which a request counts, at the least."""
         return min(now if slot.end is None else slot.end, slot.start + self._slow_s) + self._window_s
 
     def _forget(self) -> None:
-        """Drop idle keys of which no request counts any more."""
-        past = anyio.current_time() - self._window_s
-        while self._idle and next(iter(self._idle.values())).left < past:
-            self._idle.popitem(last=False)
+        """Drop the keys that were used longest ago, of which no request counts or waits any more."""
+        while self._keys:
+            key, recent = next(iter(self._keys.items()))
+            if recent.lock.locked() or self._counting(recent):
+                return
+            del self._keys[key]
 
 
 @dataclass
@@ -208,6 +181,11 @@ class _Estimate:
     mean: float
     spread: float
     count: int = 1
+
+    @property
+    def step(self) -> float:
+        """The time between polls: four or five over the spread, and never less than 40 ms."""
+        return max(0.04, 0.03 * self.mean, 0.9 * self.spread)
 
     def learn(self, duration: float) -> None:
         gain = max(0.25, 1 / (self.count + 1))
@@ -243,7 +221,7 @@ class Durations:
         if known is None:
             due, step, end, growth = self._first_s, self._first_s / 2, 0.0, 1.3
         else:
-            step = self._step(known)
+            step = known.step
             due, end, growth = known.mean - 2 * known.spread + step / 2, known.mean + 2 * known.spread, 1.5
         due = max(due, step / 2)
         while True:
@@ -261,14 +239,9 @@ class Durations:
             return
         known = self._known.get(kind)
         if before is None:  # it was done at the first poll, perhaps long before
-            before = max(0.0, found - 3 * self._step(known)) if known else 0.0
+            before = max(0.0, found - 3 * known.step) if known else 0.0
         middle = (before + found) / 2
         if known:
             known.learn(middle)
         else:
             self._known[kind] = _Estimate(middle, (found - before) / 2)
-
-    @staticmethod
-    def _step(known: _Estimate) -> float:
-        """Choose the time between polls: four or five over the spread, and never less than 40 ms."""
-        return max(0.04, 0.03 * known.mean, 0.9 * known.spread)
