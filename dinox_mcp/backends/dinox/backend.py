@@ -1,7 +1,7 @@
 """The DINO-X backend: takes an image and a request, returns detections in original pixels."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from dinox_mcp.backends.base import Call, Capabilities, Model, gather
 from dinox_mcp.backends.dinox import examples, models, regions
 from dinox_mcp.backends.dinox.client import Client, reporting
-from dinox_mcp.backends.dinox.objects import merge, read_objects
-from dinox_mcp.backends.dinox.request import Encode, ObjectRequest, Upload, Uploads, make_request
+from dinox_mcp.backends.dinox.objects import read_results
+from dinox_mcp.backends.dinox.request import ObjectRequest, Upload, Uploads, make_requests
 from dinox_mcp.backends.dinox.tasks import RetrySettings
 from dinox_mcp.errors import InputError, KeyRejectedError
 from dinox_mcp.images.picture import Picture
@@ -45,16 +45,16 @@ class DinoxBackend:
         self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Return what a model can do; without a name, what any of them can, as the request decides which one answers.
+        """Return what a model can do; without a name, what any of them can.
 
         Raises:
             InputError: there is no such model.
         """
-        return models.union() if model is None else models.find(model).capabilities
+        return models.ALL if model is None else models.find(model).capabilities
 
     def models(self) -> tuple[Model, ...]:
         """List the models; of those that can answer a request, the first does."""
-        return tuple(model.listed for model in models.MODELS)
+        return tuple(Model(one.name, one.capabilities, one.about, loaded=True) for one in models.MODELS)
 
     def calls(self, request: DetectionRequest) -> int:
         """Count the tasks of a request: one; with examples, one for boxes and points and one for each saved prompt."""
@@ -70,10 +70,14 @@ class DinoxBackend:
             InputError: a prompt has no word in it, or an example lies outside its image.
         """
         model = models.choose(request)
+        if request.examples:
+            make = partial(examples.make_requests, image, request, call.pictures, self._encode)
+        else:
+            make = partial(make_requests, image, request, model, self._encode)
         async with self._sending(call) as send:
-            requests = await self._in_thread(partial(_make_requests, image, request, model, call, self._encode))
+            requests = await self._in_thread(make)
             results = await gather([partial(send, one) for one in requests], _MOST_TASKS)
-            return await self._in_thread(partial(_read, results, requests, request.iou_threshold))
+            return await self._in_thread(partial(read_results, results, requests, request.iou_threshold))
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
@@ -105,8 +109,7 @@ class DinoxBackend:
         models.choose(request)
         make = partial(examples.make_embedding_request, image, request, call.pictures, self._encode)
         async with self._sending(call) as send:
-            made = await self._in_thread(make)
-            return examples.read_embedding(await send(made))
+            return examples.read_embedding(await send(await self._in_thread(make)))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -140,20 +143,3 @@ class DinoxBackend:
         if not secret.isascii() or not secret.isprintable() or " " in secret:
             raise KeyRejectedError(f"the DINO-X API key has spaces or characters that no key has; {remedy}")
         return key
-
-
-def _make_requests(
-    image: Picture, request: DetectionRequest, model: models.CloudModel, call: Call, encode: Encode
-) -> tuple[ObjectRequest, ...]:
-    """Make the requests to the service that one detection takes. Slow."""
-    if request.examples:
-        return examples.make_requests(image, request, call.pictures, encode)
-    return (make_request(image, request, model, encode),)
-
-
-def _read(results: Sequence[Mapping[str, Any]], requests: Sequence[ObjectRequest], iou_threshold: float) -> Detections:
-    """Read the results of all requests into one response. Slow."""
-    parts = [read_objects(result, request) for result, request in zip(results, requests, strict=True)]
-    if len(parts) == 1 and requests[0].model.takes_thresholds:
-        return parts[0]  # the service has applied the thresholds
-    return merge(parts, iou_threshold)

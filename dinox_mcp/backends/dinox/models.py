@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dinox_mcp.backends.base import Capabilities, Model
+from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.types.detection import DetectionRequest, Need, Output
 
@@ -34,11 +34,6 @@ class CloudModel:
     def capabilities(self) -> Capabilities:
         """What it can do."""
         return Capabilities(self.answers, self.outputs, DESCRIBES)
-
-    @property
-    def listed(self) -> Model:
-        """The model as a caller may choose it."""
-        return Model(self.name, self.capabilities, self.about, loaded=True)
 
 
 DINO_X = CloudModel(
@@ -84,9 +79,19 @@ MODELS = (
     XSEEK,
 )
 """All models, the default first."""
-_BY_SPELLING = {
-    spelling: model for model in MODELS for spelling in (re.sub(r"[^a-z0-9]", "", model.name.lower()), *model.spellings)
-}
+ALL = Capabilities(
+    answers=frozenset().union(*(model.answers for model in MODELS)),
+    outputs=frozenset().union(*(model.outputs for model in MODELS)),
+    describes=DESCRIBES,
+)
+"""What can be done if no model is named, as the request decides which one answers."""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_BY_SPELLING = {spelling: model for model in MODELS for spelling in (_plain(model.name), *model.spellings)}
 
 
 def find(name: str) -> CloudModel:
@@ -95,7 +100,7 @@ def find(name: str) -> CloudModel:
     Raises:
         InputError: there is no such model; the message names all.
     """
-    model = _BY_SPELLING.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+    model = _BY_SPELLING.get(_plain(name))
     if model is None:
         choices = ", ".join(known.name for known in MODELS)
         raise InputError(f"the backend dinox has no model {name!r:.80}; choose {choices}")
@@ -112,7 +117,7 @@ def choose(request: DetectionRequest) -> CloudModel:
     able = [model for model in MODELS if request.needs <= model.answers]
     model = find(request.model) if request.model is not None else next(iter(able), None)
     if model is None:
-        raise _cannot("the backend dinox", request.needs - union().answers, "do without it")
+        raise _cannot("the backend dinox", request.needs - ALL.answers, "do without it")
     who = f"{model.name} of the backend dinox"
     if model not in able:
         names = ", ".join(other.name for other in able)
@@ -127,12 +132,3 @@ def choose(request: DetectionRequest) -> CloudModel:
 
 def _cannot(who: str, what: Iterable[str], remedy: str) -> UnsupportedError:
     return UnsupportedError(f"{who} cannot do {' and '.join(sorted(what))}; {remedy}")
-
-
-def union() -> Capabilities:
-    """Return what can be done if no model is named, and the request decides which one answers."""
-    return Capabilities(
-        answers=frozenset().union(*(model.answers for model in MODELS)),
-        outputs=frozenset().union(*(model.outputs for model in MODELS)),
-        describes=DESCRIBES,
-    )

@@ -203,13 +203,15 @@ def write_body(
 _TARGETS: Mapping[Output, str] = {"masks": "mask", "pose": "pose_keypoints", "hands": "hand_keypoints"}
 
 
-def make_request(picture: Picture, request: DetectionRequest, model: CloudModel, encode: Encode) -> ObjectRequest:
-    """Make the request for prompts, for a description, or for everything. Slow: call it in a thread."""
+def make_requests(
+    picture: Picture, request: DetectionRequest, model: CloudModel, encode: Encode
+) -> tuple[ObjectRequest, ...]:
+    """Make the one request for prompts, for a description, or for everything. Slow: call it in a thread."""
     prompt, label = _prompt(request)
     upload = encode(picture, model.max_side)
     targets = ("bbox", *(target for output, target in _TARGETS.items() if output in request.include))
     body = write_body(model, upload, prompt, targets, request)
-    return ObjectRequest(model, body, Frames.of(picture, upload), label, targets, request.min_score)
+    return (ObjectRequest(model, body, Frames.of(picture, upload), label, targets, request.min_score),)
 
 
 def label_by_category(labels: Mapping[str, str]) -> LabelReader:

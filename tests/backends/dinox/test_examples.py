@@ -13,7 +13,7 @@ from dinox_mcp.backends.dinox.request import Frames, ObjectRequest
 from dinox_mcp.errors import InputError, QuotaError, ServiceError, UnsupportedError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import iou
-from dinox_mcp.types.detection import BBox, Detection, DetectionRequest, Detections, Embedding, Example
+from dinox_mcp.types.detection import BBox, DetectionRequest, Embedding, Example
 from tests.backends.dinox.conftest import Connect, encoded
 from tests.emulator import Emulator
 from tests.emulator.embeddings import embedding_of
@@ -142,14 +142,6 @@ async def test_examples_are_asked_without_thresholds_and_filtered_here(dinox: Di
 
     assert not {"bbox_threshold", "iou_threshold"} & emulator.last.keys()
     assert all(one.score is None or one.score >= 0.99 for one in found.objects)
-
-
-def test_boxes_that_overlap_by_more_than_was_asked_for_are_one() -> None:
-    twice = tuple(Detection(label="cup", bbox=(0, 0, 100, edge), score=edge / 100) for edge in (70, 100))
-
-    merged = objects.merge([Detections(model="T-Rex-2.0", objects=twice)], 0.5)
-
-    assert [one.bbox for one in merged.objects] == [(0, 0, 100, 100)]
 
 
 def embedded(red: float, green: float = 0, blue: float = 0) -> Embedding:
@@ -329,3 +321,11 @@ def test_what_scores_less_than_was_asked_for_is_left_out() -> None:
     found = objects.read_objects({"objects": things}, reading("cup"))
 
     assert [one.score for one in found.objects] == [None, 0.4]
+
+
+def test_boxes_that_overlap_by_more_than_was_requested_are_one() -> None:
+    things = [{"score": edge / 100, "bbox": [0, 0, 100, edge]} for edge in (70, 100)]
+
+    found = objects.read_results([{"objects": things}], [reading("cup")], 0.5)
+
+    assert [one.bbox for one in found.objects] == [(0, 0, 100, 100)]
