@@ -109,7 +109,8 @@ class DinoxBackend:
         models.choose(request)
         make = partial(examples.make_embedding_request, image, request, call.pictures, self._encode)
         async with self._sending(call) as send:
-            return examples.read_embedding(await send(await self._in_thread(make)))
+            made = await self._in_thread(make)
+            return examples.read_embedding(await send(made))
 
     async def aclose(self) -> None:
         """Close the connections."""

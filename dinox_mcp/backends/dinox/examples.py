@@ -23,19 +23,18 @@ def make_requests(
     """
     upload = encode(picture, T_REX.max_side)
     frames = Frames.of(picture, upload)
-    drawn = [example for example in request.examples if example.embedding is None]
-    numbers = _numbered(drawn)
     prompts: list[tuple[dict[str, Any], LabelReader]] = []
-    if drawn:
+    if drawn := [example for example in request.examples if example.embedding is None]:
+        labels = list(dict.fromkeys(example.label for example in drawn))
+        numbers = {label: number for number, label in enumerate(labels, start=1)}
         visual = {"type": "visual_images", "visual_images": _visual_images(picture, drawn, numbers, pictures, encode)}
-        prompts.append((visual, _by_number({number: label for label, number in numbers.items()})))
+        prompts.append((visual, _by_number(labels)))
     for label, data in dict.fromkeys(_embeddings(request.examples)):
-        prompts.append(({"type": "embedding", "embedding": data}, _fixed(label)))
+        prompts.append(({"type": "embedding", "embedding": data}, _by_number([label])))
+    bodies = [write_body(T_REX, upload, prompt, ["bbox"], request) for prompt, _ in prompts]
     return tuple(
-        ObjectRequest(
-            T_REX, write_body(T_REX, upload, prompt, ["bbox"], request), frames, label, min_score=request.min_score
-        )
-        for prompt, label in prompts
+        ObjectRequest(T_REX, body, frames, label, min_score=request.min_score)
+        for body, (_, label) in zip(bodies, prompts, strict=True)
     )
 
 
@@ -62,7 +61,7 @@ def make_embedding_request(
     images = _visual_images(picture, request.examples, numbers, pictures, encode)
     targets = ("bbox", "embedding")  # as in every sample of the vendor; the boxes are not used
     body = write_body(T_REX, upload, {"type": "visual_images", "visual_images": images}, targets, request)
-    return ObjectRequest(T_REX, body, Frames.of(picture, upload), _fixed(request.examples[0].label), targets)
+    return ObjectRequest(T_REX, body, Frames.of(picture, upload), _by_number([*numbers]), targets)
 
 
 def read_embedding(result: Mapping[str, Any]) -> Embedding:
@@ -80,27 +79,16 @@ def read_embedding(result: Mapping[str, Any]) -> Embedding:
     return Embedding(backend=BACKEND, model=T_REX.name, data=data)
 
 
-def _numbered(examples: Iterable[Example]) -> dict[str, int]:
-    """Number the labels from 1: the service identifies categories by number only."""
-    return {label: number for number, label in enumerate(dict.fromkeys(one.label for one in examples), start=1)}
-
-
-def _by_number(labels: Mapping[int, str]) -> LabelReader:
-    """Label objects by the number of their category; a single label is for all objects."""
-    if len(labels) == 1:
-        return _fixed(next(iter(labels.values())))
+def _by_number(labels: Sequence[str]) -> LabelReader:
+    """Label objects by the number of their category, which counts from 1; a single label is for all objects."""
 
     def label(thing: Mapping[str, Any]) -> str:
-        number = thing.get("category_id")
-        if not isinstance(number, int) or number not in labels:
+        number = 1 if len(labels) == 1 else thing.get("category_id")
+        if not isinstance(number, int) or not 1 <= number <= len(labels):
             raise ValueError("not a category of the request")
-        return labels[number]
+        return labels[number - 1]
 
     return label
-
-
-def _fixed(label: str) -> LabelReader:
-    return lambda _: label
 
 
 def _embeddings(examples: Iterable[Example]) -> Iterable[tuple[str, str]]:

@@ -70,7 +70,8 @@ def _in_order(replies: list[Any], regions: Sequence[Box]) -> tuple[list[Mapping[
     """Return the description of each region, empty if there is none, and notes."""
     sent_back = [_region(reply) for reply in replies]
     if len(replies) == len(regions) and all(
-        box is None or _distance(box, region) <= _TOLERANCE for box, region in zip(sent_back, regions, strict=True)
+        box is None or max(abs(a - b) for a, b in zip(box, region, strict=True)) <= _TOLERANCE
+        for box, region in zip(sent_back, regions, strict=True)
     ):
         return [reply if isinstance(reply, Mapping) else {} for reply in replies], ()
     matched = _by_region([(reply, box) for reply, box in zip(replies, sent_back, strict=True) if box], regions)
@@ -101,10 +102,6 @@ def _region(reply: Any) -> Box | None:  # noqa: ANN401 - unchecked JSON
         return _BBOX.validate_python(reply["region"])
     except (ValidationError, TypeError, KeyError, IndexError):
         return None
-
-
-def _distance(one: Box, other: Box) -> float:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _read_fields(reply: Mapping[str, Any], fields: Mapping[Output, str]) -> dict[str, str]:

@@ -62,13 +62,11 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes, key: Sec
     Raises:
         Failure: there is none; `error` is one of KeyRejectedError, QuotaError, BusyError, ServiceError.
     """
-    body = _json(content)
-    reply = body if isinstance(body, dict) else {}
+    reply = _json(content)
     code, message = str(reply.get("code", 0)), quote(reply.get("msg"), key)
     said = f"HTTP {status}" + (f", code {code}" if code != "0" else "") + (f": {message}" if message else "")
-    failure = _account_failure(status, code, message, said) or _service_failure(
-        status, code, message, said, _pause(headers)
-    )
+    text = message.casefold()
+    failure = _account_failure(status, code, text, said) or _service_failure(status, code, text, said, _pause(headers))
     if failure:
         raise failure
     if status < HTTPStatus.MULTIPLE_CHOICES and code == "0" and isinstance(reply.get("data"), dict):
@@ -119,9 +117,8 @@ def quote(text: object, key: SecretStr) -> str:
     return line if len(line) <= _MAX_QUOTE else f"{line[:_MAX_QUOTE]}…"
 
 
-def _account_failure(status: int, code: str, message: str, said: str) -> Failure | None:
+def _account_failure(status: int, code: str, text: str, said: str) -> Failure | None:
     """Recognize a failure of the account: its key or its quota."""
-    text = message.casefold()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
     if status == HTTPStatus.PAYMENT_REQUIRED or "quota" in text:
@@ -134,9 +131,8 @@ def _account_failure(status: int, code: str, message: str, said: str) -> Failure
     return None
 
 
-def _service_failure(status: int, code: str, message: str, said: str, after: float | None) -> Failure | None:
+def _service_failure(status: int, code: str, text: str, said: str, after: float | None) -> Failure | None:
     """Recognize a failure of the service, or of the connection to it."""
-    text = message.casefold()
     if status == HTTPStatus.TOO_MANY_REQUESTS or code == _ASKS_TO_RETRY or "rate limit" in text:
         remedy = f"wait {after or 5:.0f} s and try again, with fewer calls at a time"
         return Failure(Verdict.RETRY, BusyError(f"the DINO-X service is busy ({said}); {remedy}"), after)
@@ -157,12 +153,13 @@ def _service_failure(status: int, code: str, message: str, said: str, after: flo
     return None
 
 
-def _json(content: bytes) -> object:
+def _json(content: bytes) -> dict[str, Any]:
+    """Read a JSON object; an empty one if this is none."""
     try:
-        body: object = json.loads(content)
+        body = json.loads(content)
     except (ValueError, RecursionError):
-        return None
-    return body
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _pause(headers: Mapping[str, str]) -> float | None:
@@ -195,9 +192,8 @@ def explain(problem: str) -> tuple[str, str]:
     if faults := dict(_faults()):
         return ", ".join(faults.values()), f"correct or unset {' and '.join(faults)}"
     given = [f"{name} (which is set)" for name, _ in _set((*PROXIES, *CERTIFICATES))]
-    what = ["the network", *given, "DINOX_API_BASE_URL"]
-    proxy = "" if any(name in one for name in PROXIES for one in map(str.upper, given)) else ", or set HTTPS_PROXY"
-    return problem, f"check {', '.join(what[:-1])} and {what[-1]}{proxy}"
+    proxy = "" if any(_set(PROXIES)) else ", or set HTTPS_PROXY"
+    return problem, f"check {', '.join(['the network', *given])} and DINOX_API_BASE_URL{proxy}"
 
 
 def message_of(problem: BaseException) -> str:
@@ -221,7 +217,9 @@ def _faults() -> Iterator[tuple[str, str]]:
     """List each variable that cannot work, with its value and the reason."""
     for name, value in _set(PROXIES):
         if why := _proxy_fault(value):
-            yield name, f"{name} is {_without_password(value)!r}, {why}"
+            scheme, separator, rest = value.rpartition("://")
+            shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"  # without a password
+            yield name, f"{name} is {shown[:_MAX_SHOWN]!r}, {why}"
     for name, value in _set(("SSL_CERT_FILE",)):  # a SSL_CERT_DIR may be many folders, some of which are missing
         if why := _certificate_fault(value):
             yield name, f"{name} is {value[:_MAX_SHOWN]!r}, {why}"
@@ -248,9 +246,3 @@ def _certificate_fault(path: str) -> str:
     except OSError:  # an SSLError is one
         return "which holds no certificates that can be read"
     return ""
-
-
-def _without_password(value: str) -> str:
-    """Write an address without the password that it may contain."""
-    scheme, separator, rest = value.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"[:_MAX_SHOWN]

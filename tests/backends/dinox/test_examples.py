@@ -294,8 +294,7 @@ async def test_an_interrupted_search_by_example_is_picked_up(connect: Connect, e
 
 
 def reading(*labels: str) -> ObjectRequest:
-    named = dict(enumerate(labels, start=1))
-    return ObjectRequest(T_REX, b"", Frames((100, 100), (100, 100)), examples._by_number(named), min_score=0.3)
+    return ObjectRequest(T_REX, b"", Frames((100, 100), (100, 100)), examples._by_number(labels), min_score=0.3)
 
 
 @pytest.mark.parametrize("number", [3, 0, "1", None])
