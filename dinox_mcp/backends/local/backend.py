@@ -17,7 +17,7 @@ from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.presets import Role
 from dinox_mcp.backends.local.naming import Vocabulary
 from dinox_mcp.backends.local.runtime import describing, requests
-from dinox_mcp.backends.local.runtime.caches import Embeddings, FeatureCache, ModelMemory
+from dinox_mcp.backends.local.runtime.caches import FeatureCache, ModelMemory
 from dinox_mcp.backends.local.runtime.queue import closed
 from dinox_mcp.backends.local.runtime.requests import ModelCall, Response, rising
 from dinox_mcp.backends.local.runtime.worker import Worker
@@ -45,15 +45,13 @@ class Workers:
     Args:
         settings: The settings.
         make: Makes checkpoints; tests give their own.
-        unloaded: Called with a worker whose model leaves memory.
+        labels: The folder for label embeddings; None for the user's cache.
     """
 
-    def __init__(
-        self, settings: Settings, make: Make | None = None, unloaded: Callable[[Worker], object] = lambda _: None
-    ) -> None:
+    def __init__(self, settings: Settings, make: Make | None = None, labels: Path | None = None) -> None:
         self.settings = settings
         self._make = make or partial(Checkpoint, settings=settings)
-        self._unloaded = unloaded
+        self._labels = labels
         self.memory = ModelMemory(settings.models_max_bytes)
         self.features = FeatureCache(settings.features_max_bytes)
         self._workers: dict[Hashable, tuple[Worker, Checkpoint]] = {}
@@ -93,7 +91,7 @@ class Workers:
                 FeatureCache(0) if follows else self.features,
                 queue_max=self.settings.queue_max,
                 idle_s=self.settings.idle_unload_s,
-                unloaded=self._unloaded,
+                labels=self._labels,
             )
             self._named[key] = known.get(identity) or self._workers.setdefault(identity, (new, checkpoint))[0]
         return self._named[key]
@@ -138,8 +136,7 @@ class LocalBackend:
 
     def __init__(self, settings: Settings, make: Make | None = None, cache: Path | None = None) -> None:
         self._settings = settings
-        self._labels = Embeddings(cache)
-        self._workers = Workers(settings, make, self._labels.forget)
+        self._workers = Workers(settings, make, cache)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
         """Return what a model can do, by its name and by what is on this machine.
@@ -201,7 +198,7 @@ class LocalBackend:
         unsearched = {"unsearched": (*targets.covered, *targets.unknown), "unknown": targets.unknown}
         if not targets.kinds:
             return Detections(model=known.name, objects=(), notes=tuple(notes), **unsearched)
-        response = await self._in_time(call.worker, requests.find(call, tuple(targets.kinds), self._labels))
+        response = await self._in_time(call.worker, requests.find(call, tuple(targets.kinds)))
         labels, size = tuple(targets.kinds.values()), (call.image.width, call.image.height)
         objects, _ = naming.to_detections(response.found, labels, None, size, request.iou_threshold)
         if request.prompts is None:
@@ -264,11 +261,11 @@ class LocalBackend:
             return await requests.find_like(call, request.examples)
         labels = vocabulary.nouns if vocabulary else request.prompts or ()
         if request.caption is None:
-            return await requests.find(call, labels, self._labels)
+            return await requests.find(call, labels)
         known = await self._workers.know(call.worker, call.context)
         if "descriptions" in known.capabilities.answers:
-            return await requests.ground(call, request.caption, labels, self._labels)
-        found = await requests.find(call, labels, self._labels)
+            return await requests.ground(call, request.caption, labels)
+        found = await requests.find(call, labels)
         return replace(found, notes=[*found.notes, requests.WITHOUT_CAPTION])
 
     async def _ready(

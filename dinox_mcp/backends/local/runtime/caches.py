@@ -4,19 +4,21 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dinox_mcp.backends.local.models.base import Features, Loaded
+from cachetools import LRUCache
+
+from dinox_mcp.backends.local.models.base import Features
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Rows = npt.NDArray[np.float32]
+    from dinox_mcp.backends.local.models.base import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +34,6 @@ class Holder(Protocol):
 
     def unload(self) -> None:
         """Unload the model after the running request, and return when that is done."""
-        ...
-
-    def report(self, fraction: float, message: str) -> None:
-        """Report the progress of the running request."""
         ...
 
 
@@ -84,40 +82,24 @@ class FeatureCache:
     """The most recently used features of images, within a limit of bytes. Thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._features: OrderedDict[tuple[str, str], Features] = OrderedDict()
+        self._features: LRUCache[tuple[str, str], Features] = LRUCache(max_bytes, getsizeof=lambda one: one.nbytes)
         self._lock = Lock()
-        self.nbytes = 0
 
     def get(self, model: str, digest: str) -> Features | None:
         """Return the features of an image for a model, if they are here."""
         with self._lock:
-            features = self._features.get((model, digest))
-            if features is not None:
-                self._features.move_to_end((model, digest))
-            return features
+            return self._features.get((model, digest))
 
     def put(self, model: str, digest: str, features: Features) -> None:
         """Keep features, instead of the least recently used ones. What is larger than the limit is not kept."""
-        with self._lock:
-            self._remove((model, digest))
-            if features.nbytes > self._max_bytes:
-                return
+        with self._lock, suppress(ValueError):
             self._features[model, digest] = features
-            self.nbytes += features.nbytes
-            while self.nbytes > self._max_bytes:
-                self._remove(next(iter(self._features)))
 
     def forget(self, model: str) -> None:
         """Drop the features of a model that leaves memory."""
         with self._lock:
             for key in [key for key in self._features if key[0] == model]:
-                self._remove(key)
-
-    def _remove(self, key: tuple[str, str]) -> None:
-        features = self._features.pop(key, None)
-        if features is not None:
-            self.nbytes -= features.nbytes
+                del self._features[key]
 
 
 class LabelCache:
@@ -128,12 +110,15 @@ class LabelCache:
     It has only digests of labels. A damaged file is replaced; of several processes the last one writes it.
 
     Args:
-        folder: Where files are kept; None for nowhere.
+        folder: Where files are kept; None for the user's cache.
         fingerprint: Identifies the model.
     """
 
     def __init__(self, folder: Path | None, fingerprint: str) -> None:
-        self._path = folder / f"{fingerprint}.safetensors" if folder else None
+        from platformdirs import user_cache_path
+
+        folder = folder or user_cache_path("dinox-mcp") / "labels"
+        self._path = folder / f"{fingerprint}.safetensors"
         self._rows: OrderedDict[bytes, Rows] | None = None
 
     def rows(
@@ -177,7 +162,7 @@ class LabelCache:
         return stacked
 
     def _read(self) -> "OrderedDict[bytes, Rows]":
-        if self._path is None or not self._path.exists():
+        if not self._path.exists():
             return OrderedDict()
         import numpy as np
         from safetensors.numpy import load_file
@@ -194,8 +179,6 @@ class LabelCache:
             return OrderedDict()
 
     def _write(self, rows: "OrderedDict[bytes, Rows]") -> None:
-        if self._path is None:
-            return
         import numpy as np
         from safetensors.numpy import save
 
@@ -210,37 +193,6 @@ class LabelCache:
             Path(file.name).replace(self._path)
         except OSError as error:  # read-only, full, or open elsewhere on Windows: no reason to fail
             logger.info("the cache of label embeddings %s is not written: %s", self._path, error)
-
-
-class Embeddings:
-    """The label embeddings of all models: in memory while a model is loaded, and in a folder for longer."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._caches: dict[Holder, LabelCache] = {}
-
-    def rows(self, worker: Holder, loaded: Loaded, labels: Sequence[str]) -> "Rows | None":
-        """Return a row for each label, or None if the family does not reuse text. Runs in the worker's thread."""
-        if not loaded.model.reuses_text:
-            return None
-        cache = self._caches.get(worker)
-        if cache is None:
-            cache = self._caches[worker] = LabelCache(self._cache_folder, loaded.fingerprint)
-
-        def report(done: int, total: int) -> None:
-            worker.report(0.5, f"reading the labels, {done} of {total}")
-
-        return cache.rows(labels, loaded.model.embed, report)
-
-    def forget(self, worker: Holder) -> None:
-        """Drop what is in memory for a model that leaves it."""
-        self._caches.pop(worker, None)
-
-    @property
-    def _cache_folder(self) -> Path:
-        from platformdirs import user_cache_path
-
-        return self._folder or user_cache_path("dinox-mcp") / "labels"
 
 
 def _forget_oldest(folder: Path) -> None:

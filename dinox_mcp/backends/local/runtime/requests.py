@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dinox_mcp.backends.base import Call, Progress
 from dinox_mcp.backends.local.models.base import (
@@ -18,7 +18,6 @@ from dinox_mcp.backends.local.models.base import (
     RawDetection,
 )
 from dinox_mcp.backends.local.naming import locate, quoted
-from dinox_mcp.backends.local.runtime.caches import Embeddings
 from dinox_mcp.backends.local.runtime.worker import Worker
 from dinox_mcp.errors import InputError, UnsupportedError
 from dinox_mcp.images.picture import Picture
@@ -26,10 +25,7 @@ from dinox_mcp.types.boxes import area, clip
 from dinox_mcp.types.detection import Embedding, Example
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Rows = npt.NDArray[np.float32]
+    from dinox_mcp.backends.local.models.base import Rows
 
 T = TypeVar("T")
 
@@ -105,15 +101,13 @@ class _Begun(NamedTuple):
     left: list[list[int]]
 
 
-async def find(
-    call: ModelCall, labels: Sequence[str], embeddings: Embeddings, features: Features | None = None
-) -> Response:
+async def find(call: ModelCall, labels: Sequence[str], features: Features | None = None) -> Response:
     """Find labels, in chunks where the model cannot read all at once; other requests run in between."""
 
     def find_chunk(loaded: Loaded, features: Features, chunk: Sequence[int]) -> list[RawDetection]:
         texts = [labels[index] for index in chunk]
         model: DetectionModel = loaded.model
-        rows = embeddings.rows(call.worker, loaded, texts)
+        rows = call.worker.embed_labels(loaded, texts)
         found = model.find(features, texts, rows, call.min_score, masks=call.masks)
         return [RawDetection(chunk[one.label], one.score, one.bbox, one.mask) for one in found]
 
@@ -154,13 +148,13 @@ async def find_described(call: ModelCall, sentence: str) -> Response:
     return await call.run(find)
 
 
-async def ground(call: ModelCall, caption: str, phrases: Sequence[str], embeddings: Embeddings) -> Response:
+async def ground(call: ModelCall, caption: str, phrases: Sequence[str]) -> Response:
     """Find phrases in the context of their caption, and those that are not in it on their own."""
     begun = await call.run(partial(_ground, caption=caption, phrases=phrases, min_score=call.min_score))
     (others,) = begun.left
     if not others:
         return Response(begun.model, phrases, begun.found, begun.notes)
-    response = await find(call, [phrases[index] for index in others], embeddings, begun.features)
+    response = await find(call, [phrases[index] for index in others], begun.features)
     moved = [RawDetection(others[one.label], one.score, one.bbox, one.mask) for one in response.found]
     return Response(begun.model, phrases, [*begun.found, *moved], [*begun.notes, *response.notes])
 
@@ -191,17 +185,13 @@ class _Reading:
     """The examples of one call, and what the model has read of them so far: rows by the index of the example."""
 
     def __init__(self, examples: Sequence[Example], call: ModelCall) -> None:
-        self.rows: dict[int, Rows] = {}
-        self.fits: dict[int, float] = {}
-        self.saved: list[int] = []
-        self.indices: dict[str, list[int]] = defaultdict(list)
-        self._examples: dict[int, Example] = {}
+        self.indices: dict[str, list[int]] = defaultdict(list)  # of the examples in each image, by its digest
+        self._examples = list(examples)
+        self._rows: dict[int, Rows] = {}
+        self._fits: dict[int, float] = {}
         self._pictures = {**call.context.pictures, call.image.digest: call.image}
         for index, example in enumerate(examples):
-            if example.embedding is not None:
-                self.saved.append(index)
-                self._examples[index] = example
-            else:
+            if example.embedding is None:
                 digest = example.image or call.image.digest
                 self.indices[digest].append(index)
                 self._examples[index] = _inside(example, self.picture(digest), index)
@@ -219,30 +209,27 @@ class _Reading:
         indices = self.indices[digest]
         read: ExampleRows = loaded.model.read_examples(features, [self._examples[index] for index in indices])
         for index, row, fit in zip(indices, read.rows, read.fits, strict=True):
-            self.rows[index] = row[None]
-            self.fits[index] = fit
+            self._rows[index] = row[None]
+            self._fits[index] = fit
 
     def misfits(self, least: float) -> list[str]:
         """Explain the examples whose box no box of the model overlaps as much."""
         return [
             f"the model finds nothing with quite the box of example {index + 1} (its best overlaps it by {fit:.0%}); "
             "draw the box closely around one object"
-            for index, fit in sorted(self.fits.items())
+            for index, fit in sorted(self._fits.items())
             if fit < least
         ]
 
-    def restore(self, loaded: Loaded) -> None:
-        """Read the saved prompts. Runs in the model's thread."""
-        for index in self.saved:
-            self.rows[index] = _decode(cast("Embedding", self._examples[index].embedding), loaded)
-
-    def stacked(self) -> tuple["Rows", list[Example]]:
-        """Return all rows, and the example of each."""
+    def stacked(self, loaded: Loaded) -> tuple["Rows", list[Example]]:
+        """Return all rows, those of saved prompts too, and the example of each. Runs in the model's thread."""
         import numpy as np
 
-        order = sorted(self.rows)
-        owners = [self._examples[index] for index in order for _ in self.rows[index]]
-        return np.concatenate([self.rows[index] for index in order]), owners
+        rows, owners = [], []
+        for index, example in enumerate(self._examples):
+            rows.append(_decode(example.embedding, loaded) if example.embedding else self._rows[index])
+            owners += [example] * len(rows[-1])
+        return np.concatenate(rows), owners
 
 
 async def find_like(call: ModelCall, examples: Sequence[Example]) -> Response:
@@ -261,10 +248,9 @@ async def find_like(call: ModelCall, examples: Sequence[Example]) -> Response:
     await _read(call, reading, [digest for digest in reading.indices if digest != call.image.digest])
 
     def finish(loaded: Loaded, features: Features) -> Response:
-        reading.restore(loaded)
         if call.image.digest in reading.indices:
             reading.read(loaded, features, call.image.digest)
-        rows, owners = reading.stacked()
+        rows, owners = reading.stacked(loaded)
         query = ExampleQuery(
             labels,
             rows,
@@ -292,8 +278,7 @@ async def embed(call: ModelCall, examples: Sequence[Example]) -> Embedding:
         raise InputError(misfits[0])
 
     def finish(loaded: Loaded, _features: None) -> Embedding:
-        reading.restore(loaded)
-        rows, _ = reading.stacked()
+        rows, _ = reading.stacked(loaded)
         data = base64.b64encode(rows.astype("<f4").tobytes()).decode()
         return Embedding(backend="local", model=loaded.signature, data=data)
 

@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from itertools import groupby
+from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,10 +17,13 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.models.base import Features, ImageModel, Interrupted, Loaded, Prepared, check
-from dinox_mcp.backends.local.runtime.caches import FeatureCache, ModelMemory
+from dinox_mcp.backends.local.runtime.caches import FeatureCache, LabelCache, ModelMemory
 from dinox_mcp.backends.local.runtime.queue import Queue, Request, closed
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.images.picture import Picture
+
+if TYPE_CHECKING:
+    from dinox_mcp.backends.local.models.base import Rows
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +43,7 @@ class Worker:
         features: The features that models share.
         queue_max: How many requests may wait.
         idle_s: After how many seconds without requests the model is unloaded; 0 for never.
-        unloaded: Called in the worker's thread when the model leaves memory.
+        labels: The folder for label embeddings; None for the user's cache.
     """
 
     def __init__(
@@ -50,13 +54,14 @@ class Worker:
         *,
         queue_max: int,
         idle_s: float,
-        unloaded: Callable[["Worker"], object] = lambda _: None,
+        labels: Path | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._memory = memory
         self._features = features
         self._idle_s = idle_s
-        self._unloaded = unloaded
+        self._labels_folder = labels
+        self._labels: LabelCache | None = None  # while the model is in memory
         self._queue = Queue(checkpoint.key, queue_max)
         self._changed = self._queue.changed  # guards everything below, too
         self._thread: Thread | None = None
@@ -126,6 +131,18 @@ class Worker:
             Interrupted: the worker was closed, so the work should stop.
         """
         self._queue.report(fraction, message)
+
+    def embed_labels(self, loaded: Loaded, labels: Sequence[str]) -> "Rows | None":
+        """Return an embedding for each label, None if the family does not reuse text; called by the running work."""
+        if not loaded.model.reuses_text:
+            return None
+        if self._labels is None:
+            self._labels = LabelCache(self._labels_folder, loaded.fingerprint)
+
+        def report(done: int, total: int) -> None:
+            self.report(0.5, f"reading the labels, {done} of {total}")
+
+        return self._labels.rows(labels, loaded.model.embed, report)
 
     def unload(self) -> None:
         """Unload the model after the running request, and return when that is done. Not for the event loop."""
@@ -203,9 +220,8 @@ class Worker:
     def _free(self) -> None:
         """Drop the model and its features, and notify others when the memory is free."""
         if self.in_memory:
-            self._loaded = None
+            self._loaded = self._labels = None
             self._features.forget(self._checkpoint.key)
-            self._unloaded(self)
             self._checkpoint.trim()
             self._memory.freed(self)
         with self._changed:

@@ -400,15 +400,6 @@ async def test_an_idle_model_leaves_memory_and_comes_back() -> None:
     assert not worker.in_memory
 
 
-async def test_who_keeps_something_with_the_model_hears_that_it_leaves_memory() -> None:
-    left: list[Worker] = []
-    worker = worker_of(FakeModel(), unloaded=left.append)
-    await request(worker, RED)
-    assert left == []
-    await worker.aclose()
-    assert left == [worker]
-
-
 async def test_nothing_keeps_an_unloaded_model_alive() -> None:
     adapters: list[weakref.ref[FakeAdapter]] = []
 
