@@ -45,11 +45,7 @@ class DinoxBackend:
         self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
 
     def capabilities(self, model: str | None = None) -> Capabilities:
-        """Return what a model can do; without a name, what any of them can.
-
-        Raises:
-            InputError: there is no such model.
-        """
+        """Return what a model can do; without a name, what any of them can."""
         return models.ALL if model is None else models.find(model).capabilities
 
     def models(self) -> tuple[Model, ...]:
@@ -61,13 +57,12 @@ class DinoxBackend:
         return examples.calls(request.examples)
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
-        """Find objects.
+        """Find objects, by one task or with saved prompts by several.
 
         Raises:
             KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
             UnsupportedError: the model cannot answer this request, or a saved prompt was made by another model.
-            ImageError: the image is damaged.
-            InputError: a prompt has no word in it, or an example lies outside its image.
+            InputError, ImageError: a prompt has no word in it, an example lies outside its image, or one is damaged.
         """
         model = models.choose(request)
         if request.examples:
@@ -82,11 +77,10 @@ class DinoxBackend:
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
-        """Add caption, category and text to given boxes, in one call for all boxes; without boxes there is no call.
+        """Add caption, category and text to given boxes, in one task for all boxes; without boxes there is none.
 
         Raises:
-            KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
-            ImageError: the image is damaged.
+            BackendError: as for `detect`.
         """
         if not objects or not include:
             return Detections(model=models.DINO_X.name, objects=tuple(objects))
@@ -99,10 +93,8 @@ class DinoxBackend:
         """Make an embedding of examples.
 
         Raises:
-            KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
-            UnsupportedError: T-Rex does not take such examples.
-            ImageError: an image is damaged.
-            InputError: there are no examples, or one lies outside its image.
+            BackendError: as for `detect`.
+            InputError: there are no examples.
         """
         if not request.examples:
             raise InputError("there is no example to save; give a box or a point in an image")

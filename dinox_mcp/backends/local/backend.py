@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -79,7 +79,7 @@ class Workers:
             others = list(self._workers.values())
 
             def identify() -> tuple[Hashable, dict[Hashable, Worker]]:
-                """Identify it and, by now, the others: once fetched, they are known by their commit."""
+                # The others anew: once fetched, they are known by their commit.
                 return checkpoint.identify(), {other.identify(): worker for worker, other in others}
 
             identity, known = await anyio.to_thread.run_sync(identify, abandon_on_cancel=True)  # may import torch
@@ -173,13 +173,13 @@ class LocalBackend:
 
         Raises:
             UnsupportedError: the extra is not installed, or the model cannot do what the request needs.
-            InputError: an example lies outside its image, or all are negative.
+            InputError, ImageError: an example lies outside its image, all are negative, or an image is damaged.
             BusyError, DeadlineError, BackendError: see each.
             SettingsError: there is no such model, device or vocabulary.
-            ImageError: the image is damaged.
         """
         searches_nouns = "prompt-free detection" in request.needs and self.capabilities(request.model).labels is None
-        vocabulary = await self._vocabulary() if searches_nouns else None
+        read = partial(naming.read, self._settings.vocabulary) if self._settings.vocabulary else naming.built_in
+        vocabulary = await anyio.to_thread.run_sync(read) if searches_nouns else None
         worker, call = await self._ready(request.model, request.needs, request.include, call)
         known = await self._workers.know(worker, call)
         model_call = ModelCall(worker, image, call, request.min_score, "masks" in request.include)
@@ -212,9 +212,7 @@ class LocalBackend:
         """Describe objects, by models for that; see `describing.describe`.
 
         Raises:
-            BusyError, DeadlineError, BackendError: see each.
-            SettingsError: there is no such model or device.
-            ImageError: the image is damaged.
+            BackendError: as for `detect`.
         """
         return await describing.describe(self._workers.get, self._settings, image, objects, include, call)
 
@@ -223,9 +221,7 @@ class LocalBackend:
 
         Raises:
             UnsupportedError: the extra is not installed, or the model for masks has no memory.
-            BusyError, DeadlineError, BackendError: see each.
-            SettingsError: there is no such model or device.
-            ImageError: a frame is damaged.
+            BackendError: as for `detect`.
         """
         return await describing.follow(self._workers.get, self._settings, frames, boxes, call)
 
@@ -233,9 +229,8 @@ class LocalBackend:
         """Make an embedding of the request's examples.
 
         Raises:
-            UnsupportedError: the extra is not installed, or the model has no saved prompts.
             InputError: an example is negative, or lies outside its image.
-            BusyError, DeadlineError, BackendError: see each.
+            BackendError: as for `detect`.
         """
         worker, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
         return await self._in_time(worker, requests.embed(ModelCall(worker, image, call), request.examples))
@@ -254,7 +249,6 @@ class LocalBackend:
         await self._workers.aclose()
 
     async def _find(self, call: ModelCall, request: DetectionRequest, vocabulary: Vocabulary | None) -> Response:
-        """Choose the kind of request that the model gets."""
         if request.description is not None:
             return await requests.find_described(call, request.description)
         if request.examples and request.prompts is None:
@@ -279,7 +273,6 @@ class LocalBackend:
         return worker, call
 
     async def _in_time(self, worker: Worker, response: Awaitable[T]) -> T:
-        """Wait for a response, at most `timeout_s`."""
         with anyio.move_on_after(self._settings.timeout_s):
             return await response
         kept = "the image and most labels" if worker.keeps_labels else "the image"
@@ -287,14 +280,6 @@ class LocalBackend:
             f"the model gave no response within {self._settings.timeout_s:g} s; try again (what it computed of {kept} "
             "is kept), request fewer labels, choose a faster model (DINOX_MCP_MODEL=fast), or raise DINOX_MCP_TIMEOUT_S"
         )
-
-    async def _vocabulary(self) -> Vocabulary:
-        path = self._settings.vocabulary
-        return await anyio.to_thread.run_sync(lambda: naming.read(path) if path else self._built_in)
-
-    @cached_property
-    def _built_in(self) -> Vocabulary:
-        return naming.built_in()
 
 
 def _about(model: str) -> str:

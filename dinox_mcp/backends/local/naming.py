@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Vocabulary:
         return broad in self.broader.get(narrow, ())
 
 
+@cache
 def built_in() -> Vocabulary:
     """Read the built-in vocabulary."""
     return parse(files(__package__).joinpath("vocabulary.txt").read_text(encoding="utf-8"), "vocabulary.txt")

@@ -147,7 +147,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
         self._sent = service.SentImages()
         self._received = bytearray()
         self._last_message = self._last_request = monotonic()
-        self._ready = self._ending = self._closed = False
+        self._started = self._ending = self._closed = False
         self._silent_s = 0.0
         self._transport: asyncio.SubprocessTransport | None = None
         self._ended = asyncio.Event()
@@ -163,11 +163,6 @@ class ModelProcess(asyncio.SubprocessProtocol):
     def alive(self) -> bool:
         """Whether it has not ended: with its end, all that it had in memory is gone."""
         return not self._ending
-
-    @property
-    def pid(self) -> int | None:
-        """The number of the process, once it has one."""
-        return self._transport.get_pid() if self._transport else None
 
     async def run(self, method: str, arguments: tuple[Any, ...], call: Call | None, progress: Progress) -> object:
         """Call a method of the backend in the process; a cancelled call is cancelled there too.
@@ -247,7 +242,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
         cast("asyncio.WriteTransport", transport.get_pipe_transport(0)).writelines(self._unsent)
         self._unsent.clear()
         while not self._ended.is_set():
-            if self._ending or self._is_idle() or self._is_stuck():
+            if self._ending or self._is_idle_or_stuck():
                 self._ending = True
                 self._kill()
             with anyio.move_on_after(HEARTBEAT_S):
@@ -258,14 +253,12 @@ class ModelProcess(asyncio.SubprocessProtocol):
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 self._transport.kill()
 
-    def _is_idle(self) -> bool:
-        waiting = self._requests or self._in_pipe
-        return not waiting and 0 < self._idle_s < monotonic() - self._last_request
-
-    def _is_stuck(self) -> bool:
-        silent_s = monotonic() - self._last_message
-        waiting = self._requests or self._in_pipe
-        if not waiting or silent_s <= (self._patience_s if self._ready else START_S):
+    def _is_idle_or_stuck(self) -> bool:
+        now = monotonic()
+        if not (self._requests or self._in_pipe):
+            return 0 < self._idle_s < now - self._last_request
+        silent_s = now - self._last_message
+        if silent_s <= (self._patience_s if self._started else START_S):
             return False
         self._silent_s = silent_s
         logger.warning("the local model's process was silent for %.0f s and is killed", silent_s)
@@ -291,11 +284,10 @@ class ModelProcess(asyncio.SubprocessProtocol):
         self._ending = True
         self._ended.set()
 
-    def _take(self, message: service.Ready | service.Alive | service.Taken | service.Reply) -> None:
+    def _take(self, message: service.Alive | service.Taken | service.Reply) -> None:
         self._last_message = monotonic()
+        self._started = True
         match message:
-            case service.Ready():
-                self._ready = True
             case service.Taken(number):
                 self._in_pipe.discard(number)
             case service.Step(number):
@@ -309,7 +301,6 @@ class ModelProcess(asyncio.SubprocessProtocol):
 
     def _cause(self, status: int) -> str:
         """Explain why the process has ended, and what to do."""
-        how = _how(status)
         if self._closed:
             return str(closed())
         if self._silent_s:
@@ -317,10 +308,11 @@ class ModelProcess(asyncio.SubprocessProtocol):
                 f"the local model's process was silent for {self._silent_s:.0f} s and was ended; try again, which "
                 "starts another"
             )
-        if not self._ready and -status != _KILLED:
-            return f"the process for the local model does not start ({how}; stderr says more); {_REINSTALL}"
+        how = _how(status)
         if -status == _KILLED:
             how += ", as a system does when memory runs out"
+        elif not self._started:
+            return f"the process for the local model does not start ({how}; stderr says more); {_REINSTALL}"
         return (
             f"the local model's process ended before it answered ({how}); try again, which starts another; if it "
             "happens again, choose a smaller model (DINOX_MCP_MODEL=fast) or free some memory"

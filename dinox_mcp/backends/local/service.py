@@ -59,11 +59,6 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The backend was created."""
-
-
-@dataclass(frozen=True, slots=True)
 class Taken:
     """A request has left the pipe."""
 
@@ -72,7 +67,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The process still works on its requests."""
+    """The backend was created, or still works on its requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +204,7 @@ class Service:
         """Create the backend, then answer until the pipe is closed."""
         module, _, name = start.factory.partition(":")
         self._backend = getattr(importlib.import_module(module), name)(start.settings)
-        self._send(Ready())
+        self._send(Alive())
         loop, end = asyncio.get_running_loop(), asyncio.Event()
         Thread(target=self._read, args=(loop, end), name="dinox-mcp requests", daemon=True).start()
         alive = asyncio.create_task(self._send_alive())

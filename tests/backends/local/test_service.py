@@ -11,7 +11,7 @@ import pytest
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import service
-from dinox_mcp.backends.local.service import Alive, Cancel, Ready, Request, Service, Start, Step, Taken
+from dinox_mcp.backends.local.service import Alive, Cancel, Request, Service, Start, Step, Taken
 from dinox_mcp.errors import NotFoundError, ServiceError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
@@ -30,7 +30,7 @@ class Pipes:
         self.thread = threading.Thread(target=self._serve, args=ends)
         self.thread.start()
         self.say(service.dump(Start("tests.backends.local.doubles:Talker", Settings())))
-        assert self.hear() == Ready()
+        assert service.load(self.answers) == Alive()
 
     def say(self, data: bytes) -> None:
         self.requests.write(data)

@@ -57,7 +57,7 @@ class _Description:
 
 
 class _First(NamedTuple):
-    """What the first request to a model returns. It does not hold the model, which may leave memory in between.
+    """What the first request to a model returns; not the model, which may leave memory in between.
 
     `state` is the features of an image, or a memory for each group of objects in a video.
     """
@@ -96,7 +96,7 @@ async def describe(
             suited = {index: box for index, box in boxes.items() if is_person(objects[index].label)}
             if boxes and not suited:
                 known.notes.append("no object is a person by its label, so there are no poses")
-        part = partial(_within, call.progress, step / len(outputs), (step + 1) / len(outputs))
+        part = partial(_part, call.progress, step, len(outputs), "")
         if suited:
             role = _KINDS[output].role
             worker = await get(chosen(settings)[role], role)
@@ -156,9 +156,9 @@ async def _describe(
         known.complete = False
 
 
-async def _within(progress: Progress, low: float, high: float, fraction: float, message: str) -> None:
-    """Report the progress of one output as a part of the progress of all."""
-    await progress(low + (high - low) * fraction, message)
+async def _part(progress: Progress, number: int, total: int, title: str, fraction: float, message: str) -> None:
+    """Report the progress of one part of several, with the title of the part instead of the message, if it has one."""
+    await progress((number + fraction) / total, title or message)
 
 
 def _progress(kind: _Kind, start: int, total: int) -> tuple[float, str]:
@@ -198,7 +198,7 @@ async def follow(
     first = await worker.run(begin, client=call.client, progress=call.progress)
     masks: list[tuple[Mask | None, ...]] = []
     for number, frame in enumerate(frames):
-        progress = partial(_fixed, call.progress, number / len(frames), f"frame {number + 1} of {len(frames)}")
+        progress = partial(_part, call.progress, number, len(frames), f"frame {number + 1} of {len(frames)}")
         await progress(0.0, "")
         step = replace(call, progress=progress)
         masks.append(await _follow_frame(worker, frame, first.state, step, settings.timeout_s))
@@ -229,8 +229,3 @@ async def _in_time(step: Awaitable[T], timeout_s: float) -> T:
         f"a few masks in one frame took more than {timeout_s:g} s; try again when less is going on, choose a smaller "
         "model (DINOX_MCP_MASKS_MODEL=sam2.1-tiny), or raise DINOX_MCP_TIMEOUT_S"
     )
-
-
-async def _fixed(progress: Progress, fraction: float, message: str, _fraction: float, _message: str) -> None:
-    """Report which frame it is, whatever step of it runs."""
-    await progress(fraction, message)

@@ -23,12 +23,10 @@ class Request:
     """One piece of work for a loaded model, and its result.
 
     Attributes:
-        client: Who made it; the queue is fair between clients.
-        work: What to do.
+        client: Who made it.
         image: The image whose features the work needs.
         features: Those features, where they are known.
         quick: Whether the work takes milliseconds once the features are known.
-        result: What the work returned or raised.
         wanted: Whether anybody still waits for the result.
     """
 
@@ -49,11 +47,6 @@ class Request:
     def is_light(self) -> bool:
         """Whether it is about the model alone, so that it takes no time."""
         return self.image is None and self.features is None
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether running it first hardly delays the others."""
-        return self.quick and not self.needs_encoding
 
 
 class Waiting:
@@ -86,22 +79,18 @@ class Waiting:
         """Return the last request of the client with the most, if it has more than the newcomer's would then have."""
 
         def alike(client: str) -> list[Request]:
-            return [
-                one
-                for one in self._clients.get(client, ())
-                if one.is_light == newcomer.is_light and one.features is None
-            ]
+            requests = self._clients.get(client, ())
+            return [one for one in requests if one.is_light == newcomer.is_light and one.features is None]
 
         most = max((alike(client) for client in self._clients), key=len, default=[])
         return most[-1] if len(most) > len(alike(newcomer.client)) + 1 else None
 
     def next(self, *, quick_first: bool = True) -> Request | None:
         """Return the request that `take` would begin with; None if there is none."""
-        light = next((request for request in self if request.is_light), None)
-        if light:
+        if light := next((request for request in self if request.is_light), None):
             return light
-        overtakes = quick_first and not self._overtaken
-        quick = next((request for request in self if request.is_quick), None) if overtakes else None
+        overtaking = self if quick_first and not self._overtaken else ()
+        quick = next((request for request in overtaking if request.quick and not request.needs_encoding), None)
         return quick or self._first()
 
     def take(self, batch: int = 1, *, quick_first: bool = True) -> list[Request]:
@@ -122,15 +111,14 @@ class Waiting:
         else:
             self._serve(first)
         taken = [first]
-        digests = {_digest(first)}
         while first.needs_encoding and len(taken) < batch:
+            images = [request.image for request in taken]
             heads = (requests[0] for requests in self._clients.values())
-            also = next((head for head in heads if head.needs_encoding and _digest(head) not in digests), None)
+            also = next((head for head in heads if head.needs_encoding and head.image not in images), None)
             if also is None:
                 break
             self._serve(also)
             taken.append(also)
-            digests.add(_digest(also))
         return taken
 
     def ahead_of(self, request: Request) -> int:
@@ -149,24 +137,13 @@ class Waiting:
             self._clients.move_to_end(request.client)
 
 
-def _digest(request: Request) -> str:
-    return request.image.digest if request.image else ""
-
-
 class Queue:
-    """The requests of one model, waiting and running. Any thread may call its methods.
-
-    Args:
-        key: The model's name, for messages.
-        queue_max: How many requests may wait.
-    """
+    """The requests of one model, waiting and running: at most `queue_max` wait. Any thread may call its methods."""
 
     def __init__(self, key: str, queue_max: int) -> None:
-        self.changed = Condition()
-        """Guards the queue, and what its owner changes together with it."""
+        self.changed = Condition()  # guards the queue, and what its owner changes together with it
         self.closed = False
-        self.stage = (0.0, "loading the model")
-        """The progress of what runs."""
+        self.stage = (0.0, "loading the model")  # the progress of what runs
         self._key = key
         self._queue_max = queue_max
         self._waiting = Waiting()

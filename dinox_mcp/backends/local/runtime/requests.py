@@ -32,15 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call to one model.
-
-    Attributes:
-        worker: The model.
-        image: The image that the call is about.
-        context: Its progress and client.
-        min_score: The lowest score of use.
-        masks: Whether masks are of use.
-    """
+    """One call to one model about an image: its context, and the lowest score and the outputs of use."""
 
     worker: Worker
     image: Picture
@@ -91,7 +83,7 @@ _QUICK = 50
 class _Begun(NamedTuple):
     """What the first request to a model returns: what it found, and which labels are left, in chunks by their index.
 
-    It does not hold the model, which may have to leave memory in between.
+    Not the model, which may have to leave memory in between.
     """
 
     model: str

@@ -67,7 +67,6 @@ class Worker:
         self._thread: Thread | None = None
         self._loaded: Loaded | None = None
         self.in_memory = False
-        """Whether the model takes memory."""
         self._unloading = False
 
     @property
@@ -91,18 +90,15 @@ class Worker:
         quick: bool = False,
         client: str = "",
     ) -> T:
-        """Run work with the loaded model.
+        """Run work with the loaded model, and return what it returns.
 
         Args:
             work: Gets the loaded model, and the features of the image; None without an image.
             progress: Takes the progress.
-            image: The image whose features the work needs.
+            image: The image whose features the work needs; work without image and features goes first.
             features: Features that are known already; they save the encoding.
             quick: Whether the work takes milliseconds, if the family reuses text.
             client: Who makes the request; the queue is fair between clients.
-
-        Returns:
-            What the work returns. Work without image and features goes first, as it takes no time.
 
         Raises:
             BusyError: too many requests wait already.
@@ -188,20 +184,20 @@ class Worker:
 
     def _wait_for_requests(self) -> bool:
         """Wait for requests; return False when the thread should end. An idle model is unloaded."""
+
+        def should_free() -> bool:
+            return self._queue.closed or (self._unloading and self.in_memory)
+
         while True:
             with self._changed:
-                idle = not self._changed.wait_for(self._has_changed, timeout=self._idle_s or None)
-                unloading = self._unloading and self.in_memory
-                if self._queue.waiting and not self._queue.closed and not unloading:
+                due = self._changed.wait_for(lambda: should_free() or self._queue.waiting, self._idle_s or None)
+                if self._queue.waiting and not should_free():
                     return True
             self._free()
             with self._changed:
-                if self._queue.closed or (idle and not self._queue.waiting):
+                if self._queue.closed or not (due or self._queue.waiting):
                     self._thread = None
                     return False
-
-    def _has_changed(self) -> bool:
-        return bool(self._queue.waiting) or self._queue.closed or (self._unloading and self.in_memory)
 
     def _load(self) -> Loaded:
         if self._loaded is None:
