@@ -59,7 +59,7 @@ async def test_a_refusal_of_the_request_is_raised_at_once(
     assert emulator.stats().requests == 1
 
 
-@pytest.mark.parametrize(("fault", "error", "words"), REFUSALS)
+@pytest.mark.parametrize(("fault", "error", "words"), [REFUSALS[2], REFUSALS[7]])
 async def test_a_refusal_of_a_poll_is_raised_at_once(
     dinox: DinoxBackend, emulator: Emulator, fault: str, error: type[BackendError], words: str
 ) -> None:
@@ -71,8 +71,9 @@ async def test_a_refusal_of_a_poll_is_raised_at_once(
     assert (emulator.stats().creates, emulator.stats().polls) == (1, 1)
 
 
-@pytest.mark.parametrize("fault", [fault for fault, _, _ in BREAKDOWNS])
-@pytest.mark.parametrize("where", ["create", "poll"])
+@pytest.mark.parametrize(
+    ("where", "fault"), [*(("create", fault) for fault, _, _ in BREAKDOWNS), ("poll", "500"), ("poll", "drop")]
+)
 @pytest.mark.slow
 async def test_a_breakdown_is_tried_again_and_paid_once(
     dinox: DinoxBackend, emulator: Emulator, where: str, fault: str
@@ -87,17 +88,25 @@ async def test_a_breakdown_is_tried_again_and_paid_once(
 
 
 @pytest.mark.parametrize(("fault", "error", "words"), BREAKDOWNS)
-@pytest.mark.parametrize("where", ["create", "poll"])
 @pytest.mark.slow
 async def test_a_breakdown_that_stays_is_raised_in_the_end(
-    dinox: DinoxBackend, emulator: Emulator, where: str, fault: str, error: type[BackendError], words: str
+    dinox: DinoxBackend, emulator: Emulator, fault: str, error: type[BackendError], words: str
 ) -> None:
-    setattr(emulator.faults, f"every_{where}", fault)
+    emulator.faults.every_create = fault
 
     with pytest.raises(error, match=words):
         await dinox.detect(plain(), DOG, Call())
 
-    assert emulator.stats().requests == QUICK.attempts + (where == "poll")
+    assert emulator.stats().requests == QUICK.attempts
+
+
+async def test_a_breakdown_of_polls_that_stays_is_raised_in_the_end(dinox: DinoxBackend, emulator: Emulator) -> None:
+    emulator.faults.every_poll = "500"
+
+    with pytest.raises(ServiceError, match=r"HTTP 500.*try again"):
+        await dinox.detect(plain(), DOG, Call())
+
+    assert emulator.stats().requests == 1 + QUICK.attempts
 
 
 async def test_a_task_id_that_would_lead_elsewhere_is_not_followed(dinox: DinoxBackend, emulator: Emulator) -> None:

@@ -34,7 +34,7 @@ def squares(width: int, height: int, **boxes: tuple[BBox, ...]) -> Picture:
 
 
 SCENE = squares(1000, 800, red=RED, blue=BLUE)
-ELSEWHERE = squares(3000, 2000, red=((2000, 1500, 2400, 1900),), blue=((0, 0, 300, 300),))
+ELSEWHERE = squares(1500, 1000, red=((1000, 750, 1200, 950),), blue=((0, 0, 150, 150),))
 OTHERS = {ELSEWHERE.digest: ELSEWHERE}
 
 
@@ -58,8 +58,8 @@ def assert_same(found: list[BBox], expected: tuple[BBox, ...]) -> None:
         Example(bbox=(150, 120, 250, 220)),
         Example(point=(800, 600)),
         Example(bbox=(150, 120, 250, 220), image=SCENE.digest),
-        Example(bbox=(2050, 1550, 2350, 1850), image=ELSEWHERE.digest),
-        Example(point=(2100, 1600), image=ELSEWHERE.digest),
+        Example(bbox=(1025, 775, 1175, 925), image=ELSEWHERE.digest),
+        Example(point=(1050, 800), image=ELSEWHERE.digest),
     ],
     ids=["box", "point", "same image by digest", "box elsewhere", "point elsewhere"],
 )
@@ -72,29 +72,29 @@ async def test_what_looks_like_the_example_is_found(dinox: DinoxBackend, example
 
 
 async def test_coordinates_are_of_the_upload_of_their_own_picture(connect: Connect, emulator: Emulator) -> None:
-    here, there = Example(bbox=(100, 100, 300, 260)), Example(point=(2100, 1600), image=ELSEWHERE.digest)
+    here, there = Example(bbox=(100, 100, 300, 260)), Example(point=(1050, 800), image=ELSEWHERE.digest)
 
     found = await find(connect(upload_max_side=500), here, there)
 
     first, second = emulator.last["prompt"]["visual_images"]
     assert first["interactions"] == [{"type": "rect", "category_id": 1, "rect": [50, 50, 150, 130]}]
-    assert second["interactions"][0]["point"] == pytest.approx([350, 1600 * 333 / 2000])
+    assert second["interactions"][0]["point"] == pytest.approx([350, 800 * 333 / 1000])
     assert first["image"] == emulator.last["image"]
     assert_same(found["object"], RED)
 
 
 async def test_pictures_are_shrunk_to_what_the_model_looks_at(dinox: DinoxBackend, emulator: Emulator) -> None:
-    await find(dinox, Example(bbox=(2100, 1600, 2700, 2000), image=ELSEWHERE.digest))
+    await find(dinox, Example(bbox=(1050, 800, 1350, 1000), image=ELSEWHERE.digest))
 
     (shown,) = emulator.last["prompt"]["visual_images"]
-    assert shown["interactions"][0]["rect"] == pytest.approx([f * 1333 / 3000 for f in (2100, 1600, 2700, 2000)], abs=1)
+    assert shown["interactions"][0]["rect"] == pytest.approx([f * 1333 / 1500 for f in (1050, 800, 1350, 1000)], abs=1)
 
 
 async def test_examples_are_grouped_by_their_pictures(dinox: DinoxBackend, emulator: Emulator) -> None:
     await find(
         dinox,
         Example(bbox=(150, 120, 250, 220)),
-        Example(point=(2100, 1600), image=ELSEWHERE.digest),
+        Example(point=(1050, 800), image=ELSEWHERE.digest),
         Example(point=(800, 600)),
     )
 
@@ -122,7 +122,7 @@ async def test_several_labels_come_back_as_the_caller_wrote_them(dinox: DinoxBac
         (Example(label="cup", bbox=(1000, 0, 1100, 50)), r"the bbox \[1000.0, 0.0, 1100.0, 50.0\].*'cup'.*1000x800"),
         (Example(bbox=(10, 10, 10, 50)), "the bbox"),
         (Example(point=(-1, 5)), "the point"),
-        (Example(point=(2999, 2001), image=ELSEWHERE.digest), "the point .*3000x2000"),
+        (Example(point=(1499, 1001), image=ELSEWHERE.digest), "the point .*1500x1000"),
         (Example(point=(5, 5), image="abc"), "the image abc of an example for 'object' is not given"),
     ],
 )

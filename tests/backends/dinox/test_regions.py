@@ -74,29 +74,29 @@ async def test_all_objects_are_described_in_one_call(dinox: DinoxBackend, emulat
 
 @pytest.mark.slow
 async def test_regions_are_sent_in_pixels_of_the_upload(connect: Connect, emulator: Emulator) -> None:
-    thing = Detection(label="thing", bbox=(1000, 300, 2000, 900))
+    thing = Detection(label="thing", bbox=(250, 75, 500, 225))
 
-    described = await connect(upload_max_side=400).describe(plain(4000, 3000), [thing], CAPTION, Call())
+    described = await connect(upload_max_side=100).describe(plain(1000, 750), [thing], CAPTION, Call())
 
-    assert emulator.last["regions"] == [[100, 30, 200, 90]]
+    assert emulator.last["regions"] == [[25, 7.5, 50, 22.5]]
     assert described.objects[0].caption == "a thing from 25% 10% to 50% 30%"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("include", "sent"),
-    [({"text"}, (4000, 3000)), ({"caption", "category"}, (4000, 3000)), ({"category"}, (1536, 1152))],
+    [({"text"}, (2000, 1500)), ({"caption", "category"}, (2000, 1500)), ({"category"}, (1536, 1152))],
     ids=["text", "caption", "category alone"],
 )
 async def test_small_text_is_read_in_the_original(
     dinox: DinoxBackend, emulator: Emulator, include: set[Output], sent: tuple[int, int]
 ) -> None:
-    thing = Detection(label="label", bbox=(1000, 300, 2000, 900))
+    thing = Detection(label="label", bbox=(500, 150, 1000, 450))
 
-    described = await dinox.describe(plain(4000, 3000), [thing], frozenset(include), Call())
+    described = await dinox.describe(plain(2000, 1500), [thing], frozenset(include), Call())
 
     assert picture_size(emulator.last["image"]) == sent
-    assert emulator.last["regions"][0] == pytest.approx([edge * sent[0] / 4000 for edge in thing.bbox])
+    assert emulator.last["regions"][0] == pytest.approx([edge * sent[0] / 2000 for edge in thing.bbox])
     assert described.objects[0].bbox == thing.bbox
 
 
@@ -104,16 +104,16 @@ async def test_small_text_is_read_in_the_original(
 @pytest.mark.parametrize(
     ("bbox", "sent"),
     [
-        ((2000, 1000, 2001, 1001), [199.55, 99.55, 200.55, 100.55]),
-        ((0, 0, 1, 3000), [0, 0, 1, 300]),
-        ((3999, 2999, 4000, 3000), [399, 299, 400, 300]),
-        ((3990, -50, 4100, 50), [399, 0, 400, 5]),
+        ((500, 250, 501, 251), [49.55, 24.55, 50.55, 25.55]),
+        ((0, 0, 1, 750), [0, 0, 1, 75]),
+        ((999, 749, 1000, 750), [99, 74, 100, 75]),
+        ((990, -50, 1100, 50), [99, 0, 100, 5]),
     ],
 )
 async def test_a_box_that_shrinking_makes_too_thin_is_widened_to_a_pixel(
     connect: Connect, emulator: Emulator, bbox: tuple[float, float, float, float], sent: list[float]
 ) -> None:
-    await connect(upload_max_side=400).describe(plain(4000, 3000), [Detection(label="dot", bbox=bbox)], CAPTION, Call())
+    await connect(upload_max_side=100).describe(plain(1000, 750), [Detection(label="dot", bbox=bbox)], CAPTION, Call())
 
     assert emulator.last["regions"][0] == pytest.approx(sent)
 

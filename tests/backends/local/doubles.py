@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import anyio
 
 from dinox_mcp import errors
-from dinox_mcp.backends.base import Call, Capabilities, Model, Progress, silent
+from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
+from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections, Embedding, Mask, Output
 
 MASK_BYTES = 3_000_000
@@ -81,6 +82,10 @@ class Talker:
     ) -> Detections:
         described = (one.model_copy(update={"caption": f"{sorted(include)} for {call.client}"}) for one in objects)
         return Detections(model=f"talker at {image.width}", objects=tuple(described))
+
+    async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
+        mask = Mask(size=(frames[0].height, frames[0].width), counts=call.client)
+        return Followed("talker", tuple((mask,) * len(boxes) for _ in frames))
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         return Embedding(backend="local", model=call.client, data=f"{image.digest} {len(request.examples)}")

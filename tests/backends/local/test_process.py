@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from dinox_mcp import errors
-from dinox_mcp.backends.base import Call, Describer, Embedder, Loadable
+from dinox_mcp.backends.base import Call, Describer, Embedder, Follower, Loadable
 from dinox_mcp.backends.local import create, process, service
 from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.backends.local.process import ProcessBackend
@@ -63,7 +63,8 @@ async def start() -> AsyncIterator[Start]:
 
 
 def pid_of(backend: ProcessBackend) -> int | None:
-    return backend._process.pid if backend._process else None
+    transport = backend._process._transport if backend._process else None
+    return transport.get_pid() if transport else None
 
 
 def is_alive(pid: int) -> bool:
@@ -107,11 +108,15 @@ async def test_a_request_travels_complete_and_its_answer_comes_back(talker: Proc
     assert {"client ann", f"picture {digest} white.png", f"other {other.digest} 30"} <= {*found.notes}
 
 
-async def test_it_describes_embeds_and_loads_there(talker: ProcessBackend) -> None:
+async def test_it_describes_follows_embeds_and_loads_there(talker: ProcessBackend) -> None:
     box = Detection(label="dog", bbox=(1, 2, 3, 4))
     described = await talker.describe(picture(100, 50), [box], frozenset({"caption"}), Call(client="ann"))
     assert described.model == "talker at 100"
     assert described.objects[0].caption == "['caption'] for ann"
+    followed = await talker.follow([picture(100, 50)] * 2, [box.bbox], Call(client="cyd"))
+    assert [[mask and (mask.size, mask.counts) for mask in frame] for frame in followed.masks] == [
+        [((50, 100), "cyd")]
+    ] * 2
     examples = DetectionRequest(examples=(Example(bbox=(1, 2, 3, 4)),))
     embedding = await talker.embed(picture(), examples, Call(client="ben"))
     assert (embedding.model, embedding.data) == ("ben", f"{picture().digest} 1")
@@ -122,6 +127,7 @@ async def test_it_describes_embeds_and_loads_there(talker: ProcessBackend) -> No
     assert isinstance(talker, Loadable)
     assert isinstance(talker, Describer)
     assert isinstance(talker, Embedder)
+    assert isinstance(talker, Follower)
 
 
 async def test_what_models_can_do_is_known_without_a_process(start: Start) -> None:

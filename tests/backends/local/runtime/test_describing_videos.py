@@ -16,7 +16,6 @@ import pytest
 from dinox_mcp.backends.base import Call, Follower, Report
 from dinox_mcp.backends.local.backend import LocalBackend, Workers
 from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
-from dinox_mcp.backends.local.process import ProcessBackend
 from dinox_mcp.backends.local.runtime.describing import follow
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, UnsupportedError
@@ -158,16 +157,6 @@ async def test_a_model_without_a_memory_is_refused(checkpoint: Callable[[str], P
     with pytest.raises(UnsupportedError, match="DINOX_MCP_MASKS_MODEL"):
         await backend.follow(frames(1), BOXES, Call())
     await backend.aclose()
-
-
-async def test_another_process_follows_too(checkpoint: Callable[[str], Path]) -> None:
-    settings = Settings.load(masks_model=str(checkpoint("sam2_video")))
-    here, there = LocalBackend(settings), ProcessBackend(settings)
-    assert isinstance(there, Follower)
-    expected = await here.follow(frames(2), BOXES, Call())
-    assert await there.follow(frames(2), BOXES, Call()) == expected
-    await here.aclose()
-    await there.aclose()
 
 
 async def test_things_are_followed_some_at_a_time_and_each_frame_is_encoded_once(
