@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,13 +32,6 @@ Make = Callable[..., Checkpoint]
 """Makes the checkpoint of a name (None for the default), with the options `role` and `follows` of `Checkpoint`."""
 
 
-class Known(NamedTuple):
-    """What is known of a model that was loaded once: its name in results, and what it can do."""
-
-    name: str
-    capabilities: Capabilities
-
-
 class Workers:
     """Keeps one worker for each model, whichever name it is requested by; they share memory and features.
 
@@ -56,7 +49,7 @@ class Workers:
         self.features = FeatureCache(settings.features_max_bytes)
         self._workers: dict[Hashable, tuple[Worker, Checkpoint]] = {}
         self._named: dict[tuple[str | None, Role, bool], Worker] = {}
-        self._known: dict[Worker, Known] = {}
+        self._known: dict[Worker, Model] = {}
         self._closed = False
 
     async def get(self, name: str | None, role: Role = "objects", *, follows: bool = False) -> Worker:
@@ -96,17 +89,17 @@ class Workers:
             self._named[key] = known.get(identity) or self._workers.setdefault(identity, (new, checkpoint))[0]
         return self._named[key]
 
-    async def know(self, worker: Worker, call: Call) -> Known:
+    async def know(self, worker: Worker, call: Call) -> Model:
         """Load a model if it is not in memory, and return what is known of it."""
         if not worker.ready or worker not in self._known:
             self._known[worker] = await worker.run(
-                lambda loaded, _: Known(loaded.name, families.of_type(loaded.model.family, loaded.model.labels)),
+                lambda loaded, _: Model(loaded.name, families.of_type(loaded.model.family, loaded.model.labels)),
                 client=call.client,
                 progress=call.progress,
             )
         return self._known[worker]
 
-    def known(self, name: str | None) -> Known | None:
+    def known(self, name: str | None) -> Model | None:
         """Return what is known of a model from earlier."""
         worker = self._named.get((name, "objects", False))
         return self._known.get(worker) if worker else None
@@ -180,18 +173,16 @@ class LocalBackend:
         searches_nouns = "prompt-free detection" in request.needs and self.capabilities(request.model).labels is None
         read = partial(naming.read, self._settings.vocabulary) if self._settings.vocabulary else naming.built_in
         vocabulary = await anyio.to_thread.run_sync(read) if searches_nouns else None
-        worker, call = await self._ready(request.model, request.needs, request.include, call)
-        known = await self._workers.know(worker, call)
+        worker, known, call = await self._ready(request.model, request.needs, request.include, call)
         model_call = ModelCall(worker, image, call, request.min_score, "masks" in request.include)
         if known.capabilities.labels is not None:
             return await self._detect_kinds(model_call, request, known)
-        response = await self._in_time(worker, self._find(model_call, request, vocabulary))
-        size = image.width, image.height
-        tidy = partial(naming.to_detections, response.found, response.labels, vocabulary, size, request.iou_threshold)
-        objects, notes = await anyio.to_thread.run_sync(tidy)
+        grounds = "descriptions" in known.capabilities.answers
+        response = await self._in_time(worker, _find(model_call, request, vocabulary, grounds=grounds))
+        objects, notes = await anyio.to_thread.run_sync(partial(_tidy, response, request, image, vocabulary))
         return Detections(model=response.model, objects=tuple(objects), notes=(*response.notes, *notes))
 
-    async def _detect_kinds(self, call: ModelCall, request: DetectionRequest, known: Known) -> Detections:
+    async def _detect_kinds(self, call: ModelCall, request: DetectionRequest, known: Model) -> Detections:
         """Find the prompted objects, or all, with a model whose vocabulary is closed."""
         targets = kinds.understand(request.prompts, known.capabilities.labels or ())
         notes = [*targets.notes, *[requests.WITHOUT_CAPTION] * (request.caption is not None)]
@@ -199,9 +190,10 @@ class LocalBackend:
         if not targets.kinds:
             return Detections(model=known.name, objects=(), notes=tuple(notes), **unsearched)
         response = await self._in_time(call.worker, requests.find(call, tuple(targets.kinds)))
-        labels, size = tuple(targets.kinds.values()), (call.image.width, call.image.height)
-        objects, _ = naming.to_detections(response.found, labels, None, size, request.iou_threshold)
+        response = replace(response, labels=tuple(targets.kinds.values()))
+        objects, _ = _tidy(response, request, call.image, None)
         if request.prompts is None:
+            labels = tuple(targets.kinds)
             objects, merged = naming.merge_names(objects, Vocabulary(labels, labels, {}))
             notes += merged
         return Detections(model=response.model, objects=tuple(objects), notes=(*response.notes, *notes), **unsearched)
@@ -232,7 +224,7 @@ class LocalBackend:
             InputError: an example is negative, or lies outside its image.
             BackendError: as for `detect`.
         """
-        worker, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
+        worker, _, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
         return await self._in_time(worker, requests.embed(ModelCall(worker, image, call), request.examples))
 
     async def load(self, model: str | None = None, progress: Progress = silent) -> str:
@@ -248,29 +240,15 @@ class LocalBackend:
         """Stop what runs, and unload all models."""
         await self._workers.aclose()
 
-    async def _find(self, call: ModelCall, request: DetectionRequest, vocabulary: Vocabulary | None) -> Response:
-        if request.description is not None:
-            return await requests.find_described(call, request.description)
-        if request.examples and request.prompts is None:
-            return await requests.find_like(call, request.examples)
-        labels = vocabulary.nouns if vocabulary else request.prompts or ()
-        if request.caption is None:
-            return await requests.find(call, labels)
-        known = await self._workers.know(call.worker, call.context)
-        if "descriptions" in known.capabilities.answers:
-            return await requests.ground(call, request.caption, labels)
-        found = await requests.find(call, labels)
-        return replace(found, notes=[*found.notes, requests.WITHOUT_CAPTION])
-
     async def _ready(
         self, model: str | None, needs: frozenset[Need], include: frozenset[Output], call: Call
-    ) -> tuple[Worker, Call]:
+    ) -> tuple[Worker, Model, Call]:
         """Load a model and check that it can do what the request needs."""
         call = replace(call, progress=rising(call.progress))
         worker = await self._workers.get(model or self._settings.model)
         known = await self._workers.know(worker, call)
         families.require(known.capabilities, known.name, needs, include)
-        return worker, call
+        return worker, known, call
 
     async def _in_time(self, worker: Worker, response: Awaitable[T]) -> T:
         with anyio.move_on_after(self._settings.timeout_s):
@@ -285,3 +263,29 @@ class LocalBackend:
 def _about(model: str) -> str:
     preset = presets.PRESETS.get(model)
     return f"{preset.repo}, {preset.licence}; {preset.good_for}" if preset else ""
+
+
+async def _find(
+    call: ModelCall, request: DetectionRequest, vocabulary: Vocabulary | None, *, grounds: bool
+) -> Response:
+    if request.description is not None:
+        return await requests.find_described(call, request.description)
+    if request.examples and request.prompts is None:
+        return await requests.find_like(call, request.examples)
+    labels = vocabulary.nouns if vocabulary else request.prompts or ()
+    if request.caption is not None and grounds:
+        return await requests.ground(call, request.caption, labels)
+    found = await requests.find(call, labels)
+    return found if request.caption is None else replace(found, notes=[*found.notes, requests.WITHOUT_CAPTION])
+
+
+def _tidy(
+    response: Response, request: DetectionRequest, image: Picture, vocabulary: Vocabulary | None
+) -> tuple[list[Detection], list[str]]:
+    """Label what was found, each object once, and note what was left out. Slow where there are many."""
+    labels = vocabulary.names if vocabulary else response.labels
+    objects = naming.to_detections(response.found, labels, (image.width, image.height), request.iou_threshold)
+    if vocabulary is None:
+        return objects, []
+    objects, notes = naming.merge_names(objects, vocabulary)
+    return objects, [f"searched for {len(vocabulary.nouns)} nouns; what is not among them needs a prompt", *notes]

@@ -131,7 +131,7 @@ def find(model_type: str, role: Role | None = "objects", *, follows: bool = Fals
         follows: Whether it is to follow objects through a video.
 
     Raises:
-        UnsupportedError: there is no such family, or it is for another role.
+        UnsupportedError: there is no such family, or it is for another use.
     """
     family = FAMILIES.get(model_type)
     if family and role in {None, family.role} and (family.follower or not follows):
@@ -187,7 +187,8 @@ def of_name(name: str | None, settings: Settings, cache: Path | None = None) -> 
     config = {} if preset else _config(source.folder / "config.json" if source.folder else _cached(source, cache))
     if config:
         model_type = str(config.get("model_type"))
-        return of_type(model_type, kinds.labels_of(config) if FAMILIES.get(model_type) == D_FINE else None)
+        labels = tuple(kinds.labels_in(config).values())
+        return of_type(model_type, labels if FAMILIES.get(model_type) == D_FINE else None)
     family = next((family for family in FAMILIES.values() if family.has(str(source.repo))), _UNKNOWN)
     return replace(family.capabilities, labels=kinds.of_data_set(preset.kinds) if preset else None)
 

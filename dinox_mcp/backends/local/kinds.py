@@ -70,11 +70,6 @@ def labels_in(config: Mapping[str, Any]) -> dict[int, str]:
     return tidy if len(set(tidy.values())) == len(names) else names
 
 
-def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the labels of a `config.json`."""
-    return tuple(labels_in(config).values())
-
-
 def of_data_set(name: str | None) -> tuple[str, ...] | None:
     """Return the labels of models that were trained with COCO or Objects365; None for any noun."""
     return {"COCO": KINDS, "Objects365": tuple(objects365().labels.values())}.get(name or "")

@@ -104,29 +104,23 @@ def _nouns(part: str) -> list[str]:
 
 
 def to_detections(
-    found: Sequence[RawDetection],
-    labels: Sequence[str],
-    vocabulary: Vocabulary | None,
-    size: tuple[int, int],
-    iou_threshold: float,
-) -> tuple[list[Detection], list[str]]:
-    """Turn what a model found into detections: labelled, inside the image, and each object once.
+    found: Sequence[RawDetection], labels: Sequence[str], size: tuple[int, int], iou_threshold: float
+) -> list[Detection]:
+    """Turn what a model found into detections: labelled, inside the image, each object once for a label, best first.
 
     Args:
         found: What was found.
         labels: What its labels are indices into; a label may be there several times.
-        vocabulary: The vocabulary that was searched for, if it was: each object then gets one name of it.
         size: Width and height of the image.
         iou_threshold: How much boxes of one label may overlap.
-
-    Returns:
-        The detections, best first, and notes.
     """
-    if vocabulary is None:
-        return _labelled(found, labels, size, iou_threshold), []
-    objects = _labelled(found, vocabulary.names, size, iou_threshold)
-    once, notes = merge_names(objects, vocabulary)
-    return once, [f"searched for {len(vocabulary.nouns)} nouns; what is not among them needs a prompt", *notes]
+    clipped = [(one, clip(one.bbox, *size)) for one in found]
+    objects = [
+        Detection(label=labels[one.label], bbox=bbox, score=min(1.0, max(0.0, one.score)), mask=one.mask)
+        for one, bbox in clipped
+        if area(bbox) > 0
+    ]
+    return suppress(objects, iou_threshold)
 
 
 def merge_names(objects: Sequence[Detection], vocabulary: Vocabulary) -> tuple[list[Detection], list[str]]:
@@ -135,18 +129,6 @@ def merge_names(objects: Sequence[Detection], vocabulary: Vocabulary) -> tuple[l
     merged = len(objects) - len(once)
     note = f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for an object and left out"
     return once, [note] if merged else []
-
-
-def _labelled(
-    found: Sequence[RawDetection], labels: Sequence[str], size: tuple[int, int], iou_threshold: float
-) -> list[Detection]:
-    clipped = [(one, clip(one.bbox, *size)) for one in found]
-    objects = [
-        Detection(label=labels[one.label], bbox=bbox, score=min(1.0, max(0.0, one.score)), mask=one.mask)
-        for one, bbox in clipped
-        if area(bbox) > 0
-    ]
-    return suppress(objects, iou_threshold)
 
 
 def name_once(objects: Sequence[Detection], vocabulary: Vocabulary) -> list[Detection]:

@@ -61,8 +61,8 @@ class ProcessBackend:
     name = "local"
 
     def __init__(self, settings: Settings, factory: str = FACTORY) -> None:
-        self._settings = settings
-        self._start = service.Start(factory, settings.model_copy(update={"api_key": None, "token": None}))
+        self._settings = settings.model_copy(update={"api_key": None, "token": None})
+        self._factory = factory
         self._here = LocalBackend(settings)  # it never loads a model
         self._known: tuple[Model, ...] = ()  # as the last process listed them
         self._process: ModelProcess | None = None
@@ -122,7 +122,7 @@ class ProcessBackend:
             raise closed()
         if self._process is None or not self._process.usable:
             self._listed()
-            self._process = ModelProcess(self._start, self._settings.idle_unload_s)
+            self._process = ModelProcess(self._factory, self._settings)
         plain = replace(call, progress=silent, api_key=None, pictures=dict(call.pictures)) if call else None
         return await self._process.run(method, arguments, plain, call.progress if call else progress)
 
@@ -131,23 +131,24 @@ class ModelProcess(asyncio.SubprocessProtocol):
     """One process, from its first request to its end. All of it runs in one event loop.
 
     Args:
-        start: What the process starts with.
-        idle_s: After how many seconds without requests it ends; 0 for never.
+        factory: What creates the backend, as "module:callable".
+        settings: What it is called with, without secrets.
     """
 
-    def __init__(self, start: service.Start, idle_s: float) -> None:
+    def __init__(self, factory: str, settings: Settings) -> None:
         self.models: tuple[Model, ...] | None = None  # as the backend in the process listed them last
-        self._idle_s = idle_s
-        self._most = start.settings.queue_max + 1
-        self._patience_s = max(min(SILENCE_S, start.settings.timeout_s), LEAST_SILENCE_S)
+        self.alive = True  # with its end, all that it had in memory is gone
+        self._idle_s = settings.idle_unload_s
+        self._most = settings.queue_max + 1
+        self._patience_s = max(min(SILENCE_S, settings.timeout_s), LEAST_SILENCE_S)
         self._numbers = itertools.count()
         self._requests: dict[int, asyncio.Queue[service.Reply]] = {}
         self._in_pipe: set[int] = set()  # requests that the process has not taken yet
-        self._unsent = [service.dump(start)]
+        self._unsent = [service.dump((factory, settings))]
         self._sent = service.SentImages()
         self._received = bytearray()
         self._last_message = self._last_request = monotonic()
-        self._started = self._ending = self._closed = False
+        self._started = self._closed = False
         self._silent_s = 0.0
         self._transport: asyncio.SubprocessTransport | None = None
         self._ended = asyncio.Event()
@@ -158,11 +159,6 @@ class ModelProcess(asyncio.SubprocessProtocol):
     def usable(self) -> bool:
         """Whether it takes requests of the running event loop."""
         return self.alive and self._loop is asyncio.get_running_loop()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended: with its end, all that it had in memory is gone."""
-        return not self._ending
 
     async def run(self, method: str, arguments: tuple[Any, ...], call: Call | None, progress: Progress) -> object:
         """Call a method of the backend in the process; a cancelled call is cancelled there too.
@@ -190,7 +186,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
 
     async def end(self) -> None:
         """End the process, whatever it does; requests that wait fail."""
-        self._ending = self._closed = True
+        self.alive, self._closed = False, True
         self._kill()
         if not self._life.done():
             await asyncio.wait([self._life])
@@ -216,7 +212,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
         data = service.dump(message, self._sent)
         if self._transport is None:
             self._unsent.append(data)
-        elif not self._ending:
+        elif self.alive:
             cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0)).write(data)
 
     async def _live(self) -> None:
@@ -229,7 +225,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
         except (OSError, ValueError, NotImplementedError) as error:  # the last: an event loop without processes
             cause = f"the process for the local model does not start ({error}); free memory, or {_REINSTALL}"
         finally:  # also when an event loop ends in which nobody closed the backend
-            self._ending = True
+            self.alive = False
             if self._transport:
                 self._transport.close()
                 await self._ended.wait()
@@ -242,8 +238,8 @@ class ModelProcess(asyncio.SubprocessProtocol):
         cast("asyncio.WriteTransport", transport.get_pipe_transport(0)).writelines(self._unsent)
         self._unsent.clear()
         while not self._ended.is_set():
-            if self._ending or self._is_idle_or_stuck():
-                self._ending = True
+            if not self.alive or self._is_idle_or_stuck():
+                self.alive = False
                 self._kill()
             with anyio.move_on_after(HEARTBEAT_S):
                 await self._ended.wait()
@@ -281,15 +277,15 @@ class ModelProcess(asyncio.SubprocessProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the process has ended and all that it wrote was read."""
         del exc
-        self._ending = True
+        self.alive = False
         self._ended.set()
 
-    def _take(self, message: service.Alive | service.Taken | service.Reply) -> None:
+    def _take(self, message: service.Alive | service.Reply) -> None:
         self._last_message = monotonic()
         self._started = True
         match message:
-            case service.Taken(number):
-                self._in_pipe.discard(number)
+            case service.Alive(taken):
+                self._in_pipe -= {taken}
             case service.Step(number):
                 if replies := self._requests.get(number):
                     replies.put_nowait(message)

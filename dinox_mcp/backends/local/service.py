@@ -13,11 +13,12 @@ import os
 import pickle
 import signal
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, BinaryIO
+
+from cachetools import LRUCache
 
 from dinox_mcp.backends.base import Call, Model, Progress
 from dinox_mcp.errors import DinoxError, ServiceError
@@ -31,14 +32,6 @@ ALIVE_S = 1.0
 LENGTH_BYTES = 8
 KEPT_BYTES = 64 * MiB
 """Images that the process keeps for later requests: sending one took 7 ms for each megabyte on a busy machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The first message to the process: which backend ("module:callable") to create from which settings."""
-
-    factory: str
-    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +52,10 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A request has left the pipe."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Alive:
-    """The backend was created, or still works on its requests."""
+    """The backend was created, has taken the request of this number from the pipe, or still works on some."""
+
+    taken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +89,19 @@ Reply = Step | Answer | Failure
 """A message about one request."""
 
 
-class SentImages:
-    """The images that were sent last, by their digests; both ends keep and drop the same without a message."""
+class SentImages(LRUCache[str, tuple[int, bytes]]):
+    """The images that were sent last, by their digests: the size and the bytes, which the sender does not keep.
+
+    Both ends keep and drop the same without a message.
+    """
 
     def __init__(self) -> None:
-        self._images: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        super().__init__(KEPT_BYTES, getsizeof=lambda image: image[0])
 
-    def __contains__(self, digest: str) -> bool:
-        return digest in self._images
-
-    def keep(self, digest: str, size: int, data: bytes) -> None:
-        """Keep an image of this size, instead of the ones that were used longest ago; the sender keeps no bytes."""
-        self._images[digest] = size, data
-        self._images.move_to_end(digest)
-        while sum(size for size, _ in self._images.values()) > KEPT_BYTES:
-            self._images.popitem(last=False)
-
-    def data(self, digest: str) -> bytes:
-        """Return the bytes of an image."""
-        _, data = self._images[digest]
-        return data
+    def keep(self, image: Picture, data: bytes) -> None:
+        """Keep an image instead of the ones that were used longest ago, if it is not larger than all of them may be."""
+        with contextlib.suppress(ValueError):
+            self[image.digest] = len(image.data), data
 
 
 def dump(message: object, sent: SentImages | None = None) -> bytes:
@@ -149,7 +130,7 @@ class _Pickler(pickle.Pickler):
         if not isinstance(obj, Picture):
             return None
         known = obj.digest in self._sent
-        self._sent.keep(obj.digest, len(obj.data), b"")
+        self._sent.keep(obj, b"")
         return obj.sharing(b"") if known else obj
 
 
@@ -159,8 +140,8 @@ class _Unpickler(pickle.Unpickler):
         self._sent = sent
 
     def persistent_load(self, pid: Any) -> Picture:  # noqa: ANN401 - as in the base class
-        image: Picture = pid if pid.data else pid.sharing(self._sent.data(pid.digest))
-        self._sent.keep(image.digest, len(image.data), image.data)
+        image: Picture = pid if pid.data else pid.sharing(self._sent[pid.digest][1])
+        self._sent.keep(image, image.data)
         return image
 
 
@@ -184,9 +165,9 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 def serve(requests: BinaryIO, answers: BinaryIO, closed: Callable[[], object] = lambda: None) -> None:
     """Answer requests until the other end closes the pipe; `closed` is then called at once, in another thread."""
-    start: Start = load(requests)
-    logging.basicConfig(level=start.settings.log_level.upper())
-    asyncio.run(Service(requests, answers, closed).run(start))
+    factory, settings = load(requests)
+    logging.basicConfig(level=settings.log_level.upper())
+    asyncio.run(Service(requests, answers, closed).run(factory, settings))
 
 
 class Service:
@@ -200,10 +181,10 @@ class Service:
         self._models: tuple[Model, ...] = ()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, start: Start) -> None:
-        """Create the backend, then answer until the pipe is closed."""
-        module, _, name = start.factory.partition(":")
-        self._backend = getattr(importlib.import_module(module), name)(start.settings)
+    async def run(self, factory: str, settings: Settings) -> None:
+        """Create the backend by a factory ("module:callable"), then answer until the pipe is closed."""
+        module, _, name = factory.partition(":")
+        self._backend = getattr(importlib.import_module(module), name)(settings)
         self._send(Alive())
         loop, end = asyncio.get_running_loop(), asyncio.Event()
         Thread(target=self._read, args=(loop, end), name="dinox-mcp requests", daemon=True).start()
@@ -239,7 +220,7 @@ class Service:
         if isinstance(message, Request):
             task = self._tasks[message.number] = asyncio.create_task(self._answer(message))
             task.add_done_callback(lambda _: self._tasks.pop(message.number))  # also if it is cancelled before it began
-            self._send(Taken(message.number))
+            self._send(Alive(message.number))
         elif running := self._tasks.get(message.number):
             running.cancel()
 

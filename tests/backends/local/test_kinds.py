@@ -5,7 +5,7 @@ import pytest
 from dinox_mcp.backends.base import Fit
 from dinox_mcp.backends.kind_words import KINDS
 from dinox_mcp.backends.local import kinds
-from dinox_mcp.backends.local.kinds import Targets, fit, labels_in, labels_of, objects365, understand
+from dinox_mcp.backends.local.kinds import Targets, fit, labels_in, objects365, understand
 
 OBJECTS365 = tuple(objects365().labels.values())
 OF_VOC = {
@@ -24,7 +24,7 @@ def config(*names: str) -> dict[str, object]:
 
 
 def test_the_kinds_of_coco_have_its_own_names() -> None:
-    assert labels_of(config(*(OF_VOC.get(kind, kind) for kind in KINDS))) == KINDS
+    assert tuple(labels_in(config(*(OF_VOC.get(kind, kind) for kind in KINDS))).values()) == KINDS
 
 
 def test_the_kinds_of_objects365_are_tidied_and_keep_their_columns() -> None:
@@ -46,12 +46,12 @@ def test_other_labels_stay_as_they_are() -> None:
 
 
 def test_two_kinds_never_get_one_label() -> None:
-    assert labels_of(config("tea pot", "teapot")) == ("tea pot", "teapot")
+    assert labels_in(config("tea pot", "teapot")) == {0: "tea pot", 1: "teapot"}
 
 
 @pytest.mark.parametrize("odd", [{}, {"id2label": None}, {"id2label": ["person"]}, {"id2label": {"x": "a", "-1": "b"}}])
 def test_a_configuration_without_names_has_no_labels(odd: dict[str, object]) -> None:
-    assert labels_of(odd) == ()
+    assert labels_in(odd) == {}
 
 
 def test_every_kind_goes_by_its_label() -> None:
@@ -101,9 +101,9 @@ def test_a_model_that_knows_any_noun_knows_all_prompts() -> None:
 
 
 def test_a_configuration_of_anybody_is_bounded() -> None:
-    labels = labels_of({"id2label": {str(column): f"{column} {'x' * 10_000}" for column in range(20_000)}})
+    labels = labels_in({"id2label": {str(column): f"{column} {'x' * 10_000}" for column in range(20_000)}})
     assert len(labels) == 5000
-    assert max(map(len, labels)) == 80
+    assert max(map(len, labels.values())) == 80
 
 
 def test_without_prompts_all_kinds_are_meant() -> None:

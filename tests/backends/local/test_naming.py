@@ -105,7 +105,7 @@ founds = st.lists(
 
 @given(founds)
 def test_naming_once_invents_nothing_and_is_done_after_one_time(found: list[RawDetection]) -> None:
-    objects, _ = to_detections(found, LABELS, None, (1000, 1000), 0.8)
+    objects = to_detections(found, LABELS, (1000, 1000), 0.8)
     named = name_once(objects, KINDS)
     assert {one.bbox for one in named} <= {one.bbox for one in objects}
     assert {(one.label, one.score) for one in named} <= {(one.label, one.score) for one in objects}

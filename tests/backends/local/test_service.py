@@ -11,7 +11,7 @@ import pytest
 
 from dinox_mcp.backends.base import Call
 from dinox_mcp.backends.local import service
-from dinox_mcp.backends.local.service import Alive, Cancel, Request, Service, Start, Step, Taken
+from dinox_mcp.backends.local.service import Alive, Cancel, Request, Service, Step
 from dinox_mcp.errors import NotFoundError, ServiceError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest
@@ -29,7 +29,7 @@ class Pipes:
         ends = os.fdopen(inward[0], "rb"), os.fdopen(outward[1], "wb")
         self.thread = threading.Thread(target=self._serve, args=ends)
         self.thread.start()
-        self.say(service.dump(Start("tests.backends.local.doubles:Talker", Settings())))
+        self.say(service.dump(("tests.backends.local.doubles:Talker", Settings())))
         assert service.load(self.answers) == Alive()
 
     def say(self, data: bytes) -> None:
@@ -38,7 +38,7 @@ class Pipes:
 
     def hear(self) -> Any:  # noqa: ANN401 - any message
         """Read the next message, but for those that only say that the process listens."""
-        while isinstance(message := service.load(self.answers), Alive | Taken):
+        while isinstance(message := service.load(self.answers), Alive):
             pass
         return message
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -100,8 +100,7 @@ async def find(call: ModelCall, labels: Sequence[str], features: Features | None
         texts = [labels[index] for index in chunk]
         model: DetectionModel = loaded.model
         rows = call.worker.embed_labels(loaded, texts)
-        found = model.find(features, texts, rows, call.min_score, masks=call.masks)
-        return [RawDetection(chunk[one.label], one.score, one.bbox, one.mask) for one in found]
+        return _relabelled(model.find(features, texts, rows, call.min_score, masks=call.masks), chunk)
 
     def begin(loaded: Loaded, features: Features) -> _Begun:
         chunks = loaded.model.chunks(labels)
@@ -147,8 +146,8 @@ async def ground(call: ModelCall, caption: str, phrases: Sequence[str]) -> Respo
     if not others:
         return Response(begun.model, phrases, begun.found, begun.notes)
     response = await find(call, [phrases[index] for index in others], begun.features)
-    moved = [RawDetection(others[one.label], one.score, one.bbox, one.mask) for one in response.found]
-    return Response(begun.model, phrases, [*begun.found, *moved], [*begun.notes, *response.notes])
+    found = [*begun.found, *_relabelled(response.found, others)]
+    return Response(begun.model, phrases, found, [*begun.notes, *response.notes])
 
 
 def _ground(loaded: Loaded, features: Features, caption: str, phrases: Sequence[str], min_score: float) -> _Begun:
@@ -163,8 +162,13 @@ def _ground(loaded: Loaded, features: Features, caption: str, phrases: Sequence[
         are = "is" if len(missing) == 1 else "are"
         notes.append(f"{quoted(missing)} {are} not in the caption; searched without it")
     found = model.ground(features, caption, [span for span in spans if span], min_score) if known else []
-    moved = [RawDetection(known[one.label], one.score, one.bbox) for one in found]
-    return _Begun(loaded.name, notes, features, moved, [[index for index, span in enumerate(spans) if not span]])
+    others = [index for index, span in enumerate(spans) if not span]
+    return _Begun(loaded.name, notes, features, _relabelled(found, known), [others])
+
+
+def _relabelled(found: Sequence[RawDetection], labels: Sequence[int]) -> list[RawDetection]:
+    """Make the labels of detections, which are indices into some of the caller's labels, indices into all."""
+    return [replace(one, label=labels[one.label]) for one in found]
 
 
 _POOR_FIT = 0.5

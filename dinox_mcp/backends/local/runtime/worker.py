@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from itertools import groupby
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,6 +63,7 @@ class Worker:
         self._labels_folder = labels
         self._labels: LabelCache | None = None  # while the model is in memory
         self._queue = Queue(checkpoint.key, queue_max)
+        self.report = self._queue.report  # called by the running work
         self._changed = self._queue.changed  # guards everything below, too
         self._thread: Thread | None = None
         self._loaded: Loaded | None = None
@@ -119,14 +120,6 @@ class Worker:
             return answer
         finally:
             self._queue.abandon(request)
-
-    def report(self, fraction: float, message: str) -> None:
-        """Report the progress of the running work to its callers; called by that work.
-
-        Raises:
-            Interrupted: the worker was closed, so the work should stop.
-        """
-        self._queue.report(fraction, message)
 
     def embed_labels(self, loaded: Loaded, labels: Sequence[str]) -> "Rows | None":
         """Return an embedding for each label, None if the family does not reuse text; called by the running work."""
@@ -284,21 +277,16 @@ def encode(model: ImageModel, images: Sequence[Picture]) -> list[Features | Exce
     Raises:
         Interrupted: nobody wants them any more.
     """
-    encoded: dict[int, Features | Exception] = {}
-    prepared: dict[int, Prepared] = {}
-    for index, one in enumerate(_prepare_all(model, images)):
-        if isinstance(one, Exception):
-            encoded[index] = one
-        else:
-            prepared[index] = one
-
-    def shape(index: int) -> tuple[int, ...]:
-        return prepared[index].pixels.shape
-
-    for _, group in groupby(sorted(prepared, key=shape), key=shape):
-        indices = list(group)
-        encoded.update(zip(indices, _encode_batch(model, [prepared.pop(index) for index in indices]), strict=True))
-    return [encoded[index] for index in range(len(images))]
+    encoded: list[Any] = _prepare_all(model, images)
+    shapes: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, one in enumerate(encoded):
+        if isinstance(one, Prepared):
+            shapes[one.pixels.shape].append(index)
+    for indices in shapes.values():
+        batch = [encoded[index] for index in indices]
+        for index, features in zip(indices, _encode_batch(model, batch), strict=True):
+            encoded[index] = features
+    return encoded
 
 
 def _prepare_all(model: ImageModel, images: Sequence[Picture]) -> list[Prepared | Exception]:
