@@ -10,9 +10,9 @@ import anyio
 import anyio.to_thread
 from pydantic import SecretStr
 
-from dinox_mcp.backends.base import Call, Capabilities, Model, gather
+from dinox_mcp.backends.base import Call, Capabilities, Model, alongside, gather
 from dinox_mcp.backends.dinox import examples, models, regions
-from dinox_mcp.backends.dinox.client import Client, reporting
+from dinox_mcp.backends.dinox.client import Client, Reporter
 from dinox_mcp.backends.dinox.objects import read_results
 from dinox_mcp.backends.dinox.request import ObjectRequest, Upload, Uploads, make_requests
 from dinox_mcp.backends.dinox.tasks import RetrySettings
@@ -113,7 +113,8 @@ class DinoxBackend:
         """Yield the function that sends the requests of one call, with its key, its deadline, and regular progress."""
         key = self._key(call)
         deadline = anyio.current_time() + self._settings.timeout_s
-        async with reporting(call.progress, self._retry.heartbeat_s) as reporter:
+        reporter = Reporter(call.progress)
+        async with alongside(partial(reporter.repeat, self._retry.heartbeat_s)):
             await reporter.report(0.0, "preparing")
             yield lambda request: self._client.run(request.with_key(key), reporter, deadline)
 

@@ -2,15 +2,14 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
 from dinox_mcp import __version__
-from dinox_mcp.backends.base import Progress, alongside
+from dinox_mcp.backends.base import Progress
 from dinox_mcp.backends.dinox.replies import (
     PROBLEMS,
     Failure,
@@ -27,7 +26,6 @@ from dinox_mcp.errors import BackendError, DeadlineError, ServiceError, Unreacha
 
 if TYPE_CHECKING:
     import httpx2
-
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +53,6 @@ class Reporter:
         while True:
             await anyio.sleep(every_s)
             await self.report(self._fraction + (0.95 - self._fraction) / 20, self._message)
-
-
-@asynccontextmanager
-async def reporting(progress: Progress, every_s: float) -> AsyncIterator[Reporter]:
-    """Report progress regularly while the block runs."""
-    reporter = Reporter(progress)
-    async with alongside(partial(reporter.repeat, every_s)):
-        yield reporter
 
 
 class Reply(NamedTuple):

@@ -31,13 +31,13 @@ DOG = DetectionRequest(prompts=("dog",))
 
 
 def dots(*places: tuple[int, int]) -> Image.Image:
-    image = Image.new("RGB", (1600, 1200), "white")
+    image = Image.new("RGB", (800, 600), "white")
     for x, y in places:
         ImageDraw.Draw(image).rectangle((x, y, x + 59, y + 59), "red")
     return image
 
 
-DOTS = encoded(dots((100, 100), (700, 500), (1500, 1100)))
+DOTS = encoded(dots((100, 100), (400, 300), (720, 520)))
 A_DOT = VisualPrompt(bbox=(105, 105, 150, 150), label="dot")
 
 
@@ -117,13 +117,13 @@ async def test_what_is_kept_of_an_example_finds_it_again(detector: Detector, emu
 
 @pytest.mark.slow
 async def test_an_object_of_one_result_is_searched_in_another_picture(detector: Detector) -> None:
-    shelf = encoded(dots((40, 40), (900, 900)))
+    shelf = encoded(dots((40, 40), (700, 500)))
     dotted = await detector.detect_by_example(DOTS, [A_DOT])
 
     result = await detector.detect_by_example(shelf, [VisualPrompt(result=dotted.result_id, object=1)])
 
     assert result.counts == {"dot": 2}
-    assert sorted(found.bbox for found in result.objects)[1] == pytest.approx((900, 900, 960, 960), abs=2)
+    assert sorted(found.bbox for found in result.objects)[1] == pytest.approx((700, 500, 760, 560), abs=2)
 
 
 @pytest.mark.slow
