@@ -1,12 +1,12 @@
 """What the tests of the local backend share."""
 
 import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dinox_mcp.backends.local.backend import LocalBackend
@@ -18,7 +18,7 @@ if find_spec("torch") is None or find_spec("transformers") is None:  # the extra
     _WITHOUT_TORCH = {"test_bert_text.py", "test_graph.py", "test_precision.py", "test_without_torch.py"}
     collect_ignore = [str(path) for path in Path(__file__).parent.rglob("test_*.py") if path.name not in _WITHOUT_TORCH]
 
-Open = Callable[[str], AbstractAsyncContextManager[LocalBackend]]
+Local = Callable[[str], LocalBackend]
 
 
 @pytest.fixture(autouse=True)
@@ -65,17 +65,20 @@ def describer(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
     return get
 
 
-@pytest.fixture
-def local(checkpoint: Callable[[str], Path], tmp_path: Path) -> Open:
-    """Open a backend over a family's tiny checkpoint, as in `async with local("owlv2") as backend`."""
+@pytest.fixture(scope="module")
+def local(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """Give a backend over a family's tiny checkpoint, as in `local("owlv2")`; the tests of a module share it."""
+    made: dict[str, LocalBackend] = {}
 
-    @asynccontextmanager
-    async def opened(family: str) -> AsyncIterator[LocalBackend]:
-        backend = LocalBackend(Settings.load(model=str(checkpoint(family)), device="cpu"), cache=tmp_path / "labels")
-        yield backend
-        await backend.aclose()
+    def get(family: str) -> LocalBackend:
+        if family not in made:
+            settings = Settings.load(model=str(checkpoint(family)), device="cpu")
+            made[family] = LocalBackend(settings, cache=tmp_path_factory.mktemp("labels"))
+        return made[family]
 
-    return opened
+    yield get
+    for backend in made.values():
+        anyio.run(backend.aclose)
 
 
 def photo(width: int = 160, height: int = 120, seed: int = 0) -> Picture:

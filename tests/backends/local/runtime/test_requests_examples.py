@@ -1,14 +1,18 @@
 """What looks like an example, through the backend and real, tiny, random models."""
 
 import base64
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dinox_mcp.backends.base import Call, Embedder
+from dinox_mcp.backends.local.backend import LocalBackend
 from dinox_mcp.errors import InputError, UnsupportedError
+from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import DetectionRequest, Embedding, Example, Output
-from tests.backends.local.conftest import Open, photo
+from tests.backends.local.conftest import Local, photo
 
 pytestmark = pytest.mark.anyio
 HERE, THERE = photo(), photo(120, 160, seed=1)
@@ -24,10 +28,10 @@ def like(*examples: Example, iou_threshold: float = 0.8, include: frozenset[Outp
 
 
 @pytest.mark.parametrize("family", ["owlvit", "owlv2", "sam3"])
-async def test_finds_what_resembles_an_example(family: str, local: Open) -> None:
-    async with local(family) as backend:
-        found = await backend.detect(HERE, like(CUP), Call())
-        again = await backend.detect(HERE, like(CUP), Call())
+async def test_finds_what_resembles_an_example(family: str, local: Local) -> None:
+    backend = local(family)
+    found = await backend.detect(HERE, like(CUP), Call())
+    again = await backend.detect(HERE, like(CUP), Call())
     assert found.objects
     assert {one.label for one in found.objects} == {"cup"}
     assert found == again
@@ -38,37 +42,37 @@ async def test_finds_what_resembles_an_example(family: str, local: Open) -> None
 
 
 @pytest.mark.parametrize("examples", [(POINT,), (ELSEWHERE,), (CUP, POINT, ELSEWHERE)])
-async def test_examples_may_be_points_and_lie_elsewhere(examples: tuple[Example, ...], local: Open) -> None:
-    async with local("owlv2") as backend:
-        found = await backend.detect(HERE, like(*examples), WITH_THERE)
+async def test_examples_may_be_points_and_lie_elsewhere(examples: tuple[Example, ...], local: Local) -> None:
+    backend = local("owlv2")
+    found = await backend.detect(HERE, like(*examples), WITH_THERE)
     assert found.objects
 
 
-async def test_each_label_has_its_examples(local: Open) -> None:
-    async with local("owlv2") as backend:
-        found = await backend.detect(HERE, like(CUP, PLATE), Call())
+async def test_each_label_has_its_examples(local: Local) -> None:
+    backend = local("owlv2")
+    found = await backend.detect(HERE, like(CUP, PLATE), Call())
     assert {one.label for one in found.objects} == {"cup", "plate"}
 
 
-async def test_negative_examples_leave_out_what_resembles_them_more(local: Open) -> None:
-    async with local("owlv2") as backend:
-        everything = await backend.detect(HERE, like(CUP, iou_threshold=1), Call())
-        unnamed = PLATE.model_copy(update={"negative": True})
-        own = unnamed.model_copy(update={"label": "cup"})
-        left = await backend.detect(HERE, like(CUP, unnamed, iou_threshold=1), Call())
-        same = await backend.detect(HERE, like(CUP, own, iou_threshold=1), Call())
+async def test_negative_examples_leave_out_what_resembles_them_more(local: Local) -> None:
+    backend = local("owlv2")
+    everything = await backend.detect(HERE, like(CUP, iou_threshold=1), Call())
+    unnamed = PLATE.model_copy(update={"negative": True})
+    own = unnamed.model_copy(update={"label": "cup"})
+    left = await backend.detect(HERE, like(CUP, unnamed, iou_threshold=1), Call())
+    same = await backend.detect(HERE, like(CUP, own, iou_threshold=1), Call())
     assert 0 < len(left.objects) < len(everything.objects)
     assert {one.bbox for one in left.objects} < {one.bbox for one in everything.objects}
     assert left.objects == same.objects
 
 
-async def test_a_saved_prompt_finds_what_its_examples_find(local: Open) -> None:
-    async with local("owlv2") as backend:
-        assert isinstance(backend, Embedder)
-        saved = await backend.embed(HERE, like(CUP, POINT, ELSEWHERE), WITH_THERE)
-        direct = await backend.detect(HERE, like(CUP, POINT, ELSEWHERE), WITH_THERE)
-        again = await backend.detect(HERE, like(Example(label="cup", embedding=saved)), Call())
-        twice = await backend.embed(HERE, like(Example(embedding=saved)), Call())
+async def test_a_saved_prompt_finds_what_its_examples_find(local: Local) -> None:
+    backend = local("owlv2")
+    assert isinstance(backend, Embedder)
+    saved = await backend.embed(HERE, like(CUP, POINT, ELSEWHERE), WITH_THERE)
+    direct = await backend.detect(HERE, like(CUP, POINT, ELSEWHERE), WITH_THERE)
+    again = await backend.detect(HERE, like(Example(label="cup", embedding=saved)), Call())
+    twice = await backend.embed(HERE, like(Example(embedding=saved)), Call())
     assert again.objects == direct.objects
     assert twice == saved
     assert saved.backend == "local"
@@ -76,23 +80,23 @@ async def test_a_saved_prompt_finds_what_its_examples_find(local: Open) -> None:
     assert np.frombuffer(base64.b64decode(saved.data), "<f4").size == 3 * 32
 
 
-async def test_a_saved_prompt_of_another_model_is_refused_by_name(local: Open) -> None:
-    async with local("owlvit") as other:
-        saved = await other.embed(HERE, like(CUP), Call())
-    async with local("owlv2") as backend:
-        with pytest.raises(UnsupportedError, match=r"made by the model owlvit.*#.* and owlv2.*# ?.*; use that model"):
-            await backend.detect(HERE, like(Example(embedding=saved)), Call())
+async def test_a_saved_prompt_of_another_model_is_refused_by_name(local: Local) -> None:
+    other = local("owlvit")
+    saved = await other.embed(HERE, like(CUP), Call())
+    backend = local("owlv2")
+    with pytest.raises(UnsupportedError, match=r"made by the model owlvit.*#.* and owlv2.*# ?.*; use that model"):
+        await backend.detect(HERE, like(Example(embedding=saved)), Call())
 
 
 @pytest.mark.parametrize(
     "data", ["", "!!!", base64.b64encode(b"12345").decode(), base64.b64encode(b"\xff" * 128).decode()]
 )
-async def test_a_damaged_saved_prompt_is_refused(data: str, local: Open) -> None:
-    async with local("owlv2") as backend:
-        saved = await backend.embed(HERE, like(CUP), Call())
-        damaged = Example(embedding=Embedding(backend="local", model=saved.model, data=data))
-        with pytest.raises(InputError, match="damaged; save it again"):
-            await backend.detect(HERE, like(damaged), Call())
+async def test_a_damaged_saved_prompt_is_refused(data: str, local: Local) -> None:
+    backend = local("owlv2")
+    saved = await backend.embed(HERE, like(CUP), Call())
+    damaged = Example(embedding=Embedding(backend="local", model=saved.model, data=data))
+    with pytest.raises(InputError, match="damaged; save it again"):
+        await backend.detect(HERE, like(damaged), Call())
 
 
 @pytest.mark.parametrize(
@@ -105,38 +109,39 @@ async def test_a_damaged_saved_prompt_is_refused(data: str, local: Open) -> None
         ((Example(bbox=(0, 0, 9, 9), image="feed"),), "not among those given"),
     ],
 )
-async def test_examples_that_show_nothing_are_refused(examples: tuple[Example, ...], words: str, local: Open) -> None:
-    async with local("owlv2") as backend:
-        with pytest.raises(InputError, match=words):
-            await backend.detect(HERE, like(*examples), Call())
+async def test_examples_that_show_nothing_are_refused(examples: tuple[Example, ...], words: str, local: Local) -> None:
+    backend = local("owlv2")
+    with pytest.raises(InputError, match=words):
+        await backend.detect(HERE, like(*examples), Call())
 
 
-async def test_negative_examples_are_not_saved(local: Open) -> None:
-    async with local("owlv2") as backend:
-        with pytest.raises(InputError, match="give negative examples with each request"):
-            await backend.embed(HERE, like(CUP, CUP.model_copy(update={"negative": True})), Call())
+async def test_negative_examples_are_not_saved(local: Local) -> None:
+    backend = local("owlv2")
+    with pytest.raises(InputError, match="give negative examples with each request"):
+        await backend.embed(HERE, like(CUP, CUP.model_copy(update={"negative": True})), Call())
 
 
-async def test_a_box_that_no_box_of_the_model_fits_is_noted(local: Open) -> None:
-    async with local("owlv2") as backend:
-        found = await backend.detect(HERE, like(CUP, Example(bbox=(0, 0, 1, 1))), Call())
+async def test_a_box_that_no_box_of_the_model_fits_is_noted(local: Local) -> None:
+    backend = local("owlv2")
+    found = await backend.detect(HERE, like(CUP, Example(bbox=(0, 0, 1, 1))), Call())
     assert any(note.startswith("the model finds nothing with quite the box of example 2 (") for note in found.notes)
 
 
-async def test_what_the_model_does_not_see_is_not_saved(local: Open) -> None:
-    async with local("owlv2") as backend:
-        with pytest.raises(InputError, match=r"nothing with quite the box of example 1 \(.*draw the box closely"):
-            await backend.embed(HERE, like(Example(bbox=(0, 0, 1, 1))), Call())
+async def test_what_the_model_does_not_see_is_not_saved(local: Local) -> None:
+    backend = local("owlv2")
+    with pytest.raises(InputError, match=r"nothing with quite the box of example 1 \(.*draw the box closely"):
+        await backend.embed(HERE, like(Example(bbox=(0, 0, 1, 1))), Call())
 
 
-async def test_saving_encodes_no_other_image(local: Open) -> None:
-    async with local("owlv2") as backend:
-        saved = await backend.embed(HERE, like(ELSEWHERE), WITH_THERE)
-        there = ELSEWHERE.model_copy(update={"image": ""})
-        assert await backend.embed(THERE, like(there), Call()) == saved
-        states = backend._workers.features
-        key = next(iter(states._features))[0]
-        assert states.get(key, HERE.digest) is None
+async def test_saving_encodes_no_other_image(checkpoint: Callable[[str], Path]) -> None:
+    backend = LocalBackend(Settings.load(model=str(checkpoint("owlv2")), device="cpu"))
+    saved = await backend.embed(HERE, like(ELSEWHERE), WITH_THERE)
+    there = ELSEWHERE.model_copy(update={"image": ""})
+    assert await backend.embed(THERE, like(there), Call()) == saved
+    states = backend._workers.features
+    key = next(iter(states._features))[0]
+    assert states.get(key, HERE.digest) is None
+    await backend.aclose()
 
 
 @pytest.mark.parametrize(
@@ -151,25 +156,25 @@ async def test_saving_encodes_no_other_image(local: Open) -> None:
     ],
 )
 async def test_what_a_model_cannot_is_refused_with_one_that_can(
-    family: str, request_: DetectionRequest, words: str, local: Open
+    family: str, request_: DetectionRequest, words: str, local: Local
 ) -> None:
-    async with local(family) as backend:
-        assert not request_.needs <= backend.capabilities().answers
-        with pytest.raises(UnsupportedError, match=words):
-            await backend.detect(HERE, request_, WITH_THERE)
+    backend = local(family)
+    assert not request_.needs <= backend.capabilities().answers
+    with pytest.raises(UnsupportedError, match=words):
+        await backend.detect(HERE, request_, WITH_THERE)
 
 
 @pytest.mark.parametrize("family", ["grounding-dino", "sam3"])
-async def test_models_whose_examples_cannot_be_kept_say_so(family: str, local: Open) -> None:
-    async with local(family) as backend:
-        with pytest.raises(UnsupportedError, match=r"cannot do .*saved prompts; choose the model balanced"):
-            await backend.embed(HERE, like(CUP), Call())
+async def test_models_whose_examples_cannot_be_kept_say_so(family: str, local: Local) -> None:
+    backend = local(family)
+    with pytest.raises(UnsupportedError, match=r"cannot do .*saved prompts; choose the model balanced"):
+        await backend.embed(HERE, like(CUP), Call())
 
 
-async def test_sam3_has_masks_where_they_are_wanted(local: Open) -> None:
-    async with local("sam3") as backend:
-        plain = await backend.detect(HERE, like(CUP), Call())
-        masked = await backend.detect(HERE, like(CUP, include=frozenset({"masks"})), Call())
+async def test_sam3_has_masks_where_they_are_wanted(local: Local) -> None:
+    backend = local("sam3")
+    plain = await backend.detect(HERE, like(CUP), Call())
+    masked = await backend.detect(HERE, like(CUP, include=frozenset({"masks"})), Call())
     assert all(one.mask is None for one in plain.objects)
     assert all(one.mask is not None for one in masked.objects)
     assert [one.bbox for one in plain.objects] == [one.bbox for one in masked.objects]
