@@ -124,17 +124,9 @@ def to_detections(
 
 
 def merge_names(objects: Sequence[Detection], vocabulary: Vocabulary) -> tuple[list[Detection], list[str]]:
-    """Give each object one name, and note how many others were left out; see `name_once`."""
-    once = name_once(objects, vocabulary)
-    merged = len(objects) - len(once)
-    note = f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for an object and left out"
-    return once, [note] if merged else []
-
-
-def name_once(objects: Sequence[Detection], vocabulary: Vocabulary) -> list[Detection]:
     """Give each object one name: the best scored one, or a more specific one that scores nearly as well.
 
-    Both `objects` and the result are best first.
+    Both `objects` and the result are best first; a note counts what was left out.
     """
     import numpy as np
 
@@ -157,7 +149,9 @@ def name_once(objects: Sequence[Detection], vocabulary: Vocabulary) -> list[Dete
             if narrower and (rival.score or 0) >= SPECIFIC_ENOUGH * (best.score or 0):
                 chosen = best.model_copy(update={"label": rival.label, "score": rival.score})
         named.append(chosen)
-    return sorted(named, key=lambda one: -(one.score or 0))
+    merged = len(objects) - len(named)
+    note = f"{merged} {'box was' if merged == 1 else 'boxes were'} a second name for an object and left out"
+    return sorted(named, key=lambda one: -(one.score or 0)), [note] if merged else []
 
 
 _NOUNS = """\

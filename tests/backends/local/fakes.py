@@ -111,8 +111,9 @@ class FakeModel:
     """A model whose weights are `nbytes` large and take `load_s` to load."""
 
     key: str = "fake"
-    adapter: FakeAdapter = field(default_factory=FakeAdapter)
+    adapter: Any = field(default_factory=FakeAdapter)
     nbytes: int = 1000
+    notes: tuple[str, ...] = ()
     load_s: float = 0.0
     batch: int = 1
     failure: Exception | None = None
@@ -132,9 +133,8 @@ class FakeModel:
         time.sleep(self.load_s)
         if self.failure:
             raise self.failure
-        return Loaded(
-            self.adapter, f"{self.key}@1234567", f"fp-{self.key}", self.batch, signature=f"{self.key}@1234567"
-        )  # type: ignore[arg-type]
+        name = f"{self.key}@1234567"
+        return Loaded(self.adapter, name, f"fp-{self.key}", self.batch, self.notes, signature=name)
 
     def trim(self) -> None:
         self.trims += 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dinox_mcp.backends.local.models.base import RawDetection
-from dinox_mcp.backends.local.naming import built_in, is_person, locate, name_once, parse, quoted, read, to_detections
+from dinox_mcp.backends.local.naming import built_in, is_person, locate, merge_names, parse, quoted, read, to_detections
 from dinox_mcp.errors import SettingsError
 
 
@@ -106,7 +106,7 @@ founds = st.lists(
 @given(founds)
 def test_naming_once_invents_nothing_and_is_done_after_one_time(found: list[RawDetection]) -> None:
     objects = to_detections(found, LABELS, (1000, 1000), 0.8)
-    named = name_once(objects, KINDS)
+    named, _ = merge_names(objects, KINDS)
     assert {one.bbox for one in named} <= {one.bbox for one in objects}
     assert {(one.label, one.score) for one in named} <= {(one.label, one.score) for one in objects}
     assert [one.score for one in named] == sorted((one.score for one in named), reverse=True)  # type: ignore[type-var]

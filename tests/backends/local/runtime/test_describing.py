@@ -13,11 +13,11 @@ import anyio
 import numpy as np
 import pytest
 
-from dinox_mcp.backends.base import Call, Describer, Report
+from dinox_mcp.backends.base import Call, Describer
 from dinox_mcp.backends.local.backend import LocalBackend, Workers
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.models import regions
-from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
+from dinox_mcp.backends.local.models.base import Prepared, check
 from dinox_mcp.backends.local.models.sam2_torch import Sam2
 from dinox_mcp.backends.local.runtime.describing import DESCRIBES, describe
 from dinox_mcp.detector import Detector
@@ -28,6 +28,7 @@ from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection, Keypoint, Output
 from dinox_mcp.types.keypoints import BODY
 from dinox_mcp.types.masks import area, decode
+from tests.backends.local.fakes import FakeModel
 from tests.backends.local.pictures import picture as draw
 
 if TYPE_CHECKING:
@@ -85,40 +86,12 @@ class FakeDescriber:
         return [f"{output} at {x1:g}" for x1, *_ in boxes]
 
 
-@dataclass
-class FakeModel:
-    """A model of a role, which takes no time to load."""
-
-    key: str
-    adapter: FakeDescriber = field(default_factory=FakeDescriber)
-    loads: int = 0
-
-    def identify(self) -> str:
-        return self.key
-
-    def fetch(self, report: Report) -> int:
-        report(0.1, "downloading 5 of 10 MB")
-        return 100
-
-    def load(self) -> Loaded:
-        self.loads += 1
-        return Loaded(self.adapter, f"org/{self.key}@1234567", self.key)
-
-    def trim(self) -> None:
-        pass
-
-    def explain(self, error: Exception) -> BackendError:
-        return BackendError(f"the model failed: {error}; try again")
-
-
 class Fakes:
     """Describing with doubles for its models, by their roles."""
 
     def __init__(self, **settings: Any) -> None:
         self.models: dict[Role, FakeModel] = {
-            "masks": FakeModel("masks"),
-            "pose": FakeModel("pose"),
-            "caption": FakeModel("caption"),
+            role: FakeModel(f"org/{role}", FakeDescriber(), nbytes=100) for role in ("masks", "pose", "caption")
         }
         loaded = Settings.load(models_max_bytes=250, features_max_bytes=1000, **settings)
         self.workers = Workers(loaded, lambda _name, role, **_: self.models[role])

@@ -13,9 +13,9 @@ import anyio
 import numpy as np
 import pytest
 
-from dinox_mcp.backends.base import Call, Follower, Report
+from dinox_mcp.backends.base import Call, Follower
 from dinox_mcp.backends.local.backend import LocalBackend, Workers
-from dinox_mcp.backends.local.models.base import Loaded, Prepared, check
+from dinox_mcp.backends.local.models.base import Prepared, check
 from dinox_mcp.backends.local.runtime.describing import follow
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, DeadlineError, UnsupportedError
@@ -24,6 +24,7 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask
 from dinox_mcp.types.masks import decode
+from tests.backends.local.fakes import FakeModel
 from tests.backends.local.pictures import picture as draw
 
 pytestmark = pytest.mark.anyio
@@ -82,33 +83,9 @@ class FakeFollower:
         return [Mask(size=(120, 160), counts=f"{x1:g} {memory['frames']}") for x1, *_ in memory["boxes"]]
 
 
-@dataclass
-class FakeModel:
-    """A model, which takes no time to load."""
-
-    key: str = "masks"
-    adapter: FakeFollower = field(default_factory=FakeFollower)
-
-    def identify(self) -> str:
-        return self.key
-
-    def fetch(self, report: Report) -> int:
-        report(0.1, "downloading 5 of 10 MB")
-        return 100
-
-    def load(self) -> Loaded:
-        return Loaded(self.adapter, "org/masks@1234567", self.key, notes=("computed in bfloat16",))
-
-    def trim(self) -> None:
-        pass
-
-    def explain(self, error: Exception) -> BackendError:
-        return BackendError(f"the model failed: {error}; try again")
-
-
 @pytest.fixture
 def model() -> FakeModel:
-    return FakeModel()
+    return FakeModel("org/masks", FakeFollower(), notes=("computed in bfloat16",))
 
 
 @pytest.fixture
