@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from dinox_mcp.backends import local
-from dinox_mcp.backends.base import Call, Capabilities, Fit, Followed, Model, Progress, silent
+from dinox_mcp.backends.base import Call, Capabilities, Fit, Followed, Model
 from dinox_mcp.backends.local import families, kinds, naming
 from dinox_mcp.backends.local.checkpoints import presets
 from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
@@ -227,14 +227,14 @@ class LocalBackend:
         worker, _, call = await self._ready(request.model, request.needs | {"saved prompts"}, frozenset(), call)
         return await self._in_time(worker, requests.embed(ModelCall(worker, image, call), request.examples))
 
-    async def load(self, model: str | None = None, progress: Progress = silent) -> str:
-        """Fetch and load a model before the first request needs it; return its name.
+    async def load(self) -> str:
+        """Fetch and load the model before the first request needs it; return its name.
 
         Raises:
             BackendError: it cannot be fetched, or does not load.
         """
-        worker = await self._workers.get(model or self._settings.model)
-        return await worker.run(lambda loaded, _: loaded.name, progress=progress)
+        worker = await self._workers.get(self._settings.model)
+        return (await self._workers.know(worker, Call())).name
 
     async def aclose(self) -> None:
         """Stop what runs, and unload all models."""

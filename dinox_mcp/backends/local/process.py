@@ -84,25 +84,25 @@ class ProcessBackend:
 
     async def detect(self, image: Picture, request: DetectionRequest, call: Call) -> Detections:
         """Find objects."""
-        return cast("Detections", await self._forward("detect", image, request, call=call))
+        return cast("Detections", await self._forward(call, "detect", image, request))
 
     async def describe(
         self, image: Picture, objects: Sequence[Detection], include: frozenset[Output], call: Call
     ) -> Detections:
         """Describe objects."""
-        return cast("Detections", await self._forward("describe", image, tuple(objects), include, call=call))
+        return cast("Detections", await self._forward(call, "describe", image, tuple(objects), include))
 
     async def follow(self, frames: Sequence[Picture], boxes: Sequence[Box], call: Call) -> Followed:
         """Follow objects through frames of a video."""
-        return cast("Followed", await self._forward("follow", tuple(frames), tuple(boxes), call=call))
+        return cast("Followed", await self._forward(call, "follow", tuple(frames), tuple(boxes)))
 
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         """Make an embedding of examples."""
-        return cast("Embedding", await self._forward("embed", image, request, call=call))
+        return cast("Embedding", await self._forward(call, "embed", image, request))
 
-    async def load(self, model: str | None = None, progress: Progress = silent) -> str:
-        """Fetch and load a model before the first request needs it; return its name."""
-        return cast("str", await self._forward("load", model, progress=progress))
+    async def load(self) -> str:
+        """Fetch and load the model before the first request needs it; return its name."""
+        return cast("str", await self._forward(None, "load"))
 
     async def aclose(self) -> None:
         """End the process, within seconds."""
@@ -115,16 +115,13 @@ class ProcessBackend:
             self._known = self._process.models
         return self._known
 
-    async def _forward(
-        self, method: str, *arguments: object, call: Call | None = None, progress: Progress = silent
-    ) -> object:
+    async def _forward(self, call: Call | None, method: str, *arguments: object) -> object:
         if self._closed:
             raise closed()
         if self._process is None or not self._process.usable:
             self._listed()
             self._process = ModelProcess(self._factory, self._settings)
-        plain = replace(call, progress=silent, api_key=None, pictures=dict(call.pictures)) if call else None
-        return await self._process.run(method, arguments, plain, call.progress if call else progress)
+        return await self._process.run(call, method, arguments)
 
 
 class ModelProcess(asyncio.SubprocessProtocol):
@@ -160,7 +157,7 @@ class ModelProcess(asyncio.SubprocessProtocol):
         """Whether it takes requests of the running event loop."""
         return self.alive and self._loop is asyncio.get_running_loop()
 
-    async def run(self, method: str, arguments: tuple[Any, ...], call: Call | None, progress: Progress) -> object:
+    async def run(self, call: Call | None, method: str, arguments: tuple[Any, ...]) -> object:
         """Call a method of the backend in the process; a cancelled call is cancelled there too.
 
         Raises:
@@ -172,13 +169,14 @@ class ModelProcess(asyncio.SubprocessProtocol):
                 f"{self._most} requests wait for the local model already; try again later, or raise DINOX_MCP_QUEUE_MAX"
             )
         number = next(self._numbers)
-        self._send(service.Request(number, method, arguments, call))
+        sent = replace(call, progress=silent, api_key=None, pictures=dict(call.pictures)) if call else None
+        self._send(service.Request(number, method, arguments, sent))
         if not self._requests and not self._in_pipe:
             self._last_message = monotonic()  # it had no reason to send any since its last answer
         replies = self._requests[number] = asyncio.Queue()
         self._in_pipe.add(number)
         try:
-            return await self._wait_for_answer(replies, progress)
+            return await self._wait_for_answer(replies, call.progress if call else silent)
         finally:
             self._last_request = monotonic()
             if self._requests.pop(number, None):

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from cachetools import LRUCache
 
-from dinox_mcp.backends.base import Call, Model, Progress
+from dinox_mcp.backends.base import Call, Model
 from dinox_mcp.errors import DinoxError, ServiceError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import MiB, Settings
@@ -36,7 +36,7 @@ KEPT_BYTES = 64 * MiB
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call of a method of the backend. It gets `call` as its last argument, or without one the progress function."""
+    """A call of a method of the backend, which gets `call` as its last argument if there is one."""
 
     number: int
     method: str
@@ -107,7 +107,7 @@ class SentImages(LRUCache[str, tuple[int, bytes]]):
 def dump(message: object, sent: SentImages | None = None) -> bytes:
     """Write a message as bytes, without the images that were sent already."""
     buffer = io.BytesIO()
-    _Pickler(buffer, sent or SentImages()).dump(message)
+    _Pickler(buffer, SentImages() if sent is None else sent).dump(message)
     return buffer.tell().to_bytes(LENGTH_BYTES, "big") + buffer.getvalue()
 
 
@@ -118,7 +118,7 @@ def load(stream: BinaryIO, sent: SentImages | None = None) -> Any:  # noqa: ANN4
         EOFError: the other process has ended.
     """
     length = int.from_bytes(stream.read(LENGTH_BYTES), "big")
-    return _Unpickler(io.BytesIO(stream.read(length)), sent or SentImages()).load()
+    return _Unpickler(io.BytesIO(stream.read(length)), SentImages() if sent is None else sent).load()
 
 
 class _Pickler(pickle.Pickler):
@@ -225,10 +225,12 @@ class Service:
             running.cancel()
 
     async def _answer(self, request: Request) -> None:
-        progress = self._reporter(request.number)
-        context = replace(request.call, progress=progress) if request.call else progress
+        async def progress(fraction: float, message: str) -> None:
+            self._send(Step(request.number, fraction, message))
+
+        context = [replace(request.call, progress=progress)] if request.call else []
         try:
-            value = await getattr(self._backend, request.method)(*request.arguments, context)
+            value = await getattr(self._backend, request.method)(*request.arguments, *context)
             self._send(Answer(request.number, value, self._changed_models()))
         except DinoxError as error:
             self._send(Failure(request.number, type(error), str(error)))
@@ -243,12 +245,6 @@ class Service:
             return None
         self._models = models
         return models
-
-    def _reporter(self, number: int) -> Progress:
-        async def report(fraction: float, message: str) -> None:
-            self._send(Step(number, fraction, message))
-
-        return report
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):  # the server has ended, which `_read` notices too

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import anyio
 
 from dinox_mcp import errors
-from dinox_mcp.backends.base import Call, Capabilities, Followed, Model, Progress, silent
+from dinox_mcp.backends.base import Call, Capabilities, Followed, Model
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import Box
@@ -90,10 +90,9 @@ class Talker:
     async def embed(self, image: Picture, request: DetectionRequest, call: Call) -> Embedding:
         return Embedding(backend="local", model=call.client, data=f"{image.digest} {len(request.examples)}")
 
-    async def load(self, model: str | None = None, progress: Progress = silent) -> str:
-        await progress(0.25, "loading")
-        self._models.add(model or "balanced")
-        return model or "balanced"
+    async def load(self) -> str:
+        self._models.add("balanced")
+        return "balanced"
 
     async def aclose(self) -> None:
         self._models.clear()

@@ -86,7 +86,7 @@ async def test_a_model_that_was_fetched_since_is_known_by_its_other_names(bench:
     await backend.load()
     first.source = "the folder that it was fetched to"
     second = bench.model = FakeModel(source=first.source)
-    await backend.load("fast")
+    await backend.detect(RED, ask("dog", model="fast"), PLAIN)
     assert (first.loads, second.loads) == (1, 0)
     await backend.aclose()
 
@@ -107,7 +107,7 @@ async def test_what_is_closed_loads_nothing_more(bench: Bench) -> None:
     backend = bench.backend()
     await backend.aclose()
     with pytest.raises(BackendError, match="the local backend was closed"):
-        await backend.load("fast")
+        await backend.load()
     with pytest.raises(BackendError, match="the local backend was closed"):
         await backend.describe(RED, [Detection(label="dog", bbox=(1, 1, 9, 9))], frozenset({"masks"}), PLAIN)
     with pytest.raises(BackendError, match="the local backend was closed"):

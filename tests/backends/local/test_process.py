@@ -120,9 +120,6 @@ async def test_it_describes_follows_embeds_and_loads_there(talker: ProcessBacken
     examples = DetectionRequest(examples=(Example(bbox=(1, 2, 3, 4)),))
     embedding = await talker.embed(picture(), examples, Call(client="ben"))
     assert (embedding.model, embedding.data) == ("ben", f"{picture().digest} 1")
-    listener = Listener()
-    assert await talker.load("fast", listener) == "fast"
-    assert listener.heard[-1] == (0.25, "loading")
     assert await talker.load() == "balanced"
     assert isinstance(talker, Loadable)
     assert isinstance(talker, Describer)
@@ -143,7 +140,7 @@ async def test_what_is_learnt_of_models_is_kept_when_the_process_has_ended(start
     assert "masks" not in backend.capabilities().outputs
     pid = 0
     for name in ("fast", None):
-        await backend.load(name)
+        await backend.detect(picture(), asking("dog", model=name), Call())
         pid = pid_of(backend) or 0
         await until(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
     assert backend.capabilities().outputs == backend.capabilities("balanced").outputs == {"masks"}
@@ -154,7 +151,7 @@ async def test_what_is_learnt_of_models_is_kept_when_the_process_has_ended(start
 async def test_models_say_which_are_in_memory(start: Start) -> None:
     backend = start()
     assert not any(model.loaded for model in backend.models())
-    await backend.load("fast")
+    await backend.detect(picture(), asking("dog", model="fast"), Call())
     assert [model.name for model in backend.models() if model.loaded] == ["fast"]
     await backend.aclose()
     assert not any(model.loaded for model in backend.models())
@@ -227,16 +224,16 @@ async def test_a_crash_fails_those_who_wait_and_the_next_request_starts_another(
     backend, failed = start(), []
     message = r"ended before it answered \(exit status 3\); try again, which starts another"
 
+    listener = Listener()
+
     async def ask(word: str) -> None:
         with pytest.raises(BackendError, match=message):
-            await backend.detect(picture(), asking(word), Call())
+            await backend.detect(picture(), asking(word), Call(listener))
         failed.append(word)
 
-    listener = Listener()
     async with anyio.create_task_group() as group:
         group.start_soon(ask, "wait")
-        group.start_soon(backend.load, None, listener)
-        await until(lambda: listener.has("loading"))
+        await until(lambda: listener.has("waiting"))
         group.start_soon(ask, "crash")
     assert sorted(failed) == ["crash", "wait"]
     assert (await backend.detect(picture(), asking("dog"), Call())).objects
