@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,11 +93,9 @@ async def test_whether_int8_is_used_is_decided_once(folder: Path, image: str, mo
     loads: list[bool] = []
     of_images = graph.Graph.of_images
 
-    def remember(
-        architecture: graph.Architecture, checkpoint: Path, *, int8: bool, threads: int, provider: str
-    ) -> graph.Graph:
+    def remember(*arguments: Any, int8: bool, **options: Any) -> graph.Graph:  # noqa: ANN401 - passed on
         loads.append(int8)
-        return of_images(architecture, checkpoint, int8=int8, threads=threads, provider=provider)
+        return of_images(*arguments, int8=int8, **options)
 
     monkeypatch.setattr(graph.Graph, "of_images", remember)
     first = await detect(settings(folder), image)
