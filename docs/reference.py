@@ -36,6 +36,8 @@ async def _tools() -> str:
     async with Detector(settings) as detector:
         server = build_server(detector)
         tools = await server.all_tools()
+        server.fill("resources")
+        server.fill("prompts")
         templates = await server.list_resource_templates()
         prompts = await server.list_prompts()
     return "\n".join(

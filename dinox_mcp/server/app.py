@@ -11,7 +11,7 @@ from mcp.types import Icon
 from dinox_mcp import __version__
 from dinox_mcp.backends.base import Capabilities
 from dinox_mcp.detector import Detector
-from dinox_mcp.server import prompts
+from dinox_mcp.server import prompts, resources
 from dinox_mcp.server.protocol import DetectionServer
 from dinox_mcp.store import uris
 from dinox_mcp.types.text import clean_line, without_folders
@@ -136,7 +136,11 @@ def build_server(detector: Detector) -> DetectionServer:
         mcp.clean = lambda text: without_folders(clean_line(text), folders)
     mcp.capabilities = lambda: detector.backends.combined_capabilities(caller_has_key=remote)
     prompts.register_completions(mcp, detector)
-    mcp.contents = partial(_fill, mcp, detector)
+    mcp.contents = {
+        "tools": partial(_add_tools, mcp, detector),
+        "resources": partial(resources.register, mcp, detector),
+        "prompts": partial(prompts.register, mcp),
+    }
     return mcp
 
 
@@ -159,9 +163,7 @@ def _viewer() -> Apps:
     return apps
 
 
-def _fill(mcp: DetectionServer, detector: Detector) -> None:
-    from dinox_mcp.server import resources, tools  # with the schemas of all parameters: initialize need not wait
+def _add_tools(mcp: DetectionServer, detector: Detector) -> None:
+    from dinox_mcp.server import tools  # with the schemas of all parameters: initialize need not wait
 
     tools.register(mcp, detector)
-    resources.register(mcp, detector)
-    prompts.register(mcp)

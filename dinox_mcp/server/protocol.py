@@ -56,8 +56,8 @@ class DetectionServer(MCPServer):
         needs: what a tool takes of a backend, by the tool's name; tools that no backend can serve are not listed.
         replies: the TypedDict of a tool's structured content, by the tool's name.
         capabilities: returns what the backends can do now.
-        contents: adds the tools, resources and prompts. It runs with the first request for any of them, so that the
-            reply to `initialize` does not wait for their schemas.
+        contents: adds the "tools", "resources" or "prompts". Each runs with the first request for its kind, so that
+            no reply waits for schemas that it does not need.
         outbox: counts the replies that wait to be sent.
         clean: makes the text of an error safe for its reader.
     """
@@ -68,7 +68,7 @@ class DetectionServer(MCPServer):
         self.needs: dict[str, Need] = {}
         self.replies: dict[str, type] = {}
         self.capabilities: Callable[[], Capabilities] = Capabilities
-        self.contents: Callable[[], None] | None = None
+        self.contents: dict[str, Callable[[], None]] = {}
         self.outbox = Outbox()
         self.clean: Callable[[str], str] = clean_line
         self.middleware.append(log_outcome)
@@ -97,7 +97,7 @@ class DetectionServer(MCPServer):
 
     async def all_tools(self) -> list[Tool]:
         """List every tool with its full schema."""
-        self._fill()
+        self.fill("tools")
         return await super().list_tools()
 
     async def call_tool(
@@ -151,17 +151,16 @@ class DetectionServer(MCPServer):
 
     def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
         """Return a tool's full schema; the SDK calls this before any middleware."""
-        self._fill()
+        self.fill("tools")
         return super()._tool_input_schema(name)
 
-    def _fill(self) -> None:
-        fill, self.contents = self.contents, None
-        if fill is not None:
-            fill()
+    def fill(self, kind: str) -> None:
+        """Add what is in `contents` of a kind, unless it was added before."""
+        if add := self.contents.pop(kind, None):
+            add()
 
     async def _fill_first(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method.startswith(("tools/", "resources/", "prompts/", "completion/")):
-            self._fill()
+        self.fill(ctx.method.partition("/")[0])
         return await call_next(ctx)
 
     async def _no_such_tool(self, name: str) -> InputError:
