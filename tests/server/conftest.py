@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal
+from types import CodeType, FunctionType
+from typing import Any, Literal
 
 import pytest
 from mcp import Client
+from mcp.server.mcpserver.tools import Tool
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.server.app import build_server
@@ -30,6 +32,23 @@ def era() -> Era:
 @pytest.fixture
 def backend() -> FakeBackend:
     return FakeBackend()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools_made_once() -> Iterator[None]:
+    """Share the schemas of the tools between servers, as they depend on the tools' signatures alone."""
+    make = Tool.from_function
+    made: dict[CodeType, Tool] = {}
+
+    def from_function(function: FunctionType, **options: Any) -> Tool:  # noqa: ANN401 - those of the SDK
+        code = function.__code__
+        if code not in made:
+            made[code] = make(function, **options)
+        return made[code].model_copy(update={"fn": function, "annotations": options["annotations"]})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tool, "from_function", from_function)
+        yield
 
 
 @pytest.fixture
