@@ -35,7 +35,7 @@ def here(tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DINOX_MCP_JOBS_FOLDER", str(tmp_path / "jobs"))
     with Image.open(ROOT / "examples" / "sample.png") as sample:
         for name in ("photo.jpg", "other.jpg"):
-            sample.convert("RGB").resize((640, 426)).save(name)
+            sample.convert("RGB").crop((80, 80, 420, 400)).save(name)
     Scene([Thing("car", line(100, 100, 60))], seconds=1.0).film(tmp_path / "clip.mp4")
 
 

@@ -2,11 +2,11 @@
 
 import base64
 import json
-import os
 import re
-import subprocess
+import runpy
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +16,7 @@ from PIL import Image
 from dinox_mcp.install import launch
 from docs import readme
 from docs.readme import GETTING_STARTED, README, ROOT
-from tests.emulator import Emulator, serve
+from tests.emulator import Emulator
 
 HOSTS = ROOT / "examples" / "hosts"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -41,17 +41,14 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs_as_pasted() -> None:
+def test_the_python_of_the_readme_runs_as_pasted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | {"DINOX_MCP_BACKEND": "embedded"},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert done.stdout.splitlines()[-1] == "{'person': 1, 'face': 1}"
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("DINOX_MCP_BACKEND", "embedded")
+    exec(compile(code, README, "exec"), {"__name__": "__main__"})  # noqa: S102 - our own document
+    assert capsys.readouterr().out.splitlines()[-1] == "{'person': 1, 'face': 1}"
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -98,16 +95,31 @@ def test_the_codex_configuration_starts_this_server() -> None:
     assert launch.is_ours(server)
 
 
-def run(example: str, *arguments: str, **variables: str) -> str:
-    """Run an example and return what it prints; on the backend that needs nothing, unless variables say otherwise."""
-    command = [sys.executable, str(ROOT / "examples" / example), *arguments]
-    environment = os.environ | {"DINOX_MCP_BACKEND": "embedded"} | variables
-    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)  # noqa: S603
-    return done.stdout
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs an example and returns what it prints.
+
+    It runs in this process, which has the packages already, on the backend that needs nothing, unless variables say
+    otherwise.
+    """
+
+    def running(example: str, *arguments: str, **variables: str) -> str:
+        for name, value in ({"DINOX_MCP_BACKEND": "embedded"} | variables).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", [example, *arguments])
+        monkeypatch.setattr(sys, "path", [*sys.path])  # an example may add to it
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
+        return capfd.readouterr().out
+
+    return running
 
 
 @pytest.mark.slow
-def test_the_demo_shows_what_is_in_the_sample() -> None:
+def test_the_demo_shows_what_is_in_the_sample(run: Run) -> None:
     printed = run("demo.py")
     assert "detect_objects, detect_prompt_free, detect_by_example" in printed
     assert "EXIT" in printed
@@ -115,12 +127,12 @@ def test_the_demo_shows_what_is_in_the_sample() -> None:
 
 
 @pytest.mark.slow
-def test_the_prompt_free_example_runs() -> None:
+def test_the_prompt_free_example_runs(run: Run) -> None:
     assert "embedded found" in run("prompt_free.py")
 
 
 @pytest.mark.slow
-def test_the_searching_example_makes_the_sheet_of_its_page(tmp_path: Path) -> None:
+def test_the_searching_example_makes_the_sheet_of_its_page(run: Run, tmp_path: Path) -> None:
     printed = run("search_folder.py", "--sheet", str(tmp_path / "sheet.jpg"))
     assert "in 5 of 9 images, 1 of them copies" in printed
     with Image.open(tmp_path / "sheet.jpg") as made, Image.open(ROOT / "docs" / "search.jpg") as shown:
@@ -128,7 +140,7 @@ def test_the_searching_example_makes_the_sheet_of_its_page(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_counting_example_runs() -> None:
+def test_the_counting_example_runs(run: Run) -> None:
     with Image.open(ROOT / "examples" / "sample.png") as sample:
         edges = [str(edge) for edge in (sample.width // 4, sample.height // 4, sample.width // 2, sample.height // 2)]
     printed = run("count_by_example.py", str(ROOT / "examples" / "sample.png"), *edges)
@@ -145,7 +157,8 @@ def test_the_counting_example_runs() -> None:
         ("region_captions.py", ["person"], "person: a thing"),
     ],
 )
-def test_an_example_runs_on_the_cloud(example: str, arguments: list[str], printed: str) -> None:
-    with serve(Emulator()) as emulator:
-        cloud = {"DINOX_MCP_BACKEND": "dinox", "DINOX_API_KEY": emulator.key, "DINOX_API_BASE_URL": emulator.url}
-        assert printed in run(example, str(ROOT / "examples" / "sample.png"), *arguments, **cloud)
+def test_an_example_runs_on_the_cloud(
+    example: str, arguments: list[str], printed: str, run: Run, emulator: Emulator
+) -> None:
+    cloud = {"DINOX_MCP_BACKEND": "dinox", "DINOX_API_KEY": emulator.key, "DINOX_API_BASE_URL": emulator.url}
+    assert printed in run(example, str(ROOT / "examples" / "sample.png"), *arguments, **cloud)
