@@ -6,9 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, cast
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
 
 from dinox_mcp.batch.annotated import annotate
 from dinox_mcp.batch.convert import FORMS, OUTPUTS, convert
@@ -18,26 +23,13 @@ from dinox_mcp.batch.outputs import check_free
 from dinox_mcp.batch.parts import ERRORS
 from dinox_mcp.batch.report import per_second
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.detect import add_option_flags, example, nonempty, request_options, split_arguments
-from dinox_mcp.cli.terminal import (
-    COMMON,
-    SERVING,
-    add_common_flags,
-    flags,
-    load_settings,
-    name_commands,
-    number,
-    paint,
-    printable,
-    refuse,
-)
+from dinox_mcp.cli.detect import add_like_flag, add_option_flags, nonempty, request_options, split_arguments
+from dinox_mcp.cli.terminal import add_common_flags, begin, flags, name_commands, note, number, paint, printable
 from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of
 
 if TYPE_CHECKING:
-    import anyio
-
     from dinox_mcp.backends.base import Progress
     from dinox_mcp.batch.convert import Report
     from dinox_mcp.batch.job import BatchOptions
@@ -111,32 +103,19 @@ def add_flags(batch: argparse.ArgumentParser) -> None:
         metavar="N",
         help="GPUs of each of them; 0.5 shares one between two (0)",
     )
-    group = add_option_flags(batch, listed=MAX_OBJECTS)
-    group.add_argument(
-        "--like",
-        type=example,
-        action="append",
-        default=[],
-        metavar="EXAMPLE",
-        help="find objects like an example: X1,Y1,X2,Y2@IMAGE, or the name of a saved prompt; LABEL=... names the "
-        "objects; may be repeated",
-    )
+    add_like_flag(add_option_flags(batch, listed=MAX_OBJECTS))
     add_common_flags(batch, argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> None:
     """Detect and print the summary; exit with status 1 where an image could not be answered."""
-    refuse(options, "batch", *SERVING)
-    import anyio
-
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     sources, prompts = split_arguments(options.prompts)
     if sources:
         raise SettingsError(
             f"{sources[0]!r:.80} is an image, not a prompt; name one source: a folder, or a pattern in quotes such as "
             "'photos/*.jpg'"
         )
-    settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    settings = begin(options)
     if not options.overwrite:
         check_free(options.out.expanduser(), [OUTPUTS[form] for form in options.format])
     result = anyio.run(_batch, settings, options, prompts)
@@ -148,10 +127,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         terminal.write("\n".join([*_lines(result), ""]))
     for line in _remarks(result):
-        sys.stderr.write(printable(name_commands(line)) + "\n")
+        note(name_commands(line))
     if result.complete:
         for line in anyio.run(_write, settings, options, Path(result.folder)):
-            sys.stderr.write(printable(line) + "\n")
+            note(line)
     if not result.complete and not result.stopped:
         raise KeyboardInterrupt
     if result.failed or not result.complete:
@@ -160,8 +139,6 @@ def run(options: argparse.Namespace) -> None:
 
 async def _batch(settings: "Settings", options: argparse.Namespace, prompts: list[str]) -> "BatchResult | None":
     """Run the batch; None if a second Ctrl-C stopped it."""
-    import anyio
-
     from dinox_mcp.detector import Detector
 
     own = ("column", "max_calls", "limit", "shard_size", "retry", "at_once", "engine", "workers", "gpus_per_worker")
@@ -176,17 +153,13 @@ async def _batch(settings: "Settings", options: argparse.Namespace, prompts: lis
 
 async def _write(settings: "Settings", options: argparse.Namespace, folder: Path) -> list[str]:
     """Write the finished run in other formats and as annotated images; say what was written."""
-    from functools import partial
-
-    from anyio import to_thread
-
     from dinox_mcp.detector import Detector
 
     lines = []
     for form in dict.fromkeys(options.format):
         with terminal.progress_bar() as progress:
             make = partial(convert, folder, form, overwrite=options.overwrite, report=_in_thread(progress))
-            made = await to_thread.run_sync(make)
+            made = await anyio.to_thread.run_sync(make)
         lines += [
             f"{made.path}: {number_of(made.images, 'image')}, {number_of(made.objects, 'object')}",
             *_notes(made.notes),
@@ -202,14 +175,13 @@ async def _write(settings: "Settings", options: argparse.Namespace, folder: Path
 
 def _in_thread(progress: "Progress") -> "Report":
     """Make progress known from a thread, which a cancelled call ends there."""
-    from anyio import from_thread
 
     async def forward(share: float, message: str) -> None:
         await progress(share, message)
 
     def report(share: float, message: str) -> None:
-        from_thread.check_cancelled()
-        from_thread.run(forward, share, message)
+        anyio.from_thread.check_cancelled()
+        anyio.from_thread.run(forward, share, message)
 
     return report
 
@@ -219,7 +191,7 @@ def _notes(notes: Sequence[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _interruptible(scope: "anyio.CancelScope") -> Iterator[list[int]]:
+def _interruptible(scope: anyio.CancelScope) -> Iterator[list[int]]:
     """Collect the first Ctrl-C, which is to end the run after the shard in hand; a second one ends it at once."""
     loop = asyncio.get_running_loop()
     interrupts: list[int] = []
@@ -230,7 +202,7 @@ def _interruptible(scope: "anyio.CancelScope") -> Iterator[list[int]]:
             loop.call_soon_threadsafe(scope.cancel)
             return
         interrupts.append(number)
-        loop.call_soon_threadsafe(terminal.note, "stopping after the shard in hand; Ctrl-C again stops at once")
+        loop.call_soon_threadsafe(note, "stopping after the shard in hand; Ctrl-C again stops at once")
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -1,25 +1,16 @@
 """`dinox-mcp compare`: what changed between two images of one scene, as a table, as JSON, or drawn side by side."""
 
 import argparse
-import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import (
-    COMMON,
-    SERVING,
-    add_common_flags,
-    flags,
-    load_settings,
-    name_commands,
-    number,
-    paint,
-    printable,
-    refuse,
-)
+from dinox_mcp.cli.detect import absolute, add_model_flags
+from dinox_mcp.cli.terminal import add_common_flags, begin, name_commands, note, paint
 from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.text import one_line, split_at_commas
 
 if TYPE_CHECKING:
     from dinox_mcp.compare.comparison import Change, Comparison
@@ -46,13 +37,7 @@ def add_flags(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("--html", metavar="FILE", help="write a page with a slider between the images")
     compare.add_argument("--open", action="store_true", help="show such a page in the browser now")
     compare.add_argument("--json", action="store_true", help="print one line of JSON")
-    compare.add_argument(
-        "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
-    )
-    compare.add_argument(
-        "--tiles", type=number(int, 1, 8), default=1, metavar="N", help="also detect in N parts along the long side (1)"
-    )
-    compare.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    add_model_flags(compare)
     add_common_flags(compare, argparse.SUPPRESS)
 
 
@@ -63,30 +48,20 @@ def run(options: argparse.Namespace) -> None:
         SettingsError: --out is neither a .jpg nor a .png, or is one of the images; or --html is not a page.
         DinoxError: the images cannot be compared, or a file cannot be written.
     """
-    refuse(options, "compare", *SERVING)
-    import anyio
+    from dinox_mcp.cli.detections import output_paths, page_file
 
-    from dinox_mcp.cli.detections import output_paths
-    from dinox_mcp.cli.results import print_note
-    from dinox_mcp.viewer.page import PageFile
-
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     out = _out_path(options)
     if out is not None:
         output_paths(options.out, [options.before])  # refuses other endings, and the images themselves
         output_paths(options.out, [options.after])
-    page = None
-    if options.html is not None or options.open:
-        path = None if options.html is None else Path(os.path.expanduser(options.html))  # noqa: PTH111 - never raises
-        page = PageFile(path, 2, opens=options.open)
-    settings = load_settings(transport="stdio", **flags(options, *COMMON))
-    comparison = anyio.run(partial(_compare, settings, options, out, page))
+    page = page_file(options, images=2)
+    comparison = anyio.run(_compare, begin(options), options, out, page)
     if options.json:
         terminal.write(comparison.model_dump_json(exclude_none=True, ensure_ascii=True) + "\n")
     else:
         terminal.write("\n".join(_lines(comparison, out)) + "\n")
     if page and (where := page.finish()):
-        print_note(where)
+        note(where)
 
 
 def _out_path(options: argparse.Namespace) -> Path | None:
@@ -101,11 +76,9 @@ def _out_path(options: argparse.Namespace) -> Path | None:
 async def _compare(
     settings: "Settings", options: argparse.Namespace, out: Path | None, page: "PageFile | None"
 ) -> "Comparison":
-    from dinox_mcp.cli.detect import absolute
     from dinox_mcp.detect.options import Options
     from dinox_mcp.detector import Detector
     from dinox_mcp.drawing.output import WRITABLE, write_file
-    from dinox_mcp.types.text import split_at_commas
 
     chosen = Options(model=options.model, tiles=options.tiles)
     if options.min_score is not None:
@@ -127,10 +100,8 @@ def _lines(comparison: "Comparison", out: Path | None) -> list[str]:
     """Write a title, a table of the changes, and facts below it."""
     counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items())
     heads = ["#", "what", "label", "before (x, y, x, y)", "after (x, y, x, y)", "text"]
-    rows = [[printable(cell) for cell in _row(change)] for change in comparison.changes]
-    if rows and not any(row[-1] for row in rows):
-        heads, rows = heads[:-1], [row[:-1] for row in rows]
-    table = terminal.table([heads, *rows], "><<<<<", ("faint", "accent")) if rows else []
+    rows = [heads, *map(_row, comparison.changes)]
+    table = terminal.table(rows, "><<<<<", ("faint", "accent")) if comparison.changes else []
     unchanged = ", ".join(f"{number} {label}" for label, number in comparison.unchanged.items())
     registered = "the camera moved" if comparison.registered == "homography" else "the camera did not move"
     facts = [
@@ -140,11 +111,10 @@ def _lines(comparison: "Comparison", out: Path | None) -> list[str]:
         *(f"note: {name_commands(note)}" for note in comparison.notes),
         f"side by side: {out}" if out else "",
     ]
-    below = [paint(printable(fact), "warning" if fact.startswith("note: ") else "faint") for fact in facts if fact]
-    return [*table, paint(counts or "no change", "title"), *below]
+    return [*table, paint(counts or "no change", "title"), *terminal.facts(facts)]
 
 
 def _row(change: "Change") -> list[str]:
     boxes = (", ".join(f"{edge:.0f}" for edge in box) for box in (change.before, change.after))
-    texts = [" ".join(text.split()) for text in (change.text_before, change.text_after) if text]
+    texts = [one_line(text) for text in (change.text_before, change.text_after) if text]
     return [str(change.id), change.kind, change.label or "", *boxes, " > ".join(dict.fromkeys(texts))]

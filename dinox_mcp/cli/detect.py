@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from dinox_mcp.cli.terminal import COMMON, SERVING, add_common_flags, flags, load_settings, number, refuse
+from dinox_mcp.cli.terminal import add_common_flags, begin, flags, number
 from dinox_mcp.detect.options import MAX_OBJECTS, Options
 from dinox_mcp.detect.visual_prompts import VisualPrompt
 from dinox_mcp.errors import DinoxError, InputError
 from dinox_mcp.images.formats import READABLE_SUFFIXES
 from dinox_mcp.images.sources import CLIPBOARD, LATEST, without_page
-from dinox_mcp.types.detection import OUTPUTS
+from dinox_mcp.types.detection import MAX_TILES, OUTPUTS
 from dinox_mcp.types.text import split_at_commas
 from dinox_mcp.video.source import SUFFIXES as VIDEO_SUFFIXES
 
@@ -57,11 +57,9 @@ def add_flags(detect: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Detect and print; exit with status 1 where an image could not be answered."""
-    refuse(options, "detect", *SERVING)
     from dinox_mcp.cli.detections import detect_all
 
-    # Whatever the transport is set to: a person at the command line may read files.
-    if not detect_all(load_settings(transport="stdio", **flags(options, *COMMON)), options):
+    if not detect_all(begin(options), options):
         sys.exit(1)
 
 
@@ -91,11 +89,13 @@ def add_request_flags(command: argparse.ArgumentParser) -> None:
 
 def add_option_flags(command: argparse.ArgumentParser, listed: int) -> "argparse._ArgumentGroup":
     """Add the flags of the options of a detection, in a group of their own; `listed` objects are listed by default."""
-    share = number(float, 0, 1)
     group = command.add_argument_group("request")
-    group.add_argument("--min-score", type=share, metavar="S", help="lowest score, 0 to 1 (the model's own)")
+    add_model_flags(group)
     group.add_argument(
-        "--iou-threshold", type=share, metavar="T", help="overlap above which boxes are one (the model's own)"
+        "--iou-threshold",
+        type=number(float, 0, 1),
+        metavar="T",
+        help="overlap above which boxes are one (the model's own)",
     )
     group.add_argument(
         "--max-objects",
@@ -111,11 +111,32 @@ def add_option_flags(command: argparse.ArgumentParser, listed: int) -> "argparse
         help="more about each object: masks, pose, hands, caption, category, text",
     )
     group.add_argument("--masks", action="store_true", help="the same as --include masks")
-    group.add_argument(
-        "--tiles", type=number(int, 1, 8), default=1, metavar="N", help="also detect in N parts along the long side (1)"
-    )
-    group.add_argument("--model", metavar="NAME", help="model of the backend to use")
     return group
+
+
+def add_model_flags(command: "argparse._ActionsContainer", *, tiles: bool = True) -> None:
+    """Add --min-score and --model, and --tiles where the command has it."""
+    command.add_argument(
+        "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
+    )
+    command.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    if tiles:
+        most = number(int, 1, MAX_TILES)
+        wanted = "also detect in N parts along the long side (1)"
+        command.add_argument("--tiles", type=most, default=1, metavar="N", help=wanted)
+
+
+def add_like_flag(command: "argparse._ActionsContainer") -> None:
+    """Add --like, for examples in images that are named with them."""
+    command.add_argument(
+        "--like",
+        type=example,
+        action="append",
+        default=[],
+        metavar="EXAMPLE",
+        help="find objects like an example: X1,Y1,X2,Y2@IMAGE, or the name of a saved prompt; LABEL=... names the "
+        "objects; may be repeated",
+    )
 
 
 def _add_video_flags(detect: argparse.ArgumentParser) -> None:

@@ -8,15 +8,13 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import NoReturn
 
 import anyio
 from tqdm import tqdm
 
-from dinox_mcp.backends.base import Progress
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import absolute, is_video, request_options, split_arguments
-from dinox_mcp.cli.results import print_error, print_image, print_note, print_video
+from dinox_mcp.cli.results import print_error, print_image, print_video
 from dinox_mcp.detect.options import parse_prompts
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.output import WRITABLE, save_annotated, stem_of, tag_of, write_annotated
@@ -45,7 +43,6 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
         SettingsError: No argument is an image, a prompt is wrong, or flags do not fit together.
         DinoxError: Stdout or the page cannot be written.
     """
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     sources, prompts = split_arguments(options.arguments)
     if not sources:
         raise SettingsError(f"none of {' '.join(options.arguments)!r:.80} is an image; name a file or a URL first")
@@ -53,10 +50,7 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
     videos = [source for source in sources if is_video(source)]
     if 0 < len(videos) < len(sources):
         raise SettingsError("images and videos need separate requests; run the command once for each")
-    page = None
-    if options.html is not None or options.open:
-        path = None if options.html is None else Path(os.path.expanduser(options.html))
-        page = PageFile(path, len(sources), opens=options.open)
+    page = page_file(options, len(sources))
     if videos:
         jobs = _video_jobs(settings, options, videos, prompts, page)
     else:
@@ -64,6 +58,18 @@ def detect_all(settings: Settings, options: argparse.Namespace) -> bool:
         jobs = [(image, partial(_detect_image, options, image, prompts, path, page)) for image, path in paths]
     shows_bar = len(jobs) > 1 and not videos and sys.stderr.isatty()
     return anyio.run(partial(_run, settings, options, jobs, page, shows_bar=shows_bar))
+
+
+def page_file(options: argparse.Namespace, images: int) -> PageFile | None:
+    """Return the page of --html or --open, which shows some images; None where neither is given.
+
+    Raises:
+        SettingsError: --html does not name a page, or there are too many images for one.
+    """
+    if options.html is None and not options.open:
+        return None
+    path = None if options.html is None else Path(os.path.expanduser(options.html))
+    return PageFile(path, images, opens=options.open)
 
 
 def check_request(options: argparse.Namespace, prompts: Sequence[str]) -> None:
@@ -103,7 +109,7 @@ async def _run(
                     complete = False
                     print_error(source, error, as_json=options.json)
     if page and (where := page.finish()):
-        print_note(where)
+        terminal.note(where)
     return complete
 
 
@@ -174,9 +180,8 @@ async def _detect_video(
     detector: Detector,
 ) -> None:
     print_result = partial(print_video, video, as_json=options.json)
-    with tqdm(total=1.0, bar_format="{percentage:3.0f}% {desc}", leave=False, disable=not sys.stderr.isatty()) as bar:
-        chosen = request_options(options)
-        chosen["progress"] = _progress(bar)
+    chosen = request_options(options)
+    with terminal.progress_bar() as chosen["progress"]:
         result = await detector.detect_video(
             absolute(video),
             prompts or None,
@@ -193,22 +198,6 @@ async def _detect_video(
     print_result(result)
     if page:
         page.add_video(result)
-
-
-def _progress(bar: "tqdm[NoReturn]") -> Progress:
-    """Print the first message, which is the cost, and show later ones in a bar."""
-    printed = False
-
-    async def progress(share: float, message: str) -> None:
-        nonlocal printed
-        if not printed:
-            printed = True
-            print_note(message)
-        elif not bar.disable:
-            bar.n = max(bar.n, share)
-            bar.set_description_str(terminal.printable(message))
-
-    return progress
 
 
 def output_paths(out: str | None, images: Sequence[str]) -> list[Path | None]:

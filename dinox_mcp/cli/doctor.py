@@ -8,7 +8,7 @@ from itertools import groupby
 
 from dinox_mcp import __version__
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import COMMON, SERVING, Style, paint, printable, refuse
+from dinox_mcp.cli.terminal import Style, paint, printable
 from dinox_mcp.doctor import backends, report, system
 from dinox_mcp.doctor.report import Check, Status, summarize
 from dinox_mcp.install.launch import Machine
@@ -31,7 +31,6 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
     """Print the report; exit with status 1 where there are problems."""
-    refuse(options, "doctor", *SERVING, *COMMON)
     checks = list(check_all(machine or Machine.here(), offline=options.offline))
     if options.json:
         terminal.write(json.dumps(report.document(checks), ensure_ascii=True, indent=2) + "\n")

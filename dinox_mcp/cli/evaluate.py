@@ -7,18 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import anyio
+
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import (
-    COMMON,
-    SERVING,
-    add_common_flags,
-    flags,
-    load_settings,
-    number,
-    paint,
-    printable,
-    refuse,
-)
+from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint, printable
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of
 
@@ -102,12 +94,8 @@ def add_flags(evaluate: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print; exit with status 1 where an image could not be answered."""
-    refuse(options, "evaluate", *SERVING)
-    import anyio
-
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     _check(options)
-    settings = load_settings(transport="stdio", **flags(options, *COMMON))
+    settings = begin(options)
     try:
         if options.out is not None:
             report = anyio.run(_evaluate, settings, options, options.out.expanduser().absolute())
@@ -123,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         terminal.write("\n".join([*_lines(report, every_category=options.by_category), ""]))
     for line in [*_remarks(report), *_written(options, report)]:
-        sys.stderr.write(printable(line) + "\n")
+        note(line)
     if not report.complete:
         sys.exit(1)
 
@@ -230,7 +218,7 @@ def _tables(tables: Iterable[tuple[str, list[list[str]]]]) -> Iterator[str]:
     for title, rows in tables:
         yield ""
         yield paint(printable(title), "title")
-        yield from terminal.table([[printable(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1))
+        yield from terminal.table(rows, "<" + ">" * (len(rows[0]) - 1))
 
 
 def _sources(published: "Published") -> Iterator[str]:

@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import absolute, add_request_flags, is_video, nonempty, split_arguments
-from dinox_mcp.cli.terminal import COMMON, SERVING, add_common_flags, flags, load_settings, number, refuse
+from dinox_mcp.cli.terminal import add_common_flags, begin, number
 from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.export.options import (
@@ -70,12 +72,8 @@ def add_flags(export: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Detect and export; exit with status 1 where an image could not be answered."""
-    refuse(options, "export", *SERVING)
-    import anyio
-
     from dinox_mcp.cli.detections import check_request
 
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     images, prompts = split_arguments(options.arguments)
     if not images:
         raise SettingsError(f"none of {' '.join(options.arguments)!r:.80} is an image; name a file or a URL first")
@@ -84,8 +82,7 @@ def run(options: argparse.Namespace) -> None:
     check_request(options, prompts)
     if options.max_objects is None and options.format == "redacted":
         options.max_objects = MAX_OBJECTS  # an object that is left out of the result would stay visible
-    settings = load_settings(transport="stdio", **flags(options, *COMMON))
-    if not anyio.run(partial(_export, settings, options, images, prompts)):
+    if not anyio.run(_export, begin(options), options, images, prompts):
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dinox_mcp.backends import registry
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import SERVING, Style, paint, printable, refuse
+from dinox_mcp.cli.terminal import Style, paint, printable
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install import setup
 from dinox_mcp.install.hosts import HOSTS, KEY, Host, find
@@ -63,7 +63,6 @@ def add_flags(install: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
     """Add the server to the named hosts, or remove it, or list the hosts; an error of one does not stop the others."""
-    refuse(options, "install", *SERVING, "log_level")
     machine = machine or Machine.here()
     if options.list:
         _list(machine)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from dinox_mcp import __version__
 from dinox_mcp.cli import serve
-from dinox_mcp.cli.terminal import prepare, printable, report
+from dinox_mcp.cli.terminal import COMMON, SERVING, flags, prepare, printable, report
 from dinox_mcp.errors import DinoxError, SettingsError
 
 _DESCRIPTION = "Eyes for AI assistants: an MCP server that finds objects in images, exactly."
@@ -71,7 +71,9 @@ class _CommandParser(_Parser):
         """Add the flags, and parse."""
         if not self._complete:
             self._complete = True
-            import_module(f"dinox_mcp.cli.{self.prog.split()[-1]}").add_flags(self)
+            command = self.prog.split()[-1]
+            import_module(f"dinox_mcp.cli.{command}").add_flags(self)
+            self.set_defaults(command=command, own={action.dest for action in self._actions})
         return super().parse_known_args(args, namespace)
 
 
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
     try:
         options = parser().parse_args(arguments)  # which imports the command
+        _refuse_others(options)
         options.run(options)
     except SettingsError as error:
         sys.exit(report(error, 2))
@@ -108,10 +111,19 @@ def parser() -> argparse.ArgumentParser:
     top = _TopParser(prog="dinox-mcp", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--version", action="version", version=f"dinox-mcp {__version__}")
     serve.add_flags(top, None)
+    top.set_defaults(own=SERVING + COMMON)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_CommandParser)
     for name, text in _COMMANDS.items():
         commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     return top
+
+
+def _refuse_others(options: argparse.Namespace) -> None:
+    """Refuse flags that were given before a command that does not have them."""
+    for name, value in flags(options, *SERVING, *COMMON).items():
+        if value is not None and name not in options.own:
+            flag = name.replace("_", "-")
+            raise SettingsError(f"--{flag} is not an option of {options.command}; leave it out")
 
 
 def _works_now() -> str:

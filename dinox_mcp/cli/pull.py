@@ -19,7 +19,7 @@ from dinox_mcp.backends.local.checkpoints.presets import (
     resolve,
     variable,
 )
-from dinox_mcp.cli.terminal import COMMON, SERVING, load_settings, refuse
+from dinox_mcp.cli.terminal import load_settings
 from dinox_mcp.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Download the model, or list the presets."""
-    refuse(options, "pull", *SERVING, *COMMON)
     if options.list:
         list_presets()
     elif options.files:

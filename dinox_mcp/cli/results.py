@@ -4,7 +4,6 @@ All functions raise `DinoxError` where stdout cannot be written.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dinox_mcp.cli import terminal
 from dinox_mcp.cli.terminal import Style, name_commands, paint, printable
 from dinox_mcp.errors import DinoxError
 from dinox_mcp.types.detection import DetectedObject, DetectionResult
+from dinox_mcp.types.text import one_line
 from dinox_mcp.types.video import VideoResult, clock
 
 _LONGEST_SOURCE = 100
@@ -34,18 +34,12 @@ def print_video(source: str, result: VideoResult, *, as_json: bool) -> None:
 def print_error(source: str, error: DinoxError, *, as_json: bool) -> None:
     """Print why there is no result for a source: to stdout as JSON, to stderr for people."""
     message, remedy = name_commands(str(error)), name_commands(error.remedy)
+    if not as_json:
+        terminal.note(f"{_shorten(source)}: {message}")
+        return
+    line = {"source": _shorten(source), "error": message, "code": error.code, "remedy": remedy}
     with tqdm.external_write_mode():
-        if as_json:
-            line = {"source": _shorten(source), "error": message, "code": error.code, "remedy": remedy}
-            terminal.write(json.dumps(line) + "\n")
-        else:
-            sys.stderr.write(printable(f"{_shorten(source)}: {message}") + "\n")
-
-
-def print_note(text: str) -> None:
-    """Print to stderr what is not a result, past a progress bar."""
-    with tqdm.external_write_mode():
-        sys.stderr.write(printable(text) + "\n")
+        terminal.write(json.dumps(line) + "\n")
 
 
 def _print(result: DetectionResult | VideoResult, lines: Sequence[str]) -> None:
@@ -82,7 +76,7 @@ def _video_lines(source: str, result: VideoResult) -> list[str]:
             clock(track.last_s),
             str(track.seen),
             track.path.direction,
-            _one_line(track.text or ""),
+            one_line(track.text or ""),
         ]
         for track in result.tracks
     ]
@@ -110,21 +104,15 @@ def _lines(
 ) -> list[str]:
     """Put a table under the source's name, without its last column where that is empty, and the facts below it."""
     title = printable(_shorten(source))
-    counts, *more = [printable(fact) for fact in facts if fact] if rows else ["", *map(printable, filter(None, facts))]
     if not rows:
-        return [f"{paint(title, 'title')}: nothing found", *more]
-    columns = len(heads) - (not any(row[-1] for row in rows))
-    cells = [[printable(cell) for cell in row[:columns]] for row in [heads, *rows]]
-    table = terminal.table(cells, alignment, _NUMBERED)
-    return [paint(title, "title"), *table, paint(counts, "title"), *map(_painted, more)]
+        return [f"{paint(title, 'title')}: nothing found", *map(printable, filter(None, facts))]
+    counts, *more = facts
+    table = terminal.table([heads, *rows], alignment, _NUMBERED)
+    return [paint(title, "title"), *table, paint(printable(counts), "title"), *terminal.facts(more)]
 
 
 def _made_by(result: DetectionResult | VideoResult) -> str:
     return f"backend {result.backend}, model {result.model}, min score {result.request.min_score:g}"
-
-
-def _painted(fact: str) -> str:
-    return paint(fact, "warning" if fact.startswith("note: ") else "faint")
 
 
 def _score(score: float | None) -> str:
@@ -134,11 +122,7 @@ def _score(score: float | None) -> str:
 def _description(found: DetectedObject) -> str:
     """Write what is written on an object, and its category and caption, in one line."""
     category = None if found.category == found.label else found.category
-    return " · ".join(_one_line(text) for text in (found.text, category, found.caption) if text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " · ".join(one_line(text) for text in (found.text, category, found.caption) if text)
 
 
 def _shorten(source: str) -> str:

@@ -7,20 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.detect import example, split_arguments
-from dinox_mcp.cli.terminal import (
-    COMMON,
-    SERVING,
-    add_common_flags,
-    flags,
-    load_settings,
-    number,
-    paint,
-    printable,
-    refuse,
-)
-from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.cli.detect import add_like_flag, add_model_flags, split_arguments
+from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint, printable
+from dinox_mcp.errors import SettingsError
+from dinox_mcp.types.text import number_of, one_line
 
 if TYPE_CHECKING:
     from dinox_mcp.batch.summary import SearchResult
@@ -48,33 +41,17 @@ def add_flags(search: argparse.ArgumentParser) -> None:
     search.add_argument("--out", metavar="FILE", help="write a sheet of the best images here: a .jpg")
     search.add_argument("--json", action="store_true", help="print one line of JSON for each image with objects")
     search.add_argument("--top", type=number(int, 1, _ALL), metavar="N", help="images to list (20; with --json all)")
-    search.add_argument(
-        "--min-score", type=number(float, 0, 1), metavar="S", help="lowest score, 0 to 1 (the model's own)"
-    )
-    search.add_argument(
-        "--like",
-        type=example,
-        action="append",
-        default=[],
-        metavar="EXAMPLE",
-        help="find objects like an example: X1,Y1,X2,Y2@IMAGE, or the name of a saved prompt; LABEL=... names the "
-        "objects; may be repeated",
-    )
-    search.add_argument("--model", metavar="NAME", help="model of the backend to use")
+    add_model_flags(search, tiles=False)
+    add_like_flag(search)
     add_common_flags(search, argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> None:
     """Search and print; exit with status 1 where an image could not be answered."""
-    refuse(options, "search", *SERVING)
-    import anyio
-
-    terminal.write("")  # where stdout cannot be written, nothing need be detected or paid
     if options.out is not None and Path(options.out).suffix.lower() not in {".jpg", ".jpeg"}:
         raise SettingsError(f"--out {options.out!r:.80} is not a .jpg; name one")
-    settings = load_settings(transport="stdio", **flags(options, *COMMON))
     try:
-        result, sheet = anyio.run(_search, settings, options)
+        result, sheet = anyio.run(_search, begin(options), options)
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; what is done is kept: the same command again continues\n")
         raise
@@ -84,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         terminal.write("\n".join([*_lines(result), ""]))
     for line in _remarks(result):
-        sys.stderr.write(printable(line) + "\n")
+        note(line)
     if options.out is not None:
         _write(Path(options.out).expanduser(), sheet)
     if result.failed or not result.complete:
@@ -116,11 +93,10 @@ def _lines(result: "SearchResult") -> Iterator[str]:
         for place, found in enumerate(result.images, start=1):
             objects = ", ".join(f"{number} {label}" for label, number in found.counts.items())
             score = f"{max(found.best.values(), default=0):.2f}"
-            rows.append([str(place), _shown(found.image), score, objects, " ".join(found.text.split())])
-        columns = 5 if any(row[4] for row in rows[1:]) else 4
-        yield from terminal.table([[printable(cell) for cell in row[:columns]] for row in rows], "><><<", ("faint",))
+            rows.append([str(place), _shown(found.image), score, objects, one_line(found.text)])
+        yield from terminal.table(rows, "><><<", ("faint",))
     counts = ", ".join(f"{number} {label}" for label, number in result.counts.items()) or "nothing"
-    yield paint(printable(f"{counts} in {result.found} {'image' if result.found == 1 else 'images'}"), "title")
+    yield paint(printable(f"{counts} in {number_of(result.found, 'image')}"), "title")
     if (left := result.found - len(result.images)) > 0:
         yield paint(f"{left} more images hold objects; raise --top", "faint")
     yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
@@ -153,19 +129,9 @@ def _remarks(result: "SearchResult") -> Iterator[str]:
 
 
 def _write(path: Path, sheet: bytes | None) -> None:
-    """Write the sheet.
-
-    Raises:
-        DinoxError: nothing was found, or the file cannot be written.
-    """
-    from dinox_mcp.store.files import write_atomically
+    from dinox_mcp.drawing.output import write_file
 
     if sheet is None:
-        sys.stderr.write(f"{printable(str(path))} is not written, as nothing was found\n")
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, sheet)
-    except OSError as error:
-        raise DinoxError(f"cannot write {path} ({error.strerror}); choose another path") from None
-    sys.stderr.write(f"sheet: {printable(str(path))}\n")
+        note(f"{path} is not written, as nothing was found")
+    else:
+        note(f"sheet: {write_file(path, sheet)}")

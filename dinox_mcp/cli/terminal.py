@@ -7,11 +7,11 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
 
-from dinox_mcp.errors import DinoxError, SettingsError
+from dinox_mcp.errors import DinoxError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -88,19 +88,26 @@ def _mute() -> None:
 
 
 def table(rows: Sequence[Sequence[str]], alignment: str, styles: Sequence[Style | None] = ()) -> list[str]:
-    """Align the columns of printable cells; wide (East Asian) characters count as two.
+    """Align the columns of a table; wide (East Asian) characters count as two.
 
     Args:
-        rows: The first row holds the headings.
+        rows: The first row holds the headings. A last column without cells below its heading is left out.
         alignment: A letter for each column: ">" right, "<" left.
         styles: A color for each column; none by default.
     """
+    columns = len(rows[0]) - (not any(row[-1] for row in rows[1:]))
+    rows = [[printable(cell) for cell in row[:columns]] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     head, *body = [[_pad(*cell) for cell in zip(row, widths, alignment, strict=False)] for row in rows]
     colors = [*styles, *[None] * (len(widths) - len(styles))]
     lines = [[paint(cell, color) for cell, color in zip(row, colors, strict=False)] for row in body]
     rule = ["-" * width for width in widths]
     return [paint(_line(head), "faint"), paint(_line(rule), "faint"), *map(_line, lines)]
+
+
+def facts(lines: Iterable[str]) -> list[str]:
+    """Paint what is below a table; empty lines are left out."""
+    return [paint(printable(line), "warning" if line.startswith("note: ") else "faint") for line in lines if line]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -119,7 +126,7 @@ def _width(cell: str) -> int:
 COMMON = ("backend", "log_level")
 """Flags that serving and detecting have in common."""
 SERVING = ("transport", "host", "port", "no_auth", "warm_up")
-"""Flags that only serving has. They may be given before any command, so the other commands must refuse them."""
+"""Flags that only serving has."""
 
 
 def add_common_flags(command: argparse.ArgumentParser, default: str | None) -> None:
@@ -157,11 +164,14 @@ def flags(options: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: getattr(options, name) for name in names}
 
 
-def refuse(options: argparse.Namespace, command: str, *names: str) -> None:
-    """Refuse flags that were given before a command that does not have them."""
-    for flag, value in flags(options, *names).items():
-        if value is not None:
-            raise SettingsError(f"--{flag.replace('_', '-')} is not an option of {command}; leave it out")
+def begin(options: argparse.Namespace) -> "Settings":
+    """Read the settings of a command that detects, before anything is detected or paid.
+
+    Raises:
+        DinoxError: A setting is wrong, or stdout cannot be written.
+    """
+    write("")
+    return load_settings(transport="stdio", **flags(options, *COMMON))  # a person at a terminal may read files
 
 
 def load_settings(**given: object) -> "Settings":
