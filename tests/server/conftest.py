@@ -72,7 +72,7 @@ class Server:
             [sys.executable, "-m", "dinox_mcp", "serve", "--transport", transport, "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | environment,
+            env=os.environ | {"DINOX_MCP_BACKEND": "embedded"} | environment,
         )
         assert self.popen.stderr is not None
         line = self.popen.stderr.readline().decode()

@@ -25,6 +25,11 @@ from tests.server.conftest import Server, Start
 
 DATA_URI = f"data:image/png;base64,{base64.b64encode(png(200, 200)).decode()}"
 TOKEN = "let-me-in"
+GUARDED = {
+    "DINOX_MCP_TOKEN": TOKEN,
+    "DINOX_MCP_ALLOWED_HOSTS": "mcp.example.com:*",
+    "DINOX_MCP_ALLOWED_ORIGINS": "https://app.example",
+}
 JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -46,7 +51,7 @@ async def connected(url: str, headers: dict[str, str]) -> AsyncIterator[Client]:
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_a_client_detects_through_a_port(running: Start, transport: str) -> None:
-    server = running(transport, DINOX_MCP_BACKEND="embedded")
+    server = running(transport)
     target = sse_client(server.url) if transport == "sse" else server.url
     async with Client(target) as client:
         reply = await client.call_tool("detect_objects", {"image": DATA_URI, "prompts": "QR code"})
@@ -66,7 +71,7 @@ async def test_local_files_are_not_readable_over_http(running: Start, tmp_path: 
 
 
 async def test_health_needs_no_token_and_everything_else_does(running: Start) -> None:
-    server = running(DINOX_MCP_TOKEN=TOKEN)
+    server = running(**GUARDED)
     async with httpx2.AsyncClient() as http:
         health = await http.get(f"{server.root}/health")
         statuses = [
@@ -79,7 +84,7 @@ async def test_health_needs_no_token_and_everything_else_does(running: Start) ->
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 async def test_the_right_token_opens(running: Start, scheme: str) -> None:
-    async with connected(running(DINOX_MCP_TOKEN=TOKEN).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
+    async with connected(running(**GUARDED).url, {"Authorization": f"{scheme} {TOKEN}"}) as client:
         assert "detect_objects" in {tool.name for tool in (await client.list_tools()).tools}
 
 
@@ -93,7 +98,7 @@ async def upload(server: Server, content: bytes, **headers: str) -> httpx2.Respo
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_an_uploaded_image_is_an_image(running: Start, transport: str) -> None:
-    server = running(transport, DINOX_MCP_BACKEND="embedded")
+    server = running(transport)
     bitmap = io.BytesIO()
     Image.open(io.BytesIO(png(1600, 1200))).save(bitmap, "BMP")  # of more bytes than a message may have
     reply = await upload(server, bitmap.getvalue())
@@ -104,7 +109,7 @@ async def test_an_uploaded_image_is_an_image(running: Start, transport: str) -> 
 
 
 async def test_a_page_of_an_uploaded_pdf_has_its_scale(running: Start) -> None:
-    server = running(DINOX_MCP_BACKEND="embedded")
+    server = running()
     file = io.BytesIO()
     Image.open(io.BytesIO(png(200, 100))).convert("RGB").save(file, "PDF", resolution=72)
     image = (await upload(server, file.getvalue())).json()["image"]
@@ -118,7 +123,7 @@ async def test_a_page_of_an_uploaded_pdf_has_its_scale(running: Start) -> None:
 
 
 async def test_an_upload_belongs_to_its_caller(running: Start) -> None:
-    server = running(DINOX_MCP_BACKEND="embedded")
+    server = running()
     image = (await upload(server, png(), X_DINOX_API_Key="alice")).json()["image"]
     seen = {}
     for key in ("alice", "bob"):
@@ -140,7 +145,7 @@ async def test_an_upload_belongs_to_its_caller(running: Start) -> None:
 async def test_what_is_not_an_image_is_not_kept(
     running: Start, content: bytes, headers: dict[str, str], message: str
 ) -> None:
-    server = running(DINOX_MCP_BACKEND="embedded", DINOX_MCP_MAX_IMAGE_BYTES="1000")
+    server = running(DINOX_MCP_MAX_IMAGE_BYTES="1000")
     reply = await upload(server, content, **headers)
     assert reply.status_code == 400
     assert message in reply.json()["error"]["message"]
@@ -148,7 +153,7 @@ async def test_what_is_not_an_image_is_not_kept(
 
 
 async def test_an_upload_needs_the_token_and_an_accepted_origin(running: Start) -> None:
-    server = running(DINOX_MCP_TOKEN=TOKEN)
+    server = running(**GUARDED)
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert (await upload(server, png())).status_code == 401
     assert (await upload(server, png(), **right, Origin="https://evil.example")).status_code == 403
@@ -157,7 +162,7 @@ async def test_an_upload_needs_the_token_and_an_accepted_origin(running: Start) 
 
 
 async def test_an_upload_of_more_than_a_message_is_refused_before_its_end(running: Start) -> None:
-    server = running(DINOX_MCP_BACKEND="embedded", DINOX_MCP_MAX_IMAGE_BYTES="1000")
+    server = running(DINOX_MCP_MAX_IMAGE_BYTES="1000")
     reply = await upload(server, b"x" * 2_000_000)
     assert reply.status_code == 413
     assert "more than" in reply.json()["error"]["message"]
@@ -165,7 +170,7 @@ async def test_an_upload_of_more_than_a_message_is_refused_before_its_end(runnin
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_results_of_one_key_cannot_be_read_with_another(running: Start, transport: str) -> None:
-    server = running(transport, DINOX_MCP_BACKEND="embedded")
+    server = running(transport)
     result_id = ""
     seen = {}
     for key in ("alice", "bob", "alice"):
@@ -194,9 +199,11 @@ async def test_another_host_or_origin_is_refused(running: Start, headers: dict[s
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:8000", "mcp.example.com"])
 async def test_a_host_without_its_port_is_the_same_host(running: Start, host: str) -> None:
-    server = running(DINOX_MCP_ALLOWED_HOSTS="mcp.example.com:*")
+    server = running(**GUARDED)
     async with httpx2.AsyncClient() as http:
-        reply = await http.post(server.url, headers={"Host": host, **JSON}, json=PING)
+        reply = await http.post(
+            server.url, headers={"Host": host, **JSON, "Authorization": f"Bearer {TOKEN}"}, json=PING
+        )
     assert reply.status_code == 200
 
 
@@ -205,7 +212,7 @@ async def test_a_host_without_its_port_is_the_same_host(running: Start, host: st
     [("https://app.example", True), ("http://localhost:5173", True), ("https://app.example.evil", False)],
 )
 async def test_pages_of_allowed_origins_may_call(running: Start, origin: str, allowed: bool) -> None:
-    server = running(DINOX_MCP_ALLOWED_ORIGINS="https://app.example", DINOX_MCP_TOKEN=TOKEN)
+    server = running(**GUARDED)
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     async with httpx2.AsyncClient(headers={"Origin": origin}) as http:
         preflight = await http.options(server.url, headers=asks)
@@ -223,8 +230,8 @@ async def test_a_message_of_too_many_values_is_refused_unread(running: Start) ->
     assert (reply.json()["id"], reply.json()["error"]["code"]) == (1, -32600)
 
 
-async def test_requests_that_stop_do_not_shut_out_others(start: Start) -> None:
-    server = start()
+async def test_requests_that_stop_do_not_shut_out_others(running: Start) -> None:
+    server = running()
     port = int(server.root.rpartition(":")[2])
     head = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     stopped = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
@@ -255,14 +262,13 @@ async def test_a_picture_of_several_megabytes_fits_into_a_call(running: Start) -
     bitmap = io.BytesIO()
     Image.new("RGB", (1600, 1200)).save(bitmap, "BMP")
     large = f"data:image/bmp;base64,{base64.b64encode(bitmap.getvalue()).decode()}"
-    async with Client(running(DINOX_MCP_BACKEND="embedded").url) as client:
+    async with Client(running().url) as client:
         reply = await client.call_tool("detect_objects", {"image": large, "prompts": "QR code"})
     assert len(large) > 7_000_000
     assert (reply.structured_content or {})["image"] == {"width": 1600, "height": 1200}
 
 
-@pytest.mark.parametrize("transport", ["http", "sse"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("transport", "number"), [("http", signal.SIGTERM), ("sse", signal.SIGINT)])
 async def test_a_signal_ends_an_idle_server_cleanly(start: Start, transport: str, number: signal.Signals) -> None:
     server = start(transport)
     async with Client(sse_client(server.url) if transport == "sse" else server.url) as client:
