@@ -24,7 +24,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.server.limits import IMAGES, BodyBudget, Sending, largest_message
 from dinox_mcp.server.protocol import DetectionServer
-from dinox_mcp.server.requests import caller_by
+from dinox_mcp.server.requests import caller_of
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.shared import UPLOADED_S
 
@@ -175,7 +175,7 @@ def _uploads(detector: Detector, security: TransportSecuritySettings | None) -> 
         if refused := await headers.validate_request(request):
             return refused
         try:
-            uri = await detector.upload(await request.body(), caller_by(request.headers))
+            uri = await detector.upload(await request.body(), caller_of(request))
         except InputError as error:
             hint = " (multipart/form-data is not read: send the file alone)" if _is_form(request) else ""
             problem = {"code": error.code, "message": f"{error}{hint}", "remedy": error.remedy}

@@ -1,5 +1,6 @@
 """Recipes that a person picks in the host (MCP prompts), and completions for what they fill in."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from mcp.server import MCPServer
@@ -7,6 +8,7 @@ from mcp.types import Completion, CompletionArgument, CompletionContext, PromptR
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import DinoxError
+from dinox_mcp.types.detection import DetectionResult
 
 _MAX_COMPLETIONS = 100
 _LABEL_ARGUMENTS = {"what", "items"}
@@ -67,32 +69,29 @@ def register_completions(mcp: MCPServer, detector: Detector) -> None:
     ) -> Completion | None:
         # The SDK does not say to this handler who calls: over HTTP, where results have owners, it offers no ids.
         local = detector.settings.transport == "stdio"
-        if isinstance(ref, ResourceTemplateReference) and argument.name == "number":
-            chosen = (context.arguments or {}).get("result_id") if context else None
-            results = [stored.result for stored in detector.store.recent() if stored.result.result_id == chosen]
-            return _starting(argument.value, [str(found.id) for result in results for found in result.objects], local)
-        if isinstance(ref, ResourceTemplateReference):
-            return _starting(argument.value, [stored.result.result_id for stored in detector.store.recent()], local)
-        if argument.name in {"image", "before", "after"}:
-            uris = [f"dinox://results/{stored.result.result_id}" for stored in detector.store.recent()]
-            return _starting(argument.value, uris, local)
+        recent = [stored.result for stored in detector.store.recent()] if local else []
         if argument.name in _LABEL_ARGUMENTS:
-            return _last_label(argument.value, _known_labels(detector, recent=local))
-        return None
+            return _last_label(argument.value, _known_labels(detector, recent))
+        if argument.name in {"image", "before", "after"}:
+            values = [f"dinox://results/{result.result_id}" for result in recent]
+        elif argument.name == "number":
+            chosen = (context.arguments or {}).get("result_id") if context else None
+            values = [str(found.id) for result in recent if result.result_id == chosen for found in result.objects]
+        elif isinstance(ref, ResourceTemplateReference):
+            values = [result.result_id for result in recent]
+        else:
+            return None
+        return _completion([value for value in values if value.startswith(argument.value)])
 
 
-def _starting(typed: str, values: list[str], allowed: bool) -> Completion | None:
-    return _completion([value for value in values if allowed and value.startswith(typed)])
-
-
-def _known_labels(detector: Detector, *, recent: bool) -> list[str]:
+def _known_labels(detector: Detector, recent: Sequence[DetectionResult]) -> list[str]:
     """List labels worth suggesting: those of closed vocabularies, and of recent results."""
     labels: dict[str, None] = {}
     for name in detector.backends.usable():
         with suppress(DinoxError):  # a suggestion must not fail
             labels |= dict.fromkeys(detector.backends.get(name).capabilities().labels or ())
-    for stored in detector.store.recent() if recent else ():
-        labels |= dict.fromkeys(stored.result.counts)
+    for result in recent:
+        labels |= dict.fromkeys(result.counts)
     return list(labels)
 
 

@@ -37,15 +37,12 @@ NEEDS = "needs"
 """The key in a parameter's schema that names the `Need` without which the parameter is not listed."""
 _LISTED = ("type", "enum", "items", "properties", "required")
 _REPLACED = {
-    "ground_phrases": "detect_objects with caption=…",
-    "find_by_description": "detect_objects with description=…",
-    "delete_prompt": "save_prompt with delete=true",
     "detect-all-objects": "detect_prompt_free",
     "detect-objects-by-text": "detect_objects",
     "detect-human-pose-keypoints": 'detect_objects with prompts=["person"] and include=["pose"]',
     "visualize-detection-result": "visualize",
 }
-"""Names that tools had before, here or in the vendor's server, and what does the same now."""
+"""Tools of the vendor's server, and what does the same here."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
@@ -165,7 +162,7 @@ class DetectionServer(MCPServer):
 
     async def _no_such_tool(self, name: str) -> InputError:
         if name in _REPLACED:
-            return InputError(f"there is no tool {name!r} any more; call {_REPLACED[name]}")
+            return InputError(f"there is no tool {name!r} here; call {_REPLACED[name]}")
         known = ", ".join(tool.name for tool in await self.list_tools())
         return InputError(f"there is no tool {name[:80]!r}; the tools are {known}")
 

@@ -4,10 +4,11 @@ The structured content leaves out what is empty, what repeats the caller's own a
 from `result_id`, and the server's instructions have the templates. The resource of a result has everything.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypeVar, cast
+from typing import Any, NotRequired, cast
 
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on
 
 from dinox_mcp.detect.counting import Count
@@ -109,16 +110,31 @@ class PromptData(TypedDict):
     left: NotRequired[list[str]]
 
 
+def reply(text: str, data: Mapping[str, Any], kind: type) -> CallToolResult:
+    """Reply with a text and the same as data of a kind, a TypedDict, without optional values that are 0 or empty."""
+    required = kind.__required_keys__  # type: ignore[attr-defined]
+    kept = {name: value for name, value in data.items() if value or name in required}
+    return CallToolResult(content=[TextContent(text=text)], structured_content=kept)
+
+
+def image_reply(text: str, image: bytes | None, mime_type: str = "image/jpeg") -> CallToolResult:
+    """Reply with a text and an image, if there is one. It has no schema, as some hosts then drop the image."""
+    content: list[ContentBlock] = [TextContent(text=text)]
+    if image is not None:
+        content.append(ImageContent(data=base64.b64encode(image).decode("ascii"), mime_type=mime_type))
+    return CallToolResult(content=content)
+
+
 def detection_reply(result: DetectionResult) -> CallToolResult:
     """Reply with what was found."""
     result = fit(result)
-    return _reply(texts.detection_text(result), _detection_data(result))
+    return reply(texts.detection_text(result), _detection_data(result), DetectionData)
 
 
 def description_reply(result: DetectionResult) -> CallToolResult:
     """Reply with what was added to objects of the caller."""
     result = fit(result)
-    return _reply(texts.description_text(result), _detection_data(result))
+    return reply(texts.description_text(result), _detection_data(result), DetectionData)
 
 
 def count_reply(counted: Count) -> CallToolResult:
@@ -129,7 +145,7 @@ def count_reply(counted: Count) -> CallToolResult:
         "levels": [{"min_score": level.min_score, "counts": level.counts} for level in counted.levels],
         "doubtful": counted.doubtful,
     }
-    return _reply(texts.count_text(counted, result), _without_empty(data))
+    return reply(texts.count_text(counted, result), data, CountData)
 
 
 def saved_prompt_reply(prompt: SavedPrompt) -> CallToolResult:
@@ -142,14 +158,14 @@ def saved_prompt_reply(prompt: SavedPrompt) -> CallToolResult:
         "backend": made_by.backend,
         "model": made_by.model,
     }
-    return _reply(texts.saved_prompt_text(prompt), data)
+    return reply(texts.saved_prompt_text(prompt), data, PromptData)
 
 
 def deleted_prompt_reply(name: str, left: Sequence[str]) -> CallToolResult:
     """Reply with the name of a deleted prompt and the first of those that are left."""
     left = list(left[:20])
     data: PromptData = {"name": name, "deleted": True, "left": left}
-    return _reply(f"Deleted the saved prompt {name!r:.80}. Left: {', '.join(left) or 'none'}.", data)
+    return reply(f"Deleted the saved prompt {name!r:.80}. Left: {', '.join(left) or 'none'}.", data, PromptData)
 
 
 def fit(result: DetectionResult) -> DetectionResult:
@@ -180,9 +196,8 @@ def _details(found: DetectedObject) -> int:
 
 
 def _detection_data(result: DetectionResult) -> DetectionData:
-    """Make the structured content of a result."""
     request = result.request
-    data: DetectionData = {
+    return {
         "result_id": result.result_id,
         "objects": [_object(found) for found in result.objects],
         "counts": result.counts,
@@ -199,7 +214,6 @@ def _detection_data(result: DetectionResult) -> DetectionData:
             for one in result.sources
         ],
     }
-    return _without_empty(data)
 
 
 def _size(image: ImageInfo) -> SizeData:
@@ -249,16 +263,3 @@ def _mask_area(mask: Mask) -> int:
     from dinox_mcp.types import masks  # with NumPy: 70 ms that a reply without masks need not wait for
 
     return masks.area(mask)
-
-
-T = TypeVar("T", bound=Mapping[str, object])
-
-
-def _without_empty(data: T) -> T:
-    """Leave out the optional values that are 0, false or empty."""
-    kept = {name: value for name, value in data.items() if value or name in CountData.__required_keys__}
-    return cast("T", kept)
-
-
-def _reply(text: str, data: Mapping[str, Any]) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=text)], structured_content=dict(data))

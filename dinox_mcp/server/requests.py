@@ -11,6 +11,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
+from starlette.requests import Request
 
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.detect.options import OWNER, Caller
@@ -22,22 +23,13 @@ KEY_HEADER = "x-dinox-api-key"
 MAX_KEY_LENGTH = 512
 
 
-def caller_of(context: RequestContext) -> Caller:
+def caller_of(request: RequestContext | Request) -> Caller:
     """Read the caller's own DINO-X key from the request's header, where the transport has headers.
 
     Raises:
         InputError: the header is not a key.
     """
-    return caller_by(context.headers or {})
-
-
-def caller_by(headers: Mapping[str, str]) -> Caller:
-    """Read the caller's own DINO-X key from the headers of a request.
-
-    Raises:
-        InputError: the header is not a key.
-    """
-    key = (headers.get(KEY_HEADER) or "").strip()
+    key = (request.headers or {}).get(KEY_HEADER, "").strip()
     if not key:
         return OWNER
     if len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:

@@ -9,7 +9,7 @@ from dinox_mcp.store import uris
 from dinox_mcp.store.prompts import SavedPrompt
 from dinox_mcp.types.detection import DetectedObject, DetectionResult
 from dinox_mcp.types.keypoints import is_there
-from dinox_mcp.types.text import printable
+from dinox_mcp.types.text import number_of, printable
 
 MAX_TEXT_LENGTH = 300
 """Longest transcript or decoded content in the text of a reply; the structured content has all of it."""
@@ -65,10 +65,10 @@ def count_text(counted: Count, result: DetectionResult) -> str:
 def saved_prompt_text(prompt: SavedPrompt) -> str:
     """Write what was saved, and how to use it."""
     made_by = prompt.embedding
-    number = "1 example" if prompt.examples == 1 else f"{prompt.examples} examples"
+    examples = number_of(prompt.examples, "example")
     return (
-        f"Saved {prompt.name!r} from {number}, by backend {made_by.backend}, model {made_by.model}. Search by it with "
-        f'detect_by_example(image=…, examples=[{{"saved": "{prompt.name}"}}]); finds are called {prompt.label!r}.'
+        f"Saved {prompt.name!r} from {examples}, by backend {made_by.backend}, model {made_by.model}. Search by it "
+        f'with detect_by_example(image=…, examples=[{{"saved": "{prompt.name}"}}]); finds are called {prompt.label!r}.'
     )
 
 

@@ -193,7 +193,7 @@ async def test_a_prompt_is_saved_listed_used_and_deleted(
     assert example.embedding is not None
     assert (example.label, example.embedding.data) == ("M8 bolt", "AAAA")
     assert "Deleted the saved prompt 'bolt'. Left: none." in text_of(deleted)
-    assert data_of(deleted) == {"name": "bolt", "deleted": True, "left": []}
+    assert data_of(deleted) == {"name": "bolt", "deleted": True}
     assert gone.is_error
 
 

@@ -1,16 +1,16 @@
 """The tool that compares two images: it replies with data and with text."""
 
 from collections.abc import Iterator
-from typing import Any, NotRequired, Unpack, cast
+from typing import NotRequired, Unpack, cast
 
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult
 from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on
 
 from dinox_mcp.compare.comparison import Change, Comparison
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
-from dinox_mcp.server.replies import edges
+from dinox_mcp.server.replies import edges, reply
 from dinox_mcp.server.requests import RequestContext
 from dinox_mcp.server.texts import count, plain, quote
 from dinox_mcp.server.tools.detection import LARGE, options_of
@@ -66,13 +66,8 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
 
         For "what changed", "which packages were taken", two screenshots. Camera and light may differ.
         """
-        return reply(await detector.compare(before, after, prompts, **options_of(ctx, detector, options)))
-
-
-def reply(comparison: Comparison) -> CallToolResult:
-    """Reply with a comparison."""
-    text = "\n".join(comparison_lines(comparison))
-    return CallToolResult(content=[TextContent(text=text)], structured_content=dict(_data(comparison)))
+        comparison = await detector.compare(before, after, prompts, **options_of(ctx, detector, options))
+        return reply("\n".join(comparison_lines(comparison)), _data(comparison), ComparisonData)
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
@@ -115,7 +110,7 @@ def change_line(change: Change) -> str:
 
 
 def _data(comparison: Comparison) -> ComparisonData:
-    data: dict[str, Any] = {
+    return {
         "comparison_id": comparison.comparison_id,
         "changes": [_change(change) for change in comparison.changes[:MOST_LISTED]],
         "kinds": comparison.counts,
@@ -123,12 +118,9 @@ def _data(comparison: Comparison) -> ComparisonData:
         "registered": comparison.registered == "homography",
         "result_before": comparison.before.result_id,
         "result_after": comparison.after.result_id,
+        "omitted": _left_out(comparison),
+        "notes": [printable(note) for note in comparison.notes],
     }
-    if left := _left_out(comparison):
-        data["omitted"] = left
-    if comparison.notes:
-        data["notes"] = [printable(note) for note in comparison.notes]
-    return cast("ComparisonData", data)
 
 
 def _change(change: Change) -> ChangeData:

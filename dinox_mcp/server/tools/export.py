@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NotRequired
 
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult
 from typing_extensions import TypedDict  # pydantic reads those of `typing` from Python 3.12 on
 
 from dinox_mcp.detector import Detector
@@ -11,6 +11,7 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.export.options import Exported
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
+from dinox_mcp.server.replies import reply
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
 
 _MAX_FILES, _MAX_LINES = 200, 20
@@ -77,13 +78,12 @@ def _folder(to: str | None, detector: Detector) -> Path | None:
 
 def _reply(exported: Exported) -> CallToolResult:
     listed = list(exported.files[:_MAX_FILES])
-    data: ExportData = {"format": exported.format, "files": listed, "counts": exported.counts}
-    if exported.folder is not None:
-        data["folder"] = str(exported.folder)
-    if more := len(exported.files) - len(listed):
-        data["more"] = more
-    if exported.notes:
-        data["notes"] = list(exported.notes)
-    return CallToolResult(
-        content=[TextContent(text="\n".join(exported.lines(_MAX_LINES)))], structured_content=dict(data)
-    )
+    data: ExportData = {
+        "format": exported.format,
+        "files": listed,
+        "counts": exported.counts,
+        "folder": str(exported.folder or ""),
+        "more": len(exported.files) - len(listed),
+        "notes": list(exported.notes),
+    }
+    return reply("\n".join(exported.lines(_MAX_LINES)), data, ExportData)

@@ -1,15 +1,13 @@
 """The tools that reply with an image: visualize and zoom.
 
-They have no output schema, as some hosts then drop the image. Their text is enough without the image: some hosts show
-it late or never, and a model would invent what it did not see.
+Their text is enough without the image: some hosts show it late or never, and a model would invent what it did not see.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, get_args
 
-from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from mcp.types import CallToolResult
 
 from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
@@ -21,6 +19,7 @@ from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
+from dinox_mcp.server.replies import image_reply
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
 from dinox_mcp.server.texts import COLUMNS, count, full_line, per_label, plain, short_line
 from dinox_mcp.store import uris
@@ -260,6 +259,4 @@ def _scale(view: View) -> str:
 
 
 def _reply(lines: Sequence[str], view: View) -> CallToolResult:
-    picture = ImageContent(data=base64.b64encode(view.data).decode("ascii"), mime_type=view.mime_type)
-    content: list[ContentBlock] = [TextContent(text="\n".join(lines)), picture]
-    return CallToolResult(content=content)
+    return image_reply("\n".join(lines), view.data, view.mime_type)

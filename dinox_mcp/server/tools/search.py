@@ -1,21 +1,21 @@
-"""The tool for many images: text and a contact sheet, without a schema, as some hosts would then drop the image."""
+"""The tool for many images: it replies with text and a contact sheet."""
 
-import base64
 import os
 from collections.abc import Iterator
 
-from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from mcp.types import CallToolResult
 
 from dinox_mcp.batch.search import SearchOptions
 from dinox_mcp.batch.summary import FoundImage, SearchResult, on_sheet
 from dinox_mcp.detector import Detector
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
+from dinox_mcp.server.replies import image_reply
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
 from dinox_mcp.server.texts import per_label, plain, quote
 from dinox_mcp.server.tools.detection import LARGE, offered
 from dinox_mcp.store import uris
-from dinox_mcp.types.text import printable
+from dinox_mcp.types.text import number_of, printable
 
 BUDGET_S = 40.0
 """Seconds of a call that are for detecting: with the sheet it is below 45, and hosts give up after 60."""
@@ -55,10 +55,8 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         if min_score is not None:
             options["min_score"] = min_score
         result = await detector.search(images or (), prompts, examples, **options)
-        content: list[ContentBlock] = [TextContent(text="\n".join(_lines(result)))]
-        if sheet := await detector.searches.sheet(result, caller, budget_s=SHEET_S):
-            content.append(ImageContent(data=base64.b64encode(sheet).decode("ascii"), mime_type="image/jpeg"))
-        return CallToolResult(content=content)
+        sheet = await detector.searches.sheet(result, caller, budget_s=SHEET_S)
+        return image_reply("\n".join(_lines(result)), sheet)
 
 
 def _lines(result: SearchResult) -> Iterator[str]:
@@ -71,13 +69,14 @@ def _lines(result: SearchResult) -> Iterator[str]:
     if (left := result.found - len(result.images)) > 0:
         yield f"{left} more images hold objects: resource {uris.JOB.replace('{job}', result.job)}"
     if result.failed:
-        yield f"{_number(result.failed)} without an answer:"
+        yield f"{number_of(result.failed, 'image')} without an answer:"
         yield from (printable(one.line) for one in result.failures[:_MOST_FAILURES])
     if result.copies:
-        yield f"{_number(result.copies)} have the bytes of another one: detected in once, counted each time"
+        yield f"{number_of(result.copies, 'image')} have the bytes of another one: detected in once, counted each time"
     yield from (f"Note: {printable(note)}" for note in result.notes)
     model = f", model {result.model}" if result.model else ""
-    yield f"By backend {result.backend}{model}; detected in {_number(result.detected)} in this call. Job: {result.job}"
+    detected = number_of(result.detected, "image")
+    yield f"By backend {result.backend}{model}; detected in {detected} in this call. Job: {result.job}"
     if shown := on_sheet(result):
         places = ", ".join(str(place) for place, _ in shown)
         yield f"The sheet shows {places}. To go on with one: detect_objects with its path."
@@ -87,17 +86,16 @@ def _state(result: SearchResult) -> Iterator[str]:
     """Say how far the search is, and how it goes on."""
     left = result.total - result.done
     what = f" for {', '.join(map(plain, result.prompts))}" if result.prompts else ""
-    yield (
-        f"Searched {result.done} of {_number(result.total)}{what}: objects in {result.found}{per_label(result.counts)}"
-    )
+    total, counts = number_of(result.total, "image"), per_label(result.counts)
+    yield f"Searched {result.done} of {total}{what}: objects in {result.found}{counts}"
     again = f'call search_images(job="{result.job}")'
     if result.stopped:
-        yield f"STOPPED, {_number(left)} left: {printable(result.stopped)}. Then {again} to continue"
+        yield f"STOPPED, {number_of(left, 'image')} left: {printable(result.stopped)}. Then {again} to continue"
     elif result.unconfirmed:
         yield f"NOT BEGUN, nothing is spent: up to {result.calls} calls to {result.backend}. If that is meant, {again}"
     elif left:
         cost = f", up to {result.calls} calls to {result.backend}" if result.calls else ""
-        yield f"NOT FINISHED, {_number(left)} left{cost}: {again} to continue"
+        yield f"NOT FINISHED, {number_of(left, 'image')} left{cost}: {again} to continue"
 
 
 def _line(place: int, found: FoundImage, root: str) -> str:
@@ -117,7 +115,3 @@ def _root(names: list[str]) -> str:
         return os.path.commonpath([os.path.dirname(name) for name in names]).rstrip(os.sep) + os.sep  # noqa: PTH120 - names
     except ValueError:  # on several drives of Windows
         return ""
-
-
-def _number(images: int) -> str:
-    return "1 image" if images == 1 else f"{images:,} images"

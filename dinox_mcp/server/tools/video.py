@@ -1,15 +1,16 @@
-"""The tool for videos: text and a contact sheet, without a schema, as some hosts would then drop the image."""
+"""The tool for videos: it replies with text and a contact sheet."""
 
-import base64
+from contextlib import suppress
 from functools import partial
 
-from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from mcp.types import CallToolResult
 
 from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
+from dinox_mcp.server.replies import image_reply
 from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
 from dinox_mcp.server.texts import named, plain
 from dinox_mcp.server.tools.detection import LARGE, offered
@@ -57,13 +58,10 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
 
 
 async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves: bool) -> CallToolResult:
-    content: list[ContentBlock] = [TextContent(text=describe(result, saves=saves))]
-    try:
+    sheet = None
+    with suppress(NotFoundError):
         sheet = await detector.draw(partial(detector.videos.file, result.result_id, "sheet", tenant))
-    except NotFoundError:
-        return CallToolResult(content=content)
-    content.append(ImageContent(data=base64.b64encode(sheet).decode("ascii"), mime_type="image/jpeg"))
-    return CallToolResult(content=content)
+    return image_reply(describe(result, saves=saves), sheet)
 
 
 def describe(result: VideoResult, *, saves: bool) -> str:
