@@ -10,6 +10,7 @@ from dinox_mcp.cli import doctor
 from dinox_mcp.cli.main import main
 from dinox_mcp.doctor import backends
 from dinox_mcp.doctor.report import Check
+from dinox_mcp.settings import Settings
 from tests.doctor.conftest import SECRET, cursor, put
 from tests.emulator import Emulator
 
@@ -36,6 +37,11 @@ class TestTheWhole:
         monkeypatch.setattr(local, "has_torch", lambda: False)
         return tmp_path
 
+    @pytest.fixture
+    def probe_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Examine local models in this process, which takes less than starting another."""
+        monkeypatch.setattr(backends, "run_probe", lambda: backends.examine(Settings()))
+
     @pytest.mark.slow
     def test_a_machine_where_all_is_well(self, capsys: pytest.CaptureFixture[str]) -> None:
         status, out = run(capsys)
@@ -45,6 +51,7 @@ class TestTheWhole:
         assert "its files load" in out
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("probe_here")
     def test_problems_have_a_remedy_and_end_with_1(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         put(home, ".cursor/mcp.json", "{")
         status, out = run(capsys)
@@ -54,6 +61,7 @@ class TestTheWhole:
         assert out.splitlines()[-1] == "1 problem"
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("probe_here")
     def test_programs_read_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         status, out = run(capsys, "--json")
         document = json.loads(out)
@@ -77,6 +85,7 @@ class TestTheWhole:
         assert "Folders" in out
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("probe_here")
     def test_a_backend_that_is_not_there(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -86,6 +95,7 @@ class TestTheWhole:
         assert "there is no backend 'magic'" in out
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("probe_here")
     def test_no_key_is_ever_printed(
         self, home: Path, emulator: Emulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -25,7 +25,7 @@ def test_each_object_becomes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_redacted_code_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     for method in ("fill", "blur", "pixelate"):
         run(capsys, "export", "one.png", "QR code", "--as", "redacted", "--to", method, "--method", method)
-        status, out, _ = run(capsys, "detect", "--json", f"{method}/one-redacted.png")
+        status, out, _ = run(capsys, "detect", "--json", f"{method}/one-redacted.png", "QR code")
         assert status == 0
         assert json.loads(out)["objects"] == []
     with Image.open("fill/one-redacted.png") as copy:
