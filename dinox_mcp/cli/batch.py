@@ -24,7 +24,7 @@ from dinox_mcp.batch.parts import ERRORS
 from dinox_mcp.batch.report import per_second
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import add_like_flag, add_option_flags, nonempty, request_options, split_arguments
-from dinox_mcp.cli.terminal import add_common_flags, begin, flags, name_commands, note, number, paint, printable
+from dinox_mcp.cli.terminal import add_common_flags, begin, flags, name_commands, note, number, paint
 from dinox_mcp.detect.options import MAX_OBJECTS
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         terminal.write(result.model_dump_json() + "\n")
     else:
-        terminal.write("\n".join([*_lines(result), ""]))
+        terminal.write_lines(_lines(result))
     for line in _remarks(result):
         note(name_commands(line))
     if result.complete:
@@ -219,8 +219,8 @@ def _lines(result: "BatchResult") -> Iterator[str]:
     if result.detected:
         pace = f" in {result.seconds:,.1f} s, {per_second(result.detected / result.seconds)}"
     failed = f", {result.failed:,} without an answer" if result.failed else ""
-    yield paint(printable(f"{result.done:,} of {number_of(result.total, 'image')}{pace}{failed}: {counts}"), "title")
-    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
+    yield paint(f"{result.done:,} of {number_of(result.total, 'image')}{pace}{failed}: {counts}", "title")
+    yield paint(f"backend {result.backend}, model {result.model or 'none'}", "faint")
 
 
 def _remarks(result: "BatchResult") -> Iterator[str]:

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         terminal.write(comparison.model_dump_json(exclude_none=True, ensure_ascii=True) + "\n")
     else:
-        terminal.write("\n".join(_lines(comparison, out)) + "\n")
+        terminal.write_lines(_lines(comparison, out))
     if page and (where := page.finish()):
         note(where)
 

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, machine: Machine | None = None) -> None:
     if options.json:
         terminal.write(json.dumps(report.document(checks), ensure_ascii=True, indent=2) + "\n")
     else:
-        terminal.write("\n".join([*_lines(checks), ""]))
+        terminal.write_lines(_lines(checks))
     if report.problems(checks):
         sys.exit(1)
 
@@ -60,7 +60,6 @@ def check_all(machine: Machine, *, offline: bool = False) -> Iterator[Check]:
 
 
 def _lines(checks: Sequence[Check]) -> list[str]:
-    """Write a report as lines, by areas."""
     lines = [paint(f"dinox-mcp {__version__}", "title")]
     width = max((len(check.name) for check in checks), default=0)
     for area, inside in groupby(checks, key=lambda check: check.area):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint, printable
+from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of
 
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         terminal.write(report.model_dump_json() + "\n")
     else:
-        terminal.write("\n".join([*_lines(report, every_category=options.by_category), ""]))
+        terminal.write_lines(_lines(report, every_category=options.by_category))
     for line in [*_remarks(report), *_written(options, report)]:
         note(line)
     if not report.complete:
@@ -132,7 +132,6 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _written(options: argparse.Namespace, report: "Report | CollectionReport") -> Iterator[str]:
-    """Name the files that were written."""
     if options.html is not None:
         yield f"page: {options.html}"
     if options.tune is not None and getattr(report, "tuned", None) is not None:
@@ -208,7 +207,7 @@ def _lines(report: "Report | CollectionReport", *, every_category: bool) -> Iter
     yield ""
     by = f"backend {report.backend}, model {report.model or 'none'}, min score {report.min_score:g}"
     calls = f" in {report.calls_per_image} calls" if report.calls_per_image > 1 else ""
-    yield paint(printable(f"{by}, {number_of(report.prompt_count, 'prompt')}{calls}"), "faint")
+    yield paint(f"{by}, {number_of(report.prompt_count, 'prompt')}{calls}", "faint")
     if report.detected:
         each = report.seconds / report.detected
         yield paint(f"{number_of(report.detected, 'image')} in {report.seconds:.1f} s, {each:.3f} s each", "faint")
@@ -217,13 +216,13 @@ def _lines(report: "Report | CollectionReport", *, every_category: bool) -> Iter
 def _tables(tables: Iterable[tuple[str, list[list[str]]]]) -> Iterator[str]:
     for title, rows in tables:
         yield ""
-        yield paint(printable(title), "title")
+        yield paint(title, "title")
         yield from terminal.table(rows, "<" + ">" * (len(rows[0]) - 1))
 
 
 def _sources(published: "Published") -> Iterator[str]:
     for source in dict.fromkeys(one.source for one in published.models):
-        yield paint(printable(f"published in: {source}"), "faint")
+        yield paint(f"published in: {source}", "faint")
 
 
 def _remarks(report: "Report | CollectionReport") -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dinox_mcp.backends import registry
 from dinox_mcp.cli import terminal
-from dinox_mcp.cli.terminal import Style, paint, printable
+from dinox_mcp.cli.terminal import Style, paint
 from dinox_mcp.errors import DinoxError, SettingsError
 from dinox_mcp.install import setup
 from dinox_mcp.install.hosts import HOSTS, KEY, Host, find
@@ -104,7 +104,6 @@ def _for_each(hosts: Sequence[Host], act: Callable[[Host], None]) -> None:
 
 
 def _hosts(options: argparse.Namespace, machine: Machine) -> list[Host]:
-    """Return the named hosts, each once."""
     found = [host for host in HOSTS.values() if host.found(machine)]
     if not options.hosts:
         names = ", ".join(host.name for host in found) or "none"
@@ -214,7 +213,6 @@ def _key(options: argparse.Namespace, machine: Machine) -> str | None:
 
 
 def _list(machine: Machine) -> None:
-    """Print which hosts are here, and which are set up."""
     lines = []
     for host in HOSTS.values():
         here = "found" if host.found(machine) else "not found"
@@ -230,5 +228,5 @@ def _list(machine: Machine) -> None:
 def _say(lines: Sequence[str]) -> None:
     """Print lines; the next step is colored, so that it is not overlooked."""
     styles: dict[str, Style] = {"  next": "accent", "  but": "warning"}
-    painted = [paint(printable(line.expandtabs(4)), styles.get(line.partition(":")[0])) for line in lines]
-    terminal.write("\n".join([*painted, ""]))
+    painted = [paint(line.expandtabs(4), styles.get(line.partition(":")[0])) for line in lines]
+    terminal.write_lines(painted)

@@ -14,7 +14,6 @@ from dinox_mcp.backends.local.checkpoints.presets import (
     DESCRIBING,
     PRESETS,
     ModelSource,
-    Role,
     chosen,
     resolve,
     variable,
@@ -75,7 +74,7 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None, folder:
         BackendError: it cannot be downloaded or copied; the message explains why.
     """
     name = name or settings.model
-    source = resolve(name, _device_kind(settings, name), _role(settings, name))
+    source = _source(settings, name)
     quiet = not sys.stderr.isatty()
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left"
     with tqdm(total=1.0, desc=source.name, bar_format=bar_format, leave=False, disable=quiet) as bar:
@@ -93,9 +92,10 @@ def pull(settings: "Settings", name: str | None, hub: Hub | None = None, folder:
             raise
     from dinox_mcp.backends.local.checkpoints.graph import fitting
 
-    size = _inspect(here)
+    family = files.family(here, None)  # which checks that the model can be loaded
+    role = source.role or family.role
+    size = files.weights_size(here)
     sys.stdout.write(f"{title(source, here)}: {size / 1e6:.0f} MB{_licence(source)}\n{here}\n")
-    role = source.role or files.family(here, None).role
     if source.repo and not source.revision and folder is None:
         sys.stdout.write(f"to stay with exactly this one, set {variable(role)}={source.repo}@{here.name}\n")
     if not local.has_torch() and fitting(here) is None:
@@ -112,7 +112,7 @@ def list_files(settings: "Settings", name: str | None, hub: Hub | None = None) -
         BackendError: the hub does not answer, or has no such model.
     """
     name = name or settings.model
-    source = resolve(name, _device_kind(settings, name), _role(settings, name))
+    source = _source(settings, name)
     if source.repo is None:
         raise UnsupportedError(f"{source.folder} is a folder; --files lists a model of the hub: name a preset")
     commit, listed = copying.listing(hub or Hub(), source)
@@ -139,28 +139,15 @@ def list_presets(hub: Hub | None = None) -> None:
         )
 
 
-def _device_kind(settings: "Settings", name: str | None) -> "DeviceKind":
-    """Return the kind of the device, by torch only where it decides on the model: that import takes seconds."""
-    if name not in {None, "accurate"}:
-        return "cpu"
-    if not local.has_torch() or settings.runtime == "onnx":
-        return "cpu"
-    from dinox_mcp.backends.local.checkpoints import device
+def _source(settings: "Settings", name: str | None) -> ModelSource:
+    """Find a model of the hub or a folder, in the role that the settings use it in."""
+    kind: DeviceKind = "cpu"
+    if name in {None, "accurate"} and local.has_torch() and settings.runtime != "onnx":
+        from dinox_mcp.backends.local.checkpoints import device  # with torch, which takes seconds
 
-    return device.choose(settings.device).kind
-
-
-def _role(settings: "Settings", name: str | None) -> Role | None:
-    """Return what the settings use a model for; None if it is not in them."""
-    if name is None or name == settings.model:
-        return "objects"
-    return next((role for role, model in chosen(settings).items() if model == name), None)
-
-
-def _inspect(folder: Path) -> int:
-    """Check that the model can be loaded and its weights can be read; return their size in bytes."""
-    files.family(folder, None)
-    return files.weights_size(folder)
+        kind = device.choose(settings.device).kind
+    used = (role for role, model in chosen(settings).items() if model == name)
+    return resolve(name, kind, "objects" if name == settings.model else next(used, None))
 
 
 def _licence(source: ModelSource) -> str:

@@ -108,7 +108,7 @@ def _lines(
         return [f"{paint(title, 'title')}: nothing found", *map(printable, filter(None, facts))]
     counts, *more = facts
     table = terminal.table([heads, *rows], alignment, _NUMBERED)
-    return [paint(title, "title"), *table, paint(printable(counts), "title"), *terminal.facts(more)]
+    return [paint(title, "title"), *table, paint(counts, "title"), *terminal.facts(more)]
 
 
 def _made_by(result: DetectionResult | VideoResult) -> str:

@@ -11,7 +11,7 @@ import anyio
 
 from dinox_mcp.cli import terminal
 from dinox_mcp.cli.detect import add_like_flag, add_model_flags, split_arguments
-from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint, printable
+from dinox_mcp.cli.terminal import add_common_flags, begin, note, number, paint
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of, one_line
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         for line in _json_lines(result):
             terminal.write(line + "\n")
     else:
-        terminal.write("\n".join([*_lines(result), ""]))
+        terminal.write_lines(_lines(result))
     for line in _remarks(result):
         note(line)
     if options.out is not None:
@@ -87,7 +87,7 @@ async def _search(settings: "Settings", options: argparse.Namespace) -> "tuple[S
 def _lines(result: "SearchResult") -> Iterator[str]:
     what = ", ".join(result.prompts) or _EVERYTHING
     title = f"{result.done} of {result.total} images searched for {what}"
-    yield paint(printable(title), "title")
+    yield paint(title, "title")
     if result.images:
         rows = [["#", "image", "score", "objects", "text"]]
         for place, found in enumerate(result.images, start=1):
@@ -96,10 +96,10 @@ def _lines(result: "SearchResult") -> Iterator[str]:
             rows.append([str(place), _shown(found.image), score, objects, one_line(found.text)])
         yield from terminal.table(rows, "><><<", ("faint",))
     counts = ", ".join(f"{number} {label}" for label, number in result.counts.items()) or "nothing"
-    yield paint(printable(f"{counts} in {number_of(result.found, 'image')}"), "title")
+    yield paint(f"{counts} in {number_of(result.found, 'image')}", "title")
     if (left := result.found - len(result.images)) > 0:
         yield paint(f"{left} more images hold objects; raise --top", "faint")
-    yield paint(printable(f"backend {result.backend}, model {result.model or 'none'}"), "faint")
+    yield paint(f"backend {result.backend}, model {result.model or 'none'}", "faint")
 
 
 def _shown(image: str) -> str:

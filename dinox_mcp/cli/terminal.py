@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from dinox_mcp.errors import DinoxError
 
@@ -46,16 +46,17 @@ def name_commands(message: str) -> str:
     return message.replace("listed at dinox://backends", "listed by dinox-mcp doctor")
 
 
-def paint(text: str, style: Style | None, stream: TextIO | None = None) -> str:
-    """Color a text where `stream` (stdout by default) is a terminal; `text` must be printable already.
+def paint(text: str, style: Style | None) -> str:
+    """Make a text printable, and color it where stdout is a terminal.
 
     No color is used where NO_COLOR is set (https://no-color.org), the terminal is dumb, or Windows has its old console.
     """
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and _has_colors(stream or sys.stdout) else text
+    text = printable(text)
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and _has_colors() else text
 
 
-def _has_colors(stream: TextIO | None) -> bool:
-    if stream is None or not stream.isatty() or os.environ.get("NO_COLOR"):
+def _has_colors() -> bool:
+    if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return False
     return os.environ.get("TERM") != "dumb" and (sys.platform != "win32" or "WT_SESSION" in os.environ)
 
@@ -77,6 +78,11 @@ def write(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise DinoxError(f"cannot write the results to stdout ({error.strerror}); send them elsewhere") from None
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout; see `write`."""
+    write("".join(f"{line}\n" for line in lines))
 
 
 def _mute() -> None:
@@ -107,7 +113,7 @@ def table(rows: Sequence[Sequence[str]], alignment: str, styles: Sequence[Style 
 
 def facts(lines: Iterable[str]) -> list[str]:
     """Paint what is below a table; empty lines are left out."""
-    return [paint(printable(line), "warning" if line.startswith("note: ") else "faint") for line in lines if line]
+    return [paint(line, "warning" if line.startswith("note: ") else "faint") for line in lines if line]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from pydantic import SecretStr
@@ -21,9 +21,6 @@ from dinox_mcp.doctor.system import REINSTALL
 from dinox_mcp.errors import BackendError, BusyError, DinoxError, KeyRejectedError, QuotaError
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.extras import extras_command
-
-if TYPE_CHECKING:
-    import httpx2
 
 _BUILT_IN = {"dinox", "embedded", "local"}
 
@@ -289,20 +286,14 @@ def _look_up(base: str, key: SecretStr) -> BackendError | OSError | None:
     import httpx2
 
     try:
-        with _client() as client:
-            reply = client.get(f"{base}/v2/task_status/{uuid4()}", headers={"Token": key.get_secret_value()})
+        headers = {"User-Agent": f"dinox-mcp/{__version__}", "Token": key.get_secret_value()}
+        reply = httpx2.get(f"{base}/v2/task_status/{uuid4()}", headers=headers, timeout=_TIMEOUT_S)
         read_reply(reply.status_code, reply.headers, reply.content, key)
     except (httpx2.RequestError, httpx2.InvalidURL, *PROBLEMS) as problem:
         return OSError(quote(message_of(problem), key))
     except Failure as failure:
         return None if failure.verdict is Verdict.LOST else failure.error
     return None
-
-
-def _client() -> "httpx2.Client":
-    import httpx2
-
-    return httpx2.Client(timeout=_TIMEOUT_S, headers={"User-Agent": f"dinox-mcp/{__version__}"})
 
 
 def _first(error: BackendError | OSError) -> str:

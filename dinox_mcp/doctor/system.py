@@ -200,7 +200,6 @@ def _check_entry(title: str, name: str, entry: Entry, path: Path, machine: Machi
 
 
 def _starts(command: str, machine: Machine) -> bool:
-    """Return whether a program exists and can be run."""
     if _is_path(command):
         return Path(command).expanduser().is_file() and os.access(Path(command).expanduser(), os.X_OK)
     return machine.which(command) is not None

@@ -46,7 +46,6 @@ class _Member:
 
 
 def _parse(text: str) -> _Node | None:
-    """Read an object; return None where there are only blanks and comments."""
     return _Reader(text).root()
 
 
@@ -63,7 +62,6 @@ def position(text: str, at: int) -> str:
 
 
 def _kind(data: object) -> str:
-    """Return the name of a value's type in JSON."""
     return _KINDS.get(type(data), "a number")
 
 

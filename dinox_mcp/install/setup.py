@@ -26,6 +26,7 @@ Given = ParamSpec("Given")
 T = TypeVar("T")
 
 NAME = "dinox"
+"""The name of the server in a host, if no other is chosen, and of the skill and its folder."""
 _ENV = ("env", "environment")
 
 
@@ -247,8 +248,6 @@ def key_input() -> dict[str, object]:
     }
 
 
-SKILL = "dinox"
-"""The name of the skill, and of its folder."""
 Outcome = Literal["written", "removed", "present", "absent", "changed by you"]
 _FILE = Path(__file__).with_name("SKILL.md")
 _STAMP = re.compile(r"\n<!-- Written by dinox-mcp install, sha256 ([0-9a-f]{16}) -->\n\Z")
@@ -256,7 +255,7 @@ _STAMP = re.compile(r"\n<!-- Written by dinox-mcp install, sha256 ([0-9a-f]{16})
 
 def skill_path(host: Host, machine: Machine) -> Path | None:
     """Return the path of the skill for a host; None where the host does not read skills."""
-    return host.skills(machine) / SKILL / "SKILL.md" if host.skills else None
+    return host.skills(machine) / NAME / "SKILL.md" if host.skills else None
 
 
 def update_skill(path: Path, *, remove: bool = False, dry_run: bool = False) -> Outcome:

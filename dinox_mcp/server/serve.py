@@ -48,7 +48,6 @@ _END_S = 4
 
 
 def _set_up_log(level: str) -> None:
-    """Log to stderr, in place of the SDK's own handlers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(_without_broken_off)

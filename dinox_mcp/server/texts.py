@@ -126,7 +126,6 @@ def numbers(objects: Sequence[int]) -> str:
 
 
 def _points(found: DetectedObject) -> str:
-    """Write the visible keypoints, to a pixel."""
     visible = [f"{point.name} {point.x:.0f},{point.y:.0f}" for point in found.keypoints if is_there(point)]
     return f" keypoints {' '.join(visible)}" if visible else ""
 

@@ -69,7 +69,7 @@ def test_the_skill_stays_as_long_as_the_host_has_the_server_under_another_name(h
 def test_the_skill_is_half_a_page_and_hosts_can_read_its_head() -> None:
     head, _, text = SHIPPED.removeprefix("---\n").partition("\n---\n")
     fields = dict(line.split(": ", 1) for line in head.splitlines())
-    assert fields["name"] == setup.SKILL
+    assert fields["name"] == setup.NAME
     assert 1 <= len(fields["description"]) <= 1024
     assert len(text.split()) < 400
 

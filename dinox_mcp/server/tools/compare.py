@@ -132,7 +132,6 @@ def _change(change: Change) -> ChangeData:
 
 
 def _counts(comparison: Comparison) -> dict[str, tuple[int, int]]:
-    """Count each label in both images."""
     before, after = comparison.before.counts, comparison.after.counts
     return {label: (before.get(label, 0), after.get(label, 0)) for label in {**before, **after}}
 

@@ -218,7 +218,6 @@ async def _sheet(
 
 
 def _dashed(style: Style) -> list[str]:
-    """Name the doubtful objects."""
     if not style.doubtful:
         return []
     numbers = ", ".join(map(str, style.doubtful[:_MAX_LINES]))
@@ -245,7 +244,6 @@ def _notes(picture: Picture, image: str | None) -> list[str]:
 
 
 def _is_inside(bbox: Box, frame: Box) -> bool:
-    """Return whether the centre of a box is in a frame."""
     x, y = center(bbox)
     return frame[0] <= x <= frame[2] and frame[1] <= y <= frame[3]
 

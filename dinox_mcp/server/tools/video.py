@@ -5,15 +5,14 @@ from functools import partial
 
 from mcp.types import CallToolResult
 
-from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import NotFoundError
 from dinox_mcp.server import parameters as p
 from dinox_mcp.server.protocol import DetectionServer, tool
 from dinox_mcp.server.replies import image_reply
-from dinox_mcp.server.requests import RequestContext, caller_of, progress_of
+from dinox_mcp.server.requests import RequestContext, caller_of
 from dinox_mcp.server.texts import named, plain
-from dinox_mcp.server.tools.detection import LARGE, offered
+from dinox_mcp.server.tools.detection import LARGE, options_of
 from dinox_mcp.store import uris
 from dinox_mcp.types.text import printable
 from dinox_mcp.types.video import Track, VideoResult, clock
@@ -43,14 +42,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
 
         Each key frame is a call to the backend.
         """
-        options = Options(
-            include=include,
-            model=offered(model, detector, caller_of(ctx)),
-            caller=caller_of(ctx),
-            progress=progress_of(ctx),
-        )
-        if min_score is not None:
-            options["min_score"] = min_score
+        options = options_of(ctx, detector, {"include": include, "min_score": min_score, "model": model})
         result = await detector.detect_video(
             video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
         )
