@@ -127,8 +127,12 @@ def test_the_demo_shows_what_is_in_the_sample(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_prompt_free_example_runs(run: Run) -> None:
-    assert "embedded found" in run("prompt_free.py")
+def test_the_prompt_free_example_runs(run: Run, tmp_path: Path) -> None:
+    with Image.open(ROOT / "examples" / "sample.png") as sample:
+        sample.crop((80, 80, 420, 400)).save(tmp_path / "sign.png")
+    printed = run("prompt_free.py", str(tmp_path / "sign.png"))
+    assert "embedded found" in printed
+    assert "LOADING BAY 3" in printed
 
 
 @pytest.mark.slow
