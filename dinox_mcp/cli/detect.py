@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -76,7 +77,7 @@ def add_request_flags(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--not-like",
-        type=_counterexample,
+        type=partial(example, negative=True),
         action="append",
         dest="like",
         metavar="EXAMPLE",
@@ -178,10 +179,6 @@ def example(text: str, *, negative: bool = False) -> VisualPrompt:
         return parse_example(text, negative=negative)
     except DinoxError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _counterexample(text: str) -> VisualPrompt:
-    return example(text, negative=True)
 
 
 # ruff: noqa: PTH110, PTH111, PTH207

@@ -177,16 +177,13 @@ def _uploads(detector: Detector, security: TransportSecuritySettings | None) -> 
         try:
             uri = await detector.upload(await request.body(), caller_of(request))
         except InputError as error:
-            hint = " (multipart/form-data is not read: send the file alone)" if _is_form(request) else ""
+            is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+            hint = " (multipart/form-data is not read: send the file alone)" if is_form else ""
             problem = {"code": error.code, "message": f"{error}{hint}", "remedy": error.remedy}
             return JSONResponse({"error": problem}, status_code=400)
         return JSONResponse({"image": uri, "expires_s": UPLOADED_S}, status_code=201)
 
     return Route(IMAGES, upload, methods=["POST"])
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith("multipart/")
 
 
 async def _health(_request: Request) -> JSONResponse:

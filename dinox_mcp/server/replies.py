@@ -174,7 +174,8 @@ def fit(result: DetectionResult) -> DetectionResult:
     objects: list[DetectedObject] = []
     bare: list[int] = []
     for found in result.objects:
-        length = _details(found)
+        texts_of = filter(None, (found.caption, found.category, found.text))
+        length = _KEYPOINT * len(found.keypoints) + sum(map(len, texts_of))
         if length <= left:
             left -= length
             objects.append(found)
@@ -189,10 +190,6 @@ def fit(result: DetectionResult) -> DetectionResult:
         f"are in {where}, or request fewer objects"
     )
     return result.model_copy(update={"objects": tuple(objects), "notes": (*result.notes, note)})
-
-
-def _details(found: DetectedObject) -> int:
-    return _KEYPOINT * len(found.keypoints) + sum(map(len, filter(None, (found.caption, found.category, found.text))))
 
 
 def _detection_data(result: DetectionResult) -> DetectionData:

@@ -98,12 +98,12 @@ def _register_images(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.ANNOTATED_JPEG, title="Annotated image", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def annotated_jpeg(result_id: str, ctx: RequestContext) -> bytes:
         """Give the image with its objects drawn, as JPEG."""
-        return await draw(result_id, ctx, partial(_annotated, mime_type=views.JPEG))
+        return await draw(result_id, ctx, views.annotated_result)
 
     @mcp.resource(uris.ANNOTATED_PNG, title="Annotated image, lossless", mime_type=views.PNG, annotations=_FOR_USERS)
     async def annotated_png(result_id: str, ctx: RequestContext) -> bytes:
         """Give the image with its objects drawn, as PNG."""
-        return await draw(result_id, ctx, partial(_annotated, mime_type=views.PNG))
+        return await draw(result_id, ctx, partial(views.annotated_result, mime_type=views.PNG))
 
     @mcp.resource(uris.SIDE_BY_SIDE, title="Two images, compared", mime_type=views.JPEG, annotations=_FOR_USERS)
     async def side_by_side(comparison_id: str, ctx: RequestContext) -> bytes:
@@ -168,10 +168,6 @@ def _register_videos(mcp: MCPServer, detector: Detector) -> None:
     async def frames(result_id: str, ctx: RequestContext) -> bytes:
         """Give where each track is in each frame, a line of JSON each."""
         return await read(result_id, "frames", ctx)
-
-
-def _annotated(stored: Stored, mime_type: str) -> bytes:
-    return views.annotated_result(stored, mime_type)
 
 
 def _listed(saved: SavedPrompts, name: str) -> dict[str, Any]:

@@ -46,14 +46,11 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
         result = await detector.detect_video(
             video, prompts, every_s=every_s, start_s=start_s, end_s=end_s, max_calls=max_calls, **options
         )
-        return await _reply(detector, result, caller_of(ctx).tenant, saves=saves)
-
-
-async def _reply(detector: Detector, result: VideoResult, tenant: str, *, saves: bool) -> CallToolResult:
-    sheet = None
-    with suppress(NotFoundError):
-        sheet = await detector.draw(partial(detector.videos.file, result.result_id, "sheet", tenant))
-    return image_reply(describe(result, saves=saves), sheet)
+        sheet = None
+        with suppress(NotFoundError):
+            read = partial(detector.videos.file, result.result_id, "sheet", caller_of(ctx).tenant)
+            sheet = await detector.draw(read)
+        return image_reply(describe(result, saves=saves), sheet)
 
 
 def describe(result: VideoResult, *, saves: bool) -> str:
