@@ -1,7 +1,7 @@
 """The parameters of the tools, each declared and described once.
 
 A parameter that means the same in several tools is described for the model in the first of them only (see
-`declaration.short_tool`), so a description names no tool. Ranges and defaults that a caller should know are in the
+`protocol.short_tool`), so a description names no tool. Ranges and defaults that a caller should know are in the
 words, as some hosts drop the rest.
 """
 
