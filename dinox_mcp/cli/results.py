@@ -102,13 +102,13 @@ def _video_lines(source: str, result: VideoResult) -> list[str]:
 def _lines(
     source: str, heads: Sequence[str], rows: Sequence[Sequence[str]], alignment: str, facts: Iterable[str]
 ) -> list[str]:
-    """Put a table under the source's name, without its last column where that is empty, and the facts below it."""
-    title = printable(_shorten(source))
+    """Put a table under the source's name, and the facts below it."""
+    title = paint(_shorten(source), "title")
     if not rows:
-        return [f"{paint(title, 'title')}: nothing found", *map(printable, filter(None, facts))]
+        return [f"{title}: nothing found", *map(printable, filter(None, facts))]
     counts, *more = facts
     table = terminal.table([heads, *rows], alignment, _NUMBERED)
-    return [paint(title, "title"), *table, paint(counts, "title"), *terminal.facts(more)]
+    return [title, *table, paint(counts, "title"), *terminal.facts(more)]
 
 
 def _made_by(result: DetectionResult | VideoResult) -> str:
