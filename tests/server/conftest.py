@@ -72,7 +72,7 @@ class Server:
             [sys.executable, "-m", "dinox_mcp", "serve", "--transport", transport, "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"DINOX_MCP_BACKEND": "embedded"} | environment,
+            env=os.environ | environment,
         )
         assert self.popen.stderr is not None
         line = self.popen.stderr.readline().decode()
@@ -107,13 +107,13 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Start]:
-    """Give a function that returns a server with the given settings, started once and shared by all tests."""
+    """Give a function that returns an embedded server with the given settings, started once and shared by all tests."""
     servers: dict[tuple[str, frozenset[tuple[str, str]]], Server] = {}
 
     def of(transport: str = "http", **environment: str) -> Server:
         settings = (transport, frozenset(environment.items()))
         if settings not in servers:
-            servers[settings] = Server(transport, **environment)
+            servers[settings] = Server(transport, DINOX_MCP_BACKEND="embedded", **environment)
         return servers[settings]
 
     yield of
