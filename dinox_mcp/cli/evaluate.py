@@ -17,7 +17,7 @@ from dinox_mcp.types.text import number_of
 if TYPE_CHECKING:
     from dinox_mcp.evaluation.choices import Choices
     from dinox_mcp.evaluation.collection import CollectionReport
-    from dinox_mcp.evaluation.overlaps import Iou
+    from dinox_mcp.evaluation.labelled import Iou
     from dinox_mcp.evaluation.published import Published
     from dinox_mcp.evaluation.report import Report
     from dinox_mcp.settings import Settings

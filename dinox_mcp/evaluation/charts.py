@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from dinox_mcp.evaluation.overlaps import Floats
+from dinox_mcp.evaluation.labelled import Floats
 
 _WIDTH, _HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 40

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dinox_mcp.detect.options import MAX_PROMPTS, Options
 from dinox_mcp.evaluation.datasets import Kind
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.precision import COCO, COCO_KEYPOINTS, LVIS, LVIS_FIXED, Rules
 from dinox_mcp.types.detection import Output
 

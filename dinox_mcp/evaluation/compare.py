@@ -11,8 +11,7 @@ import numpy as np
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.summary import MAX_FAILURES, FailedImage, readable
 from dinox_mcp.evaluation.counting import count_errors
-from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Truth, join
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Iou, Truth, join
 from dinox_mcp.evaluation.precision import Precision, Rules, evaluate
 from dinox_mcp.evaluation.prompts import Vocabulary
 from dinox_mcp.evaluation.report import CountFigures, counts_of

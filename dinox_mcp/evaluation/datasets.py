@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation import formats
 from dinox_mcp.evaluation.formats import A
-from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Ints, LabelledImage, Truth
-from dinox_mcp.evaluation.overlaps import Floats, Iou, Shapes
+from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Floats, Ints, Iou, LabelledImage, Shapes, Truth
 from dinox_mcp.evaluation.shapes import Rle, array_of, encode, order_of
 from dinox_mcp.types.keypoints import BODY
 

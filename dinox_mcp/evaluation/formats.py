@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, Discriminator, FailFast, Field, FiniteFloat, Tag, TypeAdapter, ValidationError
 
 from dinox_mcp.errors import InputError
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.shapes import Segmentation
 from dinox_mcp.settings import MiB
 from dinox_mcp.store.files import open_regular

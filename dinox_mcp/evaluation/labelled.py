@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.evaluation.overlaps import Bools, Floats, Iou, Shapes
-
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Shapes = npt.NDArray[Any]
+Iou = Literal["bbox", "segm", "keypoints"]
+"""What can be compared, by the names that pycocotools has for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

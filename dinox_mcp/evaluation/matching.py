@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dinox_mcp.evaluation.labelled import Found, Ints, Truth
-from dinox_mcp.evaluation.overlaps import Bools, Floats, of_boxes, of_keypoints, of_masks
+from dinox_mcp.evaluation.labelled import Bools, Floats, Found, Ints, Truth
+from dinox_mcp.evaluation.shapes import of_boxes, of_keypoints, of_masks
 
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Areas in square pixels, both ends included, as COCO has them."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinox_mcp.evaluation.labelled import Found, Ints, Truth
-from dinox_mcp.evaluation.overlaps import Floats, of_boxes
+from dinox_mcp.evaluation.labelled import Floats, Found, Ints, Truth
 from dinox_mcp.evaluation.precision import Matches
+from dinox_mcp.evaluation.shapes import of_boxes
 
 SCORES: Floats = np.arange(1, 100) / 100
 _SAME_PLACE = 0.5

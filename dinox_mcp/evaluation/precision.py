@@ -10,9 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from dinox_mcp.evaluation.labelled import Found, Ints, Truth
+from dinox_mcp.evaluation.labelled import Bools, Floats, Found, Ints, Iou, Truth
 from dinox_mcp.evaluation.matching import EARLY, RECALLS, SIZES, THRESHOLDS, CategoryMatch
-from dinox_mcp.evaluation.overlaps import Bools, Floats, Iou
 
 _AP50, _AP75 = 0, 5
 

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from dinox_mcp.evaluation.labelled import Category, Dataset
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Category, Dataset, Iou
 from dinox_mcp.types.detection import Value
 
 Benchmark = Literal["coco", "lvis_minival", "lvis_val", "sginw"]

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dinox_mcp.batch.summary import FailedImage
 from dinox_mcp.evaluation.counting import CountErrors
-from dinox_mcp.evaluation.labelled import Category
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Category, Iou
 from dinox_mcp.evaluation.precision import Precision
 from dinox_mcp.evaluation.published import Published, rows_of
 from dinox_mcp.types.detection import Value

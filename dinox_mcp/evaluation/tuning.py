@@ -13,8 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dinox_mcp.evaluation.labelled import Found, Ints
-from dinox_mcp.evaluation.overlaps import Bools, Floats
+from dinox_mcp.evaluation.labelled import Bools, Floats, Found, Ints
 
 FOLDS = 5
 """In turn, each of so many parts of the images is counted by the thresholds that the others gave."""

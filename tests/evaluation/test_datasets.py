@@ -10,8 +10,7 @@ import pytest
 
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation.datasets import CLASSES, Kind, load
-from dinox_mcp.evaluation.labelled import Category
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Category, Iou
 from dinox_mcp.types import masks
 from dinox_mcp.types.detection import Mask
 from dinox_mcp.types.keypoints import BODY

@@ -17,7 +17,7 @@ from dinox_mcp.errors import BackendError, BusyError, InputError, QuotaError, Un
 from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import load
 from dinox_mcp.evaluation.folder import DETECTIONS, JOURNAL, REPORT
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.report import Report
 from dinox_mcp.evaluation.results import Files
 from dinox_mcp.evaluation.run import Evaluation

@@ -16,8 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.evaluation.datasets import load
-from dinox_mcp.evaluation.labelled import Boxes, Found
-from dinox_mcp.evaluation.overlaps import Iou
+from dinox_mcp.evaluation.labelled import Boxes, Found, Iou
 from dinox_mcp.evaluation.precision import COCO, COCO_KEYPOINTS, evaluate
 from dinox_mcp.evaluation.shapes import array_of, extent, measured
 from dinox_mcp.types import masks
