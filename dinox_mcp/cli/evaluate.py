@@ -142,8 +142,7 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     from dinox_mcp.detector import Detector
     from dinox_mcp.evaluation import collection
     from dinox_mcp.evaluation.datasets import load
-    from dinox_mcp.evaluation.folder import check_writable, write
-    from dinox_mcp.evaluation.results import Files
+    from dinox_mcp.evaluation.results import Files, check_writable, write
     from dinox_mcp.evaluation.run import Evaluation
 
     annotations = options.annotations.expanduser()

@@ -13,11 +13,11 @@ from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation.charts import bar
 from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import NAMES_IN_FOLDERS
-from dinox_mcp.evaluation.folder import REPORT, write
 from dinox_mcp.evaluation.labelled import Dataset, Iou
 from dinox_mcp.evaluation.page import document, table
 from dinox_mcp.evaluation.published import Published, published, rows_of
 from dinox_mcp.evaluation.report import COMPARED, Report, Row, percent
+from dinox_mcp.evaluation.results import REPORT, write
 from dinox_mcp.evaluation.run import Evaluation
 from dinox_mcp.types.detection import Value
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.summary import MAX_FAILURES, FailedImage, readable
-from dinox_mcp.evaluation.counting import count_errors
 from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Iou, Truth, join
 from dinox_mcp.evaluation.precision import Precision, Rules, evaluate
 from dinox_mcp.evaluation.prompts import Vocabulary
-from dinox_mcp.evaluation.report import CountFigures, counts_of
+from dinox_mcp.evaluation.report import CountFigures, count_figures
 from dinox_mcp.evaluation.shapes import array_of, extent, measured, points_of, pose_score
 from dinox_mcp.types.boxes import suppress
 from dinox_mcp.types.detection import Detection, certainty
@@ -44,14 +43,16 @@ class Comparison:
         iou_threshold: boxes of one category that overlap more count once, as those of synonyms; None keeps all.
 
     Attributes:
+        dataset: what is labelled.
+        vocabulary: which categories a label stands for.
         found: the found objects of all images.
     """
 
     def __init__(
         self, dataset: Dataset, vocabulary: Vocabulary, journal: Journal, iou_threshold: float | None = None
     ) -> None:
-        self._dataset = dataset
-        self._vocabulary = vocabulary
+        self.dataset = dataset
+        self.vocabulary = vocabulary
         self._iou_threshold = iou_threshold
         self._iou: Iou = dataset.truth.iou
         self._without_shape = 0
@@ -81,7 +82,7 @@ class Comparison:
     def truth(self) -> Truth:
         """What is labelled in the images that are answered."""
         answered = np.array([one is not None for one in self._answered])
-        return self._dataset.truth.take(answered[self._dataset.truth.boxes.image])
+        return self.dataset.truth.take(answered[self.dataset.truth.boxes.image])
 
     @property
     def common_model(self) -> str:
@@ -102,7 +103,7 @@ class Comparison:
         found, separator = self.found, "["
         rows = zip(found.boxes.image, found.boxes.category, found.boxes.bbox, found.score, strict=True)
         for place, (image, category, bbox, score) in enumerate(rows):
-            number, kind = self._dataset.images[image].number, self._dataset.numbers[category]
+            number, kind = self.dataset.images[image].number, self.dataset.numbers[category]
             one: dict[str, Any] = {"image_id": number, "category_id": kind, "score": float(score)}
             if found.shapes is None:
                 one["bbox"] = bbox.tolist()
@@ -122,7 +123,7 @@ class Comparison:
 
     def labelled_counts(self) -> dict[tuple[int, int], int]:
         """Give the labelled counts, by the positions of image and category, of the images that are answered."""
-        return {pair: number for pair, number in self._dataset.counts.items() if self._answered[pair[0]] is not None}
+        return {pair: number for pair, number in self.dataset.counts.items() if self._answered[pair[0]] is not None}
 
     def wrong_counts(self, *, absent: bool, federated: bool) -> dict[tuple[int, int], int]:
         """Give the labelled counts of which a count can be wrong: also 0 for what was found and is not labelled.
@@ -131,7 +132,7 @@ class Comparison:
             absent: whether what is not labelled in an image is absent.
             federated: only what is known to be absent is, and nothing counts that is labelled only in part (LVIS).
         """
-        labelled, truth = self.labelled_counts(), self._dataset.truth
+        labelled, truth = self.labelled_counts(), self.dataset.truth
         known = {(image, place) for image, place in truth.absent.tolist()} if federated else None
         found = zip(self.found.boxes.image.tolist(), self.found.boxes.category.tolist(), strict=True)
         for pair in {*found} - self._crowded if absent else ():
@@ -153,7 +154,7 @@ class Comparison:
             return found
         for image, record in enumerate(self._answered):
             for label, number in record.counts.items() if record is not None else ():
-                for place in self._vocabulary.categories(label):
+                for place in self.vocabulary.categories(label):
                     found[image, place] += number
         return found
 
@@ -167,20 +168,20 @@ class Comparison:
         labelled = self.labelled_counts()
         if absent:
             images = [image for image, one in enumerate(self._answered) if one is not None]
-            every = ((image, place) for image in images for place in range(len(self._vocabulary)))
+            every = ((image, place) for image in images for place in range(len(self.vocabulary)))
             labelled |= {pair: 0 for pair in every if pair not in labelled and pair not in self._crowded}
         found = self.found_counts(least)
         groups: dict[int, dict[tuple[int, int], int]] = {}
         for pair, number in labelled.items():
             groups.setdefault(pair[1], {})[pair] = number
-        named = [(self._dataset.categories[place].name, group) for place, group in sorted(groups.items())]
+        named = [(self.dataset.categories[place].name, group) for place, group in sorted(groups.items())]
         for name, group in [("all", labelled), *named]:
-            if (errors := count_errors(group, found)) is not None:
-                yield counts_of(name, errors)
+            if group:
+                yield count_figures(name, group, found)
 
     def notes(self, *, most: int | None) -> Iterator[str]:
         """Say what changes the figures; `most` objects of an image were kept, or None where they are only counted."""
-        if shared := self._vocabulary.shared:
+        if shared := self.vocabulary.shared:
             named = ", ".join(shared[:_MOST_NAMED])
             yield f"{len(shared)} prompts stand for several categories of one name, and so do their boxes: {named}"
         if most is None:
@@ -188,7 +189,7 @@ class Comparison:
         if self._without_shape:
             what = "mask" if self._iou == "segm" else "keypoints of a body"
             yield f"{self._without_shape:,} found objects have no {what} and are left out"
-        answered = [(image, one) for image, one in zip(self._dataset.images, self._answered, strict=True) if one]
+        answered = [(image, one) for image, one in zip(self.dataset.images, self._answered, strict=True) if one]
         if full := sum(1 for _, one in answered if sum(one.counts.values()) >= most):
             yield f"{full} images had {most:,} objects or more, of which the best are kept; raise --min-score"
         sizes = [
@@ -202,15 +203,15 @@ class Comparison:
     @cached_property
     def _crowded(self) -> set[tuple[int, int]]:
         """The images and categories of which a crowd is labelled, so that they have no count."""
-        boxes = self._dataset.truth.boxes
-        return {*zip(boxes.image.tolist(), boxes.category.tolist(), strict=True)} - self._dataset.counts.keys()
+        boxes = self.dataset.truth.boxes
+        return {*zip(boxes.image.tolist(), boxes.category.tolist(), strict=True)} - self.dataset.counts.keys()
 
     def _read(self, image: int, objects: Iterable[Detection]) -> Found:
         """Take what was found in an image."""
         labelled = [
             one.model_copy(update={"label": str(place)})
             for one in objects
-            for place in self._vocabulary.categories(one.label)
+            for place in self.vocabulary.categories(one.label)
         ]
         if self._iou_threshold is not None:
             labelled = suppress(labelled, self._iou_threshold)

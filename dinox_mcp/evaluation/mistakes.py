@@ -62,7 +62,7 @@ class Mistakes:
     """
 
     def __init__(self, truth: Truth, found: Found, matches: Matches, least: float) -> None:
-        self._truth, self._found, self._matches = truth, found, matches
+        self.truth, self.found, self._matches = truth, found, matches
         self._counts = ~truth.left_out
         given = found.threshold_score[matches.found] >= least
         counted = given & ~matches.ignored
@@ -76,7 +76,7 @@ class Mistakes:
     def by_score(self) -> ByScore:
         """Give precision, recall and F1 at each threshold."""
         matches = self._matches
-        scores = self._found.threshold_score[matches.found]
+        scores = self.found.threshold_score[matches.found]
         hit = ~matches.ignored & (matches.labelled >= 0)
         right = _reaching(scores[hit])
         every = _reaching(scores[~matches.ignored])
@@ -89,17 +89,17 @@ class Mistakes:
 
         A missed object and a wrong one at the same place, by their boxes, are one confusion.
         """
-        truth, found = self._truth.boxes, self._found.boxes
+        truth, found = self.truth.boxes, self.found.boxes
         pairs = self._same_place()
         labelled = np.concatenate([truth.category[self._taken], truth.category[pairs[:, 0]]])
         as_found = np.concatenate([found.category[self.right], found.category[pairs[:, 1]]])
         alone_missed = truth.category[np.setdiff1d(self.missed, pairs[:, 0])]
         alone_wrong = found.category[np.setdiff1d(self.wrong, pairs[:, 1])]
-        mistakes = np.bincount(truth.category[self.missed], minlength=self._truth.categories)
-        mistakes += np.bincount(found.category[self.wrong], minlength=self._truth.categories)
+        mistakes = np.bincount(truth.category[self.missed], minlength=self.truth.categories)
+        mistakes += np.bincount(found.category[self.wrong], minlength=self.truth.categories)
         order = np.argsort(-mistakes, kind="stable")
         chosen = order[mistakes[order] > 0][:most]
-        row_of = np.full(self._truth.categories, len(chosen))
+        row_of = np.full(self.truth.categories, len(chosen))
         row_of[chosen] = np.arange(len(chosen))
         nothing = len(chosen) + 1
         table = np.zeros((nothing + 1, nothing + 1), int)
@@ -110,9 +110,9 @@ class Mistakes:
 
     def worst(self, most: int) -> list[ImageMistakes]:
         """Give the images with most mistakes, the worst first."""
-        truth, found = self._truth.boxes, self._found.boxes
-        mistakes = np.bincount(truth.image[self.missed], minlength=self._truth.images)
-        mistakes += np.bincount(found.image[self.wrong], minlength=self._truth.images)
+        truth, found = self.truth.boxes, self.found.boxes
+        mistakes = np.bincount(truth.image[self.missed], minlength=self.truth.images)
+        mistakes += np.bincount(found.image[self.wrong], minlength=self.truth.images)
         order = np.argsort(-mistakes, kind="stable")[:most]
         return [
             ImageMistakes(
@@ -126,9 +126,9 @@ class Mistakes:
 
     def _same_place(self) -> Ints:
         """Pair missed objects with wrong ones at the same place (pairs, 2), those that score highest first."""
-        truth, found = self._truth.boxes, self._found.boxes
+        truth, found = self.truth.boxes, self.found.boxes
         missed = self.missed[np.argsort(truth.image[self.missed], kind="stable")]
-        wrong = self.wrong[np.lexsort((-self._found.score[self.wrong], found.image[self.wrong]))]
+        wrong = self.wrong[np.lexsort((-self.found.score[self.wrong], found.image[self.wrong]))]
         missed_in, wrong_in = truth.image[missed], found.image[wrong]
         pairs: list[tuple[int, int]] = []
         for image in np.intersect1d(missed_in, wrong_in).tolist():

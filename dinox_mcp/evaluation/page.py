@@ -12,7 +12,7 @@ import numpy as np
 from dinox_mcp import __version__
 from dinox_mcp.evaluation.charts import Line, Mark, bar, line_chart, scatter_chart, small_chart
 from dinox_mcp.evaluation.matching import RECALLS
-from dinox_mcp.evaluation.mistakes import SCORES, ByScore, Confusion
+from dinox_mcp.evaluation.mistakes import SCORES, Confusion, Mistakes
 from dinox_mcp.evaluation.precision import Precision
 from dinox_mcp.evaluation.published import PUBLISHED
 from dinox_mcp.evaluation.report import FREQUENCIES, CategoryFigures, Report, Row, percent, tables
@@ -21,7 +21,7 @@ from dinox_mcp.evaluation.worst import WorstImage
 from dinox_mcp.types.text import number_of
 
 STYLE = Path(__file__).with_name("page.css")
-MAX_CONFUSED = 15
+_MAX_CONFUSED = 15
 """Categories of the table of confusions."""
 _SMALL_CHARTS = 12
 _MAX_ROWS = 2000
@@ -40,22 +40,20 @@ class Page:
     Attributes:
         report: the figures.
         own: the model's own threshold, which the mistakes are those at.
-        precision: the figures by the first rules, for the curves.
-        by_score: precision and recall by threshold.
-        confusion: which categories are taken for which.
         errors: how many objects are counted wrongly by threshold.
-        points: pairs of labelled and found counts.
+        precision: the figures by the first rules.
+        mistakes: what is right, wrong and missed.
         worst: the images with most mistakes.
+        points: pairs of labelled and found counts.
     """
 
     report: Report
     own: float
+    errors: CountErrorsByThreshold | None
     precision: Precision | None = None
-    by_score: ByScore | None = None
-    confusion: Confusion | None = None
-    errors: CountErrorsByThreshold | None = None
-    points: Sequence[tuple[int, int]] = ()
+    mistakes: Mistakes | None = None
     worst: Sequence[WorstImage] = ()
+    points: Sequence[tuple[int, int]] = ()
 
     def html(self) -> str:
         """Write the page."""
@@ -78,8 +76,8 @@ class Page:
         yield from self._thresholds()
         if report.precision or report.counts:
             yield from self._categories()
-        if self.confusion is not None and len(report.precision[0].categories) > 1:
-            yield from self._confusion(self.confusion)
+        if self.mistakes is not None and len(report.precision[0].categories) > 1:
+            yield from self._confusion(self.mistakes.confusion(_MAX_CONFUSED))
         if self.worst:
             yield from self._worst()
 
@@ -109,8 +107,8 @@ class Page:
     def _thresholds(self) -> Iterator[str]:
         charts = []
         marks = [Mark(f"the model's own threshold, {self.own:g}", self.own)]
-        if self.by_score is not None:
-            one = self.by_score
+        if self.mistakes is not None:
+            one = self.mistakes.by_score()
             lines = [Line("precision", one.precision), Line("recall", one.recall), Line("F1", one.f1)]
             charts.append(line_chart("Found objects by threshold", SCORES, lines, ("min_score", "share"), marks))
         if self.errors is not None:

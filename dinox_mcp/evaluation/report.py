@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from dinox_mcp.batch.summary import FailedImage
-from dinox_mcp.evaluation.counting import CountErrors
 from dinox_mcp.evaluation.labelled import Category, Iou
 from dinox_mcp.evaluation.precision import Precision
 from dinox_mcp.evaluation.published import Published, rows_of
@@ -154,10 +155,18 @@ def figures_of(rules: str, quality: Precision, categories: Sequence[Category], i
     return RuleFigures(rules=rules, figures=figures, categories=tuple(rows))
 
 
-def counts_of(name: str, errors: CountErrors) -> CountFigures:
-    """Make the figures of counts."""
+def count_figures(
+    name: str, labelled: Mapping[tuple[int, int], int], found: Mapping[tuple[int, int], int]
+) -> CountFigures:
+    """Compare counts by image and category, as FSC-147's protocol does; what is not in `found` counts 0."""
+    errors = np.array([found.get(pair, 0) - number for pair, number in labelled.items()], float)
     return CountFigures(
-        name=name, counts=errors.counts, mae=errors.mae, rmse=errors.rmse, bias=errors.bias, exact=errors.exact
+        name=name,
+        counts=len(errors),
+        mae=float(np.abs(errors).mean()),
+        rmse=float(np.sqrt((errors**2).mean())),
+        bias=float(errors.mean()),
+        exact=float((errors == 0).mean()),
     )
 
 

@@ -20,12 +20,11 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, ServiceError
 from dinox_mcp.evaluation.choices import INCLUDE, LEAST, MOST, Choices, rules_of
 from dinox_mcp.evaluation.compare import Comparison
-from dinox_mcp.evaluation.folder import DETECTIONS, REPORT, opened, write
 from dinox_mcp.evaluation.labelled import Dataset
 from dinox_mcp.evaluation.prompts import Vocabulary
 from dinox_mcp.evaluation.published import benchmark_of, published
 from dinox_mcp.evaluation.report import CountFigures, Report, figures_of
-from dinox_mcp.evaluation.results import Files, Findings
+from dinox_mcp.evaluation.results import DETECTIONS, REPORT, Files, Findings, opened, write
 from dinox_mcp.evaluation.tuning import FOLDS
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.detection import Detections
@@ -228,8 +227,6 @@ class Evaluation:
         by_label = self._notes_on_scores(comparison.common_model)
         least = min(part.request.min_score for plan in plans for part in plan.parts)
         findings = Findings(
-            self._dataset,
-            self._vocabulary,
             comparison,
             next(iter(precisions), None),
             absent,

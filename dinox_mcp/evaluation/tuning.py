@@ -8,12 +8,12 @@ What is gained is measured on further images, which were used for neither.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from dinox_mcp.evaluation.labelled import Bools, Floats, Found, Ints
+from dinox_mcp.evaluation.report import Tuned
 
 FOLDS = 5
 """In turn, each of so many parts of the images is counted by the thresholds that the others gave."""
@@ -21,23 +21,6 @@ _THRESHOLDS: Floats = np.arange(1, 100) / 100
 _WEIGHTS = (math.inf, 300.0, 100.0, 30.0, 10.0)
 """The weights that all labels may have in the threshold of one, in objects; with the first, all have the same."""
 _NEAR = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """The objects that are counted wrongly in an image, on average: found too many and too few.
-
-    Attributes:
-        own: with the model's own threshold.
-        one: with one tuned threshold for all labels, on images that it was not tuned on.
-        labels: with a tuned threshold for each label, likewise.
-        fitted: with these on the images that they were tuned on, which is too good to be expected elsewhere.
-    """
-
-    own: float
-    one: float
-    labels: float
-    fitted: float
 
 
 class CountErrorsByThreshold:
@@ -78,15 +61,6 @@ class CountErrorsByThreshold:
         """The objects that are counted wrongly in an image (thresholds,), of all labels."""
         return np.asarray(self._errors.sum(axis=(0, 1)) / self.images)
 
-    def curve_of(self, category: int) -> Floats:
-        """Give the same of one category."""
-        return np.asarray(self._errors[category].sum(axis=0) / self.images)
-
-    @cached_property
-    def one(self) -> float:
-        """The best threshold for all labels."""
-        return float(self.thresholds[_best(self._errors.sum(axis=(0, 1)))])
-
     @cached_property
     def labels(self) -> Mapping[int, float]:
         """The best threshold of each category that has labelled objects, by its position."""
@@ -94,20 +68,31 @@ class CountErrorsByThreshold:
         searched = np.flatnonzero(self._labelled.sum(axis=1)).tolist()
         return {place: float(self.thresholds[chosen[place]]) for place in searched}
 
-    def gain(self, own: float) -> Gain:
-        """Give the errors of the model's own threshold and of tuned ones."""
-        one = labels = 0.0
+    def tuned(self, own: float, names: Sequence[str]) -> Tuned:
+        """Choose the best thresholds, and measure what they gain over the model's own one.
+
+        Args:
+            own: the model's own threshold.
+            names: the names of the categories.
+        """
+        one = by_label = 0.0
         rows = np.arange(len(self._errors))
         for fold in range(FOLDS):
             others = np.arange(FOLDS) != fold
-            tuned = self._tuned(others)
             best = _best(self._errors[:, others].sum(axis=(0, 1)))
             one += self._errors[:, fold, best].sum()
-            labels += self._errors[rows, fold, tuned].sum()
+            by_label += self._errors[rows, fold, self._tuned(others)].sum()
         fitted = self._errors.sum(axis=1)[rows, self._tuned(np.ones(FOLDS, bool))].sum()
         place = min(int(np.searchsorted(self.thresholds, own - _NEAR)), len(self.thresholds) - 1)
-        errors = float(self._errors[:, :, place].sum()), one, labels, float(fitted)
-        return Gain(*(float(error) / self.images for error in errors))
+        return Tuned(
+            own_min_score=own,
+            min_score=float(self.thresholds[_best(self._errors.sum(axis=(0, 1)))]),
+            labels={names[place]: threshold for place, threshold in self.labels.items()},
+            own=float(self._errors[:, :, place].sum()) / self.images,
+            one=float(one) / self.images,
+            by_label=float(by_label) / self.images,
+            fitted=float(fitted) / self.images,
+        )
 
     def _counts(self, images: Sequence[int], found_in: Ints, scores: Floats) -> Ints:
         """Count what scores at least each threshold (images, thresholds); of equal scores all count."""

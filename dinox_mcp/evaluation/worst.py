@@ -13,16 +13,16 @@ import numpy as np
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.views import fit_bytes
 from dinox_mcp.errors import DinoxError
-from dinox_mcp.evaluation.labelled import Dataset, Found, Truth
-from dinox_mcp.evaluation.mistakes import ImageMistakes
+from dinox_mcp.evaluation.labelled import Dataset
+from dinox_mcp.evaluation.mistakes import ImageMistakes, Mistakes
 from dinox_mcp.export.outlines import polygons
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.boxes import Box, intersection
 from dinox_mcp.types.detection import Mask
 from dinox_mcp.types.keypoints import BODY, BODY_BONES
 
-MAX_IMAGES = 12
-MAX_BYTES = 60_000
+_MAX_IMAGES = 12
+_MAX_BYTES = 60_000
 """Bytes of each image as JPEG."""
 _MAX_SIDE = 640
 _MAX_SHAPES = 60
@@ -42,23 +42,22 @@ class WorstImage:
     svg: str
 
 
-async def worst_images(
-    detector: Detector, dataset: Dataset, truth: Truth, found: Found, mistakes: Sequence[ImageMistakes]
-) -> list[WorstImage]:
-    """Draw the first images, at most `MAX_IMAGES`; those that cannot be read any more are left out."""
+async def worst_images(detector: Detector, dataset: Dataset, mistakes: Mistakes) -> list[WorstImage]:
+    """Draw the images with most mistakes; those that cannot be read any more are left out."""
     drawn = []
-    for one in mistakes[:MAX_IMAGES]:
+    for one in mistakes.worst(_MAX_IMAGES):
         path = dataset.images[one.image].path
         with suppress(DinoxError):
             picture = await detector.load(str(path))
-            svg = await detector.draw(partial(_draw, picture, dataset, truth, found, one))
+            svg = await detector.draw(partial(_draw, picture, dataset, mistakes, one))
             summary = f"{len(one.missed)} missed, {len(one.wrong)} wrong, {len(one.right)} right"
             drawn.append(WorstImage(path.name, summary, svg))
     return drawn
 
 
-def _draw(picture: Picture, dataset: Dataset, truth: Truth, found: Found, one: ImageMistakes) -> str:
-    data, mime_type, _ = fit_bytes(picture.rgb(_MAX_SIDE), MAX_BYTES, _MAX_SIDE)
+def _draw(picture: Picture, dataset: Dataset, mistakes: Mistakes, one: ImageMistakes) -> str:
+    truth, found = mistakes.truth, mistakes.found
+    data, mime_type, _ = fit_bytes(picture.rgb(_MAX_SIDE), _MAX_BYTES, _MAX_SIDE)
     width, height = picture.width, picture.height
     names = [category.name for category in dataset.categories]
     shapes: list[str] = []

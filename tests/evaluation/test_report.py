@@ -1,11 +1,12 @@
 """The report has figures of rare categories, and writes tables of what there is."""
 
 import numpy as np
+import pytest
 
 from dinox_mcp.evaluation.labelled import Category
 from dinox_mcp.evaluation.precision import Matches, Precision
 from dinox_mcp.evaluation.published import Published, PublishedFigures
-from dinox_mcp.evaluation.report import CountFigures, Report, Tuned, figures_of, tables
+from dinox_mcp.evaluation.report import CountFigures, Report, Tuned, count_figures, figures_of, tables
 
 
 def quality(*ap: float) -> Precision:
@@ -47,6 +48,15 @@ def test_tables_have_the_figures_in_percent() -> None:
         ["AP frequent", "50.0"],
     ]
     assert categories[1:] == [["dog", "3", "4", "50.0", "50.0", "50.0"], ["bow", "5", "2", "12.5", "12.5", "12.5"]]
+
+
+def test_errors_of_counts_are_those_that_are_counted_by_hand() -> None:
+    errors = count_figures("dog", {(0, 0): 3, (0, 1): 0, (1, 0): 10}, {(0, 0): 3, (1, 0): 6, (2, 0): 99})
+    assert errors.counts == 3
+    assert errors.mae == pytest.approx(4 / 3)
+    assert errors.rmse == pytest.approx((16 / 3) ** 0.5)
+    assert errors.bias == pytest.approx(-4 / 3)
+    assert errors.exact == pytest.approx(2 / 3)
 
 
 def test_counts_are_a_table_of_all_or_of_each() -> None:

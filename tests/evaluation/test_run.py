@@ -16,10 +16,9 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, BusyError, InputError, QuotaError, UnsupportedError
 from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import load
-from dinox_mcp.evaluation.folder import DETECTIONS, JOURNAL, REPORT
 from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.report import Report
-from dinox_mcp.evaluation.results import Files
+from dinox_mcp.evaluation.results import DETECTIONS, JOURNAL, REPORT, Files
 from dinox_mcp.evaluation.run import Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
