@@ -10,9 +10,8 @@ import numpy as np
 
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.summary import MAX_FAILURES, FailedImage, readable
-from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Iou, Truth, join
+from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Iou, Truth, Vocabulary, join
 from dinox_mcp.evaluation.precision import Precision, Rules, evaluate
-from dinox_mcp.evaluation.prompts import Vocabulary
 from dinox_mcp.evaluation.report import CountFigures, count_figures
 from dinox_mcp.evaluation.shapes import array_of, extent, measured, points_of, pose_score
 from dinox_mcp.types.boxes import suppress

@@ -1,12 +1,11 @@
 """Figures that others have published for the same data sets, with their sources; none of them is measured here."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
-from dinox_mcp.evaluation.labelled import Category, Dataset, Iou
+from dinox_mcp.evaluation.labelled import Dataset, Iou
 from dinox_mcp.types.detection import Value
 
 Benchmark = Literal["coco", "lvis_minival", "lvis_val", "sginw"]
@@ -32,32 +31,10 @@ class Published(Value):
     models: tuple[PublishedFigures, ...]
 
 
-class _Row(BaseModel):
-    model: str
-    source: str
-    figures: dict[Benchmark, dict[str, float]]
-
-
-class _File(BaseModel):
-    sources: dict[str, str]
-    benchmarks: dict[Benchmark, str]
-    bbox: list[_Row]
-    segm: list[_Row]
-
-
 def published(benchmark: Benchmark | None, iou: Iou) -> Published | None:
     """Read what is published for a data set; None where nothing is. Blocks."""
-    if benchmark is None or iou == "keypoints":
-        return None
-    content = _File.model_validate_json(FILE.read_bytes())
-    rows = content.bbox if iou == "bbox" else content.segm
-    models = [
-        PublishedFigures(model=row.model, figures=row.figures[benchmark], source=content.sources[row.source])
-        for row in rows
-        if benchmark in row.figures
-    ]
-    models.sort(key=lambda one: -one.figures["AP"])
-    return Published(benchmark=content.benchmarks[benchmark], models=tuple(models)) if models else None
+    found = json.loads(FILE.read_text(encoding="utf-8")).get(iou, {}).get(benchmark)
+    return found and Published.model_validate(found)
 
 
 def benchmark_of(kind: str, dataset: Dataset) -> Benchmark | None:
@@ -65,12 +42,9 @@ def benchmark_of(kind: str, dataset: Dataset) -> Benchmark | None:
     if kind == "lvis":
         name = dataset.file.name.lower()
         return "lvis_minival" if "minival" in name else "lvis_val" if "val" in name else None
-    return "coco" if kind == "coco" and _is_coco(dataset.categories) else None
-
-
-def _is_coco(categories: Sequence[Category]) -> bool:
-    names = {one.name.replace("_", " ").casefold() for one in categories}
-    return len(categories) == _KINDS_OF_COCO and names >= _SOME_OF_COCO
+    names = {one.name.replace("_", " ").casefold() for one in dataset.categories}
+    is_coco = len(dataset.categories) == _KINDS_OF_COCO and names >= _SOME_OF_COCO
+    return "coco" if kind == "coco" and is_coco else None
 
 
 def rows_of(one: Published, ours: Mapping[str, float | None], what: str) -> list[list[str]]:

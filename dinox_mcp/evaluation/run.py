@@ -20,8 +20,7 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, ServiceError
 from dinox_mcp.evaluation.choices import INCLUDE, LEAST, MOST, Choices, rules_of
 from dinox_mcp.evaluation.compare import Comparison
-from dinox_mcp.evaluation.labelled import Dataset
-from dinox_mcp.evaluation.prompts import Vocabulary
+from dinox_mcp.evaluation.labelled import Dataset, Vocabulary
 from dinox_mcp.evaluation.published import benchmark_of, published
 from dinox_mcp.evaluation.report import CountFigures, Report, figures_of
 from dinox_mcp.evaluation.results import DETECTIONS, REPORT, Files, Findings, opened, write

@@ -3,8 +3,7 @@
 import pytest
 
 from dinox_mcp.errors import InputError
-from dinox_mcp.evaluation.labelled import Category
-from dinox_mcp.evaluation.prompts import Vocabulary, clean
+from dinox_mcp.evaluation.labelled import Category, Vocabulary, clean
 
 
 @pytest.mark.parametrize(
