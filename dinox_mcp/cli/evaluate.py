@@ -15,11 +15,10 @@ from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.text import number_of
 
 if TYPE_CHECKING:
-    from dinox_mcp.evaluation.choices import Choices
     from dinox_mcp.evaluation.collection import CollectionReport
     from dinox_mcp.evaluation.labelled import Iou
-    from dinox_mcp.evaluation.published import Published
-    from dinox_mcp.evaluation.report import Report
+    from dinox_mcp.evaluation.report import Published, Report
+    from dinox_mcp.evaluation.run import Choices
     from dinox_mcp.settings import Settings
 
 _EPILOG = """\
@@ -170,7 +169,7 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
 
 def _choices(options: argparse.Namespace, iou: "Iou") -> "Choices":
     from dinox_mcp.detect.options import Options
-    from dinox_mcp.evaluation.choices import LEAST, Choices
+    from dinox_mcp.evaluation.run import LEAST, Choices
 
     chosen = Options(model=options.model)
     if options.min_score is not None:

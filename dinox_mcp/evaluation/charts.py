@@ -1,9 +1,9 @@
 """Charts as SVG for the page of an evaluation: no script, colors by classes of its style sheet."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,35 +12,17 @@ from dinox_mcp.evaluation.labelled import Floats
 _WIDTH, _HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 40
 _TICKS = 5
-
-
 _SWATCH = (
     '<svg class="swatch" viewBox="0 0 22 8" aria-hidden="true"><line class="{}" x1="1" y1="4" x2="21" y2="4"/></svg>'
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """A line of a chart: its name in the legend, and its values, of which NaN are left out."""
-
-    name: str
-    values: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A vertical line at a value of x, with a name."""
-
-    name: str
-    x: float
-
-
 def line_chart(
     title: str,
     x: Floats,
-    lines: Sequence[Line],
+    lines: Mapping[str, Floats],
     axes: tuple[str, str],
-    marks: Sequence[Mark] = (),
+    marks: Mapping[str, float] = MappingProxyType({}),
     highest: float = 1.0,
 ) -> str:
     """Draw lines over x, which is from 0 to 1, with a legend below.
@@ -48,25 +30,21 @@ def line_chart(
     Args:
         title: what the chart shows, for those who cannot see it too.
         x: the common places (n,) of the values.
-        lines: at most six.
+        lines: the values (n,) of each by its name, at most six; NaN are left out.
         axes: the names of both axes.
-        marks: vertical lines.
+        marks: the places of vertical lines by their names.
         highest: at least the upper end of the other axis, above which values are left out.
     """
     highest = _rounded(highest)
     body = [*_grid(highest, axes)]
-    for place, mark in enumerate(marks):
-        at = _x(mark.x)
+    for place, at in enumerate(map(_x, marks.values())):
         body.append(f'<line class="mark m{place}" x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{_HEIGHT - _BOTTOM}"/>')
-    body += [f'<path class="line c{place}" d="{_path(x, line.values / highest)}"/>' for place, line in enumerate(lines)]
-    names = [(f"line c{place}", line.name) for place, line in enumerate(lines)]
-    names += [(f"mark m{place}", mark.name) for place, mark in enumerate(marks)]
-    legend = "".join(f"<li>{_SWATCH.format(kind)}{escape(name)}</li>" for kind, name in names)
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
-        f'<ul class="legend">{legend}</ul></figure>'
-    )
+    for place, values in enumerate(lines.values()):
+        body.append(f'<path class="line c{place}" d="{_path(x, values / highest)}"/>')
+    kinds = [f"line c{place}" for place in range(len(lines))] + [f"mark m{place}" for place in range(len(marks))]
+    named = zip(kinds, (*lines, *marks), strict=True)
+    legend = "".join(f"<li>{_SWATCH.format(kind)}{escape(name)}</li>" for kind, name in named)
+    return _figure(title, body, f'<ul class="legend">{legend}</ul>')
 
 
 def small_chart(name: str, value: str, x: Floats, values: Floats) -> str:
@@ -88,10 +66,7 @@ def scatter_chart(title: str, points: Iterable[tuple[float, float]], axes: tuple
     body = [*_grid(highest, axes, x_highest=highest)]
     body.append(f'<path class="mark m0" d="M{_x(0):.1f},{_y(0):.1f}L{_x(1):.1f},{_y(1):.1f}"/>')
     body += [f'<circle class="dot" cx="{_x(x / highest):.1f}" cy="{_y(y / highest):.1f}" r="3"/>' for x, y in pairs]
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg></figure>'
-    )
+    return _figure(title, body)
 
 
 def bar(share: float) -> str:
@@ -100,6 +75,14 @@ def bar(share: float) -> str:
     return (
         '<svg class="bar" viewBox="0 0 60 8" aria-hidden="true"><rect class="track" width="60" height="8" rx="2"/>'
         f'<rect class="part" width="{width:.1f}" height="8" rx="2"/></svg>'
+    )
+
+
+def _figure(title: str, body: Iterable[str], legend: str = "") -> str:
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
+        f"{legend}</figure>"
     )
 
 

@@ -1,7 +1,7 @@
 """Folders of several data sets in COCO's format, as ODinW and Segmentation in the Wild: a row each, and the mean."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
@@ -10,19 +10,17 @@ import anyio.to_thread
 from dinox_mcp.backends.base import Progress
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
-from dinox_mcp.evaluation.charts import bar
-from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import NAMES_IN_FOLDERS
 from dinox_mcp.evaluation.labelled import Dataset, Iou
 from dinox_mcp.evaluation.page import document, table
-from dinox_mcp.evaluation.published import Published, published, rows_of
-from dinox_mcp.evaluation.report import COMPARED, Report, Row, percent
+from dinox_mcp.evaluation.report import COMPARED, Published, Report, Row, percent, published, published_rows
 from dinox_mcp.evaluation.results import REPORT, write
-from dinox_mcp.evaluation.run import Evaluation
+from dinox_mcp.evaluation.run import Choices, Evaluation
 from dinox_mcp.types.detection import Value
 
 SPLITS = ("valid", "val", "mini_val", "test")
 """Which part of a data set is used, the first that there is; never the one for training."""
+_TRAINING = "train"
 _MAX_DEPTH = 6
 _MAX_FOLDERS = 20_000
 _MAX_DATASETS = 200
@@ -73,12 +71,11 @@ def find_datasets(folder: Path) -> dict[str, Path]:
         raise InputError(f"--annotations {str(folder)!r} is not a folder; name the one that holds the data sets")
     found: dict[str, tuple[int, Path]] = {}
     for file in _annotation_files(folder):
-        place = next((SPLITS.index(part) for part in (file.parent.name, _prefix(file)) if part in SPLITS), None)
-        if place is None and (file.parent.name == "train" or _prefix(file) == "train"):
+        split = _split_of(file)
+        if split == _TRAINING:
             continue
         of = file.parent.parent if file.parent.name in SPLITS else file.parent
-        name = of.relative_to(folder).as_posix()
-        rank = -1 if place is None else place
+        name, rank = of.relative_to(folder).as_posix(), ("", *SPLITS).index(split)
         if name not in found or rank < found[name][0]:
             found[name] = rank, file
     if not found:
@@ -159,7 +156,7 @@ def tables(report: CollectionReport) -> Iterator[tuple[str, list[Row]]]:
     yield f"{COMPARED[report.iou]} of {len(report.datasets)} data sets", _rows(report)
     if report.published:
         title = f"{COMPARED[report.iou]}: mean AP on all of {report.published.benchmark}"
-        yield title, rows_of(report.published, report.means, f"{len(report.datasets)} data sets")
+        yield title, published_rows(report.published, report.means, f"{len(report.datasets)} data sets")
 
 
 def page(report: CollectionReport) -> str:
@@ -171,18 +168,10 @@ def page(report: CollectionReport) -> str:
         f"<h1>{escape(title)}</h1><p>{len(report.datasets)} of {report.total} data sets.</p>",
         f'<p class="faint">Model {escape(models or "none")}.</p><ul class="figures">{cards}</ul>',
     ]
-    rows = "".join(
-        f"<tr><td>{escape(row[0])}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:-1])}"
-        f"<td>{escape(row[-1])}{bar(one.report.precision[0].figures['AP'] or 0)}</td></tr>"
-        for row, one in zip(_rows(report)[1:-1], report.datasets, strict=True)
-    )
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in _rows(report)[0])
-    body.append(
-        f'<h2>Data sets</h2><div class="scroll"><table class="wide"><thead><tr>{head}</tr></thead><tbody>{rows}'
-        "</tbody></table></div>"
-    )
-    for name, published_rows in list(tables(report))[1:]:
-        body.append(f"<h2>{escape(name)}</h2>{table(published_rows, last_is_ours=True)}")
+    rows = _rows(report)
+    body.append(f"<h2>Data sets</h2>{table(rows[:-1], bars=rows[0].index('AP'))}")
+    for name, others in list(tables(report))[1:]:
+        body.append(f"<h2>{escape(name)}</h2>{table(others, last_is_ours=True)}")
     return document(title, "".join(body))
 
 
@@ -197,24 +186,21 @@ def _rows(report: CollectionReport) -> list[Row]:
 
 def _annotation_files(folder: Path) -> Iterator[Path]:
     """Give the annotation files below a folder: one of each folder, or one for each split where names begin with it."""
-    visited = 0
-    for here, folders, files in os.walk(folder):
-        visited += 1
+    for visited, (here, folders, files) in enumerate(os.walk(folder)):
         depth = len(Path(here).relative_to(folder).parts)
-        if visited > _MAX_FOLDERS:
+        if visited == _MAX_FOLDERS:
             raise InputError(f"{str(folder)!r} has more than {_MAX_FOLDERS} folders; name a smaller one")
         folders[:] = sorted(folders) if depth < _MAX_DEPTH else []
-        names = set(files)
-        plain = next((name for name in NAMES_IN_FOLDERS if name in names), None)
-        if plain is not None:
-            yield Path(here, plain)
-            continue
-        yield from (Path(here, name) for split in SPLITS for name in _with_prefix(split, names))
+        for start in ("", *(f"{split}_" for split in SPLITS)):
+            names = [start + name.lstrip("_") if start else name for name in NAMES_IN_FOLDERS]
+            if (name := next((name for name in names if name in files), None)) is not None:
+                yield Path(here, name)
+                if not start:
+                    break
 
 
-def _with_prefix(split: str, names: set[str]) -> Sequence[str]:
-    return [f"{split}_{name.lstrip('_')}" for name in NAMES_IN_FOLDERS if f"{split}_{name.lstrip('_')}" in names][:1]
-
-
-def _prefix(file: Path) -> str:
-    return next((split for split in (*SPLITS, "train") if file.name.startswith(f"{split}_")), "")
+def _split_of(file: Path) -> str:
+    """Give the part of a data set that a file is about, by its folder or else by its name; empty if neither says."""
+    named = (split for split in (*SPLITS, _TRAINING) if file.name.startswith(f"{split}_"))
+    names = [name for name in (file.parent.name, *named) if name in (*SPLITS, _TRAINING)]
+    return min(names, key=lambda name: name == _TRAINING, default="")

@@ -14,15 +14,6 @@ _SAME_PLACE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ByScore:
-    """Precision, recall and F1 (scores,) of all objects together, at each of `SCORES` as the threshold."""
-
-    precision: Floats
-    recall: Floats
-    f1: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Confusion:
     """Which categories are taken for which.
 
@@ -73,8 +64,8 @@ class Mistakes:
         missed[self._taken] = False
         self.missed = np.flatnonzero(missed)
 
-    def by_score(self) -> ByScore:
-        """Give precision, recall and F1 at each threshold."""
+    def by_score(self) -> dict[str, Floats]:
+        """Give precision, recall and F1 (scores,) of all objects together, at each of `SCORES` as the threshold."""
         matches = self._matches
         scores = self.found.threshold_score[matches.found]
         hit = ~matches.ignored & (matches.labelled >= 0)
@@ -82,7 +73,7 @@ class Mistakes:
         every = _reaching(scores[~matches.ignored])
         labelled = max(int(self._counts.sum()), 1)
         precision = np.divide(right, every, out=np.full(len(SCORES), np.nan), where=every > 0)
-        return ByScore(precision, right / labelled, 2 * right / np.maximum(every + labelled, 1))
+        return {"precision": precision, "recall": right / labelled, "F1": 2 * right / np.maximum(every + labelled, 1)}
 
     def confusion(self, most: int) -> Confusion:
         """Give the table of the `most` categories with most mistakes.

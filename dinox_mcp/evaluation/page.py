@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from dinox_mcp import __version__
-from dinox_mcp.evaluation.charts import Line, Mark, bar, line_chart, scatter_chart, small_chart
+from dinox_mcp.evaluation.charts import bar, line_chart, scatter_chart, small_chart
 from dinox_mcp.evaluation.matching import RECALLS
 from dinox_mcp.evaluation.mistakes import SCORES, Confusion, Mistakes
 from dinox_mcp.evaluation.precision import Precision
-from dinox_mcp.evaluation.published import PUBLISHED
-from dinox_mcp.evaluation.report import FREQUENCIES, CategoryFigures, Report, Row, percent, tables
+from dinox_mcp.evaluation.report import FREQUENCIES, PUBLISHED, Report, Row, category_rows, count_rows, percent, tables
 from dinox_mcp.evaluation.tuning import CountErrorsByThreshold
 from dinox_mcp.evaluation.worst import WorstImage
 from dinox_mcp.types.text import number_of
@@ -87,11 +86,11 @@ class Page:
             return
         curves = precision.curves[known]
         similarity = "OKS" if self.report.iou == "keypoints" else "IoU"
-        lines = [
-            Line(f"{similarity} 0.50", curves[:, 0].mean(axis=0)),
-            Line(f"{similarity} 0.75", curves[:, 5].mean(axis=0)),
-            Line(f"mean of {similarity} 0.50 to 0.95", curves.mean(axis=(0, 1))),
-        ]
+        lines = {
+            f"{similarity} 0.50": curves[:, 0].mean(axis=0),
+            f"{similarity} 0.75": curves[:, 5].mean(axis=0),
+            f"mean of {similarity} 0.50 to 0.95": curves.mean(axis=(0, 1)),
+        }
         yield "<h2>Precision and recall</h2>"
         yield '<p class="faint">The mean over the categories that are labelled; the area below a line is its AP.</p>'
         yield f'<div class="two">{line_chart("All categories", RECALLS, lines, ("recall", "precision"))}<div>'
@@ -106,21 +105,20 @@ class Page:
 
     def _thresholds(self) -> Iterator[str]:
         charts = []
-        marks = [Mark(f"the model's own threshold, {self.own:g}", self.own)]
+        marks = {f"the model's own threshold, {self.own:g}": self.own}
         if self.mistakes is not None:
-            one = self.mistakes.by_score()
-            lines = [Line("precision", one.precision), Line("recall", one.recall), Line("F1", one.f1)]
-            charts.append(line_chart("Found objects by threshold", SCORES, lines, ("min_score", "share"), marks))
+            axes = ("min_score", "share")
+            charts.append(line_chart("Found objects by threshold", SCORES, self.mistakes.by_score(), axes, marks))
         if self.errors is not None:
             if self.report.tuned:
                 best = self.report.tuned.min_score
-                marks.append(Mark(f"best for counting with all labels, {best:g}", best))
+                marks[f"best for counting with all labels, {best:g}"] = best
             curve = self.errors.curve
             highest = _HIGHEST * max(float(curve.min()), float(curve.max()) / _STEEPEST)
-            line = Line("found too many and too few", curve)
+            lines = {"found too many and too few": curve}
             title = "Objects counted wrongly in an image, by threshold"
             axes = ("min_score", "objects")
-            charts.append(line_chart(title, self.errors.thresholds, [line], axes, marks, highest))
+            charts.append(line_chart(title, self.errors.thresholds, lines, axes, marks, highest))
         if self.points:
             axes = ("labelled", "found")
             charts.append(scatter_chart("Counts of labels in images", self.points[:_MAX_POINTS], axes))
@@ -129,36 +127,19 @@ class Page:
 
     def _categories(self) -> Iterator[str]:
         report = self.report
-        tuned = report.tuned.labels if report.tuned else {}
         yield "<h2>Categories</h2>"
         if report.counts:
-            head = ["category", "images", "MAE", "RMSE", "bias", "exact"]
-            rows = [
-                [
-                    one.name,
-                    f"{one.counts:,}",
-                    f"{one.mae:.2f}",
-                    f"{one.rmse:.2f}",
-                    f"{one.bias:+.2f}",
-                    percent(one.exact),
-                ]
-                for one in report.counts[1:]
-            ]
-            yield table([head, *rows[:_MAX_ROWS]], tall=True)
+            yield table(count_rows(report.counts[1 : _MAX_ROWS + 1]), tall=True)
             return
-        labelled = [one for one in report.precision[0].categories if one.labelled]
-        labelled.sort(key=lambda one: (-(one.ap or 0), one.name))
-        head = ["category", "AP", "AP50", "recall", "labelled", "found"]
-        if tuned:
-            head.append("best for counting")
-        cells = "".join(f"<th>{name}</th>" for name in head)
-        rows_html = "".join(_category(one, tuned if report.tuned else None) for one in labelled[:_MAX_ROWS])
-        yield (
-            f'<div class="scroll tall"><table class="wide"><thead><tr>{cells}</tr></thead><tbody>{rows_html}</tbody>'
-            "</table></div>"
-        )
-        if len(labelled) > _MAX_ROWS:
-            yield f'<p class="faint">{len(labelled) - _MAX_ROWS:,} more are in report.json.</p>'
+        rows = category_rows(report)
+        if report.tuned:
+            rows[0].append("best for counting")
+            for row in rows[1:]:
+                best = report.tuned.labels.get(row[0])
+                row.append("" if best is None else f"{best:g}")
+        yield table(rows[: _MAX_ROWS + 1], tall=True, bars=rows[0].index("AP"))
+        if len(rows) > _MAX_ROWS + 1:
+            yield f'<p class="faint">{len(rows) - 1 - _MAX_ROWS:,} more are in report.json.</p>'
 
     def _confusion(self, confusion: Confusion) -> Iterator[str]:
         categories = self.report.precision[0].categories
@@ -236,26 +217,21 @@ def heading(report: Report) -> Iterator[str]:
         yield f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
 
 
-def table(rows: Sequence[Row], *, last_is_ours: bool = False, tall: bool = False) -> str:
-    """Write a table, of which the first row has the headings."""
+def table(rows: Sequence[Row], *, last_is_ours: bool = False, tall: bool = False, bars: int | None = None) -> str:
+    """Write a table, of which the first row has the headings; the percentages of the column `bars` get bars."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
     body = []
     for place, row in enumerate(rows[1:], start=2):
         ours = ' class="ours"' if last_is_ours and place == len(rows) else ""
-        body.append(f"<tr{ours}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
+        cells = [escape(cell) for cell in row]
+        if bars is not None and row[bars] != percent(None):
+            cells[bars] += bar(float(row[bars]) / 100)
+        body.append(f"<tr{ours}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     kind = "scroll tall" if tall else "scroll"
     return (
         f'<div class="{kind}"><table class="wide"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
         "</div>"
     )
-
-
-def _category(one: CategoryFigures, tuned: dict[str, float] | None) -> str:
-    cells = [escape(one.name), percent(one.ap) + bar(one.ap or 0), percent(one.ap50), percent(one.recall)]
-    cells += [f"{one.labelled:,}", f"{one.found:,}"]
-    if tuned is not None:
-        cells.append(f"{tuned[one.name]:g}" if one.name in tuned else "")
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _confused(number: int, share: float, *, right: bool) -> str:

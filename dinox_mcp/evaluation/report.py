@@ -1,19 +1,26 @@
 """The result of an evaluation: figures in all, of each category and size, and what to know; as data and as tables."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dinox_mcp.batch.summary import FailedImage
-from dinox_mcp.evaluation.labelled import Category, Iou
+from dinox_mcp.evaluation.labelled import Category, Dataset, Iou
 from dinox_mcp.evaluation.precision import Precision
-from dinox_mcp.evaluation.published import Published, rows_of
 from dinox_mcp.types.detection import Value
 from dinox_mcp.types.text import number_of
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 Row = list[str]
-_NONE = "-"
+Benchmark = Literal["coco", "lvis_minival", "lvis_val", "sginw"]
+FILE = Path(__file__).with_name("published.json")
+PUBLISHED = "zero-shot, as published"
+"""The heading of published models in a table."""
+_KINDS_OF_COCO = 80
+_SOME_OF_COCO = {"person", "fire hydrant", "baseball bat", "hair drier", "toothbrush"}
 COMPARED: Mapping[Iou, str] = {"bbox": "Boxes", "segm": "Masks", "keypoints": "Keypoints"}
 
 
@@ -51,6 +58,21 @@ class CountFigures(Value):
     rmse: float
     bias: float
     exact: float
+
+
+class PublishedFigures(Value):
+    """The figures of a model, in percent: `AP`, and for LVIS `AP rare` where it is published."""
+
+    model: str
+    figures: dict[str, float]
+    source: str
+
+
+class Published(Value):
+    """What is published for a data set, the best model first."""
+
+    benchmark: str
+    models: tuple[PublishedFigures, ...]
 
 
 class Tuned(Value):
@@ -170,6 +192,22 @@ def count_figures(
     )
 
 
+def published(benchmark: Benchmark | None, iou: Iou) -> Published | None:
+    """Read what is published for a data set; None where nothing is. Blocks."""
+    found = json.loads(FILE.read_text(encoding="utf-8")).get(iou, {}).get(benchmark)
+    return found and Published.model_validate(found)
+
+
+def benchmark_of(kind: str, dataset: Dataset) -> Benchmark | None:
+    """Recognize a data set: COCO by its categories, LVIS by the name of its file."""
+    if kind == "lvis":
+        name = dataset.file.name.lower()
+        return "lvis_minival" if "minival" in name else "lvis_val" if "val" in name else None
+    names = {one.name.replace("_", " ").casefold() for one in dataset.categories}
+    is_coco = len(dataset.categories) == _KINDS_OF_COCO and names >= _SOME_OF_COCO
+    return "coco" if kind == "coco" and is_coco else None
+
+
 def tables(report: Report, *, every_category: bool = False) -> Iterator[tuple[str, list[Row]]]:
     """Write the figures as tables: a title, and rows of which the first has the headings.
 
@@ -181,28 +219,43 @@ def tables(report: Report, *, every_category: bool = False) -> Iterator[tuple[st
     for one in report.precision:
         yield f"{what}, {one.rules}", _wrapped(one.figures)
     if report.precision and every_category:
-        head = ["category", "labelled", "found", "AP", "AP50", "recall"]
-        labelled = sorted(
-            (one for one in report.precision[0].categories if one.labelled), key=lambda one: (-(one.ap or 0), one.name)
-        )
-        rows = [
-            [one.name, str(one.labelled), str(one.found), *map(percent, (one.ap, one.ap50, one.recall))]
-            for one in labelled
-        ]
-        yield f"By category ({what}, {report.precision[0].rules})", [head, *rows]
+        yield f"By category ({what}, {report.precision[0].rules})", category_rows(report)
     if report.counts:
-        head = ["count", "images", "MAE", "RMSE", "bias", "exact"]
-        shown = report.counts if every_category else report.counts[:1]
-        rows = [
-            [one.name, str(one.counts), f"{one.mae:.2f}", f"{one.rmse:.2f}", f"{one.bias:+.2f}", percent(one.exact)]
-            for one in shown
-        ]
-        yield "Counts", [head, *rows]
+        yield "Counts", count_rows(report.counts if every_category else report.counts[:1])
     if report.published and report.precision:
         title = f"{what}: AP on all of {report.published.benchmark}"
-        yield title, rows_of(report.published, report.precision[-1].figures, number_of(report.answered, "image"))
+        yield title, published_rows(report.published, report.precision[-1].figures, number_of(report.answered, "image"))
     if report.tuned:
         yield "Objects counted wrongly in an image", _tuned_rows(report.tuned)
+
+
+def category_rows(report: Report) -> list[Row]:
+    """Write the figures of the categories that have labelled objects, the best first, below their headings."""
+    labelled = [one for one in report.precision[0].categories if one.labelled]
+    rows: list[Row] = [["category", "labelled", "found", "AP", "AP50", "recall"]]
+    for one in sorted(labelled, key=lambda one: (-(one.ap or 0), one.name)):
+        shares = map(percent, (one.ap, one.ap50, one.recall))
+        rows.append([one.name, f"{one.labelled:,}", f"{one.found:,}", *shares])
+    return rows
+
+
+def count_rows(counts: Sequence[CountFigures]) -> list[Row]:
+    """Write errors of counts below their headings."""
+    rows: list[Row] = [["count", "images", "MAE", "RMSE", "bias", "exact"]]
+    for one in counts:
+        errors = f"{one.mae:.2f}", f"{one.rmse:.2f}", f"{one.bias:+.2f}"
+        rows.append([one.name, f"{one.counts:,}", *errors, percent(one.exact)])
+    return rows
+
+
+def published_rows(one: Published, ours: Mapping[str, float | None], what: str) -> list[Row]:
+    """Write what is published, and below it the figures (from 0 to 1) of this run, which is on `what`."""
+    names = list(dict.fromkeys(name for model in one.models for name in model.figures))
+    rows = [[PUBLISHED, *names]]
+    for model in one.models:
+        shares = {name: value / 100 for name, value in model.figures.items()}
+        rows.append([model.model, *(percent(shares.get(name)) for name in names)])
+    return [*rows, [f"this run, on {what}", *(percent(ours.get(name)) for name in names)]]
 
 
 def _wrapped(figures: Mapping[str, float | None]) -> list[Row]:
@@ -230,4 +283,4 @@ def _tuned_rows(tuned: Tuned) -> list[Row]:
 
 def percent(share: float | None) -> str:
     """Write a share from 0 to 1 in percent, to a tenth."""
-    return _NONE if share is None else f"{100 * share:.1f}"
+    return "-" if share is None else f"{100 * share:.1f}"

@@ -1,9 +1,10 @@
 """Detects in the images of a data set, as a run that a later call continues, and compares with what is labelled."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio.to_thread
 
@@ -13,23 +14,61 @@ from dinox_mcp.batch import run as running
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.requests import answered_by, paid_calls
 from dinox_mcp.batch.sources import Entry, file_entry
-from dinox_mcp.detect.options import Options, make_request
+from dinox_mcp.detect.options import MAX_PROMPTS, Options, make_request
 from dinox_mcp.detect.pipeline import Pipeline
 from dinox_mcp.detect.routing import Plan
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, ServiceError
-from dinox_mcp.evaluation.choices import INCLUDE, LEAST, MOST, Choices, rules_of
 from dinox_mcp.evaluation.compare import Comparison
-from dinox_mcp.evaluation.labelled import Dataset, Vocabulary
-from dinox_mcp.evaluation.published import benchmark_of, published
-from dinox_mcp.evaluation.report import CountFigures, Report, figures_of
+from dinox_mcp.evaluation.datasets import Kind
+from dinox_mcp.evaluation.labelled import Dataset, Iou, Vocabulary
+from dinox_mcp.evaluation.precision import COCO, COCO_KEYPOINTS, LVIS, LVIS_FIXED, Rules
+from dinox_mcp.evaluation.report import CountFigures, Report, benchmark_of, figures_of, published
 from dinox_mcp.evaluation.results import DETECTIONS, REPORT, Files, Findings, opened, write
 from dinox_mcp.evaluation.tuning import FOLDS
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.detection import Detections
+from dinox_mcp.types.detection import Detections, Output
 
 _NO_FILES = Files()
 _ALL = "all"
+MOST: Mapping[Iou, int] = {"bbox": 1000, "segm": 300, "keypoints": 100}
+"""Objects of an image that a run keeps, those that score highest."""
+INCLUDE: Mapping[Iou, tuple[Output, ...]] = {"bbox": (), "segm": ("masks",), "keypoints": ("pose",)}
+"""The outputs that are requested besides boxes."""
+LEAST: Mapping[Iou, float] = {"bbox": 0.01, "segm": 0.01, "keypoints": 0.05}
+"""The lowest score that is searched for where the low ones count; a pose takes time for each box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a data set is evaluated.
+
+    Attributes:
+        kind: what is labelled, and by which rules it is compared.
+        prompts: search each image for the categories of the data set, or only for those that are labelled in it.
+        synonyms: search for synonyms of categories too.
+        prompts_per_call: most prompts of one request.
+        max_calls: calls to a paid backend that the run may take; None for the settings' own limit.
+        options: the model and thresholds of the requests.
+        tunes: the best thresholds are wanted, for which counts must be known at lower ones.
+    """
+
+    kind: Kind
+    prompts: Literal["all", "present"] = "all"
+    synonyms: bool = False
+    prompts_per_call: int = MAX_PROMPTS
+    max_calls: int | None = None
+    options: Options = field(default_factory=Options)
+    tunes: bool = False
+
+
+def rules_of(kind: Kind, iou: Iou) -> tuple[Rules, ...]:
+    """Give the rules by which objects are compared; none where only their numbers are."""
+    if kind == "count":
+        return ()
+    if kind == "lvis":
+        return LVIS, LVIS_FIXED
+    return (COCO_KEYPOINTS,) if iou == "keypoints" else (COCO,)
 
 
 class Evaluation:

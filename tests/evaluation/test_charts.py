@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from dinox_mcp.evaluation.charts import Line, Mark, bar, line_chart, scatter_chart, small_chart
+from dinox_mcp.evaluation.charts import bar, line_chart, scatter_chart, small_chart
 
 X = np.array([0, 0.5, 1])
 
@@ -21,9 +21,7 @@ def ticks(chart: ET.Element) -> list[str]:
 
 
 def test_a_line_leaves_out_what_is_missing_or_too_high() -> None:
-    chart = drawing(
-        line_chart("T", X, [Line("a", np.array([1, np.nan, 0])), Line("b", np.array([9, 1, 1]))], ("x", "y"))
-    )
+    chart = drawing(line_chart("T", X, {"a": np.array([1, np.nan, 0]), "b": np.array([9, 1, 1])}, ("x", "y")))
     first, second = (one.get("d") or "" for one in chart.iter("path"))
     assert (first.count("M"), first.count("L")) == (2, 0), "two points with a gap between them"
     assert (second.count("M"), second.count("L")) == (1, 1)
@@ -33,12 +31,12 @@ def test_a_line_leaves_out_what_is_missing_or_too_high() -> None:
     ("highest", "last"), [(1, "1"), (1.2, "2"), (14.6, "20"), (450, "500"), (0, "1"), (0.04, "0.05"), (5, "5")]
 )
 def test_an_axis_ends_at_a_round_number(highest: float, last: str) -> None:
-    chart = line_chart("T", X, [Line("a", X)], ("x", "y"), highest=highest)
+    chart = line_chart("T", X, {"a": X}, ("x", "y"), highest=highest)
     assert ticks(drawing(chart))[-1] == last
 
 
 def test_names_are_escaped_and_in_the_legend() -> None:
-    chart = line_chart("<T>", X, [Line("a & b", X)], ("<x>", "y"), [Mark("own", 0.5)])
+    chart = line_chart("<T>", X, {"a & b": X}, ("<x>", "y"), {"own": 0.5})
     assert "a &amp; b</li>" in chart
     assert "own</li>" in chart
     assert [one.text for one in drawing(chart).iter("text")][-2] == "<x>"

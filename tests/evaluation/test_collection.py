@@ -10,10 +10,10 @@ from dinox_mcp.backends.base import Call, silent
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation import collection
-from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.collection import CollectionReport, evaluate_all, find_datasets
 from dinox_mcp.evaluation.datasets import load
 from dinox_mcp.evaluation.results import REPORT
+from dinox_mcp.evaluation.run import Choices
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections

@@ -40,9 +40,9 @@ def test_a_threshold_decides_what_is_right_wrong_and_missed(mistakes: Mistakes) 
 def test_precision_and_recall_follow_the_threshold(mistakes: Mistakes) -> None:
     curves = mistakes.by_score()
     low, high, none = (int(np.searchsorted(SCORES, score)) for score in (0.2, 0.85, 0.95))
-    assert (curves.precision[low], curves.recall[low], curves.f1[low]) == (0.5, 0.5, 0.5)
-    assert (curves.precision[high], curves.recall[high]) == (1, 0.25)
-    assert np.isnan(curves.precision[none])
+    assert (curves["precision"][low], curves["recall"][low], curves["F1"][low]) == (0.5, 0.5, 0.5)
+    assert (curves["precision"][high], curves["recall"][high]) == (1, 0.25)
+    assert np.isnan(curves["precision"][none])
 
 
 def test_an_object_found_under_another_name_at_the_same_place_is_a_confusion(mistakes: Mistakes) -> None:

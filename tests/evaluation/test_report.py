@@ -1,12 +1,26 @@
-"""The report has figures of rare categories, and writes tables of what there is."""
+"""The report has figures of rare categories, tables of what there is, and what is published for its data set."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dinox_mcp.evaluation.labelled import Category
+from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Truth
 from dinox_mcp.evaluation.precision import Matches, Precision
-from dinox_mcp.evaluation.published import Published, PublishedFigures
-from dinox_mcp.evaluation.report import CountFigures, Report, Tuned, count_figures, figures_of, tables
+from dinox_mcp.evaluation.report import (
+    Benchmark,
+    CountFigures,
+    Published,
+    PublishedFigures,
+    Report,
+    Tuned,
+    benchmark_of,
+    count_figures,
+    figures_of,
+    published,
+    published_rows,
+    tables,
+)
 
 
 def quality(*ap: float) -> Precision:
@@ -91,3 +105,55 @@ def test_tuned_thresholds_that_gain_nothing_are_called_so() -> None:
     assert not tuned.model_copy(update={"by_label": 1.9}).note
     _, rows = list(tables(REPORT.model_copy(update={"tuned": tuned})))[-1]
     assert [row[1] for row in rows[1:]] == ["2.00", "2.50", "2.00", "1.00"]
+
+
+NAMES_OF_COCO = [
+    "person",
+    "fire hydrant",
+    "baseball bat",
+    "hair drier",
+    "toothbrush",
+    *(f"kind {n}" for n in range(75)),
+]
+
+
+def dataset(file: str, names: list[str]) -> Dataset:
+    none, pairs = np.zeros(0, int), np.zeros((0, 2), int)
+    truth = Truth(0, len(names), Boxes(none, none, np.zeros((0, 4))), np.zeros(0), np.zeros(0, bool), pairs, pairs)
+    return Dataset(Path(file), (), tuple(map(Category, names)), tuple(range(len(names))), truth)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "names", "expected"),
+    [
+        ("coco", "mine.json", NAMES_OF_COCO, "coco"),
+        ("coco", "instances_val2017.json", ["person"], None),
+        ("lvis", "lvis_v1_minival_inserted_image_name.json", ["cat"], "lvis_minival"),
+        ("lvis", "lvis_v1_val.json", ["cat"], "lvis_val"),
+        ("lvis", "lvis_v1_train.json", ["cat"], None),
+        ("count", "mine.json", NAMES_OF_COCO, None),
+    ],
+)
+def test_a_data_set_is_recognized(kind: str, file: str, names: list[str], expected: Benchmark | None) -> None:
+    assert benchmark_of(kind, dataset(file, names)) == expected
+
+
+def test_models_come_with_sources_the_best_first() -> None:
+    found = published("lvis_minival", "bbox")
+    assert found is not None
+    assert found.models[0].model == "DINO-X Pro"
+    assert found.models[0].figures == {"AP": 59.7, "AP rare": 63.3}
+    assert all("https://" in one.source for one in found.models)
+    assert [one.figures["AP"] for one in found.models] == sorted((o.figures["AP"] for o in found.models), reverse=True)
+
+
+def test_figures_that_are_not_published_are_a_dash() -> None:
+    found = published("sginw", "segm")
+    assert found is not None
+    assert published_rows(found, {"AP": None}, "2 data sets")[-1] == ["this run, on 2 data sets", "-"]
+
+
+def test_nothing_is_published_for_other_data_sets() -> None:
+    assert published(None, "bbox") is None
+    assert published("coco", "keypoints") is None
+    assert published("sginw", "bbox") is None

@@ -13,11 +13,10 @@ import pytest
 from dinox_mcp.backends.base import Call, silent
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
-from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import Kind, load
 from dinox_mcp.evaluation.report import Report
 from dinox_mcp.evaluation.results import Files
-from dinox_mcp.evaluation.run import Evaluation
+from dinox_mcp.evaluation.run import Choices, Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.detection import Detection, DetectionRequest, Detections

@@ -14,12 +14,11 @@ from dinox_mcp.backends.base import Call, Capabilities, silent
 from dinox_mcp.detect.options import Options
 from dinox_mcp.detector import Detector
 from dinox_mcp.errors import BackendError, BusyError, InputError, QuotaError, UnsupportedError
-from dinox_mcp.evaluation.choices import Choices
 from dinox_mcp.evaluation.datasets import load
 from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.report import Report
 from dinox_mcp.evaluation.results import DETECTIONS, JOURNAL, REPORT, Files
-from dinox_mcp.evaluation.run import Evaluation
+from dinox_mcp.evaluation.run import Choices, Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store.jobs import lock
