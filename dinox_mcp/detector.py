@@ -100,7 +100,7 @@ class Detector:
         self.searches = ImageSearch(self)
         busy = "too many images are being drawn at once; try again in a while"
         self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
-        self.comparisons = Comparisons(self._detect, self.draw, self.store, shared)
+        self.comparisons = Comparisons(self._detect, self._drawing, self.store, shared)
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from dinox_mcp.backends.base import Progress, gather, silent
 from dinox_mcp.compare.comparison import Comparison
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Caller, CallOptions, Options, caller_of
 from dinox_mcp.drawing import views
 from dinox_mcp.errors import DinoxError, NotFoundError
+from dinox_mcp.images.budget import Threads
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.kept import KEPT, Kept, PerTenant
 from dinox_mcp.store.results import Store, new_result_id
@@ -18,17 +19,8 @@ from dinox_mcp.types.detection import DetectionRequest, DetectionResult
 if TYPE_CHECKING:
     from dinox_mcp.compare.run import Aligned
 
-T = TypeVar("T")
 Detect = Callable[[Picture, DetectionRequest, Options], Awaitable[DetectionResult]]
 _MAX_BYTES = 16 * 1024 * 1024
-
-
-class Draw(Protocol):
-    """Runs slow work on pixels in a thread."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Run it."""
-        ...
 
 
 class Comparisons:
@@ -36,13 +28,13 @@ class Comparisons:
 
     Args:
         detect: detects in an image, and keeps the result.
-        draw: runs slow work on pixels in a thread.
+        threads: run slow work on pixels.
         store: where the results are kept.
         shared: where several servers keep comparisons together.
     """
 
-    def __init__(self, detect: Detect, draw: Draw, store: Store, shared: SharedStore | None = None) -> None:
-        self._detect, self._draw, self._store = detect, draw, store
+    def __init__(self, detect: Detect, threads: Threads, store: Store, shared: SharedStore | None = None) -> None:
+        self._detect, self._threads, self._store = detect, threads, store
         self._kept: Kept[Comparison] = Kept(
             "comparison",
             PerTenant(_MAX_BYTES),
@@ -57,7 +49,7 @@ class Comparisons:
         Raises:
             InputError: they do not show the same scene; nothing was detected then.
         """
-        aligned = await self._draw(partial(_align, before, after))
+        aligned = await self._threads.run(partial(_align, before, after))
         sides = zip((before, after), _shared_progress(options), strict=True)
         results = await gather(
             [
@@ -69,7 +61,7 @@ class Comparisons:
             2,
         )
         name, only_objects = new_result_id(), request.prompts is not None
-        found = await self._draw(partial(_compare, name, aligned, results, only_objects=only_objects))
+        found = await self._threads.run(partial(_compare, name, aligned, results, only_objects=only_objects))
         try:
             await self._kept.put(caller_of(options).tenant, name, found)
         except DinoxError as error:
@@ -99,16 +91,16 @@ class Comparisons:
         first, second = [
             (await self._store.fetch(side.result_id, caller.tenant)).picture for side in (found.before, found.after)
         ]
-        return await self._draw(partial(_side_by_side, found, first, second, mime_type))
+        return await self._threads.run(partial(_side_by_side, found, first, second, mime_type))
 
 
 # OpenCV and NumPy are imported with the first comparison.
 
 
 def _align(before: Picture, after: Picture) -> "Aligned":
-    from dinox_mcp.compare.run import align
+    from dinox_mcp.compare.run import Aligned
 
-    return align(before, after)
+    return Aligned(before, after)
 
 
 def _compare(name: str, aligned: "Aligned", results: Sequence[DetectionResult], *, only_objects: bool) -> Comparison:
@@ -119,7 +111,7 @@ def _compare(name: str, aligned: "Aligned", results: Sequence[DetectionResult], 
 
 
 def _side_by_side(comparison: Comparison, before: Picture, after: Picture, mime_type: str) -> bytes:
-    from dinox_mcp.compare.drawing import side_by_side
+    from dinox_mcp.compare.run import side_by_side
 
     return side_by_side(comparison, before, after, mime_type)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dinox_mcp.compare.comparison import Kind
 from dinox_mcp.compare.regions import Differences
-from dinox_mcp.types.boxes import Box, area, intersection, iou
+from dinox_mcp.types.boxes import Box, area, center, intersection, iou
 from dinox_mcp.types.detection import DetectedObject, certainty
 
 _LEAST_VISIBLE = 0.6
@@ -69,10 +69,9 @@ def match(before: Sequence[Placed], after: Sequence[Placed], differences: Differ
     matches = Matches()
     left = [_Rest(one) for one in _visible(before, differences, matches)]
     right = [_Rest(one) for one in _visible(after, differences, matches)]
-    for one, other in _pairs(left, right, _same_content):
-        _judge(one, other, differences, matches)
-    for one, other in _pairs(left, right, _same_label):
-        _judge(one, other, differences, matches)
+    for value in (_same_content, _same_label):
+        for one, other in _pairs(left, right, value):
+            _judge(one, other, differences, matches)
     for one, other in _pairs(left, right, lambda a, b: _likeness(a, b, differences)):
         matches.changes.append(Match("moved", one, other))
     gone = [one.placed for one in left if not one.used]
@@ -119,7 +118,7 @@ def _same_content(one: Placed, other: Placed) -> float:
     content = _content(one.found)
     if not content or content != _content(other.found) or not _is_named_alike(one, other):
         return 0.0
-    return 1 / (1 + _distance(one.box, other.box))
+    return 1 / (1 + math.dist(center(one.box), center(other.box)))
 
 
 def _same_label(one: Placed, other: Placed) -> float:
@@ -134,9 +133,9 @@ def _likeness(one: Placed, other: Placed, differences: Differences) -> float:
     """Value a pair of one label that looks alike in two positions, both of which differ between the images."""
     if not _is_named_alike(one, other) or one.found.text or other.found.text:
         return 0.0
-    if not _is_resized_little(one.box, other.box) or not _has_changed(one, differences):
+    if not _is_resized_little(one.box, other.box):
         return 0.0
-    if not _has_changed(other, differences):
+    if not (_has_changed(one, differences) and _has_changed(other, differences)):
         return 0.0
     similar = differences.similarity(other.box, one.box)
     return similar if similar >= _LIKE else 0.0
@@ -146,14 +145,11 @@ def _judge(one: Placed, other: Placed, differences: Differences, matches: Matche
     """Decide whether a pair is the same as before, has moved, or reads differently."""
     contents = _content(one.found), _content(other.found)
     side = math.sqrt(max(1.0, min(area(one.box), area(other.box))))
-    far = _distance(one.box, other.box) > max(_MOVED * side, 2 * differences.tolerance + 1)
+    far = math.dist(center(one.box), center(other.box)) > max(_MOVED * side, 2 * differences.tolerance + 1)
     if all(contents) and contents[0] != contents[1]:
-        reads = differences.reads_differently(other.box)
-        kind: Kind | None = "text changed" if reads else None
-    elif far and _has_moved(one, other, differences):
-        kind = "moved"
+        kind: Kind | None = "text changed" if differences.reads_differently(other.box) else None
     else:
-        kind = None
+        kind = "moved" if far and _has_moved(one, other, differences) else None
     if kind:
         matches.changes.append(Match(kind, one, other))
     else:
@@ -179,9 +175,11 @@ def _single(kind: Kind, rest: Sequence[Placed], differences: Differences, matche
         elif not any(iou(one.box, better.box) >= _SAME_THING for better in chosen):
             chosen.append(one)
     numbers = {one.found.id for one in chosen}
-    parts = [one for one in chosen if one.found.part_of in numbers]
-    wholes = [Match(kind, one, None) if kind == "disappeared" else Match(kind, None, one) for one in chosen]
-    return [found for found, one in zip(wholes, chosen, strict=True) if one not in parts]
+    return [
+        Match(kind, one, None) if kind == "disappeared" else Match(kind, None, one)
+        for one in chosen
+        if one.found.part_of not in numbers
+    ]
 
 
 def _has_changed(one: Placed, differences: Differences, least: float = _DIFFERENT) -> bool:
@@ -197,10 +195,6 @@ def _is_named_alike(one: Placed, other: Placed) -> bool:
 def _content(found: DetectedObject) -> str:
     """Give what was read, without what reading confuses most: case and blanks."""
     return "".join((found.text or "")[:_LONGEST_COMPARED].split()).casefold()
-
-
-def _distance(one: Box, other: Box) -> float:
-    return math.hypot((one[0] + one[2] - other[0] - other[2]) / 2, (one[1] + one[3] - other[1] - other[3]) / 2)
 
 
 def _is_resized_little(one: Box, other: Box) -> bool:

@@ -6,7 +6,6 @@ All is in pixels of the second image at the size at which the images are compare
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,13 +50,6 @@ _WORSE = 0.08
 _PATCH_SIDE = 8
 _PLAIN = 2.0
 """Standard deviation of the grey levels of a patch below which there is nothing to correlate."""
-
-
-class Region(NamedTuple):
-    """A connected part that differs: its box, and its area in pixels."""
-
-    box: Box
-    area: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,28 +106,29 @@ class Differences:
         matches = [_best_match(patch[part], other[part], self.tolerance + 1) for part in parts]
         return min(matches) < max(_SAME_PATCH, float(np.median(matches)) - _WORSE)
 
-    def regions(self, explained: Iterable[Sequence[float]]) -> list[Region]:
-        """List connected parts that differ, the largest first, without those that `explained` boxes account for."""
+    def regions(self, explained: Iterable[Sequence[float]]) -> list[Box]:
+        """List the boxes of connected parts that differ, without those that `explained` boxes account for.
+
+        The part of the largest area is the first.
+        """
         long = max(self.mask.shape)
         differs = self.mask.astype(np.uint8)
         known = np.zeros(differs.shape, np.bool_)
         for box in explained:
             known[_slices(box, known.shape)] = True
-        closed = cv2.morphologyEx(differs, cv2.MORPH_CLOSE, _disc(2 * max(2, round(_CLOSING * long)) + 1))
-        count, numbers, facts, _ = cv2.connectedComponentsWithStats(closed)
-        least = (_LEAST_SIDE * long) ** 2
-        found = []
-        for number in range(1, count):
-            x, y, width, height, area = facts[number].tolist()
+        side = 2 * max(2, round(_CLOSING * long)) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        closed = cv2.morphologyEx(differs, cv2.MORPH_CLOSE, disc)
+        _, numbers, facts, _ = cv2.connectedComponentsWithStats(closed)
+        found: list[tuple[int, Box]] = []
+        for number, (x, y, width, height, area) in enumerate(facts.tolist()):
+            if number == 0 or area < (_LEAST_SIDE * long) ** 2:  # 0 is what does not differ
+                continue
             part = slice(y, y + height), slice(x, x + width)
             inside = numbers[part] == number
-            if (
-                area >= least
-                and differs[part][inside].mean() >= _LEAST_SOLID
-                and known[part][inside].mean() < _EXPLAINED
-            ):
-                found.append(Region((x, y, x + width, y + height), area))
-        return sorted(found, key=lambda region: -region.area)
+            if differs[part][inside].mean() >= _LEAST_SOLID and known[part][inside].mean() < _EXPLAINED:
+                found.append((area, (x, y, x + width, y + height)))
+        return [box for _, box in sorted(found, key=lambda one: -one[0])]
 
     @cached_property
     def _grey(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -259,10 +252,6 @@ def _best_match(patch: Pixels, other: Pixels, reach: int) -> float:
         return 0.0 if core.size and float(core.std()) > 4 * _PLAIN else 1.0
     best = float(cv2.matchTemplate(other, inner, cv2.TM_CCOEFF_NORMED).max())
     return best if np.isfinite(best) else 0.0
-
-
-def _disc(side: int) -> Any:  # noqa: ANN401 - OpenCV is untyped
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _slices(box: Sequence[float], shape: Sequence[int]) -> tuple[slice, slice]:

@@ -6,7 +6,6 @@ that fit in no way are refused.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import cv2
@@ -56,11 +55,6 @@ class Registration:
     matrix: Floats
     agreement: float
     tolerance: int
-
-    @cached_property
-    def inverse(self) -> Floats:
-        """Maps pixels of the second image to pixels of the first."""
-        return np.asarray(np.linalg.inv(self.matrix))
 
     @property
     def scale(self) -> float:
@@ -122,12 +116,6 @@ def map_points(points: Floats, matrix: Floats) -> Floats:
     return np.asarray(mapped[:, :2] / mapped[:, 2:])
 
 
-def corners_of(size: tuple[float, float]) -> Floats:
-    """List the corners (4, 2) of an image of a width and height, clockwise."""
-    width, height = size
-    return np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
-
-
 def _shift(by: float) -> Floats:
     return np.array([(1, 0, by), (0, 1, by), (0, 0, 1)], float)
 
@@ -167,7 +155,7 @@ def _find_homography(before: Pixels, after: Pixels) -> tuple[tuple[Floats, int] 
 def _degenerate(matrix: Floats, before: Pixels, after: Pixels) -> str:
     """Say what makes a homography impossible for two photographs of one scene; empty if it is possible."""
     size, other = before.shape[1::-1], after.shape[1::-1]
-    corners = corners_of(size)
+    corners = _corners(size)
     depths = np.column_stack((corners, np.ones(4))) @ matrix[2]
     if not np.isfinite(matrix).all() or depths.min() * depths.max() <= 0:
         return "the homography between them is degenerate"
@@ -178,9 +166,14 @@ def _degenerate(matrix: Floats, before: Pixels, after: Pixels) -> str:
     zoom = math.sqrt(area / (size[0] * size[1]))
     if not 1 / _MOST_ZOOM <= zoom <= _MOST_ZOOM:
         return f"the scene is {zoom:.2g} times as large in the second"
-    shared, _ = cv2.intersectConvexConvex(quad, corners_of(other).astype(np.float32))
+    shared, _ = cv2.intersectConvexConvex(quad, _corners(other).astype(np.float32))
     share = shared / min(area, other[0] * other[1])
     return "" if share >= _LEAST_OVERLAP else f"they share only {share:.0%} of the scene"
+
+
+def _corners(size: tuple[int, ...]) -> Floats:
+    width, height = size
+    return np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
 
 
 def _fit(before: Pixels, after: Pixels, matrix: Floats) -> _Fit:
@@ -189,7 +182,7 @@ def _fit(before: Pixels, after: Pixels, matrix: Floats) -> _Fit:
     first = warp(before, matrix, size)
     shown = warp(np.full(before.shape[:2], 255, np.uint8), matrix, size)
     inside = cv2.erode(shown, np.ones((_WINDOW, _WINDOW), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
-    correlations, contrasts, either = correlate(first, after)
+    correlations, contrasts, either = _correlate(first, after)
     seen = inside > 0
     structured = seen & (contrasts > _LEAST_CONTRAST)
     values = correlations[structured]
@@ -200,7 +193,7 @@ def _fit(before: Pixels, after: Pixels, matrix: Floats) -> _Fit:
     return _Fit(float((values > _AGREES).mean()), float(np.maximum(values, 0).mean()), share)
 
 
-def correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats, Floats]:
+def _correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats, Floats]:
     """Correlate two images of one size window by window, pixel for pixel.
 
     Returns:
@@ -211,7 +204,6 @@ def correlate(first: Pixels, second: Pixels) -> tuple[Floats, Floats, Floats]:
         return np.asarray(cv2.boxFilter(values, -1, (_WINDOW, _WINDOW)), float)
 
     a, b = _blurred_grey(first), _blurred_grey(second)
-
     mean_a, mean_b = mean(a), mean(b)
     spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 0))
     spread_b = np.sqrt(np.maximum(mean(b * b) - mean_b**2, 0))

@@ -1,56 +1,117 @@
 """Compares two images with their detections: registers them, matches the detections, and finds what else differs.
 
-Slow: call it in a thread.
+Draws the changes on both images, too. Slow: call it in a thread.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
+from PIL import Image
 
 from dinox_mcp.compare.comparison import Change, Comparison, Kind, Side
 from dinox_mcp.compare.matching import Match, Matches, Placed, holder_of, match
-from dinox_mcp.compare.regions import Differences, Region, find_differences
-from dinox_mcp.compare.registration import Floats, Registration, map_points, register
+from dinox_mcp.compare.regions import find_differences
+from dinox_mcp.compare.registration import Floats, map_points, register
+from dinox_mcp.drawing.annotate import annotate
+from dinox_mcp.drawing.sheet import contact_sheet
+from dinox_mcp.drawing.style import Style
+from dinox_mcp.drawing.views import FULL_QUALITY, JPEG, PNG, encode_jpeg, encode_png
 from dinox_mcp.images.picture import Picture
-from dinox_mcp.types.boxes import Box, around, clip
-from dinox_mcp.types.detection import DetectionResult
+from dinox_mcp.types.boxes import Box, around, center, clip, is_ordered
+from dinox_mcp.types.detection import DetectedObject, DetectionResult
 
 SIDE = 1280
 """Pixels of the long side at which images are compared."""
 MOST_CHANGES = 200
+_DRAWN_SIDE = 1600
+"""Pixels of the longest side of each image where they are drawn side by side."""
+_STYLE = Style(captions=False, all_labels=get_args(Kind))
 _POOR_FIT = 0.6
 """Agreement below which the comparison has a note."""
 _MUCH = 0.5
 """Share of the scene from which on the images differ so much that it is said in a note."""
 
 
-@dataclass(frozen=True, eq=False)
 class Aligned:
-    """Two registered images, before anything is detected in them."""
+    """Two registered images, before anything is detected in them.
 
-    frame: "_Frame"
-    registration: Registration
-    differences: Differences
+    Boxes are compared in the frame of the second image at a reduced size.
 
-
-def align(before: Picture, after: Picture) -> Aligned:
-    """Register two images and find where their pixels differ.
+    Attributes:
+        registration: how the images fit.
+        differences: where their pixels differ.
+        homography: the matrix (3, 3) that maps pixels of the first image to pixels of the second.
 
     Raises:
         InputError: they do not show the same scene.
         ImageError: one of them is damaged.
     """
-    first, second = (np.asarray(picture.rgb(SIDE)) for picture in (before, after))
-    registration = register(first, second)
-    return Aligned(
-        _Frame(before, after, (first, second), registration),
-        registration,
-        find_differences(first, second, registration),
-    )
+
+    def __init__(self, before: Picture, after: Picture) -> None:
+        first, second = (np.asarray(picture.rgb(SIDE)) for picture in (before, after))
+        self.registration = register(first, second)
+        self.differences = find_differences(first, second, self.registration)
+        self._sizes = (before.width, before.height), (after.width, after.height)
+        shrink = [
+            np.diag([work.shape[1] / size[0], work.shape[0] / size[1], 1.0])
+            for work, size in zip((first, second), self._sizes, strict=True)
+        ]
+        self._to_frame = self.registration.matrix @ shrink[0], shrink[1]
+        self._back = tuple(np.linalg.inv(matrix) for matrix in self._to_frame)
+        homography = self._back[1] @ self._to_frame[0]
+        self.homography: Floats = homography / homography[2, 2]
+
+    def placed(self, before: DetectionResult, after: DetectionResult) -> tuple[list[Placed], list[Placed]]:
+        """Place the detections of both images in the frame."""
+        first, second = (
+            [Placed(one, _map_box(one.bbox, matrix)) for one in result.objects]
+            for result, matrix in zip((before, after), self._to_frame, strict=True)
+        )
+        return first, second
+
+    def to_both(self, box: Sequence[float]) -> tuple[Box, Box]:
+        """Map a box of the frame to both images."""
+        first, second = (clip(_map_box(box, back), *size) for back, size in zip(self._back, self._sizes, strict=True))
+        return first, second
+
+    def change(self, match: Match) -> Change:
+        """Make a change of a match, without its number."""
+        one, other = match.before, match.after
+        placed = other or one
+        if placed is None:
+            raise ValueError("a match without detections")
+        before, after = self.to_both(placed.box)
+        scores = [found.found.score for found in (one, other) if found and found.found.score is not None]
+        shift = None
+        if one and other and match.kind == "moved":
+            from_x, from_y = center(self.to_both(one.box)[1])
+            to_x, to_y = center(other.found.bbox)
+            shift = round(to_x - from_x, 1), round(to_y - from_y, 1)
+        return Change(
+            id=1,
+            kind=match.kind,
+            label=placed.found.label,
+            before=one.found.bbox if one else before,
+            after=other.found.bbox if other else after,
+            score=min(scores, default=None),
+            object_before=one.found.id if one else None,
+            object_after=other.found.id if other else None,
+            text_before=one.found.text if one else None,
+            text_after=other.found.text if other else None,
+            shift=shift,
+        )
+
+    def region(self, box: Box, owner: tuple[Placed, Placed] | None) -> Change:
+        """Make a change of a part of the image, without its number; `owner` is the object that it belongs to."""
+        before, after = self.to_both(box)
+        change = Change(id=1, kind="changed", before=before, after=after)
+        if owner is None:
+            return change
+        first, second = owner[0].found, owner[1].found
+        named = {"label": second.label, "object_before": first.id, "object_after": second.id}
+        return change.model_copy(update=named)
 
 
 def compare(
@@ -70,21 +131,16 @@ def compare(
         after: the detections in the second image.
         only_objects: leave out parts of the image that differ though no detection explains them.
     """
-    frame, differences = aligned.frame, aligned.differences
-    matches = match(
-        [Placed(one, frame.from_before(one.bbox)) for one in before.objects],
-        [Placed(one, frame.from_after(one.bbox)) for one in after.objects],
-        differences,
-    )
-    changes = _in_order(map(frame.change, matches.changes))
+    matches = match(*aligned.placed(before, after), aligned.differences)
+    changes = _in_order(map(aligned.change, matches.changes))
     if not only_objects:
-        changes += _others(frame, differences, matches)
+        changes += _others(aligned, matches)
     return Comparison(
         comparison_id=comparison_id,
         before=Side(result_id=before.result_id, image=before.image, counts=before.counts),
         after=Side(result_id=after.result_id, image=after.image, counts=after.counts),
         registered=aligned.registration.method,
-        homography=tuple(frame.homography.ravel().tolist()),
+        homography=tuple(aligned.homography.ravel().tolist()),
         agreement=round(aligned.registration.agreement, 3),
         changes=tuple(
             change.model_copy(update={"id": number}) for number, change in enumerate(changes[:MOST_CHANGES], start=1)
@@ -93,82 +149,8 @@ def compare(
         unchanged=dict(Counter(two.found.label for _, two in matches.unchanged).most_common()),
         outside=matches.outside,
         doubtful=matches.doubtful,
-        notes=(*_notes(aligned.registration, differences), *_notes_of(before, after)),
+        notes=(*_notes(aligned), *_notes_of(before, after)),
     )
-
-
-class _Frame:
-    """The frame in which images are compared, the second image at a reduced size, and the ways from and to it."""
-
-    def __init__(
-        self, before: Picture, after: Picture, pixels: Sequence[npt.NDArray[np.uint8]], registration: Registration
-    ) -> None:
-        self._sizes = (before.width, before.height), (after.width, after.height)
-        shrink = [
-            np.diag([work.shape[1] / size[0], work.shape[0] / size[1], 1.0])
-            for work, size in zip(pixels, self._sizes, strict=True)
-        ]
-        self._to_frame = registration.matrix @ shrink[0], shrink[1]
-        self._back = tuple(np.linalg.inv(matrix) for matrix in self._to_frame)
-        homography = self._back[1] @ self._to_frame[0]
-        self.homography: npt.NDArray[np.floating[Any]] = homography / homography[2, 2]
-
-    def from_before(self, box: Sequence[float]) -> Box:
-        """Map a box of the first image to the frame."""
-        return _map_box(box, self._to_frame[0])
-
-    def from_after(self, box: Sequence[float]) -> Box:
-        """Map a box of the second image to the frame."""
-        return _map_box(box, self._to_frame[1])
-
-    def to_both(self, box: Sequence[float]) -> tuple[Box, Box]:
-        """Map a box of the frame to both images."""
-        first, second = (clip(_map_box(box, back), *size) for back, size in zip(self._back, self._sizes, strict=True))
-        return first, second
-
-    def change(self, match: Match) -> Change:
-        """Make a change of a match, without its number."""
-        one, other = match.before, match.after
-        placed = other or one
-        if placed is None:
-            raise ValueError("a match without detections")
-        before, after = self.to_both(placed.box)
-        scores = [found.found.score for found in (one, other) if found and found.found.score is not None]
-        shift = None
-        if one and other and match.kind == "moved":
-            there = self.to_both(one.box)[1]
-            to = other.found.bbox
-            shift = (
-                round((to[0] + to[2] - there[0] - there[2]) / 2, 1),
-                round((to[1] + to[3] - there[1] - there[3]) / 2, 1),
-            )
-        return Change(
-            id=1,
-            kind=match.kind,
-            label=placed.found.label,
-            before=one.found.bbox if one else before,
-            after=other.found.bbox if other else after,
-            score=min(scores, default=None),
-            object_before=one.found.id if one else None,
-            object_after=other.found.id if other else None,
-            text_before=one.found.text if one else None,
-            text_after=other.found.text if other else None,
-            shift=shift,
-        )
-
-    def region(self, region: Region, owner: tuple[Placed, Placed] | None) -> Change:
-        """Make a change of a part of the image, without its number; `owner` is the object that it belongs to."""
-        before, after = self.to_both(region.box)
-        named = (
-            {}
-            if owner is None
-            else {
-                "label": owner[1].found.label,
-                "object_before": owner[0].found.id,
-                "object_after": owner[1].found.id,
-            }
-        )
-        return Change(id=1, kind="changed", before=before, after=after, **named)
 
 
 def _map_box(box: Sequence[float], matrix: Floats) -> Box:
@@ -177,11 +159,11 @@ def _map_box(box: Sequence[float], matrix: Floats) -> Box:
     return around(map_points(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]), matrix).tolist())
 
 
-def _others(frame: _Frame, differences: Differences, matches: Matches) -> Iterator[Change]:
+def _others(aligned: Aligned, matches: Matches) -> Iterator[Change]:
     """Give the parts of the image that differ though no change of an object explains them."""
     explained = [placed.box for one in matches.changes for placed in (one.before, one.after) if placed]
-    for region in differences.regions(explained):
-        yield frame.region(region, holder_of(region.box, matches.unchanged))
+    for box in aligned.differences.regions(explained):
+        yield aligned.region(box, holder_of(box, matches.unchanged))
 
 
 def _in_order(changes: Iterable[Change]) -> list[Change]:
@@ -190,7 +172,8 @@ def _in_order(changes: Iterable[Change]) -> list[Change]:
     return sorted(changes, key=lambda one: (kinds.index(one.kind), (one.label or "").casefold(), -(one.score or 1.0)))
 
 
-def _notes(registration: Registration, differences: Differences) -> Iterator[str]:
+def _notes(aligned: Aligned) -> Iterator[str]:
+    registration, differences = aligned.registration, aligned.differences
     if registration.agreement < _POOR_FIT:
         yield (
             f"the images fit only in part ({registration.agreement:.0%} of what has structure in both): where the "
@@ -209,3 +192,34 @@ def _notes_of(before: DetectionResult, after: DetectionResult) -> Iterator[str]:
     yield from (note for note in before.notes if note in after.notes)
     yield from (f"before: {note}" for note in before.notes if note not in after.notes)
     yield from (f"after: {note}" for note in after.notes if note not in before.notes)
+
+
+def side_by_side(comparison: Comparison, before: Picture, after: Picture, mime_type: str = JPEG) -> bytes:
+    """Draw the changes, numbered alike in both images, and put these beside each other, or below if they are wide.
+
+    Args:
+        comparison: the changes.
+        before: the first image.
+        after: the second image.
+        mime_type: of the result, JPEG or PNG.
+    """
+    counts = ", ".join(f"{number} {kind}" for kind, number in comparison.counts.items()) or "no change"
+    before_boxes, after_boxes = [one.before for one in comparison.changes], [one.after for one in comparison.changes]
+    frames = [
+        (_drawn(comparison, before, before_boxes, "appeared"), f"before · {counts}"),
+        (_drawn(comparison, after, after_boxes, "disappeared"), f"after · {counts}"),
+    ]
+    sheet = contact_sheet(frames, 2 * _DRAWN_SIDE)
+    return encode_png(sheet) if mime_type == PNG else encode_jpeg(sheet, FULL_QUALITY)
+
+
+def _drawn(comparison: Comparison, picture: Picture, boxes: Sequence[Box], absent: Kind) -> Image.Image:
+    """Draw the changes on an image, with dashed boxes for those of the kind whose object is absent there."""
+    objects = [
+        DetectedObject(id=change.id, label=change.kind, bbox=box)
+        for change, box in zip(comparison.changes, boxes, strict=True)
+        if is_ordered(box)  # it may lie outside of this image
+    ]
+    dashed = tuple(change.id for change in comparison.changes if change.kind == absent)
+    style = _STYLE.model_copy(update={"doubtful": dashed})
+    return annotate(picture.rgb(_DRAWN_SIDE), objects, original_size=(picture.width, picture.height), style=style)

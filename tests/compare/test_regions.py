@@ -1,6 +1,5 @@
 import cv2
 import numpy as np
-import pytest
 
 from dinox_mcp.compare.regions import Differences, find_differences
 from dinox_mcp.compare.registration import Registration, register
@@ -20,8 +19,7 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
 
 def test_what_was_put_into_a_scene_is_one_region() -> None:
     (region,) = differences(room(), put(room(), BOX)).regions([])
-    assert iou(region.box, BOX) > 0.85
-    assert region.area == pytest.approx(70 * 60, rel=0.15)
+    assert iou(region, BOX) > 0.85
 
 
 def test_a_moved_camera_other_light_and_compression_are_no_difference() -> None:
@@ -30,7 +28,7 @@ def test_a_moved_camera_other_light_and_compression_are_no_difference() -> None:
 
 def test_a_difference_is_found_through_all_of_them() -> None:
     (region,) = differences(room(), jpeg(relit(take(put(room(), BOX))), 60)).regions([])
-    assert iou(region.box, box_after(BOX)) > 0.7
+    assert iou(region, box_after(BOX)) > 0.7
 
 
 def test_a_misalignment_within_the_tolerance_is_no_difference() -> None:

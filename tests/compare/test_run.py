@@ -1,10 +1,12 @@
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dinox_mcp.compare.comparison import Comparison
-from dinox_mcp.compare.run import align, compare
+from dinox_mcp.compare.run import Aligned, compare, side_by_side
 from dinox_mcp.types.boxes import Box, iou
 from dinox_mcp.types.detection import (
     DetectedObject,
@@ -36,7 +38,7 @@ def result(name: str, found: Sequence[Detection], notes: tuple[str, ...] = ()) -
 def compared(
     before: Pixels, after: Pixels, old: Sequence[Detection] = (), new: Sequence[Detection] = (), **options: bool
 ) -> Comparison:
-    return compare("c1", align(picture(before), picture(after)), result("old", old), result("new", new), **options)
+    return compare("c1", Aligned(picture(before), picture(after)), result("old", old), result("new", new), **options)
 
 
 def parcel(box: Box, score: float = 0.8, label: str = "parcel") -> Detection:
@@ -167,4 +169,29 @@ def test_one_thing_with_two_names_changed_once() -> None:
 
 def test_notes_of_both_detections_stand_once() -> None:
     results = (result(name, [], notes) for name, notes in (("a", ("same",)), ("b", ("same", "other"))))
-    assert compare("c1", align(picture(room()), picture(room())), *results).notes == ("same", "after: other")
+    assert compare("c1", Aligned(picture(room()), picture(room())), *results).notes == ("same", "after: other")
+
+
+SHEET_GAP = 9
+"""Pixels around an image on a sheet, at most."""
+
+
+@pytest.mark.parametrize(("mime_type", "name"), [("image/jpeg", "JPEG"), ("image/png", "PNG")])
+@pytest.mark.slow
+def test_both_images_are_beside_each_other_with_the_change_in_both(mime_type: str, name: str) -> None:
+    before, after = picture(room()), picture(put(room(), HERE))
+    comparison = compare("c1", Aligned(before, after), result("a", []), result("b", [parcel(HERE)]))
+    sheet = Image.open(io.BytesIO(side_by_side(comparison, before, after, mime_type)))
+    bare = Image.open(io.BytesIO(side_by_side(comparison.model_copy(update={"changes": ()}), before, after, mime_type)))
+    assert sheet.format == name
+    assert sheet.width > 2 * before.width
+    assert sheet.height < 2 * before.height
+    edge = (HERE[0] + 1, (HERE[1] + HERE[3]) / 2)
+    for left in (SHEET_GAP, SHEET_GAP + before.width + SHEET_GAP):
+        spot = (
+            round(left + edge[0]) - SHEET_GAP,
+            round(edge[1]),
+            round(left + edge[0]) + SHEET_GAP,
+            round(edge[1]) + 9,
+        )
+        assert sheet.crop(spot).tobytes() != bare.crop(spot).tobytes()

@@ -40,7 +40,7 @@ export interface Comparison {
 /** In which image of a change nothing is there. */
 export const ABSENT: Record<string, SideName> = { appeared: "before", disappeared: "after" };
 
-/** The kinds in the order in which `dinox_mcp/compare/drawing.py` gives them colours. */
+/** The kinds in the order in which `dinox_mcp/compare/run.py` gives them colours. */
 const KINDS = ["appeared", "changed", "disappeared", "moved", "text changed"];
 
 /** Read a comparison as its resource gives it; undefined when it is not one. */
