@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing.views import encode_jpeg
+from dinox_mcp.export.objects import redacted
 from dinox_mcp.export.options import METHODS, REDACTED_PADDING, Method
-from dinox_mcp.export.redact import redacted
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.types.boxes import intersection, iou

@@ -342,7 +342,7 @@ class Detector:
     def _exporter(self) -> "Exporter":
         from dinox_mcp.export.exporter import Exporter  # with NumPy and OpenCV, which the start need not wait for
 
-        return Exporter(self.settings, self.store, self.draw)
+        return Exporter(self.settings, self.store, self._drawing)
 
     async def load(self, image: str, caller: Caller = OWNER) -> Picture:
         """Load an image from any of the sources that the class lists, or an uploaded one.

@@ -1,19 +1,35 @@
-"""Exports results: finds what is exported, and has the files or resources made off the event loop."""
+"""Exports results as files in a folder, or as resources for callers who cannot read files of this machine.
 
-from collections.abc import Awaitable, Callable, Sequence
+As resources, a redacted copy, and labels of some objects only, become results of their own: they are kept, bounded and
+separate for each caller like every other result, and the copy can be searched again.
+"""
+
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from dinox_mcp.export import output, resources
-from dinox_mcp.export.options import LABEL_FORMATS, Exported, ExportOptions, Format
-from dinox_mcp.export.plan import Plan
+from dinox_mcp.errors import NotFoundError
+from dinox_mcp.export import labels, output
+from dinox_mcp.export.options import LABEL_FORMATS, Exported, ExportOptions, Format, LabelFormat
+from dinox_mcp.export.plan import Plan, Selected
+from dinox_mcp.images.budget import Threads
+from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.results import Store
-from dinox_mcp.types.detection import DetectionResult
+from dinox_mcp.store import uris
+from dinox_mcp.store.results import Store, Stored, new_result_id
+from dinox_mcp.types.detection import DetectionRequest, DetectionResult, ImageInfo, count_labels
 
-InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs slow work on pixels in a thread."""
+_FILES: dict[str, tuple[LabelFormat, int]] = {
+    "coco.json": ("coco", 0),
+    "yolo.txt": ("yolo", 0),
+    "classes.txt": ("yolo", 1),
+    "voc.xml": ("voc", 0),
+    "cvat.xml": ("cvat", 0),
+    "labelme.json": ("labelme", 0),
+    "label-studio.json": ("labelstudio", 0),
+    "objects.csv": ("csv", 0),
+}
+"""Names of resources with labels: the format, and which of its files it is."""
 
 
 class Exporter:
@@ -22,13 +38,11 @@ class Exporter:
     Args:
         settings: which folders are allowed.
         store: where the results are, and where redacted copies are kept as results of their own.
-        in_thread: runs the slow work.
+        threads: run the slow work.
     """
 
-    def __init__(self, settings: Settings, store: Store, in_thread: InThread) -> None:
-        self._settings = settings
-        self._store = store
-        self._in_thread = in_thread
+    def __init__(self, settings: Settings, store: Store, threads: Threads) -> None:
+        self._settings, self._store, self._threads = settings, store, threads
 
     async def export(
         self,
@@ -48,13 +62,64 @@ class Exporter:
         pictures = {one.result_id: (await self._store.fetch(one.result_id, tenant)).picture for one in needed}
         plan = Plan(results, pictures, export_format, options)
         if folder is not None:
-            work = partial(output.write, plan, folder, self._settings, overwrite=options.get("overwrite", False))
-            done: Exported = await self._in_thread(work)
-            return done
+            overwrite = options.get("overwrite", False)
+            return await self._threads.run(partial(output.write, plan, folder, self._settings, overwrite=overwrite))
         files: list[str] = []
         for one in plan.selected:
-            made = await self._in_thread(partial(resources.make, plan, one, self._settings.max_image_pixels))
+            made = await self._threads.run(partial(_made, plan, one, self._settings.max_image_pixels))
             if made.result is not one.result:
                 await self._store.keep(made.result, made.picture, tenant, known=known)
-            files += resources.addresses(plan, one, made.result.result_id)
-        return plan.done(None, files, resources.notes(plan))
+            files += _addresses(plan, one, made.result.result_id)
+        different = ["crops as resources have a margin of 15 per cent, and small ones are enlarged"]
+        return plan.done(None, files, different if export_format == "crops" else ())
+
+
+def label_file(stored: Stored, name: str) -> bytes:
+    """Write a file of labels for a result by its name. Slow: call it in a thread.
+
+    Raises:
+        NotFoundError: there is no file of this name.
+    """
+    if name not in _FILES:
+        raise NotFoundError(f"there are no labels {name[:40]!r}; choose from {', '.join(_FILES)}")
+    label_format, place = _FILES[name]
+    return labels.write(label_format, [labels.Labelled("labels", stored.result)])[place].data
+
+
+def _made(plan: Plan, one: Selected, max_pixels: int) -> Stored:
+    """Make the result whose resources are the export; the exported result itself where it serves. Slow."""
+    result, picture = one.result, one.image()
+    if plan.format == "redacted":
+        name = f"{one.stem}-redacted.jpg"
+        copy = Picture.from_bytes(plan.redact(one), name, max_pixels=max_pixels)
+        redacted = result.model_copy(
+            update={
+                "result_id": new_result_id(),
+                "image": ImageInfo(width=copy.width, height=copy.height, source=name),
+                "request": DetectionRequest(),
+                "objects": (),
+                "counts": {},
+                "omitted": 0,
+                "notes": (f"a redacted copy of the image of result {result.result_id}",),
+                "sources": (),
+            }
+        )
+        return Stored(redacted, copy)
+    if plan.format in LABEL_FORMATS and len(one.objects) < len(result.objects):
+        some = {"result_id": new_result_id(), "objects": one.objects, "counts": count_labels(one.objects), "omitted": 0}
+        return Stored(result.model_copy(update=some), picture)
+    return Stored(result, picture)
+
+
+def _addresses(plan: Plan, one: Selected, result_id: str) -> Iterator[str]:
+    """List the URIs of an export below a result."""
+    if plan.format in {"crops", "cutouts"}:
+        template = uris.CUTOUT if plan.format == "cutouts" else uris.CROP
+        for found in one.objects:
+            yield template.format(result_id=result_id, number=found.id)
+    elif plan.format == "redacted":
+        yield uris.PICTURE.format(result_id=result_id)
+    else:
+        for name, (label_format, _) in _FILES.items():
+            if label_format == plan.format:
+                yield uris.LABELS.format(result_id=result_id, file=name)

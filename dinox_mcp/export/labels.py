@@ -101,13 +101,11 @@ def yolo_lines(
     width, height = size
     lines = []
     for found in objects:
-        outline = polygons(found.mask)[:1] if segmented and found.mask else []
         x1, y1, x2, y2 = found.bbox
-        if outline:
-            shares = [share for x, y in outline[0] for share in (x / width, y / height)]
-        elif segmented:  # a mask without pixels: the corners of the box
-            shares = [x1 / width, y1 / height, x2 / width, y1 / height, x2 / width, y2 / height, x1 / width]
-            shares.append(y2 / height)
+        if segmented:
+            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]  # of a mask without pixels
+            outline = next(iter(_outlines(found)), corners)
+            shares = [share for x, y in outline for share in (x / width, y / height)]
         else:
             shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
         lines.append(" ".join([str(numbers[printable(found.label)]), *(f"{share:.6f}" for share in shares)]))

@@ -1,16 +1,15 @@
 """Plans an export: which objects of which results, as files whose names are known before the first one is made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from dinox_mcp.drawing.views import FULL_QUALITY, encode_jpeg, encode_png, select
 from dinox_mcp.errors import InputError
 from dinox_mcp.export import labels
-from dinox_mcp.export.labels import LabelFile, Labelled
 from dinox_mcp.export.names import image_name, label_part, stems
-from dinox_mcp.export.objects import crop, cutout, frame_of
+from dinox_mcp.export.objects import crop, cutout, frame_of, redacted
 from dinox_mcp.export.options import (
     FORMATS,
     LABEL_FORMATS,
@@ -22,11 +21,9 @@ from dinox_mcp.export.options import (
     Exported,
     ExportOptions,
     Format,
-    LabelFormat,
     Method,
     Shape,
 )
-from dinox_mcp.export.redact import redacted
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.detection import DetectedObject, DetectionResult, ImageInfo, count_labels
 
@@ -39,7 +36,7 @@ class Batch(NamedTuple):
     """Files that are made together, one after the other in the order of their names."""
 
     names: tuple[str, ...]
-    make: Callable[[], Iterator[bytes]]
+    make: Callable[[], Iterable[bytes]]
 
 
 class Selected(NamedTuple):
@@ -115,14 +112,14 @@ class Plan:
             case "redacted":
                 for one in self.selected:
                     ending = ".png" if one.image().format in _LOSSLESS else ".jpg"
-                    yield Batch((f"{one.stem}-redacted{ending}",), partial(self._copy, one, ending))
+                    yield Batch((f"{one.stem}-redacted{ending}",), partial(self._copies, one, ending))
             case _:
-                files = self.label_files(classes)
-                yield Batch(tuple(file.name for file in files), partial(map, _data, files))
-
-    def label_files(self, classes: Sequence[str] = ()) -> list[LabelFile]:
-        """Write the labels."""
-        return labels.write(cast("LabelFormat", self.format), self._labelled(), classes)
+                labelled = [
+                    labels.Labelled(one.stem, one.result.model_copy(update={"objects": one.objects}))
+                    for one in self.selected
+                ]
+                files = labels.write(self.format, labelled, classes)
+                yield Batch(tuple(file.name for file in files), lambda: [file.data for file in files])
 
     def done(self, folder: Path | None, files: Sequence[str], notes: Sequence[str] = ()) -> Exported:
         """Report what was made of this plan."""
@@ -196,20 +193,13 @@ class Plan:
             else:
                 yield encode_jpeg(crop(image, found, self.padding), FULL_QUALITY)
 
-    def _copy(self, one: Selected, ending: str) -> Iterator[bytes]:
+    def _copies(self, one: Selected, ending: str) -> Iterator[bytes]:
         yield self.redact(one, ending)
 
     def redact(self, one: Selected, ending: str = ".jpg") -> bytes:
         """Encode a redacted copy of an image, as JPEG or PNG."""
         copy = redacted(one.image().rgb(), one.objects, self.method, self.shape, self.padding)
         return encode_png(copy) if ending == ".png" else encode_jpeg(copy, FULL_QUALITY)
-
-    def _labelled(self) -> list[Labelled]:
-        return [Labelled(one.stem, one.result.model_copy(update={"objects": one.objects})) for one in self.selected]
-
-
-def _data(file: LabelFile) -> bytes:
-    return file.data
 
 
 def _objects(number: int) -> str:

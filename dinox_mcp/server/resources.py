@@ -60,7 +60,7 @@ def _register_data(mcp: MCPServer, detector: Detector) -> None:
     @mcp.resource(uris.LABELS, title="Labels for other tools", mime_type="text/plain")
     async def labels(result_id: str, file: str, ctx: RequestContext) -> str:
         """Give labels: yolo.txt, classes.txt, voc.xml, cvat.xml, labelme.json, label-studio.json or objects.csv."""
-        from dinox_mcp.export.resources import label_file
+        from dinox_mcp.export.exporter import label_file
 
         stored = await detector.fetch(result_id, caller_of(ctx))
         return (await detector.draw(partial(label_file, stored, file))).decode("utf-8")
