@@ -14,7 +14,7 @@ def shared() -> dict[str, object]:
     """Gather colours, bones and names of points."""
     return {
         "step": style._STEP,  # noqa: SLF001 - the page picks the colour of a label in the same way
-        "palette": [list(color) for color in style.palette()],
+        "palette": [list(color) for color in style.PALETTE],
         "bodyPoints": list(BODY),
         "body": [list(bone) for bone in BODY_BONES],
         "hand": [list(bone) for bone in HAND_BONES],

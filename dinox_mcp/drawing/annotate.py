@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from dinox_mcp.drawing.lines import Pixels, disc, draw_skeletons, stroke
 from dinox_mcp.drawing.style import BLACK, Color, PixelBox, Shape, Size, Style, make_shapes
 from dinox_mcp.drawing.tags import Boxes, draw_tag, fits, make_tags, shared_areas, text_size
 from dinox_mcp.types import masks
+from dinox_mcp.types.boxes import center
 from dinox_mcp.types.detection import DetectedObject, Mask
 
 _HALO = 130  # opacity of the dark rim of a line, of 255: visible on white, but not a second frame on dark
@@ -49,8 +49,8 @@ def annotate(
         skeletons = (shape.found.keypoints for shape in shapes)
         canvas = draw_skeletons(canvas, skeletons, original_size=original_size, line=line)
     if style.dots:
-        dots = [make_dot(shape.found, shape.box, shape.color, letters) for shape in shapes]
-        canvas = draw_dots(canvas, dots, letters)
+        dots = [_dot(shape, letters) for shape in shapes]
+        canvas = _draw_dots(canvas, dots, letters)
     elif style.numbers or style.labels or style.captions:
         for tag, corner in make_tags(shapes, style, canvas.size):
             canvas.paste(tag, corner)
@@ -61,15 +61,11 @@ def _paint_mask(canvas: Image.Image, mask: Mask, color: Color, opacity: float, l
     left, top, bits = masks.window(masks.resize(mask, *canvas.size))
     if bits.size:
         shape = np.ascontiguousarray(bits).view(np.uint8)
-        alpha = shape * np.uint8(255) - _core(shape, line) * np.uint8(255 - round(255 * opacity))
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+        # All within `line` pixels of the edge stays opaque, as an outline; outside of the array is nothing.
+        core = cv2.erode(shape, cross, iterations=line, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        alpha = shape * np.uint8(255) - np.asarray(core, np.uint8) * np.uint8(255 - round(255 * opacity))
         canvas.paste(color, (left, top), Image.fromarray(alpha))
-
-
-def _core(shape: npt.NDArray[np.uint8], line: int) -> npt.NDArray[np.uint8]:
-    """Remove `line` pixels from the edge of a shape of ones; everything outside the array is zero."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    core = cv2.erode(shape, cross, iterations=line, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray(core, np.uint8)
 
 
 def _paint_boxes(canvas: Image.Image, shapes: Sequence[Shape], line: int) -> None:
@@ -99,10 +95,13 @@ def _strokes(shape: Shape, line: int) -> Iterator[PixelBox]:
 
 def _dashes(start: int, end: int, width: int) -> Iterator[tuple[int, int]]:
     """Divide a side into dashes and gaps of about the same length, at least so long that they differ from dots."""
+    if end - start < 3:  # noqa: PLR2004 - no space for two dashes and a gap
+        yield start, end
+        return
     count = max(2, round((end - start) / max(6, _DASH * width) / 2))
     length = (end - start) / (2 * count - 1)
     for number in range(count):
-        yield round(start + 2 * number * length), max(1, round(start + (2 * number + 1) * length))
+        yield round(start + 2 * number * length), round(start + (2 * number + 1) * length)
 
 
 def _width(box: PixelBox, line: int) -> int:
@@ -110,7 +109,7 @@ def _width(box: PixelBox, line: int) -> int:
     return max(1, min(line, min(box[2] - box[0], box[3] - box[1]) // 6))
 
 
-class Dot(NamedTuple):
+class _Dot(NamedTuple):
     """An object drawn as a dot: its center and radius in pixels of the view."""
 
     found: DetectedObject
@@ -120,14 +119,14 @@ class Dot(NamedTuple):
     color: Color
 
 
-def make_dot(found: DetectedObject, box: Sequence[float], color: Color, size: int) -> Dot:
-    """Make the dot of a box in pixels of the view; it is small compared with the box and with text of `size` pixels."""
-    x1, y1, x2, y2 = box
+def _dot(shape: Shape, size: int) -> _Dot:
+    """Make the dot of an object; it is small compared with the box and with text of `size` pixels."""
+    x1, y1, x2, y2 = shape.box
     radius = max(2.0, min(size / 3, 0.2 * min(x2 - x1, y2 - y1)))
-    return Dot(found, (x1 + x2) / 2, (y1 + y2) / 2, radius, color)
+    return _Dot(shape.found, *center(shape.box), radius, shape.color)
 
 
-def draw_dots(image: Image.Image, dots: Sequence[Dot], size: int) -> Image.Image:
+def _draw_dots(image: Image.Image, dots: Sequence[_Dot], size: int) -> Image.Image:
     """Draw dots and their numbers on a copy of an RGB image, with text of at most `size` pixels.
 
     The denser the dots, the smaller the text. A number never covers a dot or another number. If there is no free spot
@@ -150,21 +149,21 @@ def draw_dots(image: Image.Image, dots: Sequence[Dot], size: int) -> Image.Image
     return drawn
 
 
-def _text_size(dots: Sequence[Dot], largest: int) -> int:
+def _text_size(dots: Sequence[_Dot], largest: int) -> int:
     """Choose text so small that most numbers fit between neighboring dots."""
     if len(dots) < 2:  # noqa: PLR2004 - a single dot has no neighbor
         return largest
     centers = np.array([(dot.x, dot.y) for dot in dots])
     nearest = []
-    for index, center in enumerate(centers):
-        gaps = np.abs(centers - center).max(axis=1)
+    for index, here in enumerate(centers):
+        gaps = np.abs(centers - here).max(axis=1)
         gaps[index] = np.inf
         nearest.append(gaps.min())
     digits = len(str(max(dot.found.id for dot in dots)))
     return int(max(_SMALLEST_TEXT, min(largest, float(np.median(nearest)) / (_DIGIT * digits + 0.9))))
 
 
-def _place(dots: Sequence[Dot], sizes: Sequence[Size | None], canvas: Size) -> list[tuple[int, int] | None]:
+def _place(dots: Sequence[_Dot], sizes: Sequence[Size | None], canvas: Size) -> list[tuple[int, int] | None]:
     """Find the upper left corner of each number: the first free spot at its dot; None if there is none."""
     taken = np.array([(dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius) for dot in dots])
     taken = np.concatenate((taken.reshape(-1, 4), np.zeros((len(dots), 4))))
@@ -177,7 +176,7 @@ def _place(dots: Sequence[Dot], sizes: Sequence[Size | None], canvas: Size) -> l
     return corners
 
 
-def _free(dot: Dot, size: Size, canvas: Size, taken: Boxes) -> tuple[int, int] | None:
+def _free(dot: _Dot, size: Size, canvas: Size, taken: Boxes) -> tuple[int, int] | None:
     spots = _spots(dot, size)
     reach = spots[:, :2].min(axis=0), spots[:, 2:].max(axis=0)
     near = taken[(taken[:, :2] < reach[1]).all(axis=1) & (taken[:, 2:] > reach[0]).all(axis=1)]
@@ -189,7 +188,7 @@ def _free(dot: Dot, size: Size, canvas: Size, taken: Boxes) -> tuple[int, int] |
     return int(x), int(y)
 
 
-def _spots(dot: Dot, size: Size) -> Boxes:
+def _spots(dot: _Dot, size: Size) -> Boxes:
     """List the spots for a number, the best first: upper right of its dot, then around it, then farther away."""
     width, height = size
     spots = []
@@ -206,7 +205,7 @@ def _spots(dot: Dot, size: Size) -> Boxes:
     return np.concatenate((corner, corner + size), axis=1)
 
 
-def _join(pixels: Pixels, dot: Dot, corner: tuple[int, int], size: Size) -> None:
+def _join(pixels: Pixels, dot: _Dot, corner: tuple[int, int], size: Size) -> None:
     """Draw a line from a dot to the nearest point of its number."""
     x = min(max(dot.x, corner[0]), corner[0] + size[0])
     y = min(max(dot.y, corner[1]), corner[1] + size[1])

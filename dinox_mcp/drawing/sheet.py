@@ -71,7 +71,7 @@ def _gap(size: int) -> int:
 def _fit(frame: Image.Image, cell: tuple[int, int]) -> Image.Image:
     factor = min(cell[0] / frame.width, cell[1] / frame.height, 1.0)
     size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))
-    return frame.convert("RGB") if size == frame.size else frame.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return frame.convert("RGB").resize(size, Image.Resampling.LANCZOS)  # a copy where the size is the same
 
 
 def _caption(caption: str, size: int, width: int) -> Image.Image | None:

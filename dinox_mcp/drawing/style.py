@@ -1,8 +1,6 @@
 """What is drawn, in which colors, and the boxes of objects in pixels of a view."""
 
-import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -17,21 +15,24 @@ DOUBT = 0.1
 BLACK: Color = (16, 16, 16)
 WHITE: Color = (255, 255, 255)
 
-_LIGHTNESS = (0.80, 0.71, 0.63)  # never dark, so that a dark halo and dark text always stand out
-_CHROMA = 0.19
-_HUES = 36
+PALETTE: tuple[Color, ...] = (
+    (253, 156, 186), (254, 103, 135), (229, 75, 87), (253, 162, 147), (253, 112, 59), (213, 100, 5),
+    (255, 166, 89), (220, 142, 18), (178, 127, 2), (230, 184, 22), (183, 162, 14), (143, 143, 11),
+    (175, 206, 25), (121, 183, 5), (59, 163, 29), (73, 222, 120), (4, 191, 126), (24, 160, 126),
+    (2, 219, 193), (20, 185, 178), (14, 156, 162), (28, 213, 237), (27, 179, 215), (3, 150, 198),
+    (120, 199, 253), (74, 166, 254), (61, 132, 250), (164, 187, 255), (144, 149, 253), (139, 110, 242),
+    (201, 173, 253), (198, 122, 248), (186, 91, 207), (254, 141, 246), (235, 106, 198), (216, 77, 153),
+)  # fmt: skip
+"""The colors of objects: 36 evenly spaced hues in OKLCH, as vivid as sRGB allows, neighbors of different lightness.
+
+None is dark, so that a dark rim and dark text always stand out. `viewer/shared.py` writes them for the page.
+"""
 _STEP = 13  # not a divisor of 36, and about a third of it
 
 
 def color_of_number(number: int) -> Color:
     """Return the color of an object or track; consecutive numbers have very different colors."""
-    return palette()[_STEP * number % _HUES]
-
-
-@cache
-def palette() -> tuple[Color, ...]:
-    """List all colors as sRGB: evenly spaced hues in OKLCH, neighbors of different lightness."""
-    return tuple(_vivid(_LIGHTNESS[hue % len(_LIGHTNESS)], math.tau * hue / _HUES) for hue in range(_HUES))
+    return PALETTE[_STEP * number % len(PALETTE)]
 
 
 def ink_on(background: Color) -> Color:
@@ -45,43 +46,13 @@ def contrast(a: Color, b: Color) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def _normalized(label: str) -> str:
-    return label.strip().lower()
-
-
 def _luminance(color: Color) -> float:
-    linear = [_to_linear(value / 255) for value in color]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _vivid(lightness: float, hue: float) -> Color:
-    """Find the most saturated color of this lightness and hue that sRGB has."""
-    chroma = _CHROMA
-    while min(rgb := _oklch_to_linear_rgb(lightness, chroma, hue)) < 0 or max(rgb) > 1:
-        chroma -= 0.005
-    red, green, blue = (round(255 * _from_linear(value)) for value in rgb)
-    return red, green, blue
-
-
-def _oklch_to_linear_rgb(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """Convert with the matrices of the OKLab definition (Björn Ottosson, 2020)."""
-    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    return (
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    shares = (value / 255 for value in color)
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - sRGB
+        for share in shares
     )
-
-
-def _to_linear(value: float) -> float:
-    return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - sRGB
-
-
-def _from_linear(value: float) -> float:
-    return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055  # noqa: PLR2004 - sRGB
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 class Style(Value):
@@ -124,11 +95,11 @@ class Style(Value):
         Up to 36 labels of an image have different colors. If there is one label only, each object has the color of its
         number. `viewer/src/colors.ts` does the same.
         """
-        names = sorted({_normalized(label) for label in self.all_labels or (found.label for found in objects)})
+        names = sorted({label.strip().lower() for label in self.all_labels or (found.label for found in objects)})
         if self.color_by == "number" or len(names) <= 1:
             return lambda found: color_of_number(found.id)
         colors = {name: color_of_number(number) for number, name in enumerate(names, start=1)}
-        return lambda found: colors.get(_normalized(found.label), WHITE)
+        return lambda found: colors.get(found.label.strip().lower(), WHITE)
 
 
 def doubtful(result: DetectionResult) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont, features
 
@@ -59,27 +58,11 @@ def line_height(size: int) -> int:
     return round(1.3 * size)
 
 
-class Face(Protocol):
-    """Draws lines of tidy text (see `text.tidy`)."""
-
-    def covers(self, line: str) -> bool:
-        """Return whether it can draw every character of a line in its right shape."""
-        ...
-
-    def draw(self, line: str, size: int) -> Image.Image:
-        """Draw a line as an alpha mask (mode L), `line_height(size)` high, with empty pixels at both ends."""
-        ...
-
-
-def face_for(line: str) -> Face | None:
-    """Return the first face that covers a line: OpenCV's, which is the same on all machines, before the system's."""
-    return next((face for face in _faces() if face.covers(line)), None)
-
-
 class _BuiltIn:
     """The fonts of OpenCV. A lone surrogate would crash the process; tidy text has none."""
 
     def covers(self, line: str) -> bool:
+        """Return whether it can draw every character of a line in its right shape."""
         return not _needs_shaping(line) and all(_built_in_has(char) for char in line if not char.isspace())
 
     def draw(self, line: str, size: int) -> Image.Image:
@@ -111,6 +94,15 @@ class _FontFile:
         return drawn
 
 
+Face = _BuiltIn | _FontFile
+"""Draws lines of tidy text (see `tidy`) as alpha masks, `line_height(size)` high, with empty pixels at both ends."""
+
+
+def face_for(line: str) -> Face | None:
+    """Return the first face that covers a line: OpenCV's, which is the same on all machines, before the system's."""
+    return next((face for face in _faces() if face.covers(line)), None)
+
+
 def _faces() -> Iterator[Face]:
     if _opencv_has_fonts():
         yield _BuiltIn()
@@ -133,12 +125,7 @@ def _opencv_has_fonts() -> bool:
 def _built_in_has(char: str) -> bool:
     """Return whether OpenCV has a character: it draws a question mark, or nothing, for one that it lacks."""
     drawn = _BuiltIn().draw(char, _TEST_SIZE)
-    return drawn.getbbox() is not None and (char == "?" or drawn != _question_mark())
-
-
-@cache
-def _question_mark() -> Image.Image:
-    return _BuiltIn().draw("?", _TEST_SIZE)
+    return drawn.getbbox() is not None and (char == "?" or drawn != _BuiltIn().draw("?", _TEST_SIZE))
 
 
 @lru_cache(maxsize=4096)

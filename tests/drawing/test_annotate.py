@@ -289,3 +289,8 @@ def test_the_box_of_a_doubtful_object_is_dashed_from_corner_to_corner() -> None:
     assert (solid | ~dashed).all()
     assert 0.3 < dashed.sum() / solid.sum() < 0.8
     assert all(dashed[y, x] for x in (20, 179) for y in (20, 119))
+
+
+def test_the_box_of_a_doubtful_object_of_a_pixel_is_drawn() -> None:
+    found = person((50, 50, 51, 50.4))
+    assert draw(found, style=BOXES.model_copy(update={"doubtful": (found.id,)})) == draw(found, style=BOXES)

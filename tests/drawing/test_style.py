@@ -2,11 +2,11 @@ import itertools
 
 import pytest
 
-from dinox_mcp.drawing.style import BLACK, WHITE, Color, Style, color_of_number, contrast, doubtful, ink_on, palette
+from dinox_mcp.drawing.style import BLACK, PALETTE, WHITE, Color, Style, color_of_number, contrast, doubtful, ink_on
 from dinox_mcp.types.detection import DetectedObject, DetectionRequest, DetectionResult, Example, ImageInfo, Source
 
 
-@pytest.mark.parametrize("color", palette())
+@pytest.mark.parametrize("color", PALETTE)
 def test_text_on_every_colour_reads_by_wcag_aa(color: tuple[int, int, int]) -> None:
     assert contrast(color, ink_on(color)) >= 4.5
 
@@ -22,7 +22,7 @@ def test_dark_backgrounds_take_white_and_light_ones_black() -> None:
 
 
 def test_all_colours_differ() -> None:
-    apart = [sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in itertools.combinations(palette(), 2)]
+    apart = [sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in itertools.combinations(PALETTE, 2)]
     assert min(apart) > 20
 
 
@@ -47,7 +47,7 @@ def test_a_part_of_an_image_has_the_colours_of_the_whole() -> None:
 
 @pytest.mark.parametrize("label", ["", "\ud800", "🦊" * 1000])
 def test_any_label_has_a_colour(label: str) -> None:
-    assert set(drawn(label, "dog")) <= set(palette())
+    assert set(drawn(label, "dog")) <= set(PALETTE)
 
 
 def objects(*labels: str) -> list[DetectedObject]:

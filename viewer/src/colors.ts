@@ -1,4 +1,4 @@
-/** The colours of objects, those that `visualize` draws them in (see `dinox_mcp/drawing/colors.py`). */
+/** The colours of objects, those that `visualize` draws them in (see `dinox_mcp/drawing/style.py`). */
 
 import shared from "./shared.json";
 import type { Found } from "./types";
