@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 
 from dinox_mcp.compare.regions import Differences, find_differences
 from dinox_mcp.compare.registration import Registration, register
@@ -7,6 +8,12 @@ from dinox_mcp.types.boxes import Box, iou
 from tests.compare.scenes import Pixels, box_after, picture, put, relit, room, take
 
 BOX: Box = (200.0, 140.0, 270.0, 200.0)
+
+
+@pytest.fixture(scope="module")
+def parcel() -> Differences:
+    """What differs where a parcel was put into a scene."""
+    return differences(room(), put(room(), BOX))
 
 
 def differences(before: Pixels, after: Pixels) -> Differences:
@@ -17,8 +24,8 @@ def jpeg(pixels: Pixels, quality: int) -> Pixels:
     return np.asarray(picture(pixels, quality).rgb())
 
 
-def test_what_was_put_into_a_scene_is_one_region() -> None:
-    (region,) = differences(room(), put(room(), BOX)).regions([])
+def test_what_was_put_into_a_scene_is_one_region(parcel: Differences) -> None:
+    (region,) = parcel.regions([])
     assert iou(region, BOX) > 0.85
 
 
@@ -41,10 +48,9 @@ def test_a_speck_is_not_a_region() -> None:
     assert not differences(room(), put(room(), (200, 140, 204, 144))).regions([])
 
 
-def test_a_region_is_explained_by_a_change_in_a_good_part_of_it() -> None:
-    found = differences(room(), put(room(), BOX))
-    assert not found.regions([(210, 150, 260, 190)])
-    assert found.regions([(210, 150, 225, 160)])
+def test_a_region_is_explained_by_a_change_in_a_good_part_of_it(parcel: Differences) -> None:
+    assert not parcel.regions([(210, 150, 260, 190)])
+    assert parcel.regions([(210, 150, 225, 160)])
 
 
 def test_parts_that_one_image_does_not_show_do_not_differ() -> None:
