@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -157,6 +157,7 @@ coordinates = st.one_of(st.floats(-50, 150), st.sampled_from([-1e300, 1e300, 0.0
 
 
 @pytest.mark.slow
+@settings(max_examples=40)
 @given(st.lists(st.tuples(*[coordinates] * 4), min_size=1, max_size=5))
 def test_no_box_breaks_the_drawing(boxes: list[BBox]) -> None:
     drawn = draw(*(person(bbox, number) for number, bbox in enumerate(boxes, start=1)), image=plain(100, 80))

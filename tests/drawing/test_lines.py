@@ -115,7 +115,7 @@ def test_bones_are_mapped_into_a_reduced_view() -> None:
 
 def test_bones_follow_the_size_of_the_body_up_to_a_limit() -> None:
     def thickness(side: int, line: int) -> int:
-        image = Image.new("RGB", (2000, 2000), GREY)
+        image = Image.new("RGB", (1000, 1000), GREY)
         row = np.asarray(draw(body(side), line=line, image=image))[85 * side // 100]
         return int((row == LEFT).all(axis=1).sum())
 
