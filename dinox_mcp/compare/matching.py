@@ -13,23 +13,15 @@ from dinox_mcp.compare.regions import Differences
 from dinox_mcp.types.boxes import Box, area, center, intersection, iou
 from dinox_mcp.types.detection import DetectedObject, certainty
 
-_LEAST_VISIBLE = 0.6
-"""Share of a box that both images must show for it to be compared."""
-_SAME_PLACE = 0.3
-"""IoU from which on two boxes of a label may be one object."""
-_DIFFERENT = 0.2
-"""Share of a box that differs where something appeared or disappeared."""
-_TOUCHED = 0.08
-"""Share of a box that differs where something moved a little."""
-_MOVED = 0.12
-"""Shift, as a share of the box's mean side, from which on an object has moved."""
-_LIKE = 0.55
-"""Correlation from which on an object elsewhere is the same one."""
+_LEAST_VISIBLE = 0.6  # share of a box that both images must show for it to be compared
+_SAME_PLACE = 0.3  # IoU from which on two boxes of a label may be one object
+_DIFFERENT = 0.2  # share of a box that differs where something appeared or disappeared
+_TOUCHED = 0.08  # share of a box that differs where something moved a little
+_MOVED = 0.12  # shift, as a share of the box's mean side, from which on an object has moved
+_LIKE = 0.55  # correlation from which on an object elsewhere is the same one
 _MOST_RESIZED = 1.6
-_SAME_THING = 0.6
-"""IoU of boxes of different labels that are one thing with two names."""
-_INSIDE = 0.8
-"""Share of a region that lies in the object that it belongs to."""
+_SAME_THING = 0.6  # IoU of boxes of different labels that are one thing with two names
+_INSIDE = 0.8  # share of a region that lies in the object that it belongs to
 _LONGEST_COMPARED = 2000
 
 

@@ -16,40 +16,26 @@ from dinox_mcp.types.boxes import Box, clip
 
 Mask = npt.NDArray[np.bool_]
 
-_DARK = 40.0
-"""Grey levels added before logarithms are taken, so that the noise of dark pixels counts little."""
-_LEAST_DIFFERENCE = 0.12
-"""Of logarithms, in which light acts as a sum: about an eighth brighter or darker than expected."""
-_NOISE = 5.0
-"""Differences count if they are this many times the noise."""
-_MOST_NOISE = 0.1
-"""Noise of an image; where more than half of the scene differs, the median of the differences is not noise."""
-_AROUND = 9
-"""Pixels of the windows in which contrast is measured."""
-_OF_CONTRAST = 0.35
-"""Differences count if they are this share of the contrast that both images have there."""
+_DARK = 40.0  # grey levels added before logarithms are taken, so that the noise of dark pixels counts little
+_LEAST_DIFFERENCE = 0.12  # of logarithms, in which light acts as a sum: about an eighth brighter or darker
+_NOISE = 5.0  # differences count if they are this many times the noise
+_MOST_NOISE = 0.1  # where more than half of the scene differs, the median of the differences is not noise
+_AROUND = 9  # pixels of the windows in which contrast is measured
+_OF_CONTRAST = 0.35  # differences count if they are this share of the contrast that both images have there
 _ROUNDS, _OUTLIER = 6, 2.5
 _MIDDLE = float(np.log(128 + _DARK))
 _STIFFNESS = 1e-3
-_LEAST_KEPT = 0.1
-"""Share of the contrast of a scene that other light leaves at least."""
-_GRID = 96
-"""Pixels of the long side of the images to which the light is fitted."""
+_LEAST_KEPT = 0.1  # share of the contrast of a scene that other light leaves at least
+_GRID = 96  # pixels of the long side of the images to which the light is fitted
 _SPECK = 3
-_CLOSING = 0.012
-"""Gaps in a region are closed up to this share of the long side."""
-_LEAST_SIDE = 0.016
-"""A region has at least the area of a square of this share of the long side."""
+_CLOSING = 0.012  # gaps in a region are closed up to this share of the long side
+_LEAST_SIDE = 0.016  # a region has at least the area of a square of this share of the long side
 _LEAST_SOLID = 0.2
-_EXPLAINED = 0.25
-"""Share of a region from which on a changed object accounts for it, as a text does for the sign around it."""
-_SAME_PATCH = 0.8
-"""Correlation from which on two patches show the same text."""
-_WORSE = 0.08
-"""Correlation by which a part of a text that changed is worse than the other parts."""
+_EXPLAINED = 0.25  # share of a region from which on a changed object explains it, as a text the sign around it
+_SAME_PATCH = 0.8  # correlation from which on two patches show the same text
+_WORSE = 0.08  # correlation by which a part of a text that changed is worse than the other parts
 _PATCH_SIDE = 8
-_PLAIN = 2.0
-"""Standard deviation of the grey levels of a patch below which there is nothing to correlate."""
+_PLAIN = 2.0  # standard deviation of the grey levels of a patch below which there is nothing to correlate
 
 
 @dataclass(frozen=True, eq=False)

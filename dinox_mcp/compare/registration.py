@@ -19,22 +19,15 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 _MOST_FEATURES = 3000
-_RATIO = 0.8
-"""A feature is matched if its best counterpart is closer than this share of the distance to the second best."""
-_REPROJECTION = 3.0
-"""Pixels by which a matched feature may miss its counterpart."""
+_RATIO = 0.8  # a feature's best counterpart is closer than this share of the distance to the second best
+_REPROJECTION = 3.0  # pixels by which a matched feature may miss its counterpart
 _LEAST_INLIERS = 15
-_LEAST_OVERLAP = 0.2
-"""Of the smaller image, which the other one must show."""
+_LEAST_OVERLAP = 0.2  # of the smaller image, which the other one must show
 _MOST_ZOOM = 4.0
-_WINDOW = 17
-"""Pixels of the windows in which structure is compared."""
-_LEAST_CONTRAST = 4.0
-"""Standard deviation of the grey levels of a window that has structure."""
-_AGREES = 0.5
-"""Correlation of two windows that show the same."""
-_LEAST_AGREEMENT = 0.35
-"""Share of the windows that must agree; those of different scenes agree by chance in less than 0.1."""
+_WINDOW = 17  # pixels of the windows in which structure is compared
+_LEAST_CONTRAST = 4.0  # standard deviation of the grey levels of a window that has structure
+_AGREES = 0.5  # correlation of two windows that show the same
+_LEAST_AGREEMENT = 0.35  # share of windows that must agree; those of different scenes do in less than 0.1
 _EXACT = 0.99
 _FEW_WINDOWS = 0.01
 _MOST_TOLERANCE = 4

@@ -25,13 +25,10 @@ from dinox_mcp.types.detection import DetectedObject, DetectionResult
 SIDE = 1280
 """Pixels of the long side at which images are compared."""
 MOST_CHANGES = 200
-_DRAWN_SIDE = 1600
-"""Pixels of the longest side of each image where they are drawn side by side."""
+_DRAWN_SIDE = 1600  # pixels of the longest side of each image where they are drawn side by side
 _STYLE = Style(captions=False, all_labels=get_args(Kind))
-_POOR_FIT = 0.6
-"""Agreement below which the comparison has a note."""
-_MUCH = 0.5
-"""Share of the scene from which on the images differ so much that it is said in a note."""
+_POOR_FIT = 0.6  # agreement below which the comparison has a note
+_MUCH = 0.5  # share of the scene from which on the images differ so much that it is said in a note
 
 
 class Aligned:

@@ -20,8 +20,7 @@ from dinox_mcp.evaluation.worst import WorstImage
 from dinox_mcp.types.text import number_of
 
 STYLE = Path(__file__).with_name("page.css")
-_MAX_CONFUSED = 15
-"""Categories of the table of confusions."""
+_MAX_CONFUSED = 15  # categories of the table of confusions
 _SMALL_CHARTS = 12
 _MAX_ROWS = 2000
 _MAX_POINTS = 5000

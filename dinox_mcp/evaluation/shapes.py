@@ -15,16 +15,11 @@ from dinox_mcp.types.keypoints import BODY
 
 Rle = dict[str, Any]
 """A mask as pycocotools has it: `size` (height, width), and `counts` as bytes."""
-_SURE = 0.2
-"""Points that score less do not change the score of a pose."""
-_UNSURE_POSE = 0.05
-"""What the score of the box is multiplied by where no point is sure."""
-_AROUND = 2
-"""How many sizes of the image a polygon may reach out of it."""
-_LONGEST = 2e6
-"""Pixels along all edges of a polygon: pycocotools needs some 80 bytes for each, and crashes where it gets none."""
-_MOST_PIXELS = 2**31
-"""Pixels of a mask: pycocotools counts them in 32 bits."""
+_SURE = 0.2  # points that score less do not change the score of a pose
+_UNSURE_POSE = 0.05  # what the score of the box is multiplied by where no point is sure
+_AROUND = 2  # how many sizes of the image a polygon may reach out of it
+_LONGEST = 2e6  # pixels along a polygon: pycocotools needs some 80 bytes for each, and crashes where it gets none
+_MOST_PIXELS = 2**31  # pixels of a mask: pycocotools counts them in 32 bits
 _SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 """How far annotators were apart on each point of `BODY`, as a part of the person's size (COCO)."""
 _VARIANCES = (2 * _SIGMAS) ** 2

@@ -22,8 +22,7 @@ from dinox_mcp.types.detection import Mask
 from dinox_mcp.types.keypoints import BODY, BODY_BONES
 
 _MAX_IMAGES = 12
-_MAX_BYTES = 60_000
-"""Bytes of each image as JPEG."""
+_MAX_BYTES = 60_000  # bytes of each image as JPEG
 _MAX_SIDE = 640
 _MAX_SHAPES = 60
 _MAX_CORNERS = 400

@@ -8,8 +8,7 @@ from urllib.parse import unquote
 
 _NOT_A_WORD = re.compile(r"\W+")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
-_STEM_BYTES, _LABEL_BYTES = 120, 40
-"""Bytes of the parts of a name; file systems take 255 in all."""
+_STEM_BYTES, _LABEL_BYTES = 120, 40  # bytes of the parts of a name; file systems take 255 in all
 _NAMELESS = "image"
 _RESERVED = frozenset(
     {"classes", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}

@@ -16,8 +16,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Shape = Literal["box", "mask"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 _MADE = {"crops": "Crops", "cutouts": "Cut-outs", "redacted": "A copy of the image without the pixels"}
-_LABEL = 100
-"""Characters of a label that a report shows."""
+_LABEL = 100  # characters of a label that a report shows
 PADDING, REDACTED_PADDING = 0.15, 0.25
 """The margins of crops, and of what is redacted: with less, some redacted faces were guessed from the hair."""
 MAX_PADDING = 10

@@ -9,11 +9,9 @@ from dinox_mcp.types.detection import Mask
 Polygon = list[tuple[float, float]]
 """The corners (x, y) of a closed outline, in pixels of the image, pixel edges at integers."""
 
-_TOLERANCE = 0.6
-"""Pixels by which an outline may deviate from the edges of the mask's pixels."""
+_TOLERANCE = 0.6  # pixels by which an outline may deviate from the edges of the mask's pixels
 _LEAST_CORNERS = 3
-_FINE, _SMALL = 4, 1_000_000
-"""How much finer masks of up to so many pixels are outlined."""
+_FINE, _SMALL = 4, 1_000_000  # how much finer masks of up to so many pixels are outlined
 
 
 def polygons(mask: Mask) -> list[Polygon]:

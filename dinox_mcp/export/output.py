@@ -21,10 +21,8 @@ from dinox_mcp.settings import Settings
 from dinox_mcp.store.files import open_regular, write_atomically, write_new
 
 _MAX_CLASSES_BYTES = 1_000_000
-_PATIENCE_S = 60.0
-"""Seconds that a call waits for another one that writes into the same folder."""
-_NAMED = 3
-"""Existing files that an error names."""
+_PATIENCE_S = 60.0  # seconds that a call waits for another one that writes into the same folder
+_NAMED = 3  # existing files that an error names
 
 
 def parse_folder(text: str) -> Path:
