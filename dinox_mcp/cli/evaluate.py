@@ -141,7 +141,7 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     from dinox_mcp.detector import Detector
     from dinox_mcp.evaluation import collection
     from dinox_mcp.evaluation.datasets import load
-    from dinox_mcp.evaluation.results import Files, check_writable, write
+    from dinox_mcp.evaluation.results import check_writable, write
     from dinox_mcp.evaluation.run import Evaluation
 
     annotations = options.annotations.expanduser()
@@ -163,8 +163,8 @@ async def _evaluate(settings: "Settings", options: argparse.Namespace, folder: P
     dataset = load(options.kind, annotations, options.images, options.limit, iou)
     async with Detector(settings) as detector:
         with terminal.progress_bar() as progress:
-            wanted = Files(page=html, thresholds=thresholds)
-            return await Evaluation(detector, dataset, choices).run(folder, progress, wanted)
+            run = Evaluation(detector, dataset, choices).run
+            return await run(folder, progress, page=html, thresholds=thresholds)
 
 
 def _choices(options: argparse.Namespace, iou: "Iou") -> "Choices":

@@ -31,19 +31,6 @@ JOURNAL, REPORT, DETECTIONS = "journal.jsonl", "report.json", "detections.json"
 MAX_BYTES = 8192 * MiB
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Which files are wanted.
-
-    Attributes:
-        page: the page, as HTML.
-        thresholds: the best thresholds for counting, as a file that the setting `min_scores` names.
-    """
-
-    page: Path | None = None
-    thresholds: Path | None = None
-
-
 @dataclass(frozen=True)
 class Findings:
     """What a run has found, compared with what is labelled.
@@ -80,11 +67,7 @@ class Findings:
         return self.errors.tuned(self.own, names) if self._enough else None
 
     def write_thresholds(self, path: Path, tuned: Tuned, report: Report, backend: str) -> None:
-        """Write tuned thresholds as a file that the setting `min_scores` names.
-
-        Raises:
-            SettingsError: it cannot be written.
-        """
+        """Write tuned thresholds as a file that the setting `min_scores` names."""
         content = tomlkit.document()
         for line in (
             f"The best thresholds for counting, by dinox-mcp evaluate {__version__}",
@@ -105,11 +88,7 @@ class Findings:
         write(path, tomlkit.dumps(content))
 
     async def write_page(self, path: Path, report: Report, detector: Detector) -> None:
-        """Write the page.
-
-        Raises:
-            SettingsError: it cannot be written.
-        """
+        """Write the page."""
         errors = self.errors if self._enough and not self.by_label else None
         if self.precision is None:
             found = self.comparison.found_counts(self.counted)

@@ -24,12 +24,11 @@ from dinox_mcp.evaluation.datasets import Kind
 from dinox_mcp.evaluation.labelled import Dataset, Iou, Vocabulary
 from dinox_mcp.evaluation.precision import COCO, COCO_KEYPOINTS, LVIS, LVIS_FIXED, Rules
 from dinox_mcp.evaluation.report import CountFigures, Report, benchmark_of, figures_of, published
-from dinox_mcp.evaluation.results import DETECTIONS, REPORT, Files, Findings, opened, write
+from dinox_mcp.evaluation.results import DETECTIONS, REPORT, Findings, opened, write
 from dinox_mcp.evaluation.tuning import FOLDS
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.types.detection import Detections, Output
 
-_NO_FILES = Files()
 _ALL = "all"
 MOST: Mapping[Iou, int] = {"bbox": 1000, "segm": 300, "keypoints": 100}
 """Objects of an image that a run keeps, those that score highest."""
@@ -99,13 +98,16 @@ class Evaluation:
         self._images = {str(image.path): image for image in dataset.images}
         self._wanted: dict[str, tuple[Plan, ...]] = {}
 
-    async def run(self, folder: Path, progress: Progress, files: Files = _NO_FILES) -> Report:
+    async def run(
+        self, folder: Path, progress: Progress, *, page: Path | None = None, thresholds: Path | None = None
+    ) -> Report:
         """Detect in the images that are left, compare, and write the report into the folder.
 
         Args:
             folder: where the run is kept; an earlier run of the same request is continued.
             progress: hears of the cost first, and then of each image.
-            files: what else is written.
+            page: the HTML file that the report is written into as well.
+            thresholds: the file of tuned thresholds, which the setting `min_scores` can name.
 
         Raises:
             InputError: the folder has another run, or it would take too many calls.
@@ -133,11 +135,11 @@ class Evaluation:
             more |= {"tuned": tuned, "notes": (*report.notes, *([note] if note else []))}
         report = report.model_copy(update=more)
         await anyio.to_thread.run_sync(write, folder / REPORT, report.model_dump_json(indent=1))
-        if files.thresholds is not None and report.tuned is not None:
-            of = files.thresholds, report.tuned, report, self._plans[0].main.backend
+        if thresholds is not None and report.tuned is not None:
+            of = thresholds, report.tuned, report, self._plans[0].main.backend
             await anyio.to_thread.run_sync(findings.write_thresholds, *of)
-        if files.page is not None:
-            await findings.write_page(files.page, report, self._detector)
+        if page is not None:
+            await findings.write_page(page, report, self._detector)
         return report
 
     def _plans_of(self, prompts: tuple[str, ...]) -> tuple[Plan, ...]:

@@ -15,7 +15,6 @@ from dinox_mcp.detector import Detector
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.evaluation.datasets import Kind, load
 from dinox_mcp.evaluation.report import Report
-from dinox_mcp.evaluation.results import Files
 from dinox_mcp.evaluation.run import Choices, Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -56,10 +55,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def run(folder: Path, files: Files, kind: Kind = "coco", limit: int | None = None) -> Report:
-    choices = Choices(kind, options={"min_score": 0.01}, tunes=files.thresholds is not None)
+async def run(folder: Path, kind: Kind = "coco", limit: int | None = None, **files: Path) -> Report:
+    choices = Choices(kind, options={"min_score": 0.01}, tunes="thresholds" in files)
     async with Detector(Settings.load(backend="fake"), [Guess()]) as detector:
-        return await Evaluation(detector, load(kind, folder, None, limit), choices).run(folder / "run", silent, files)
+        return await Evaluation(detector, load(kind, folder, None, limit), choices).run(folder / "run", silent, **files)
 
 
 class Read(HTMLParser):
@@ -89,7 +88,7 @@ def drawings(page: Path) -> Iterator[ET.Element]:
 
 
 async def test_the_page_loads_nothing_and_runs_nothing(folder: Path) -> None:
-    await run(folder, Files(page=folder / "page.html"))
+    await run(folder, page=folder / "page.html")
     page = Read(folder / "page.html")
     assert not {"script", "link", "iframe", "object"} & set(page.names)
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.loaded)
@@ -98,7 +97,7 @@ async def test_the_page_loads_nothing_and_runs_nothing(folder: Path) -> None:
 
 
 async def test_the_page_has_figures_curves_categories_confusion_thresholds_and_images(folder: Path) -> None:
-    await run(folder, Files(page=folder / "page.html"))
+    await run(folder, page=folder / "page.html")
     page = Read(folder / "page.html")
     for heading in ("Precision and recall", "Thresholds", "Categories", "Confusion", "Images with most mistakes"):
         assert heading in page.text
@@ -108,7 +107,7 @@ async def test_the_page_has_figures_curves_categories_confusion_thresholds_and_i
 
 
 async def test_each_mistake_is_drawn_at_its_place(folder: Path) -> None:
-    await run(folder, Files(page=folder / "page.html"), limit=5)
+    await run(folder, page=folder / "page.html", limit=5)
     first, second, *_ = drawings(folder / "page.html")
     boxes = {
         (one.get("class"), one.get("x"), one.get("y"), one.get("width"))
@@ -126,14 +125,14 @@ async def test_each_mistake_is_drawn_at_its_place(folder: Path) -> None:
 
 
 async def test_images_that_are_gone_are_left_out_of_the_page(folder: Path) -> None:
-    await run(folder, Files())
+    await run(folder)
     (folder / "1.png").write_bytes(b"broken")
-    await run(folder, Files(page=folder / "page.html"), limit=None)
+    await run(folder, page=folder / "page.html")
     assert len(list(drawings(folder / "page.html"))) == IMAGES - 1
 
 
 async def test_a_page_of_counts_has_no_boxes(folder: Path) -> None:
-    report = await run(folder, Files(page=folder / "page.html"), kind="count")
+    report = await run(folder, page=folder / "page.html", kind="count")
     page = Read(folder / "page.html")
     assert report.counts
     assert "Counts of labels in images" in page.text
@@ -142,7 +141,7 @@ async def test_a_page_of_counts_has_no_boxes(folder: Path) -> None:
 
 async def test_tuned_thresholds_are_a_file_that_the_settings_take(folder: Path) -> None:
     path = folder / "thresholds.toml"
-    report = await run(folder, Files(thresholds=path))
+    report = await run(folder, thresholds=path)
     assert report.tuned is not None
     content = tomllib.loads(path.read_text())
     assert (content["backend"], content["model"]) == ("fake", "fake-1")
@@ -160,9 +159,9 @@ async def test_images_without_labels_do_not_hide_the_model_of_tuned_thresholds(f
         (folder / f"{number}.png").write_bytes(png(90, 90))
     (folder / "instances.json").write_text(json.dumps(data))
     choices = Choices("count", prompts="present", tunes=True)
-    files = Files(thresholds=folder / "thresholds.toml")
+    files = {"thresholds": folder / "thresholds.toml"}
     async with Detector(Settings.load(backend="fake"), [Guess()]) as detector:
-        await Evaluation(detector, load("count", folder, None), choices).run(folder / "run", silent, files)
+        await Evaluation(detector, load("count", folder, None), choices).run(folder / "run", silent, **files)
     assert tomllib.loads((folder / "thresholds.toml").read_text())["model"] == "fake-1"
 
 
@@ -176,10 +175,10 @@ async def test_counts_by_thresholds_of_the_settings_say_so_and_are_those_of_the_
     (folder / "0.png").write_bytes(png(90, 90))  # it has other labels than the others
     scores = folder / "thresholds.toml"
     scores.write_text('backend = "fake"\nmodel = "fake-1"\n[labels]\ndog = 0.1\n')
-    files, choices = Files(page=folder / "page.html"), Choices("count", prompts="present")
+    files, choices = {"page": folder / "page.html"}, Choices("count", prompts="present")
     async with Detector(Settings.load(backend="fake", min_scores=scores), [Faint()]) as detector:
         run = Evaluation(detector, load("count", folder, None), choices)
-        report = await run.run(folder / "run", silent, files)
+        report = await run.run(folder / "run", silent, **files)
     assert report.counts[1].mae == 1, "one of two dogs, which scores less than the model's own 0.25"
     assert report.notes == ("min_score by label, as DINOX_MCP_MIN_SCORES has it: dog 0.1",)
     page = (folder / "page.html").read_text()
@@ -189,21 +188,21 @@ async def test_counts_by_thresholds_of_the_settings_say_so_and_are_those_of_the_
 
 async def test_too_few_images_to_tune_are_refused_before_the_first_is_detected_in(folder: Path) -> None:
     with pytest.raises(InputError, match="--tune needs 5 images or more, not 2; label more"):
-        await run(folder, Files(thresholds=folder / "thresholds.toml"), limit=2)
+        await run(folder, thresholds=folder / "thresholds.toml", limit=2)
     assert not (folder / "run").exists()
 
 
 async def test_a_run_that_answered_too_few_images_tunes_nothing(folder: Path) -> None:
     for number in range(2):
         (folder / f"{number}.png").write_bytes(b"broken")
-    report = await run(folder, Files(thresholds=folder / "thresholds.toml"))
+    report = await run(folder, thresholds=folder / "thresholds.toml")
     assert report.tuned is None
     assert report.notes == ("no thresholds were tuned, as fewer than 5 images are answered",)
     assert not (folder / "thresholds.toml").exists()
 
 
 async def test_counts_of_a_run_that_tunes_are_those_at_the_threshold_of_the_model(folder: Path) -> None:
-    report = await run(folder, Files(thresholds=folder / "thresholds.toml"), kind="count")
+    report = await run(folder, thresholds=folder / "thresholds.toml", kind="count")
     assert report.min_score == 0.01
     assert {one.name: one.mae for one in report.counts}["dog"] == 0, "the model's own 0.25"
 
@@ -212,7 +211,7 @@ async def test_counts_of_a_run_that_tunes_are_those_at_the_threshold_of_the_mode
 async def test_a_file_that_cannot_be_written_is_named(folder: Path, name: str) -> None:
     (folder / "file").touch()
     with pytest.raises(SettingsError, match=r"file/it cannot be written \(.*\); choose another path"):
-        await run(folder, Files(**{name: folder / "file" / "it"}))
+        await run(folder, **{name: folder / "file" / "it"})
 
 
 async def test_of_lvis_only_what_is_known_counts_as_a_mistake(folder: Path) -> None:
@@ -223,8 +222,8 @@ async def test_of_lvis_only_what_is_known_counts_as_a_mistake(folder: Path) -> N
     for category in data["categories"]:
         category["frequency"] = "c"
     (folder / "instances.json").write_text(json.dumps(data))
-    files = Files(page=folder / "page.html", thresholds=folder / "thresholds.toml")
-    report = await run(folder, files, kind="lvis")
+    files = {"page": folder / "page.html", "thresholds": folder / "thresholds.toml"}
+    report = await run(folder, kind="lvis", **files)
     assert report.tuned is not None
     assert report.tuned.own == pytest.approx(2 / IMAGES), "the cat and the third category of the first image"
     first, *others = drawings(folder / "page.html")

@@ -17,7 +17,7 @@ from dinox_mcp.errors import BackendError, BusyError, InputError, QuotaError, Un
 from dinox_mcp.evaluation.datasets import load
 from dinox_mcp.evaluation.labelled import Iou
 from dinox_mcp.evaluation.report import Report
-from dinox_mcp.evaluation.results import DETECTIONS, JOURNAL, REPORT, Files
+from dinox_mcp.evaluation.results import DETECTIONS, JOURNAL, REPORT
 from dinox_mcp.evaluation.run import Choices, Evaluation
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
@@ -309,7 +309,7 @@ async def test_a_wrong_pose_is_drawn_with_the_score_that_the_threshold_is_compar
     dataset = load("coco", folder, None, 1, "keypoints")
     async with Detector(Settings.load(backend="fake"), [Drawing()]) as detector:
         evaluation = Evaluation(detector, dataset, Choices("coco"))
-        await evaluation.run(folder / "run", silent, Files(page=folder / "page.html"))
+        await evaluation.run(folder / "run", silent, page=folder / "page.html")
     assert ">dog 0.50</text>" in (folder / "page.html").read_text(), "of the box; that of the pose is 0.25"
 
 
