@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.harness import BenchmarkError, Json
 from benchmarks.tables import Table
 from dinox_mcp.evaluation.datasets import Kind, load
-from dinox_mcp.evaluation.labelled import Boxes, Found
+from dinox_mcp.evaluation.labelled import Found
 from dinox_mcp.evaluation.precision import COCO, LVIS, LVIS_FIXED, Rules, evaluate
 
 GOAL_S, GOAL_LVIS_S, GOAL_IMAGES = 30.0, 120.0, 5000
@@ -75,15 +75,16 @@ def lvis(folder: Path) -> float:
 def _ours(folder: Path, kind: Kind, *rules: Rules) -> float:
     truth = load(kind, folder / LABELLED, folder).truth
     found = json.loads((folder / FOUND).read_bytes())
-    boxes = Boxes(  # here positions are the numbers of the files
+    bbox = np.array([one["bbox"] for one in found])
+    objects = Found(  # here positions are the numbers of the files
         np.array([one["image_id"] for one in found]),
         np.array([one["category_id"] for one in found]),
-        np.array([one["bbox"] for one in found]),
+        bbox,
+        np.array([one["score"] for one in found]),
+        bbox[:, 2] * bbox[:, 3],
     )
-    scores = np.array([one["score"] for one in found])
     del found
-    area = boxes.bbox[:, 2] * boxes.bbox[:, 3]
-    results = [evaluate(truth, Found(boxes, scores, area), one).figures["AP"] for one in rules]
+    results = [evaluate(truth, objects, one).figures["AP"] for one in rules]
     return results[-1] or 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dinox_mcp.batch.journal import Journal
 from dinox_mcp.batch.summary import MAX_FAILURES, FailedImage, readable
-from dinox_mcp.evaluation.labelled import Boxes, Dataset, Found, Iou, Truth, Vocabulary, join
+from dinox_mcp.evaluation.labelled import Dataset, Found, Iou, Truth, Vocabulary, join
 from dinox_mcp.evaluation.precision import Precision, Rules, evaluate
 from dinox_mcp.evaluation.report import CountFigures, count_figures
 from dinox_mcp.evaluation.shapes import array_of, extent, measured, points_of, pose_score
@@ -81,7 +81,7 @@ class Comparison:
     def truth(self) -> Truth:
         """What is labelled in the images that are answered."""
         answered = np.array([one is not None for one in self._answered])
-        return self.dataset.truth.take(answered[self.dataset.truth.boxes.image])
+        return self.dataset.truth.take(answered[self.dataset.truth.image])
 
     @property
     def common_model(self) -> str:
@@ -100,7 +100,7 @@ class Comparison:
         Masks and keypoints have no box, so that evaluators take the area from themselves, as the protocols say.
         """
         found, separator = self.found, "["
-        rows = zip(found.boxes.image, found.boxes.category, found.boxes.bbox, found.score, strict=True)
+        rows = zip(found.image, found.category, found.bbox, found.score, strict=True)
         for place, (image, category, bbox, score) in enumerate(rows):
             number, kind = self.dataset.images[image].number, self.dataset.numbers[category]
             one: dict[str, Any] = {"image_id": number, "category_id": kind, "score": float(score)}
@@ -133,8 +133,7 @@ class Comparison:
         """
         labelled, truth = self.labelled_counts(), self.dataset.truth
         known = {(image, place) for image, place in truth.absent.tolist()} if federated else None
-        found = zip(self.found.boxes.image.tolist(), self.found.boxes.category.tolist(), strict=True)
-        for pair in {*found} - self._crowded if absent else ():
+        for pair in {*self.found.pairs} - self._crowded if absent else ():
             if known is None or pair in known:
                 labelled.setdefault(pair, 0)
         for image, place in truth.partial.tolist() if federated else ():
@@ -148,8 +147,7 @@ class Comparison:
         """
         found: Counter[tuple[int, int]] = Counter()
         if least is not None:
-            kept, boxes = self.found.threshold_score >= least, self.found.boxes
-            found.update(zip(boxes.image[kept].tolist(), boxes.category[kept].tolist(), strict=True))
+            found.update(self.found.take(np.flatnonzero(self.found.threshold_score >= least)).pairs)
             return found
         for image, record in enumerate(self._answered):
             for label, number in record.counts.items() if record is not None else ():
@@ -202,8 +200,7 @@ class Comparison:
     @cached_property
     def _crowded(self) -> set[tuple[int, int]]:
         """The images and categories of which a crowd is labelled, so that they have no count."""
-        boxes = self.dataset.truth.boxes
-        return {*zip(boxes.image.tolist(), boxes.category.tolist(), strict=True)} - self.dataset.counts.keys()
+        return {*self.dataset.truth.pairs} - self.dataset.counts.keys()
 
     def _read(self, image: int, objects: Iterable[Detection]) -> Found:
         """Take what was found in an image."""
@@ -222,11 +219,9 @@ class Comparison:
         elif self._iou == "keypoints":
             shapes = np.array([row.shape for row in rows], float).reshape(-1, len(BODY), 3)
         return Found(
-            Boxes(
-                np.full(len(rows), image),
-                np.array([row.category for row in rows], int),
-                np.array([row.bbox for row in rows], float).reshape(-1, 4),
-            ),
+            np.full(len(rows), image),
+            np.array([row.category for row in rows], int),
+            np.array([row.bbox for row in rows], float).reshape(-1, 4),
             np.array([row.score for row in rows], float),
             np.array([row.area for row in rows], float),
             shapes,

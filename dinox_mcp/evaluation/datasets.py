@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from dinox_mcp.errors import InputError
 from dinox_mcp.evaluation import formats
 from dinox_mcp.evaluation.formats import A
-from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Floats, Ints, Iou, LabelledImage, Shapes, Truth
+from dinox_mcp.evaluation.labelled import Category, Dataset, Floats, Ints, Iou, LabelledImage, Shapes, Truth, unlabelled
 from dinox_mcp.evaluation.shapes import Rle, array_of, encode, order_of
 from dinox_mcp.types.keypoints import BODY
 
@@ -107,7 +107,9 @@ def _load_objects(kind: Kind, file: Path, data: bytes, folder: Path, limit: int 
     truth = Truth(
         images=len(images),
         categories=len(categories),
-        boxes=Boxes(image, category, np.array([one.bbox for one in kept], float).reshape(-1, 4)),
+        image=image,
+        category=category,
+        bbox=np.array([one.bbox for one in kept], float).reshape(-1, 4),
         area=np.array([one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in kept], float),
         crowd=np.array([one.iscrowd for one in kept], bool),
         absent=_pairs([one.neg_category_ids or [] for one in images], category_of),
@@ -116,7 +118,7 @@ def _load_objects(kind: Kind, file: Path, data: bytes, folder: Path, limit: int 
         shapes=shapes,
     )
     present: list[set[int]] = [set() for _ in images]
-    for of_image, of_category in zip(image.tolist(), category.tolist(), strict=True):
+    for of_image, of_category in truth.pairs:
         present[of_image].add(of_category)
     return Dataset(
         file,
@@ -191,7 +193,7 @@ def _points(file: Path, annotations: Sequence[formats.Posed], categories: Sequen
 
 def _counts(truth: Truth) -> dict[tuple[int, int], int]:
     """Count the labelled boxes of each image and category, without those of which a crowd is labelled."""
-    pairs = list(zip(truth.boxes.image.tolist(), truth.boxes.category.tolist(), strict=True))
+    pairs = truth.pairs
     crowds = {pair for pair, crowd in zip(pairs, truth.crowd.tolist(), strict=True) if crowd}
     return {pair: number for pair, number in Counter(pairs).items() if pair not in crowds}
 
@@ -217,9 +219,6 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
         raise InputError(f"no image of {str(file)!r} has a count; the format is {_COUNTS}")
     names = list(dict.fromkeys(name for counts in counted.values() for name in counts))
     position = {name: place for place, name in enumerate(names)}
-    none = np.zeros(0, int)
-    pairs = np.zeros((0, 2), int)
-    boxes = Boxes(none, none, np.zeros((0, 4)))
     return Dataset(
         file,
         tuple(
@@ -230,7 +229,7 @@ def _load_counts(file: Path, data: bytes, folder: Path, limit: int | None) -> Da
         ),
         tuple(map(Category, names)),
         tuple(range(len(names))),
-        Truth(len(counted), len(names), boxes, np.zeros(0), np.zeros(0, bool), pairs, pairs),
+        unlabelled(len(counted), len(names)),
         {
             (place, position[name]): number
             for place, counts in enumerate(counted.values())

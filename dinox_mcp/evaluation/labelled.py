@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,15 +38,19 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The positions of image and category of each."""
+        return list(zip(self.image.tolist(), self.category.tolist(), strict=True))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class Truth(Boxes):
     """The labelled objects of a data set.
 
     Attributes:
         images: the number of images.
         categories: the number of categories.
-        boxes: the labelled boxes.
         area: their areas (n,) in square pixels, of the mask where there is one.
         crowd: whether each (n,) is a region of many objects, which counts neither for nor against.
         absent: image and category (m, 2), where the category is known to be absent.
@@ -57,7 +61,6 @@ class Truth:
 
     images: int
     categories: int
-    boxes: Boxes
     area: Floats
     crowd: Bools
     absent: Ints
@@ -74,24 +77,28 @@ class Truth:
 
     def take(self, kept: Bools) -> "Truth":
         """Give the objects that a flag (n,) is set for, in their order."""
-        boxes = Boxes(self.boxes.image[kept], self.boxes.category[kept], self.boxes.bbox[kept])
+        of_each = {name: getattr(self, name)[kept] for name in ("image", "category", "bbox", "area", "crowd")}
         shapes = None if self.shapes is None else self.shapes[kept]
-        return replace(self, boxes=boxes, area=self.area[kept], crowd=self.crowd[kept], shapes=shapes)
+        return replace(self, **of_each, shapes=shapes)
+
+
+def unlabelled(images: int, categories: int) -> Truth:
+    """Make the truth of images in which no object is labelled."""
+    none, pairs = np.zeros(0, int), np.zeros((0, 2), int)
+    return Truth(none, none, np.zeros((0, 4)), images, categories, np.zeros(0), np.zeros(0, bool), pairs, pairs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class Found(Boxes):
     """The found objects.
 
     Attributes:
-        boxes: their boxes.
         score: their scores (n,).
         area: their areas (n,) in square pixels: of the box, the mask, or the box around the keypoints.
         shapes: as in `Truth`.
         box_score: the scores (n,) of their boxes, where those are others: a pose has its own.
     """
 
-    boxes: Boxes
     score: Floats
     area: Floats
     shapes: Shapes | None = None
@@ -104,27 +111,19 @@ class Found:
 
     def take(self, chosen: Ints) -> "Found":
         """Give the objects at these positions, in their order."""
-        boxes = Boxes(self.boxes.image[chosen], self.boxes.category[chosen], self.boxes.bbox[chosen])
-        shapes = None if self.shapes is None else self.shapes[chosen]
-        box_score = None if self.box_score is None else self.box_score[chosen]
-        return Found(boxes, self.score[chosen], self.area[chosen], shapes, box_score)
+        taken: list[Any] = [None if array is None else array[chosen] for array in self.arrays()]
+        return Found(*taken)
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Give the values of all fields."""
+        return tuple(getattr(self, one.name) for one in fields(self))
 
 
 def join(parts: Sequence[Found]) -> Found:
     """Put found objects one after the other; there is at least one part."""
-    shapes = [one.shapes for one in parts if one.shapes is not None]
-    box_scores = [one.box_score for one in parts if one.box_score is not None]
-    return Found(
-        Boxes(
-            np.concatenate([one.boxes.image for one in parts]),
-            np.concatenate([one.boxes.category for one in parts]),
-            np.concatenate([one.boxes.bbox for one in parts]),
-        ),
-        np.concatenate([one.score for one in parts]),
-        np.concatenate([one.area for one in parts]),
-        np.concatenate(shapes) if shapes else None,
-        np.concatenate(box_scores) if box_scores else None,
-    )
+    columns = zip(*(one.arrays() for one in parts), strict=True)
+    joined: list[Any] = [None if column[0] is None else np.concatenate(column) for column in columns]
+    return Found(*joined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,13 @@ class CategoryMatch:
 
     def __init__(self, truth: Truth, labelled: Ints, found: Found, here: slice, unsure: Bools) -> None:
         self.iou = truth.iou
-        self.images = found.boxes.image[here]
+        self.images = found.image[here]
         self.scores = found.score[here]
         self.area = found.area[here]
-        self.shapes = (found.boxes.bbox if found.shapes is None else found.shapes)[here]
+        self.shapes = (found.bbox if found.shapes is None else found.shapes)[here]
         self.labelled = labelled
-        self.labelled_images = truth.boxes.image[labelled]
-        self.labelled_bbox = truth.boxes.bbox[labelled]
+        self.labelled_images = truth.image[labelled]
+        self.labelled_bbox = truth.bbox[labelled]
         self.labelled_shapes = self.labelled_bbox if truth.shapes is None else truth.shapes[labelled]
         self.labelled_area = truth.area[labelled]
         self.crowd = truth.crowd[labelled]

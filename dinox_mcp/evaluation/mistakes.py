@@ -80,7 +80,7 @@ class Mistakes:
 
         A missed object and a wrong one at the same place, by their boxes, are one confusion.
         """
-        truth, found = self.truth.boxes, self.found.boxes
+        truth, found = self.truth, self.found
         pairs = self._same_place()
         labelled = np.concatenate([truth.category[self._taken], truth.category[pairs[:, 0]]])
         as_found = np.concatenate([found.category[self.right], found.category[pairs[:, 1]]])
@@ -101,7 +101,7 @@ class Mistakes:
 
     def worst(self, most: int) -> list[ImageMistakes]:
         """Give the images with most mistakes, the worst first."""
-        truth, found = self.truth.boxes, self.found.boxes
+        truth, found = self.truth, self.found
         mistakes = np.bincount(truth.image[self.missed], minlength=self.truth.images)
         mistakes += np.bincount(found.image[self.wrong], minlength=self.truth.images)
         order = np.argsort(-mistakes, kind="stable")[:most]
@@ -117,7 +117,7 @@ class Mistakes:
 
     def _same_place(self) -> Ints:
         """Pair missed objects with wrong ones at the same place (pairs, 2), those that score highest first."""
-        truth, found = self.truth.boxes, self.found.boxes
+        truth, found = self.truth, self.found
         missed = self.missed[np.argsort(truth.image[self.missed], kind="stable")]
         wrong = self.wrong[np.lexsort((-self.found.score[self.wrong], found.image[self.wrong]))]
         missed_in, wrong_in = truth.image[missed], found.image[wrong]

@@ -128,19 +128,19 @@ def evaluate(truth: Truth, found: Found, rules: Rules = COCO) -> Precision:
         rules: how to compare.
     """
     kept = _kept(truth, found, rules)
-    kept = kept[np.lexsort((-found.score[kept], found.boxes.image[kept], found.boxes.category[kept]))]
+    kept = kept[np.lexsort((-found.score[kept], found.image[kept], found.category[kept]))]
     found = found.take(kept)
-    order = np.lexsort((truth.boxes.image, truth.boxes.category))
+    order = np.lexsort((truth.image, truth.category))
     places = np.arange(truth.categories + 1)
-    found_ends = np.searchsorted(found.boxes.category, places)
-    truth_ends = np.searchsorted(truth.boxes.category[order], places)
+    found_ends = np.searchsorted(found.category, places)
+    truth_ends = np.searchsorted(truth.category[order], places)
     partial = _keys(truth.partial[:, 0], truth.partial[:, 1], truth.images) if rules.federated else np.zeros(0, int)
     shape = (truth.categories, len(SIZES), len(THRESHOLDS))
     ap, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     early = np.full((truth.categories, len(EARLY), len(THRESHOLDS)), np.nan)
     curves = np.full((truth.categories, len(THRESHOLDS), len(RECALLS)), np.nan)
     matched = np.full(len(kept), -1)
-    ignored = np.isin(_keys(found.boxes.image, found.boxes.category, truth.images), partial)
+    ignored = np.isin(_keys(found.image, found.category, truth.images), partial)
     for category in range(truth.categories):
         labelled = order[truth_ends[category] : truth_ends[category + 1]]
         if not len(labelled):
@@ -149,7 +149,7 @@ def evaluate(truth: Truth, found: Found, rules: Rules = COCO) -> Precision:
         figures = CategoryMatch(truth, labelled, found, here, ignored[here]).evaluate()
         ap[category], recall[category], early[category], curves[category] = figures[:4]
         matched[here], ignored[here] = figures[4:]
-    counted = truth.boxes.category[~truth.left_out]
+    counted = truth.category[~truth.left_out]
     return Precision(
         ap,
         recall,
@@ -167,20 +167,19 @@ def _keys(image: Ints, category: Ints, images: int) -> Ints:
 
 def _kept(truth: Truth, found: Found, rules: Rules) -> Ints:
     """Give the positions of the found objects that count, in their order."""
-    boxes = found.boxes
-    keys = _keys(boxes.image, boxes.category, truth.images)
-    keep = np.ones(len(boxes), bool)
+    keys = _keys(found.image, found.category, truth.images)
+    keep = np.ones(len(found), bool)
     for groups, most in (
         (keys, rules.per_image_and_category),
-        (boxes.image, rules.per_image),
-        (boxes.category, rules.per_category),
+        (found.image, rules.per_image),
+        (found.category, rules.per_category),
     ):
         if most is not None:
             keep &= _ranks(groups, found.score) < most
     if rules.federated:
         known = np.concatenate(
             [
-                _keys(truth.boxes.image, truth.boxes.category, truth.images),
+                _keys(truth.image, truth.category, truth.images),
                 _keys(truth.absent[:, 0], truth.absent[:, 1], truth.images),
             ]
         )

@@ -42,8 +42,8 @@ class CountErrorsByThreshold:
         groups: list[list[tuple[int, int]]] = [[] for _ in range(categories)]
         for (image, category), number in labelled.items():
             groups[category].append((image, number))
-        order = np.argsort(found.boxes.category, kind="stable")
-        ends = np.searchsorted(found.boxes.category[order], np.arange(categories + 1))
+        order = np.argsort(found.category, kind="stable")
+        ends = np.searchsorted(found.category[order], np.arange(categories + 1))
         self._errors = np.zeros((categories, FOLDS, len(self.thresholds)))
         self._labelled = np.zeros((categories, FOLDS))
         for category, group in enumerate(groups):
@@ -52,7 +52,7 @@ class CountErrorsByThreshold:
                 continue
             numbers = np.array([number for _, number in group])
             folds = np.array([image % FOLDS for image, _ in group])
-            counts = self._counts([image for image, _ in group], found.boxes.image[here], found.threshold_score[here])
+            counts = self._counts([image for image, _ in group], found.image[here], found.threshold_score[here])
             np.add.at(self._errors[category], folds, np.abs(counts - numbers[:, None]))
             np.add.at(self._labelled[category], folds, numbers)
 

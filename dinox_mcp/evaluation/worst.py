@@ -62,14 +62,14 @@ def _draw(picture: Picture, dataset: Dataset, mistakes: Mistakes, one: ImageMist
     shapes: list[str] = []
     texts = _Texts(max(width, height) / _LETTERS, width, height)
     for place in _first(one.right):
-        shapes += _shape("right", found.boxes.bbox[place], _of(found.shapes, place))
+        shapes += _shape("right", found.bbox[place], _of(found.shapes, place))
     for place in _first(one.missed):
-        shapes += _shape("missed", truth.boxes.bbox[place], _of(truth.shapes, place) if truth.iou == "segm" else None)
-        texts.add(truth.boxes.bbox[place], names[truth.boxes.category[place]])
+        shapes += _shape("missed", truth.bbox[place], _of(truth.shapes, place) if truth.iou == "segm" else None)
+        texts.add(truth.bbox[place], names[truth.category[place]])
     scores = found.threshold_score
     for place in _first(one.wrong[np.argsort(-scores[one.wrong], kind="stable")]):
-        shapes += _shape("wrong", found.boxes.bbox[place], _of(found.shapes, place))
-        texts.add(found.boxes.bbox[place], f"{names[found.boxes.category[place]]} {scores[place]:.2f}")
+        shapes += _shape("wrong", found.bbox[place], _of(found.shapes, place))
+        texts.add(found.bbox[place], f"{names[found.category[place]]} {scores[place]:.2f}")
     shapes += texts.drawn
     image = base64.b64encode(data).decode("ascii")
     return (

@@ -68,9 +68,9 @@ def test_coco_is_read_by_positions_of_images_and_categories(folder: Path) -> Non
     assert dataset.categories == (Category("baseball_bat"), Category("dog"))
     assert dataset.numbers == (20, 10)
     truth = dataset.truth
-    assert truth.boxes.image.tolist() == [0, 0, 1]
-    assert truth.boxes.category.tolist() == [1, 1, 0]
-    assert truth.boxes.bbox[0].tolist() == [1, 2, 3, 4]
+    assert truth.image.tolist() == [0, 0, 1]
+    assert truth.category.tolist() == [1, 1, 0]
+    assert truth.bbox[0].tolist() == [1, 2, 3, 4]
     assert truth.area.tolist() == [9.5, 56, 200], "of the mask if it is given, or else of the box"
     assert truth.crowd.tolist() == [False, True, False]
 
@@ -78,7 +78,7 @@ def test_coco_is_read_by_positions_of_images_and_categories(folder: Path) -> Non
 def test_only_the_first_images_are_kept(folder: Path) -> None:
     dataset = load("coco", write(folder, coco()), folder / "images", limit=1)
     assert [one.path.name for one in dataset.images] == ["a.png"]
-    assert dataset.truth.boxes.image.tolist() == [0]
+    assert dataset.truth.image.tolist() == [0]
 
 
 def test_lvis_has_absent_and_partly_labelled_categories(folder: Path) -> None:

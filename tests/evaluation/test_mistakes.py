@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dinox_mcp.evaluation.labelled import Boxes, Found, Truth
+from dinox_mcp.evaluation.labelled import Found, Truth
 from dinox_mcp.evaluation.mistakes import SCORES, Mistakes
 from dinox_mcp.evaluation.precision import COCO, evaluate
 
@@ -22,12 +22,10 @@ FOUND = [
 def mistakes() -> Mistakes:
     image, category, bbox = zip(*LABELLED, strict=True)
     empty = np.zeros((0, 2), int)
-    boxes = Boxes(np.array(image), np.array(category), np.array(bbox, float))
-    truth = Truth(3, 3, boxes, np.full(4, 2000.0), np.zeros(4, bool), empty, empty)
+    boxes = np.array(image), np.array(category), np.array(bbox, float)
+    truth = Truth(*boxes, 3, 3, np.full(4, 2000.0), np.zeros(4, bool), empty, empty)
     image, category, bbox, score = zip(*FOUND, strict=True)
-    found = Found(
-        Boxes(np.array(image), np.array(category), np.array(bbox, float)), np.array(score), np.full(4, 2000.0)
-    )
+    found = Found(np.array(image), np.array(category), np.array(bbox, float), np.array(score), np.full(4, 2000.0))
     return Mistakes(truth, found, evaluate(truth, found, COCO).matches, 0.5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pycocotools import coco
 from pycocotools.cocoeval import COCOeval
 
-from dinox_mcp.evaluation.labelled import Boxes, Found, Truth
+from dinox_mcp.evaluation.labelled import Found, Truth
 from dinox_mcp.evaluation.precision import COCO, LVIS, Precision, Rules, evaluate
 
 Json = dict[str, Any]
@@ -21,9 +21,9 @@ NAMES += ["AR", "AR small", "AR medium", "AR large"]
 
 def truth_of(labelled: Sequence[Json], images: int, categories: int, **pairs: Sequence[tuple[int, int]]) -> Truth:
     return Truth(
+        *boxes_of(labelled),
         images,
         categories,
-        boxes_of(labelled),
         np.array([one["area"] for one in labelled], float),
         np.array([bool(one.get("iscrowd")) for one in labelled], bool),
         np.array(pairs.get("absent", ()), int).reshape(-1, 2),
@@ -32,12 +32,12 @@ def truth_of(labelled: Sequence[Json], images: int, categories: int, **pairs: Se
 
 
 def found_of(found: Sequence[Json]) -> Found:
-    boxes = boxes_of(found)
-    return Found(boxes, np.array([one["score"] for one in found], float), boxes.bbox[:, 2] * boxes.bbox[:, 3])
+    image, category, bbox = boxes_of(found)
+    return Found(image, category, bbox, np.array([one["score"] for one in found], float), bbox[:, 2] * bbox[:, 3])
 
 
-def boxes_of(of: Sequence[Json]) -> Boxes:
-    return Boxes(
+def boxes_of(of: Sequence[Json]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
         np.array([one["image_id"] for one in of], int),
         np.array([one["category_id"] for one in of], int),
         np.array([one["bbox"] for one in of], float).reshape(-1, 4),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dinox_mcp.evaluation.labelled import Boxes, Category, Dataset, Truth
+from dinox_mcp.evaluation.labelled import Category, Dataset, unlabelled
 from dinox_mcp.evaluation.precision import Matches, Precision
 from dinox_mcp.evaluation.report import (
     Benchmark,
@@ -118,8 +118,7 @@ NAMES_OF_COCO = [
 
 
 def dataset(file: str, names: list[str]) -> Dataset:
-    none, pairs = np.zeros(0, int), np.zeros((0, 2), int)
-    truth = Truth(0, len(names), Boxes(none, none, np.zeros((0, 4))), np.zeros(0), np.zeros(0, bool), pairs, pairs)
+    truth = unlabelled(0, len(names))
     return Dataset(Path(file), (), tuple(map(Category, names)), tuple(range(len(names))), truth)
 
 

@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.evaluation.datasets import load
-from dinox_mcp.evaluation.labelled import Boxes, Found, Iou
+from dinox_mcp.evaluation.labelled import Found, Iou
 from dinox_mcp.evaluation.precision import COCO, COCO_KEYPOINTS, evaluate
 from dinox_mcp.evaluation.shapes import array_of, extent, measured
 from dinox_mcp.types import masks
@@ -80,11 +80,11 @@ def reference(data: Json, found: Sequence[Json], iou: Iou) -> list[float]:
     return list(judge.stats)
 
 
-def boxes_of(found: Sequence[Json]) -> tuple[Boxes, np.ndarray]:
+def boxes_of(found: Sequence[Json]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Give images, categories, boxes and scores."""
     images = np.array([one["image_id"] for one in found], int)
-    return Boxes(images, np.zeros(len(found), int), np.zeros((len(found), 4))), np.array(
-        [one["score"] for one in found]
-    )
+    scores = np.array([one["score"] for one in found])
+    return images, np.zeros(len(found), int), np.zeros((len(found), 4)), scores
 
 
 @pytest.fixture
@@ -105,9 +105,8 @@ def test_the_figures_of_masks_equal_those_of_pycocotools(folder: Path, seed: int
     data, found, _ = scene(seed)
     truth = load("coco", write(folder, data), None, iou="segm").truth
     pairs = [measured(masks.Mask(size=(SIDE, SIDE), counts=one["segmentation"]["counts"])) for one in found]
-    boxes, scores = boxes_of(found)
     area = np.array([area for _, area in pairs], float)
-    figures = evaluate(truth, Found(boxes, scores, area, array_of(rle for rle, _ in pairs)), COCO).figures_of("segm")
+    figures = evaluate(truth, Found(*boxes_of(found), area, array_of(rle for rle, _ in pairs)), COCO).figures_of("segm")
     expected = reference(data, found, "segm")
     assert expected[0] > 0.01, "something is right"
     assert [-1 if figures[name] is None else figures[name] for name in OF_MASKS] == pytest.approx(expected, abs=1e-9)
@@ -118,9 +117,8 @@ def test_the_figures_of_keypoints_equal_those_of_pycocotools(folder: Path, seed:
     data, _, found = scene(seed)
     truth = load("coco", write(folder, data), None, iou="keypoints").truth
     points = np.array([one["keypoints"] for one in found]).reshape(-1, 17, 3)
-    boxes, scores = boxes_of(found)
     around = np.array([extent(one) for one in points])
-    poses = Found(boxes, scores, around[:, 2] * around[:, 3], points)
+    poses = Found(*boxes_of(found), around[:, 2] * around[:, 3], points)
     figures = evaluate(truth, poses, COCO_KEYPOINTS).figures_of("keypoints")
     expected = reference(data, found, "keypoints")
     assert expected[0] > 0.01, "something is right"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dinox_mcp.evaluation.labelled import Boxes, Found
+from dinox_mcp.evaluation.labelled import Found
 from dinox_mcp.evaluation.tuning import CountErrorsByThreshold
 
 Counts = dict[tuple[int, int], int]
@@ -14,7 +14,7 @@ NAMES = ["cat", "dog"]
 def found_of(*rows: tuple[int, int, float]) -> Found:
     """Make found objects of image, category and score."""
     image, category, score = (np.array(column) for column in zip(*rows, strict=True))
-    return Found(Boxes(image, category, np.zeros((len(rows), 4))), score, np.zeros(len(rows)))
+    return Found(image, category, np.zeros((len(rows), 4)), score, np.zeros(len(rows)))
 
 
 def scene(images: int = 20) -> tuple[Counts, Found]:
@@ -60,7 +60,7 @@ def test_what_only_chance_explains_gains_nothing_on_other_images() -> None:
 def test_a_label_with_few_objects_follows_the_others() -> None:
     labelled, found = scene()
     labelled |= {(0, 2): 1}
-    rows = zip(found.boxes.image.tolist(), found.boxes.category.tolist(), found.score.tolist(), strict=True)
+    rows = zip(found.image.tolist(), found.category.tolist(), found.score.tolist(), strict=True)
     errors = CountErrorsByThreshold(labelled, found_of(*rows, (0, 2, 0.95), (0, 2, 0.9)), 20, 3, 0.01)
     assert errors.labels[2] == errors.tuned(0.5, [*NAMES, "cow"]).min_score
 
