@@ -135,17 +135,16 @@ def _draw_dots(image: Image.Image, dots: Sequence[_Dot], size: int) -> Image.Ima
     size = _text_size(dots, size)
     tags = [draw_tag(dot.found, dot.color, size, number=True) for dot in dots]
     corners = _place(dots, [tag.size if tag else None for tag in tags], image.size)
+    placed = [(dot, tag, corner) for dot, tag, corner in zip(dots, tags, corners, strict=True) if tag and corner]
     pixels = np.array(image)
-    for dot, tag, corner in zip(dots, tags, corners, strict=True):
-        if tag and corner is not None:
-            _join(pixels, dot, corner, tag.size)
+    for dot, tag, corner in placed:
+        _join(pixels, dot, corner, tag.size)
     for dot in dots:
         disc(pixels, (dot.x, dot.y), dot.radius + 1, BLACK)
         disc(pixels, (dot.x, dot.y), dot.radius, dot.color)
     drawn = Image.fromarray(pixels)
-    for tag, corner in zip(tags, corners, strict=True):
-        if tag and corner is not None:
-            drawn.paste(tag, corner)
+    for _, tag, corner in placed:
+        drawn.paste(tag, corner)
     return drawn
 
 
@@ -154,11 +153,7 @@ def _text_size(dots: Sequence[_Dot], largest: int) -> int:
     if len(dots) < 2:  # noqa: PLR2004 - a single dot has no neighbor
         return largest
     centers = np.array([(dot.x, dot.y) for dot in dots])
-    nearest = []
-    for index, here in enumerate(centers):
-        gaps = np.abs(centers - here).max(axis=1)
-        gaps[index] = np.inf
-        nearest.append(gaps.min())
+    nearest = [np.partition(np.abs(centers - here).max(axis=1), 1)[1] for here in centers]  # the first is the dot
     digits = len(str(max(dot.found.id for dot in dots)))
     return int(max(_SMALLEST_TEXT, min(largest, float(np.median(nearest)) / (_DIGIT * digits + 0.9))))
 

@@ -47,10 +47,7 @@ class _Entry(NamedTuple):
 
 
 class _Space(NamedTuple):
-    """The space of a legend: the number of columns, their width and the height in pixels.
-
-    `size` is the text size. Text begins `indent` pixels after the left edge of the chips.
-    """
+    """The space of a legend in pixels; text begins `indent` pixels after the left edge of the chips."""
 
     columns: int
     width: int

@@ -6,6 +6,7 @@ The fonts are those of OpenCV and Pillow, and well-known font files of the syste
 import os
 import sys
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import product
@@ -264,14 +265,8 @@ def _end(rest: str, size: int, width: int, ellipsis: str) -> int:
 
 def _last_that_fits(breaks: list[int], rest: str, size: int, width: int, ellipsis: str) -> int | None:
     """Find the last break up to which the text fits, by bisection: the ink grows with the text."""
-    low, high = 0, len(breaks)
-    while low < high:
-        middle = (low + high) // 2
-        if _fits(rest[: breaks[middle]].strip() + ellipsis, size, width):
-            low = middle + 1
-        else:
-            high = middle
-    return breaks[low - 1] if low else None
+    fitting = bisect_left(breaks, x=True, key=lambda end: not _fits(rest[:end].strip() + ellipsis, size, width))
+    return breaks[fitting - 1] if fitting else None
 
 
 def _fits(line: str, size: int, width: int) -> bool:

@@ -38,12 +38,9 @@ class CollectionReport(Value):
     """The result of an evaluation on several data sets.
 
     Attributes:
-        folder: the folder of the data sets.
-        iou: what was compared.
         total: the number of data sets in the folder.
         datasets: those that were evaluated.
         means: the means of their figures, from 0 to 1, each data set counting the same.
-        published: what others have published for these data sets.
     """
 
     folder: str

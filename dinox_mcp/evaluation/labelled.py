@@ -46,11 +46,9 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth(Boxes):
-    """The labelled objects of a data set.
+    """The labelled objects of a data set, which has so many `images` and `categories`.
 
     Attributes:
-        images: the number of images.
-        categories: the number of categories.
         area: their areas (n,) in square pixels, of the mask where there is one.
         crowd: whether each (n,) is a region of many objects, which counts neither for nor against.
         absent: image and category (m, 2), where the category is known to be absent.
@@ -151,10 +149,8 @@ class Dataset:
 
     Attributes:
         file: the annotation file.
-        images: the images.
-        categories: the categories.
         numbers: the number of each category in the file.
-        truth: the labelled boxes; none where only counts are labelled.
+        truth: the labelled objects; none where only counts are labelled.
         counts: the number of objects, by the positions of image and category.
     """
 

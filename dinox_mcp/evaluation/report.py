@@ -114,24 +114,16 @@ class Report(Value):
         annotations: the annotation file.
         total: the images of the data set.
         answered: those that were detected in, which alone the figures are of.
-        failed: the number of the others that cannot be answered.
-        failures: the first of them, with the reasons.
+        failures: the first of the others, with the reasons.
         prompts: which prompts each image was searched for: `all`, or those `present` in it.
-        prompt_count: the number of prompts of the data set.
         calls_per_image: requests that all prompts take, as a request has a limited number of them.
         unknown: the prompts that the backend does not know; their categories count as not found.
-        backend: the backends that answered.
-        model: the models that answered.
         min_score: the lowest score that was detected.
         seconds: time that this run took for detecting.
         detected: the images that this run detected in.
-        iou: what was compared: `bbox`, `segm` (masks) or `keypoints`.
-        precision: figures of boxes, masks or keypoints, by each set of rules.
+        precision: figures of what is compared, by each set of rules.
         counts: errors of counts: of all, and of each category.
         stopped: why the run ended before its end; empty if it did not.
-        notes: what the reader must know.
-        published: what others have published for this data set.
-        tuned: the best thresholds for counting, where these were wanted.
     """
 
     annotations: str

@@ -59,11 +59,7 @@ def write(plan: Plan, folder: Path, settings: Settings, *, overwrite: bool = Fal
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for one call of all this user's processes; the lock itself is not in the folder.
-
-    Raises:
-        BusyError: another call held it for too long.
-    """
+    """Hold a folder for one call of all this user's processes; the lock itself is not in the folder."""
     locks = user_cache_path("dinox-mcp") / "locks"
     lock = FileLock(locks / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.lock", timeout=_PATIENCE_S)
     try:
@@ -80,11 +76,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write(plan: Plan, real: Path, *, overwrite: bool) -> Exported:
-    """Write the files into a folder without links.
-
-    Raises:
-        InputError: a file exists and may not be overwritten, or the folder cannot be written.
-    """
+    """Write the files into a folder without links."""
     classes = _known_classes(real) if plan.format == "yolo" else []
     batches = list(plan.batches(classes))
     names = [name for batch in batches for name in batch.names]
