@@ -114,11 +114,7 @@ def _shift(by: float) -> Floats:
 
 
 def _find_homography(before: Pixels, after: Pixels) -> tuple[tuple[Floats, int] | None, str]:
-    """Find the homography by features.
-
-    Returns:
-        The matrix with the tolerance in pixels, or None with what is wrong.
-    """
+    """Find the homography by features: the matrix with the tolerance in pixels, or None with what is wrong."""
     sift = cv2.SIFT.create(nfeatures=_MOST_FEATURES)
     points, descriptors = [], []
     for image in (before, after):

@@ -173,11 +173,7 @@ def _mask(file: Path, one: formats.Masked, image: formats.Image) -> Rle:
 
 
 def _points(file: Path, annotations: Sequence[formats.Posed], categories: Sequence[formats.Category]) -> Floats:
-    """Read the keypoints (n, 17, 3) of annotations, of which these are the categories (n,); zeros where there are none.
-
-    Raises:
-        InputError: they are not the points that COCO has.
-    """
+    """Read the keypoints (n, 17, 3) of annotations of these categories (n,); zeros where there are none."""
     orders = {one.id: order_of(one.keypoints, one.name) for one in categories}
     points = np.zeros((len(annotations), len(BODY), 3))
     for place, (one, category) in enumerate(zip(annotations, categories, strict=True)):

@@ -73,8 +73,8 @@ class Truth(Boxes):
             return self.crowd
         return np.asarray(self.crowd | ~(self.shapes[..., 2] > 0).any(axis=1))
 
-    def take(self, kept: Bools) -> "Truth":
-        """Give the objects that a flag (n,) is set for, in their order."""
+    def take(self, kept: Bools | Ints) -> "Truth":
+        """Give the objects that a flag (n,) is set for, or those at some positions, in their order."""
         of_each = {name: getattr(self, name)[kept] for name in ("image", "category", "bbox", "area", "crowd")}
         shapes = None if self.shapes is None else self.shapes[kept]
         return replace(self, **of_each, shapes=shapes)
@@ -107,7 +107,7 @@ class Found(Boxes):
         """The scores (n,) that the threshold of a request is compared with."""
         return self.score if self.box_score is None else self.box_score
 
-    def take(self, chosen: Ints) -> "Found":
+    def take(self, chosen: Ints | slice) -> "Found":
         """Give the objects at these positions, in their order."""
         taken: list[Any] = [None if array is None else array[chosen] for array in self.arrays()]
         return Found(*taken)

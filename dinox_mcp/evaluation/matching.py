@@ -18,102 +18,80 @@ THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 _FLOORS: list[float] = THRESHOLDS.tolist()
 
 
-class CategoryMatch:
-    """The objects of one category, found ones by image and then by score; `unsure` ones are not wrong if unmatched."""
+def match_category(truth: Truth, found: Found, unsure: Bools) -> tuple[Floats, Floats, Floats, Floats, Ints, Bools]:
+    """Match the objects of one category.
 
-    def __init__(self, truth: Truth, labelled: Ints, found: Found, here: slice, unsure: Bools) -> None:
-        self.iou = truth.iou
-        self.images = found.image[here]
-        self.scores = found.score[here]
-        self.area = found.area[here]
-        self.shapes = (found.bbox if found.shapes is None else found.shapes)[here]
-        self.labelled = labelled
-        self.labelled_images = truth.image[labelled]
-        self.labelled_bbox = truth.bbox[labelled]
-        self.labelled_shapes = self.labelled_bbox if truth.shapes is None else truth.shapes[labelled]
-        self.labelled_area = truth.area[labelled]
-        self.crowd = truth.crowd[labelled]
-        self.left_out = truth.left_out[labelled]
-        self.unsure = unsure
+    Args:
+        truth: the labelled ones, by image.
+        found: the found ones, by image and then by score.
+        unsure: which found ones (n,) are not wrong if they are unmatched.
 
-    def evaluate(self) -> tuple[Floats, Floats, Floats, Floats, Ints, Bools]:
-        """Evaluate the category.
+    Returns:
+        Average precision (sizes, thresholds), recall likewise, the recall of the first objects of an image, the
+        curves, the place of the labelled object that each found one is matched with, or -1, and whether it counts.
+    """
+    bounds = SIZES.values()
+    left_out = [truth.left_out | (truth.area < low) | (truth.area > high) for low, high in bounds]
+    hit, ignored, matched = _compare(truth, found, np.array(left_out))
+    for place, (low, high) in enumerate(bounds):
+        outside = (found.area < low) | (found.area > high) | unsure
+        ignored[place] |= ~hit[place] & outside
+    positives = [int((~one).sum()) for one in left_out]
+    early = np.full((len(EARLY), len(THRESHOLDS)), np.nan)
+    if positives[0]:
+        rank = np.arange(len(found)) - np.searchsorted(found.image, found.image)
+        right = hit[0] & ~ignored[0]
+        early[:] = [right[:, rank < number].sum(axis=1) / positives[0] for number in EARLY]
+    order = np.argsort(-found.score, kind="stable")
+    curves = [_curves(hit[place][:, order], ignored[place][:, order], number) for place, number in enumerate(positives)]
+    ap = np.array([curve.mean(axis=1) for curve, _ in curves])
+    return ap, np.array([recall for _, recall in curves]), early, curves[0][0], matched, ignored[0, 0]
 
-        Returns:
-            Average precision (sizes, thresholds), recall likewise, the recall of the first objects of an image, the
-            curves, and what each object is matched with and whether it counts, as in `Matches`.
-        """
-        bounds = SIZES.values()
-        left_out = [self.left_out | (self.labelled_area < low) | (self.labelled_area > high) for low, high in bounds]
-        hit, ignored, matched = self._compare(np.array(left_out))
-        for place, (low, high) in enumerate(bounds):
-            outside = (self.area < low) | (self.area > high) | self.unsure
-            ignored[place] |= ~hit[place] & outside
-        positives = [int((~one).sum()) for one in left_out]
-        early = np.full((len(EARLY), len(THRESHOLDS)), np.nan)
-        if positives[0]:
-            rank = np.arange(len(self.images)) - np.searchsorted(self.images, self.images)
-            right = hit[0] & ~ignored[0]
-            early[:] = [right[:, rank < number].sum(axis=1) / positives[0] for number in EARLY]
-        order = np.argsort(-self.scores, kind="stable")
-        curves = [
-            _curves(hit[place][:, order], ignored[place][:, order], number) for place, number in enumerate(positives)
-        ]
-        ap = np.array([curve.mean(axis=1) for curve, _ in curves])
-        return ap, np.array([recall for _, recall in curves]), early, curves[0][0], matched, ignored[0, 0]
 
-    def _compare(self, left_out: Bools) -> tuple[Bools, Bools, Ints]:
-        """Match objects image by image.
+def _compare(truth: Truth, found: Found, left_out: Bools) -> tuple[Bools, Bools, Ints]:
+    """Match objects image by image; `left_out` are the labelled ones (sizes, labelled) that do not count.
 
-        Args:
-            left_out: which labelled objects (sizes, labelled) do not count.
+    Returns:
+        Which found objects (sizes, thresholds, found) are matched, which are matched with one that does not count,
+        and what each is matched with at the lowest threshold, of all sizes.
+    """
+    matched_with = np.full(len(found), -1)
+    hit = np.zeros((len(left_out), len(THRESHOLDS), len(found)), bool)
+    ignored = np.zeros_like(hit)
+    for here, there in _shared(found.image, truth.image):
+        crowd = truth.crowd[there]
+        overlaps = _overlaps(truth, found, here, there)
+        if not (overlaps >= _FLOORS[0]).any():
+            continue
+        matches: dict[bytes, Ints] = {}
+        for place, flags in enumerate(left_out[:, there]):
+            # Which box is matched depends on which count before others: if all or none do, it is the same.
+            key = b"" if flags.all() or not flags.any() else flags.tobytes()
+            if key not in matches:
+                matches[key] = _match(overlaps, flags.tolist(), crowd.tolist())
+            matched = matches[key]
+            hit[place, :, here] = matched >= 0
+            ignored[place, :, here] = (matched >= 0) & flags[matched]
+            if place == 0:
+                matched_with[here] = np.where(matched[0] >= 0, there.start + matched[0], -1)
+    return hit, ignored, matched_with
 
-        Returns:
-            Which found objects (sizes, thresholds, found) are matched, which are matched with one that does not count,
-            and what each is matched with at the lowest threshold, of all sizes.
-        """
-        found = np.full(len(self.images), -1)
-        hit = np.zeros((len(left_out), len(THRESHOLDS), len(self.images)), bool)
-        ignored = np.zeros_like(hit)
-        for here, there in self._shared():
-            crowd = self.crowd[there]
-            overlaps = self._overlaps(here, there)
-            if not (overlaps >= _FLOORS[0]).any():
-                continue
-            matches: dict[bytes, Ints] = {}
-            for place, flags in enumerate(left_out[:, there]):
-                # Which box is matched depends on which count before others: if all or none do, it is the same.
-                key = b"" if flags.all() or not flags.any() else flags.tobytes()
-                if key not in matches:
-                    matches[key] = _match(overlaps, flags.tolist(), crowd.tolist())
-                matched = matches[key]
-                hit[place, :, here] = matched >= 0
-                ignored[place, :, here] = (matched >= 0) & flags[matched]
-                if place == 0:
-                    found[here] = np.where(matched[0] >= 0, self.labelled[there][matched[0]], -1)
-        return hit, ignored, found
 
-    def _overlaps(self, here: slice, there: slice) -> Floats:
-        """Give how much the found and the labelled objects of an image overlap."""
-        found, labelled = self.shapes[here], self.labelled_shapes[there]
-        if self.iou == "segm":
-            return of_masks(found, labelled, self.crowd[there])
-        if self.iou == "keypoints":
-            return of_keypoints(found, labelled, self.labelled_bbox[there], self.labelled_area[there])
-        return of_boxes(found, labelled, self.crowd[there])
+def _overlaps(truth: Truth, found: Found, here: slice, there: slice) -> Floats:
+    """Give how much the found and the labelled objects of an image overlap."""
+    if truth.shapes is None or found.shapes is None:
+        return of_boxes(found.bbox[here], truth.bbox[there], truth.crowd[there])
+    if truth.iou == "segm":
+        return of_masks(found.shapes[here], truth.shapes[there], truth.crowd[there])
+    return of_keypoints(found.shapes[here], truth.shapes[there], truth.bbox[there], truth.area[there])
 
-    def _shared(self) -> Iterator[tuple[slice, slice]]:
-        """Give the found and the labelled objects of each image that has both."""
-        images = np.intersect1d(self.images, self.labelled_images)
-        ends = zip(
-            np.searchsorted(self.images, images, "left").tolist(),
-            np.searchsorted(self.images, images, "right").tolist(),
-            np.searchsorted(self.labelled_images, images, "left").tolist(),
-            np.searchsorted(self.labelled_images, images, "right").tolist(),
-            strict=True,
-        )
-        for begin, end, labelled_begin, labelled_end in ends:
-            yield slice(begin, end), slice(labelled_begin, labelled_end)
+
+def _shared(found: Ints, labelled: Ints) -> Iterator[tuple[slice, slice]]:
+    """Give the found and the labelled objects of each image that has both."""
+    images = np.intersect1d(found, labelled)
+    ends = (np.searchsorted(of, images, side).tolist() for of in (found, labelled) for side in ("left", "right"))
+    for begin, end, labelled_begin, labelled_end in zip(*ends, strict=True):
+        yield slice(begin, end), slice(labelled_begin, labelled_end)
 
 
 def _match(overlaps: Floats, left_out: Sequence[bool], crowd: Sequence[bool]) -> Ints:

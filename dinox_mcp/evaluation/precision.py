@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from dinox_mcp.evaluation.labelled import Bools, Floats, Found, Ints, Iou, Truth
-from dinox_mcp.evaluation.matching import EARLY, RECALLS, SIZES, THRESHOLDS, CategoryMatch
+from dinox_mcp.evaluation.matching import EARLY, RECALLS, SIZES, THRESHOLDS, match_category
 
 _AP50, _AP75 = 0, 5
 
@@ -146,9 +146,10 @@ def evaluate(truth: Truth, found: Found, rules: Rules = COCO) -> Precision:
         if not len(labelled):
             continue
         here = slice(found_ends[category], found_ends[category + 1])
-        figures = CategoryMatch(truth, labelled, found, here, ignored[here]).evaluate()
+        figures = match_category(truth.take(labelled), found.take(here), ignored[here])
         ap[category], recall[category], early[category], curves[category] = figures[:4]
-        matched[here], ignored[here] = figures[4:]
+        matched[here] = np.where(figures[4] >= 0, labelled[figures[4]], -1)
+        ignored[here] = figures[5]
     counted = truth.category[~truth.left_out]
     return Precision(
         ap,

@@ -171,11 +171,7 @@ class Evaluation:
         }
 
     def _cost(self, left: Sequence[Entry], journal: Journal) -> int:
-        """Count the calls to a paid backend that the images take which are left.
-
-        Raises:
-            InputError: with those that were made before they are too many.
-        """
+        """Count the calls to a paid backend that the images take which are left, and refuse too many."""
         calls = self._calls(entry.source for entry in left)
         made = self._calls(one.source for one in journal.detected.values() if one.source in self._images)
         most = self._choices.max_calls or self._detector.settings.max_calls_per_job
@@ -298,11 +294,7 @@ class Evaluation:
 
 
 def _merge(answers: Sequence[Detections]) -> Detections:
-    """Make one answer of the answers to all requests about an image.
-
-    Raises:
-        ServiceError: a prompt that a backend knows was not searched for.
-    """
+    """Make one answer of the answers to all requests about an image, if these are complete."""
     for found in answers:
         if not found.complete and set(found.unsearched) - set(found.unknown):
             raise ServiceError("; ".join(found.notes) or "a part of the request was not answered; run it again")

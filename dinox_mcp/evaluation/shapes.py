@@ -88,11 +88,7 @@ def encode(segmentation: Segmentation, size: tuple[int, int]) -> Rle:
 
 
 def _check_polygon(polygon: Sequence[float], size: tuple[int, int]) -> None:
-    """Refuse what pycocotools would need too much memory for.
-
-    Raises:
-        ValueError: it does not fit an image of this width and height.
-    """
+    """Refuse what pycocotools would need too much memory for in an image of this width and height."""
     if len(polygon) % 2:
         raise ValueError("a polygon with an odd number of coordinates")
     corners = np.array(polygon).reshape(-1, 2)
