@@ -17,7 +17,7 @@ from dinox_mcp.cli.detect import absolute, is_video, request_options, split_argu
 from dinox_mcp.cli.results import print_error, print_image, print_video
 from dinox_mcp.detect.options import parse_prompts
 from dinox_mcp.detector import Detector
-from dinox_mcp.drawing.output import WRITABLE, save_annotated, stem_of, tag_of, write_annotated
+from dinox_mcp.drawing.output import WRITABLE, save_annotated, stem_of, write_annotated
 from dinox_mcp.drawing.style import Style, doubtful
 from dinox_mcp.errors import DinoxError, ImageError, InputError, SettingsError
 from dinox_mcp.images.sources import parse_source
@@ -148,7 +148,7 @@ def _draw(path: Path | None, folder: Path | None, stored: Stored) -> Path | None
     picture, objects, style = stored.picture, stored.result.objects, Style(doubtful=doubtful(stored.result))
     if path is not None:
         return write_annotated(path, picture, objects, style)
-    return folder and save_annotated(folder, picture, objects, style, tag_of(picture, objects, style))
+    return folder and save_annotated(folder, picture, objects, style)
 
 
 def _video_jobs(

@@ -22,22 +22,16 @@ def stem_of(source: str) -> str:
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "picture"
 
 
-def tag_of(picture: Picture, objects: Sequence[DetectedObject], style: Style) -> str:
-    """Name a drawing: the same objects in the same style on the same image have the same tag."""
-    drawn = [picture.digest, repr(style), *(found.model_dump_json() for found in objects)]
-    return hashlib.sha256("\n".join(drawn).encode()).hexdigest()[:12]
+def save_annotated(folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style) -> Path:
+    """Draw objects at full size into a file in a folder, named after the source of the image and what is drawn.
 
-
-def save_annotated(
-    folder: Path, picture: Picture, objects: Sequence[DetectedObject], style: Style, tag: str = "annotated"
-) -> Path:
-    """Draw objects at full size into a file in a folder, named after the source of the image and `tag`.
-
-    A file of that name is replaced.
+    The same objects in the same style on the same image are one file.
 
     Raises:
         SettingsError: the folder cannot be written.
     """
+    drawn = [picture.digest, repr(style), *(found.model_dump_json() for found in objects)]
+    tag = hashlib.sha256("\n".join(drawn).encode()).hexdigest()[:12]
     path = folder / f"{stem_of(picture.source)}-{tag}.jpg"
     data = views.annotated_file(picture, objects, style)
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dinox_mcp.drawing.output import save_annotated, tag_of, write_annotated
+from dinox_mcp.drawing.output import save_annotated, write_annotated
 from dinox_mcp.drawing.style import Style
 from dinox_mcp.errors import InputError, SettingsError
 from dinox_mcp.images.picture import Picture
@@ -14,30 +14,22 @@ from tests.fakes import DOG, picture, png
 
 
 @pytest.mark.parametrize(
-    ("source", "name"),
+    ("source", "stem"),
     [
-        ("/photos/shelf 3.jpg", "shelf-3-annotated.jpg"),
-        ("https://example.com/a/b.png", "b-annotated.jpg"),
-        ("data:image/png…", "picture-annotated.jpg"),
-        ("", "picture-annotated.jpg"),
-        ("../../etc/passwd", "passwd-annotated.jpg"),
+        ("/photos/shelf 3.jpg", "shelf-3"),
+        ("https://example.com/a/b.png", "b"),
+        ("data:image/png…", "picture"),
+        ("", "picture"),
+        ("../../etc/passwd", "passwd"),
     ],
 )
-def test_a_file_is_named_after_its_picture_and_stays_in_the_folder(tmp_path: Path, source: str, name: str) -> None:
+def test_a_file_is_named_after_its_picture_and_stays_in_the_folder(tmp_path: Path, source: str, stem: str) -> None:
     path = save_annotated(tmp_path, Picture.from_bytes(png(), source), (), Style())
     assert path.parent == tmp_path
-    assert path.name == name
+    assert path.name.rpartition("-")[0] == stem
 
 
-def test_what_has_one_tag_is_one_file(tmp_path: Path) -> None:
-    first = save_annotated(tmp_path, picture(color="red"), (), Style(), "a")
-    other = save_annotated(tmp_path, picture(color="red"), (), Style(), "b")
-    again = save_annotated(tmp_path, picture(color="red"), (), Style(), "a")
-    assert (first.name, other.name, again) == ("red-a.jpg", "red-b.jpg", first)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["red-a.jpg", "red-b.jpg"]
-
-
-def test_a_tag_tells_drawings_apart() -> None:
+def test_other_drawings_are_other_files_and_the_same_is_one(tmp_path: Path) -> None:
     dog = DetectedObject(id=1, **dict(DOG))
     drawings = [
         (picture(), (), Style()),
@@ -45,9 +37,10 @@ def test_a_tag_tells_drawings_apart() -> None:
         (picture(), (dog,), Style()),
         (picture(), (dog,), Style(masks=False)),
     ]
-    tags = [tag_of(*drawing) for drawing in drawings]
-    assert len(set(tags)) == 4
-    assert tags == [tag_of(*drawing) for drawing in drawings]
+    paths = [save_annotated(tmp_path, *drawing) for drawing in drawings]
+    assert len(set(paths)) == 4
+    assert paths == [save_annotated(tmp_path, *drawing) for drawing in drawings]
+    assert {*tmp_path.iterdir()} == {*paths}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from mcp.types import CallToolResult
 from dinox_mcp.detect.options import Caller
 from dinox_mcp.detector import Detector
 from dinox_mcp.drawing import views
-from dinox_mcp.drawing.output import save_annotated, tag_of
+from dinox_mcp.drawing.output import save_annotated
 from dinox_mcp.drawing.style import DOUBT, Style, doubtful
 from dinox_mcp.drawing.views import View
 from dinox_mcp.errors import InputError, SettingsError
@@ -79,7 +79,7 @@ def register(mcp: DetectionServer, detector: Detector) -> None:
             lines.append(f"Full size: {uris.ANNOTATED_PNG.replace('{result_id}', uris.bare_id(result))}")
         if folder:
             await progress(0.7, "saving the full size")
-            save = partial(save_annotated, folder, picture, chosen, style, tag_of(picture, chosen, style))
+            save = partial(save_annotated, folder, picture, chosen, style)
             try:
                 lines.append(f"Saved at full size: {await detector.draw(save)}")
             except SettingsError as error:  # a folder that cannot be written costs the file, not the reply
