@@ -88,7 +88,7 @@ def label_file(stored: Stored, name: str) -> bytes:
 
 def _made(plan: Plan, one: Selected, max_pixels: int) -> Stored:
     """Make the result whose resources are the export; the exported result itself where it serves. Slow."""
-    result, picture = one.result, one.image()
+    result, picture = one.result, plan.image(one)
     if plan.format == "redacted":
         name = f"{one.stem}-redacted.jpg"
         copy = Picture.from_bytes(plan.redact(one), name, max_pixels=max_pixels)

@@ -57,12 +57,6 @@ def write(label_format: LabelFormat, images: Sequence[Labelled], classes: Sequen
     return _WRITERS[label_format](images)
 
 
-def is_segmented(images: Sequence[Labelled]) -> bool:
-    """Return whether YOLO gets polygons: a file of boxes and polygons together would be misread."""
-    objects = [found for image in images for found in image.result.objects]
-    return bool(objects) and all(found.mask is not None for found in objects)
-
-
 def _coco(images: Sequence[Labelled]) -> list[LabelFile]:
     named = [
         one.result.model_copy(update={"image": one.result.image.model_copy(update={"source": _name(one)})})
@@ -75,7 +69,8 @@ def _yolo(images: Sequence[Labelled], classes: Sequence[str]) -> list[LabelFile]
     """Write a line for each object: its class, then center and size or a polygon, as shares of the image's sides."""
     names = list(classes)
     numbers = {label: number for number, label in reversed([*enumerate(names)])}
-    segmented = is_segmented(images)
+    objects = [found for image in images for found in image.result.objects]
+    segmented = bool(objects) and all(found.mask is not None for found in objects)  # a mixture would be misread
     files = []
     for stem, result in images:
         for label in (printable(found.label) for found in result.objects):
@@ -96,7 +91,7 @@ def yolo_lines(
         objects: the objects.
         size: width and height of the image in pixels.
         numbers: the number of each label, as `printable` writes it.
-        segmented: write polygons; see `is_segmented`.
+        segmented: write polygons, for which each object has a mask.
     """
     width, height = size
     lines = []

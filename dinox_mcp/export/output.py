@@ -54,7 +54,28 @@ def write(plan: Plan, folder: Path, settings: Settings, *, overwrite: bool = Fal
     real = _made(folder, settings)
     # Two calls at once, also of two processes, would give one number to two classes of a folder.
     with _locked(real) if plan.format == "yolo" else nullcontext():
-        return _write(plan, real, overwrite=overwrite)
+        classes = _known_classes(real) if plan.format == "yolo" else []
+        batches = list(plan.batches(classes))
+        names = [name for batch in batches for name in batch.names]
+        kept = {CLASSES} if classes else set()  # it is extended, and nothing in it is lost
+        if not overwrite:
+            _check_free(real, [name for name in names if name not in kept])
+        written = 0
+        for batch in batches:
+            for name, data in zip(batch.names, batch.make(), strict=True):
+                try:
+                    if overwrite or name in kept:
+                        write_atomically(real / name, data)
+                    else:
+                        write_new(real / name, data)
+                except OSError as error:
+                    raise InputError(
+                        f"cannot write {real / name} ({error.strerror}), after {written} of {len(names)} files; choose "
+                        "another folder"
+                    ) from None
+                written += 1
+        notes = [f"{CLASSES} was there: its classes keep their numbers"] if classes else []
+        return plan.done(real, names, notes)
 
 
 @contextmanager
@@ -73,32 +94,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write(plan: Plan, real: Path, *, overwrite: bool) -> Exported:
-    """Write the files into a folder without links."""
-    classes = _known_classes(real) if plan.format == "yolo" else []
-    batches = list(plan.batches(classes))
-    names = [name for batch in batches for name in batch.names]
-    kept = {CLASSES} if classes else set()  # it is extended, and nothing in it is lost
-    if not overwrite:
-        _check_free(real, [name for name in names if name not in kept])
-    written = 0
-    for batch in batches:
-        for name, data in zip(batch.names, batch.make(), strict=True):
-            try:
-                if overwrite or name in kept:
-                    write_atomically(real / name, data)
-                else:
-                    write_new(real / name, data)
-            except OSError as error:
-                raise InputError(
-                    f"cannot write {real / name} ({error.strerror}), after {written} of {len(names)} files; choose "
-                    "another folder"
-                ) from None
-            written += 1
-    notes = [f"{CLASSES} was there: its classes keep their numbers"] if classes else []
-    return plan.done(real, names, notes)
 
 
 def _made(folder: Path, settings: Settings) -> Path:

@@ -40,18 +40,11 @@ class Batch(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """The selected objects of a result, the stem of the files about it, and its image where pixels are needed."""
+    """The selected objects of a result, and the stem of the files about it."""
 
     result: DetectionResult
     objects: tuple[DetectedObject, ...]
     stem: str
-    picture: Picture | None
-
-    def image(self) -> Picture:
-        """Give the image, which crops, cut-outs and redacted copies are made of."""
-        if self.picture is None:
-            raise ValueError(f"the image of result {self.result.result_id} is not known; pass it to the plan")
-        return self.picture
 
 
 class Plan:
@@ -83,6 +76,7 @@ class Plan:
             InputError: there is nothing to export, or an option is wrong.
             NotFoundError: there is no object of such a number or label.
         """
+        self._pictures = pictures
         self.format = export_format
         self.method: Method = options.get("method", "fill")
         self.shape: Shape = options.get("shape", "box")
@@ -92,7 +86,7 @@ class Plan:
         self._check_options()
         numbers, names = options.get("objects", ()), options.get("labels", ())
         self.selected = [
-            Selected(one, tuple(select(one.objects, numbers, names)), stem, pictures.get(one.result_id))
+            Selected(one, tuple(select(one.objects, numbers, names)), stem)
             for one, stem in zip(results, stems(one.image.source for one in results), strict=True)
         ]
         self.objects = [found for one in self.selected for found in one.objects]
@@ -111,7 +105,7 @@ class Plan:
                     yield Batch(self._object_names(one), partial(self._objects, one))
             case "redacted":
                 for one in self.selected:
-                    ending = ".png" if one.image().format in _LOSSLESS else ".jpg"
+                    ending = ".png" if self.image(one).format in _LOSSLESS else ".jpg"
                     yield Batch((f"{one.stem}-redacted{ending}",), partial(self._copies, one, ending))
             case _:
                 labelled = [
@@ -120,6 +114,10 @@ class Plan:
                 ]
                 files = labels.write(self.format, labelled, classes)
                 yield Batch(tuple(file.name for file in files), lambda: [file.data for file in files])
+
+    def image(self, one: Selected) -> Picture:
+        """Give the image of a result, which crops, cut-outs and redacted copies are made of."""
+        return self._pictures[one.result.result_id]
 
     def done(self, folder: Path | None, files: Sequence[str], notes: Sequence[str] = ()) -> Exported:
         """Report what was made of this plan."""
@@ -186,7 +184,7 @@ class Plan:
         return tuple(f"{one.stem}-{found.id}-{label_part(found.label)}{ending}" for found in one.objects)
 
     def _objects(self, one: Selected) -> Iterator[bytes]:
-        image = one.image().rgb()
+        image = self.image(one).rgb()
         for found in one.objects:
             if self.format == "cutouts":
                 yield encode_png(cutout(image, found))
@@ -198,7 +196,7 @@ class Plan:
 
     def redact(self, one: Selected, ending: str = ".jpg") -> bytes:
         """Encode a redacted copy of an image, as JPEG or PNG."""
-        copy = redacted(one.image().rgb(), one.objects, self.method, self.shape, self.padding)
+        copy = redacted(self.image(one).rgb(), one.objects, self.method, self.shape, self.padding)
         return encode_png(copy) if ending == ".png" else encode_jpeg(copy, FULL_QUALITY)
 
 
