@@ -117,14 +117,13 @@ def draw_tag(
     )
     body = [ink for part in parts if (ink := text.ink(part, size))]
     head = [ink for ink in (text.ink(str(found.id), size),) if ink and number]
-    if not head:
-        return _block(body, color, size) if body else None
-    if not body:
-        return _block(head, color, size)
-    left, right = _block(head, color, size), _block(body, BLACK, size)
-    tag = Image.new("RGB", (left.width + right.width, left.height))
-    tag.paste(left, (0, 0))
-    tag.paste(right, (left.width, 0))
+    colored = ((head, color), (body, BLACK if head else color))
+    blocks = [_block(inks, background, size) for inks, background in colored if inks]
+    if not blocks:
+        return None
+    tag = Image.new("RGB", (sum(block.width for block in blocks), line_height(size)))
+    tag.paste(blocks[0], (0, 0))
+    tag.paste(blocks[-1], (tag.width - blocks[-1].width, 0))
     return tag
 
 

@@ -42,8 +42,6 @@ class Comparison:
         iou_threshold: boxes of one category that overlap more count once, as those of synonyms; None keeps all.
 
     Attributes:
-        dataset: what is labelled.
-        vocabulary: which categories a label stands for.
         found: the found objects of all images.
     """
 
