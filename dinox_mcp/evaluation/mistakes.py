@@ -36,11 +36,6 @@ class ImageMistakes:
     wrong: Ints
     missed: Ints
 
-    @property
-    def number(self) -> int:
-        """The number of mistakes."""
-        return len(self.wrong) + len(self.missed)
-
 
 class Mistakes:
     """What is right, wrong and missed if only what scores at least `least` is given.

@@ -56,5 +56,5 @@ def test_an_object_found_under_another_name_at_the_same_place_is_a_confusion(mis
 
 def test_the_image_with_most_mistakes_comes_first(mistakes: Mistakes) -> None:
     worst = mistakes.worst(2)
-    assert [(one.image, one.number) for one in worst] == [(0, 3), (1, 1)]
+    assert [(one.image, len(one.wrong), len(one.missed)) for one in worst] == [(0, 2, 1), (1, 0, 1)]
     assert (worst[0].right.tolist(), worst[0].missed.tolist()) == ([0], [1])
