@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dinox_mcp.errors import ForbiddenError, ImageError
-from dinox_mcp.images.png import without_metadata
-from dinox_mcp.images.structure import check_structure
+from dinox_mcp.images.structure import check_structure, without_metadata
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

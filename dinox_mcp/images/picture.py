@@ -6,20 +6,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from dinox_mcp.errors import ForbiddenError
-from dinox_mcp.images.decode import Decoded, decode
+from dinox_mcp.images.decode import decode
 from dinox_mcp.images.formats import open_picture, silence
-from dinox_mcp.images.jpeg import has_end
 from dinox_mcp.images.opencv import is_deep_colour
 from dinox_mcp.images.pixels import SIDEWAYS, orientation
 from dinox_mcp.images.sources import shorten
+from dinox_mcp.images.structure import has_end
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_LOOK = 1024
-"""Pixels of the long side to which an image is shrunk to find its notes."""
+_NOTES_SIDE = 1024  # pixels of the long side to which an image is shrunk to find its notes
+# A compressed image of a single colour takes less bytes a pixel than that, or has less bytes in all.
 _LEAST_BYTES, _LEAST_FILE = 0.02, 4000
-"""A compressed image of a single colour takes less bytes a pixel than that, or has less bytes in all."""
 _UNPACKED = {"BMP", "TIFF"}
 
 
@@ -83,17 +82,23 @@ class Picture:
             ImageError: the bytes are damaged.
             BusyError: too many images are being decoded at once.
         """
-        return self._decode(max_side).image
+        image, _ = self._decode(max_side)
+        return image
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What was taken, and how the image is shown: stretched, cut off, blank. Slow where there may be something."""
         origin = (self.origin,) if self.origin else ()
-        return (*origin, *self._decode(_LOOK).notes) if self._is_odd() else origin
+        if not self._is_odd():
+            return origin
+        _, notes = self._decode(_NOTES_SIDE)
+        return *origin, *notes
 
-    def _decode(self, max_side: int | None) -> Decoded:
-        size = _fit(self.width, self.height, max_side)
-        return decode(self.data, shorten(self.source) or "the image", size, reduced=max_side is not None)
+    def _decode(self, max_side: int | None) -> "tuple[Image.Image, tuple[str, ...]]":
+        longest = max(self.width, self.height)
+        factor = min(1.0, (max_side or longest) / longest)
+        size = max(1, round(self.width * factor)), max(1, round(self.height * factor))
+        return decode(self.data, shorten(self.source) or "the image", size)
 
     def _is_odd(self) -> bool:
         """Return whether the pixels may need a note, by the header: most photographs are not decoded for it."""
@@ -109,8 +114,3 @@ class Picture:
 
     def __hash__(self) -> int:
         return hash(self.digest)
-
-
-def _fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
-    factor = min(1.0, (max_side or max(width, height)) / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))

@@ -1,12 +1,15 @@
-"""Images built to crash a decoder or to keep it busy for hours: refused by their parts, before any decoder runs."""
+"""The parts of encoded images, counted and filtered before any decoder runs.
+
+Some images are built to crash a decoder, or to keep it busy for hours with parts of a few bytes.
+"""
 
 import re
 import struct
-from collections.abc import Callable, Iterator
-from itertools import chain
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from dinox_mcp.errors import ForbiddenError
-from dinox_mcp.images import png
 
 # A progressive JPEG has about ten scans. Each costs as much as decoding all its pixels, in as little as 31 bytes.
 # Of a small image there may be more.
@@ -22,15 +25,19 @@ MAX_TAGS = 4096
 MAX_VALUES = 1_000_000
 # libavif searches for each item among all the others.
 MAX_ITEMS = 5000
+MAX_TEXT = 1_000_000  # bytes of unpacked text that Pillow takes
 
 # Stuffed and fill bytes and the markers without a length (TEM, RSTn, SOI) are skipped over.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _ITEM = re.compile(rb"infe")
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STRIPS = {273: "strips", 279: "strips", 324: "tiles", 325: "tiles"}
-_BYTES = {1, 2, 6, 7}
-"""TIFF types of one byte, which stay bytes in memory."""
+_BYTES = {1, 2, 6, 7}  # TIFF types of one byte, which stay bytes in memory
+_PNG_BEGINNING = b"\x89PNG\r\n\x1a\n"
+_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
+_TURNING = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
+"""Keywords of texts that may say how a PNG is to be turned; all other text is dropped."""
 
 
 def check_structure(data: bytes, name: str, source: str) -> None:
@@ -39,22 +46,33 @@ def check_structure(data: bytes, name: str, source: str) -> None:
     Raises:
         ForbiddenError: the image has parts that no honest encoder writes.
     """
-    reason = _CHECKS[name](data)
-    if reason:
+    if reason := _CHECKS[name](data):
         raise ForbiddenError(
             f"{source} is built to break a decoder ({reason}); pass an image saved by an ordinary program"
         )
 
 
-def jpeg_markers(data: bytes) -> Iterator[int]:
-    """Give the markers of the segments of a JPEG in their order, to the end of the image where it is there."""
-    return (marker for marker, _ in _segments(data))
+def _too_many(parts: Iterable[object], most: int, what: str) -> str | None:
+    return f"more than {most:,} {what}" if any(True for _ in islice(parts, most, None)) else None
+
+
+# JPEG
+
+
+def has_end(data: bytes) -> bool:
+    """Return whether a JPEG has the marker that ends it."""
+    return any(marker == _END_OF_IMAGE for marker, _ in _segments(data))
+
+
+def has_many_scans(data: bytes) -> bool:
+    """Return whether a JPEG gives its pixels in several passes, so that the decoder keeps all of them meanwhile."""
+    return sum(marker == _START_OF_SCAN for marker, _ in _segments(data)) > 1
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Give the marker of each segment of a JPEG, and where its content starts."""
+    """Yield the marker of each segment of a JPEG to the end of the image, and where its content starts."""
     position, marker = 0, 0
-    while marker != END_OF_IMAGE and (match := _MARKER.search(data, position)):
+    while marker != _END_OF_IMAGE and (match := _MARKER.search(data, position)):
         marker, position = match[1][0], match.end()
         yield marker, position + 2
         position += int.from_bytes(data[position : position + 2])
@@ -66,7 +84,7 @@ def _too_many_segments(data: bytes) -> str | None:
         if marker in _START_OF_FRAME:
             height, width = (int.from_bytes(data[at : at + 2]) for at in (start + 1, start + 3))
             pixels = max(pixels, height * width)
-        scans += marker == START_OF_SCAN
+        scans += marker == _START_OF_SCAN
         if scans > MAX_SCANS and (scans * pixels > MAX_SCANNED or not pixels):
             return f"more than {MAX_SCANS} scans"
         if segments > MAX_SEGMENTS:
@@ -74,40 +92,86 @@ def _too_many_segments(data: bytes) -> str | None:
     return None
 
 
-def _too_many_chunks(data: bytes) -> str | None:
-    for count, _ in enumerate(png.chunks(data)):
-        if count >= MAX_CHUNKS:
-            return f"more than {MAX_CHUNKS:,} chunks"
+# PNG
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each chunk, and where it starts and ends, its length and checksum included."""
+    position = len(_PNG_BEGINNING)
+    while position < len(data):
+        end = position + int.from_bytes(data[position : position + 4]) + 12
+        kind = data[position + 4 : position + 8]
+        yield kind, position, min(end, len(data))
+        if kind == b"IEND":
+            return
+        position = end
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Leave out of a PNG texts and the colour profile, which nothing here reads and which may unpack to gigabytes."""
+    kept, position, turning = [], 0, 0
+    for kind, start, end in _png_chunks(data):
+        dropped = kind == b"iCCP"
+        if kind in _TEXT:
+            dropped = turning > len(_TURNING) or not _says_how_to_turn(kind, data, start + 8, end - 4)
+            turning += not dropped
+        if dropped:
+            kept.append(data[position:start])
+            position = end
+    return b"".join([*kept, data[position:]]) if position else data
+
+
+def significant_bits(data: bytes) -> int | None:
+    """Read how many bits of each sample of a PNG carry the image, as the chunk sBIT says."""
+    for kind, start, end in _png_chunks(data):
+        if kind == b"sBIT":
+            return max(data[start + 8 : end - 4], default=None)
+        if kind == b"IDAT":
+            break
     return None
 
 
-def _too_many_blocks(data: bytes) -> str | None:
-    """Count the blocks of a GIF before its first frame: comments and what programs add."""
+def _says_how_to_turn(kind: bytes, data: bytes, start: int, end: int) -> bool:
+    if end - start > MAX_TEXT or not data.startswith(_TURNING, start):
+        return False
+    if kind == b"tEXt":
+        return True
+    _, _, packed = data[start:end].partition(b"\0")
+    if kind == b"zTXt":
+        packed = packed[1:]  # past the method
+    elif packed[:1] == b"\1":
+        packed = packed[2:].split(b"\0", 2)[-1]  # past the flag, the method, the language, the translated keyword
+    else:
+        return True  # not packed
+    try:
+        return len(zlib.decompressobj().decompress(packed, MAX_TEXT)) < MAX_TEXT
+    except zlib.error:
+        return False
+
+
+# GIF, WebP, TIFF
+
+
+def _gif_blocks(data: bytes) -> Iterator[int]:
+    """Yield where each block before the first frame starts: comments and what programs add."""
     flags = int.from_bytes(data[10:11])
-    palette = 3 << (flags & 7) + 1 if flags & 0x80 else 0
-    position, blocks = 13 + palette, 0
-    while blocks < MAX_BLOCKS:
-        blocks += 1
-        kind = data[position : position + 1]
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # past the palette
+    while (kind := data[position : position + 1]) not in {b",", b";", b""}:
+        yield position
         position += 1
-        if kind in {b",", b";", b""}:
-            return None
         if kind == b"!":
             position += 1
-            while blocks < MAX_BLOCKS and position < len(data) and data[position]:
+            while position < len(data) and data[position]:
+                yield position
                 position += 1 + data[position]
-                blocks += 1
             position += 1
-    return f"more than {MAX_BLOCKS:,} blocks before the first frame"
 
 
-def _too_many_riff_chunks(data: bytes) -> str | None:
+def _webp_chunks(data: bytes) -> Iterator[int]:
     position = 12
-    for _ in range(MAX_CHUNKS):
-        if position >= len(data):
-            return None
+    while position < len(data):
+        yield position
         position += 8 + (int.from_bytes(data[position + 4 : position + 8], "little") + 1 & ~1)
-    return f"more than {MAX_CHUNKS:,} chunks"
 
 
 def _too_many_values(data: bytes) -> str | None:
@@ -132,17 +196,36 @@ def _too_many_values(data: bytes) -> str | None:
     return None
 
 
+# AVIF and HEIC
+
+
+def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each box between two positions, and where its content starts and ends."""
+    while position + 8 <= end:
+        size, head = int.from_bytes(data[position : position + 4]), 8
+        if size == 1:
+            size, head = int.from_bytes(data[position + 8 : position + 16]), 16
+        stop = min(position + size, end) if size else end
+        yield data[position + 4 : position + 8], position + head, stop
+        position = max(stop, position + head)
+
+
+def _all_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of a file, and those in its `meta` box."""
+    for kind, start, end in _boxes(data, 0, len(data)):
+        yield kind, start, end
+        if kind == b"meta":
+            yield from _boxes(data, start + 4, end)
+
+
 def _too_many_items(data: bytes) -> str | None:
     """Count the boxes and the items of an AVIF or a HEIC, by what its tables announce."""
-    count = 0
-    for kind, start, end in _boxes(data, 0, len(data)):
-        inside = _boxes(data, start + 4, end) if kind == b"meta" else iter(())
-        for table, first, last in chain([(kind, start, end)], inside):
-            count += 1
-            if count > MAX_CHUNKS:
-                return f"more than {MAX_CHUNKS:,} boxes"
-            if (items := _items_of(table, data[first:last][:16], last - first)) > MAX_ITEMS:
-                return f"{items:,} items, more than {MAX_ITEMS:,}"
+    for count, (kind, start, end) in enumerate(_all_boxes(data)):
+        if count >= MAX_CHUNKS:
+            return f"more than {MAX_CHUNKS:,} boxes"
+        items = _items_of(kind, data[start : min(end, start + 16)], end - start)
+        if items > MAX_ITEMS:
+            return f"{items:,} items, more than {MAX_ITEMS:,}"
     return None
 
 
@@ -162,17 +245,6 @@ def _items_of(table: bytes, head: bytes, size: int) -> int:
             return 0
 
 
-def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the type of each box between two positions, and where its content starts and ends."""
-    while position + 8 <= end:
-        size, head = int.from_bytes(data[position : position + 4]), 8
-        if size == 1:
-            size, head = int.from_bytes(data[position + 8 : position + 16]), 16
-        stop = min(position + size, end) if size else end
-        yield data[position + 4 : position + 8], position + head, stop
-        position = max(stop, position + head)
-
-
 def _unnamed_items(data: bytes) -> str | None:
     """Find an item whose type is not ASCII: pi-heif 1.4 crashes on it, and ends the process."""
     for item in _ITEM.finditer(data):
@@ -184,17 +256,13 @@ def _unnamed_items(data: bytes) -> str | None:
     return None
 
 
-def _nothing(_: bytes) -> None:
-    """A BMP has no parts to count."""
-
-
 _CHECKS: dict[str, Callable[[bytes], str | None]] = {
     "JPEG": _too_many_segments,
-    "PNG": _too_many_chunks,
-    "GIF": _too_many_blocks,
-    "WEBP": _too_many_riff_chunks,
+    "PNG": lambda data: _too_many(_png_chunks(data), MAX_CHUNKS, "chunks"),
+    "GIF": lambda data: _too_many(_gif_blocks(data), MAX_BLOCKS, "blocks before the first frame"),
+    "WEBP": lambda data: _too_many(_webp_chunks(data), MAX_CHUNKS, "chunks"),
     "TIFF": _too_many_values,
-    "BMP": _nothing,
+    "BMP": lambda _: None,  # it has no parts to count
     "AVIF": _too_many_items,
     "HEIF": lambda data: _too_many_items(data) or _unnamed_items(data),
 }
