@@ -1,7 +1,7 @@
 """Samples of more than 8 bits made 8: shown by the range that they use, whatever their type could hold."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,13 +10,11 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.generic]
 
-FULL = 65535
-_SEEN = 1_000_000
-"""About how many samples the range is measured on."""
-_TAILS = (1000, 10_000, 100_000)
-"""One in so many samples at either end may be a hot pixel or a speck."""
+_FULL = 65535
+_SEEN = 1_000_000  # about how many samples the range is measured on
+_TAILS = (1000, 10_000, 100_000)  # one in so many samples at either end may be a hot pixel or a speck
+# Numbers by which programs mark pixels without data where the file does not say.
 _MARKS = (-9999.0, -99999.0, -32768.0, -32767.0, -(2.0**31), 2.0**31 - 1)
-"""Numbers by which programs mark pixels without data where the file does not say."""
 _ABSURD = 1e30
 _GAP = 0.1
 
@@ -36,7 +34,7 @@ class Scale:
 
     low: float
     high: float
-    empty: frozenset[float] = field(default=frozenset())
+    empty: frozenset[float] = frozenset()
     notes: tuple[str, ...] = ()
 
     def grey(self, samples: "Samples") -> "NDArray[np.uint8]":
@@ -44,7 +42,7 @@ class Scale:
         import numpy as np
 
         if samples.dtype.kind == "u":
-            return np.asarray(self._shades(np.arange(FULL + 1))[samples], np.uint8)
+            return np.asarray(self._shades(np.arange(_FULL + 1))[samples], np.uint8)
         return self._shades(samples)
 
     def has_data(self, samples: "Samples") -> "NDArray[np.bool_]":
@@ -78,12 +76,12 @@ def measure(bands: Iterable["Samples"], size: int, facts: Facts) -> Scale:
         parts += [band[::step, ::step].ravel(), np.array([band.min(), band.max()], band.dtype)]
     samples = np.concatenate(parts)
     deep = samples.dtype.kind == "u"
-    top = (facts.top if facts.top and samples.max() <= facts.top else FULL) if deep else None
+    top = (facts.top if facts.top and samples.max() <= facts.top else _FULL) if deep else None
     values, empty = _without_nodata(samples.astype(np.float64), facts)
     notes = ("pixels without data were left out",) if values.size < samples.size else ()
     low, high = _range(values) if values.size else (0.0, 0.0)
     if top and (high - low >= top / 2 or low == high):
-        said = (f"its samples have {top.bit_length()} bits and were stretched",) if top < FULL else ()
+        said = (f"its samples have {top.bit_length()} bits and were stretched",) if top < _FULL else ()
         return Scale(*_turned(0, top, facts), empty, (*notes, *said))
     if low == high:
         return Scale(0, 255, empty, notes)

@@ -3,9 +3,9 @@
 import io
 import threading
 import warnings
+from contextlib import suppress
 from importlib import import_module
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images.structure import check_structure, without_metadata
@@ -13,12 +13,12 @@ from dinox_mcp.images.structure import check_structure, without_metadata
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+    from dinox_mcp.images.tiff import Tiff
+
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".avif", ".heic", ".heif"),
-    }
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"}
+    | {".heic", ".heif"}
 )
 READABLE_SUFFIXES = SUFFIXES | {".pdf"}
 
@@ -34,15 +34,11 @@ _DECODERS = {
     "HEIF": (("pillow_heif", "HeifImageFile"), ("pi_heif", "HeifImageFile")),
 }
 _BEGINNINGS = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": b"BM",
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -50,7 +46,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 def sniff(data: bytes) -> str | None:
     """Name the format that the bytes begin like, or None if they are not an image."""
-    for beginning, name in _BEGINNINGS.items():
+    for name, beginning in _BEGINNINGS.items():
         if data.startswith(beginning):
             return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -91,19 +87,15 @@ def open_picture(data: bytes, source: str) -> "ImageFile":
             f"{source} begins like a {name} image but its header is damaged; pass an intact file"
         ) from None
     if name == "TIFF":
-        from dinox_mcp.images.tiff import check_samples
-
-        check_samples(image, source)
+        cast("Tiff", image).check(source)
     return image
 
 
 def _decoder(name: str, source: str) -> "type[ImageFile]":
     for module, decoder in _DECODERS[name]:
-        try:
+        with suppress(ImportError):
             found: type[ImageFile] = getattr(import_module(module), decoder)
-        except ImportError:
-            continue
-        return found
+            return found
     raise ImageError(
         f"{source} is a HEIC image, which needs one more package; pip install pi-heif, or convert the image to JPEG"
     )
@@ -112,8 +104,7 @@ def _decoder(name: str, source: str) -> "type[ImageFile]":
 class _Silence:
     """Keeps Pillow's warnings from the user while any thread decodes.
 
-    `warnings.catch_warnings` alone puts filters back under the feet of threads that still decode, so the first
-    to enter sets the filter and the last to leave removes it.
+    The first thread to enter sets the filter and the last to leave removes it, as filters are of the whole process.
     """
 
     def __init__(self) -> None:
@@ -129,9 +120,7 @@ class _Silence:
                 warnings.filterwarnings("ignore", module=r"PIL\.|pi_heif|pillow_heif")
             self._inside += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:

@@ -19,6 +19,12 @@ _MOST_DEEP = 50_000_000
 """Pixels up to which all 16 bits are decoded: of a hundred million they took 1.7 GB and 14 seconds."""
 
 
+def tiff_samples(image: "ImageFile") -> "Samples | None":
+    """Return how a TIFF is stored that Pillow does not decode."""
+    samples: Samples | None = getattr(image, "samples", None)  # importing `Tiff` to check for it imports Pillow
+    return samples
+
+
 def is_deep_colour(image: "ImageFile") -> bool:
     """Return whether an image has samples that Pillow does not know, or of which it keeps the upper 8 bits only."""
     return tiff_samples(image) is not None or _has_16_bit_colour(image)
@@ -46,14 +52,9 @@ def opencv_raster(image: "ImageFile", data: bytes, size: tuple[int, int], facts:
     Raises:
         ValueError: OpenCV cannot read it, and Pillow should not.
     """
-    if stored := tiff_samples(image):
-        return _raster_of_tiff(_decode(data), stored.bits, image, facts)
-    if is_deep_colour(image) and not is_too_deep(image):
-        samples = _decode(data)
-        if samples is None or samples.dtype.kind != "u" or samples.shape[1::-1] != image.size:
-            return None
-        deep = _without_more_bands(samples, image)
-        return raster_of_samples(lambda top, bottom: _rgb(deep[top:bottom]), image.size, facts)
+    stored = tiff_samples(image)
+    if stored or (is_deep_colour(image) and not is_too_deep(image)):
+        return _deep_raster(_decode(data), image, stored, facts)
     if _is_still_webp(image, data) or (image.format == "BMP" and image.info.get("compression") in _RUNS):
         samples = _decode(data, 1 if image.mode == "RGBA" else _reduction(image, size))
         if samples is None:
@@ -62,37 +63,26 @@ def opencv_raster(image: "ImageFile", data: bytes, size: tuple[int, int], facts:
     return None
 
 
-def tiff_samples(image: "ImageFile") -> "Samples | None":
-    """Give how a TIFF is stored that Pillow does not decode."""
-    from dinox_mcp.images.tiff import Tiff
-
-    return image.samples if isinstance(image, Tiff) else None
-
-
-def _raster_of_tiff(samples: "NDArray[Any] | None", bits: int, image: "ImageFile", facts: Facts) -> Raster:
-    """Read the rows of a TIFF that Pillow does not decode."""
+def _deep_raster(
+    samples: "NDArray[Any] | None", image: "ImageFile", stored: "Samples | None", facts: Facts
+) -> Raster | None:
     import numpy as np
 
-    if samples is None or samples.shape[1::-1] != image.size:
-        raise ValueError("its pixels cannot be read")
-    deep = _without_more_bands(samples, image)
-    if deep.dtype != np.uint16:
-        return raster_of_samples(lambda top, bottom: _floats(_rgb(deep[top:bottom])), image.size, facts)
-    if bits < _SHORT:
-        deep >>= _SHORT - bits  # OpenCV puts packed bits into the upper ones
-    return raster_of_samples(lambda top, bottom: _rgb(deep[top:bottom]), image.size, facts)
+    if samples is None or samples.shape[1::-1] != image.size or (samples.dtype.kind != "u" and not stored):
+        if stored:
+            raise ValueError("its pixels cannot be read")
+        return None
+    if image.format == "TIFF" and image.mode == "RGB":
+        samples = samples[..., :3]  # a fourth band that is not called alpha may be infrared
+    deep, is_float = samples, stored is not None and samples.dtype != np.uint16
+    if stored and not is_float and stored.bits < _SHORT:
+        deep >>= _SHORT - stored.bits  # OpenCV puts packed bits into the upper ones
 
+    def read(top: int, bottom: int) -> "NDArray[Any]":
+        with np.errstate(over="ignore"):
+            return _rgb(deep[top:bottom]).astype(np.float32 if is_float else deep.dtype, copy=False)
 
-def _floats(samples: "NDArray[Any]") -> "NDArray[Any]":
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        return samples.astype(np.float32)
-
-
-def _without_more_bands(samples: "NDArray[Any]", image: "ImageFile") -> "NDArray[Any]":
-    """Leave out the fourth band of a TIFF that does not call it alpha: it may be infrared."""
-    return samples[..., :3] if image.format == "TIFF" and image.mode == "RGB" else samples
+    return raster_of_samples(read, image.size, facts)
 
 
 def _decode(data: bytes, reduction: int = 1) -> "NDArray[Any] | None":

@@ -1,13 +1,10 @@
 """TIFFs with samples that Pillow does not know, or takes for others: opened by their tags, decoded by OpenCV."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dinox_mcp.errors import ImageError
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
 
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 262, 274
 _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 277, 284, 338, 339
@@ -19,8 +16,7 @@ _ALPHA = {1, 2}
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _READABLE = {_UNSIGNED: {10, 12, 14, 16, 32}, _SIGNED: {8, 16, 32}, _FLOAT: {32, 64}}
 _BYTE, _SHORT, _LONG = 8, 16, 32
-_MOST_BYTES = 1 << 29
-"""An image of few bytes may unpack to so many samples."""
+_MOST_BYTES = 1 << 29  # of samples: an image of few bytes may unpack to many
 
 
 class Samples(NamedTuple):
@@ -72,24 +68,24 @@ class Tiff(TiffImageFile):
             return "I;16" if is_short else "F"
         return "RGBA" if is_short and set(self.tag_v2.get(_EXTRA, ())) & _ALPHA else "RGB"
 
+    def check(self, source: str) -> None:
+        """Refuse what neither Pillow nor OpenCV decodes right.
 
-def check_samples(image: "ImageFile", source: str) -> None:
-    """Refuse a TIFF that neither Pillow nor OpenCV decodes right.
-
-    Raises:
-        ImageError: it is such a one.
-    """
-    samples = image.samples if isinstance(image, Tiff) else None
-    if samples is None:
-        return
-    if not samples.is_decoded_by_opencv:
-        raise ImageError(f"{source} is a TIFF with {samples}, which cannot be read; save it as RGB with 8 or 16 bits")
-    size = image.width * image.height * samples.bands * samples.bits // 8
-    if size > _MOST_BYTES:
-        raise ImageError(
-            f"{source} is a TIFF with {samples}, {size:,} bytes of them and more than the {_MOST_BYTES:,} that are "
-            "read; save it as RGB with 8 bits"
-        )
+        Raises:
+            ImageError: it is such a TIFF.
+        """
+        samples = self.samples
+        if samples is None:
+            return
+        described = f"{source} is a TIFF with {samples}"
+        if not samples.is_decoded_by_opencv:
+            raise ImageError(f"{described}, which cannot be read; save it as RGB with 8 or 16 bits")
+        size = self.width * self.height * samples.bands * samples.bits // 8
+        if size > _MOST_BYTES:
+            raise ImageError(
+                f"{described}, {size:,} bytes of them and more than the {_MOST_BYTES:,} that are read; "
+                "save it as RGB with 8 bits"
+            )
 
 
 def _samples(image: TiffImageFile) -> Samples:
