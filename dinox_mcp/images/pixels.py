@@ -1,7 +1,6 @@
 """Pixels of any mode made plain: 8 bits, upright, and opaque on a background on which the visible ones stand out."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,20 +19,14 @@ SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
 _ORIENTATION = 0x0112
-_BAND = 64
-"""Rows of the decoded image that are worked on at a time."""
-_LEAST_ROWS = 4
-"""Rows of the result that are made at a time, at least: each band also reads rows beyond its edges."""
-_BICUBIC_REACH = 2
-"""How many pixels to each side a pixel is made of, in pixels of the smaller image."""
-WHITE, BLACK, GREY = 255, 0, 128
-_VISIBLE = 64
-"""Alpha from which on a pixel counts as visible."""
-_ALIKE = 48
-"""Difference of two shades below which one hides the other."""
-_FEW = 0.1
-_MOST_PIXELS = 4_000_000
-"""Pixels that are examined to choose a background."""
+_BAND = 64  # rows of the decoded image that are worked on at a time
+_LEAST_ROWS = 4  # of the result that are made at a time: each band also reads rows beyond its edges
+_BICUBIC_REACH = 2  # how many pixels to each side a pixel is made of, in pixels of the smaller image
+_WHITE, _BLACK, _GREY = 255, 0, 128
+_VISIBLE = 64  # alpha from which on a pixel counts as visible
+_ALIKE = 48  # difference of two shades below which one hides the other
+_FEW = 0.1  # share of the pixels that may be hidden
+_MOST_PIXELS = 4_000_000  # that are examined to choose a background
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +42,10 @@ class Raster:
     notes: tuple[str, ...] = ()
     whole: "Image.Image | None" = None
 
-    def bands(self, height: int = _BAND) -> "Iterator[Image.Image]":
-        """Yield all rows, in bands of a height."""
-        for top in range(0, self.height, height):
-            yield self.rows(top, min(top + height, self.height))
+    def bands(self) -> "Iterator[Image.Image]":
+        """Yield all rows, in bands."""
+        for top in range(0, self.height, _BAND):
+            yield self.rows(top, min(top + _BAND, self.height))
 
 
 def orientation(image: "Image.Image") -> int:
@@ -115,9 +108,9 @@ def raster_of_samples(read: "Callable[[int, int], Samples]", size: tuple[int, in
     from PIL import Image
 
     width, height = size
-    places = [(top, min(top + _BAND, height)) for top in range(0, height, _BAND)]
-    scale = measure((_shades_of(read(*place)) for place in places), width * height, facts)
-    bands = (read(*place) for place in places)
+    edges = [(top, min(top + _BAND, height)) for top in range(0, height, _BAND)]
+    scale = measure((_shades_of(read(*edge)) for edge in edges), width * height, facts)
+    bands = (read(*edge) for edge in edges)
     opaque = max((int(band[..., 3].max()) for band in bands if band.shape[2:] == (4,)), default=1)
 
     def rows(top: int, bottom: int) -> "Image.Image":
@@ -155,15 +148,16 @@ def flatten(
     from PIL import Image
 
     if raster.whole is not None and raster.whole.size == size:
-        return _without_file(raster.whole), raster.notes
-    ground: int | None = WHITE
+        # A new image without the file and the metadata. Pillow's public methods copy the pixels, 400 MB of a large one.
+        return raster.whole._new(raster.whole.im), raster.notes  # noqa: SLF001
+    ground: int | None = _WHITE
     notes = raster.notes
     if raster.rows(0, 1).mode in {"LA", "RGBA"}:
-        ground = _ground_for(raster.bands(), raster.width * raster.height)
+        ground = _ground_for(raster)
         notes += {
             None: ("its alpha is 0 everywhere and was ignored",),
-            BLACK: ("its transparent parts are shown black, as what borders on them is light",),
-            GREY: ("its transparent parts are shown grey, as what borders on them is light and dark",),
+            _BLACK: ("its transparent parts are shown black, as what borders on them is light",),
+            _GREY: ("its transparent parts are shown grey, as what borders on them is light and dark",),
         }.get(ground, ())
     flat = Image.new("RGB", size)
     for top, band in _resized_bands(raster, size, bounds or (raster.width, raster.height), ground):
@@ -192,12 +186,6 @@ def _resized_bands(
         yield top, band.resize((size[0], bottom - top), Resampling.BICUBIC, box=box)
 
 
-def _without_file(image: "Image.Image") -> "Image.Image":
-    """Return the pixels of a decoded image without its file and metadata."""
-    # Pillow's public methods copy the pixels, which are 400 MB of a large image.
-    return image._new(image.im)  # noqa: SLF001
-
-
 def _opaque(band: "Image.Image", ground: int | None) -> "Image.Image":
     from PIL import Image
 
@@ -223,19 +211,19 @@ def _with_clear(raster: Raster, crop: "Callable[[int, int], Image.Image]", clear
     return Raster(raster.width, raster.height, rows, raster.notes)
 
 
-def _ground_for(bands: Iterable["Image.Image"], size: int) -> int | None:
-    """Choose the shade to put behind an image of `size` pixels, given band by band with its alpha.
+def _ground_for(raster: Raster) -> int | None:
+    """Choose the shade to put behind an image with alpha.
 
     White, unless what borders on transparent pixels is so light that it would vanish there; then black, and grey
     where black hides more. None where no pixel is visible at all: such an image was saved with an unused alpha.
     """
     import numpy as np
 
-    step = max(1, size // _MOST_PIXELS)
+    step = max(1, raster.width * raster.height // _MOST_PIXELS)
     borders: list[NDArray[np.uint8]] = []
     inner: list[NDArray[np.uint8]] = []
     greatest = 0
-    for band in bands:
+    for band in raster.bands():
         shade, alpha = np.moveaxis(np.asarray(band.convert("LA")), 2, 0)
         greatest = max(greatest, int(alpha.max()))
         shade, alpha = shade[::step], alpha[::step]
@@ -244,8 +232,7 @@ def _ground_for(bands: Iterable["Image.Image"], size: int) -> int | None:
     if not greatest:
         return None
     shades = np.concatenate(borders)
-    shades = shades if shades.size else np.concatenate(inner)
-    return _contrasting(shades)
+    return _contrasting(shades if shades.size else np.concatenate(inner))
 
 
 def _borders(shade: "NDArray[np.uint8]", visible: "NDArray[np.bool_]") -> "list[NDArray[np.uint8]]":
@@ -263,9 +250,7 @@ def _contrasting(shades: "NDArray[np.uint8]") -> int:
     import numpy as np
 
     if not shades.size:
-        return WHITE
-    hidden = {ground: float(np.mean(np.abs(shades.astype(int) - ground) < _ALIKE)) for ground in (WHITE, BLACK, GREY)}
-    for ground, share in hidden.items():
-        if share <= _FEW:
-            return ground
-    return min(hidden, key=hidden.__getitem__)
+        return _WHITE
+    grounds, grey = (_WHITE, _BLACK, _GREY), shades.astype(int)
+    hidden = {ground: float(np.mean(np.abs(grey - ground) < _ALIKE)) for ground in grounds}
+    return next((ground for ground in grounds if hidden[ground] <= _FEW), min(grounds, key=hidden.__getitem__))
