@@ -33,7 +33,7 @@ from dinox_mcp.detect.visual_prompts import VisualPrompt, clean_label, resolve
 from dinox_mcp.drawing import views
 from dinox_mcp.errors import InputError, NotFoundError
 from dinox_mcp.export.options import Exported, ExportOptions, Format
-from dinox_mcp.images.budget import Threads
+from dinox_mcp.images.budget import Slots
 from dinox_mcp.images.loader import ImageLoader
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.images.sources import split_page
@@ -99,7 +99,7 @@ class Detector:
         self._video = VideoDetector(self.settings, self.backends, self.pipeline)
         self.searches = ImageSearch(self)
         busy = "too many images are being drawn at once; try again in a while"
-        self._drawing = Threads(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
+        self._drawing = Slots(os.cpu_count() or 1, DRAWING_WAIT_S, busy)
         self.comparisons = Comparisons(self._detect, self._drawing, self.store, shared)
 
     async def __aenter__(self) -> Self:

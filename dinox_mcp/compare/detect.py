@@ -9,7 +9,7 @@ from dinox_mcp.compare.comparison import Comparison
 from dinox_mcp.detect.options import MAX_OBJECTS, OWNER, Caller, CallOptions, Options, caller_of
 from dinox_mcp.drawing import views
 from dinox_mcp.errors import DinoxError, NotFoundError
-from dinox_mcp.images.budget import Threads
+from dinox_mcp.images.budget import Slots
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.kept import KEPT, Kept, PerTenant
 from dinox_mcp.store.results import Store, new_result_id
@@ -33,7 +33,7 @@ class Comparisons:
         shared: where several servers keep comparisons together.
     """
 
-    def __init__(self, detect: Detect, threads: Threads, store: Store, shared: SharedStore | None = None) -> None:
+    def __init__(self, detect: Detect, threads: Slots, store: Store, shared: SharedStore | None = None) -> None:
         self._detect, self._threads, self._store = detect, threads, store
         self._kept: Kept[Comparison] = Kept(
             "comparison",

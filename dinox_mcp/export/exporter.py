@@ -12,7 +12,7 @@ from dinox_mcp.errors import NotFoundError
 from dinox_mcp.export import labels, output
 from dinox_mcp.export.options import LABEL_FORMATS, Exported, ExportOptions, Format, LabelFormat
 from dinox_mcp.export.plan import Plan, Selected
-from dinox_mcp.images.budget import Threads
+from dinox_mcp.images.budget import Slots
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
 from dinox_mcp.store import uris
@@ -41,7 +41,7 @@ class Exporter:
         threads: run the slow work.
     """
 
-    def __init__(self, settings: Settings, store: Store, threads: Threads) -> None:
+    def __init__(self, settings: Settings, store: Store, threads: Slots) -> None:
         self._settings, self._store, self._threads = settings, store, threads
 
     async def export(

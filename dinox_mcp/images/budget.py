@@ -3,10 +3,11 @@
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -18,6 +19,11 @@ from dinox_mcp.settings import MiB
 from dinox_mcp.types.memory import return_freed_blocks
 
 T = TypeVar("T")
+Keep = Callable[[object, int], None]
+"""Counts bytes for as long as an image lives, in place of those that were reserved to decode it.
+
+Both in one step: another image must not be decoded in the memory that this one keeps.
+"""
 LARGE = 128 * MiB
 """Images that take more than this wait in a queue of their own, so that they never delay ordinary ones."""
 
@@ -29,21 +35,11 @@ class _Work:
     images: int = 0
 
 
-class Reservation:
-    """Bytes that are taken from a budget while an image is decoded."""
-
-    def __init__(self, budget: "PixelBudget", size: int, *, is_large: bool) -> None:
-        self._budget = budget
-        self.size = size
-        self.is_large = is_large
-        self.is_beyond = False
-
-    def keep(self, image: object, size: int) -> None:
-        """Count `size` bytes for as long as an image lives, in place of those that were reserved.
-
-        Both in one step: another image must not be decoded in the memory that this one keeps.
-        """
-        self._budget.keep(self, image, size)
+@dataclass(eq=False, slots=True)
+class _Reservation:
+    size: int
+    is_large: bool
+    is_beyond: bool = False  # it was let through although it does not fit
 
 
 class PixelBudget:
@@ -57,31 +53,32 @@ class PixelBudget:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._taken: Counter[bool] = Counter()
-        self._queues: dict[bool, list[object]] = {True: [], False: []}
-        self._beyond: Counter[bool] = Counter()  # reservations that were let through although they do not fit
+        self._queues: dict[bool, list[_Reservation]] = {True: [], False: []}
+        self._beyond: Counter[bool] = Counter()
         # A thread serves one call after another, and each of them runs in a context of its own.
         self._work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
     @contextmanager
-    def decoding(self, size: int) -> Iterator[Reservation]:
+    def decoding(self, size: int) -> Iterator[Keep]:
         """Wait until `size` bytes are free, and take them for the time of the block. Blocks: call it in a thread.
+
+        In the block, call what it gives with the decoded image and the bytes that it takes.
 
         Raises:
             BusyError: Too few bytes became free within `patience_s`.
         """
         is_large = size > LARGE
-        reservation = Reservation(self, min(size, self._limits[is_large]), is_large=is_large)
+        reservation = _Reservation(min(size, self._limits[is_large]), is_large)
         return_freed_blocks()
         self._take(reservation)
         try:
-            yield reservation
+            yield partial(self._keep, reservation)
         finally:
             with self._changed:
                 self._beyond[is_large] -= reservation.is_beyond
             self._give(reservation.size, is_large=is_large)
 
-    def keep(self, reservation: Reservation, image: object, size: int) -> None:
-        """Count `size` bytes for as long as an image lives, in place of a reservation's."""
+    def _keep(self, reservation: _Reservation, image: object, size: int) -> None:
         is_large, size = reservation.is_large, min(size, self._limits[reservation.is_large])
         work = self._work.get() or _Work()
         self._work.set(work)
@@ -92,30 +89,27 @@ class PixelBudget:
             self._changed.notify_all()
         weakref.finalize(image, self._give, size, is_large=is_large, work=work).atexit = False
 
-    def _take(self, reservation: Reservation) -> None:
-        ticket, queue, deadline = object(), self._queues[reservation.is_large], monotonic() + self._patience_s
+    def _take(self, reservation: _Reservation) -> None:
+        deadline, is_large = monotonic() + self._patience_s, reservation.is_large
+        queue, most = self._queues[is_large], self._limits[is_large] - reservation.size
         with self._changed:
             work = self._work.get()
             # Work that holds an image already goes first, and one of them at a time though its image does not fit: all
             # could wait for each other, and all at once would take as much as there are calls.
             is_first = work is not None and work.images > 0
-            queue.insert(0, ticket) if is_first else queue.append(ticket)
+            queue.insert(0 if is_first else len(queue), reservation)
             try:
-                while not (queue[0] is ticket and self._fits(reservation)):
-                    if is_first and not self._beyond[reservation.is_large]:
+                while queue[0] is not reservation or self._taken[is_large] > most:
+                    if is_first and not self._beyond[is_large]:
                         reservation.is_beyond = True
-                        self._beyond[reservation.is_large] += 1
+                        self._beyond[is_large] += 1
                         break
                     if not self._changed.wait(deadline - monotonic()):
                         raise BusyError("too many large images are being decoded at once; try again in a while")
-                self._taken[reservation.is_large] += reservation.size
+                self._taken[is_large] += reservation.size
             finally:
-                queue.remove(ticket)
+                queue.remove(reservation)
                 self._changed.notify_all()
-
-    def _fits(self, reservation: Reservation) -> bool:
-        is_large = reservation.is_large
-        return self._taken[is_large] + reservation.size <= self._limits[is_large]
 
     def _give(self, size: int, *, is_large: bool, work: _Work | None = None) -> None:
         with self._changed:  # re-entrant: an image may be collected while this thread is in here
@@ -125,11 +119,11 @@ class PixelBudget:
             self._changed.notify_all()
 
 
-class Threads:
-    """Runs slow work in a few threads; a cancelled call waits for its thread to end, so that there are never more.
+class Slots:
+    """Bounds how much slow work is done at once.
 
     Args:
-        count: how many threads.
+        count: how many slots there are.
         wait_s: seconds that work waits for one of them.
         busy: the message of the error where none became free in time.
     """
@@ -137,11 +131,12 @@ class Threads:
     def __init__(self, count: int, wait_s: float, busy: str) -> None:
         self._slots, self._wait_s, self._busy = anyio.CapacityLimiter(count), wait_s, busy
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run work in a thread.
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Take a slot for the time of the block.
 
         Raises:
-            BusyError: no thread became free in time.
+            BusyError: no slot became free in time.
         """
         slot = object()
         with anyio.move_on_after(self._wait_s) as waiting:
@@ -149,9 +144,18 @@ class Threads:
         if waiting.cancelled_caught:
             raise BusyError(self._busy)
         try:
-            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has a slot already
+            yield
         finally:
             self._slots.release_on_behalf_of(slot)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run work in a thread; a cancelled call waits for it to end, so that there are never more threads than slots.
+
+        Raises:
+            BusyError: no slot became free in time.
+        """
+        async with self.taken():
+            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))  # it has a slot already
 
 
 pixel_budget = PixelBudget()

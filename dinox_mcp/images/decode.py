@@ -58,12 +58,12 @@ def decode(data: bytes, source: str, size: tuple[int, int]) -> "tuple[Image.Imag
             lying = size[::-1] if turned in SIDEWAYS else size
             drafted = image.draft(None, lying)
             needed = _bytes_to_decode(image, data, stored, lying) + (_MADE * size[0] * size[1] if turned > 1 else 0)
-            with pixel_budget.decoding(needed) as reservation:
+            with pixel_budget.decoding(needed) as keep:
                 flat, notes = _flat(image, data, source, lying, drafted)
                 del image  # its pixels may be far more than those of the result
                 upright = turn(flat, turned)
                 del flat
-                reservation.keep(upright, upright.width * upright.height * _KEPT)
+                keep(upright, upright.width * upright.height * _KEPT)
     except DinoxError:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes

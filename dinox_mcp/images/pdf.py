@@ -4,26 +4,21 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import anyio
-
-from dinox_mcp.errors import BusyError, ForbiddenError, ImageError
+from dinox_mcp.errors import ForbiddenError, ImageError
 from dinox_mcp.images import pdf_page, process
+from dinox_mcp.images.budget import Slots
 from dinox_mcp.images.formats import sniff
 from dinox_mcp.images.sources import MIN_DPI, Page
 from dinox_mcp.settings import Settings
 
-MAX_PIXELS = 40_000_000
-"""Pixels of a rendered page: A0 at 150 dots an inch has 35 million."""
-LIMIT_S = 30
-"""Seconds that rendering a page may take."""
+_MAX_PIXELS = 40_000_000  # of a rendered page: A0 at 150 dots an inch has 35 million
+_LIMIT_S = 30  # for a page
 _AT_ONCE = 2
-_HEAD = 10_000
-"""Bytes beside the pixels: the facts, and what a PNG has of its own."""
-_START = 1024
-"""Bytes in which a PDF must begin: some programs write something before it."""
+_HEAD = 10_000  # bytes beside the pixels: the facts, and what a PNG has of its own
+_START = 1024  # bytes in which a PDF must begin: some programs write something before it
+_OTHER_PAGE = "pass another page, a lower dpi as in #page=1&dpi=72, or an image of the page"
 
 
 class RenderedPage(NamedTuple):
@@ -43,10 +38,11 @@ def is_pdf(data: bytes) -> bool:
 class PdfRenderer:
     """Renders pages of PDFs, few at a time."""
 
-    def __init__(self, settings: Settings, limit_s: float = LIMIT_S) -> None:
-        self._max_pixels = min(settings.max_image_pixels, MAX_PIXELS)
+    def __init__(self, settings: Settings, limit_s: float = _LIMIT_S) -> None:
+        self._max_pixels = min(settings.max_image_pixels, _MAX_PIXELS)
         self._limit_s = limit_s
-        self._running = anyio.CapacityLimiter(_AT_ONCE)
+        busy = "too many pages of PDFs are being rendered at once; try again in a while"
+        self._slots = Slots(_AT_ONCE, 2 * limit_s, busy)
 
     async def render(self, data: bytes, source: str, page: Page | None) -> RenderedPage:
         """Render a page; by default the first.
@@ -62,32 +58,26 @@ class PdfRenderer:
             BusyError: too many pages are being rendered.
         """
         chosen = page or Page()
-        slot = object()
-        with anyio.move_on_after(2 * self._limit_s) as waiting:
-            await self._running.acquire_on_behalf_of(slot)
-        if waiting.cancelled_caught:
-            raise BusyError("too many pages of PDFs are being rendered at once; try again in a while")
-        try:
+        async with self._slots.taken():
             facts, image = await self._run(data, source, chosen)
-        finally:
-            self._running.release_on_behalf_of(slot)
         self._check(facts, source, chosen)
-        return _rendered(image, chosen, int(facts["pages"]), has_choice=page is not None)
+        pages, scale = facts["pages"], chosen.dpi / pdf_page.POINTS
+        others = "; another page: add #page=2 to the image" if pages > 1 and page is None else ""
+        note = f"page {chosen.number} of {pages} of a PDF at {chosen.dpi} dpi, {scale:.4g} pixels a PDF point{others}"
+        return RenderedPage(image, chosen.number, note, scale)
 
     async def _run(self, data: bytes, source: str, page: Page) -> tuple[dict[str, Any], bytes]:
         numbers = (page.number, page.dpi, self._max_pixels, math.ceil(self._limit_s))
         # -P: modules of the working folder are not imported.
-        command = [sys.executable, "-P", str(Path(pdf_page.__file__)), *map(str, numbers)]
+        command = [sys.executable, "-P", pdf_page.__file__, *map(str, numbers)]
         # A process that reads hostile bytes gets no keys.
         env = {name: value for name, value in os.environ.items() if not name.upper().startswith("DINOX_")}
         most = 4 * self._max_pixels + _HEAD
         try:
             done = await process.run(command, limit_s=self._limit_s, max_bytes=most, stdin=data, env=env)
         except TimeoutError:
-            raise ForbiddenError(
-                f"page {page.number} of {source} takes more than {self._limit_s:g} s to render; "
-                "pass another page, a lower dpi as in #page=1&dpi=72, or an image of the page"
-            ) from None
+            reason = f"takes more than {self._limit_s:g} s to render"
+            raise ForbiddenError(f"page {page.number} of {source} {reason}; {_OTHER_PAGE}") from None
         except OSError as error:
             raise ImageError(
                 f"{source} is a PDF, and no process can be started for it ({error.strerror}); pass an image of the page"
@@ -96,10 +86,8 @@ class PdfRenderer:
         try:
             facts: dict[str, Any] = json.loads(line)
         except ValueError:  # it ended in the middle: PDFium crashed, or the limits on memory or time ended it
-            raise ImageError(
-                f"page {page.number} of {source} cannot be rendered (the renderer ended with status {done.status}); "
-                "pass another page, a lower dpi as in #page=1&dpi=72, or an image of the page"
-            ) from None
+            reason = f"cannot be rendered (the renderer ended with status {done.status})"
+            raise ImageError(f"page {page.number} of {source} {reason}; {_OTHER_PAGE}") from None
         return facts, image
 
     def _check(self, facts: dict[str, Any], source: str, page: Page) -> None:
@@ -125,10 +113,3 @@ class PdfRenderer:
                 raise ImageError(f"page {page.number} of {source} has no area; pass another page")
             case _:
                 raise ImageError(f"{source} begins like a PDF but is damaged; pass an intact file")
-
-
-def _rendered(image: bytes, page: Page, pages: int, *, has_choice: bool) -> RenderedPage:
-    scale = page.dpi / pdf_page.POINTS
-    others = "; another page: add #page=2 to the image" if pages > 1 and not has_choice else ""
-    note = f"page {page.number} of {pages} of a PDF at {page.dpi} dpi, {scale:.4g} pixels a PDF point{others}"
-    return RenderedPage(image, page.number, note, scale)

@@ -27,8 +27,8 @@ class Picture:
     """One still picture: `width` and `height` in pixels as a person sees it, EXIF orientation applied.
 
     It keeps the encoded bytes, which are small, and decodes on demand: at a reduced size where the format can.
-    `origin` says what was taken where `source` does not: which page, which file, when. A page of a PDF has
-    `pixels_per_point`: its scale, in pixels a PDF point. Two images are equal when their bytes are.
+    `origin` says what was taken where `source` does not: which page, which file, when. A page of a PDF has its scale
+    `pixels_per_point`. Two images are equal when their bytes are.
     """
 
     data: bytes = field(repr=False)

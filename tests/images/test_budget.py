@@ -65,8 +65,8 @@ def test_who_waits_too_long_is_told_to_try_again() -> None:
 @pytest.mark.slow
 def test_an_image_counts_as_long_as_it_lives() -> None:
     budget, pixels = PixelBudget(small=100, patience_s=0.02), Pixels()
-    with budget.decoding(30) as reservation:
-        reservation.keep(pixels, 80)
+    with budget.decoding(30) as keep_image:
+        keep_image(pixels, 80)
     assert not elsewhere(budget, 40)
     assert elsewhere(budget, 20)
     del pixels
@@ -77,10 +77,10 @@ def test_an_image_counts_as_long_as_it_lives() -> None:
 def test_no_other_image_is_decoded_in_the_memory_that_one_keeps() -> None:
     budget, pixels = PixelBudget(small=100, patience_s=0.2), Pixels()
     with ThreadPoolExecutor(1) as pool:
-        with budget.decoding(80) as reservation:
+        with budget.decoding(80) as keep_image:
             other = pool.submit(elsewhere, budget, 80)  # waits
             time.sleep(0.02)
-            reservation.keep(pixels, 80)
+            keep_image(pixels, 80)
         assert not other.result()
     assert pixels
 
@@ -132,8 +132,8 @@ def test_another_call_in_the_same_thread_waits() -> None:
 
 
 def keep(budget: PixelBudget, pixels: Pixels, size: int) -> None:
-    with budget.decoding(size) as reservation:
-        reservation.keep(pixels, size)
+    with budget.decoding(size) as keep_image:
+        keep_image(pixels, size)
 
 
 def test_pictures_are_decoded_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
