@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
 
 import anyio
 import anyio.to_thread
@@ -15,12 +14,10 @@ from dinox_mcp.images.files import read_file
 from dinox_mcp.images.sources import CLIPBOARD, parse_source, shorten
 from dinox_mcp.settings import Settings
 
-LIMIT_S = 10
-"""Seconds that a program may take to give what is on the clipboard."""
+LIMIT_S = 10  # that a program may take to give what is on the clipboard
 _MAX_LIST = 100_000
 _TYPES = ("image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif", "image/avif", "image/heic")
-_FILES = "text/uri-list"
-"""How a file manager puts copied files there."""
+_FILES = "text/uri-list"  # how a file manager puts copied files there
 _TOOLS = {
     "wl-paste": (("--list-types",), ("--no-newline", "--type")),
     "xclip": (("-selection", "clipboard", "-o", "-t", "TARGETS"), ("-selection", "clipboard", "-o", "-t")),
@@ -36,15 +33,6 @@ async def read_clipboard(settings: Settings, *, platform: str = sys.platform) ->
         ForbiddenError: the settings do not allow it, or the copied file lies outside the allowed folders.
         ImageError: there is no image, or no program that gives it.
     """
-    _check_allowed(settings)
-    grabs = platform in {"darwin", "win32"}
-    found = await (_grab(settings) if grabs else _ask_programs(settings))
-    if isinstance(found, bytes):
-        return found, CLIPBOARD
-    return await anyio.to_thread.run_sync(read_file, found, settings, abandon_on_cancel=True)
-
-
-def _check_allowed(settings: Settings) -> None:
     if settings.transport != "stdio":
         raise ForbiddenError(
             "the clipboard of the server's machine is not readable over HTTP; pass an https:// URL or a data: URI"
@@ -53,13 +41,17 @@ def _check_allowed(settings: Settings) -> None:
         raise ForbiddenError(
             "DINOX_MCP_CLIPBOARD is false, so the clipboard is not read; pass a path, or ask the user to change it"
         )
+    found = await (_by_pillow(settings) if platform in {"darwin", "win32"} else _by_programs(settings))
+    if isinstance(found, bytes):
+        return found, CLIPBOARD
+    return await anyio.to_thread.run_sync(read_file, found, settings, abandon_on_cancel=True)
 
 
-async def _grab(settings: Settings) -> bytes | str:
-    """Let Pillow take the image, or the path of the first file that was copied."""
+async def _by_pillow(settings: Settings) -> bytes | str:
+    """Return the image, or the path of the first file that was copied."""
     try:
         with anyio.fail_after(LIMIT_S):
-            found = await anyio.to_thread.run_sync(_grabbed, settings.max_image_pixels, abandon_on_cancel=True)
+            found = await anyio.to_thread.run_sync(_grab, settings.max_image_pixels, abandon_on_cancel=True)
     except TimeoutError:
         raise ImageError(f"the clipboard gave nothing within {LIMIT_S} s; {_NOTHING}") from None
     if found is None:
@@ -67,7 +59,7 @@ async def _grab(settings: Settings) -> bytes | str:
     return found
 
 
-def _grabbed(max_pixels: int) -> bytes | str | None:
+def _grab(max_pixels: int) -> bytes | str | None:
     from PIL import Image, ImageGrab
 
     try:
@@ -87,55 +79,50 @@ def _grabbed(max_pixels: int) -> bytes | str | None:
     )
 
 
-async def _ask_programs(settings: Settings) -> bytes | str:
-    """Let the first program that finds an image give it, or the path of the first file that was copied."""
+async def _by_programs(settings: Settings) -> bytes | str:
+    """Return what the first program gives that finds an image, or the path of the first file that was copied."""
     problems = []
-    programs = list(_programs())
-    for name, program in programs:
-        lists, gives = _TOOLS[name]
-        try:
-            listed = await _run([program, *lists], _MAX_LIST)
-            types = listed.output.decode(errors="replace").split()
-            kind = next((one for one in (*_TYPES, _FILES) if one in types), None)
-            if kind is None:
-                problems.append(f"{name}: {shorten(listed.errors) or 'no image'}")
-                continue
-            given = await _run([program, *gives, kind], settings.max_image_bytes)
-        except TimeoutError:
-            problems.append(f"{name}: nothing within {LIMIT_S} s")
-            continue
-        if len(given.output) > settings.max_image_bytes:
-            raise ForbiddenError(
-                f"the image on the clipboard has more than the {settings.max_image_bytes:,} bytes allowed; "
-                "copy a smaller part, or raise DINOX_MCP_MAX_IMAGE_BYTES"
-            )
-        if kind != _FILES and given.output:
-            return given.output
-        if kind == _FILES and (path := _first_file(given.output)):
-            return path
-        problems.append(f"{name}: {shorten(given.errors) or 'no image'}")
-    if not programs:
+    # The program for this session goes first.
+    for name in ("wl-paste", "xclip") if os.environ.get("WAYLAND_DISPLAY") else ("xclip", "wl-paste"):
+        if program := shutil.which(name):
+            try:
+                return await _by_program(name, program, settings)
+            except TimeoutError:
+                problems.append(f"{name}: nothing within {LIMIT_S} s")
+            except (OSError, LookupError) as error:
+                problems.append(f"{name}: {shorten(str(error)) or 'no image'}")
+    if not problems:
         raise ImageError(
             "there is no program to read the clipboard; install wl-clipboard (Wayland) or xclip (X11), or pass the "
             "image's path"
         )
-    raise ImageError(f"there is no image on the clipboard ({'. '.join(problems)}); {_NOTHING}{_hint(os.environ)}")
+    remedy = _NOTHING
+    if not (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")):
+        remedy += (
+            ", or add DISPLAY (X11) or WAYLAND_DISPLAY and XDG_RUNTIME_DIR to the environment of this server in the "
+            "configuration of the assistant's program"
+        )
+    raise ImageError(f"there is no image on the clipboard ({'. '.join(problems)}); {remedy}")
 
 
-async def _run(command: Sequence[str], max_bytes: int) -> process.Finished:
-    try:
-        return await process.run(command, limit_s=LIMIT_S, max_bytes=max_bytes)
-    except TimeoutError:  # an OSError too
-        raise
-    except OSError as error:
-        return process.Finished(b"", str(error.strerror), 1)
-
-
-def _programs() -> Iterator[tuple[str, str]]:
-    """Yield the names and paths of the programs that are installed, the one for this session first."""
-    for name in ("wl-paste", "xclip") if os.environ.get("WAYLAND_DISPLAY") else ("xclip", "wl-paste"):
-        if path := shutil.which(name):
-            yield name, path
+async def _by_program(name: str, program: str, settings: Settings) -> bytes | str:
+    """Raise LookupError, with what the program writes, where it finds no image."""
+    lists, gives = _TOOLS[name]
+    listed = await process.run([program, *lists], limit_s=LIMIT_S, max_bytes=_MAX_LIST)
+    types = listed.output.decode(errors="replace").split()
+    kind = next((one for one in (*_TYPES, _FILES) if one in types), None)
+    if kind is None:
+        raise LookupError(listed.errors)
+    given = await process.run([program, *gives, kind], limit_s=LIMIT_S, max_bytes=settings.max_image_bytes)
+    if len(given.output) > settings.max_image_bytes:
+        raise ForbiddenError(
+            f"the image on the clipboard has more than the {settings.max_image_bytes:,} bytes allowed; "
+            "copy a smaller part, or raise DINOX_MCP_MAX_IMAGE_BYTES"
+        )
+    found = _first_file(given.output) if kind == _FILES else given.output
+    if not found:
+        raise LookupError(given.errors)
+    return found
 
 
 def _first_file(uris: bytes) -> str | None:
@@ -144,13 +131,3 @@ def _first_file(uris: bytes) -> str | None:
         if line.lower().startswith("file:"):
             return parse_source(line).address
     return None
-
-
-def _hint(environment: "os._Environ[str]") -> str:
-    """Say what is missing where the assistant's program has not passed on where the display is."""
-    if environment.get("WAYLAND_DISPLAY") or environment.get("DISPLAY"):
-        return ""
-    return (
-        ", or add DISPLAY (X11) or WAYLAND_DISPLAY and XDG_RUNTIME_DIR to the environment of this server in the "
-        "configuration of the assistant's program"
-    )
