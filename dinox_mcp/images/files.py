@@ -26,7 +26,6 @@ _ESCAPED = re.compile(r"\\([ ()&'\[\]])")
 _HOST = re.compile(r"(www\.[^/]+|([a-z0-9-]+\.)+[a-z]{2,})/", re.IGNORECASE)
 _WSL = re.compile(r"[\\/]{2}wsl(?:\.localhost|\$)[\\/][^\\/]+", re.IGNORECASE)
 
-
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_BINARY", 0)
@@ -157,9 +156,10 @@ def open_file(
     for candidate in _candidates(real, suffixes):
         named = path if candidate == real else path.with_name(candidate.name)
         try:
-            return _open(_allowed(candidate, folders), named, what), _readable(str(named))
+            file = _open(_allowed(candidate, folders), named, what)
         except (FileNotFoundError, NotADirectoryError):
             continue
+        return file, str(named).encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # fit to be sent
     raise _missing(path, real, address, suffixes)
 
 
@@ -265,8 +265,13 @@ def _open(real: Path, path: Path, what: str) -> BinaryIO:
 
 
 def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) -> ImageError:
-    """Explain a path that does not exist."""
-    hints = _hints(address)
+    """Explain a path that does not exist, and guess what was meant."""
+    hints = []
+    plain = _ESCAPED.sub(r"\1", address)
+    if os.name != "nt" and plain != address:
+        hints.append(f"a path here has no backslashes; did you mean '{shorten(plain)}'?")
+    if _HOST.match(address):
+        hints.append(f"for an image on the web, pass https://{shorten(address)}")
     bare = not hints and not re.search(r"[\\/]", address)
     relative = not Path(address).is_absolute() and not address.startswith("~")
     where = f" (relative to {shorten(str(Path.cwd()))})" if relative else ""
@@ -283,17 +288,6 @@ def _missing(path: Path, real: Path, address: str, suffixes: Collection[str]) ->
     return ImageError(f"there is no file '{shorten(address)}'{where}; {'; '.join([*hints, *advice])}")
 
 
-def _hints(address: str) -> list[str]:
-    """Guess what was meant by a path that shells or people write in another way."""
-    hints = []
-    plain = _ESCAPED.sub(r"\1", address)
-    if os.name != "nt" and plain != address:
-        hints.append(f"a path here has no backslashes; did you mean '{shorten(plain)}'?")
-    if _HOST.match(address):
-        hints.append(f"for an image on the web, pass https://{shorten(address)}")
-    return hints
-
-
 def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
     """List the files of a folder that end like images, by name, the first few thousand."""
     try:
@@ -302,11 +296,6 @@ def _files_beside(path: Path, suffixes: Collection[str]) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if os.path.splitext(name)[1].lower() in suffixes)  # noqa: PTH122 - a name
-
-
-def _readable(name: str) -> str:
-    """Return a name that can be sent: bytes that are not UTF-8 become \ufffd."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _shown(name: str) -> str:

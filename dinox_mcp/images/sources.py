@@ -30,10 +30,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]")
 _CHAT_SCHEMES = {"attachment", "blob", "cid", "content", "sandbox", "upload"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*")
 _BASE64_PICTURES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A", "AAAA", "JVBERi")
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_ODD = re.compile(rb"[^A-Za-z0-9+/]")
 
-
-MIN_DPI, MAX_DPI = 18, 600
-MAX_PAGE = 100_000
+MIN_DPI, _MAX_DPI = 18, 600
+_MAX_PAGE = 100_000
 _PAGE = re.compile(r"#(?P<choice>(?:page|dpi)=[\w&=+-]*)$", re.IGNORECASE)
 _LONGEST_CHOICE = 60
 
@@ -125,12 +126,12 @@ def split_page(text: str) -> tuple[str, Page | None]:
     if (
         numbers.keys() != given.keys()
         or not numbers.keys() <= {"page", "dpi"}
-        or not 1 <= page.number <= MAX_PAGE
-        or not MIN_DPI <= page.dpi <= MAX_DPI
+        or not 1 <= page.number <= _MAX_PAGE
+        or not MIN_DPI <= page.dpi <= _MAX_DPI
     ):
         raise ImageError(
             f"'{shorten(match[0])}' does not choose a page of a PDF; write #page=3 or #page=3&dpi=200, with a dpi from "
-            f"{MIN_DPI} to {MAX_DPI}"
+            f"{MIN_DPI} to {_MAX_DPI}"
         )
     return text[: max(0, len(text) - _LONGEST_CHOICE) + match.start()], page
 
@@ -185,10 +186,6 @@ def _path_of(uri: str, *, windows: bool) -> str:
     if _CONTROL.search(path):
         raise ImageError(f"'{shorten(uri)}' contains control characters; {REMEDY}")
     return path[1:] if re.match(r"/[A-Za-z]:" if windows else r"/[A-Za-z]:[\\/]", path) else path
-
-
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_ODD = re.compile(rb"[^A-Za-z0-9+/]")
 
 
 def read_data_uri(text: str, max_bytes: int) -> tuple[bytes, str]:

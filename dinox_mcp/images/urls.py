@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -19,8 +19,8 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Resolves a host name to all its addresses for a port; raises OSError where there are none."""
 
 # The IANA special-purpose registries, written out: what `ipaddress` calls global differs between versions of Python.
-_CLOSED_V4 = [
-    IPv4Network(network)
+_CLOSED = [
+    ip_network(network)
     for network in (
         "0.0.0.0/8",  # this network
         "10.0.0.0/8",  # private
@@ -38,21 +38,18 @@ _CLOSED_V4 = [
         "203.0.113.0/24",  # documentation
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, broadcast
-    )
-]
-_OPEN_V6 = IPv6Network("2000::/3")  # all that was ever given out; loopback, ULA, link-local, multicast are outside
-_CLOSED_V6 = [
-    IPv6Network(network)
-    for network in (
         "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarking
         "2001:db8::/32",  # documentation
         "2002::/16",  # 6to4: an IPv4 address in disguise
         "3fff::/20",  # documentation
     )
 ]
+_OPEN_V6 = IPv6Network("2000::/3")  # all that was ever given out; loopback, ULA, link-local, multicast are outside
 _NAT64 = IPv6Network("64:ff9b::/96")  # how a network without IPv4 reaches an IPv4 address
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NUMBER = re.compile(r"(\d+|0x[0-9a-f]*)", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9._-]{1,253}")
+_PORTS = {"http": 80, "https": 443}
 
 
 def is_public(address: str) -> bool:
@@ -61,13 +58,14 @@ def is_public(address: str) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
-    if isinstance(parsed, IPv4Address):
-        return not any(parsed in network for network in _CLOSED_V4)
-    if parsed.scope_id is not None:
-        return False
-    if parsed in _NAT64 or parsed in _MAPPED:
-        return is_public(str(IPv4Address(int(parsed) & 0xFFFFFFFF)))
-    return parsed in _OPEN_V6 and not any(parsed in network for network in _CLOSED_V6)
+    if isinstance(parsed, IPv6Address):
+        if parsed.scope_id is not None:
+            return False
+        if parsed in _NAT64 or parsed in _MAPPED:
+            return is_public(str(IPv4Address(int(parsed) & 0xFFFFFFFF)))
+        if parsed not in _OPEN_V6:
+            return False
+    return not any(parsed in network for network in _CLOSED)
 
 
 def literal(host: str) -> str | None:
@@ -93,10 +91,6 @@ def system_resolver(limiter: "anyio.CapacityLimiter") -> Resolver:
         return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
     return resolve
-
-
-_PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"[a-z0-9._-]{1,253}")
 
 
 class UrlRules:

@@ -42,8 +42,6 @@ _ADVICE = {
     429: "it gets too many requests; try again in a while",
 }
 _WEB_PAGES = {"text/html", "application/xhtml+xml"}
-
-
 _PROXIES = {"http", "https", "socks5", "socks5h"}
 _MAX_PORT = 65535
 
