@@ -1,6 +1,6 @@
 """Decodes and encodes videos frame by frame: upright, each with the time at which it is shown."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from dinox_mcp.video.source import (
     orientation_of,
     pixel_ratio,
     shown_size,
+    stop_if_cancelled,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class Reader:
         self._stream = opened_stream(self._container, scan.stream, video.name)
         self.damaged = 0
         self.sizes: dict[tuple[int, int], None] = {}
-        self._check: Callable[[], None] = lambda: None
         self._frames = self._decode()
 
     def __enter__(self) -> Self:
@@ -143,20 +143,13 @@ class Reader:
         self._frames.close()
         self._container.close()
 
-    def until(self, time: float, check: Callable[[], None] = lambda: None) -> Iterator[Frame]:
-        """Decode on to the frame shown at a time, including that one. Blocks.
-
-        Args:
-            time: In seconds.
-            check: Called before each packet, also on the way to the first frame, which may be far from where decoding
-                can begin; what it raises stops the work.
-        """
-        self._check = check
+    def until(self, time: float) -> Iterator[Frame]:
+        """Decode on to the frame shown at a time in seconds, including that one. Blocks."""
         for frame in self._frames:
             yield frame
             if frame.time >= time - TOLERANCE_S:
                 return
-            check()
+            stop_if_cancelled()
 
     def _decode(self) -> Generator[Frame, None, None]:
         times, last, number = self._scan.times, -1.0, 0
@@ -189,7 +182,7 @@ class Reader:
                 return  # the file ends early, as the notes of the scan say
             if packet is None:
                 return
-            self._check()
+            stop_if_cancelled()
             try:
                 yield from packet.decode()
             except av.FFmpegError:
@@ -209,7 +202,7 @@ class Reader:
             if number > self._scan.begin or not packet.size:
                 yield packet
             else:
-                self._check()
+                stop_if_cancelled()  # it may be far to the first frame
 
 
 class Encoder:

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import NamedTuple, Self
 
 import anyio.to_thread
-from anyio.from_thread import check_cancelled
 from PIL import Image
 
 from dinox_mcp.backends.base import Call, Follower, Progress
@@ -110,7 +109,7 @@ def open_job(
     video = open_video(source, settings)
     try:
         limits = Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s)
-        found = scan(video, limits, check_cancelled)
+        found = scan(video, limits)
         calls_each = _calls_each(found.size, tiles, max_calls)
         return Job(video, found, plan_key_frames(found.times, every_s, max_calls // calls_each), calls_each)
     except BaseException:
@@ -169,7 +168,7 @@ class KeyFrames:
         stride = max(1, -(-between // _MAX_FLOW_FRAMES), round(self._job.scan.fps / _FLOW_FPS))
         small = flow_size(self._job.scan.size)
         times, grays, frame = self._times, self._grays, None
-        for frame in self.reader.until(time, check_cancelled):
+        for frame in self.reader.until(time):
             is_key = frame.time >= time - TOLERANCE_S
             if is_key or (number and frame.number % stride == 0):
                 times.append(frame.time)
@@ -287,7 +286,7 @@ class Masking:
         """Decode the next batch: at most `AT_ONCE` frames, and none beyond the next key frame. Blocks."""
         if self._reader is None:
             self._reader = Reader(self._job.video, self._job.scan)
-            self._frames = self._reader.until(self._job.scan.times[-1], check_cancelled)
+            self._frames = self._reader.until(self._job.scan.times[-1])
         batch: list[_Encoded] = []
         keys = frozenset(self._job.plan.keys)
         while len(batch) < AT_ONCE:

@@ -1,7 +1,7 @@
 """How boxes move from one key frame to the next, what they look like and contain, and which of them belong together."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dinox_mcp.types.boxes import Box, center, clip
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video.frames import Pixels
+from dinox_mcp.video.source import stop_if_cancelled
 
 Appearances = npt.NDArray[np.float64]
 """Colour histograms of boxes, of shape (boxes, bins): square roots of shares, so that each row has length 1."""
@@ -41,11 +42,7 @@ _MARKER = re.compile(r"(?:AprilTag |DICT_)\S+ id \d+")
 
 
 def follow(
-    times: Sequence[float],
-    grays: Sequence[Pixels],
-    boxes: Sequence[Box | None],
-    size: tuple[int, int],
-    check: Callable[[], None] = lambda: None,
+    times: Sequence[float], grays: Sequence[Pixels], boxes: Sequence[Box | None], size: tuple[int, int]
 ) -> list[list[tuple[float, Box]] | None]:
     """Follow boxes through grey frames (height, width) by the pixels in them (median flow). Blocks.
 
@@ -54,7 +51,6 @@ def follow(
         grays: The grey frames.
         boxes: The boxes in the first of them, in pixels of `size`.
         size: The (width, height) of the video.
-        check: Called before each frame; what it raises stops the work.
 
     Returns:
         The path of each box without its start; None where it is lost, or was None.
@@ -65,7 +61,7 @@ def follow(
     for (before, gray), time in zip(pairwise(grays), times[1:], strict=True):
         if not current:
             break
-        check()
+        stop_if_cancelled()
         indices = list(current)
         starts = np.concatenate([_grid(current[index]) for index in indices])
         ends, found = _optical_flow(before, gray, starts)

@@ -6,7 +6,7 @@ They are the annotated H.264 video, its objects frame by frame, the contact shee
 import json
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,22 +94,14 @@ class FrameFiles:
         self._annotator = FrameAnnotator(scan.size)
         self.written = 0
 
-    def write(
-        self,
-        time: float,
-        tracks: Sequence[TrackHistory],
-        check: Callable[[], None],
-        masks: Mapping[int, Mapping[int, Mask]],
-    ) -> None:
+    def write(self, time: float, tracks: Sequence[TrackHistory], masks: Mapping[int, Mapping[int, Mask]]) -> None:
         """Write all frames until a time, with the tracks until then; `masks` are by numbers of frames and of tracks.
-
-        `check` is called before each frame; what it raises stops the work.
 
         Raises:
             SettingsError: The disk is full.
         """
         try:
-            for frame in self._reader.until(time, check):
+            for frame in self._reader.until(time):
                 objects = objects_at(tracks, frame.time, self._scan.size, masks.get(frame.number))
                 self._encoder.write(self._annotator.draw(frame, objects), frame.time - self._scan.times[0])
                 self._lines.write(_line(frame.number, frame.time, frame.number in self._keys, objects))

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import numpy as np
-from anyio.from_thread import check_cancelled
 
 from dinox_mcp.backends.base import Follower, gather, silent
 from dinox_mcp.detect.answers import Answer
@@ -177,7 +176,7 @@ class Run:
         if len(frame.grays) == 1 or not any(boxes):  # no key frame comes before the first one
             return [None] * len(boxes)
         size = self.job.scan.size
-        return list(await self._thread(partial(follow, frame.times, frame.grays, boxes, size, check_cancelled)))
+        return list(await self._thread(partial(follow, frame.times, frame.grays, boxes, size)))
 
     def _add(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         """Add the answer about a key frame to the tracks, the sheet and the answers."""
@@ -209,7 +208,7 @@ class Run:
     async def _write(self, time: float, tracks: Sequence[TrackHistory]) -> None:
         if self._files is not None:
             masks = self._masking.masks if self._masking else {}
-            await self._thread(partial(self._files.write, time, tracks, check_cancelled, masks))
+            await self._thread(partial(self._files.write, time, tracks, masks))
 
     async def _write_rest(self) -> bool:
         """Write the frames that are left after the last answer; False where their masks fail."""

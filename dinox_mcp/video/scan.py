@@ -6,7 +6,7 @@ does this. Gaps of a plausible length are kept.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -25,6 +25,7 @@ from dinox_mcp.video.source import (
     orientation_of,
     pixel_ratio,
     shown_size,
+    stop_if_cancelled,
 )
 
 if TYPE_CHECKING:
@@ -111,25 +112,20 @@ class _Packets(NamedTuple):
     complete: bool
 
 
-def scan(video: VideoFile, limits: Limits, check: Callable[[], None] = lambda: None) -> Scan:
+def scan(video: VideoFile, limits: Limits) -> Scan:
     """Read a video's packets and its first frame. Blocks: call it in a thread.
-
-    Args:
-        video: The open file.
-        limits: The part to process.
-        check: Called before each packet; what it raises stops the work.
 
     Raises:
         InputError: It has no frames, or none between `start_s` and `end_s`.
         ImageError: It is damaged so that no frame can be decoded.
         ForbiddenError: Its frames are too large.
     """
-    index, streams = main_stream(video, check)
+    index, streams = main_stream(video)
     with open_container(video) as container:
-        packets = _read(container, index, video.name, check)
+        packets = _read(container, index, video.name)
         claimed_s = (container.duration or 0) / 1e6
         sound = bool(container.streams.audio)
-    first, ratio = _first_frame(video, index, check)
+    first, ratio = _first_frame(video, index)
     repair = repair_clock(packets.stamps, video.format)
     times = repair.times if repair else [stamp.shown for stamp in packets.stamps] or [float(first.time or 0.0)]
     zero = min(times)
@@ -154,7 +150,7 @@ def scan(video: VideoFile, limits: Limits, check: Callable[[], None] = lambda: N
     )
 
 
-def _read(container: "InputContainer", index: int, name: str, check: Callable[[], None]) -> _Packets:
+def _read(container: "InputContainer", index: int, name: str) -> _Packets:
     """Read the time stamps of all packets, as far as the file can be read."""
     import av
 
@@ -164,7 +160,7 @@ def _read(container: "InputContainer", index: int, name: str, check: Callable[[]
     ends_s = 0.0
     try:
         for packet in container.demux(stream, *container.streams.audio):
-            check()
+            stop_if_cancelled()
             when = packet.pts if packet.pts is not None else packet.dts
             base = float(packet.time_base or 0)
             if when is not None:
@@ -211,7 +207,7 @@ def _missing(packets: _Packets, claimed_s: float, length_s: float) -> str:
     return f"the file ends early: {length_s:.1f} s of it can be read{claim}"
 
 
-def _first_frame(video: VideoFile, index: int, check: Callable[[], None]) -> "tuple[VideoFrame, Fraction]":
+def _first_frame(video: VideoFile, index: int) -> "tuple[VideoFrame, Fraction]":
     """Decode one frame; also give the width of its pixels by their height."""
     import av
 
@@ -219,7 +215,7 @@ def _first_frame(video: VideoFile, index: int, check: Callable[[], None]) -> "tu
         try:
             stream = opened_stream(container, index, video.name)
             for packet in container.demux(stream):
-                check()
+                stop_if_cancelled()
                 try:
                     for frame in packet.decode():
                         return frame, pixel_ratio(stream)

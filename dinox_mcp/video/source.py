@@ -3,7 +3,6 @@
 import io
 import struct
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from anyio.from_thread import check_cancelled
 
 from dinox_mcp.errors import ForbiddenError, ImageError, InputError, UnsupportedError
 from dinox_mcp.images.files import open_file
@@ -196,7 +196,13 @@ def open_container(video: VideoFile) -> "InputContainer":
     return container
 
 
-def main_stream(video: VideoFile, check: Callable[[], None]) -> tuple[int, int]:
+def stop_if_cancelled() -> None:
+    """Stop the work of a thread whose call was cancelled; does nothing in a thread that no call waits for."""
+    with suppress(RuntimeError):
+        check_cancelled()
+
+
+def main_stream(video: VideoFile) -> tuple[int, int]:
     """Choose the stream that a player shows, and count those with many frames, of which it is the largest. Blocks.
 
     Files also contain covers, thumbnails and small previews, often first.
@@ -211,7 +217,7 @@ def main_stream(video: VideoFile, check: Callable[[], None]) -> tuple[int, int]:
             raise InputError(f"'{shorten(video.name)}' has no images in it{sound}; pass a video")
         if len(streams) == 1:
             return streams[0].index, 1
-        packets = _count(container, streams, check)
+        packets = _count(container, streams)
         enough = _FEW * max(packets.values())
         moving = [stream for stream in streams if packets[stream.index] > enough]
         largest = max(moving, key=lambda stream: (_is_decoded(stream), stream.width * stream.height))
@@ -247,14 +253,14 @@ def pixel_ratio(stream: "VideoStream") -> Fraction:
     return ratio if Fraction(1, _WIDEST) <= ratio <= _WIDEST else Fraction(1)
 
 
-def _count(container: "InputContainer", streams: "list[VideoStream]", check: Callable[[], None]) -> dict[int, int]:
+def _count(container: "InputContainer", streams: "list[VideoStream]") -> dict[int, int]:
     """Count the packets of streams, as far as the file can be read."""
     import av
 
     packets = {stream.index: 0 for stream in streams}
     with suppress(av.FFmpegError, OSError):  # the notes of the scan say that the file ends early
         for packet in container.demux(*streams):
-            check()
+            stop_if_cancelled()
             packets[packet.stream_index] += packet.size > 0
             if packets[packet.stream_index] >= MOST_PACKETS:
                 break

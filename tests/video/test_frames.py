@@ -48,12 +48,13 @@ def test_frames_have_the_times_of_the_file_at_a_rate_that_varies(short_scene: Sc
     assert found.fps == pytest.approx(7 / 3.5, abs=0.01)
 
 
-def test_a_cancelled_call_stops_on_the_way_to_its_first_frame(films: Films) -> None:
+def test_a_cancelled_call_stops_on_the_way_to_its_first_frame(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
     checks: list[None] = []
     with open_video(str(films(".mp4")), Settings()) as video:  # which can only be decoded from its beginning
         found = scan(video, Limits(max_s=600, max_frames=100, start_s=1.8))
+        monkeypatch.setattr(video_frames, "stop_if_cancelled", lambda: checks.append(None))
         with Reader(video, found) as reader:
-            first = next(reader.until(found.times[-1], lambda: checks.append(None)))
+            first = next(reader.until(found.times[-1]))
     assert first.time == pytest.approx(1.8)
     assert len(checks) >= 18, "it was checked before each of the 18 frames that lead there"
 
