@@ -44,6 +44,12 @@ _BITS = 0.12  # for each pixel of each frame, where an encoder has no constant q
 _BT709, _BT601 = 1, 6
 
 
+def fitted_size(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """Shrink a (width, height) so that the long side is at most `most`; no side gets less than 16 pixels."""
+    factor = min(1.0, most / max(size))
+    return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
+
+
 class Fit(NamedTuple):
     """Where a frame of another size lies in the video: as large as fits, in the middle, with black borders.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dinox_mcp.types.boxes import Box, center, clip
 from dinox_mcp.types.detection import Detection
-from dinox_mcp.video.frames import Pixels
+from dinox_mcp.video.frames import Pixels, fitted_size
 from dinox_mcp.video.source import stop_if_cancelled
 
 Appearances = npt.NDArray[np.float64]
@@ -84,8 +84,7 @@ def follow(
 
 def flow_size(size: tuple[int, int]) -> tuple[int, int]:
     """Give the (width, height) of the grey frames for a video of a size."""
-    factor = min(1.0, _FLOW_SIDE / max(size))
-    return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
+    return fitted_size(size, _FLOW_SIDE)
 
 
 def _optical_flow(before: Pixels, after: Pixels, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:

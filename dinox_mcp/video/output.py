@@ -6,8 +6,8 @@ They are the annotated H.264 video, its objects frame by frame, the contact shee
 import json
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -23,10 +23,10 @@ from dinox_mcp.drawing.views import encode_jpeg, fit_bytes
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.store.files import check_replaceable, move_into_place, write_atomically
-from dinox_mcp.types.boxes import clip
+from dinox_mcp.types.boxes import center, clip, scale
 from dinox_mcp.types.detection import DetectedObject, Mask, Point, count_labels
 from dinox_mcp.types.video import VideoFiles, VideoResult, clock
-from dinox_mcp.video.frames import Encoder, Frame, Pixels, Reader
+from dinox_mcp.video.frames import Encoder, Frame, Pixels, Reader, fitted_size
 from dinox_mcp.video.scan import Scan
 from dinox_mcp.video.source import VideoFile
 from dinox_mcp.video.tracking import TrackHistory
@@ -35,8 +35,7 @@ ANNOTATED = "-annotated.mp4"
 _FRAMES = "-frames.jsonl"
 SHEET = "-sheet.jpg"
 _RESULT = "-tracks.json"
-SHEET_FRAMES = 12
-"""The most key frames on a contact sheet."""
+SHEET_FRAMES = 12  # at most on a contact sheet
 _STYLE = Style(color_by="number", captions=False)
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _MAX_SIDE = 1920  # of an annotated video: beyond, drawing and players are slow
@@ -77,7 +76,7 @@ class FrameFiles:
         self._new_lines = self._new_video.with_suffix(".jsonl.part")
         if paths.path(ANNOTATED).resolve() == Path(video.name).resolve():
             raise SettingsError(f"{video.name} is the video itself, which is not overwritten; choose another folder")
-        try:
+        with _writing_into(paths.folder):
             paths.folder.mkdir(parents=True, exist_ok=True)
             for ending in (ANNOTATED, _FRAMES, SHEET, _RESULT):  # before calls are paid for
                 check_replaceable(paths.path(ending))
@@ -88,8 +87,6 @@ class FrameFiles:
                 self._lines.close()
                 self._remove()
                 raise
-        except OSError as error:
-            raise _unwritable(paths.folder, error) from None
         self._reader = Reader(video, scan)
         self._annotator = FrameAnnotator(scan.size)
         self.written = 0
@@ -100,14 +97,12 @@ class FrameFiles:
         Raises:
             SettingsError: The disk is full.
         """
-        try:
+        with _writing_into(self._paths.folder):
             for frame in self._reader.until(time):
                 objects = objects_at(tracks, frame.time, self._scan.size, masks.get(frame.number))
                 self._encoder.write(self._annotator.draw(frame, objects), frame.time - self._scan.times[0])
                 self._lines.write(_line(frame.number, frame.time, frame.number in self._keys, objects))
                 self.written += 1
-        except OSError as error:
-            raise _unwritable(self._paths.folder, error) from None
 
     def close(self) -> VideoFiles:
         """Complete the files, move them into place, and give their paths; without a frame there are no files.
@@ -116,16 +111,14 @@ class FrameFiles:
             SettingsError: The disk is full.
         """
         try:
-            self._close()
-            if self.written:
+            with _writing_into(self._paths.folder):
+                self._close()
+                if not self.written:
+                    return VideoFiles()
                 move_into_place(self._new_video, self._paths.path(ANNOTATED))
                 move_into_place(self._new_lines, self._paths.path(_FRAMES))
-        except OSError as error:
-            raise _unwritable(self._paths.folder, error) from None
         finally:
             self._remove()
-        if not self.written:
-            return VideoFiles()
         return VideoFiles(video=self._paths.absolute(ANNOTATED), frames=self._paths.absolute(_FRAMES))
 
     def discard(self) -> None:
@@ -160,10 +153,8 @@ def write_file(paths: OutputPaths, ending: str, data: bytes) -> str:
     Raises:
         SettingsError: The folder cannot be written.
     """
-    try:
+    with _writing_into(paths.folder):
         write_atomically(paths.path(ending), data)
-    except OSError as error:
-        raise _unwritable(paths.folder, error) from None
     return paths.absolute(ending)
 
 
@@ -177,10 +168,15 @@ def _line(number: int, time: float, key: bool, objects: Sequence[DetectedObject]
     return json.dumps({"frame": number, "time_s": round(time, 4), "key": key, "objects": listed}) + "\n"
 
 
-def _unwritable(folder: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"cannot write into {folder} ({error.strerror}); choose another folder (IMAGE_STORAGE_DIRECTORY, or --out)"
-    )
+@contextmanager
+def _writing_into(folder: Path) -> Iterator[None]:
+    """Explain why a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write into {folder} ({error.strerror}); choose another folder (IMAGE_STORAGE_DIRECTORY, or --out)"
+        ) from None
 
 
 def objects_at(
@@ -190,22 +186,22 @@ def objects_at(
     masks: Mapping[int, Mask] | None = None,
 ) -> list[DetectedObject]:
     """List the objects of the numbered tracks at a time in a video of (width, height) `size`; masks by number."""
-    objects = []
-    for track in tracks:
-        box = track.box(time)
-        if box is not None and track.id is not None:
-            score = track.latest(time).detection.score
-            mask = masks.get(track.id) if masks else None
-            objects.append(
-                DetectedObject(id=track.id, label=track.label, bbox=clip(box, *size), score=score, mask=mask)
-            )
-    return objects
+    return [
+        DetectedObject(
+            id=track.id,
+            label=track.label,
+            bbox=clip(box, *size),
+            score=track.latest(time).detection.score,
+            mask=masks.get(track.id) if masks else None,
+        )
+        for track in tracks
+        if track.id is not None and (box := track.box(time)) is not None
+    ]
 
 
 def annotated_size(size: tuple[int, int]) -> tuple[int, int]:
     """Give the (width, height) of the annotated video for a video of a size."""
-    factor = min(1.0, _MAX_SIDE / max(size))
-    return max(16, round(size[0] * factor)), max(16, round(size[1] * factor))
+    return fitted_size(size, _MAX_SIDE)
 
 
 @dataclass
@@ -218,10 +214,9 @@ class FrameAnnotator:
     def draw(self, frame: Frame, objects: Sequence[DetectedObject]) -> Pixels:
         """Draw a frame, as an array of shape (height, width, 3)."""
         size = annotated_size(self.size)
-        factors = size[0] / self.size[0], size[1] / self.size[1]
         for found in objects:
-            x1, y1, x2, y2 = found.bbox
-            self._paths[found.id].append((frame.time, ((x1 + x2) / 2 * factors[0], (y1 + y2) / 2 * factors[1])))
+            box = scale(found.bbox, size[0] / self.size[0], size[1] / self.size[1])
+            self._paths[found.id].append((frame.time, center(box)))
         canvas = Image.fromarray(frame.rgb(size))
         canvas = draw_trails(canvas, {one.id: self._path(one.id, frame.time) for one in objects})
         return np.asarray(annotate(canvas, objects, original_size=self.size, style=_STYLE))
@@ -258,16 +253,14 @@ class ContactSheet:
         max_bytes: int,
         masks: Mapping[float, Mapping[int, Mask]],
     ) -> bytes:
-        """Draw the sheet as a JPEG ; `masks` are by times of key frames and numbers of tracks."""
+        """Draw the sheet as a JPEG; `masks` are by times of key frames and numbers of tracks."""
         frames = []
         for time, data in self._frames:
             objects = objects_at(tracks, time, self.size, masks.get(time))
             image = Picture.from_bytes(data).rgb()
             image = image.resize(cell_size(len(self._frames), image.size, max_side), Image.Resampling.LANCZOS)
             image = annotate(image, objects, original_size=self.size, style=_STYLE)  # small, so that tags are legible
-            counts = ", ".join(
-                f"{label} \N{MULTIPLICATION SIGN} {count}" for label, count in count_labels(objects).items()
-            )
+            counts = ", ".join(f"{label} {_TIMES} {count}" for label, count in count_labels(objects).items())
             frames.append((image, f"{clock(time)} · {counts or 'nothing'}"))
         data, _, _ = fit_bytes(contact_sheet(frames, max_side), max_bytes, max_side)
         return data
