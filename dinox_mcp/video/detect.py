@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Unpack
 import anyio
 import anyio.to_thread
 
-from dinox_mcp.backends.base import Follower
 from dinox_mcp.backends.registry import Backends
 from dinox_mcp.detect import capabilities
 from dinox_mcp.detect.options import Options, caller_of, make_request
@@ -27,8 +26,7 @@ from dinox_mcp.types.video import VideoResult
 if TYPE_CHECKING:
     from dinox_mcp.video.output import OutputPaths
 
-EVERY_S = 0.5
-"""Seconds from one key frame to the next, unless the caller chooses others."""
+EVERY_S = 0.5  # from one key frame to the next, unless the caller chooses others
 _AT_A_TIME = 2
 _MAX_BYTES = 2 * 1024**3  # of temporary files, of all callers together
 _TEXTS: frozenset[Output] = frozenset({"caption", "category", "text"})
@@ -109,26 +107,22 @@ class VideoDetector:
         # Imported with the first video: a server starts faster without them.
         from dinox_mcp.video.key_frames import check_mask_frames, open_job
         from dinox_mcp.video.run import Run
+        from dinox_mcp.video.scan import Limits
 
         request = make_request(prompts, options)
-        settings = self._settings
-        most = _max_calls(max_calls, settings.video_max_calls)
-        plan = self._plan(request, options)
-        follower = self._follower(plan, options) if "masks" in request.include else None
-        if follower and not save:
-            raise InputError(
-                "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
-            )
-        opening = partial(
-            open_job,
-            video,
-            settings,
-            every_s=every_s,
-            max_calls=most,
-            start_s=start_s,
-            end_s=end_s,
-            tiles=request.tiles,
-        )
+        settings, has_key = self._settings, caller_of(options).api_key is not None
+        allowed = settings.video_max_calls
+        if max_calls is not None and not 1 <= max_calls <= allowed:
+            raise InputError(f"max_calls is {max_calls}; choose 1 to {allowed}, or raise DINOX_MCP_VIDEO_MAX_CALLS")
+        plan, follower = self._plan(request, caller_has_key=has_key), None
+        if "masks" in request.include:
+            follower = capabilities.follower(plan.main.backend, self._backends, caller_has_key=has_key)
+            if not save:
+                raise InputError(
+                    "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
+                )
+        limits = Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s)
+        opening = partial(open_job, video, settings, limits, every_s, max_calls or allowed, request.tiles)
         async with self._running:
             job = await anyio.to_thread.run_sync(opening)
             with job.video:
@@ -143,7 +137,7 @@ class VideoDetector:
                     with anyio.CancelScope(shield=True):
                         await anyio.to_thread.run_sync(self._keep_within_limits, paths, caller_of(options).tenant)
 
-    def _plan(self, request: DetectionRequest, options: Options) -> Plan:
+    def _plan(self, request: DetectionRequest, *, caller_has_key: bool) -> Plan:
         """Plan the request for each key frame.
 
         Outputs that would take a second call for each key frame, or that a track cannot have, are refused.
@@ -154,8 +148,7 @@ class VideoDetector:
                 "call detect_objects with an image of it for the rest"
             )
         bare = request.model_copy(update={"include": frozenset()})
-        has_key = caller_of(options).api_key is not None
-        plan = self._pipeline.router.plan(bare, caller_has_key=has_key, thorough=False)
+        plan = self._pipeline.router.plan(bare, caller_has_key=caller_has_key, thorough=False)
         name, texts = plan.main.backend, request.include - {"masks"}
         given = self._backends.get(name).capabilities(plan.main.request.model).outputs
         if missing := sorted(texts - given):
@@ -164,10 +157,6 @@ class VideoDetector:
                 "leave it out, and call describe_regions with an image of it"
             )
         return plan.including(texts)
-
-    def _follower(self, plan: Plan, options: Options) -> Follower:
-        has_key = caller_of(options).api_key is not None
-        return capabilities.follower(plan.main.backend, self._backends, caller_has_key=has_key)
 
     def _paths(self, folder: Path | None, stem: str) -> "OutputPaths":
         from dinox_mcp.video.output import OutputPaths
@@ -193,11 +182,3 @@ class VideoDetector:
             return
         for old in self._folders.put(tenant, paths.folder.name, paths.folder, size):
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _max_calls(wanted: int | None, allowed: int) -> int:
-    if wanted is None:
-        return allowed
-    if not 1 <= wanted <= allowed:
-        raise InputError(f"max_calls is {wanted}; choose 1 to {allowed}, or raise DINOX_MCP_VIDEO_MAX_CALLS")
-    return wanted

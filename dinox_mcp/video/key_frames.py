@@ -8,6 +8,7 @@ in it.
 import time as clocks
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -91,40 +92,24 @@ class Job:
         return len(self.plan.keys) * self.calls_each
 
 
-def open_job(
-    source: str,
-    settings: Settings,
-    *,
-    every_s: float,
-    max_calls: int,
-    start_s: float,
-    end_s: float | None,
-    tiles: int,
-) -> Job:
+def open_job(source: str, settings: Settings, limits: Limits, every_s: float, max_calls: int, tiles: int) -> Job:
     """Open a video and plan its key frames. Blocks: call it in a thread.
 
     Raises:
         InputError: An argument or the video is wrong.
     """
-    video = open_video(source, settings)
-    try:
-        limits = Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s)
+    with ExitStack() as failing:
+        video = failing.enter_context(open_video(source, settings))
         found = scan(video, limits)
-        calls_each = _calls_each(found.size, tiles, max_calls)
-        return Job(video, found, plan_key_frames(found.times, every_s, max_calls // calls_each), calls_each)
-    except BaseException:
-        video.file.close()
-        raise
-
-
-def _calls_each(size: tuple[int, int], tiles: int, most: int) -> int:
-    calls = len(tiling.frames(*size, tiles)) + 1 if tiles > 1 else 1
-    if calls > most:
-        raise InputError(
-            f"tiles is {tiles}, which takes {calls} calls for each key frame, more than the {most} allowed; "
-            "choose fewer, or raise max_calls"
-        )
-    return calls
+        calls_each = len(tiling.frames(*found.size, tiles)) + 1 if tiles > 1 else 1
+        if calls_each > max_calls:
+            raise InputError(
+                f"tiles is {tiles}, which takes {calls_each} calls for each key frame, more than the {max_calls} "
+                "allowed; choose fewer, or raise max_calls"
+            )
+        plan = plan_key_frames(found.times, every_s, max_calls // calls_each)
+        failing.pop_all()  # the video stays open
+    return Job(video, found, plan, calls_each)
 
 
 class KeyFrame(NamedTuple):
@@ -160,13 +145,13 @@ class KeyFrames:
 
     def next(self) -> KeyFrame | None:
         """Decode the next key frame; None after the last, or where the video ends before it."""
-        keys, number = self._job.plan.keys, self._number
+        keys, number, size = self._job.plan.keys, self._number, self._job.scan.size
         if number == len(keys):
             return None
-        time = self._job.scan.times[keys[number]]
+        time = self._job.key_times[number]
         between = keys[number] - keys[number - 1] if number else 1
         stride = max(1, -(-between // _MAX_FLOW_FRAMES), round(self._job.scan.fps / _FLOW_FPS))
-        small = flow_size(self._job.scan.size)
+        small = flow_size(size)
         times, grays, frame = self._times, self._grays, None
         for frame in self.reader.until(time):
             is_key = frame.time >= time - TOLERANCE_S
@@ -177,7 +162,6 @@ class KeyFrames:
             return None
         self._times, self._grays = times[-1:], grays[-1:]
         self._number += 1
-        size = self._job.scan.size
         image = Image.fromarray(frame.rgb(size))
         own = image if frame.own == size else Image.fromarray(frame.rgb(frame.own))
         picture = encode_frame(own, self._job.video.name, frame.time)
@@ -207,6 +191,7 @@ class Masking:
 
     def __init__(self, follower: Follower, job: Job, call: Call, progress: Progress) -> None:
         self._follower, self._job, self._call, self._progress = follower, job, call, progress
+        self._keys = frozenset(job.plan.keys)
         self._reader: Reader | None = None
         self._frames: Iterator[Frame] = iter(())
         self._upcoming: _Encoded | None = None
@@ -234,8 +219,7 @@ class Masking:
         self.masks = await self._follow(batch, tracks)
         self._spent_s += clocks.monotonic() - began
         self._done += len(batch)
-        keys = frozenset(self._job.plan.keys)
-        self.at_keys |= {one.time: self.masks.get(one.number, {}) for one in batch if one.number in keys}
+        self.at_keys |= {one.time: self.masks.get(one.number, {}) for one in batch if one.number in self._keys}
         return batch[-1].time
 
     def notes(self) -> list[str]:
@@ -288,12 +272,11 @@ class Masking:
             self._reader = Reader(self._job.video, self._job.scan)
             self._frames = self._reader.until(self._job.scan.times[-1])
         batch: list[_Encoded] = []
-        keys = frozenset(self._job.plan.keys)
         while len(batch) < AT_ONCE:
             self._upcoming = self._upcoming or self._encode(next(self._frames, None))
             if self._upcoming is None or (end is not None and self._upcoming.time >= end - TOLERANCE_S):
                 break
-            if batch and self._upcoming.number in keys:
+            if batch and self._upcoming.number in self._keys:
                 break
             batch.append(self._upcoming)
             self._upcoming = None
