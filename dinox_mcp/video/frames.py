@@ -1,10 +1,11 @@
 """Decodes and encodes videos frame by frame: upright, each with the time at which it is shown."""
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,18 +25,15 @@ from dinox_mcp.video.source import (
 )
 
 if TYPE_CHECKING:
-    from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 Pixels = npt.NDArray[np.uint8]
 
-HD_LINES = 720
-"""Height from which a video that does not name its colour space has that of HD television."""
+_HD_HEIGHT = 720  # from which a video that does not name its colour space has that of HD television
 _UNKNOWN_COLORSPACE = 2
-TOLERANCE_S = 5e-4
-"""Times in seconds that differ by less are the same time."""
+TOLERANCE_S = 5e-4  # times that differ by less are the same time
 _SAME_RATIO = 0.02  # ratios of the sides that differ by less are the same: sizes are rounded to macroblocks
 ENCODERS = ("libopenh264", "h264_videotoolbox", "h264_mf", "libx264")
 """Encoders of H.264 as FFmpeg names them; the first that works is used: BSD's, the systems', then the GPL's."""
@@ -110,7 +108,7 @@ class Frame:
         orientation = orientation_of(self.decoded)
         fit = Fit.of(self.own, size)
         width, height = orientation.size(fit.width, fit.height)
-        unknown = self.decoded.colorspace == _UNKNOWN_COLORSPACE and self.decoded.height >= HD_LINES
+        unknown = self.decoded.colorspace == _UNKNOWN_COLORSPACE and self.decoded.height >= _HD_HEIGHT
         decoded = self.decoded.reformat(
             width=width, height=height, format=kind, src_colorspace="itu709" if unknown else None
         )
@@ -137,12 +135,6 @@ class Reader:
         self.damaged = 0
         self.sizes: dict[tuple[int, int], None] = {}
         self._frames = self._decode()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the decoder."""
@@ -178,37 +170,26 @@ class Reader:
         return float(decoded.time) - self._scan.zero if decoded.time is not None else last + self._scan.step_s
 
     def _decoded(self) -> "Iterator[VideoFrame]":
-        import av
-
-        packets = self._packets()
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                return  # the file ends early, as the notes of the scan say
-            if packet is None:
-                return
-            stop_if_cancelled()
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.damaged += 1
-
-    def _packets(self) -> "Iterator[Packet[Any]]":
-        """Read packets from where decoding begins; where the clock is repaired, their time stamps become their numbers.
+        """Decode packets from where decoding begins; where the clock is repaired, time stamps become their numbers.
 
         Earlier packets are read and left out: seeking fails in files without an index or with wrong time stamps.
         """
+        import av
+
         number = 0
-        for packet in self._container.demux(self._stream):
-            if has_frame(packet):
-                if self._scan.repaired:
-                    packet.pts, packet.dts = number, None
-                number += 1
-            if number > self._scan.begin or not packet.size:
-                yield packet
-            else:
-                stop_if_cancelled()  # it may be far to the first frame
+        with suppress(av.FFmpegError, OSError):  # the file ends early, as the notes of the scan say
+            for packet in self._container.demux(self._stream):
+                stop_if_cancelled()
+                if has_frame(packet):
+                    if self._scan.repaired:
+                        packet.pts, packet.dts = number, None
+                    number += 1
+                if number <= self._scan.begin and packet.size:
+                    continue
+                try:
+                    yield from packet.decode()
+                except av.FFmpegError:
+                    self.damaged += 1
 
 
 class Encoder:
@@ -222,7 +203,7 @@ class Encoder:
         import av
 
         self._size = size[0] + size[0] % 2, size[1] + size[1] % 2
-        self._colors = _BT709 if size[1] >= HD_LINES else _BT601
+        self._colors = _BT709 if size[1] >= _HD_HEIGHT else _BT601
         name = _working_encoder(self._size)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(fps).limit_denominator(1001)
@@ -232,12 +213,6 @@ class Encoder:
         stream.codec_context.color_primaries = stream.codec_context.color_trc = self._colors
         self._stream = stream
         self._last = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def write(self, pixels: Pixels, time: float) -> None:
         """Add a frame of shape (height, width, 3), shown at a time in seconds."""

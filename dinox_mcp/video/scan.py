@@ -132,7 +132,11 @@ def scan(video: VideoFile, limits: Limits) -> Scan:
     shown = sorted({round(time - zero, 6) for time in times})
     step = (shown[-1] - shown[0]) / (len(shown) - 1) if len(shown) > 1 else 1.0
     kept, left_out = _part(shown, step, limits, video.name)
-    damage = repair.note if repair else _missing(packets, claimed_s, shown[-1] + step)
+    if repair:
+        where = "in one place" if repair.moved == 1 else f"in {repair.moved} places"
+        damage = f"the clock of the file jumps {where}; times are counted on from the frame before"
+    else:
+        damage = _missing(packets, claimed_s, shown[-1] + step)
     several = f"the file has {streams} video streams; the largest was processed" if streams > 1 else ""
     orientation = orientation_of(first)
     repaired = tuple(round(time - zero, 6) for time in times) if repair else ()
@@ -226,22 +230,14 @@ def _first_frame(video: VideoFile, index: int) -> "tuple[VideoFrame, Fraction]":
     raise ImageError(f"'{shorten(video.name)}' has no frame that can be decoded; pass an intact file")
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """When packets are shown, in the order of the file, and how many stretches of them were moved."""
 
-    times: tuple[float, ...]
+    times: list[float]
     moved: int
 
-    @property
-    def note(self) -> str:
-        """What to say of it in the result."""
-        where = "in one place" if self.moved == 1 else f"in {self.moved} places"
-        return f"the clock of the file jumps {where}; times are counted on from the frame before"
 
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """Packets from `first` to before `last` whose clock never jumps."""
 
     first: int
@@ -279,7 +275,7 @@ def repair_clock(stamps: Sequence[Stamp], file_format: str) -> Repair | None:
         times[now.first : now.last] = [time + offset for time in shown]
         end, latest = now.end + offset, max(latest, max(shown) + offset)
         at += 1
-    return Repair(tuple(times), moved) if moved else None
+    return Repair(times, moved) if moved else None
 
 
 def _usual_step(stamps: Sequence[Stamp]) -> float:

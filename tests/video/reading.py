@@ -1,6 +1,7 @@
 """Reading films in tests, and films as recorders and telephones make them."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,8 +21,7 @@ FPS = 10
 def read(path: Path | str, limits: Limits = LIMITS, settings: Settings | None = None) -> tuple[Scan, list[Frame]]:
     with open_video(str(path), settings or Settings()) as video:
         found = scan(video, limits)
-        reader = Reader(video, found)
-        with reader:
+        with closing(Reader(video, found)) as reader:
             return found, list(reader.until(found.times[-1]))
 
 

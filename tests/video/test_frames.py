@@ -1,6 +1,7 @@
 """Frames are decoded to the last one, at their times, also from damaged files."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -53,7 +54,7 @@ def test_a_cancelled_call_stops_on_the_way_to_its_first_frame(films: Films, monk
     with open_video(str(films(".mp4")), Settings()) as video:  # which can only be decoded from its beginning
         found = scan(video, Limits(max_s=600, max_frames=100, start_s=1.8))
         monkeypatch.setattr(video_frames, "stop_if_cancelled", lambda: checks.append(None))
-        with Reader(video, found) as reader:
+        with closing(Reader(video, found)) as reader:
             first = next(reader.until(found.times[-1]))
     assert first.time == pytest.approx(1.8)
     assert len(checks) >= 18, "it was checked before each of the 18 frames that lead there"
@@ -80,7 +81,7 @@ def test_frames_that_cannot_be_decoded_are_left_out_and_counted(films: Films, tm
     path.write_bytes(data)
     with open_video(str(path), Settings()) as video:
         found = scan(video, LIMITS)
-        with Reader(video, found) as reader:
+        with closing(Reader(video, found)) as reader:
             frames = list(reader.until(found.times[-1]))
             assert (len(frames), reader.damaged) == (19, 1)
 
@@ -94,7 +95,7 @@ def test_a_frame_of_another_size_lies_in_the_middle() -> None:
 
 def encode(path: Path, height: int, width: int) -> list[av.VideoFrame]:
     frame = np.full((height, width, 3), (200, 40, 40), np.uint8)
-    with Encoder(path, (width, height), 25) as encoder:
+    with closing(Encoder(path, (width, height), 25)) as encoder:
         for time in (0.0, 0.04, 0.04, 1.0):
             encoder.write(frame, time)
     with av.open(str(path)) as container:
