@@ -230,21 +230,16 @@ class FrameAnnotator:
 
 @dataclass
 class ContactSheet:
-    """Collects small key frames, and draws them when all tracks are known."""
+    """Collects small key frames (time, JPEG), and draws them when all tracks are known."""
 
     size: tuple[int, int]
-    _frames: list[tuple[float, bytes]] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it has no frame yet."""
-        return not self._frames
+    frames: list[tuple[float, bytes]] = field(default_factory=list)
 
     def add(self, time: float, image: Image.Image) -> None:
         """Add a key frame."""
         small = image.copy()
         small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        self._frames.append((time, encode_jpeg(small)))
+        self.frames.append((time, encode_jpeg(small)))
 
     def draw(
         self,
@@ -255,10 +250,10 @@ class ContactSheet:
     ) -> bytes:
         """Draw the sheet as a JPEG; `masks` are by times of key frames and numbers of tracks."""
         frames = []
-        for time, data in self._frames:
+        for time, data in self.frames:
             objects = objects_at(tracks, time, self.size, masks.get(time))
             image = Picture.from_bytes(data).rgb()
-            image = image.resize(cell_size(len(self._frames), image.size, max_side), Image.Resampling.LANCZOS)
+            image = image.resize(cell_size(len(self.frames), image.size, max_side), Image.Resampling.LANCZOS)
             image = annotate(image, objects, original_size=self.size, style=_STYLE)  # small, so that tags are legible
             counts = ", ".join(f"{label} {_TIMES} {count}" for label, count in count_labels(objects).items())
             frames.append((image, f"{clock(time)} · {counts or 'nothing'}"))

@@ -86,8 +86,7 @@ class Run:
                 self._files = await self._thread(files)
             with await self._thread(partial(KeyFrames, self.job)) as reader:
                 complete = await self._answer_key_frames(reader)
-            if complete:
-                complete = await self._write_rest()
+            complete = complete and await self._write_rest()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 result = await anyio.to_thread.run_sync(partial(self._finish, complete=False))
@@ -240,7 +239,7 @@ class Run:
         if not complete and answers.times:
             written = f"; the annotated video has its first {self._files.written} frames" if self._files else ""
             answers.note(f"stopped after key frame {len(answers.times)} of {len(self._key_times)}{written}")
-        if self.paths is not None and not self._sheet.is_empty:
+        if self.paths is not None and self._sheet.frames:
             files = files.model_copy(update={"sheet": self._write_sheet(self.paths)})
         result = video_result(
             self.job,

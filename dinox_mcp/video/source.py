@@ -29,10 +29,11 @@ SUFFIXES = frozenset(
     | {".wmv", ".asf"}
 )
 READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG, FLV, Ogg, WMV or animated GIF"
-_BEGINNING = 1024
+_BEGINNING = 1024  # bytes by which a video is recognized
 _TS_PACKET = 188
 _BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
+# FFmpeg's readers for files that begin with these bytes.
 _BEGINNINGS = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
@@ -41,7 +42,6 @@ _BEGINNINGS = {
     bytes.fromhex("3026b2758e66cf11"): "asf",
     b"\0\0\x01\xba": "mpeg",
 }
-"""FFmpeg's readers for files that begin with these bytes."""
 MAX_PIXELS = 8192 * 4352  # the largest frame of any common standard
 _DECODERS = (
     "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,msmpeg4v3,msmpeg4v2,h263,mjpeg,"

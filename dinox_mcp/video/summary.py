@@ -40,6 +40,8 @@ class Answers:
     Attributes:
         calls_each: How many calls each key frame takes that is not in the cache.
         times: When the answered key frames are shown, in seconds.
+        made: How many calls were made.
+        cached: How many key frames were answered from the cache.
         found: Whether anything was found.
         unsearched: Prompts that were searched for in no key frame.
         unknown: Those of them that no backend knows.
@@ -47,13 +49,13 @@ class Answers:
 
     calls_each: int
     times: list[float] = field(default_factory=list)
+    made: int = 0
+    cached: int = 0
     model: str = ""
     backend: str = ""
     found: bool = False
     unsearched: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    _made: int = 0
-    _cached: int = 0
     _notes: dict[str, None] = field(default_factory=dict)
     _key_frame_notes: Counter[str] = field(default_factory=Counter)
 
@@ -61,8 +63,8 @@ class Answers:
         """Add the answer for the key frame at a time."""
         first, found = not self.times, answer.found
         self.times.append(time)
-        self._made += 0 if answer.cached else self.calls_each
-        self._cached += answer.cached
+        self.made += 0 if answer.cached else self.calls_each
+        self.cached += answer.cached
         self.model = found.model
         self.backend = answer.backend
         self.found = self.found or bool(found.objects)
@@ -82,10 +84,6 @@ class Answers:
             for note, number in self._key_frame_notes.items()
         )
         return [*of_key_frames, *self._notes]
-
-    def calls(self, planned: int) -> Calls:
-        """Count the calls that were made, of those `planned`."""
-        return Calls(planned=planned, made=self._made, memory=self._cached)
 
 
 def video_result(
@@ -121,7 +119,7 @@ def video_result(
         counts=counts,
         peaks=peaks(moments, list(counts)),
         timeline=tuple(moments),
-        calls=answers.calls(job.planned_calls),
+        calls=Calls(planned=job.planned_calls, made=answers.made, memory=answers.cached),
         complete=complete,
         files=files,
         notes=(*found.notes, *answers.notes(), *_tracker_notes(tracker)),
@@ -140,24 +138,19 @@ def describe_tracks(tracks: Sequence[TrackHistory], times: Sequence[float], size
 def timeline(tracks: Sequence[TrackHistory], key_times: Sequence[float], labels: Sequence[str]) -> list[Moment]:
     """Count the numbered tracks of each label at each key frame."""
     moments = []
+    visits = [(one.label, one.visits()) for one in tracks if one.id is not None]
     for time in key_times:
-        present = [
-            one.detections[0].detection
-            for one in tracks
-            if one.id is not None and any(start <= time <= end for start, end in one.visits())
-        ]
-        counts = count_labels(present)
-        moments.append(Moment(time_s=round(time, 3), counts={label: counts.get(label, 0) for label in labels}))
+        counts = Counter(label for label, times in visits if any(start <= time <= end for start, end in times))
+        moments.append(Moment(time_s=round(time, 3), counts={label: counts[label] for label in labels}))
     return moments
 
 
 def peaks(moments: Sequence[Moment], labels: Sequence[str]) -> dict[str, Peak]:
     """Find the highest count of each label, and when it was reached first."""
     found = {}
-    for label in labels:
-        best = max(moments, key=lambda moment: moment.counts.get(label, 0), default=None)
-        if best is not None:
-            found[label] = Peak(count=best.counts.get(label, 0), time_s=best.time_s)
+    for label in labels if moments else ():
+        best = max(moments, key=lambda moment: moment.counts.get(label, 0))
+        found[label] = Peak(count=best.counts.get(label, 0), time_s=best.time_s)
     return found
 
 
@@ -219,10 +212,8 @@ def _tracker_notes(tracker: Tracker) -> list[str]:
         for number, older in tracker.renumbered
     ]
     if tracker.dropped:
-        notes.append(
-            f"{tracker.dropped} detections below a score of {MIN_SINGLE_SCORE} in a single key frame were taken for "
-            "mistakes"
-        )
+        few = f"{tracker.dropped} detections below a score of {MIN_SINGLE_SCORE} in a single key frame"
+        notes.append(f"{few} were taken for mistakes")
     return notes
 
 
