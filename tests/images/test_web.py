@@ -2,13 +2,15 @@
 
 import asyncio
 import datetime as dt
+import os
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,6 +28,15 @@ from tests.images.site import Names, Site, redirect, response, serve
 pytestmark = pytest.mark.anyio
 PNG = encode(field())
 HERE = [["127.0.0.1"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _system_certificates() -> Iterator[None]:
+    """Read the certificates of the system once for all loaders: it takes 30 ms."""
+    create, shared = httpx2.create_ssl_context, httpx2.create_ssl_context()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx2, "create_ssl_context", lambda: create() if "SSL_CERT_FILE" in os.environ else shared)
+        yield
 
 
 @pytest.fixture
