@@ -61,13 +61,13 @@ async def test_results_of_images_are_not_crowded_out(short_film: Path, short_sce
 
 
 @pytest.mark.slow
-async def test_as_many_calls_are_paid_as_were_planned_and_none_twice(emulator: Emulator, film: Path) -> None:
+async def test_as_many_calls_are_paid_as_were_planned_and_none_twice(emulator: Emulator, short_film: Path) -> None:
     settings = Settings.load(api_key=emulator.key, api_base_url=emulator.url, video_max_calls=4)
     async with Detector(settings) as detector:
-        result = await detector.detect_video(str(film), ["car"], save=False)
+        result = await detector.detect_video(str(short_film), ["car"], every_s=0.05, save=False)
         assert (result.backend, result.calls.planned, result.calls.made) == ("dinox", 4, 4)
         assert emulator.stats().paid == 4
-        again = await detector.detect_video(str(film), ["car"], save=False)
+        again = await detector.detect_video(str(short_film), ["car"], every_s=0.05, save=False)
         assert (again.calls.made, again.calls.memory) == (0, 4)
         assert emulator.stats().paid == 4
 
