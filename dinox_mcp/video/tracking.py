@@ -4,7 +4,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import NamedTuple
 
 import numpy as np
 
@@ -40,21 +39,30 @@ _MAX_UNCONFIRMED_COST = 1.2  # for a track that is not confirmed, so that two mi
 _ANY_COST = 3.0  # more than any position costs: equal contents are the same object wherever they are
 
 
-class TimedDetection(NamedTuple):
-    """What the backend found of a track at a key frame."""
+@dataclass(frozen=True, eq=False, slots=True)
+class TimedDetection:
+    """What the backend found at a key frame, and what it looks like there."""
 
     time: float
     detection: Detection
+    appearance: Appearances
+
+    @property
+    def content(self) -> str | None:
+        """What was read exactly of it."""
+        return exact_content(self.detection)
 
 
-@dataclass(eq=False, slots=True)
 class TrackHistory:
     """One track with all that is known of it.
 
-    Attributes:
-        first_key: The number of the key frame in which it was found first.
-        boxes: Its boxes over time: detected ones at key frames, followed ones between.
+    Args:
+        first: Its first detection.
+        first_key: The number of that key frame.
         margin_s: How long it is in the video before and after a single detection, in seconds.
+
+    Attributes:
+        boxes: Its boxes over time: detected ones at key frames, followed ones between.
         followed: Its path in the pixels since its last detection; None once it is lost from sight.
         missed: In how many key frames in a row it was not found.
         id: Its number in the result, once it has one.
@@ -62,28 +70,17 @@ class TrackHistory:
         absences: For each absence that had ended the track, the times of the detections before and after it.
     """
 
-    label: str
-    motion: Motion
-    first_key: int
-    detections: list[TimedDetection]
-    boxes: list[tuple[float, Box]]
-    appearance: Appearances
-    margin_s: float
-    followed: Path | None = ()
-    missed: int = 0
-    id: int | None = None
-    content: str | None = None
-    absences: list[tuple[float, float]] = field(default_factory=list)
-
-    @classmethod
-    def start(
-        cls, time: float, detection: Detection, appearance: Appearances, *, first_key: int, margin_s: float
-    ) -> "TrackHistory":
-        """Start a track with a first detection."""
-        motion, boxes = Motion.at(time, detection.bbox), [(time, detection.bbox)]
-        first = [TimedDetection(time, detection)]
-        content = exact_content(detection)
-        return cls(detection.label, motion, first_key, first, boxes, appearance, margin_s, content=content)
+    def __init__(self, first: TimedDetection, *, first_key: int, margin_s: float) -> None:
+        bbox = first.detection.bbox
+        self.label, self.content = first.detection.label, first.content
+        self.motion, self.appearance = Motion.at(first.time, bbox), first.appearance
+        self.first_key, self.margin_s = first_key, margin_s
+        self.detections = [first]
+        self.boxes = [(first.time, bbox)]
+        self.followed: Path | None = ()
+        self.missed = 0
+        self.id: int | None = None
+        self.absences: list[tuple[float, float]] = []
 
     @property
     def current_box(self) -> Box | None:
@@ -127,27 +124,27 @@ class TrackHistory:
         after = bisect_left(self.detections, time + 1e-9, key=lambda one: one.time)
         return self.detections[max(0, after - 1)]
 
-    def extend(self, time: float, detection: Detection, appearance: Appearances) -> None:
+    def extend(self, found: TimedDetection) -> None:
         """Add a detection; the path followed in the pixels is bent so that it ends at its box."""
-        start, path = self.boxes[-1][0], self.followed
-        if path and iou(path[-1][1], detection.bbox) >= _MIN_FOLLOWED_IOU:
-            errors = [found - followed for found, followed in zip(detection.bbox, path[-1][1], strict=True)]
+        start, path, bbox = self.boxes[-1][0], self.followed, found.detection.bbox
+        if path and iou(path[-1][1], bbox) >= _MIN_FOLLOWED_IOU:
+            errors = [detected - followed for detected, followed in zip(bbox, path[-1][1], strict=True)]
             for moment, box in path[:-1]:
-                part = (moment - start) / (time - start)
+                part = (moment - start) / (found.time - start)
                 x1, y1, x2, y2 = (edge + part * error for edge, error in zip(box, errors, strict=True))
                 self.boxes.append((moment, (x1, y1, x2, y2)))
-        self.boxes.append((time, detection.bbox))
-        self.detections.append(TimedDetection(time, detection))
-        self.motion.update(time, detection.bbox)
-        self.appearance = _APPEARANCE_MEMORY * self.appearance + (1 - _APPEARANCE_MEMORY) * appearance
+        self.boxes.append((found.time, bbox))
+        self.detections.append(found)
+        self.motion.update(found.time, bbox)
+        self.appearance = _APPEARANCE_MEMORY * self.appearance + (1 - _APPEARANCE_MEMORY) * found.appearance
         self.missed, self.followed = 0, ()
-        self.content = self.content or exact_content(detection)
+        self.content = self.content or found.content
 
-    def resume(self, time: float, detection: Detection, appearance: Appearances) -> None:
+    def resume(self, found: TimedDetection) -> None:
         """Add a detection after an absence that had ended the track."""
-        self.absences.append((self.detections[-1].time, time))
-        self.motion, self.followed = Motion.at(time, detection.bbox), None
-        self.extend(time, detection, appearance)
+        self.absences.append((self.detections[-1].time, found.time))
+        self.motion, self.followed = Motion.at(found.time, found.detection.bbox), None
+        self.extend(found)
 
     def merge(self, other: "TrackHistory", *, after_absence: bool) -> None:
         """Append a later track that turned out to be the same object."""
@@ -204,11 +201,11 @@ class Tracker:
         """
         for track, path in zip_longest(self.active, followed):
             track.followed = [*track.followed, *path] if path and track.followed is not None else None
-        measured = measure([one.bbox for one in detections])
+        appearances = measure([one.bbox for one in detections])
+        found = [TimedDetection(time, one, look) for one, look in zip(detections, appearances, strict=True)]
         labels = dict.fromkeys([*(one.label for one in detections), *(track.label for track in self.active)])
         for label in labels:
-            columns = [column for column, one in enumerate(detections) if one.label == label]
-            self._update_label(time, label, [detections[column] for column in columns], measured[columns])
+            self._update_label(time, label, [one for one in found if one.detection.label == label])
         self._stop_following_hidden(measure)
         over = [track for track in self.active if track.missed > self.max_missed]
         confirmed = [track for track in over if self.is_confirmed(track)]
@@ -241,95 +238,91 @@ class Tracker:
             if appearance_distances(track.appearance[None], appearance[None])[0, 0] > _HIDDEN_DISTANCE:
                 track.followed = None
 
-    def _update_label(self, time: float, label: str, detections: Sequence[Detection], measured: Appearances) -> None:
+    def _update_label(self, time: float, label: str, found: Sequence[TimedDetection]) -> None:
         """Assign the detections of one label: by content, then by position and appearance; the rest begin tracks."""
-        known = self._assign_contents(time, label, detections, measured)
+        assigned = [(one, one.content) for one in self._assign_contents(found)]
         tracks = [one for one in self.active if one.label == label and one.detections[-1].time < time]
-        rest = [column for column in range(len(detections)) if column not in known]
-        assigned = [(detections[column].bbox, exact_content(detections[column])) for column in known]
-        for track, column in self._pairs(time, tracks, rest, detections, measured):
-            track.extend(time, detections[column], measured[column])
-            assigned.append((detections[column].bbox, track.content))
-            rest.remove(column)
+        for track, one in self._pairs(tracks, _without(found, [one for one, _ in assigned])):
+            track.extend(one)
+            assigned.append((one, track.content))
         for track in tracks:
             track.missed += track.detections[-1].time < time
-        for column in rest:
-            one, content = detections[column], exact_content(detections[column])
-            if all(iou(one.bbox, box) < _SAME_IOU or contents_differ(content, other) for box, other in assigned):
-                assigned.append((one.bbox, content))
-                first, margin_s = self._keys, self.every_s / 2
-                self.active.append(TrackHistory.start(time, one, measured[column], first_key=first, margin_s=margin_s))
+        for one in _without(found, [one for one, _ in assigned]):
+            if not any(_is_same(one, other, content) for other, content in assigned):
+                assigned.append((one, one.content))
+                self.active.append(TrackHistory(one, first_key=self._keys, margin_s=self.every_s / 2))
 
-    def _assign_contents(
-        self, time: float, label: str, detections: Sequence[Detection], measured: Appearances
-    ) -> set[int]:
-        """Assign detections whose content was read before to its track, wherever they are; return their indices."""
-        contents = [exact_content(one) for one in detections]
-        assigned: set[int] = set()
-        for content in dict.fromkeys(one for one in contents if one is not None):
-            tracks = [one for one in (*self.active, *self.ended) if (one.label, one.content) == (label, content)]
-            columns = [column for column, one in enumerate(contents) if one == content]
-            boxes = [track.expected_box(time) if track in self.active else track.boxes[-1][1] for track in tracks]
-            costs = 1 - distance_ious(boxes, [detections[column].bbox for column in columns])
-            for row, found in assign(costs, _ANY_COST):
-                self._continue(tracks[row], time, detections[columns[found]], measured[columns[found]])
-                assigned.add(columns[found])
+    def _assign_contents(self, found: Sequence[TimedDetection]) -> list[TimedDetection]:
+        """Assign detections whose content was read before to its track, wherever they are; return them."""
+        assigned = []
+        for content in dict.fromkeys(one.content for one in found if one.content is not None):
+            equal = [one for one in found if one.content == content]
+            known = (equal[0].detection.label, content)
+            tracks = [one for one in (*self.active, *self.ended) if (one.label, one.content) == known]
+            boxes = [one.expected_box(equal[0].time) if one in self.active else one.boxes[-1][1] for one in tracks]
+            costs = 1 - distance_ious(boxes, [one.detection.bbox for one in equal])
+            for row, column in assign(costs, _ANY_COST):
+                self._continue(tracks[row], equal[column])
+                assigned.append(equal[column])
         return assigned
 
-    def _continue(self, track: TrackHistory, time: float, detection: Detection, appearance: Appearances) -> None:
+    def _continue(self, track: TrackHistory, found: TimedDetection) -> None:
         """Extend a track by a detection with the same content, and merge what was tracked of it in between."""
         ended = track not in self.active
         if ended:
             self.ended.remove(track)
             self.active.append(track)
-        same = self._same_unread(track, time, detection, appearance)
+        same = self._same_unread(track, found)
         if same:
             if track.id and same.id:
                 self.renumbered.append((same.id, track.id))
             self.active.remove(same)
             track.merge(same, after_absence=ended)
         if ended and not same:
-            track.resume(time, detection, appearance)
+            track.resume(found)
         else:
-            track.extend(time, detection, appearance)
+            track.extend(found)
 
-    def _same_unread(
-        self, track: TrackHistory, time: float, detection: Detection, appearance: Appearances
-    ) -> TrackHistory | None:
+    def _same_unread(self, track: TrackHistory, found: TimedDetection) -> TrackHistory | None:
         """Find the track of the same object that began since `track` was found last and has no content yet."""
-        last = track.detections[-1].time
-        begun = [one for one in self.active if one.label == track.label and one.detections[0].time > last]
-        begun = [one for one in begun if one.content is None]
-        pairs = assign(_costs(time, begun, [detection], appearance[None]), _MAX_UNCONFIRMED_COST)
+        unread = [one for one in self.active if one.label == track.label and one.content is None]
+        begun = [one for one in unread if one.detections[0].time > track.detections[-1].time]
+        pairs = assign(_costs(begun, [found]), _MAX_UNCONFIRMED_COST)
         return begun[pairs[0][0]] if pairs else None
 
     def _pairs(
-        self,
-        time: float,
-        tracks: Sequence[TrackHistory],
-        columns: Sequence[int],
-        detections: Sequence[Detection],
-        measured: Appearances,
-    ) -> list[tuple[TrackHistory, int]]:
-        """Pair tracks with the given `columns` of detections; tracks found once get only what the others leave."""
-        pairs: list[tuple[TrackHistory, int]] = []
+        self, tracks: Sequence[TrackHistory], found: Sequence[TimedDetection]
+    ) -> list[tuple[TrackHistory, TimedDetection]]:
+        """Pair tracks with detections; tracks found once get only what the others leave."""
+        pairs: list[tuple[TrackHistory, TimedDetection]] = []
         for found_often in (True, False):
             rows = [track for track in tracks if (len(track.detections) > 1) is found_often]
-            left = [column for column in columns if column not in {taken for _, taken in pairs}]
-            costs = _costs(time, rows, [detections[column] for column in left], measured[left])
+            left = _without(found, [taken for _, taken in pairs])
+            costs = _costs(rows, left)
             unconfirmed = np.array([not self.is_confirmed(track) for track in rows], dtype=bool).reshape(-1, 1)
             costs = np.where(unconfirmed & (costs > _MAX_UNCONFIRMED_COST), np.inf, costs)
             pairs += [(rows[row], left[column]) for row, column in assign(costs, _MAX_COST)]
         return pairs
 
 
-def _costs(
-    time: float, tracks: Sequence[TrackHistory], detections: Sequence[Detection], measured: Appearances
-) -> Costs:
+def _without(found: Sequence[TimedDetection], taken: Sequence[TimedDetection]) -> list[TimedDetection]:
+    return [one for one in found if one not in taken]
+
+
+def _is_same(found: TimedDetection, other: TimedDetection, content: str | None) -> bool:
+    """Return whether a detection is that of another object once more, whose `content` is known."""
+    overlap = iou(found.detection.bbox, other.detection.bbox)
+    return overlap >= _SAME_IOU and not contents_differ(found.content, content)
+
+
+def _costs(tracks: Sequence[TrackHistory], found: Sequence[TimedDetection]) -> Costs:
     """Cost of each pair of a track and a detection; infinite where they are far apart or their contents differ."""
-    positions = 1 - distance_ious([track.expected_box(time) for track in tracks], [one.bbox for one in detections])
-    known = np.array([track.appearance for track in tracks]).reshape(len(tracks), measured.shape[1])
-    contents = [exact_content(one) for one in detections]
+    if not (tracks and found):
+        return np.zeros((len(tracks), len(found)))
+    expected = [track.expected_box(found[0].time) for track in tracks]
+    positions = 1 - distance_ious(expected, [one.detection.bbox for one in found])
+    known, measured = (np.array([one.appearance for one in side]) for side in (tracks, found))
+    contents = [one.content for one in found]
     others = np.array([[contents_differ(track.content, one) for one in contents] for track in tracks], dtype=bool)
     costs = positions + _APPEARANCE_WEIGHT * appearance_distances(known, measured)
-    return np.where((positions > _MAX_POSITION_COST) | others.reshape(costs.shape), np.inf, costs)
+    return np.where((positions > _MAX_POSITION_COST) | others, np.inf, costs)

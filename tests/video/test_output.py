@@ -12,7 +12,7 @@ from PIL import Image
 from dinox_mcp.errors import SettingsError
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video.output import ContactSheet, annotated_size, objects_at
-from dinox_mcp.video.tracking import TrackHistory
+from dinox_mcp.video.tracking import TimedDetection, TrackHistory
 from tests.video.conftest import Finder
 from tests.video.scenes import Scene, Witness
 
@@ -127,9 +127,10 @@ def test_the_contact_sheet_keeps_to_the_limits_of_a_reply() -> None:
 
 
 def test_objects_are_clipped_and_have_the_score_of_their_latest_detection() -> None:
-    car = Detection(label="car", bbox=(-10, 10, 20, 30), score=0.9)
-    track = TrackHistory.start(0.0, car, np.ones(1), first_key=0, margin_s=0.5)
-    track.extend(1.0, Detection(label="car", bbox=(10, 10, 40, 30), score=0.6), np.ones(1))
+    early = Detection(label="car", bbox=(-10, 10, 20, 30), score=0.9)
+    late = Detection(label="car", bbox=(10, 10, 40, 30), score=0.6)
+    track = TrackHistory(TimedDetection(0.0, early, np.ones(1)), first_key=0, margin_s=0.5)
+    track.extend(TimedDetection(1.0, late, np.ones(1)))
     assert objects_at([track], 0.0, (320, 180)) == [], "it has no number yet"
     track.id = 1
     (first,), (between,) = (objects_at([track], time, (320, 180)) for time in (0.0, 0.5))

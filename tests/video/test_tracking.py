@@ -6,12 +6,16 @@ import pytest
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video import summary
-from dinox_mcp.video.tracking import Tracker, TrackHistory
+from dinox_mcp.video.tracking import TimedDetection, Tracker, TrackHistory
 from tests.video.tracks import SIZE, alike, box, code, track
 
 
+def timed(time: float, bbox: Box) -> TimedDetection:
+    return TimedDetection(time, Detection(label="car", bbox=bbox), np.ones(1))
+
+
 def start(bbox: Box) -> TrackHistory:
-    return TrackHistory.start(0.0, Detection(label="car", bbox=bbox), np.ones(1), first_key=0, margin_s=0.25)
+    return TrackHistory(timed(0.0, bbox), first_key=0, margin_s=0.25)
 
 
 def car(x: float, label: str = "car", score: float | None = 0.9) -> Detection:
@@ -140,7 +144,7 @@ def test_recognized_text_identifies_nothing() -> None:
 def test_the_path_in_the_pixels_is_bent_to_end_at_the_next_detection() -> None:
     track = start(box(0))
     track.followed = [(0.25, box(10, 80)), (0.5, box(20, 60)), (0.75, box(30, 80)), (1.0, box(40))]
-    track.extend(1.0, Detection(label="car", bbox=box(44)), np.ones(1))
+    track.extend(timed(1.0, box(44)))
     assert track.box(0.5) == pytest.approx(box(22, 60))
 
 
@@ -153,7 +157,7 @@ def test_a_single_detection_is_in_the_video_for_a_margin_around_it() -> None:
 def test_followed_boxes_are_dropped_and_detected_ones_kept() -> None:
     track = start(box(0))
     track.followed = [(0.25, box(99)), (0.5, box(30))]
-    track.extend(0.5, Detection(label="car", bbox=box(30)), np.ones(1))
+    track.extend(timed(0.5, box(30)))
     assert track.box(0.25) == pytest.approx(box(99))
     track.drop_followed_boxes(0.5)
     assert track.box(0.25) == pytest.approx(box(15))
