@@ -40,18 +40,13 @@ _FLOW_FPS = 15  # grey frames a second: in less time little moves
 _MAX_FLOW_FRAMES = 64  # from one key frame to the next, to bound the memory
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFramePlan:
-    """The numbers of the key frames, and the longest time from one to the next in seconds."""
-
-    keys: tuple[int, ...]
-    every_s: float
-
-
-def plan_key_frames(times: Sequence[float], every_s: float, most: int) -> KeyFramePlan:
+def plan_key_frames(times: Sequence[float], every_s: float, most: int) -> tuple[tuple[int, ...], float]:
     """Choose at most `most` key frames, evenly in time; more than `every_s` apart where they are too few for that.
 
     The first and the last of the frames, shown at `times`, are among them: tracks are known only between key frames.
+
+    Returns:
+        The numbers of the key frames, and the longest time from one to the next in seconds.
 
     Raises:
         InputError: `every_s` is not a positive number.
@@ -61,10 +56,10 @@ def plan_key_frames(times: Sequence[float], every_s: float, most: int) -> KeyFra
     span = times[-1] - times[0]
     steps = min(max(1, most - 1), max(1, -int(-span // every_s)))
     if most == 1 or len(times) == 1:
-        return KeyFramePlan((len(times) // 2,), max(span, every_s))
+        return (len(times) // 2,), max(span, every_s)
     ideal = [times[0] + span * step / steps for step in range(steps + 1)]
     keys = sorted({_nearest(times, time) for time in ideal})
-    return KeyFramePlan(tuple(keys), max(times[b] - times[a] for a, b in pairwise(keys)))
+    return tuple(keys), max(times[b] - times[a] for a, b in pairwise(keys))
 
 
 def _nearest(times: Sequence[float], time: float) -> int:
@@ -74,22 +69,24 @@ def _nearest(times: Sequence[float], time: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An open video and the plan for it; `calls_each` is how many calls to the backend each key frame takes."""
+    """An open video and the plan for it.
+
+    Attributes:
+        keys: The numbers of the key frames.
+        every_s: The longest time from one to the next, in seconds.
+        calls_each: How many calls to the backend each key frame takes.
+    """
 
     video: VideoFile
     scan: Scan
-    plan: KeyFramePlan
+    keys: tuple[int, ...]
+    every_s: float
     calls_each: int
-
-    @property
-    def key_times(self) -> list[float]:
-        """When the key frames are shown, in seconds."""
-        return [self.scan.times[key] for key in self.plan.keys]
 
     @property
     def planned_calls(self) -> int:
         """How many calls to the backend all key frames take together."""
-        return len(self.plan.keys) * self.calls_each
+        return len(self.keys) * self.calls_each
 
 
 def open_job(source: str, settings: Settings, limits: Limits, every_s: float, max_calls: int, tiles: int) -> Job:
@@ -107,9 +104,9 @@ def open_job(source: str, settings: Settings, limits: Limits, every_s: float, ma
                 f"tiles is {tiles}, which takes {calls_each} calls for each key frame, more than the {max_calls} "
                 "allowed; choose fewer, or raise max_calls"
             )
-        plan = plan_key_frames(found.times, every_s, max_calls // calls_each)
+        keys, every_s = plan_key_frames(found.times, every_s, max_calls // calls_each)
         failing.pop_all()  # the video stays open
-    return Job(video, found, plan, calls_each)
+    return Job(video, found, keys, every_s, calls_each)
 
 
 class KeyFrame(NamedTuple):
@@ -145,10 +142,10 @@ class KeyFrames:
 
     def next(self) -> KeyFrame | None:
         """Decode the next key frame; None after the last, or where the video ends before it."""
-        keys, number, size = self._job.plan.keys, self._number, self._job.scan.size
+        keys, number, size = self._job.keys, self._number, self._job.scan.size
         if number == len(keys):
             return None
-        time = self._job.key_times[number]
+        time = self._job.scan.times[keys[number]]
         between = keys[number] - keys[number - 1] if number else 1
         stride = max(1, -(-between // _MAX_FLOW_FRAMES), round(self._job.scan.fps / _FLOW_FPS))
         small = flow_size(size)
@@ -164,11 +161,11 @@ class KeyFrames:
         self._number += 1
         image = Image.fromarray(frame.rgb(size))
         own = image if frame.own == size else Image.fromarray(frame.rgb(frame.own))
-        picture = encode_frame(own, self._job.video.name, frame.time)
+        picture = _encode(own, self._job.video.name, frame.time)
         return KeyFrame(frame.time, picture, Fit.of(frame.own, size), image, times, grays)
 
 
-def encode_frame(frame: Image.Image, name: str, time: float) -> Picture:
+def _encode(frame: Image.Image, name: str, time: float) -> Picture:
     """Encode a frame for a backend. Its source is the name of the video with a media fragment for the time (W3C)."""
     return Picture.from_bytes(encode_jpeg(frame, _JPEG_QUALITY), f"{name}#t={time:.3f}")
 
@@ -191,7 +188,7 @@ class Masking:
 
     def __init__(self, follower: Follower, job: Job, call: Call, progress: Progress) -> None:
         self._follower, self._job, self._call, self._progress = follower, job, call, progress
-        self._keys = frozenset(job.plan.keys)
+        self._keys = frozenset(job.keys)
         self._reader: Reader | None = None
         self._frames: Iterator[Frame] = iter(())
         self._upcoming: _Encoded | None = None
@@ -285,7 +282,7 @@ class Masking:
     def _encode(self, frame: Frame | None) -> _Encoded | None:
         if frame is None:
             return None
-        picture = encode_frame(Image.fromarray(frame.rgb(self._job.scan.size)), self._job.video.name, frame.time)
+        picture = _encode(Image.fromarray(frame.rgb(self._job.scan.size)), self._job.video.name, frame.time)
         return _Encoded(frame.number, frame.time, picture)
 
 

@@ -54,13 +54,13 @@ class Run:
     stopped: Callable[[VideoResult], None]
 
     def __post_init__(self) -> None:
-        plan = self.job.plan
-        self._key_times = self.job.key_times
-        self._tracker = Tracker(plan.every_s, single=len(plan.keys) == 1)
+        keys = self.job.keys
+        self._key_times = [self.job.scan.times[key] for key in keys]
+        self._tracker = Tracker(self.job.every_s, single=len(keys) == 1)
         self._answers = Answers(self.job.calls_each)
         self._sheet = ContactSheet(self.job.scan.size)
-        most = min(SHEET_FRAMES, len(self._key_times))
-        self._on_sheet = {round(at * (len(self._key_times) - 1) / max(1, most - 1)) for at in range(most)}
+        most = min(SHEET_FRAMES, len(keys))
+        self._on_sheet = {round(at * (len(keys) - 1) / max(1, most - 1)) for at in range(most)}
         self._limiter = anyio.CapacityLimiter(_THREADS)
         self._began = clocks.monotonic()
         self._files: FrameFiles | None = None
@@ -82,7 +82,7 @@ class Run:
         complete = False
         try:
             if self.paths is not None:
-                files = partial(FrameFiles, self.paths, self.job.video, self.job.scan, self.job.plan.keys)
+                files = partial(FrameFiles, self.paths, self.job.video, self.job.scan, self.job.keys)
                 self._files = await self._thread(files)
             with await self._thread(partial(KeyFrames, self.job)) as reader:
                 complete = await self._answer_key_frames(reader)
@@ -103,7 +103,7 @@ class Run:
         found, calls = self.job.scan, self.job.planned_calls
         masks = f", and masks in {len(found.times)} frames, seconds each on a CPU" if self._masking else ""
         return (
-            f"{found.duration_s:.1f} s of video, a key frame every {self.job.plan.every_s:.2g} s: "
+            f"{found.duration_s:.1f} s of video, a key frame every {self.job.every_s:.2g} s: "
             f"at most {calls} call{'s'[: calls != 1]} to the backend {self.plan.backend}{masks}"
         )
 

@@ -114,7 +114,7 @@ def video_result(
         model=answers.model,
         video=_info(job.video.name, found),
         request=request,
-        every_s=round(job.plan.every_s, 3),
+        every_s=round(job.every_s, 3),
         tracks=described,
         counts=counts,
         peaks=peaks(moments, list(counts)),

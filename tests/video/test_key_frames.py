@@ -43,14 +43,14 @@ TIMES = [number / 10 for number in range(41)]
 def test_key_frames_are_even_and_include_the_first_and_the_last(
     every_s: float, most: int, keys: tuple[int, ...]
 ) -> None:
-    plan = plan_key_frames(TIMES, every_s, most)
-    assert plan.keys == keys
-    assert plan.every_s == pytest.approx(2.0 if len(keys) == 3 else 1.0 if len(keys) == 5 else 4.0)
+    chosen, apart_s = plan_key_frames(TIMES, every_s, most)
+    assert chosen == keys
+    assert apart_s == pytest.approx(2.0 if len(keys) == 3 else 1.0 if len(keys) == 5 else 4.0)
 
 
 def test_more_key_frames_than_frames_are_all_frames() -> None:
-    assert plan_key_frames(TIMES[:3], 0.001, 60).keys == (0, 1, 2)
-    assert plan_key_frames([0.0], 0.5, 60).keys == (0,)
+    assert plan_key_frames(TIMES[:3], 0.001, 60)[0] == (0, 1, 2)
+    assert plan_key_frames([0.0], 0.5, 60)[0] == (0,)
 
 
 @pytest.mark.parametrize("every_s", [0, -1, float("nan")])
