@@ -33,7 +33,7 @@ _DECODERS = {
     "AVIF": (("PIL.AvifImagePlugin", "AvifImageFile"),),
     "HEIF": (("pillow_heif", "HeifImageFile"), ("pi_heif", "HeifImageFile")),
 }
-_BEGINNINGS = {
+_BEGINNINGS: dict[str, bytes | tuple[bytes, ...]] = {
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n\x1a\n",
     "GIF": (b"GIF87a", b"GIF89a"),

@@ -7,7 +7,8 @@ does this. Gaps of a plausible length are kept.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -100,16 +101,17 @@ class Stamp(NamedTuple):
     decoded: float
 
 
-class _Packets(NamedTuple):
+@dataclass(slots=True)
+class _Packets:
     """The time stamps of a video's packets in the order of the file, and the numbers of those that are key frames.
 
     `ends_s` is when the last packet of any stream ends, and `complete` whether the file was read to its end.
     """
 
-    stamps: list[Stamp]
-    keys: list[int]
-    ends_s: float
-    complete: bool
+    stamps: list[Stamp] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    ends_s: float = 0.0
+    complete: bool = False
 
 
 def scan(video: VideoFile, limits: Limits) -> Scan:
@@ -160,28 +162,26 @@ def _read(container: "InputContainer", index: int, name: str) -> _Packets:
 
     stream = opened_stream(container, index, name)
     rate = float(stream.average_rate or stream.base_rate or 25)
-    found = _Packets([], [], 0.0, complete=True)
-    ends_s = 0.0
-    try:
+    found = _Packets()
+    stamps = found.stamps
+    with suppress(av.FFmpegError, OSError):
         for packet in container.demux(stream, *container.streams.audio):
             stop_if_cancelled()
             when = packet.pts if packet.pts is not None else packet.dts
             base = float(packet.time_base or 0)
             if when is not None:
-                ends_s = max(ends_s, (when + (packet.duration or 0)) * base)
+                found.ends_s = max(found.ends_s, (when + (packet.duration or 0)) * base)
             if packet.stream_index != index or not has_frame(packet):
                 continue
-            stamps = found.stamps
             time = when * base if when is not None and base else len(stamps) / rate
             before = stamps[-1].decoded if stamps else time
             if packet.is_keyframe:
                 found.keys.append(len(stamps))
             stamps.append(Stamp(time, before if packet.dts is None else packet.dts * base))
             if len(stamps) >= MOST_PACKETS:
-                return found._replace(ends_s=ends_s, complete=False)
-    except (av.FFmpegError, OSError):
-        return found._replace(ends_s=ends_s, complete=False)
-    return found._replace(ends_s=ends_s)
+                return found
+        found.complete = True
+    return found
 
 
 def _part(shown: Sequence[float], step: float, limits: Limits, name: str) -> tuple[list[float], str]:
@@ -215,18 +215,13 @@ def _first_frame(video: VideoFile, index: int) -> "tuple[VideoFrame, Fraction]":
     """Decode one frame; also give the width of its pixels by their height."""
     import av
 
-    with open_container(video) as container:
-        try:
-            stream = opened_stream(container, index, video.name)
-            for packet in container.demux(stream):
-                stop_if_cancelled()
-                try:
-                    for frame in packet.decode():
-                        return frame, pixel_ratio(stream)
-                except av.FFmpegError:
-                    continue
-        except (av.FFmpegError, OSError):
-            pass
+    with open_container(video) as container, suppress(av.FFmpegError, OSError):
+        stream = opened_stream(container, index, video.name)
+        for packet in container.demux(stream):
+            stop_if_cancelled()
+            with suppress(av.FFmpegError):
+                for frame in packet.decode():
+                    return frame, pixel_ratio(stream)
     raise ImageError(f"'{shorten(video.name)}' has no frame that can be decoded; pass an intact file")
 
 
