@@ -4,11 +4,11 @@ import time as clocks
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
-import anyio.to_thread
 import numpy as np
+from anyio.to_thread import run_sync
 
 from dinox_mcp.backends.base import Follower, gather, silent
 from dinox_mcp.detect.answers import Answer
@@ -26,9 +26,7 @@ from dinox_mcp.video.output import SHEET, SHEET_FRAMES, ContactSheet, FrameFiles
 from dinox_mcp.video.summary import Answers, video_result
 from dinox_mcp.video.tracking import Tracker, TrackHistory
 
-T = TypeVar("T")
 _MASKS_SHARE = 0.8  # of the time of a video with masks, as every frame is processed and not only key frames
-_THREADS = 4  # a call does three things in threads at the same time
 
 
 @dataclass
@@ -61,7 +59,6 @@ class Run:
         self._sheet = ContactSheet(self.job.scan.size)
         most = min(SHEET_FRAMES, len(keys))
         self._on_sheet = {round(at * (len(keys) - 1) / max(1, most - 1)) for at in range(most)}
-        self._limiter = anyio.CapacityLimiter(_THREADS)
         self._began = clocks.monotonic()
         self._files: FrameFiles | None = None
         self._masking: Masking | None = None
@@ -82,22 +79,21 @@ class Run:
         complete = False
         try:
             if self.paths is not None:
-                files = partial(FrameFiles, self.paths, self.job.video, self.job.scan, self.job.keys)
-                self._files = await self._thread(files)
-            with await self._thread(partial(KeyFrames, self.job)) as reader:
+                self._files = await run_sync(FrameFiles, self.paths, self.job.video, self.job.scan, self.job.keys)
+            with await run_sync(KeyFrames, self.job) as reader:
                 complete = await self._answer_key_frames(reader)
             complete = complete and await self._write_rest()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                result = await anyio.to_thread.run_sync(partial(self._finish, complete=False))
+                result = await run_sync(partial(self._finish, complete=False))
             if self._answers.times:
                 self.stopped(result)
             raise
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._discard)
+                await run_sync(self._discard)
             raise
-        return await anyio.to_thread.run_sync(partial(self._finish, complete=complete))
+        return await run_sync(partial(self._finish, complete=complete))
 
     def _cost(self) -> str:
         found, calls = self.job.scan, self.job.planned_calls
@@ -112,7 +108,7 @@ class Run:
 
         Meanwhile the frames before are written, and the next key frame is decoded.
         """
-        frame = await self._thread(reader.next)
+        frame = await run_sync(reader.next)
         for number in range(len(self._key_times)):
             if frame is None:
                 if self._answers.times:
@@ -121,7 +117,7 @@ class Run:
             works: list[Callable[[], Awaitable[Any]]] = [
                 partial(self._search, number, frame),
                 partial(self._follow, frame),
-                partial(self._thread, reader.next),
+                partial(run_sync, reader.next),
                 partial(self._write_until, number - 1 - self._tracker.max_missed),
             ]
             try:
@@ -175,7 +171,7 @@ class Run:
         if len(frame.grays) == 1 or not any(boxes):  # no key frame comes before the first one
             return [None] * len(boxes)
         size = self.job.scan.size
-        return list(await self._thread(partial(follow, frame.times, frame.grays, boxes, size)))
+        return list(await run_sync(follow, frame.times, frame.grays, boxes, size))
 
     def _add(self, frame: KeyFrame, answer: Answer, followed: Sequence[Path | None]) -> None:
         """Add the answer about a key frame to the tracks, the sheet and the answers."""
@@ -207,7 +203,7 @@ class Run:
     async def _write(self, time: float, tracks: Sequence[TrackHistory]) -> None:
         if self._files is not None:
             masks = self._masking.masks if self._masking else {}
-            await self._thread(partial(self._files.write, time, tracks, masks))
+            await run_sync(self._files.write, time, tracks, masks)
 
     async def _write_rest(self) -> bool:
         """Write the frames that are left after the last answer; False where their masks fail."""
@@ -267,6 +263,3 @@ class Run:
 
     async def _report(self, part: float, message: str) -> None:
         await self.options.get("progress", silent)(part, message)
-
-    async def _thread(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
