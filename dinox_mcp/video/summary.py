@@ -26,11 +26,10 @@ from dinox_mcp.video.scan import Scan
 from dinox_mcp.video.tracking import MIN_SINGLE_SCORE, Tracker, TrackHistory
 
 _STAYS = 0.5  # in sizes of the box: a shorter way is no movement
-_STEEP = math.tan(math.radians(67.5))
-_DIAGONAL: dict[tuple[str, str], Direction] = {
-    ("up", "right"): "up and right", ("up", "left"): "up and left",
-    ("down", "right"): "down and right", ("down", "left"): "down and left",
-}  # fmt: skip
+# Clockwise, an eighth of a turn apart.
+_DIRECTIONS: Sequence[Direction] = (
+    "right", "down and right", "down", "down and left", "left", "up and left", "up", "up and right",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -162,13 +161,7 @@ def direction(path: Sequence[Box]) -> Direction:
     if math.hypot(across, down) < _STAYS * size:
         farthest = max(math.dist(center(box), (x1, y1)) for box in path)
         return "stays" if farthest < 2 * _STAYS * size else "there and back"
-    horizontal: Direction = "right" if across > 0 else "left"
-    vertical: Direction = "down" if down > 0 else "up"
-    if abs(across) > _STEEP * abs(down):
-        return horizontal
-    if abs(down) > _STEEP * abs(across):
-        return vertical
-    return _DIAGONAL[vertical, horizontal]
+    return _DIRECTIONS[round(math.atan2(down, across) / math.radians(45)) % 8]
 
 
 def _describe(track: TrackHistory, number: int, times: Sequence[float], size: tuple[int, int]) -> Track:
