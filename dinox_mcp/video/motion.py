@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.types.boxes import Box, center, clip
+from dinox_mcp.types.boxes import Box, center, clip, ious
 from dinox_mcp.types.detection import Detection
 from dinox_mcp.video.frames import Pixels, fitted_size
 from dinox_mcp.video.source import stop_if_cancelled
@@ -228,19 +228,11 @@ def distance_ious(a: Sequence[Box], b: Sequence[Box]) -> Costs:
     """
     first = np.array(a, dtype=float).reshape(-1, 1, 4)
     second = np.array(b, dtype=float).reshape(1, -1, 4)
-    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    union = _areas(first) + _areas(second) - shared
+    overlap = np.array([ious(box, second[0]) for box in first[:, 0]]).reshape(len(a), len(b))
     span = np.maximum(first[..., 2:], second[..., 2:]) - np.minimum(first[..., :2], second[..., :2])
     apart = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
-    distance = np.sum(apart**2, axis=-1) / np.maximum(np.sum(span**2, axis=-1), 1e-9)
-    result: Costs = shared / np.maximum(union, 1e-9) - distance
-    return result
-
-
-def _areas(boxes: Costs) -> Costs:
-    areas: Costs = np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
-    return areas
+    distance: Costs = np.sum(apart**2, axis=-1) / np.maximum(np.sum(span**2, axis=-1), 1e-9)
+    return overlap - distance
 
 
 def _size(bbox: Box) -> tuple[float, float]:
