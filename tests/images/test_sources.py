@@ -87,23 +87,21 @@ def test_pages_of_pdfs_the_clipboard_and_the_newest_image(text: str, expected: S
 
 
 @pytest.mark.parametrize(
-    "choice",
+    "text",
     [
-        "#page=0",
-        "#page=",
-        "#page=x",
-        "#page=-1",
-        "#page=1&page",
-        "#page=1&zoom=2",
-        "#page=9999999",
-        "#dpi=17",
-        "#dpi=601",
+        *(
+            f"a.pdf#{choice}"
+            for choice in ("page=0", "page=", "page=x", "page=-1", "page=1&page", "page=1&zoom=2", "page=9999999")
+        ),
+        "a.pdf#dpi=17",
+        "a.pdf#dpi=601",
+        "https://example.com/a.pdf#page=0",
+        "data:application/pdf;base64,JVBERi0=#page=0",
     ],
 )
-@pytest.mark.parametrize("address", ["a.pdf", "https://example.com/a.pdf", "data:application/pdf;base64,JVBERi0="])
-def test_a_page_that_is_none_is_explained(address: str, choice: str) -> None:
+def test_a_page_that_is_none_is_explained(text: str) -> None:
     with pytest.raises(ImageError, match="does not choose a page of a PDF; write #page=3 or #page=3&dpi=200"):
-        parse_source(address + choice)
+        parse_source(text)
 
 
 @pytest.mark.parametrize(
