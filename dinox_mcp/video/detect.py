@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Unpack
@@ -122,9 +121,9 @@ class VideoDetector:
                     "masks of a video are only in its files; name a folder for them (--out), or leave masks out"
                 )
         limits = Limits(settings.video_max_s, settings.video_max_frames, start_s, end_s)
-        opening = partial(open_job, video, settings, limits, every_s, max_calls or allowed, request.tiles)
+        most = max_calls or allowed
         async with self._running:
-            job = await anyio.to_thread.run_sync(opening)
+            job = await anyio.to_thread.run_sync(open_job, video, settings, limits, every_s, most, request.tiles)
             with job.video:
                 if follower:
                     check_mask_frames(job, settings.video_max_mask_frames)
