@@ -210,7 +210,10 @@ class WebFetcher:
                         limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
                     )
                 except ImportError:
-                    raise _socks_missing(shown, proxy) from None
+                    if proxy is None:
+                        raise
+                    missing = "names a SOCKS proxy, which needs one more package (pip install socksio)"
+                    raise proxy.refuse(shown, missing) from None
                 except (OSError, ValueError) as error:
                     raise ImageError(f"{shown} cannot be fetched: {_explain_certificates(error)}") from None
             return self._transports[key]
@@ -275,12 +278,6 @@ async def body_of(response: "httpx2.Response", limit: int) -> bytes | None:
             if len(data) > limit:
                 return None
     return bytes(data)
-
-
-def _socks_missing(shown: str, proxy: _Proxy | None) -> ImageError:
-    if proxy is None:
-        return ImageError(f"{shown} cannot be fetched: a part of httpx2 is not installed; install dinox-mcp again")
-    return proxy.refuse(shown, "names a SOCKS proxy, which needs one more package (pip install socksio)")
 
 
 def _explain_certificates(error: OSError | ValueError) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dinox_mcp.detect.answers import Answer
 from dinox_mcp.detect.options import labels_of
-from dinox_mcp.types.boxes import Box, center, clip
+from dinox_mcp.types.boxes import Box, area, center, clip
 from dinox_mcp.types.detection import Detection, DetectionRequest, certainty, count_labels
 from dinox_mcp.types.video import (
     Calls,
@@ -157,7 +157,7 @@ def direction(path: Sequence[Box]) -> Direction:
     """Name the direction from the first box to the last; a way of less than half their size stays."""
     (x1, y1), (x2, y2) = center(path[0]), center(path[-1])
     across, down = x2 - x1, y2 - y1
-    size = sum(math.sqrt(max(1.0, (box[2] - box[0]) * (box[3] - box[1]))) for box in path) / len(path)
+    size = sum(math.sqrt(max(1.0, area(box))) for box in path) / len(path)
     if math.hypot(across, down) < _STAYS * size:
         farthest = max(math.dist(center(box), (x1, y1)) for box in path)
         return "stays" if farthest < 2 * _STAYS * size else "there and back"
