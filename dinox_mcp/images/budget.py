@@ -91,7 +91,7 @@ class PixelBudget:
 
     def _take(self, reservation: _Reservation) -> None:
         deadline, is_large = monotonic() + self._patience_s, reservation.is_large
-        queue, most = self._queues[is_large], self._limits[is_large] - reservation.size
+        queue, most_taken = self._queues[is_large], self._limits[is_large] - reservation.size
         with self._changed:
             work = self._work.get()
             # Work that holds an image already goes first, and one of them at a time though its image does not fit: all
@@ -99,7 +99,7 @@ class PixelBudget:
             is_first = work is not None and work.images > 0
             queue.insert(0 if is_first else len(queue), reservation)
             try:
-                while queue[0] is not reservation or self._taken[is_large] > most:
+                while queue[0] is not reservation or self._taken[is_large] > most_taken:
                     if is_first and not self._beyond[is_large]:
                         reservation.is_beyond = True
                         self._beyond[is_large] += 1
