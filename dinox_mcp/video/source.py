@@ -69,7 +69,7 @@ class VideoFile:
     size: int
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def stream(self) -> io.RawIOBase:
+    def stream(self) -> "_Window":
         """Open a stream of its bytes with a position of its own; several threads may have one each."""
         return _Window(self.file, self.size, self._lock)
 
@@ -138,28 +138,21 @@ def _checked(file: BinaryIO, name: str, max_bytes: int) -> VideoFile:
     raise ImageError(f"'{shorten(name)}' is not a video; pass an {READABLE} file (for an image, call detect_objects)")
 
 
-class _Window(io.RawIOBase):
-    """The first `size` bytes of a shared file, with a position of its own."""
+class _Window:
+    """The first `size` bytes of a shared file, with a position of its own, as FFmpeg reads it."""
 
     def __init__(self, file: BinaryIO, size: int, lock: threading.Lock) -> None:
-        super().__init__()
         self._file, self._size, self._lock, self._at = file, size, lock, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int) -> bytes:
         left = max(0, self._size - self._at)
         with self._lock:
             self._file.seek(self._at)
-            data = self._file.read(left if size < 0 else min(size, left)) or b""
+            data = self._file.read(min(size, left)) or b""
         self._at += len(data)
         return data
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
