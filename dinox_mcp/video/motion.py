@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -142,35 +141,27 @@ def appearance_distances(a: Appearances, b: Appearances) -> Appearances:
     return distance
 
 
-@dataclass(slots=True)
 class Motion:
-    """Position and velocity of a track, estimated by a Kalman filter.
+    """Position and velocity of a track, estimated by a Kalman filter from its first detection on.
 
     Attributes:
         time: When the track was last detected, in seconds.
-        center: The centre of its box in pixels.
+        center: The centre (x, y) of its box in pixels.
         size: The width and height of its box in pixels.
         velocity: In pixels a second.
     """
 
-    time: float
-    center: tuple[float, float]
-    size: tuple[float, float]
-    velocity: tuple[float, float] = (0.0, 0.0)
-    # Variance of the position, covariance of position and velocity, variance of the velocity.
-    _variance: tuple[float, float, float] = field(default=(_POSITION_DEVIATION**2, 0.0, _START_SPEED**2))
-
-    @classmethod
-    def at(cls, time: float, bbox: Box) -> "Motion":
-        """Start at a first detection, without a velocity."""
-        return cls(time, center(bbox), _size(bbox))
+    def __init__(self, time: float, bbox: Box) -> None:
+        self.time, self.center, self.size = time, np.array(center(bbox)), _size(bbox)
+        self.velocity = np.zeros(2)
+        # Variance of the position, covariance of position and velocity, variance of the velocity.
+        self._variance = (_POSITION_DEVIATION**2, 0.0, _START_SPEED**2)
 
     def box(self, time: float) -> Box:
         """Predict the box at a time."""
-        step = time - self.time
-        x, y = (position + speed * step for position, speed in zip(self.center, self.velocity, strict=True))
-        width, height = self.size
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        middle = self.center + self.velocity * (time - self.time)
+        (x1, y1), (x2, y2) = (middle - self.size / 2).tolist(), (middle + self.size / 2).tolist()
+        return x1, y1, x2, y2
 
     def update(self, time: float, bbox: Box) -> None:
         """Correct the estimate by a box that was detected at a later time."""
@@ -181,13 +172,12 @@ class Motion:
         both += step * speed + noise * step**3 / 2
         speed += noise * step**2
         gain, speed_gain = position / (position + _POSITION_DEVIATION**2), both / (position + _POSITION_DEVIATION**2)
-        predicted = center(self.box(time))
-        error = [found - guess for found, guess in zip(center(bbox), predicted, strict=True)]
-        self.center = predicted[0] + gain * error[0], predicted[1] + gain * error[1]
-        self.velocity = self.velocity[0] + speed_gain * error[0], self.velocity[1] + speed_gain * error[1]
+        predicted = self.center + self.velocity * step
+        error = np.array(center(bbox)) - predicted
+        self.center = predicted + gain * error
+        self.velocity = self.velocity + speed_gain * error
         self._variance = (1 - gain) * position, (1 - gain) * both, speed - speed_gain * both
-        width, height = (old + _SIZE_GAIN * (new - old) for old, new in zip(self.size, _size(bbox), strict=True))
-        self.size = width, height
+        self.size = self.size + _SIZE_GAIN * (_size(bbox) - self.size)
         self.time = time
 
 
@@ -235,5 +225,5 @@ def distance_ious(a: Sequence[Box], b: Sequence[Box]) -> Costs:
     return overlap - distance
 
 
-def _size(bbox: Box) -> tuple[float, float]:
-    return max(1.0, bbox[2] - bbox[0]), max(1.0, bbox[3] - bbox[1])
+def _size(bbox: Box) -> npt.NDArray[np.float64]:
+    return np.maximum(1.0, [bbox[2] - bbox[0], bbox[3] - bbox[1]])

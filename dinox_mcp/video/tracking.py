@@ -73,7 +73,7 @@ class TrackHistory:
     def __init__(self, first: TimedDetection, *, first_key: int, margin_s: float) -> None:
         bbox = first.detection.bbox
         self.label, self.content = first.detection.label, first.content
-        self.motion, self.appearance = Motion.at(first.time, bbox), first.appearance
+        self.motion, self.appearance = Motion(first.time, bbox), first.appearance
         self.first_key, self.margin_s = first_key, margin_s
         self.detections = [first]
         self.boxes = [(first.time, bbox)]
@@ -143,7 +143,7 @@ class TrackHistory:
     def resume(self, found: TimedDetection) -> None:
         """Add a detection after an absence that had ended the track."""
         self.absences.append((self.detections[-1].time, found.time))
-        self.motion, self.followed = Motion.at(found.time, found.detection.bbox), None
+        self.motion, self.followed = Motion(found.time, found.detection.bbox), None
         self.extend(found)
 
     def merge(self, other: "TrackHistory", *, after_absence: bool) -> None:

@@ -13,7 +13,7 @@ from tests.video.tracks import box
 
 
 def test_motion_is_estimated_from_boxes() -> None:
-    motion = Motion.at(0.0, box(0))
+    motion = Motion(0.0, box(0))
     for step in range(1, 6):
         motion.update(step * 0.5, box(30.0 * step))
     assert motion.velocity == pytest.approx((60, 0), abs=2)
