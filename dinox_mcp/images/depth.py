@@ -78,20 +78,20 @@ def measure(bands: Iterable["Samples"], size: int, facts: Facts) -> Scale:
     deep = samples.dtype.kind == "u"
     top = (facts.top if facts.top and samples.max() <= facts.top else _FULL) if deep else None
     values, empty = _without_nodata(samples.astype(np.float64), facts)
-    notes = ("pixels without data were left out",) if values.size < samples.size else ()
+    notes = ["pixels without data were left out"] if values.size < samples.size else []
     low, high = _range(values) if values.size else (0.0, 0.0)
     if top and (high - low >= top / 2 or low == high):
-        said = (f"its samples have {top.bit_length()} bits and were stretched",) if top < _FULL else ()
-        return Scale(*_turned(0, top, facts), empty, (*notes, *said))
-    if low == high:
-        return Scale(0, 255, empty, notes)
-    of = f" of {top:,}" if top else ""
-    stretched = f"its samples lie between {low:g} and {high:g}{of} and were stretched from black to white"
-    return Scale(*_turned(low, high, facts), empty, (*notes, stretched))
-
-
-def _turned(low: float, high: float, facts: Facts) -> tuple[float, float]:
-    return (high, low) if facts.inverted else (low, high)
+        low, high = 0, top
+        if top < _FULL:
+            notes.append(f"its samples have {top.bit_length()} bits and were stretched")
+    elif low == high:
+        return Scale(0, 255, empty, tuple(notes))
+    else:
+        of = f" of {top:,}" if top else ""
+        notes.append(f"its samples lie between {low:g} and {high:g}{of} and were stretched from black to white")
+    if facts.inverted:
+        low, high = high, low
+    return Scale(low, high, empty, tuple(notes))
 
 
 def _range(values: "NDArray[np.float64]") -> tuple[float, float]:

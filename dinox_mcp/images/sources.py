@@ -121,14 +121,9 @@ def split_page(text: str) -> tuple[str, Page | None]:
     if match is None:
         return text, None
     given = dict(part.partition("=")[::2] for part in match["choice"].lower().split("&"))
-    numbers = {name: int(value) for name, value in given.items() if re.fullmatch(r"[0-9]{1,6}", value)}
-    page = Page(numbers.get("page", 1), numbers.get("dpi", 150))
-    if (
-        numbers.keys() != given.keys()
-        or not numbers.keys() <= {"page", "dpi"}
-        or not 1 <= page.number <= _MAX_PAGE
-        or not MIN_DPI <= page.dpi <= _MAX_DPI
-    ):
+    chosen = given.pop("page", "1"), given.pop("dpi", "150")
+    page = Page(*(int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0 for text in chosen))
+    if given or not 1 <= page.number <= _MAX_PAGE or not MIN_DPI <= page.dpi <= _MAX_DPI:
         raise ImageError(
             f"'{shorten(match[0])}' does not choose a page of a PDF; write #page=3 or #page=3&dpi=200, with a dpi from "
             f"{MIN_DPI} to {_MAX_DPI}"
