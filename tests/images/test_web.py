@@ -608,8 +608,16 @@ async def test_a_name_that_cannot_be_looked_up_is_not_left_to_a_proxy(
 async def test_hosts_of_no_proxy_are_asked_directly(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{site.port}")
     monkeypatch.setenv("NO_PROXY", "other.test,public.test")
-    with pytest.raises(ImageError):
-        await load("https://public.test/a.jpg", PUBLIC, fetch_timeout_s=0.1)
+    asked = []
+
+    async def refuse(remote_host: str, **_: object) -> None:
+        asked.append(remote_host)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("anyio.connect_tcp", refuse)
+    with pytest.raises(ImageError, match="cannot be reached; check the URL"):
+        await load("https://public.test/a.jpg", PUBLIC)
+    assert asked == ["93.184.215.14"]
     assert not site.heads
 
 
