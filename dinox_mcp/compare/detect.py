@@ -28,13 +28,13 @@ class Comparisons:
 
     Args:
         detect: detects in an image, and keeps the result.
-        threads: run slow work on pixels.
+        slots: run slow work on pixels.
         store: where the results are kept.
         shared: where several servers keep comparisons together.
     """
 
-    def __init__(self, detect: Detect, threads: Slots, store: Store, shared: SharedStore | None = None) -> None:
-        self._detect, self._threads, self._store = detect, threads, store
+    def __init__(self, detect: Detect, slots: Slots, store: Store, shared: SharedStore | None = None) -> None:
+        self._detect, self._slots, self._store = detect, slots, store
         self._kept: Kept[Comparison] = Kept(
             "comparison",
             PerTenant(_MAX_BYTES),
@@ -49,7 +49,7 @@ class Comparisons:
         Raises:
             InputError: they do not show the same scene; nothing was detected then.
         """
-        aligned = await self._threads.run(partial(_align, before, after))
+        aligned = await self._slots.run(partial(_align, before, after))
         sides = zip((before, after), _shared_progress(options), strict=True)
         results = await gather(
             [
@@ -61,7 +61,7 @@ class Comparisons:
             2,
         )
         name, only_objects = new_result_id(), request.prompts is not None
-        found = await self._threads.run(partial(_compare, name, aligned, results, only_objects=only_objects))
+        found = await self._slots.run(partial(_compare, name, aligned, results, only_objects=only_objects))
         try:
             await self._kept.put(caller_of(options).tenant, name, found)
         except DinoxError as error:
@@ -91,7 +91,7 @@ class Comparisons:
         first, second = [
             (await self._store.fetch(side.result_id, caller.tenant)).picture for side in (found.before, found.after)
         ]
-        return await self._threads.run(partial(_side_by_side, found, first, second, mime_type))
+        return await self._slots.run(partial(_side_by_side, found, first, second, mime_type))
 
 
 # OpenCV and NumPy are imported with the first comparison.

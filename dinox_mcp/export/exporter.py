@@ -38,11 +38,11 @@ class Exporter:
     Args:
         settings: which folders are allowed.
         store: where the results are, and where redacted copies are kept as results of their own.
-        threads: run the slow work.
+        slots: run the slow work.
     """
 
-    def __init__(self, settings: Settings, store: Store, threads: Slots) -> None:
-        self._settings, self._store, self._threads = settings, store, threads
+    def __init__(self, settings: Settings, store: Store, slots: Slots) -> None:
+        self._settings, self._store, self._slots = settings, store, slots
 
     async def export(
         self,
@@ -63,10 +63,10 @@ class Exporter:
         plan = Plan(results, pictures, export_format, options)
         if folder is not None:
             overwrite = options.get("overwrite", False)
-            return await self._threads.run(partial(output.write, plan, folder, self._settings, overwrite=overwrite))
+            return await self._slots.run(partial(output.write, plan, folder, self._settings, overwrite=overwrite))
         files: list[str] = []
         for one in plan.selected:
-            made = await self._threads.run(partial(_made, plan, one, self._settings.max_image_pixels))
+            made = await self._slots.run(partial(_made, plan, one, self._settings.max_image_pixels))
             if made.result is not one.result:
                 await self._store.keep(made.result, made.picture, tenant, known=known)
             files += _addresses(plan, one, made.result.result_id)

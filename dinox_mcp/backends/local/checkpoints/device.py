@@ -67,7 +67,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
 
 def _torch() -> Any:  # noqa: ANN401 - a module
     local.require_torch()
-    # Slots that wait for the next layer would spin, on processors that others need: on a busy machine a request
+    # Threads that wait for the next layer would spin, on processors that others need: on a busy machine a request
     # takes ten times as long then. Read when torch is imported, as the other one is.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.platform == "darwin":
