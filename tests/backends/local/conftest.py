@@ -15,7 +15,7 @@ from dinox_mcp.settings import Settings
 from tests.backends.local.pictures import picture as draw
 
 if find_spec("torch") is None or find_spec("transformers") is None:  # the extra is not installed
-    _WITHOUT_TORCH = {"test_bert_text.py", "test_graph.py", "test_precision.py", "test_without_torch.py"}
+    _WITHOUT_TORCH = {"test_graph.py", "test_precision.py", "test_texts.py", "test_without_torch.py"}
     collect_ignore = [str(path) for path in Path(__file__).parent.rglob("test_*.py") if path.name not in _WITHOUT_TORCH]
 
 Local = Callable[[str], LocalBackend]

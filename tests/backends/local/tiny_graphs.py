@@ -34,13 +34,9 @@ def write_checkpoint(family: str, folder: Path) -> Path:
         write_json(folder / "config.json", {"model_type": family, "id2label": KINDS})
         write_json(folder / "preprocessor_config.json", {"size": {"height": 128, "width": 128}, "do_normalize": False})
         return folder
-    vocabulary, merges = clip_vocabulary()
     write_json(folder / "config.json", {"model_type": family})
     write_json(folder / "preprocessor_config.json", {"size": {"height": 96, "width": 96}, **NORMALISED})
-    write_json(folder / "vocab.json", vocabulary)
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines), "utf-8")
-    return folder
+    return write_clip_vocabulary(folder)
 
 
 def write_masks_checkpoint(folder: Path) -> Path:
@@ -58,6 +54,15 @@ def write_phrases_checkpoint(folder: Path) -> Path:
     size = {"shortest_edge": 128, "longest_edge": 213}
     write_json(folder / "preprocessor_config.json", {"size": size, **NORMALISED})
     return write_phrases_vocabulary(folder)
+
+
+def write_clip_vocabulary(folder: Path) -> Path:
+    """Write the byte-pair vocabulary that `tiny_checkpoints.clip_tokenizer` has."""
+    vocabulary, merges = clip_vocabulary()
+    write_json(folder / "vocab.json", vocabulary)
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines), "utf-8")
+    return folder
 
 
 def write_phrases_vocabulary(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.local.models.base import DetectionModel, RawDetection
-from dinox_mcp.backends.local.models.bert_text import PhraseTokenizer
+from dinox_mcp.backends.local.models.texts import PhraseTokenizer
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows

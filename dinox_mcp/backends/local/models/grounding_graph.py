@@ -7,8 +7,8 @@ import numpy as np
 
 from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
 from dinox_mcp.backends.local.models.base import MapFeatures, Prepared
-from dinox_mcp.backends.local.models.bert_text import attending
 from dinox_mcp.backends.local.models.grounding import Floats, GroundingDinoModel
+from dinox_mcp.backends.local.models.texts import attending
 
 
 class GroundingDinoGraph(GroundingDinoModel):

@@ -25,7 +25,7 @@ from dinox_mcp.backends.local.models.base import (
     Prepared,
     RawDetection,
 )
-from dinox_mcp.backends.local.models.clip_text import ClipTokenizer
+from dinox_mcp.backends.local.models.texts import ClipTokenizer
 from dinox_mcp.types.detection import Example
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Phrases become the tokens that Grounding DINO reads, as in transformers."""
+"""Texts become the tokens that CLIP and Grounding DINO read, as in transformers."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dinox_mcp.backends.local.models.bert_text import PhraseTokenizer, attending
+from dinox_mcp.backends.local.models.texts import ClipTokenizer, PhraseTokenizer, attending
 from dinox_mcp.errors import BackendError, InputError
-from tests.backends.local.tiny_graphs import write_phrases_vocabulary
+from tests.backends.local.tiny_graphs import clip_vocabulary, write_clip_vocabulary, write_phrases_vocabulary
 
 
 @pytest.fixture
@@ -93,3 +93,63 @@ def test_case_is_kept_where_the_checkpoint_says_so(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}), "utf-8")
     ids, _ = PhraseTokenizer(folder, 256).sentence(["ŽID"])
     assert names(folder, ids)[1] == "[UNK]"  # its accent stays, which this vocabulary does not have
+
+
+IDS, _ = clip_vocabulary()
+BEGIN, END = IDS["<|startoftext|>"], IDS["<|endoftext|>"]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_clip_vocabulary(tmp_path)
+
+
+def test_a_label_is_between_a_begin_and_an_end_and_is_cut_to_the_window(clip: Path) -> None:
+    ids, mask = ClipTokenizer(clip, 4)(["Dog", "red \t car cat dog"])
+    assert ids.tolist() == [[BEGIN, IDS["dog</w>"], END, 0], [BEGIN, IDS["red</w>"], IDS["car</w>"], END]]
+    assert mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert ClipTokenizer(clip, 4).overlong(["dog", "red car cat dog"]) == [1]
+
+
+def test_a_file_that_adds_no_begin_and_end_is_completed(clip: Path) -> None:
+    expected = ClipTokenizer(clip, 16)(["dog"])[0].tolist()
+    described = json.loads(ClipTokenizer(clip, 16)._tokenizer.to_str()) | {"post_processor": None}
+    (clip / "tokenizer.json").write_text(json.dumps(described), "utf-8")
+    assert ClipTokenizer(clip, 16)(["dog"])[0].tolist() == expected
+
+
+def test_a_vocabulary_without_an_end_is_refused(clip: Path) -> None:
+    described = ClipTokenizer(clip, 16)._tokenizer.to_str().replace("<|endoftext|>", "[SEP]")
+    (clip / "tokenizer.json").write_text(described, "utf-8")
+    with pytest.raises(BackendError, match=r"does not load \(it has no <\|endoftext\|>\); get it anew"):
+        ClipTokenizer(clip, 16)
+
+
+ODD = [
+    "",
+    "   ",
+    "Dog",
+    "dog's IT'S we'Ll",
+    "a\tb\nc",
+    "a\u00a0b\u2003c\u200bd\ufeff",
+    "e\u0301 \u00e9",
+    "İstanbul ẞ ΣΑΣ",
+    "日本語の犬",
+    "👨\u200d👩\u200d👧 👍🏽",
+    "½ ² Ⅷ १२ 1234",
+    "a_b-c--d!!!",
+    "dog<|endoftext|>cat",
+    "<|ENDOFTEXT|>",
+    "a\x00b\x1c\x85",
+    "한글 ﬁ \uff21",
+    "dog</w>",
+    "x" * 300,
+    "red-bat/baseball",
+]
+
+
+def test_tokens_are_those_of_transformers(clip: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    expected = transformers.CLIPTokenizer.from_pretrained(clip)(ODD)["input_ids"]
+    ids, mask = ClipTokenizer(clip, 10_000)(ODD)
+    assert [row[:length].tolist() for row, length in zip(ids, mask.sum(axis=1), strict=True)] == expected

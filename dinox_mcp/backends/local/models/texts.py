@@ -1,31 +1,89 @@
-"""Phrases as the tokens that Grounding DINO reads, without transformers.
+"""Texts as the tokens that models read, without transformers: labels for CLIP, phrases for Grounding DINO.
 
-A text is a row of phrases, each ended by a full stop. The tokens of a phrase attend to each other only, and their
-places are counted from its beginning, so that a phrase means the same whatever stands beside it.
+Grounding DINO reads a row of phrases, each ended by a full stop. The tokens of a phrase attend to each other only, and
+their positions are counted from its beginning, so that a phrase means the same whatever stands beside it.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.local.models import vocabularies
-from dinox_mcp.errors import InputError
+from dinox_mcp.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+Ids = npt.NDArray[np.int64]
+
+_LABEL_BEGIN, _LABEL_END = "<|startoftext|>", "<|endoftext|>"
+_LABEL_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _BEGIN, _END, _UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 _SPECIAL = (_BEGIN, _END, "[PAD]", "[MASK]")
 _DELIMITERS = (101, 102, 1012, 1029)
 """[CLS], [SEP], the full stop and the question mark: the models have their numbers in code, not in a file."""
 
 
+class ClipTokenizer:
+    """Turns labels into the tokens of CLIP's text models.
+
+    Args:
+        folder: The folder of the checkpoint, with `tokenizer.json`, or `vocab.json` and `merges.txt`.
+        window: The most tokens of a label.
+
+    Raises:
+        BackendError: The vocabulary is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, window: int) -> None:
+        from tokenizers import processors
+
+        self._tokenizer, (begin, end) = _load(folder, _of_merges, (_LABEL_BEGIN, _LABEL_END))
+        # Set in any case, as transformers does: the model reads a label at its end token, which some files do not add.
+        self._tokenizer.post_processor = processors.RobertaProcessing(
+            (_LABEL_END, end), (_LABEL_BEGIN, begin), trim_offsets=False, add_prefix_space=False
+        )
+        self._tokenizer.enable_truncation(window)
+        self._tokenizer.enable_padding()
+
+    def __call__(self, labels: Sequence[str]) -> tuple[Ids, Ids]:
+        """Return the ids and the mask, both (labels, tokens); the last token of each label is its end.
+
+        A text model that reads from left to right does not mind how much padding follows.
+        """
+        rows = self._tokenizer.encode_batch(list(labels))
+        return np.array([row.ids for row in rows], np.int64), np.array([row.attention_mask for row in rows], np.int64)
+
+    def overlong(self, labels: Sequence[str]) -> list[int]:
+        """Return the indices of the labels that have more tokens than the window."""
+        return [index for index, row in enumerate(self._tokenizer.encode_batch(list(labels))) if row.overflowing]
+
+
+def _of_merges(folder: Path) -> "Tokenizer":
+    """Make the tokenizer that transformers makes of the older files (`CLIPTokenizer`)."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    vocabulary, merges = str(folder / "vocab.json"), str(folder / "merges.txt")
+    options = {"end_of_word_suffix": "</w>", "unk_token": _LABEL_END, "continuing_subword_prefix": ""}
+    tokenizer = Tokenizer(models.BPE.from_file(vocabulary, merges, **options))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_LABEL_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.add_special_tokens([_LABEL_BEGIN, _LABEL_END])
+    return tokenizer
+
+
 class PhraseTokenizer:
-    """Turns labels and captions into tokens.
+    """Turns labels and captions into the tokens of Grounding DINO.
 
     Args:
         folder: The folder of the checkpoint, with `tokenizer.json` or `vocab.txt`.
@@ -37,11 +95,7 @@ class PhraseTokenizer:
 
     def __init__(self, folder: Path, window: int) -> None:
         self._window = window
-        with vocabularies.checked(folder):
-            self._tokenizer = vocabularies.load(folder, _of_vocabulary)
-            self._begin, self._end, self._stop = (
-                vocabularies.id_of(self._tokenizer, one) for one in (_BEGIN, _END, ".")
-            )
+        self._tokenizer, (self._begin, self._end, self._stop) = _load(folder, _of_words, (_BEGIN, _END, "."))
         unknown = self._tokenizer.token_to_id(_UNKNOWN)
         self._special = {self._tokenizer.token_to_id(token) for token in _SPECIAL} - {unknown}
         self._separators = (self._special | {self._stop, self._tokenizer.token_to_id("?")}) - {unknown}
@@ -50,7 +104,7 @@ class PhraseTokenizer:
         """Fill texts with labels, by their index, in their order.
 
         Raises:
-            InputError: a label is of separators only, so that nothing is left to find.
+            InputError: A label is of separators only, so that nothing is left to find.
         """
         windows: list[list[int]] = []
         free = 0
@@ -111,12 +165,12 @@ class PhraseTokenizer:
         return self._tokenizer.encode_batch(texts, add_special_tokens=False)
 
 
-def attending(ids: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return which tokens of a text attend to which, and the place of each in its phrase.
+def attending(ids: Sequence[int]) -> tuple[npt.NDArray[np.float32], Ids]:
+    """Return which tokens of a text attend to which, and the position of each in its phrase.
 
     Returns:
-        1 or 0 (tokens, tokens), and places (tokens,). A delimiter belongs to the phrase before it; the first and the
-        last token of the text attend to themselves alone.
+        1 or 0 (tokens, tokens), and positions (tokens,). A delimiter belongs to the phrase before it; the first and
+        the last token of the text attend to themselves alone.
     """
     last = len(ids) - 1
     ends = np.flatnonzero(np.isin(ids, _DELIMITERS))
@@ -130,7 +184,7 @@ def attending(ids: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return together.astype(np.float32), np.where(alone, 0, index - begin)
 
 
-def _of_vocabulary(folder: Path) -> "Tokenizer":
+def _of_words(folder: Path) -> "Tokenizer":
     """Make the tokenizer that transformers makes of the older files (`BertTokenizer`)."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -143,3 +197,25 @@ def _of_vocabulary(folder: Path) -> "Tokenizer":
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens([token for token in (_UNKNOWN, *_SPECIAL) if token in vocabulary])
     return tokenizer
+
+
+def _load(
+    folder: Path, of_older_files: Callable[[Path], "Tokenizer"], required: Sequence[str]
+) -> tuple["Tokenizer", list[int]]:
+    """Load the tokenizer of a checkpoint, which neither cuts nor pads, and the numbers of tokens that it must have."""
+    from tokenizers import Tokenizer
+
+    try:
+        complete = folder / "tokenizer.json"
+        tokenizer = Tokenizer.from_file(str(complete)) if complete.is_file() else of_older_files(folder)
+        numbers = {token: tokenizer.token_to_id(token) for token in required}
+        if lacking := [token for token, number in numbers.items() if number is None]:
+            raise ValueError(f"it has no {lacking[0]}")  # noqa: TRY301 - as any other damage
+    except Exception as error:  # the library raises Exception itself
+        line = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"the vocabulary in {folder} does not load ({line}); get it anew with dinox-mcp pull"
+        ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer, list(numbers.values())
