@@ -77,7 +77,7 @@ OWL = Family(
 )
 GROUNDING_DINO = Family(
     "grounding_torch:GroundingDino",
-    graph="grounding_graph:GroundingDinoGraph",
+    graph="grounding:GroundingDinoGraph",
     faster_in_torch=True,
     capabilities=Capabilities(answers=LABELS | {"descriptions"}),
     repositories=("grounding-dino", "grounding_dino", "groundingdino", "llmdet"),
@@ -93,7 +93,7 @@ SAM3 = Family(
 )
 D_FINE = Family(
     "dfine_torch:DFine",
-    graph="dfine_graph:DFineGraph",
+    graph="dfine:DFineGraph",
     # Its authors' own tool draws what scores this much.
     capabilities=Capabilities(answers=LABELS, min_score=0.4),
     repositories=("dfine", "d-fine", "d_fine"),
@@ -108,11 +108,11 @@ FAMILIES: dict[str, Family] = {
     "d_fine": D_FINE,
     "sam3": SAM3,
     "sam3_video": SAM3,  # the published checkpoint: this detector, and a tracker that is left out
-    "sam2": Family("sam2_torch:Sam2", graph="sam2_graph:Sam2Graph", role="masks", reads_text=False),
+    "sam2": Family("sam2_torch:Sam2", graph="sam2:Sam2Graph", role="masks", reads_text=False),
     # The published checkpoints: the model for images, and the memory for videos around it.
     "sam2_video": Family(
         "sam2_torch:Sam2",
-        graph="sam2_graph:Sam2Graph",
+        graph="sam2:Sam2Graph",
         role="masks",
         reads_text=False,
         follower="sam2_torch:Sam2Video",

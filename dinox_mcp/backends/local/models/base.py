@@ -63,16 +63,19 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MapFeatures:
-    """One image: feature maps (1, channels, height, width) as arrays or tensors, and its own (width, height)."""
+class ImageFeatures:
+    """What was computed of one image, as arrays or tensors that share no memory with others, and its (width, height).
 
-    maps: tuple[Any, ...]
+    What the arrays are differs between the families; mostly they are feature maps (1, channels, height, width).
+    """
+
+    arrays: tuple[Any, ...]
     size: tuple[int, int]
 
     @property
     def nbytes(self) -> int:
         """Memory that they take, in bytes."""
-        return sum(int(one.nbytes) for one in self.maps)
+        return sum(int(one.nbytes) for one in self.arrays)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,44 +2,28 @@
 
 An image is turned into 300 candidates: a box each, and a score for each kind, whatever a request is about. Another
 request about the same image chooses other kinds, which takes less than a millisecond. As in the reference, a box may
-have several labels: the best pairs of box and label are given, as many as there are boxes. All that is the same in each
-runtime, and needs numpy alone; `dfine_torch` and `dfine_graph` encode.
+have several labels: the best pairs of box and label are given, as many as there are boxes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from dinox_mcp.backends.local.checkpoints import files
+from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
 from dinox_mcp.backends.local.kinds import labels_in
-from dinox_mcp.backends.local.models.base import DetectionModel, Prepared, RawDetection
-from dinox_mcp.errors import BackendError
+from dinox_mcp.backends.local.models.base import DetectionModel, ImageFeatures, Prepared, RawDetection
+from dinox_mcp.backends.local.models.candidates import Floats, best_pairs, corners, sigmoid
+from dinox_mcp.errors import BackendError, UnsupportedError
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows
 
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class DFineFeatures:
-    """One image: for each candidate a logit of each kind (n, kinds), and its box (n, 4) by corners in its pixels."""
-
-    logits: Floats
-    boxes: Floats
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that they take, in bytes."""
-        return self.logits.nbytes + self.boxes.nbytes
-
 
 class DFineModel(DetectionModel):
-    """A D-FINE model.
+    """A D-FINE model in any runtime. Features are a logit of each kind (n, kinds), and boxes (n, 4) by corners.
 
     Args:
         family: The `model_type` of the checkpoint.
@@ -68,7 +52,7 @@ class DFineModel(DetectionModel):
 
     def find(
         self,
-        features: DFineFeatures,
+        features: ImageFeatures,
         labels: Sequence[str],
         embeddings: "Rows | None",  # noqa: ARG002 - this family has none
         min_score: float,
@@ -76,20 +60,42 @@ class DFineModel(DetectionModel):
         masks: bool = False,  # noqa: ARG002 - nor these
     ) -> list[RawDetection]:
         """Find the best pairs of box and label."""
-        with np.errstate(over="ignore"):  # of a score near 0
-            scores = 1 / (1 + np.exp(-features.logits[:, [self._columns[label] for label in labels]]))
-        best = np.argsort(-scores, axis=None, kind="stable")[: len(scores)]
-        best = best[scores.flat[best] >= min_score]
-        rows = zip(best.tolist(), scores.flat[best].tolist(), strict=True)
-        pairs = [(*divmod(pair, len(labels)), score) for pair, score in rows]
-        return [RawDetection(label, score, tuple(features.boxes[box].tolist())) for box, label, score in pairs]
+        logits, boxes = features.arrays
+        scores = sigmoid(logits[:, [self._columns[label] for label in labels]])
+        return best_pairs(scores, boxes, features.size, min_score)
 
     @staticmethod
-    def _features(batch: Sequence[Prepared], logits: Any, boxes: Floats) -> list[DFineFeatures]:  # noqa: ANN401
+    def _features(batch: Sequence[Prepared], logits: Floats, boxes: Floats) -> list[ImageFeatures]:
         """Split what was computed of several images; boxes are by centre and size, in fractions of their image."""
-        centre, half = boxes[..., :2], boxes[..., 2:] / 2
-        corners = np.concatenate((centre - half, centre + half), axis=-1)
-        return [
-            DFineFeatures(one.copy(), rows * np.array(image.size * 2, np.float32))
-            for image, one, rows in zip(batch, logits, corners, strict=True)
-        ]
+        rows = zip(batch, logits, corners(boxes), strict=True)
+        return [ImageFeatures((one.copy(), where.copy()), image.size) for image, one, where in rows]
+
+
+class DFineGraph(DFineModel):
+    """A D-FINE model in ONNX Runtime, on the CPU.
+
+    Args:
+        architecture: The architecture that fits the checkpoint.
+        folder: The folder of the checkpoint.
+        threads: The most threads of one run.
+
+    Raises:
+        BackendError: The weights score another number of kinds than the configuration names.
+        UnsupportedError: The checkpoint wants images of another size than the graph takes.
+    """
+
+    def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
+        super().__init__(architecture.model_type, folder)
+        self._graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
+        self._require_columns(self._graph.kinds)
+        *_, height, width = self._graph.shape_of("pixels")
+        wanted = self._preprocess.height, self._preprocess.width
+        if wanted != (height, width):
+            raise UnsupportedError(
+                f"the graph of this model takes images of {width}x{height} pixels, and the model in {folder} wants "
+                f"{wanted[1]}x{wanted[0]}; let torch run it (DINOX_MCP_RUNTIME=torch)"
+            )
+
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
+        """Compute the features of images, all at once."""
+        return self._features(batch, *self._graph(pixels=np.stack([image.pixels for image in batch])))

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import Prepared, TorchModel
-from dinox_mcp.backends.local.models.dfine import DFineFeatures, DFineModel
+from dinox_mcp.backends.local.models.base import ImageFeatures, Prepared, TorchModel
+from dinox_mcp.backends.local.models.dfine import DFineModel
 from dinox_mcp.backends.local.models.shared import stacked
 
 
@@ -23,7 +23,7 @@ class DFine(TorchModel, DFineModel):
         model.model.backbone = _Backbone(model.model.backbone, self._computing)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[DFineFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, all at once."""
         found = self._model(stacked(batch, self._model.device))
         return self._features(batch, found.logits.cpu().numpy(), found.pred_boxes.cpu().numpy())

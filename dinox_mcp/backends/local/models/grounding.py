@@ -3,8 +3,7 @@
 Image and text attend to each other in every layer, so that only the features of the image can be kept for the next
 request. Text has a window of 256 tokens, and what a box scores follows the evaluations that these models are published
 with (`convert_grounding_to_cls_scores` and `tokens_positive` in mmdetection): a label or a phrase of a caption the mean
-probability of its own tokens, and a sentence that describes one object the probability of its best token. All that is
-the same in each runtime, and needs numpy alone; `grounding_torch` and `grounding_graph` compute.
+probability of its own tokens, and a sentence that describes one object the probability of its best token.
 """
 
 from abc import abstractmethod
@@ -13,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from dinox_mcp.backends.local.models.base import DetectionModel, RawDetection
-from dinox_mcp.backends.local.models.texts import PhraseTokenizer
+from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
+from dinox_mcp.backends.local.models.base import DetectionModel, ImageFeatures, Prepared, RawDetection
+from dinox_mcp.backends.local.models.candidates import Floats, corners, ranked, sigmoid
+from dinox_mcp.backends.local.models.texts import PhraseTokenizer, attending
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows
 
-Floats = npt.NDArray[np.float32]
 _LEAST_SIDE = 33  # an image thinner than this after resizing has fewer patches than the model wants candidates
 
 
 class GroundingDinoModel(DetectionModel):
-    """A Grounding DINO, MM-Grounding-DINO or LLMDet model.
+    """A Grounding DINO, MM-Grounding-DINO or LLMDet model in any runtime.
 
     Args:
         family: The `model_type` of the checkpoint.
@@ -63,14 +62,14 @@ class GroundingDinoModel(DetectionModel):
         ids, spans = self._text.sentence(labels)
         tokens, boxes = self._candidates(features, ids)
         scores = np.stack([tokens[:, span].mean(axis=-1) for span in spans], axis=-1)
-        return _ranked(scores.max(axis=-1), scores.argmax(axis=-1), boxes, features.size, min_score)
+        return ranked(scores.max(axis=-1), scores.argmax(axis=-1), boxes, features.size, min_score)
 
     def find_described(self, features: Any, sentence: str, min_score: float) -> list[RawDetection]:  # noqa: ANN401
         """Find what a sentence describes: each candidate scores as the best of the sentence's tokens does."""
         ids, (span,) = self._text.sentence([sentence])
         tokens, boxes = self._candidates(features, ids)
         best = tokens[:, span].max(axis=-1)
-        return _ranked(best, np.zeros(len(best), np.int64), boxes, features.size, min_score)
+        return ranked(best, np.zeros(len(best), np.intp), boxes, features.size, min_score)
 
     def fits(self, caption: str) -> bool:
         """Return whether the text window holds all of a caption."""
@@ -93,26 +92,39 @@ class GroundingDinoModel(DetectionModel):
             [tokens[:, word].mean(-1) if word else np.zeros(len(tokens), np.float32) for word in words], -1
         )
         box, phrase = np.divmod(np.arange(scores.size), len(spans))
-        return _ranked(scores.ravel(), phrase, boxes[box], features.size, min_score)
+        return ranked(scores.ravel(), phrase, boxes[box], features.size, min_score)
+
+    def _candidates(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
+        """Return the probability of each token (n, tokens), and boxes (n, 4) by corners, in fractions of the image."""
+        logits, boxes = self._compute(features, ids)
+        return sigmoid(logits), corners(boxes)
 
     @abstractmethod
-    def _candidates(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
-        """Find candidates.
-
-        Returns:
-            The probability of each token (n, tokens), and boxes (n, 4) by corners, in fractions of the image.
-        """
+    def _compute(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
+        """Compute candidates: a logit of each token (n, tokens), and boxes (n, 4) by centre and size, from 0 to 1."""
 
 
-def _ranked(
-    scores: Floats, labels: npt.NDArray[np.int64], boxes: Floats, frame: tuple[int, int], min_score: float
-) -> list[RawDetection]:
-    """List what scores high enough, best first, equal scores in the model's order.
+class GroundingDinoGraph(GroundingDinoModel):
+    """A Grounding DINO, MM-Grounding-DINO or LLMDet model in ONNX Runtime, on the CPU, in float32.
 
-    `scores` and `labels` are (n,), `boxes` (n, 4) as corners in fractions of a `frame` (width, height) in pixels.
+    Args:
+        architecture: The architecture that fits the checkpoint.
+        folder: The folder of the checkpoint.
+        threads: The most threads of one run.
     """
-    order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] >= min_score]
-    pixels = boxes[order] * np.array(frame * 2, np.float32)
-    rows = zip(labels[order].tolist(), scores[order].tolist(), pixels.tolist(), strict=True)
-    return [RawDetection(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
+
+    def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
+        super().__init__(architecture.model_type, folder, window=architecture.config[""]["max_text_len"])
+        self._image_graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
+        self._text_graph = Graph.of_text(architecture, folder, threads=threads)
+
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
+        """Compute the features of images, one after the other."""
+        return [ImageFeatures(tuple(self._image_graph(pixels=image.pixels[None])), image.size) for image in batch]
+
+    def _compute(self, features: ImageFeatures, ids: Sequence[int]) -> tuple[Floats, Floats]:
+        blocks, places = attending(ids)
+        maps = {f"map{number}": one for number, one in enumerate(features.arrays, start=1)}
+        tokens = np.array([ids], np.int64)
+        logits, boxes = self._text_graph(ids=tokens, places=places[None], blocks=blocks, **maps)
+        return logits, boxes

@@ -8,18 +8,17 @@ from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import Prepared, TorchModel
-from dinox_mcp.backends.local.models.grounding import Floats, GroundingDinoModel
-from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, of_image, speed_up, stacked
+from dinox_mcp.backends.local.models.base import ImageFeatures, Prepared, TorchModel
+from dinox_mcp.backends.local.models.candidates import Floats
+from dinox_mcp.backends.local.models.grounding import GroundingDinoModel
+from dinox_mcp.backends.local.models.shared import of_image, speed_up, stacked
 
 
 @dataclass(frozen=True, slots=True)
-class BackboneFeatures(TensorFeatures):
-    """One image: its feature maps (1, channels, height, width), its (height, width) as resized, and its own size."""
+class BackboneFeatures(ImageFeatures):
+    """The feature maps of one image, and its (height, width) as resized."""
 
-    maps: tuple[torch.Tensor, ...]
     resized: tuple[int, int]
-    size: tuple[int, int]
 
 
 class GroundingDino(TorchModel, GroundingDinoModel):
@@ -45,18 +44,18 @@ class GroundingDino(TorchModel, GroundingDinoModel):
             features = self._backbone.compute(pixels)
         height, width = pixels.shape[-2:]
         return [
-            BackboneFeatures(of_image(row, features), (height, width), image.size) for row, image in enumerate(batch)
+            BackboneFeatures(of_image(row, features), image.size, (height, width)) for row, image in enumerate(batch)
         ]
 
     @torch.inference_mode()
-    def _candidates(self, features: BackboneFeatures, ids: Sequence[int]) -> tuple[Floats, Floats]:
+    def _compute(self, features: BackboneFeatures, ids: Sequence[int]) -> tuple[Floats, Floats]:
         device = self._model.device
         pixels = torch.zeros(1, device=device).expand(1, 3, *features.resized)  # only its shape is used
         text = torch.tensor([ids], device=device)
-        with self._computing(), self._backbone.remember(features.maps):
+        with self._computing(), self._backbone.remember(features.arrays):
             outputs = self._model(pixel_values=pixels, input_ids=text, attention_mask=torch.ones_like(text))
-        boxes = corners(outputs.pred_boxes[0].float())
-        return outputs.logits[0, :, : len(ids)].float().sigmoid().cpu().numpy(), boxes.cpu().numpy()
+        logits, boxes = outputs.logits[0, :, : len(ids)], outputs.pred_boxes[0]
+        return logits.float().cpu().numpy(), boxes.float().cpu().numpy()
 
 
 class Remembering(torch.nn.Module):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import MapFeatures, Prepared, RawDetection, TorchDetectionModel
-from dinox_mcp.backends.local.models.shared import corners, of_image, ranked, speed_up, stacked
+from dinox_mcp.backends.local.models.base import ImageFeatures, Prepared, RawDetection, TorchDetectionModel
+from dinox_mcp.backends.local.models.candidates import best_pairs, corners
+from dinox_mcp.backends.local.models.shared import of_image, speed_up, stacked
 from dinox_mcp.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ class OmDet(TorchDetectionModel):
         return super().architecture(config)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[MapFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
             maps = self._model.encoder(self._model.vision_backbone(pixels)).extracted_states
-        return [MapFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
+        return [ImageFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
 
     @torch.inference_mode()
     def embed(self, labels: Sequence[str]) -> "Rows":
@@ -66,7 +67,7 @@ class OmDet(TorchDetectionModel):
     @torch.inference_mode()
     def find(
         self,
-        features: MapFeatures,
+        features: ImageFeatures,
         labels: Sequence[str],
         embeddings: "Rows | None",
         min_score: float,
@@ -82,13 +83,11 @@ class OmDet(TorchDetectionModel):
                 task["input_ids"], mask=task["attention_mask"], encode_type="task"
             )
         # The decoder takes the precision of its boxes from the feature maps.
-        maps = [level.float() for level in features.maps]
+        maps = [level.float() for level in features.arrays]
         outputs = self._model.decoder(maps, classes[:, None], sentence.float(), mask)
-        scores = outputs.decoder_classes[-1][0].float().sigmoid()
-        boxes = corners(outputs.decoder_coords[-1][0].float())
-        best = torch.sort(scores.flatten(), descending=True, stable=True).indices[: len(boxes)]
-        box, label = best // len(labels), best % len(labels)
-        return ranked(scores[box, label], label, boxes[box], features.size, min_score)
+        scores = outputs.decoder_classes[-1][0].float().sigmoid().cpu().numpy()
+        boxes = corners(outputs.decoder_coords[-1][0].float().cpu().numpy())
+        return best_pairs(scores, boxes, features.size, min_score)
 
     def _tokens(self, texts: Sequence[str]) -> Mapping[str, torch.Tensor]:
         # A text model that reads from left to right does not mind how much padding follows.

@@ -2,7 +2,7 @@
 
 The image and a query meet in one matrix product, so that an image is encoded once and searched in
 milliseconds. A query is the embedding of a label, or of an example: that of the patch of the example, in this or
-another image. All that is the same in each runtime, and needs numpy alone; `owl_torch` and `owl_graph` encode.
+another image.
 
 Which patch that is, OWL-ViT's authors choose so (`embed_image_query` in scenic's `owl_vit/notebooks/inference.py`, and
 appendix A1.7 of arXiv:2205.06230): of the patches whose boxes overlap the example about as well as the best one does,
@@ -13,7 +13,7 @@ knows better: its objectness head says which patch is a thing, and its authors a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,12 @@ from dinox_mcp.backends.local.models.base import (
     Prepared,
     RawDetection,
 )
+from dinox_mcp.backends.local.models.candidates import Floats, Indices, corners, ranked, sigmoid
 from dinox_mcp.backends.local.models.texts import ClipTokenizer
 from dinox_mcp.types.detection import Example
 
 if TYPE_CHECKING:
     from dinox_mcp.backends.local.models.base import Rows
-
-Floats = npt.NDArray[np.float32]
 
 _ABOUT_AS_WELL = 0.8
 """Boxes that overlap an example at least this much as well as the best one does may be it."""
@@ -92,12 +91,11 @@ class OwlModel(DetectionModel):
     ) -> list[RawDetection]:
         """Find the best label of each patch."""
         assert embeddings is not None, "labels are embedded first"  # noqa: S101 - the seam, for the type checker
-        logits = _logits(features, embeddings)
-        return _ranked(logits.max(axis=-1), logits.argmax(axis=-1), features, min_score)
+        return _best_labels(_logits(features, embeddings), features, min_score)
 
     def read_examples(self, features: OwlFeatures, examples: Sequence[Example]) -> ExampleRows:
         """Return the class embedding of the patch of each example."""
-        boxes = _corners(features.boxes) * np.array(features.frame * 2, np.float32)
+        boxes = corners(features.boxes) * np.array(features.frame * 2, np.float32)
         chosen = [
             _patch_of(example.bbox, boxes, features.things)
             if example.bbox
@@ -128,7 +126,7 @@ class OwlModel(DetectionModel):
             scores[:, label] = logits[:, speaking_for].max(axis=-1)
             if against:
                 scores[logits[:, against].max(axis=-1) >= scores[:, label], label] = -np.inf
-        return _ranked(scores.max(axis=-1), scores.argmax(axis=-1), features, min_score)
+        return _best_labels(scores, features, min_score)
 
     def _features(self, batch: Sequence[Prepared], *parts: Floats) -> list[OwlFeatures]:
         """Split what was computed of several images, copied so that each one's memory can be freed alone."""
@@ -145,21 +143,12 @@ def _logits(features: OwlFeatures, queries: "Rows") -> Floats:
     return logits
 
 
-def _ranked(logits: Floats, labels: npt.NDArray[Any], features: OwlFeatures, min_score: float) -> list[RawDetection]:
-    """List the patches that score high enough, best first, equal ones in the model's order."""
-    with np.errstate(over="ignore"):  # of a score near 0
-        scores = 1 / (1 + np.exp(-logits))
-    order = np.argsort(-scores, kind="stable")
-    order = order[(scores[order] >= min_score) & (logits[order] > -np.inf)]
-    pixels = _corners(features.boxes[order]) * np.array(features.frame * 2, np.float32)
-    rows = zip(labels[order].tolist(), scores[order].tolist(), pixels.tolist(), strict=True)
-    return [RawDetection(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
-
-
-def _corners(boxes: Floats) -> Floats:
-    """Turn boxes (n, 4) of centre, width and height into boxes of upper left and lower right corner."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    return np.concatenate((centre - half, centre + half), axis=-1)
+def _best_labels(logits: Floats, features: OwlFeatures, min_score: float) -> list[RawDetection]:
+    """List the best label of each patch that scores high enough; -inf is a label that a patch cannot have."""
+    best: Floats = logits.max(axis=-1)
+    scores = np.where(best > -np.inf, sigmoid(best), np.float32(-1))
+    labels: Indices = logits.argmax(axis=-1)
+    return ranked(scores, labels, corners(features.boxes), features.frame, min_score)
 
 
 def _patch_of(bbox: Sequence[float], boxes: Floats, things: Floats) -> tuple[int, float]:

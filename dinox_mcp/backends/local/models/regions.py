@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 
-from dinox_mcp.backends.local.models.base import DescribingModel, MapFeatures, Prepared, TorchModel, check
+from dinox_mcp.backends.local.models.base import DescribingModel, ImageFeatures, Prepared, TorchModel, check
 from dinox_mcp.backends.local.models.shared import of_image, stacked, tokenizer_in
 from dinox_mcp.errors import UnsupportedError
 from dinox_mcp.types.boxes import Box
@@ -36,7 +35,7 @@ _MARGIN = 1.25
 """A person's box is enlarged by as much, as in training."""
 _COCO = 0
 """The index of COCO among the data sets that the mixtures of experts were trained on."""
-_SIGMA, _RADIUS = 0.8, 5
+_SIGMA, _KERNEL = 0.8, (11, 11)  # of the Gaussian that smooths a heatmap, in cells
 _LEAST, _MOST = 0.001, 50
 _FAR = 2.0
 """Cells. A peak that the fit moves further is not moved at all."""
@@ -79,14 +78,11 @@ def _offset(logs: Array, x: Cells, y: Cells) -> npt.NDArray[np.float64]:
 
 def _blurred(heatmaps: Array) -> Array:
     """Blur with a Gaussian; beyond the edge a map is mirrored."""
-    steps = np.arange(-_RADIUS, _RADIUS + 1)
-    weights = np.exp(-0.5 * (steps / _SIGMA) ** 2)
-    weights /= weights.sum()
-    for axis in (2, 3):
-        border = [(_RADIUS, _RADIUS) if each == axis else (0, 0) for each in range(4)]
-        wide = np.pad(heatmaps, border, mode="symmetric")
-        heatmaps = (sliding_window_view(wide, weights.size, axis=axis) @ weights).astype(np.float32)
-    return heatmaps
+    import cv2
+
+    flat = heatmaps.reshape(-1, *heatmaps.shape[2:])
+    blurred = [cv2.GaussianBlur(one, _KERNEL, _SIGMA, borderType=cv2.BORDER_REFLECT) for one in flat]
+    return np.reshape(blurred, heatmaps.shape).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +133,6 @@ class Crop:
         return before, where - before, (where >= 0) & (where <= limit - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class PixelFeatures:
-    """One image as it is (height, width, 3): people are cut out of it."""
-
-    pixels: Pixels
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, in bytes."""
-        return self.pixels.nbytes
-
-
 class VitPose(TorchModel, DescribingModel):
     """A ViTPose model, prompted with the boxes of people. On a CPU more at once are no faster."""
 
@@ -168,16 +152,17 @@ class VitPose(TorchModel, DescribingModel):
         """Keep the pixels of an RGB image as they are."""
         return Prepared(cast("Any", np.asarray(image)), image.size)  # (height, width, 3), not yet what a model sees
 
-    def encode(self, batch: Sequence[Prepared]) -> list[PixelFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Keep the pixels: people are cropped one by one."""
-        return [PixelFeatures(cast("Pixels", image.pixels)) for image in batch]
+        return [ImageFeatures((image.pixels,), image.size) for image in batch]
 
     @torch.inference_mode()
-    def describe(self, features: PixelFeatures, boxes: Sequence[Box], output: Output) -> list[tuple[Keypoint, ...]]:  # noqa: ARG002 - has one
+    def describe(self, features: ImageFeatures, boxes: Sequence[Box], output: Output) -> list[tuple[Keypoint, ...]]:  # noqa: ARG002 - has one
         """Return the points of the person in each box; those that the model finds nowhere are left out."""
         width, height = self._preprocess.width, self._preprocess.height
         crops = [Crop.around(box, width / height) for box in boxes]
-        pixels = torch.stack([self._seen(features.pixels, crop) for crop in crops]).to(self._model.device)
+        (image,) = features.arrays
+        pixels = torch.stack([self._seen(image, crop) for crop in crops]).to(self._model.device)
         index = torch.full((len(boxes),), _COCO, device=pixels.device) if self._experts else None
         with self._computing():
             heatmaps = self._model(pixels, dataset_index=index).heatmaps
@@ -227,21 +212,21 @@ class Florence2(TorchModel, DescribingModel):
         self._tokenizer = tokenizer_in(folder)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[MapFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
             tokens = self._model.get_image_features(pixels).pooler_output
-        return [MapFeatures(of_image(row, (tokens,)), image.size) for row, image in enumerate(batch)]
+        return [ImageFeatures(of_image(row, (tokens,)), image.size) for row, image in enumerate(batch)]
 
     @torch.inference_mode()
-    def describe(self, features: MapFeatures, boxes: Sequence[Box], output: Output) -> list[str | None]:
+    def describe(self, features: ImageFeatures, boxes: Sequence[Box], output: Output) -> list[str | None]:
         """Return a text for each region; None where the model says nothing.
 
         Words are searched as the checkpoint's generation_config.json says: the published ones keep three beams.
         """
         prompts = [PROMPTS[output].format(region=region(box, features.size)) for box in boxes]
-        inputs, mask = self._inputs(prompts, *features.maps)
+        inputs, mask = self._inputs(prompts, *features.arrays)
         with self._computing():
             read = self._model.get_encoder()(inputs_embeds=inputs, attention_mask=mask)
             tokens = self._model.generate(

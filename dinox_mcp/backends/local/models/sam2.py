@@ -1,27 +1,27 @@
 """Masks by SAM 2 (Ravi et al., arXiv:2408.00714), prompted with boxes.
 
 The features of the image are shared by all boxes in it. Each box gives one mask, as the authors' own predictor does for
-boxes: the single one, or where that is unstable the best of three by predicted overlap. What is the same in each
-runtime is here, and needs numpy alone; `sam2_torch` and `sam2_graph` compute.
+boxes: the single one, or where that is unstable the best of three by predicted overlap.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dinox_mcp.backends.local.models.base import DescribingModel, check
+from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
+from dinox_mcp.backends.local.models.base import DescribingModel, ImageFeatures, Prepared, check
+from dinox_mcp.backends.local.models.candidates import Floats
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask, Output
 from dinox_mcp.types.masks import encode, place
 
-Floats = npt.NDArray[np.float32]
-
 
 class Sam2Model(DescribingModel):
-    """A SAM 2 model, prompted with boxes. On a CPU more boxes at once are no faster, and each takes 30 MB or more."""
+    """A SAM 2 model in any runtime. On a CPU more boxes at once are no faster, and each takes 30 MB or more."""
 
     def describe(self, features: Any, boxes: Sequence[Box], output: Output) -> list[Mask]:  # noqa: ANN401, ARG002 - has one
         """Return the mask of what is in each box, at the image's own size."""
@@ -33,6 +33,30 @@ class Sam2Model(DescribingModel):
     @abstractmethod
     def _logits(self, features: Any, prompts: Floats) -> Floats:  # noqa: ANN401
         """Return logits (n, height, width) of the masks of boxes (n, 4) in pixels of the model's input."""
+
+
+class Sam2Graph(Sam2Model):
+    """A SAM 2 model in ONNX Runtime, on the CPU, in float32.
+
+    Args:
+        architecture: The architecture that fits the checkpoint.
+        folder: The folder of the checkpoint.
+        threads: The most threads of one run.
+    """
+
+    def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
+        super().__init__(architecture.model_type, folder)
+        self._image_graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
+        self._boxes_graph = Graph.of_boxes(architecture, folder, threads=threads)
+
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
+        """Compute the features of images, one after the other."""
+        return [ImageFeatures(tuple(self._image_graph(pixels=image.pixels[None])), image.size) for image in batch]
+
+    def _logits(self, features: ImageFeatures, prompts: Floats) -> Floats:
+        fine, middle, coarse = features.arrays
+        (logits,) = self._boxes_graph(boxes=prompts, fine=fine, middle=middle, coarse=coarse)
+        return logits
 
 
 def to_mask(logits: Floats, size: tuple[int, int]) -> Mask:

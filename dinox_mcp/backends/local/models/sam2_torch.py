@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from dinox_mcp.backends.local.models.base import FollowingModel, MapFeatures, Prepared, TorchModel
-from dinox_mcp.backends.local.models.sam2 import Floats, Sam2Model, to_mask
-from dinox_mcp.backends.local.models.shared import TensorFeatures, of_image, stacked
+from dinox_mcp.backends.local.models.base import FollowingModel, ImageFeatures, Prepared, TorchModel
+from dinox_mcp.backends.local.models.candidates import Floats
+from dinox_mcp.backends.local.models.sam2 import Sam2Model, to_mask
+from dinox_mcp.backends.local.models.shared import of_image, stacked
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask
 
@@ -26,29 +27,20 @@ class Sam2(TorchModel, Sam2Model):
     architectures: ClassVar = {"sam2": "Sam2Model", "sam2_video": "Sam2Model"}
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[MapFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
             maps = self._model.get_image_embeddings(pixels)
-        return [MapFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
+        return [ImageFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
 
     @torch.inference_mode()
-    def _logits(self, features: MapFeatures, prompts: Floats) -> Floats:
+    def _logits(self, features: ImageFeatures, prompts: Floats) -> Floats:
         boxes = torch.from_numpy(prompts)[None].to(self._model.device)
         with self._computing():
-            outputs = self._model(image_embeddings=list(features.maps), input_boxes=boxes, multimask_output=False)
+            outputs = self._model(image_embeddings=list(features.arrays), input_boxes=boxes, multimask_output=False)
         logits: Floats = outputs.pred_masks[0, :, 0].float().cpu().numpy()
         return logits
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFeatures(TensorFeatures):
-    """One frame: feature maps and their positions (pixels, 1, channels), finest first, and its own size in pixels."""
-
-    maps: tuple[torch.Tensor, ...]
-    positions: tuple[torch.Tensor, ...]
-    size: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -62,6 +54,7 @@ class Memory:
 class Sam2Video(FollowingModel):
     """A SAM 2 model with its memory, prompted with boxes in a first frame.
 
+    Features are maps (pixels, 1, channels), finest first, and then the positions of their pixels, in the same shapes.
     Each object takes tens of megabytes while a frame is processed, and a second or more on a CPU.
     """
 
@@ -69,17 +62,15 @@ class Sam2Video(FollowingModel):
     cpu_batch = 2
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[FrameFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of frames, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
             vision = self._model.get_image_features(pixels, return_dict=True)
 
-        def of(row: int, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-            return tuple(level[:, row : row + 1].clone() for level in maps)
-
+        levels = *vision.fpn_hidden_states, *vision.fpn_position_encoding
         return [
-            FrameFeatures(of(row, vision.fpn_hidden_states), of(row, vision.fpn_position_encoding), frame.size)
+            ImageFeatures(tuple(level[:, row : row + 1].clone() for level in levels), frame.size)
             for row, frame in enumerate(batch)
         ]
 
@@ -100,13 +91,13 @@ class Sam2Video(FollowingModel):
         return Memory(session)
 
     @torch.inference_mode()
-    def follow(self, features: FrameFeatures, memory: Memory) -> list[Mask | None]:
+    def follow(self, features: ImageFeatures, memory: Memory) -> list[Mask | None]:
         """Return the masks in the next frame, at its own size; None for what is not visible in it."""
         session, number = memory.session, memory.frames
-        session.cache.cache_vision_features(
-            number, {"vision_feats": list(features.maps), "vision_pos_embeds": list(features.positions)}
-        )
-        pixels = features.maps[-1].new_empty(0)  # not used where there are features
+        half = len(features.arrays) // 2
+        maps, positions = list(features.arrays[:half]), list(features.arrays[half:])
+        session.cache.cache_vision_features(number, {"vision_feats": maps, "vision_pos_embeds": positions})
+        pixels = maps[-1].new_empty(0)  # not used where there are features
         with self._computing():
             outputs = self._model(inference_session=session, frame=pixels, frame_idx=number)
         memory.frames += 1

@@ -3,8 +3,8 @@
 The features of an image are shared by all requests about it. Examples are boxes in the image that is searched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -16,12 +16,14 @@ import torch
 from dinox_mcp.backends.local.models.base import (
     ExampleQuery,
     ExampleRows,
+    ImageFeatures,
     Prepared,
     RawDetection,
     TorchDetectionModel,
     check,
 )
-from dinox_mcp.backends.local.models.shared import TensorFeatures, corners, of_image, rank, ranked, stacked
+from dinox_mcp.backends.local.models.candidates import Floats, corners, rank, ranked
+from dinox_mcp.backends.local.models.shared import of_image, stacked
 from dinox_mcp.types.detection import Example, Mask
 from dinox_mcp.types.masks import encode
 
@@ -33,17 +35,11 @@ _VISUAL = "visual"
 _UNNAMED = Example.model_fields["label"].default
 
 
-@dataclass(frozen=True, slots=True)
-class PyramidFeatures(TensorFeatures):
-    """One image: feature maps (1, channels, height, width), where the coarsest one's patches lie, its own size."""
-
-    maps: tuple[torch.Tensor, ...]
-    position: torch.Tensor
-    size: tuple[int, int]
-
-
 class Sam3(TorchDetectionModel):
-    """A SAM 3 model, prompted with text, examples, or both."""
+    """A SAM 3 model, prompted with text, examples, or both.
+
+    Features are maps (1, channels, height, width), and where the patches of the coarsest one lie.
+    """
 
     architectures: ClassVar = {"sam3": "Sam3Model", "sam3_video": "Sam3Model"}
     example_size = 4
@@ -63,17 +59,14 @@ class Sam3(TorchDetectionModel):
         return Sam3Model
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Prepared]) -> list[PyramidFeatures]:
+    def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, all at once."""
         pixels = stacked(batch, self._model.device)
         with self._computing():
             vision = self._model.get_vision_features(pixels)
         *maps, _ = vision.fpn_hidden_states  # nothing reads the last
-        position = vision.fpn_position_encoding[-2]
-        return [
-            PyramidFeatures(of_image(row, maps), position[row % len(position)][None].clone(), image.size)
-            for row, image in enumerate(batch)
-        ]
+        position = vision.fpn_position_encoding[-2].expand(len(batch), -1, -1, -1)
+        return [ImageFeatures(of_image(row, (*maps, position)), image.size) for row, image in enumerate(batch)]
 
     def chunks(self, labels: Sequence[str]) -> list[list[int]]:
         """Search for one label at a time."""
@@ -82,7 +75,7 @@ class Sam3(TorchDetectionModel):
     @torch.inference_mode()
     def find(
         self,
-        features: PyramidFeatures,
+        features: ImageFeatures,
         labels: Sequence[str],
         embeddings: "Rows | None",  # noqa: ARG002 - this family has none
         min_score: float,
@@ -97,7 +90,7 @@ class Sam3(TorchDetectionModel):
         ]
         return sorted(found, key=lambda item: -item.score)
 
-    def read_examples(self, features: PyramidFeatures, examples: Sequence[Example]) -> ExampleRows:
+    def read_examples(self, features: ImageFeatures, examples: Sequence[Example]) -> ExampleRows:
         """Return the boxes of examples as (centre x, centre y, width, height) in fractions of their image.
 
         The model reads their pixels when it searches, so they mean nothing in another image.
@@ -109,7 +102,7 @@ class Sam3(TorchDetectionModel):
 
     @torch.inference_mode()
     def find_like(
-        self, features: PyramidFeatures, query: ExampleQuery, min_score: float, *, masks: bool = False
+        self, features: ImageFeatures, query: ExampleQuery, min_score: float, *, masks: bool = False
     ) -> list[RawDetection]:
         """Find what resembles the examples of each label, one label after the other.
 
@@ -130,7 +123,7 @@ class Sam3(TorchDetectionModel):
 
     def _find(
         self,
-        features: PyramidFeatures,
+        features: ImageFeatures,
         index: int,
         text: str,
         prompt: Mapping[str, torch.Tensor],
@@ -144,23 +137,21 @@ class Sam3(TorchDetectionModel):
             [text], padding="max_length", truncation=True, max_length=self._window, return_tensors="pt"
         ).to(self._model.device)
         # The model leaves out the last map of each list.
-        vision = Sam3VisionEncoderOutput(
-            fpn_hidden_states=(*features.maps, features.position),
-            fpn_position_encoding=(features.position, features.position),
-        )
+        *_, position = features.arrays
+        vision = Sam3VisionEncoderOutput(fpn_hidden_states=features.arrays, fpn_position_encoding=(position, position))
         self._masks.wanted = masks
         with self._computing():
             outputs = self._model(
                 vision_embeds=vision, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **prompt
             )
-        scores = (outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid())[0]
-        labels = torch.full_like(scores, index, dtype=torch.long)
-        found = ranked(scores, labels, outputs.pred_boxes[0], features.size, min_score)
+        scores = (outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid())[0].cpu().numpy()
+        boxes = outputs.pred_boxes[0].float().cpu().numpy()
+        found = ranked(scores, np.full(len(scores), index), boxes, features.size, min_score)
         if not masks:
             return found
         return [
-            RawDetection(item.label, item.score, item.bbox, _enlarge(mask, features.size))
-            for item, mask in zip(found, outputs.pred_masks[0][rank(scores, min_score)], strict=True)
+            replace(item, mask=_enlarge(outputs.pred_masks[0, candidate], features.size))
+            for item, candidate in zip(found, rank(scores, min_score).tolist(), strict=True)
         ]
 
 
@@ -201,8 +192,8 @@ def _encode_boxes(
     """
     height, width = vision_features.shape[-2:]
     (rows,) = boxes
-    scale = torch.tensor([width, height, width, height], device=boxes.device)
-    shown = pool(vision_features.float(), corners(rows) * scale, encoder.roi_size)
+    cells = corners(rows.cpu().numpy()) * np.array([width, height] * 2, np.float32)
+    shown = pool(vision_features.float(), cells, encoder.roi_size)
     placed = encoder._encode_box_coordinates(*rows.unbind(-1))  # noqa: SLF001 - part of the method
     embedded = (
         encoder.label_embed(boxes_labels)
@@ -213,14 +204,14 @@ def _encode_boxes(
     return embedded, boxes_mask
 
 
-def pool(features: torch.Tensor, boxes: Iterable[torch.Tensor], size: int) -> torch.Tensor:
+def pool(features: torch.Tensor, boxes: Floats, size: int) -> torch.Tensor:
     """Average what boxes show of one feature map (1, channels, height, width), as (n, channels, size, size).
 
-    Each box (4,) has its corners in cells of the map. It is cut into size x size bins, each the mean of as many
+    Each box has its corners in cells of the map. It is cut into size x size bins, each the mean of as many
     bilinear samples as it has cells across and down, rounded up (Mask R-CNN, arXiv:1703.06870; a box is taken to be at
     least a cell large, and its corners are not shifted by half a cell).
     """
-    return torch.cat([_pool(features, box.tolist(), size) for box in boxes])
+    return torch.cat([_pool(features, box, size) for box in boxes.tolist()])
 
 
 def _pool(features: torch.Tensor, box: list[float], size: int) -> torch.Tensor:

@@ -1,11 +1,10 @@
-"""What the families share in torch: features as tensors, boxes, and faster layers for a CPU.
+"""What the families share in torch, such as faster layers for a CPU.
 
 The faster layers replace layers of transformers once they are found to give the same results.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from torch.nn import Module
 from torch.nn.functional import embedding_bag, scaled_dot_product_attention
 
 from dinox_mcp.backends.local.checkpoints.device import seconds
-from dinox_mcp.backends.local.models.base import Prepared, RawDetection
+from dinox_mcp.backends.local.models.base import Prepared
 
 logger = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=Module)
@@ -29,19 +28,6 @@ def tokenizer_in(folder: Path) -> Any:  # noqa: ANN401 - of transformers
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-class TensorFeatures:
-    """The base of dataclasses whose fields are tensors, tuples of tensors, or sizes."""
-
-    __slots__ = ()
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that they take, in bytes: all of a tensor's storage, of which it may show a part."""
-        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type] # subclasses are dataclasses
-        flat = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
-        return sum(one.untyped_storage().nbytes() for one in flat if isinstance(one, torch.Tensor))
-
-
 def of_image(row: int, maps: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Copy one image's part of maps (images, ...), so that the others' memory can be freed."""
     return tuple(level[row : row + 1].clone() for level in maps)
@@ -50,32 +36,6 @@ def of_image(row: int, maps: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]
 def stacked(batch: Iterable[Prepared], device: torch.device) -> torch.Tensor:
     """Put images of one size into one tensor (images, 3, height, width) on a device."""
     return torch.stack([torch.from_numpy(image.pixels) for image in batch]).to(device)
-
-
-def corners(boxes: torch.Tensor) -> torch.Tensor:
-    """Turn boxes (n, 4) of centre, width and height into boxes of upper left and lower right corner."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    return torch.cat((centre - half, centre + half), dim=-1)
-
-
-def ranked(
-    scores: torch.Tensor, labels: torch.Tensor, boxes: torch.Tensor, frame: tuple[int, int], min_score: float
-) -> list[RawDetection]:
-    """List what scores high enough, best first, equal scores in the model's order.
-
-    `scores` and `labels` are (n,), `boxes` (n, 4) as corners in fractions of a `frame` (width, height) in pixels.
-    """
-    order = rank(scores, min_score)
-    width, height = frame
-    pixels = boxes[order].float().cpu() * torch.tensor([width, height, width, height])
-    rows = zip(labels[order].tolist(), scores[order].tolist(), pixels.tolist(), strict=True)
-    return [RawDetection(label, score, (x1, y1, x2, y2)) for label, score, (x1, y1, x2, y2) in rows]
-
-
-def rank(scores: torch.Tensor, min_score: float) -> torch.Tensor:
-    """Return the indices of the scores (n,) that are high enough, best first, equal ones in their order."""
-    order = torch.sort(scores, descending=True, stable=True).indices
-    return order[scores[order] >= min_score]
 
 
 _TOLERANCE = 1e-4

@@ -208,9 +208,7 @@ def _load(
     try:
         complete = folder / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(complete)) if complete.is_file() else of_older_files(folder)
-        numbers = {token: tokenizer.token_to_id(token) for token in required}
-        if lacking := [token for token, number in numbers.items() if number is None]:
-            raise ValueError(f"it has no {lacking[0]}")  # noqa: TRY301 - as any other damage
+        numbers = [_number(tokenizer, token) for token in required]
     except Exception as error:  # the library raises Exception itself
         line = " ".join(str(error).split())[:200]
         raise BackendError(
@@ -218,4 +216,11 @@ def _load(
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return tokenizer, list(numbers.values())
+    return tokenizer, numbers
+
+
+def _number(tokenizer: "Tokenizer", token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"it has no {token}")
+    return number

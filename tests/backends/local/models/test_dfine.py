@@ -11,7 +11,7 @@ import transformers as hf
 from dinox_mcp.backends.local.checkpoints import precision
 from dinox_mcp.backends.local.checkpoints.graph import FOLDER, fitting
 from dinox_mcp.backends.local.models.base import Interrupted
-from dinox_mcp.backends.local.models.dfine_graph import DFineGraph
+from dinox_mcp.backends.local.models.dfine import DFineGraph
 from dinox_mcp.backends.local.models.dfine_torch import DFine
 from dinox_mcp.errors import UnsupportedError
 from tests.backends.local.exported import load_graph, script

@@ -74,7 +74,7 @@ def test_images_of_a_batch_are_found_in_as_alone(graph: Any) -> None:
     images = [picture(200, 120), picture(200, 120, seed=1)]
     for image, features in zip(images, graph.encode([graph.prepare(image) for image in images]), strict=True):
         assert graph.find(features, LABELS[:2], None, 0.0) == ask(graph, image, LABELS[:2])
-        assert features.nbytes == sum(one.nbytes for one in features.maps)
+        assert features.nbytes == sum(one.nbytes for one in features.arrays)
 
 
 def test_the_thinnest_image_is_encoded(graph: Any) -> None:

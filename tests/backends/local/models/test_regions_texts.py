@@ -84,9 +84,9 @@ def test_a_prompt_is_read_as_the_processor_writes_it(florence2: Any, processor: 
         assert PROMPTS[output].format(region=place) == prompt
         inputs = processor(text=task + place, images=picture(160, 120), return_tensors="pt")
         (state,) = florence2.encode([florence2.prepare(picture(160, 120))])
-        embeddings, mask = florence2._inputs([prompt], *state.maps)
+        embeddings, mask = florence2._inputs([prompt], *state.arrays)
         stock = florence2._model.get_input_embeddings()(inputs["input_ids"])
-        count = state.maps[0].shape[1]
+        count = state.arrays[0].shape[1]
         assert (inputs["input_ids"][0, :count] == florence2._model.config.image_token_id).all()
         assert torch.equal(embeddings[:, count:], stock[:, count:])
         assert mask.shape == inputs["attention_mask"].shape

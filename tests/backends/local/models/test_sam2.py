@@ -96,7 +96,7 @@ def test_images_encoded_together_give_the_same(sam2: Any) -> None:  # noqa: ANN4
         (alone,) = sam2.encode([sam2.prepare(image)])
         boxes = boxes_in(*image.size)
         assert overlap(sam2.describe(alone, boxes, "masks"), sam2.describe(state, boxes, "masks")) > 0.999
-        assert state.nbytes == sum(level.nbytes for level in state.maps)
+        assert state.nbytes == sum(level.nbytes for level in state.arrays)
 
 
 def test_the_published_checkpoints_hold_a_model_for_videos_around_it(
@@ -108,7 +108,7 @@ def test_the_published_checkpoints_hold_a_model_for_videos_around_it(
     with torch.inference_mode():
         expected = stock.get_image_embeddings(pixels)
     (state,) = ours.encode([ours.prepare(image)])
-    assert all(torch.equal(one, other) for one, other in zip(state.maps, expected, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(state.arrays, expected, strict=True))
     assert len(ours.describe(state, boxes_in(160, 120), "masks")) == 6
 
 

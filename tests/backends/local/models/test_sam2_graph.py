@@ -66,15 +66,15 @@ def test_a_box_has_the_same_mask_alone_as_among_others(graph: Any) -> None:  # n
     (features,) = graph.encode([graph.prepare(picture(160, 120))])
     together = graph.describe(features, BOXES, "masks")
     assert [graph.describe(features, [box], "masks")[0] for box in BOXES] == together
-    assert features.nbytes == sum(one.nbytes for one in features.maps)
+    assert features.nbytes == sum(one.nbytes for one in features.arrays)
 
 
 def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:  # noqa: ANN401
     images = [picture(160, 120), picture(160, 120, seed=1)]
     first, second = graph.encode([graph.prepare(image) for image in images])
     (alone,) = graph.encode([graph.prepare(images[1])])
-    assert all(np.array_equal(one, other) for one, other in zip(second.maps, alone.maps, strict=True))
-    assert not np.allclose(first.maps[-1], second.maps[-1])
+    assert all(np.array_equal(one, other) for one, other in zip(second.arrays, alone.arrays, strict=True))
+    assert not np.allclose(first.arrays[-1], second.arrays[-1])
 
 
 def test_a_cancelled_call_stops(graph: Any) -> None:  # noqa: ANN401

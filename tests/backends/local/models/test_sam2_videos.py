@@ -89,8 +89,8 @@ def test_frames_encoded_together_give_the_same(model: Any, clip: Clip) -> None: 
     together = model.encode([model.prepare(frame) for frame in clip[:2]])
     alone = [model.encode([model.prepare(frame)])[0] for frame in clip[:2]]
     for one, other in zip(together, alone, strict=True):
-        assert one.nbytes == other.nbytes == sum(level.nbytes for level in (*one.maps, *one.positions))
-        for a, b in zip((*one.maps, *one.positions), (*other.maps, *other.positions), strict=True):
+        assert one.nbytes == other.nbytes == sum(level.nbytes for level in one.arrays)
+        for a, b in zip(one.arrays, other.arrays, strict=True):
             assert torch.allclose(a, b, atol=1e-4)
 
 

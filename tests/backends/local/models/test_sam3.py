@@ -226,7 +226,7 @@ def test_pools_as_torchvision_defines_it(box: tuple[float, ...]) -> None:
     size = 7
     side = 16 if box[2] > 8 else 8
     features = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    pooled = pool(features, [torch.tensor(box)], size)
+    pooled = pool(features, np.array([box], np.float32), size)
     torch.testing.assert_close(pooled[0], roi_align(features, torch.tensor(box), size), atol=1e-5, rtol=1e-5)
 
 
