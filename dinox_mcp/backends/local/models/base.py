@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RawDetection:
-    """One object as a model found it.
+    """One object as a model found it: `label` is an index into the requested labels.
 
-    Attributes:
-        label: Index into the requested labels.
-        score: From 0 to 1.
-        bbox: In pixels of the original image; it may reach over the edge.
-        mask: At the size of the image, where the family has masks. It is encoded, as hundreds are kept until the end.
+    `bbox` is in pixels of the original image, and may reach over its edge. `mask` has the size of the image.
     """
 
     label: int
@@ -42,11 +38,9 @@ class RawDetection:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image as the input of a model.
+    """An image as the input of a model: normalised pixels (3, height, width), and its own (width, height).
 
-    Attributes:
-        pixels: Normalised float32 (3, height, width). Images of the same shape can be encoded in one batch.
-        size: Width and height of the original image.
+    Images whose pixels have the same shape can be encoded in one batch.
     """
 
     pixels: "npt.NDArray[np.float32]"
@@ -60,6 +54,10 @@ class Features(Protocol):
     def nbytes(self) -> int:
         """Memory that they take, in bytes."""
         ...
+
+
+AnyFeatures = Any
+"""The `Features` that a model gets back; each family has a type of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +78,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class ExampleRows:
-    """Embeddings of examples, one row each (n, d).
-
-    `fits` is for each the intersection over union of its box and the model's own box of the object.
-    """
+    """Embeddings of examples (n, width), and for each the IoU of its box and the model's own box of the object."""
 
     rows: "Rows"
     fits: tuple[float, ...]
@@ -91,7 +86,7 @@ class ExampleRows:
 
 @dataclass(frozen=True, slots=True)
 class ExampleQuery:
-    """What to find by examples: `labels`, and embeddings of examples as rows (n, d).
+    """What to find by examples: `labels`, and embeddings of examples as rows (n, width).
 
     `owners` has for each row the index of its label, None for all labels; a `negative` row shows what is not meant.
     """
@@ -220,7 +215,7 @@ class DetectionModel(ImageModel):
     @abstractmethod
     def find(
         self,
-        features: Any,  # noqa: ANN401
+        features: AnyFeatures,
         labels: Sequence[str],
         embeddings: "Rows | None",
         min_score: float,
@@ -241,22 +236,17 @@ class DetectionModel(ImageModel):
         """Embed labels, one row each, if the family `reuses_text`."""
         raise NotImplementedError
 
-    def read_examples(self, features: Any, examples: Sequence[Example]) -> ExampleRows:  # noqa: ANN401
+    def read_examples(self, features: AnyFeatures, examples: Sequence[Example]) -> ExampleRows:
         """Embed examples, boxes or points in the image of these features, if the family finds by examples."""
         raise NotImplementedError
 
     def find_like(
-        self,
-        features: Any,  # noqa: ANN401
-        query: ExampleQuery,
-        min_score: float,
-        *,
-        masks: bool = False,
+        self, features: AnyFeatures, query: ExampleQuery, min_score: float, *, masks: bool = False
     ) -> list[RawDetection]:
         """Find what resembles the examples and not the negative ones, best first, overlapping boxes included."""
         raise NotImplementedError
 
-    def find_described(self, features: Any, sentence: str, min_score: float) -> list[RawDetection]:  # noqa: ANN401
+    def find_described(self, features: AnyFeatures, sentence: str, min_score: float) -> list[RawDetection]:
         """Find what a sentence describes, best first, as label 0, if the family reads sentences."""
         raise NotImplementedError
 
@@ -265,11 +255,7 @@ class DetectionModel(ImageModel):
         raise NotImplementedError
 
     def ground(
-        self,
-        features: Any,  # noqa: ANN401
-        caption: str,
-        spans: Sequence[tuple[int, int]],
-        min_score: float,
+        self, features: AnyFeatures, caption: str, spans: Sequence[tuple[int, int]], min_score: float
     ) -> list[RawDetection]:
         """Find phrases of a caption in its context, best first, if the family reads sentences.
 
@@ -300,11 +286,11 @@ class DescribingModel(ImageModel):
 
     @property
     def at_once(self) -> int:
-        """How many boxes to describe at once: more take too much memory, or too long before the next request."""
+        """How many boxes to describe at once."""
         return 4
 
     @abstractmethod
-    def describe(self, features: Any, boxes: Sequence[Box], output: Output) -> Sequence[Any]:  # noqa: ANN401
+    def describe(self, features: AnyFeatures, boxes: Sequence[Box], output: Output) -> Sequence[Any]:
         """Return for each box, in original pixels, the field of a `Detection` for this output; None for nothing."""
 
 
@@ -316,7 +302,7 @@ class FollowingModel(TorchModel):
         """Begin a memory of the objects in these boxes, in pixels of a first frame of `size` (width, height)."""
 
     @abstractmethod
-    def follow(self, features: Any, memory: Any) -> list[Mask | None]:  # noqa: ANN401
+    def follow(self, features: AnyFeatures, memory: Any) -> list[Mask | None]:  # noqa: ANN401 - each family has its own
         """Return the masks in the next frame, at its own size, None for what is not visible; updates the memory."""
 
 

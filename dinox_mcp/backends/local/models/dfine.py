@@ -7,7 +7,6 @@ have several labels: the best pairs of box and label are given, as many as there
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from dinox_mcp.backends.local.kinds import labels_in
 from dinox_mcp.backends.local.models.base import DetectionModel, ImageFeatures, Prepared, RawDetection
 from dinox_mcp.backends.local.models.candidates import Floats, best_pairs, corners, sigmoid
 from dinox_mcp.errors import BackendError, UnsupportedError
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 
 class DFineModel(DetectionModel):
@@ -54,7 +50,7 @@ class DFineModel(DetectionModel):
         self,
         features: ImageFeatures,
         labels: Sequence[str],
-        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
+        embeddings: Floats | None,  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - nor these

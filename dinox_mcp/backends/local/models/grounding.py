@@ -9,17 +9,13 @@ probability of its own tokens, and a sentence that describes one object the prob
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
-from dinox_mcp.backends.local.models.base import DetectionModel, ImageFeatures, Prepared, RawDetection
+from dinox_mcp.backends.local.models.base import AnyFeatures, DetectionModel, ImageFeatures, Prepared, RawDetection
 from dinox_mcp.backends.local.models.candidates import Floats, corners, ranked, sigmoid
 from dinox_mcp.backends.local.models.texts import PhraseTokenizer, attending
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 _LEAST_SIDE = 33  # an image thinner than this after resizing has fewer patches than the model wants candidates
 
@@ -51,9 +47,9 @@ class GroundingDinoModel(DetectionModel):
 
     def find(
         self,
-        features: Any,  # noqa: ANN401
+        features: AnyFeatures,
         labels: Sequence[str],
-        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
+        embeddings: Floats | None,  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - nor these
@@ -64,7 +60,7 @@ class GroundingDinoModel(DetectionModel):
         scores = np.stack([tokens[:, span].mean(axis=-1) for span in spans], axis=-1)
         return ranked(scores.max(axis=-1), scores.argmax(axis=-1), boxes, features.size, min_score)
 
-    def find_described(self, features: Any, sentence: str, min_score: float) -> list[RawDetection]:  # noqa: ANN401
+    def find_described(self, features: AnyFeatures, sentence: str, min_score: float) -> list[RawDetection]:
         """Find what a sentence describes: each candidate scores as the best of the sentence's tokens does."""
         ids, (span,) = self._text.sentence([sentence])
         tokens, boxes = self._candidates(features, ids)
@@ -76,11 +72,7 @@ class GroundingDinoModel(DetectionModel):
         return self._text.fits(caption)
 
     def ground(
-        self,
-        features: Any,  # noqa: ANN401
-        caption: str,
-        spans: Sequence[tuple[int, int]],
-        min_score: float,
+        self, features: AnyFeatures, caption: str, spans: Sequence[tuple[int, int]], min_score: float
     ) -> list[RawDetection]:
         """Find phrases of a caption: each candidate scores as the tokens of each phrase do on average."""
         ids, offsets = self._text.caption(caption)
@@ -94,13 +86,13 @@ class GroundingDinoModel(DetectionModel):
         box, phrase = np.divmod(np.arange(scores.size), len(spans))
         return ranked(scores.ravel(), phrase, boxes[box], features.size, min_score)
 
-    def _candidates(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
+    def _candidates(self, features: AnyFeatures, ids: Sequence[int]) -> tuple[Floats, Floats]:
         """Return the probability of each token (n, tokens), and boxes (n, 4) by corners, in fractions of the image."""
         logits, boxes = self._compute(features, ids)
         return sigmoid(logits), corners(boxes)
 
     @abstractmethod
-    def _compute(self, features: Any, ids: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ANN401
+    def _compute(self, features: AnyFeatures, ids: Sequence[int]) -> tuple[Floats, Floats]:
         """Compute candidates: a logit of each token (n, tokens), and boxes (n, 4) by centre and size, from 0 to 1."""
 
 

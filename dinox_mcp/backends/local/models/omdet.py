@@ -8,17 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from dinox_mcp.backends.local.models.base import ImageFeatures, Prepared, RawDetection, TorchDetectionModel
-from dinox_mcp.backends.local.models.candidates import best_pairs, corners
+from dinox_mcp.backends.local.models.candidates import Floats, best_pairs, corners
 from dinox_mcp.backends.local.models.shared import of_image, speed_up, stacked
 from dinox_mcp.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 
 class OmDet(TorchDetectionModel):
@@ -58,7 +55,7 @@ class OmDet(TorchDetectionModel):
         return [ImageFeatures(of_image(row, maps), image.size) for row, image in enumerate(batch)]
 
     @torch.inference_mode()
-    def embed(self, labels: Sequence[str]) -> "Rows":
+    def embed(self, labels: Sequence[str]) -> Floats:
         """Embed labels, one row each; what is beyond the text window of 77 tokens is cut off."""
         with self._computing():
             rows: torch.Tensor = self._model.language_backbone(self._tokens(labels)["input_ids"], encode_type="class")
@@ -69,7 +66,7 @@ class OmDet(TorchDetectionModel):
         self,
         features: ImageFeatures,
         labels: Sequence[str],
-        embeddings: "Rows | None",
+        embeddings: Floats | None,
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none

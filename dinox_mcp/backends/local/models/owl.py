@@ -13,7 +13,6 @@ knows better: its objectness head says which patch is a thing, and its authors a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,6 @@ from dinox_mcp.backends.local.models.base import (
 from dinox_mcp.backends.local.models.candidates import Floats, Indices, corners, ranked, sigmoid
 from dinox_mcp.backends.local.models.texts import ClipTokenizer
 from dinox_mcp.types.detection import Example
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 _ABOUT_AS_WELL = 0.8
 """Boxes that overlap an example at least this much as well as the best one does may be it."""
@@ -84,7 +80,7 @@ class OwlModel(DetectionModel):
         self,
         features: OwlFeatures,
         labels: Sequence[str],  # noqa: ARG002 - their embeddings say all
-        embeddings: "Rows | None",
+        embeddings: Floats | None,
         min_score: float,
         *,
         masks: bool = False,  # noqa: ARG002 - this family has none
@@ -136,7 +132,7 @@ class OwlModel(DetectionModel):
         ]
 
 
-def _logits(features: OwlFeatures, queries: "Rows") -> Floats:
+def _logits(features: OwlFeatures, queries: Floats) -> Floats:
     """Score each patch against each query (n, width)."""
     lengths = np.linalg.norm(queries, axis=-1, keepdims=True) + 1e-6
     logits: Floats = (features.classes @ (queries / lengths).T + features.shift) * features.scale

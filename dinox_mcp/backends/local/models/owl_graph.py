@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dinox_mcp.backends.local.checkpoints.graph import CPU, Architecture, Graph
 from dinox_mcp.backends.local.models.base import Prepared
+from dinox_mcp.backends.local.models.candidates import Floats
 from dinox_mcp.backends.local.models.owl import OwlFeatures, OwlModel
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 _BATCH = 16
 """Labels to embed at once, so that a cancelled request stops soon."""
@@ -47,7 +44,7 @@ class OwlGraph(OwlModel):
         """Compute the features of images, all at once."""
         return self._features(batch, *self._image_graph(pixels=np.stack([image.pixels for image in batch])))
 
-    def embed(self, labels: Sequence[str]) -> "Rows":
+    def embed(self, labels: Sequence[str]) -> Floats:
         """Embed labels, one normalised row each; what is beyond the text window of 16 tokens is cut off."""
         rows = []
         for start in range(0, len(labels), _BATCH):

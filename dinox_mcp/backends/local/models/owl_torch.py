@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from dinox_mcp.backends.local.models.base import Prepared, TorchModel
+from dinox_mcp.backends.local.models.candidates import Floats
 from dinox_mcp.backends.local.models.owl import OwlFeatures, OwlModel
 from dinox_mcp.backends.local.models.shared import attend_faster, stacked
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 
 class Owl(TorchModel, OwlModel):
@@ -52,7 +50,7 @@ class Owl(TorchModel, OwlModel):
         return self._features(batch, *(part.cpu().numpy() for part in (classes, shift, scale, boxes, things)))
 
     @torch.inference_mode()
-    def embed(self, labels: Sequence[str]) -> "Rows":
+    def embed(self, labels: Sequence[str]) -> Floats:
         """Embed labels, one normalised row each; what is beyond the text window of 16 tokens is cut off."""
         ids, mask = (torch.from_numpy(one).to(self._model.device) for one in self._text(labels))
         pooled = self._tower.text_model(input_ids=ids, attention_mask=mask).pooler_output

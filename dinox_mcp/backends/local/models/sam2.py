@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.local.checkpoints.graph import Architecture, Graph
-from dinox_mcp.backends.local.models.base import DescribingModel, ImageFeatures, Prepared, check
+from dinox_mcp.backends.local.models.base import AnyFeatures, DescribingModel, ImageFeatures, Prepared, check
 from dinox_mcp.backends.local.models.candidates import Floats
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.detection import Mask, Output
@@ -23,7 +23,7 @@ from dinox_mcp.types.masks import encode, place
 class Sam2Model(DescribingModel):
     """A SAM 2 model in any runtime. On a CPU more boxes at once are no faster, and each takes 30 MB or more."""
 
-    def describe(self, features: Any, boxes: Sequence[Box], output: Output) -> list[Mask]:  # noqa: ANN401, ARG002 - has one
+    def describe(self, features: AnyFeatures, boxes: Sequence[Box], output: Output) -> list[Mask]:  # noqa: ARG002 - has one
         """Return the mask of what is in each box, at the image's own size."""
         width, height = features.size
         factors = (self._preprocess.width / width, self._preprocess.height / height)
@@ -31,7 +31,7 @@ class Sam2Model(DescribingModel):
         return [to_mask(logits, features.size) for logits in self._logits(features, prompts)]
 
     @abstractmethod
-    def _logits(self, features: Any, prompts: Floats) -> Floats:  # noqa: ANN401
+    def _logits(self, features: AnyFeatures, prompts: Floats) -> Floats:
         """Return logits (n, height, width) of the masks of boxes (n, 4) in pixels of the model's input."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,9 +26,6 @@ from dinox_mcp.backends.local.models.candidates import Floats, corners, rank, ra
 from dinox_mcp.backends.local.models.shared import of_image, stacked
 from dinox_mcp.types.detection import Example, Mask
 from dinox_mcp.types.masks import encode
-
-if TYPE_CHECKING:
-    from dinox_mcp.backends.local.models.base import Rows
 
 _VISUAL = "visual"
 """The text for examples without a name, as in the model's own processor."""
@@ -77,7 +74,7 @@ class Sam3(TorchDetectionModel):
         self,
         features: ImageFeatures,
         labels: Sequence[str],
-        embeddings: "Rows | None",  # noqa: ARG002 - this family has none
+        embeddings: Floats | None,  # noqa: ARG002 - this family has none
         min_score: float,
         *,
         masks: bool = False,
@@ -97,7 +94,7 @@ class Sam3(TorchDetectionModel):
         """
         boxes = np.array([example.bbox for example in examples], np.float32) / np.array(features.size * 2, np.float32)
         start, end = boxes[:, :2], boxes[:, 2:]
-        rows: Rows = np.hstack(((start + end) / 2, end - start)).astype(np.float32)
+        rows: Floats = np.hstack(((start + end) / 2, end - start)).astype(np.float32)
         return ExampleRows(rows, (1.0,) * len(examples))
 
     @torch.inference_mode()

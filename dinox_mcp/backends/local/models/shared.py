@@ -4,7 +4,7 @@ The faster layers replace layers of transformers once they are found to give the
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,17 +106,6 @@ def _neighbours(low: torch.Tensor, part: torch.Tensor, size: int) -> list[tuple[
     return list(zip(indices, shares, strict=True))
 
 
-def deformable_example() -> tuple[object, ...]:
-    """Make a small input for such a layer, some of it beyond the edges."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(6, 9), (3, 5), (2, 3), (1, 2)]
-    value = torch.randn((2, sum(height * width for height, width in shapes), 2, 8), generator=generator)
-    locations = torch.rand((2, 7, 2, len(shapes), 4, 2), generator=generator) * 1.4 - 0.2
-    weights = torch.rand((2, 7, 2, len(shapes), 4), generator=generator)
-    starts = torch.tensor([0, 54, 69, 75])
-    return value, torch.tensor(shapes), shapes, starts, locations, weights, 64
-
-
 class TextSideAttention(Module):
     """Replaces Grounding DINO's BiMultiHeadAttention and uses its weights.
 
@@ -186,19 +175,6 @@ class TextSideAttention(Module):
         return weight.view(self.stock.num_heads, -1, weight.shape[-1])
 
 
-def fusion_example(layer: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401 - the stock layer, or its replacement
-    """Make a small input for such a layer, with padding on both sides."""
-    stock = layer.stock if isinstance(layer, TextSideAttention) else layer
-    generator = torch.Generator().manual_seed(0)
-    patches, tokens = torch.arange(23), torch.arange(7)
-    return {
-        "vision_features": torch.randn((2, len(patches), stock.vision_dim), generator=generator),
-        "text_features": torch.randn((2, len(tokens), stock.text_dim), generator=generator),
-        "vision_attention_mask": (patches >= len(patches) - 3).expand(2, -1),
-        "text_attention_mask": (tokens >= len(tokens) - 2).expand(2, -1),
-    }
-
-
 def attend_faster(model: Any) -> None:  # noqa: ANN401 - a vision tower of transformers
     """Make a tower in bfloat16 on a CPU attend in chunks, where torch's own attention is slower.
 
@@ -248,7 +224,8 @@ def speed_up(model: Model) -> Model:
     """Replace what can be faster in a float32 model on a CPU; on other devices nothing was measured to gain."""
     if next(model.parameters()).device.type != "cpu":
         return model
-    for parent, name, stock in list(_places(model)):
+    places = [(parent, name, stock) for parent in model.modules() for name, stock in parent.named_children()]
+    for parent, name, stock in places:
         for kind, make, run in _KINDS:
             if type(stock).__name__.endswith(kind):
                 faster = make(stock)
@@ -257,12 +234,6 @@ def speed_up(model: Model) -> Model:
                 else:
                     logger.warning("%s of this transformers release is not replaced: it computes otherwise", kind)
     return model
-
-
-def _places(model: Module) -> Iterator[tuple[Module, str, Module]]:
-    for parent in model.modules():
-        for name, child in parent.named_children():
-            yield parent, name, child
 
 
 @torch.inference_mode()
@@ -274,12 +245,28 @@ def _agree(stock: Module, faster: Module, run: Callable[[Module], Outputs]) -> b
         return False
 
 
-def _run_deformable(layer: Any) -> Outputs:  # noqa: ANN401
-    return (layer(*deformable_example()),)
+def _run_deformable(layer: Any) -> Outputs:  # noqa: ANN401 - the stock layer, or its replacement
+    """Run such a layer on a small input, some of it beyond the edges."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 9), (3, 5), (2, 3), (1, 2)]
+    value = torch.randn((2, sum(height * width for height, width in shapes), 2, 8), generator=generator)
+    locations = torch.rand((2, 7, 2, len(shapes), 4, 2), generator=generator) * 1.4 - 0.2
+    weights = torch.rand((2, 7, 2, len(shapes), 4), generator=generator)
+    starts = torch.tensor([0, 54, 69, 75])
+    return (layer(value, torch.tensor(shapes), shapes, starts, locations, weights, 64),)
 
 
-def _run_fusion(layer: Any) -> Outputs:  # noqa: ANN401
-    (vision, _), (text, _) = layer(**fusion_example(layer))
+def _run_fusion(layer: Any) -> Outputs:  # noqa: ANN401 - the stock layer, or its replacement
+    """Run such a layer on a small input, with padding on both sides."""
+    stock = layer.stock if isinstance(layer, TextSideAttention) else layer
+    generator = torch.Generator().manual_seed(0)
+    patches, tokens = torch.arange(23), torch.arange(7)
+    (vision, _), (text, _) = layer(
+        vision_features=torch.randn((2, len(patches), stock.vision_dim), generator=generator),
+        text_features=torch.randn((2, len(tokens), stock.text_dim), generator=generator),
+        vision_attention_mask=(patches >= len(patches) - 3).expand(2, -1),
+        text_attention_mask=(tokens >= len(tokens) - 2).expand(2, -1),
+    )
     return vision, text
 
 
