@@ -4,12 +4,11 @@ The layers that score kinds have a row for each kind. They are inputs of the gra
 of COCO, of Objects365, and of any other labels.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from exporting import Names, described, export, name_as_in_checkpoint, shapes, shorten_names, write
+from exporting import Names, export, name_as_in_checkpoint, shapes, shorten_names, write, write_description
 
 _ASSUMED = {
     "": (
@@ -77,7 +76,7 @@ def export_dfine(model: Any, folder: Path, name: str, side: int = 640) -> list[P
     Returns:
         The files.
     """
-    names, config = Names(model), model.config
+    names = Names(model)
     model.set_attn_implementation("eager")
     _thaw(model)
     detector = _Detector(model)
@@ -86,15 +85,13 @@ def export_dfine(model: Any, folder: Path, name: str, side: int = 640) -> list[P
     graph = export(detector, inputs, axes, ("logits", "boxes"))
     name_as_in_checkpoint(graph, names)
     shorten_names(graph)
-    known = {
-        "model_type": config.model_type,
-        "image": shapes(graph) | {key: [None, *weight.shape[1:]] for key, weight in detector.weights.items()},
-        "config": {part: described(getattr(config, part) if part else config, keys) for part, keys in _ASSUMED.items()},
-    }
-    description = folder / f"{name}.json"
-    graph_file = write(graph, folder / f"{name}.image.onnx")
-    description.write_text(json.dumps(known, separators=(",", ":")) + "\n", encoding="utf-8")
-    return [graph_file, description]
+    heads = {key: [None, *weight.shape[1:]] for key, weight in detector.weights.items()}
+    return [
+        write(graph, folder / f"{name}.image.onnx"),
+        write_description(
+            folder, name, model.config, _ASSUMED, model_type=model.config.model_type, image=shapes(graph) | heads
+        ),
+    ]
 
 
 def _thaw(module: torch.nn.Module) -> None:

@@ -4,7 +4,6 @@ Images come one at a time and without padding, so that all that masks padding is
 do not attend to each other, and the positions in them, are inputs.
 """
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-from exporting import Names, described, export, fold, name_as_in_checkpoint, shapes, write
+from exporting import Names, export, write_description, write_folded
 from torch.nn.functional import grid_sample, linear, pad
 from transformers.models.swin.modeling_swin import window_partition, window_reverse
 
@@ -23,22 +22,12 @@ MAPS = ("map1", "map2", "map3", "map4")
 _ASSUMED = {
     "backbone_config": ("depths", "num_heads", "window_size", "patch_size", "hidden_act", "layer_norm_eps"),
     "text_config": ("num_attention_heads", "hidden_act", "layer_norm_eps"),
-}
-_ASSUMED_OF_ALL = (
-    "activation_function",
-    "decoder_attention_heads",
-    "decoder_n_points",
-    "embedding_init_target",
-    "encoder_attention_heads",
-    "encoder_n_points",
-    "layer_norm_eps",
-    "max_text_len",
-    "num_feature_levels",
-    "position_embedding_type",
-    "positional_embedding_temperature",
-    "query_dim",
-    "two_stage",
-)
+    "": (
+        "activation_function", "decoder_attention_heads", "decoder_n_points", "embedding_init_target",
+        "encoder_attention_heads", "encoder_n_points", "layer_norm_eps", "max_text_len", "num_feature_levels",
+        "position_embedding_type", "positional_embedding_temperature", "query_dim", "two_stage",
+    ),
+}  # fmt: skip
 Sizes = Sequence[tuple[Any, Any]]
 
 
@@ -304,16 +293,6 @@ def export_grounding(model: Any, folder: Path, name: str) -> list[Path]:  # noqa
     axes = {"ids": {1: "tokens"}, "places": {1: "tokens"}, "blocks": {0: "tokens", 1: "tokens"}} | free
     found = {"logits": {1: "tokens"}, "boxes": {}}
     text = export(_Text(model), inputs, axes, tuple(found), found)
-    known: dict[str, Any] = {"model_type": config.model_type}
-    files = []
-    for kind, graph in (("image", image), ("text", text)):
-        name_as_in_checkpoint(graph, names)
-        folded = fold(graph)
-        known[kind] = shapes(folded)
-        files.append(write(folded, folder / f"{name}.{kind}.onnx"))
-    known["config"] = {part: described(getattr(config, part), keys) for part, keys in _ASSUMED.items()}
-    known["config"][""] = described(config, _ASSUMED_OF_ALL)
+    files, known = write_folded({"image": image, "text": text}, names, folder, name)
     known["aliases"] = {key: _aliases(key) for key, other in names.others() if other == f"model.decoder.{key}"}
-    description = folder / f"{name}.json"
-    description.write_text(json.dumps(known, separators=(",", ":")) + "\n", encoding="utf-8")
-    return [*files, description]
+    return [*files, write_description(folder, name, config, _ASSUMED, model_type=config.model_type, **known)]

@@ -1,6 +1,5 @@
 """OWL-ViT and OWLv2 as graphs: of images, the same with products of bytes, and of labels."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,16 @@ import torch
 from exporting import (
     INT8,
     Names,
-    described,
     export,
     name_as_in_checkpoint,
     shapes,
     shorten_products,
     use_attention_of_onnx_runtime,
     write,
+    write_description,
 )
 
-_ASSUMED = ("num_attention_heads", "hidden_act", "layer_norm_eps")
+_ASSUMED = dict.fromkeys(("vision_config", "text_config"), ("num_attention_heads", "hidden_act", "layer_norm_eps"))
 
 
 class _Image(torch.nn.Module):
@@ -86,9 +85,4 @@ def export_owl(model: Any, folder: Path, name: str) -> list[Path]:  # noqa: ANN4
     shorten_products(image, "vision_model.encoder")
     files.append(write(image, folder / f"{name}.image-int8.onnx"))
     known["int8"] = [one.name.removesuffix(INT8) for one in image.graph.initializer if one.name.endswith(INT8)]
-    known["config"] = {
-        part: described(getattr(model.config, part), _ASSUMED) for part in ("vision_config", "text_config")
-    }
-    description = folder / f"{name}.json"
-    description.write_text(json.dumps(known, separators=(",", ":")) + "\n", encoding="utf-8")
-    return [*files, description]
+    return [*files, write_description(folder, name, model.config, _ASSUMED, **known)]

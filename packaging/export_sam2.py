@@ -1,43 +1,24 @@
 """SAM 2 as graphs: of an image, and of the masks of boxes in it."""
 
-import json
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
-from exporting import (
-    Names,
-    described,
-    export,
-    fold,
-    name_as_in_checkpoint,
-    shapes,
-    use_attention_of_onnx_runtime,
-    write,
-)
+from exporting import Names, export, use_attention_of_onnx_runtime, write_description, write_folded
 
 _ASSUMED = {
     "vision_config": ("fpn_top_down_levels", "num_feature_levels"),
     "vision_config.backbone_config": (
-        "num_attention_heads_per_stage",
-        "global_attention_blocks",
-        "window_size_per_stage",
-        "num_query_pool_stages",
-        "query_stride",
-        "patch_stride",
-        "patch_padding",
-        "hidden_act",
-        "layer_norm_eps",
+        "num_attention_heads_per_stage", "global_attention_blocks", "window_size_per_stage", "num_query_pool_stages",
+        "query_stride", "patch_stride", "patch_padding", "hidden_act", "layer_norm_eps",
     ),
     "prompt_encoder_config": ("image_size", "patch_size"),
     "mask_decoder_config": (
-        "num_attention_heads",
-        "dynamic_multimask_via_stability",
-        "dynamic_multimask_stability_delta",
+        "num_attention_heads", "dynamic_multimask_via_stability", "dynamic_multimask_stability_delta",
         "dynamic_multimask_stability_thresh",
     ),
-}
+}  # fmt: skip
 
 
 class _Image(torch.nn.Module):
@@ -115,20 +96,6 @@ def export_sam2(model: Any, folder: Path, name: str) -> list[Path]:  # noqa: ANN
     image = export(_Image(model), (pixels,), {"pixels": {}}, ("fine", "middle", "coarse"))
     axes: dict[str, dict[int, str]] = {"boxes": {0: "boxes"}, "fine": {}, "middle": {}, "coarse": {}}
     masks = export(_Masks(model), (torch.tensor([[0.0, 0, 9, 9], [1, 2, 3, 4]]), *maps), axes, ("masks",))
-    known: dict[str, Any] = {"model_type": "sam2", "also": ["sam2_video"]}
-    files = []
-    for kind, graph in (("image", image), ("boxes", masks)):
-        name_as_in_checkpoint(graph, names)
-        folded = fold(graph)
-        known[kind] = shapes(folded)
-        files.append(write(folded, folder / f"{name}.{kind}.onnx"))
-    known["config"] = {part: described(_part(config, part), keys) for part, keys in _ASSUMED.items()}
-    description = folder / f"{name}.json"
-    description.write_text(json.dumps(known, separators=(",", ":")) + "\n", encoding="utf-8")
-    return [*files, description]
-
-
-def _part(config: Any, path: str) -> Any:  # noqa: ANN401 - configurations of transformers
-    for key in path.split("."):
-        config = getattr(config, key)
-    return config
+    files, known = write_folded({"image": image, "boxes": masks}, names, folder, name)
+    types = {"model_type": "sam2", "also": ["sam2_video"]}
+    return [*files, write_description(folder, name, config, _ASSUMED, **types, **known)]

@@ -1,6 +1,7 @@
 """What the exports of graphs share: a module of torch becomes a graph whose weights have the checkpoint's names."""
 
 import hashlib
+import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,9 +213,40 @@ def shapes(graph: onnx.ModelProto) -> dict[str, list[int]]:
     return {tensor.name: list(tensor.dims) for tensor in external}
 
 
-def described(part: Any, keys: Iterable[str]) -> Mapping[str, Any]:  # noqa: ANN401 - a configuration of transformers
-    """Return what the shapes of the weights do not show."""
-    return {key: getattr(part, key) for key in keys}
+def write_folded(
+    graphs: Mapping[str, onnx.ModelProto], names: Names, folder: Path, name: str
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write graphs by their kinds, without what can be computed now; return the files, and the shapes by the kinds."""
+    files, known = [], {}
+    for kind, graph in graphs.items():
+        name_as_in_checkpoint(graph, names)
+        folded = fold(graph)
+        known[kind] = shapes(folded)
+        files.append(write(folded, folder / f"{name}.{kind}.onnx"))
+    return files, known
+
+
+def write_description(folder: Path, name: str, config: Any, assumed: Mapping[str, Iterable[str]], **known: Any) -> Path:  # noqa: ANN401
+    """Write which checkpoints the graphs are of.
+
+    Args:
+        folder: Where the file goes.
+        name: What its name begins with.
+        config: The configuration of the model.
+        assumed: What the graphs take for granted of it, and the shapes of the weights do not show, by its parts, such
+            as "text_config" or "a.b"; "" is the configuration itself.
+        known: What else an `Architecture` says.
+    """
+    described = {part: {key: getattr(_part(config, part), key) for key in keys} for part, keys in assumed.items()}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({**known, "config": described}, separators=(",", ":")) + "\n", encoding="utf-8")
+    return path
+
+
+def _part(config: Any, path: str) -> Any:  # noqa: ANN401 - configurations of transformers
+    for key in filter(None, path.split(".")):
+        config = getattr(config, key)
+    return config
 
 
 def shorten_products(graph: onnx.ModelProto, part: str) -> None:

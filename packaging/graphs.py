@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import transformers as hf
 from export_dfine import export_dfine
 from export_grounding import export_grounding
 from export_owl import export_owl
@@ -22,46 +23,29 @@ FOLDER = Path(__file__).parent.parent / "dinox_mcp/backends/local/graphs"
 
 
 def _owlv2_base() -> Any:  # noqa: ANN401
-    from transformers import Owlv2Config, Owlv2ForObjectDetection
-
-    config = Owlv2Config(attn_implementation="eager")
+    config = hf.Owlv2Config(attn_implementation="eager")
     config.vision_config.image_size, config.vision_config.patch_size = 960, 16
-    return Owlv2ForObjectDetection(config)
+    return hf.Owlv2ForObjectDetection(config)
 
 
 def _owlvit_base_32() -> Any:  # noqa: ANN401
-    from transformers import OwlViTConfig, OwlViTForObjectDetection
-
-    config = OwlViTConfig(attn_implementation="eager")
+    config = hf.OwlViTConfig(attn_implementation="eager")
     config.vision_config.image_size, config.vision_config.patch_size = 768, 32
-    return OwlViTForObjectDetection(config)
-
-
-def _sam2_tiny() -> Any:  # noqa: ANN401
-    from transformers import Sam2Config, Sam2Model
-
-    return Sam2Model(Sam2Config())  # the default is this one
+    return hf.OwlViTForObjectDetection(config)
 
 
 def _grounding_dino_tiny() -> Any:  # noqa: ANN401
-    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
-
-    config = GroundingDinoConfig(decoder_bbox_embed_share=False)
-    return GroundingDinoForObjectDetection(config)
+    return hf.GroundingDinoForObjectDetection(hf.GroundingDinoConfig(decoder_bbox_embed_share=False))
 
 
 def _llmdet_tiny() -> Any:  # noqa: ANN401
-    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
-
     own = {"decoder_bbox_embed_share": False, "decoder_cls_embed_share": False}
-    return MMGroundingDinoForObjectDetection(MMGroundingDinoConfig(**own))
+    return hf.MMGroundingDinoForObjectDetection(hf.MMGroundingDinoConfig(**own))
 
 
 def _dfine(sizes: dict[str, Any], **options: Any) -> Any:  # noqa: ANN401
     """Make a model of a published size, as transformers' conversion of the authors' checkpoints does."""
-    from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
-
-    backbone = HGNetV2Config(
+    backbone = hf.HGNetV2Config(
         stage_downsample=[False, True, True, True],
         stage_light_block=[False, False, True, True],
         stage_kernel_size=[3, 3, 5, 5],
@@ -70,13 +54,13 @@ def _dfine(sizes: dict[str, Any], **options: Any) -> Any:  # noqa: ANN401
         use_learnable_affine_block=True,
         **sizes,
     )
-    config = DFineConfig(
+    config = hf.DFineConfig(
         backbone_config=backbone,
         encoder_in_channels=backbone.stage_out_channels[1:],
         decoder_n_points=[3, 6, 3],
         **options,
     )
-    return DFineForObjectDetection(config)
+    return hf.DFineForObjectDetection(config)
 
 
 def _dfine_small() -> Any:  # noqa: ANN401
@@ -111,7 +95,7 @@ Export = Callable[[Any, Path, str], list[Path]]
 ARCHITECTURES: dict[str, tuple[Callable[[], Any], Export]] = {
     "owlv2-base": (_owlv2_base, export_owl),
     "owlvit-base-32": (_owlvit_base_32, export_owl),
-    "sam2-tiny": (_sam2_tiny, export_sam2),
+    "sam2-tiny": (lambda: hf.Sam2Model(hf.Sam2Config()), export_sam2),  # its default is this one
     "grounding-dino-tiny": (_grounding_dino_tiny, export_grounding),
     "llmdet-tiny": (_llmdet_tiny, export_grounding),
     "dfine-small": (_dfine_small, export_dfine),

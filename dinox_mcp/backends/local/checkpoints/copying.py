@@ -3,14 +3,13 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dinox_mcp.backends.base import Report, unreported
 from dinox_mcp.backends.local.checkpoints import files
-from dinox_mcp.backends.local.checkpoints.hub import COPIED, Hub, explained, require_space
+from dinox_mcp.backends.local.checkpoints.hub import COPIED, Hub, require_space
 from dinox_mcp.backends.local.checkpoints.presets import ModelSource, preset_at
 from dinox_mcp.errors import BackendError, UnsupportedError
 
@@ -34,7 +33,7 @@ def listing(hub: Hub, source: ModelSource) -> tuple[str, list[Listed]]:
     Raises:
         BackendError: the hub does not answer, or has no such model.
     """
-    with explained(source, hub.folder()):
+    with hub.explained(source):
         info = hub.describe(source)
         found = {file.rfilename: file for file in info.siblings or () if "/" not in file.rfilename}
         files.require_files(str(source.repo), found, reads_text=False)
@@ -61,20 +60,12 @@ def adopt(hub: Hub, source: ModelSource, folder: Path, report: Report = unreport
         raise UnsupportedError(f"{source.folder} is a folder already; name it in DINOX_MCP_MODEL to use it as it is")
     if not folder.is_dir():
         raise BackendError(f"{folder} is not a folder; name the one with the model's config.json and model.safetensors")
-    with _reading(folder):
-        names = {path.name for path in folder.iterdir() if path.is_file()}
-        files.require_files(str(folder), names, reads_text=files.reads_text(folder))
-        files.family(folder, source.role)
-        weights = files.weight_files(folder, names)
-        report(0.0, f"checking {folder}")
-        files.weights_size(folder)
-        digest = _digest(folder / name for name in weights)
-    _compare(source, folder, digest)
+    names, weights, digest = _check(source, folder, report)
     named = source.revision is not None and _COMMIT.fullmatch(source.revision) is not None
-    kept = str(source.revision) if named else f"{COPIED}{digest[:_DIGITS]}"
-    with explained(source, hub.folder()):
-        own = hub.folder() / f"models--{source.repo.replace('/', '--')}"
-        target = own / "snapshots" / kept
+    commit = str(source.revision) if named else f"{COPIED}{digest[:_DIGITS]}"
+    with hub.explained(source):
+        kept = hub.folder(source)
+        target = kept / "snapshots" / commit
         wanted = [*_descriptions(names), *weights]
         require_space({target / name: (folder / name).stat().st_size for name in wanted})
         target.mkdir(parents=True, exist_ok=True)
@@ -83,11 +74,32 @@ def adopt(hub: Hub, source: ModelSource, folder: Path, report: Report = unreport
             part = target / f"{name}.incomplete"
             shutil.copyfile(folder / name, part)
             part.replace(target / name)
-        reference = own / "refs" / ("main" if named else source.revision or "main")
+        reference = kept / "refs" / ("main" if named else source.revision or "main")
         if not named or not reference.exists():  # so that the name without a commit means the copy, too
             reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.write_text(kept, encoding="ascii")
+            reference.write_text(commit, encoding="ascii")
     return target
+
+
+def _check(source: ModelSource, folder: Path, report: Report) -> tuple[set[str], list[str], str]:
+    """Check a copied folder; return the names of its files, those with weights, and the SHA-256 of these."""
+    try:
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        files.require_files(str(folder), names, reads_text=files.reads_text(folder))
+        files.family(folder, source.role)
+        weights = files.weight_files(folder, names)
+        report(0.0, f"checking {folder}")
+        files.weights_size(folder)
+        digest = _digest(folder / name for name in weights)
+    except OSError as error:
+        raise BackendError(f"{folder} cannot be read ({error}); check its permissions, or copy it again") from error
+    preset = preset_at(source)
+    if preset and preset.sha256 and digest != preset.sha256:
+        raise BackendError(
+            f"the weights in {folder} are not those of {source.name}: their SHA-256 is {digest[:_DIGITS]}… instead of "
+            f"{preset.sha256[:_DIGITS]}…; copy them again, or name the folder in DINOX_MCP_MODEL to use it as it is"
+        )
+    return names, weights, digest
 
 
 def _descriptions(names: Collection[str]) -> list[str]:
@@ -101,30 +113,10 @@ def _weights(names: Collection[str]) -> list[str]:
     return [files.WEIGHTS] if files.WEIGHTS in names else sorted(filter(files.SHARD.fullmatch, names))
 
 
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Turn an error of reading the copied folder into one line with the remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise BackendError(f"{folder} cannot be read ({error}); check its permissions, or copy it again") from error
-
-
 def _digest(paths: Iterable[Path]) -> str:
     """Return the SHA-256 of a file, or of several one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
+            hashlib.file_digest(file, lambda: digest)  # goes on with it
     return digest.hexdigest()
-
-
-def _compare(source: ModelSource, folder: Path, digest: str) -> None:
-    """Refuse weights that are not those of a preset's commit."""
-    preset = preset_at(source)
-    if preset and preset.sha256 and digest != preset.sha256:
-        raise BackendError(
-            f"the weights in {folder} are not those of {source.name}: their SHA-256 is {digest[:_DIGITS]}… instead of "
-            f"{preset.sha256[:_DIGITS]}…; copy them again, or name the folder in DINOX_MCP_MODEL to use it as it is"
-        )

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -221,7 +221,7 @@ def fetch(session: httpx2.Client, remote: RemoteFile, target: Path, lock: Path, 
     """
     part = target.with_name(f"{target.name}.incomplete")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(lock, stop):
+    with _locked(lock, stop):
         if target.exists() and _intact(target, remote):
             meter.add(remote.size, arrived=False)
             return
@@ -233,6 +233,7 @@ def fetch(session: httpx2.Client, remote: RemoteFile, target: Path, lock: Path, 
 
 
 def _complete(session: httpx2.Client, remote: RemoteFile, part: Path, meter: Meter, stop: Event) -> None:
+    """Receive what a file lacks, in several attempts."""
     failures = 0
     with part.open("ab") as file:
         if file.tell() > remote.size:
@@ -287,19 +288,16 @@ def _intact(path: Path, remote: RemoteFile) -> bool:
 
 
 @contextmanager
-def _alone(path: Path, stop: Event) -> Iterator[None]:
+def _locked(path: Path, stop: Event) -> Iterator[None]:
     """Hold a lock file; wait for a process that holds it, unless the event is set."""
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    while True:
+    while not lock.is_locked:
         _check(stop)
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0.2)
-            break
-        except Timeout:
-            continue
     try:
         yield
     finally:

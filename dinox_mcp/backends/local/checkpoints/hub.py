@@ -2,10 +2,11 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from threading import Event
 from types import ModuleType
 from typing import Any
@@ -42,15 +43,14 @@ class Hub:
         """Return the folder of a model if all of it is on this machine, without using the network.
 
         Raises:
-            BackendError: the cache cannot be read, or the repository's name is not valid.
+            BackendError: The cache cannot be read, or the repository's name is not valid.
         """
         if source.folder is not None:
             return source.folder
-        library = _library()
-        with explained(source, self.folder()):
+        with self.explained(source):
             try:
-                folder = Path(self._snapshot(library, source, local_files_only=True))
-            except library.errors.LocalEntryNotFoundError:
+                folder = self._snapshot(source, local_files_only=True)
+            except _library().errors.LocalEntryNotFoundError:
                 return None
         return folder if files.is_complete(folder) else None
 
@@ -63,14 +63,14 @@ class Hub:
         damaged. A download that was interrupted, or cancelled by the event `stop`, goes on where it stopped.
 
         Raises:
-            BackendError: in one line, what is wrong and what to do.
-            Stopped: the event was set.
+            BackendError: In one line, what is wrong and what to do.
+            Stopped: The event was set.
         """
         found = self.find(source)
         if found and (not update or found == source.folder):
             return found
         try:
-            with explained(source, self.folder()):
+            with self.explained(source):
                 return self._download(source, report, stop or Event(), renew=update)
         except UnreachableError:
             if found:
@@ -90,63 +90,77 @@ class Hub:
         url: str = _library().hf_hub_url(str(source.repo), name, revision=commit, endpoint=self.endpoint)
         return url
 
-    def folder(self) -> Path:
-        """Return the folder of the cache, which other programs share."""
-        return self.cache or Path(_library().constants.HF_HUB_CACHE)
+    def folder(self, source: ModelSource) -> Path:
+        """Return the folder of a repository in the cache, which other programs share."""
+        cache = self.cache or Path(_library().constants.HF_HUB_CACHE)
+        return cache / f"models--{str(source.repo).replace('/', '--')}"
+
+    @contextmanager
+    def explained(self, source: ModelSource) -> Iterator[None]:
+        """Turn any error of the hub's library or the network into a BackendError.
+
+        Raises:
+            BackendError: Or one of its kinds.
+        """
+        try:
+            yield
+        except (DinoxError, Stopped):
+            raise
+        except Exception as error:  # a mirror that answers nonsense can make the library raise anything
+            raise _explain(error, source, self.folder(source)) from error
 
     def _download(self, source: ModelSource, report: Report, stop: Event, *, renew: bool) -> Path:
-        library = _library()
         subject = str(source.repo)
         report(0.0, f"contacting the hub for {subject}")
         info = self.describe(source)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
         files.require_files(subject, sizes, reads_text=False)
-        folder = Path(self._snapshot(library, source, force_download=renew))
+        folder = self._snapshot(source, force_download=renew)
         files.require_files(subject, sizes, reads_text=files.reads_text(folder))
         files.family(folder, source.role)  # one that cannot run is refused before its gigabytes are fetched
         weights = files.weight_files(folder, sizes)
-        self._download_weights(library, subject, str(info.sha), {name: sizes[name] for name in weights}, report, stop)
-        return Path(self._snapshot(library, source, allow_patterns=[*_DESCRIPTIONS, *weights]))
+        self._download_weights(source, str(info.sha), {name: sizes[name] for name in weights}, report, stop)
+        return self._snapshot(source, allow_patterns=[*_DESCRIPTIONS, *weights])
 
     def _download_weights(
-        self, library: ModuleType, repo: str, commit: str, sizes: Mapping[str, int], report: Report, stop: Event
+        self, source: ModelSource, commit: str, sizes: Mapping[str, int], report: Report, stop: Event
     ) -> None:
         """Put the weights into the cache of the hub's own library.
 
         Not by that library: its `hf_hub_download` (2.4) deletes what has arrived when it fails or is cancelled, so
         that gigabytes start from zero, and it compares sizes but no checksums.
         """
-        own = f"models--{repo.replace('/', '--')}"
-        blobs, locks = self.folder() / own / "blobs", self.folder() / ".locks" / own
+        library, kept = _library(), self.folder(source)
         headers = library.utils.build_hf_headers(
             token=self.token, library_name="dinox-mcp", library_version=__version__
         )
         wanted: dict[Path, RemoteFile] = {}
         for name in sizes:
-            url = library.hf_hub_url(repo, name, revision=commit, endpoint=self.endpoint)
+            url = self.address(source, name, commit)
             known = library.get_hf_file_metadata(url, token=self.token, endpoint=self.endpoint, timeout=10)
             etag = str(known.etag)
             sha256 = etag if len(etag) == _SHA256_DIGITS else None
-            wanted[blobs / etag] = RemoteFile(url, known.size or sizes[name], sha256, headers)
+            wanted[kept / "blobs" / etag] = RemoteFile(url, known.size or sizes[name], sha256, headers)
         require_space({target: file.size for target, file in wanted.items()})
-        meter = Meter(report, sum(file.size for file in wanted.values()), repo)
+        meter = Meter(report, sum(file.size for file in wanted.values()), str(source.repo))
+        locks = kept.parent / ".locks" / kept.name
         for target, file in wanted.items():
             files.fetch(library.get_session(), file, target, locks / f"{target.name}.lock", meter, stop)
 
-    def _snapshot(self, library: ModuleType, source: ModelSource, **options: Any) -> str:  # noqa: ANN401
+    def _snapshot(self, source: ModelSource, **options: Any) -> Path:  # noqa: ANN401 - of `snapshot_download`
         options = {"allow_patterns": _DESCRIPTIONS, "ignore_patterns": _ELSEWHERE, **options}
         if self.offline:
             options["local_files_only"] = True
-        folder: str = library.snapshot_download(
-            source.repo,
-            revision=source.revision,
-            cache_dir=self.cache,
-            endpoint=self.endpoint,
-            token=self.token,
-            tqdm_class=_silent_bar(),
-            **options,
+        return Path(
+            _library().snapshot_download(
+                source.repo,
+                revision=source.revision,
+                cache_dir=self.cache,
+                endpoint=self.endpoint,
+                token=self.token,
+                **options,
+            )
         )
-        return folder
 
 
 def title(source: ModelSource, folder: Path) -> str:
@@ -167,19 +181,11 @@ def _library() -> ModuleType:
     import huggingface_hub.constants
     import huggingface_hub.errors
     import huggingface_hub.utils
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     huggingface_hub.utils.logging.set_verbosity_error()
+    disable_progress_bars()
     return huggingface_hub
-
-
-def _silent_bar() -> Callable[..., Any]:
-    from tqdm import tqdm
-
-    class SilentBar(tqdm):  # type: ignore[type-arg]
-        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
-            super().__init__(*args, **{**options, "disable": True})
-
-    return SilentBar
 
 
 def require_space(wanted: Mapping[Path, int]) -> None:
@@ -204,27 +210,12 @@ def require_space(wanted: Mapping[Path, int]) -> None:
         )
 
 
-@contextmanager
-def explained(source: ModelSource, cache: Path) -> Iterator[None]:
-    """Turn any error of the hub's library or the network into a BackendError.
-
-    Raises:
-        BackendError: or one of its kinds.
-    """
-    try:
-        yield
-    except (DinoxError, Stopped):
-        raise
-    except Exception as error:  # a mirror that answers nonsense can make the library raise anything
-        raise _explain(error, source, cache) from error
-
-
-def _explain(error: BaseException, source: ModelSource, cache: Path) -> BackendError:
+def _explain(error: BaseException, source: ModelSource, kept: Path) -> BackendError:
     """Choose the cause with the best explanation: the library wraps some errors in others."""
     causes = list(_causes(error))
     for explain in (_of_the_hub, _of_the_disk, _of_the_network):
         for cause in causes:
-            found = explain(cause, source, cache)
+            found = explain(cause, source, kept)
             if found:
                 return found
     return BackendError(f"{source.name} could not be downloaded: {_line(error)}; try again, it goes on from here")
@@ -236,14 +227,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> BackendError | None:
+def _of_the_hub(error: BaseException, source: ModelSource, kept: Path) -> BackendError | None:
     from huggingface_hub import errors
 
     repo = source.repo
     found: BackendError | None = None
     match error:
         case errors.OfflineModeIsEnabled():
-            state = "incomplete" if _has_begun(source, cache) else "not"
+            state = "incomplete" if _has_begun(source, kept) else "not"
             found = UnreachableError(
                 f"{source.name} is {state} on this machine and HF_HUB_OFFLINE forbids fetching it; unset that and run "
                 f"'dinox-mcp pull {_word(source)}', or set {variable(source.role)} to a model's folder"
@@ -275,11 +266,10 @@ def _of_the_hub(error: BaseException, source: ModelSource, cache: Path) -> Backe
     return found
 
 
-def _has_begun(source: ModelSource, cache: Path) -> bool:
+def _has_begun(source: ModelSource, kept: Path) -> bool:
     """Return whether the cache has a model's revision: its commit, or the commit of a branch or tag."""
-    folder = cache / f"models--{str(source.repo).replace('/', '--')}"
     revision = source.revision or "main"
-    return (folder / "refs" / revision).is_file() or (folder / "snapshots" / revision).is_dir()
+    return (kept / "refs" / revision).is_file() or (kept / "snapshots" / revision).is_dir()
 
 
 def _of_a_status(status: int, repo: str) -> BackendError:
@@ -291,20 +281,20 @@ def _of_a_status(status: int, repo: str) -> BackendError:
     return UnreachableError(f"the hub answered {status} for {repo}; {wait}, what has arrived is kept")
 
 
-def _of_the_disk(error: BaseException, source: ModelSource, cache: Path) -> BackendError | None:
+def _of_the_disk(error: BaseException, source: ModelSource, kept: Path) -> BackendError | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return BackendError(
-            f"the disk of {cache} is full; free some space or set HF_HOME to a folder on another disk, then try again: "
+            f"the disk of {kept} is full; free some space or set HF_HOME to a folder on another disk, then try again: "
             f"the download of {source.name} goes on where it stopped"
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return BackendError(f"{error.filename or cache} cannot be written; set HF_HOME to a folder that can be")
+        return BackendError(f"{error.filename or kept} cannot be written; set HF_HOME to a folder that can be")
     return None
 
 
-def _of_the_network(error: BaseException, source: ModelSource, _cache: Path) -> BackendError | None:
+def _of_the_network(error: BaseException, source: ModelSource, _kept: Path) -> BackendError | None:
     # ConnectionError covers what Python itself raises, TransportError what the HTTP client does.
     if isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError):
         return UnreachableError(
@@ -319,5 +309,4 @@ def _word(source: ModelSource) -> str:
 
 
 def _line(error: BaseException) -> str:
-    words = " ".join(str(error).split())
-    return (words or type(error).__name__)[:200]
+    return shorten(str(error), 200, placeholder="…") or type(error).__name__

@@ -158,7 +158,6 @@ DESCRIBING = {
         "facebook/sam2.1-hiera-tiny",
         156,
         "the default for masks on a CPU and on Apple GPUs",
-        accuracy="no figure at hand for boxes",
         cost="1.2 s an image, and 35 ms for each box",
         without_torch=True,
         role="masks",
@@ -167,14 +166,12 @@ DESCRIBING = {
         "facebook/sam2.1-hiera-base-plus",
         324,
         "masks with finer edges: the default for masks on an NVIDIA GPU",
-        accuracy="no figure at hand for boxes",
         role="masks",
     ),
     "sam2.1-large": Preset(
         "facebook/sam2.1-hiera-large",
         898,
         "the finest masks, on a GPU",
-        accuracy="no figure at hand for boxes",
         role="masks",
     ),
     "vitpose-base": Preset(
@@ -193,7 +190,6 @@ DESCRIBING = {
         465,
         "the default for captions, categories and texts",
         licence="MIT",
-        accuracy="no figure at hand for regions",
         cost="2 s an image, and 1 s for each box and output",
         role="caption",
     ),
@@ -202,7 +198,6 @@ DESCRIBING = {
         1550,
         "better captions, on a GPU",
         licence="MIT",
-        accuracy="no figure at hand for regions",
         role="caption",
     ),
 }

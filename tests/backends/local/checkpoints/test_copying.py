@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_such_model_is_refused(
     files = {name: content for name, content in {**FILES, **changed}.items() if content is not None}
     with pytest.raises(kind, match=message):
         adopt(hub, MODEL, write(tmp_path / "stick", files))
-    assert not hub.folder().exists()
+    assert not hub.folder(MODEL).exists()
 
 
 def test_what_is_no_folder_is_refused(hub: Hub, tmp_path: Path) -> None:
@@ -202,4 +202,4 @@ def test_a_full_disk_is_noticed_before_anything_is_copied(
     monkeypatch.setattr(copying, "require_space", full)
     with pytest.raises(BackendError, match="too full"):
         adopt(hub, MODEL, write(tmp_path / "stick", FILES))
-    assert not hub.folder().exists()
+    assert not hub.folder(MODEL).exists()
