@@ -30,8 +30,7 @@ _WITHOUT_TORCH = ("owlv2", "owlvit", "sam2", "mm-grounding-dino", "d_fine")
 
 
 def load_graph(folder: Path, graphs: Path, *, int8: bool = False) -> Any:  # noqa: ANN401 - each has its own class
-    """Export the graphs of a checkpoint into a folder, and load them with its weights."""
-    export(load_model(folder), graphs, "tiny")
+    """Load the graphs in a folder with the weights of a checkpoint."""
     architecture = fitting(folder, graphs)
     assert architecture is not None
     options = {"int8": int8} if architecture.int8 else {}

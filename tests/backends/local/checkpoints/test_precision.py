@@ -20,6 +20,9 @@ FOUND = [
 AGAIN = RawDetection(0, 0.89, (12, 10, 50, 52))
 
 
+IMAGES = precision._images  # `conftest` gives the tests others
+
+
 class Machine:
     """A machine on which both ways take these seconds a pass, one value for each load, and find this."""
 
@@ -30,6 +33,7 @@ class Machine:
         self._seconds = {False: list(exact_s), True: list(short_s)}
         self._pace = 0.0
         monkeypatch.setattr(precision, "_find", self._find)
+        monkeypatch.setattr(precision, "trim", lambda: None)  # takes long beside large libraries
 
     def __call__(self, short: bool) -> Any:  # noqa: ANN401 - what `_find` gets
         self.loads.append(short)
@@ -90,6 +94,13 @@ def test_what_is_close_is_not_measured_for_long(
     machine = Machine(monkeypatch, [3.0], [2.0])
     assert decide(machine, trial(machine)) is None
     assert machine.loads == [False, True]
+
+
+def test_the_test_images_are_as_large_as_the_input_of_models_and_differ() -> None:
+    one, other = IMAGES()
+    assert one.size == other.size == (1280, 960)
+    assert one.convert("L").entropy() > 4
+    assert one != other
 
 
 def test_a_decision_is_made_once(monkeypatch: pytest.MonkeyPatch, trial: Callable[[Machine], Trial]) -> None:

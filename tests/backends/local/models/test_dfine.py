@@ -14,8 +14,8 @@ from dinox_mcp.backends.local.models.base import Interrupted
 from dinox_mcp.backends.local.models.dfine import DFineGraph
 from dinox_mcp.backends.local.models.dfine_torch import DFine
 from dinox_mcp.errors import UnsupportedError
-from tests.backends.local.exported import load_graph, script
-from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model
+from tests.backends.local.exported import script
+from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_model
 from tests.backends.local.pictures import picture
 from tests.backends.local.tiny_checkpoints import shaken, trained_like
 from tests.backends.local.tiny_graphs import KINDS, architecture, write_checkpoint, write_json
@@ -28,27 +28,21 @@ def folder(checkpoint: Callable[[str], Path]) -> Path:
     return checkpoint("d_fine")
 
 
-@pytest.fixture(scope="module", params=("torch", "ONNX Runtime"))
-def adapter(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_adapter(folder) if request.param == "torch" else load_graph(folder, tmp_path_factory.mktemp("graphs"))
+@pytest.fixture(scope="module", params=("adapter_of", "graph_of"))
+def adapter(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)("d_fine")
 
 
-def documented(folder: Path, pixels: np.ndarray[Any, Any], image: Any, threshold: float) -> Any:
-    """Call transformers as its documentation does; its first kind is none, and has no label."""
-    processor, model = hf.AutoImageProcessor.from_pretrained(folder), load_model(folder)
+@pytest.mark.parametrize(("size", "threshold"), [((75, 311), 0.0), ((200, 120), 0.5)])
+def test_equals_the_documented_call(
+    adapter: Any, folder: Path, stock: Callable[[str], Any], size: tuple[int, int], threshold: float
+) -> None:
+    image, processor = picture(*size), hf.AutoImageProcessor.from_pretrained(folder)
     with torch.inference_mode():
-        outputs = model(pixel_values=torch.from_numpy(pixels)[None])
-        outputs.logits[..., 0] = -100
-    (found,) = processor.post_process_object_detection(outputs, threshold=threshold, target_sizes=[image.size[::-1]])
-    return {**found, "labels": found["labels"] - 1}
-
-
-@pytest.mark.parametrize(
-    ("size", "threshold"), [((200, 120), 0.0), ((128, 128), 0.0), ((75, 311), 0.0), ((200, 120), 0.5)]
-)
-def test_equals_the_documented_call(adapter: Any, folder: Path, size: tuple[int, int], threshold: float) -> None:
-    image = picture(*size)
-    expected = documented(folder, adapter.prepare(image).pixels, image, threshold)
+        outputs = stock("d_fine")(pixel_values=torch.from_numpy(adapter.prepare(image).pixels)[None])
+        outputs.logits[..., 0] = -100  # the first kind is none, and has no label
+    (found,) = processor.post_process_object_detection(outputs, threshold=threshold, target_sizes=[size[::-1]])
+    expected = {**found, "labels": found["labels"] - 1}
     assert_same(ask(adapter, image, LABELS, threshold), expected, pixels=0.01, score=1e-5)
 
 
@@ -91,10 +85,9 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
     assert ask(adapter, picture(200, 120), LABELS)
 
 
-def test_half_precision_stays_close(folder: Path) -> None:
-    (exact, *_), (half, *_) = (
-        ask(DFine(load_model(folder), folder, dtype), picture(200, 120), LABELS) for dtype in (None, torch.bfloat16)
-    )
+def test_half_precision_stays_close(folder: Path, adapter_of: Callable[[str], Any]) -> None:
+    short = DFine(load_model(folder), folder, torch.bfloat16)
+    half, exact = (ask(one, picture(200, 120), LABELS)[0] for one in (short, adapter_of("d_fine")))
     assert half.score == pytest.approx(exact.score, abs=0.05)
 
 
@@ -110,20 +103,20 @@ def test_a_graph_has_one_size_of_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kinds"), [("small", 366), ("medium", 80)])
-def test_the_graphs_of_the_package_equal_transformers(name: str, kinds: int, tmp_path: Path) -> None:
-    build, _ = script("graphs").ARCHITECTURES[f"dfine-{name}"]
+def test_a_graph_of_the_package_equals_transformers(tmp_path: Path) -> None:
+    build, _ = script("graphs").ARCHITECTURES["dfine-small"]
     config = build().config
-    config.num_labels = kinds
-    trained_like(shaken(hf.DFineForObjectDetection(config))).save_pretrained(tmp_path)
+    config.num_labels = 366
+    model = trained_like(shaken(hf.DFineForObjectDetection(config)))
+    model.save_pretrained(tmp_path)
     hf.RTDetrImageProcessorPil().save_pretrained(tmp_path)
     found_graph = fitting(tmp_path, FOLDER)
     assert found_graph is not None
-    assert found_graph.name == f"dfine-{name}"
+    assert found_graph.name == "dfine-small"
     graph, image = DFineGraph(found_graph, tmp_path, threads=2), picture(640, 480)
     prepared = graph.prepare(image)
     with torch.inference_mode():
-        outputs = load_model(tmp_path)(pixel_values=torch.from_numpy(prepared.pixels)[None])
+        outputs = model(pixel_values=torch.from_numpy(prepared.pixels)[None])
     (expected,) = hf.RTDetrImageProcessorPil().post_process_object_detection(
         outputs, threshold=0.0, target_sizes=[image.size[::-1]]
     )

@@ -16,34 +16,38 @@ from transformers.image_transforms import center_to_corners_format
 
 from dinox_mcp.backends.local.checkpoints.graph import fitting
 from dinox_mcp.backends.local.models.base import Interrupted, interruptible
-from tests.backends.local.exported import load_graph
-from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
+from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled
 from tests.backends.local.pictures import picture
 
 
 @pytest.fixture(scope="module", params=["grounding-dino", "mm-grounding-dino"])
-def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint(request.param)
+def family(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def graphs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp(f"graphs-{folder.name}")
+def folder(family: str, checkpoint: Callable[[str], Path]) -> Path:
+    return checkpoint(family)
 
 
 @pytest.fixture(scope="module")
-def graph(folder: Path, graphs: Path) -> Any:
-    return load_graph(folder, graphs)
+def graph(family: str, graph_of: Callable[[str], Any]) -> Any:
+    return graph_of(family)
 
 
-@pytest.mark.parametrize(
-    ("size", "count"), [((200, 120), 1), ((200, 120), 5), ((128, 128), 1), ((75, 311), 8), ((640, 427), 5)]
-)
-def test_equals_transformers(folder: Path, graph: Any, size: tuple[int, int], count: int) -> None:
+@pytest.fixture(scope="module")
+def adapter(family: str, adapter_of: Callable[[str], Any]) -> Any:
+    return adapter_of(family)
+
+
+@pytest.mark.parametrize(("size", "count"), [((128, 128), 1), ((75, 311), 8), ((640, 427), 5)])
+def test_equals_transformers(
+    family: str, folder: Path, graph: Any, stock: Callable[[str], Any], size: tuple[int, int], count: int
+) -> None:
     image, labels = picture(*size), LABELS[:count]
     text = hf.AutoProcessor.from_pretrained(folder)(text=[list(labels)], return_tensors="pt")
     with torch.inference_mode():
-        outputs = load_model(folder)(pixel_values=torch.from_numpy(graph.prepare(image).pixels)[None], **text)
+        outputs = stock(family)(pixel_values=torch.from_numpy(graph.prepare(image).pixels)[None], **text)
     stops = [0] + [index for index, token in enumerate(text["input_ids"][0].tolist()) if token == 1012]
     tokens = outputs.logits[0].sigmoid()
     best, owners = torch.stack([tokens[:, a + 1 : b].mean(-1) for a, b in pairwise(stops)], -1).max(-1)
@@ -51,8 +55,8 @@ def test_equals_transformers(folder: Path, graph: Any, size: tuple[int, int], co
     assert_same(ask(graph, image, labels), {"scores": best, "labels": owners, "boxes": boxes}, pixels=0.5, score=1e-3)
 
 
-def test_descriptions_and_captions_equal_those_in_torch(folder: Path, graph: Any) -> None:
-    adapter, image = load_adapter(folder), picture(200, 120)
+def test_descriptions_and_captions_equal_those_in_torch(adapter: Any, graph: Any) -> None:
+    image = picture(200, 120)
     (ours,), (stock,) = (one.encode([one.prepare(image)]) for one in (graph, adapter))
     sentence = "the person in the red car. left of a dog?"
     described = as_expected(adapter.find_described(stock, sentence, 0.0))
@@ -62,11 +66,11 @@ def test_descriptions_and_captions_equal_those_in_torch(folder: Path, graph: Any
     assert_same(graph.ground(ours, caption, phrases, 0.0), grounded, pixels=0.5, score=1e-3)
 
 
-def test_a_full_window_is_read(folder: Path, graph: Any) -> None:
+def test_a_full_window_is_read(adapter: Any, graph: Any) -> None:
     labels = [f"red dog {index}" for index in range(60)]
     labels = [labels[index] for index in graph.chunks(labels)[0]]
     assert len(graph._text.sentence(labels)[0]) > 240
-    expected = as_expected(ask(load_adapter(folder), picture(200, 120), labels))
+    expected = as_expected(ask(adapter, picture(200, 120), labels))
     assert_same(ask(graph, picture(200, 120), labels), expected, pixels=0.5, score=1e-3)
 
 
@@ -82,7 +86,7 @@ def test_the_thinnest_image_is_encoded(graph: Any) -> None:
 
 
 def test_heads_that_are_stored_under_their_other_name_are_read(
-    folder: Path, graphs: Path, graph: Any, tmp_path: Path
+    family: str, folder: Path, graphs_of: Callable[[str], Path], graph: Any, tmp_path: Path
 ) -> None:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -90,7 +94,7 @@ def test_heads_that_are_stored_under_their_other_name_are_read(
     moved = {f"model.decoder.{name}" if name.startswith("bbox_embed.") else name: one for name, one in weights.items()}
     assert moved.keys() != weights.keys()
     save_file(moved, tmp_path / "model.safetensors")
-    architecture = fitting(tmp_path, graphs)
+    architecture = fitting(tmp_path, graphs_of(family))
     assert architecture is not None
     again = type(graph)(architecture, tmp_path, threads=1)
     assert ask(again, picture(200, 120), LABELS[:2]) == ask(graph, picture(200, 120), LABELS[:2])

@@ -12,34 +12,30 @@ import transformers as hf
 from transformers.image_transforms import center_to_corners_format
 from transformers.models.owlvit.modeling_owlvit import box_iou, generalized_box_iou
 
-from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted
+from dinox_mcp.backends.local.models.owl_torch import Owl
 from dinox_mcp.types.detection import Example
-from tests.backends.local.exported import load_graph
-from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_adapter, load_model
+from tests.backends.local.parity import LABELS, as_expected, ask, assert_same, cancelled, load_model
 from tests.backends.local.pictures import picture
 
-KINDS = ("owlvit", "owlv2")
+
+@pytest.fixture(scope="module", params=("owlvit", "owlv2"))
+def family(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint(request.param)
-
-
-@pytest.fixture(scope="module", params=("torch", "ONNX Runtime"))
-def adapter(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_adapter(folder) if request.param == "torch" else load_graph(folder, tmp_path_factory.mktemp("graphs"))
+@pytest.fixture(scope="module", params=("adapter_of", "graph_of"))
+def adapter(request: pytest.FixtureRequest, family: str) -> Any:
+    return request.getfixturevalue(request.param)(family)
 
 
 @pytest.fixture(scope="module")
-def reference(folder: Path) -> tuple[Any, Any]:
-    return hf.AutoProcessor.from_pretrained(folder), load_model(folder)
+def reference(family: str, checkpoint: Callable[[str], Path], stock: Callable[[str], Any]) -> tuple[Any, Any]:
+    return hf.AutoProcessor.from_pretrained(checkpoint(family)), stock(family)
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "threshold"),
-    [((200, 120), 3, 0.0), ((96, 96), 1, 0.0), ((75, 311), 8, 0.0), ((1000, 17), 3, 0.0), ((200, 120), 8, 0.5)],
+    ("size", "count", "threshold"), [((75, 311), 8, 0.0), ((1000, 17), 1, 0.0), ((200, 120), 8, 0.5)]
 )
 def test_equals_the_documented_call(
     reference: tuple[Any, Any], adapter: Any, size: tuple[int, int], count: int, threshold: float
@@ -96,10 +92,12 @@ def test_stops_when_its_call_is_cancelled(adapter: Any, work: str) -> None:
     assert ask(adapter, picture(200, 120), ["dog"])
 
 
-def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
-    model = load_model(folder)
-    half = find(model.config.model_type).load_torch_class()(model, folder, torch.bfloat16)
-    best, exact = ask(half, picture(200, 120), LABELS)[0], ask(adapter, picture(200, 120), LABELS)[0]
+@pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
+def test_half_precision_stays_close(
+    kind: str, checkpoint: Callable[[str], Path], adapter_of: Callable[[str], Any]
+) -> None:
+    half = Owl(load_model(checkpoint(kind)), checkpoint(kind), torch.bfloat16)
+    best, exact = (ask(one, picture(200, 120), LABELS)[0] for one in (half, adapter_of(kind)))
     assert best.score == pytest.approx(exact.score, abs=0.05)
 
 

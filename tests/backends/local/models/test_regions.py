@@ -1,6 +1,5 @@
 """Poses, compared with transformers' own processor where SciPy is installed, which that needs, and with definitions."""
 
-import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,18 +53,18 @@ def ask(model: Any, image: Image.Image, boxes: list[Box]) -> list[tuple[Keypoint
 def test_poses_are_those_of_transformers(
     vitpose: Any,  # noqa: ANN401
     checkpoint: Callable[[str], Path],
+    stock: Callable[[str], Any],
     size: tuple[int, int],
 ) -> None:
     image, boxes = picture(*size), boxes_in(*size)
     processor = hf.VitPoseImageProcessorPil.from_pretrained(checkpoint("vitpose"))
-    model = hf.VitPoseForPoseEstimation.from_pretrained(checkpoint("vitpose"), local_files_only=True).eval()
     others = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes]
     seen = processor(image, boxes=[others], return_tensors="pt")["pixel_values"]
     cut = torch.stack([vitpose._seen(np.asarray(image), Crop.around(box, 48 / 64)) for box in boxes])
     assert (cut - seen).abs().max() < 0.02  # one level in 255
     assert (cut - seen).abs().mean() < 1e-4
     with torch.inference_mode():
-        outputs = model(seen)
+        outputs = stock("vitpose")(seen)
     (poses,) = processor.post_process_pose_estimation(outputs, boxes=[others])
     size_of_a_map = outputs.heatmaps.shape[3], outputs.heatmaps.shape[2]
     compared = 0
@@ -106,10 +105,9 @@ def test_people_together_get_what_one_gets_alone(vitpose: Any) -> None:  # noqa:
 
 
 def test_a_mixture_of_experts_uses_the_one_for_coco(
-    describer: Callable[[str], Any], checkpoint: Callable[[str], Path]
+    describer: Callable[[str], Any], stock: Callable[[str], Any]
 ) -> None:
-    ours = describer("vitpose-plus")
-    model = hf.VitPoseForPoseEstimation.from_pretrained(checkpoint("vitpose-plus"), local_files_only=True).eval()
+    ours, model = describer("vitpose-plus"), stock("vitpose-plus")
     pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 64, 48)).astype(np.float32))
     maps = []
     for expert in (0, 1):
@@ -185,8 +183,3 @@ def test_points_of_a_crop_map_back_to_where_they_were_sampled() -> None:
     crop = Crop.around((100, 50, 300, 450), 48 / 64)
     corners = crop.to_picture(np.array([[0, 0], [11, 15]], dtype=np.float32), 12, 16)
     assert np.allclose(corners, [crop.centre - crop.size / 2, crop.centre + crop.size / 2])
-
-
-def test_the_processor_s_numbers_are_the_checkpoint_s(checkpoint: Callable[[str], Path]) -> None:
-    config = json.loads((checkpoint("vitpose") / "preprocessor_config.json").read_text("utf-8"))
-    assert config["normalize_factor"] == 200

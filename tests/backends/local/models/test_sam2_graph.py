@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - adapters
 """Masks without torch, compared with transformers on the same weights and pixels."""
 
 from collections.abc import Callable
@@ -8,31 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers as hf
 
 from dinox_mcp.backends.local.models.base import Interrupted, interruptible
 from dinox_mcp.types.boxes import Box
 from dinox_mcp.types.masks import decode
-from tests.backends.local.exported import load_graph
-from tests.backends.local.parity import cancelled
+from tests.backends.local.parity import cancelled, load_model
 from tests.backends.local.pictures import picture
 
 BOXES: list[Box] = [(10, 10, 80, 90), (0, 0, 160, 120), (70, 40, 71, 41), (100, 0, 160, 50), (-20, 100, 30, 140)]
 
 
 @pytest.fixture(scope="module", params=["sam2", "sam2_video"])
-def folder(request: pytest.FixtureRequest, checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint(request.param)
+def family(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def graph(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - an adapter
-    return load_graph(folder, tmp_path_factory.mktemp("graphs"))
+def graph(family: str, graph_of: Callable[[str], Any]) -> Any:
+    return graph_of(family)
 
 
-@pytest.mark.parametrize("size", [(160, 120), (90, 200), (1200, 800)])
-def test_logits_equal_those_of_transformers(folder: Path, graph: Any, size: tuple[int, int]) -> None:  # noqa: ANN401
-    model = hf.Sam2Model.from_pretrained(folder, local_files_only=True).eval()
+@pytest.mark.parametrize("size", [(90, 200), (600, 400)])
+def test_logits_equal_those_of_transformers(
+    family: str, graph: Any, stock: Callable[[str], Any], size: tuple[int, int]
+) -> None:
+    model = stock(family)
     prepared = graph.prepare(picture(*size))
     (features,) = graph.encode([prepared])
     prompts = np.array(BOXES, np.float32) * np.array([128 / size[0], 128 / size[1]] * 2, np.float32)
@@ -50,8 +51,10 @@ def test_logits_equal_those_of_transformers(folder: Path, graph: Any, size: tupl
         assert np.mean(decode(mask).astype(bool) == large) >= 0.999
 
 
-def test_where_the_single_mask_is_unstable_the_best_of_three_is_given(folder: Path, graph: Any) -> None:  # noqa: ANN401
-    model = hf.Sam2Model.from_pretrained(folder, local_files_only=True).eval()
+def test_where_the_single_mask_is_unstable_the_best_of_three_is_given(
+    family: str, checkpoint: Callable[[str], Path], graph: Any
+) -> None:
+    model = load_model(checkpoint(family))
     pixels = torch.from_numpy(graph.prepare(picture(160, 120)).pixels)[None]
     boxes = torch.tensor(BOXES)[None]
     model.mask_decoder.dynamic_multimask_via_stability = False
@@ -62,14 +65,14 @@ def test_where_the_single_mask_is_unstable_the_best_of_three_is_given(folder: Pa
     assert not np.allclose(single, chosen, atol=1e-3)  # at least one box has another mask
 
 
-def test_a_box_has_the_same_mask_alone_as_among_others(graph: Any) -> None:  # noqa: ANN401
+def test_a_box_has_the_same_mask_alone_as_among_others(graph: Any) -> None:
     (features,) = graph.encode([graph.prepare(picture(160, 120))])
     together = graph.describe(features, BOXES, "masks")
     assert [graph.describe(features, [box], "masks")[0] for box in BOXES] == together
     assert features.nbytes == sum(one.nbytes for one in features.arrays)
 
 
-def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:  # noqa: ANN401
+def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:
     images = [picture(160, 120), picture(160, 120, seed=1)]
     first, second = graph.encode([graph.prepare(image) for image in images])
     (alone,) = graph.encode([graph.prepare(images[1])])
@@ -77,7 +80,7 @@ def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:  # no
     assert not np.allclose(first.arrays[-1], second.arrays[-1])
 
 
-def test_a_cancelled_call_stops(graph: Any) -> None:  # noqa: ANN401
+def test_a_cancelled_call_stops(graph: Any) -> None:
     prepared = graph.prepare(picture(160, 120))
     (features,) = graph.encode([prepared])
     with cancelled(), pytest.raises(Interrupted):

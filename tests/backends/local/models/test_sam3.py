@@ -16,9 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers.image_transforms import corners_to_center_format
 
-from dinox_mcp.backends.local.families import find
 from dinox_mcp.backends.local.models.base import ExampleQuery, Interrupted, RawDetection
-from dinox_mcp.backends.local.models.sam3 import pool
+from dinox_mcp.backends.local.models.sam3 import Sam3, pool
 from dinox_mcp.types.detection import Example
 from dinox_mcp.types.masks import decode
 from tests.backends.local.parity import as_expected, ask, assert_same, cancelled, load_adapter, load_model
@@ -33,14 +32,19 @@ def folder(checkpoint: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(folder: Path) -> Any:
-    return load_adapter(folder)
+def adapter(adapter_of: Callable[[str], Any]) -> Any:
+    return adapter_of("sam3")
 
 
 @pytest.fixture(scope="module")
-def call(folder: Path, adapter: Any) -> Call:
-    """Ask transformers as its processor does, which needs torchvision and is spelt out here."""
-    tokenizer, model = hf.AutoTokenizer.from_pretrained(folder), load_model(folder)
+def tokenizer(folder: Path) -> Any:
+    return hf.AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def call(tokenizer: Any, stock: Callable[[str], Any], adapter: Any) -> Call:
+    """Call transformers as its processor does, which needs torchvision and is spelt out here."""
+    model = stock("sam3")
 
     def ask_model(image: Image.Image, label: str) -> dict[str, Any]:
         text = tokenizer([label], padding="max_length", max_length=32, return_tensors="pt")
@@ -60,9 +64,7 @@ def call(folder: Path, adapter: Any) -> Call:
     return ask_model
 
 
-@pytest.mark.parametrize(
-    ("size", "label"), [((200, 120), "dog"), ((112, 112), "a red car"), ((75, 311), "dog"), ((900, 3), "a red car")]
-)
+@pytest.mark.parametrize(("size", "label"), [((75, 311), "dog"), ((900, 3), "a red car")])
 def test_equals_the_documented_call(call: Call, adapter: Any, size: tuple[int, int], label: str) -> None:
     image = picture(*size)
     found, expected = ask(adapter, image, [label]), call(image, label)
@@ -114,7 +116,7 @@ def test_stops_when_its_call_is_cancelled(adapter: Any) -> None:
 
 
 def test_half_precision_stays_close(folder: Path, adapter: Any) -> None:
-    half = find("sam3").load_torch_class()(load_model(folder), folder, torch.bfloat16)
+    half = Sam3(load_model(folder), folder, torch.bfloat16)
     best, exact = ask(half, picture(200, 120), ["dog"])[0], ask(adapter, picture(200, 120), ["dog"])[0]
     assert best.score == pytest.approx(exact.score, abs=0.05)
     best, exact = (_like_examples(some)[0] for some in (half, adapter))
@@ -157,13 +159,16 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     ("size", "label", "negative"),
     [
         ((200, 120), "object", (False,)),
-        ((120, 200), "a red car", (False, True)),
-        ((200, 120), "a red car", (True, False, False)),
-        ((120, 200), "object", (True, False, False)),
+        ((120, 200), "a red car", (True, False, False)),
     ],
 )
 def test_examples_equal_the_documented_call(
-    folder: Path, adapter: Any, size: tuple[int, int], label: str, negative: tuple[bool, ...]
+    tokenizer: Any,
+    stock: Callable[[str], Any],
+    adapter: Any,
+    size: tuple[int, int],
+    label: str,
+    negative: tuple[bool, ...],
 ) -> None:
     image, (width, height) = picture(*size), size
     frame = torch.tensor([200 / width, 120 / height] * 2)
@@ -175,11 +180,11 @@ def test_examples_equal_the_documented_call(
         state, ExampleQuery((label,), looks.rows, (0,) * len(negative), negative), 0.0, masks=True
     )
     order = sorted(range(len(negative)), key=negative.__getitem__)
-    text = hf.AutoTokenizer.from_pretrained(folder)(
+    text = tokenizer(
         ["visual" if label == "object" else label], padding="max_length", max_length=32, return_tensors="pt"
     )
     with torch.inference_mode():
-        outputs = load_model(folder)(
+        outputs = stock("sam3")(
             pixel_values=torch.from_numpy(prepared.pixels)[None],
             input_boxes=(corners_to_center_format(boxes / torch.tensor([width, height] * 2)))[order][None],
             input_boxes_labels=torch.tensor([[int(not negative[place]) for place in order]]),
