@@ -68,7 +68,7 @@ class Family:
 _UNKNOWN = Family("")
 OWL = Family(
     "owl_torch:Owl",
-    graph="owl_graph:OwlGraph",
+    graph="owl:OwlGraph",
     capabilities=Capabilities(
         answers=LABELS
         | {"examples", "points as examples", "negative examples", "examples in other images", "saved prompts"}

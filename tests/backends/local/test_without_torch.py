@@ -91,13 +91,14 @@ async def test_labels_descriptions_and_captions_are_found_by_a_model_of_phrases(
 
 async def test_whether_int8_is_used_is_decided_once(folder: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[bool] = []
-    of_images = graph.Graph.of_images
+    load = graph.Graph.__init__
 
-    def remember(*arguments: Any, int8: bool, **options: Any) -> graph.Graph:  # noqa: ANN401 - passed on
-        loads.append(int8)
-        return of_images(*arguments, int8=int8, **options)
+    def remember(self: graph.Graph, *arguments: Any, int8: bool = False, **options: Any) -> None:  # noqa: ANN401
+        if "image" in arguments:
+            loads.append(int8)
+        load(self, *arguments, int8=int8, **options)
 
-    monkeypatch.setattr(graph.Graph, "of_images", remember)
+    monkeypatch.setattr(graph.Graph, "__init__", remember)
     first = await detect(settings(folder), image)
     tried, loads[:] = list(loads), []
     again = await detect(settings(folder), image)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,6 @@ _INT8, _SCALE = "/int8", "/scale"
 _LARGEST = 127
 _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 """The types of weights that NumPy knows as floating point, which bfloat16 is not."""
-_WEIGHTS = "model.safetensors"
 _POLL_S = 0.05
 
 
@@ -101,9 +100,9 @@ def fitting(checkpoint: Path, folder: Path | None = None) -> Architecture | None
     """
     config = files.read_json(checkpoint / files.CONFIG)
     candidates = [one for one in architectures(folder or FOLDER) if one.agrees(config)]
-    if not candidates or not (checkpoint / _WEIGHTS).is_file():  # checkpoints in several files are larger ones
+    if not candidates or not (checkpoint / files.WEIGHTS).is_file():  # checkpoints in several files are larger ones
         return None
-    shapes = {name: weight.shape for name, weight in _mapped(checkpoint / _WEIGHTS).items()}
+    shapes = {name: weight.shape for name, weight in _mapped(checkpoint / files.WEIGHTS).items()}
     for one in candidates:
         weights = {**one.image, **one.text, **one.boxes}.items()
         if all(_has_shape(shapes.get(_stored(key, one.aliases, shapes)), dims) for key, dims in weights):
@@ -126,12 +125,11 @@ class Graph:
     """A graph in memory.
 
     Args:
-        path: The graph.
-        shapes: The weights that it has. Those with a number of kinds are inputs of the graph.
+        architecture: The architecture that fits the checkpoint.
+        part: Which of its graphs: of images, of text (labels), or of what is in boxes.
         checkpoint: The folder of the checkpoint.
-        int8: Those of the weights that are bytes in it.
         threads: The most threads of one run.
-        aliases: Other names of weights in the checkpoint.
+        int8: Whether the products of large matrices are of bytes, in the graph of images.
         provider: What of ONNX Runtime computes.
         fold: Whether ONNX Runtime computes what depends on weights alone while it loads the graph. It transposes each
             matrix then, which gains nothing: OWLv2 base loads in 0.3 s less without, keeps 230 MB less, and is as fast.
@@ -143,18 +141,21 @@ class Graph:
 
     def __init__(
         self,
-        path: Path,
-        shapes: Mapping[str, Sequence[int | None]],
+        architecture: Architecture,
+        part: Literal["image", "text", "boxes"],
         checkpoint: Path,
-        int8: Iterable[str] = (),
-        threads: int = 0,
-        aliases: Mapping[str, Sequence[str]] | None = None,
-        provider: str = CPU,
         *,
+        threads: int = 0,
+        int8: bool = False,
+        provider: str = CPU,
         fold: bool = True,
     ) -> None:
         library, options = onnxruntime(), session_options(threads)
-        weights = dict(_weights(checkpoint / _WEIGHTS, shapes, set(int8), aliases or {}))
+        path = architecture.folder / f"{architecture.name}.{part}{'-int8' if int8 else ''}.onnx"
+        shapes: Mapping[str, Sequence[int | None]] = getattr(architecture, part)
+        as_bytes = set(architecture.int8 if int8 else ())
+        weights = dict(_weights(checkpoint / files.WEIGHTS, shapes, as_bytes, architecture.aliases))
+        # Weights with a row for each kind are inputs of the graph.
         self._given = {name: weights.pop(name) for name, dims in shapes.items() if None in dims}
         values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
@@ -171,42 +172,6 @@ class Graph:
                 "dinox-mcp pull"
             ) from error
         self._options = library.RunOptions
-
-    @classmethod
-    def of_images(
-        cls,
-        architecture: Architecture,
-        checkpoint: Path,
-        *,
-        int8: bool,
-        threads: int,
-        provider: str = CPU,
-        fold: bool = True,
-    ) -> Self:
-        """Load the graph of images, exact or with products of bytes."""
-        path = architecture.folder / f"{architecture.name}.image{'-int8' if int8 else ''}.onnx"
-        return cls(
-            path,
-            architecture.image,
-            checkpoint,
-            architecture.int8 if int8 else (),
-            threads,
-            architecture.aliases,
-            provider,
-            fold=fold,
-        )
-
-    @classmethod
-    def of_text(cls, architecture: Architecture, checkpoint: Path, *, threads: int, fold: bool = True) -> Self:
-        """Load the graph of labels."""
-        path = architecture.folder / f"{architecture.name}.text.onnx"
-        return cls(path, architecture.text, checkpoint, threads=threads, aliases=architecture.aliases, fold=fold)
-
-    @classmethod
-    def of_boxes(cls, architecture: Architecture, checkpoint: Path, *, threads: int) -> Self:
-        """Load the graph of what is in boxes."""
-        path = architecture.folder / f"{architecture.name}.boxes.onnx"
-        return cls(path, architecture.boxes, checkpoint, threads=threads, aliases=architecture.aliases)
 
     @property
     def kinds(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dinox_mcp.backends.local.checkpoints.graph import Architecture
-    from dinox_mcp.backends.local.models.owl_graph import OwlGraph
+    from dinox_mcp.backends.local.models.owl import OwlGraph
 
 Runtime = Literal["onnx", "torch"]
 Running = tuple[Any, Device, tuple[str, ...]]

@@ -82,7 +82,7 @@ class DFineGraph(DFineModel):
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder)
-        self._graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
+        self._graph = Graph(architecture, "image", folder, threads=threads)
         self._require_columns(self._graph.kinds)
         *_, height, width = self._graph.shape_of("pixels")
         wanted = self._preprocess.height, self._preprocess.width

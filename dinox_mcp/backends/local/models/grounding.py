@@ -107,8 +107,8 @@ class GroundingDinoGraph(GroundingDinoModel):
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder, window=architecture.config[""]["max_text_len"])
-        self._image_graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
-        self._text_graph = Graph.of_text(architecture, folder, threads=threads)
+        self._image_graph = Graph(architecture, "image", folder, threads=threads)
+        self._text_graph = Graph(architecture, "text", folder, threads=threads)
 
     def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, one after the other."""

@@ -11,12 +11,14 @@ knows better: its objectness head says which patch is a thing, and its authors a
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from dinox_mcp.backends.local.checkpoints.graph import CPU, Architecture, Graph
 from dinox_mcp.backends.local.models.base import (
     DetectionModel,
     ExampleQuery,
@@ -30,6 +32,8 @@ from dinox_mcp.types.detection import Example
 
 _ABOUT_AS_WELL = 0.8
 """Boxes that overlap an example at least this much as well as the best one does may be it."""
+_BATCH = 16
+"""Labels to embed at once by a graph, so that a cancelled request stops soon."""
 _MIDDLE = 0.5
 """Whoever points at a thing points at this part of its width and height, around its centre."""
 
@@ -56,7 +60,7 @@ class OwlFeatures:
 
 
 class OwlModel(DetectionModel):
-    """An OWL-ViT or OWLv2 model. Labels are read as the caller wrote them, without a template around them.
+    """An OWL-ViT or OWLv2 model in any runtime. Labels are read as they are written, without a template around them.
 
     Args:
         family: The `model_type` of the checkpoint.
@@ -130,6 +134,44 @@ class OwlModel(DetectionModel):
             OwlFeatures((max(image.size),) * 2 if self._preprocess.square else image.size, *(one.copy() for one in of))
             for image, *of in zip(batch, *parts, strict=True)
         ]
+
+
+class OwlGraph(OwlModel):
+    """An OWL-ViT or OWLv2 model in ONNX Runtime. Labels are always embedded on the CPU and in float32.
+
+    Args:
+        architecture: The architecture that fits the checkpoint.
+        folder: The folder of the checkpoint.
+        threads: The most threads of one run.
+        int8: Whether the large matrix products are computed with bytes.
+        provider: What of ONNX Runtime computes the features of images.
+    """
+
+    def __init__(
+        self, architecture: Architecture, folder: Path, *, threads: int, int8: bool = False, provider: str = CPU
+    ) -> None:
+        window = next(dims[0] for name, dims in architecture.text.items() if "position_embedding" in name)
+        super().__init__(
+            architecture.model_type, folder, window=window, width=architecture.image["class_head.dense0.weight"][0] or 0
+        )
+        with ThreadPoolExecutor(1) as pool:
+            text_graph = pool.submit(Graph, architecture, "text", folder, threads=threads, fold=False)
+            self._image_graph = Graph(
+                architecture, "image", folder, threads=threads, int8=int8, provider=provider, fold=provider != CPU
+            )
+            self._text_graph = text_graph.result()
+
+    def encode(self, batch: Sequence[Prepared]) -> list[OwlFeatures]:
+        """Compute the features of images, all at once."""
+        return self._features(batch, *self._image_graph(pixels=np.stack([image.pixels for image in batch])))
+
+    def embed(self, labels: Sequence[str]) -> Floats:
+        """Embed labels, one normalised row each; what is beyond the text window of 16 tokens is cut off."""
+        rows = []
+        for start in range(0, len(labels), _BATCH):
+            ids, mask = self._text(labels[start : start + _BATCH])
+            rows += self._text_graph(ids=ids, mask=mask)
+        return np.concatenate(rows)
 
 
 def _logits(features: OwlFeatures, queries: Floats) -> Floats:

@@ -46,8 +46,8 @@ class Sam2Graph(Sam2Model):
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder)
-        self._image_graph = Graph.of_images(architecture, folder, int8=False, threads=threads)
-        self._boxes_graph = Graph.of_boxes(architecture, folder, threads=threads)
+        self._image_graph = Graph(architecture, "image", folder, threads=threads)
+        self._boxes_graph = Graph(architecture, "boxes", folder, threads=threads)
 
     def encode(self, batch: Sequence[Prepared]) -> list[ImageFeatures]:
         """Compute the features of images, one after the other."""

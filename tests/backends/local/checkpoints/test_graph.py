@@ -75,7 +75,7 @@ def test_a_weight_is_found_under_its_other_names(tmp_path: Path) -> None:
     weights["level_embed"] = weights.pop("model.level_embed")
     save_file(weights, folder / WEIGHTS)
     assert fitting(folder, GRAPHS) is None
-    Graph.of_text(known, folder, threads=1)
+    Graph(known, "text", folder, threads=1)
 
 
 def test_heads_of_all_layers_may_be_stored_once() -> None:
@@ -136,7 +136,7 @@ def test_a_closed_vocabulary_may_have_any_number_of_kinds(kinds: int, tmp_path: 
     )
     assert fitting(folder, GRAPHS) == detector
     images = np.zeros((2, 3, 128, 128), np.float32)
-    logits, boxes = Graph.of_images(detector, folder, int8=False, threads=1)(pixels=images)
+    logits, boxes = Graph(detector, "image", folder, threads=1)(pixels=images)
     assert (logits.shape, boxes.shape) == ((2, 30, kinds), (2, 30, 4))
 
 
@@ -158,27 +158,27 @@ def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
 
 
 def test_a_damaged_graph_is_one_line_with_the_remedy(folder: Path, tiny: Architecture, tmp_path: Path) -> None:
-    (tmp_path / "cut.onnx").write_bytes((GRAPHS / "tiny-owlv2.image.onnx").read_bytes()[:1000])
-    with pytest.raises(BackendError, match=r"cut\.onnx does not load .*; reinstall dinox-mcp"):
-        Graph(tmp_path / "cut.onnx", tiny.image, folder)
+    (tmp_path / "cut.image.onnx").write_bytes((GRAPHS / "tiny-owlv2.image.onnx").read_bytes()[:1000])
+    with pytest.raises(BackendError, match=r"cut\.image\.onnx does not load .*; reinstall dinox-mcp"):
+        Graph(replace(tiny, folder=tmp_path, name="cut"), "image", folder)
 
 
 def test_products_of_bytes_stay_close(folder: Path, tiny: Architecture) -> None:
-    exact, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
-    short, *_ = Graph.of_images(tiny, folder, int8=True, threads=1)(pixels=PIXELS)
+    exact, *_ = Graph(tiny, "image", folder, threads=1)(pixels=PIXELS)
+    short, *_ = Graph(tiny, "image", folder, threads=1, int8=True)(pixels=PIXELS)
     assert not np.array_equal(exact, short)
     assert (exact * short).sum(axis=-1).min() > 0.999
 
 
 def test_weights_in_half_precision_are_read(folder: Path, tiny: Architecture) -> None:
-    exact, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
+    exact, *_ = Graph(tiny, "image", folder, threads=1)(pixels=PIXELS)
     save_file({name: one.astype(np.float16) for name, one in load_file(folder / WEIGHTS).items()}, folder / WEIGHTS)
-    half, *_ = Graph.of_images(tiny, folder, int8=False, threads=1)(pixels=PIXELS)
+    half, *_ = Graph(tiny, "image", folder, threads=1)(pixels=PIXELS)
     np.testing.assert_allclose(half, exact, atol=1e-2)
 
 
 def test_a_run_stops_when_its_call_is_cancelled(folder: Path, tiny: Architecture) -> None:
-    graph = Graph.of_images(tiny, folder, int8=False, threads=1)
+    graph = Graph(tiny, "image", folder, threads=1)
     cancelled = Event()
     many = np.repeat(PIXELS, 2000, axis=0)  # takes seconds, if nothing stops it
     with interruptible(cancelled):

@@ -13,7 +13,7 @@ from dinox_mcp.backends.local.checkpoints.checkpoint import Checkpoint
 from dinox_mcp.backends.local.checkpoints.graph import CPU
 from dinox_mcp.backends.local.checkpoints.presets import PRESETS
 from dinox_mcp.backends.local.checkpoints.running import Runner
-from dinox_mcp.backends.local.models.owl_graph import OwlGraph
+from dinox_mcp.backends.local.models.owl import OwlGraph
 from dinox_mcp.backends.local.models.owl_torch import Owl
 from dinox_mcp.settings import Settings
 from tests.backends.local.tiny_graphs import GRAPHS, architecture, write_checkpoint
