@@ -23,14 +23,9 @@ _FETCHED = 0.2  # of the progress of a first request
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A model by its name. Its methods are slow: they are called in a worker's thread.
+    """A model by the name that a user gave it; None is the default of the device for its role.
 
-    Attributes:
-        name: The name that a user gave it; None for the default of the device for its role.
-        settings: The settings.
-        hub: The hub of models.
-        role: What the model is used for.
-        follows: Whether it is to follow objects through a video.
+    A model that `follows` is to follow objects through a video. Methods are slow: they are called in a worker's thread.
     """
 
     name: str | None

@@ -48,8 +48,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Device:
     """Choose a device and a precision where they are "auto", and check them. Imports torch, which takes seconds.
 
     Raises:
-        SettingsError: there is no such device here, or it cannot compute in this precision.
-        UnsupportedError: torch is missing or broken.
+        SettingsError: There is no such device here, or it cannot compute in this precision.
+        UnsupportedError: Torch is missing or broken.
     """
     torch = _torch()
     name = _best(torch) if device == "auto" else device.strip().lower()
@@ -179,7 +179,10 @@ def _choose_matmul() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     other, other_s = _probe()
-    same = all(torch.allclose(one, two, rtol=0, atol=_tolerance(one)) for one, two in zip(exact, other, strict=True))
+    # In another order float32 is rounded by a few millionths; bfloat16 would differ by thousandths.
+    tolerances = [1e-5 * float(one.abs().max()) for one in exact]
+    pairs = zip(exact, other, tolerances, strict=True)
+    same = all(torch.allclose(one, two, rtol=0, atol=tolerance) for one, two, tolerance in pairs)
     if not same or other_s > 0.9 * exact_s:
         torch.set_float32_matmul_precision(before)
 
@@ -194,11 +197,6 @@ def _probe() -> "tuple[list[torch.Tensor], float]":
     with torch.inference_mode():
         products = [one @ two for one, two in pairs]
         return products, min(seconds(lambda: [one @ two for one, two in pairs]) for _ in range(3))
-
-
-def _tolerance(product: "torch.Tensor") -> float:
-    """Rounding of float32 in another order: a few millionths; bfloat16 would differ by thousandths."""
-    return 1e-5 * float(product.abs().max())
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-BILINEAR = 2
+BILINEAR = 2  # of Pillow
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Preprocessor:
 
     def _resize(self, image: "Image.Image") -> "Image.Image":
         size = self._keep_aspect(*image.size) if self.shortest else (self.width, self.height)
-        return image if image.size == size else image.resize(size, self._filter)
+        return image if image.size == size else image.resize(size, self.resample)
 
     def _keep_aspect(self, width: int, height: int) -> tuple[int, int]:
         # Truncates where transformers truncates: one pixel more is another shape, and other boxes.
@@ -98,13 +98,7 @@ class Preprocessor:
         size = -(-image.width * self.width // side), -(-image.height * self.width // side)
         filled = size[0] * scale, size[1] * scale
         canvas = image.crop((0, 0, ceil(filled[0]), ceil(filled[1])))
-        return canvas if canvas.size == size else canvas.resize(size, self._filter, (0, 0, *filled))
-
-    @property
-    def _filter(self) -> "Image.Resampling":
-        from PIL.Image import Resampling
-
-        return Resampling(self.resample)
+        return canvas if canvas.size == size else canvas.resize(size, self.resample, (0, 0, *filled))
 
     @cached_property
     def _affine(self) -> "tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]":

@@ -39,13 +39,9 @@ have few patches, took 0.3 s in both.
 
 @dataclass(eq=False)
 class Runner:
-    """Decides what runs a model, and loads it.
+    """Decides what runs a model, which is called `key` in messages, and loads it.
 
-    Attributes:
-        key: What the model is called in messages.
-        settings: The settings.
-        role: What the model is used for.
-        follows: Whether it is to follow objects through a video.
+    A model that `follows` is to follow objects through a video.
     """
 
     key: str
@@ -219,10 +215,7 @@ class Runner:
         return way if doubt is None else f"float32, as {doubt}"
 
     def _prefers_graph(self, kind: str) -> bool:
-        """Return whether a model of this type runs in a graph if one fits.
-
-        Some are faster in torch, which has no int8.
-        """
+        """Return whether a model of this type runs in a graph if one fits: some are faster in torch, without int8."""
         family = families.FAMILIES.get(kind)
         in_torch = "torch" in self.runtimes and family is not None and family.faster_in_torch
         return "onnx" in self.runtimes and (not in_torch or self.settings.precision == "int8")
@@ -233,11 +226,7 @@ class Runner:
         return has_units and self.settings.precision == "auto" and _FASTER_IN_BFLOAT16 in kind
 
     def _require_torch(self) -> None:
-        """Refuse a model for torch where the settings want ONNX Runtime or torch is missing.
-
-        Raises:
-            UnsupportedError: it is so.
-        """
+        """Refuse a model for torch where the settings want ONNX Runtime or torch is missing."""
         if self.role == "objects" and self.settings.runtime == "onnx":
             raise UnsupportedError(
                 f"the model {self.key} does not run in ONNX Runtime as set (DINOX_MCP_DEVICE={self.settings.device}, "

@@ -1,112 +1,96 @@
-"""Masks, compared with the calls that transformers documents for SAM 2, on the same weights and pixels."""
+# ruff: noqa: ANN401 - adapters
+"""Masks without torch, compared with transformers on the same weights and pixels."""
 
 from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pycocotools.mask as coco
 import pytest
 import torch
-from PIL import Image
 
-from dinox_mcp.backends.local.models.base import Interrupted
+from dinox_mcp.backends.local.models.base import Interrupted, interruptible
 from dinox_mcp.backends.local.models.sam2 import enlarge
 from dinox_mcp.types.boxes import Box
-from dinox_mcp.types.detection import Mask
 from dinox_mcp.types.masks import decode
-from tests.backends.local.parity import cancelled
+from tests.backends.local.parity import cancelled, load_model
 from tests.backends.local.pictures import picture
 
-Reference = Callable[[Image.Image, list[Box]], npt.NDArray[np.bool_]]
-
-SIZES = [(90, 200), (40, 30), (600, 400)]
+BOXES: list[Box] = [(10, 10, 80, 90), (0, 0, 160, 120), (70, 40, 71, 41), (100, 0, 160, 50), (-20, 100, 30, 140)]
 
 
-@pytest.fixture(scope="module")
-def sam2(describer: Callable[[str], Any]) -> Any:  # noqa: ANN401
-    return describer("sam2")
+@pytest.fixture(scope="module", params=["sam2", "sam2_video"])
+def family(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reference(stock: Callable[[str], Any], sam2: Any) -> Reference:  # noqa: ANN401
-    """Call transformers as its processor does, which needs torchvision and is spelt out here: all boxes at once."""
-    model = stock("sam2")
-
-    def ask(image: Image.Image, boxes: list[Box]) -> npt.NDArray[np.bool_]:
-        width, height = image.size
-        scaled = torch.tensor(boxes).reshape(-1, 2, 2) * torch.tensor([128 / width, 128 / height])
-        with torch.inference_mode():
-            masks = model(
-                pixel_values=torch.from_numpy(sam2.prepare(image).pixels)[None],
-                input_boxes=scaled.reshape(1, -1, 4),
-                multimask_output=False,
-            ).pred_masks[0]
-            large = torch.nn.functional.interpolate(masks, (height, width), mode="bilinear", align_corners=False)
-        return (large[:, 0] > 0).numpy()
-
-    return ask
+def graph(family: str, graph_of: Callable[[str], Any]) -> Any:
+    return graph_of(family)
 
 
-def boxes_in(width: int, height: int) -> list[Box]:
-    """Give ordinary boxes, one that is the picture, one of a pixel, one at the edge."""
-    return [
-        (0.1 * width, 0.2 * height, 0.6 * width, 0.9 * height),
-        (0.5 * width, 0.1 * height, 0.7 * width, 0.2 * height),
-        (0.0, 0.0, width, height),
-        (width // 2, height // 2, width // 2 + 1, height // 2 + 1),
-        (width - 3.5, 0.0, width, height),
-        (0.25 * width, height - 1.0, 0.5 * width, height),
-    ]
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_masks_are_those_of_transformers(sam2: Any, reference: Reference, size: tuple[int, int]) -> None:  # noqa: ANN401
-    image = picture(*size)
-    (state,) = sam2.encode([sam2.prepare(image)])
-    masks = sam2.describe(state, boxes_in(*size), "masks")
-    expected = reference(image, boxes_in(*size))
-    assert 0 < expected.mean() < 1
-    # Sums in another order: a pixel may flip where the logits cross zero.
-    assert sum(np.count_nonzero(decode(mask) != bits) for mask, bits in zip(masks, expected, strict=True)) <= 2
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
-def test_the_strings_are_those_that_pycocotools_reads(sam2: Any) -> None:  # noqa: ANN401
-    image = picture(160, 120)
-    (state,) = sam2.encode([sam2.prepare(image)])
-    for mask in sam2.describe(state, boxes_in(160, 120), "masks"):
-        assert mask.size == (120, 160)
-        assert np.array_equal(coco.decode({"size": list(mask.size), "counts": mask.counts}), decode(mask))
-
-
-def test_one_box_at_a_time_gives_the_same_as_all_at_once(sam2: Any) -> None:  # noqa: ANN401
-    (state,) = sam2.encode([sam2.prepare(picture(160, 120))])
-    boxes = boxes_in(160, 120)
-    one_by_one = [sam2.describe(state, [box], "masks")[0] for box in boxes]
-    assert overlap(one_by_one, sam2.describe(state, boxes, "masks")) > 0.999
-
-
-def test_images_encoded_together_give_the_same(sam2: Any) -> None:  # noqa: ANN401
-    images = [picture(160, 120, seed=1), picture(90, 200, seed=2)]
-    together = sam2.encode([sam2.prepare(image) for image in images])
-    for image, state in zip(images, together, strict=True):
-        (alone,) = sam2.encode([sam2.prepare(image)])
-        boxes = boxes_in(*image.size)
-        assert overlap(sam2.describe(alone, boxes, "masks"), sam2.describe(state, boxes, "masks")) > 0.999
-        assert state.nbytes == sum(level.nbytes for level in state.arrays)
-
-
-def test_the_published_checkpoints_hold_a_model_for_videos_around_it(
-    describer: Callable[[str], Any], stock: Callable[[str], Any]
+@pytest.mark.parametrize("size", [(90, 200), (600, 400)])
+def test_logits_equal_those_of_transformers(
+    family: str, graph: Any, stock: Callable[[str], Any], size: tuple[int, int]
 ) -> None:
-    ours, image = describer("sam2_video"), picture(160, 120)
-    pixels = torch.from_numpy(ours.prepare(image).pixels)[None]
+    model = stock(family)
+    prepared = graph.prepare(picture(*size))
+    (features,) = graph.encode([prepared])
+    prompts = np.array(BOXES, np.float32) * np.array([128 / size[0], 128 / size[1]] * 2, np.float32)
     with torch.inference_mode():
-        expected = stock("sam2_video").get_image_embeddings(pixels)
-    (state,) = ours.encode([ours.prepare(image)])
-    assert all(torch.equal(one, other) for one, other in zip(state.arrays, expected, strict=True))
-    assert len(ours.describe(state, boxes_in(160, 120), "masks")) == 6
+        stock = model(
+            pixel_values=torch.from_numpy(prepared.pixels)[None],
+            input_boxes=torch.from_numpy(prompts)[None],
+            multimask_output=False,
+        )
+    expected = stock.pred_masks[0, :, 0].numpy()
+    logits = graph._logits(features, prompts)
+    assert np.abs(logits - expected).max() < 1e-3 * np.abs(expected).max()
+    for mask, one in zip(graph.describe(features, BOXES, "masks"), torch.from_numpy(expected), strict=True):
+        large = torch.nn.functional.interpolate(one[None, None], size[::-1], mode="bilinear")[0, 0].numpy() > 0
+        assert np.mean(decode(mask).astype(bool) == large) >= 0.999
+
+
+def test_where_the_single_mask_is_unstable_the_best_of_three_is_given(
+    family: str, checkpoint: Callable[[str], Path], graph: Any
+) -> None:
+    model = load_model(checkpoint(family))
+    pixels = torch.from_numpy(graph.prepare(picture(160, 120)).pixels)[None]
+    boxes = torch.tensor(BOXES)[None]
+    model.mask_decoder.dynamic_multimask_via_stability = False
+    with torch.inference_mode():
+        single = model(pixel_values=pixels, input_boxes=boxes, multimask_output=False).pred_masks[0, :, 0].numpy()
+    (features,) = graph.encode([graph.prepare(picture(160, 120))])
+    chosen = graph._logits(features, np.array(BOXES, np.float32))
+    assert not np.allclose(single, chosen, atol=1e-3)  # at least one box has another mask
+
+
+def test_a_box_has_the_same_mask_alone_as_among_others(graph: Any) -> None:
+    (features,) = graph.encode([graph.prepare(picture(160, 120))])
+    together = graph.describe(features, BOXES, "masks")
+    assert [graph.describe(features, [box], "masks")[0] for box in BOXES] == together
+    assert features.nbytes == sum(one.nbytes for one in features.arrays)
+
+
+def test_images_of_a_batch_have_features_of_their_own(graph: Any) -> None:
+    images = [picture(160, 120), picture(160, 120, seed=1)]
+    first, second = graph.encode([graph.prepare(image) for image in images])
+    (alone,) = graph.encode([graph.prepare(images[1])])
+    assert all(np.array_equal(one, other) for one, other in zip(second.arrays, alone.arrays, strict=True))
+    assert not np.allclose(first.arrays[-1], second.arrays[-1])
+
+
+def test_a_cancelled_call_stops(graph: Any) -> None:
+    prepared = graph.prepare(picture(160, 120))
+    (features,) = graph.encode([prepared])
+    with cancelled(), pytest.raises(Interrupted):
+        graph.encode([prepared])
+    event = Event()
+    with interruptible(event):
+        Timer(0.2, event.set).start()
+        with pytest.raises(Interrupted):
+            graph.describe(features, BOXES * 2000, "masks")  # takes seconds, if nothing stops it
 
 
 @pytest.mark.parametrize(
@@ -128,17 +112,3 @@ def test_only_the_window_of_a_mask_is_enlarged(size: tuple[int, int], place: str
     assert np.count_nonzero(whole != (large[0, 0] > 0).numpy()) <= 1
     if place == "one" and size == (1000, 900):
         assert bits.size < 1500
-
-
-def test_a_cancelled_call_stops(sam2: Any) -> None:  # noqa: ANN401
-    (state,) = sam2.encode([sam2.prepare(picture(160, 120))])
-    with cancelled(), pytest.raises(Interrupted):
-        sam2.encode([sam2.prepare(picture(160, 120))])
-    with cancelled(), pytest.raises(Interrupted):
-        sam2.describe(state, boxes_in(160, 120), "masks")
-
-
-def overlap(masks: list[Mask], others: list[Mask]) -> float:
-    """Give the least intersection over union of masks that are meant to be the same."""
-    pairs = [(decode(mask), decode(other)) for mask, other in zip(masks, others, strict=True)]
-    return min(np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b)) for a, b in pairs if (a | b).any())
