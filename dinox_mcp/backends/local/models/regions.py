@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 Cells = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float32]
 
 _MARGIN = 1.25
 """A person's box is enlarged by as much, as in training."""
@@ -89,8 +88,8 @@ def _blurred(heatmaps: Array) -> Array:
 class Crop:
     """A window of an image: its centre and its size (x, y), in pixels whose centres are at integers."""
 
-    centre: Points
-    size: Points
+    centre: Array
+    size: Array
 
     @classmethod
     def around(cls, box: Box, aspect: float) -> Self:
@@ -117,10 +116,10 @@ class Crop:
         sampled[:, ~inside_x] = 0
         return sampled.astype(np.uint8)
 
-    def to_picture(self, points: Points, width: int, height: int) -> Points:
+    def to_image(self, points: Array, width: int, height: int) -> Array:
         """Map points (..., 2) in a grid of `width` x `height` cells over the window into the image."""
         step = self.size / np.array([width - 1, height - 1], dtype=np.float32)
-        moved: Points = points * step + self.centre - self.size * np.float32(0.5)
+        moved: Array = points * step + self.centre - self.size * np.float32(0.5)
         return moved
 
     def _samples(
@@ -169,7 +168,7 @@ class VitPose(TorchModel, DescribingModel):
         cells, scores = decode(heatmaps.float().cpu().numpy())
         grid = heatmaps.shape[3], heatmaps.shape[2]
         return [
-            _named(crop.to_picture(points, *grid), certainty)
+            _named(crop.to_image(points, *grid), certainty)
             for crop, points, certainty in zip(crops, cells, scores, strict=True)
         ]
 
@@ -181,7 +180,7 @@ class VitPose(TorchModel, DescribingModel):
         return torch.from_numpy(self._preprocess(part))
 
 
-def _named(points: Points, scores: Points) -> tuple[Keypoint, ...]:
+def _named(points: Array, scores: Array) -> tuple[Keypoint, ...]:
     """Name points (17, 2) whose pixels have their centres at integers: ours have their edges there."""
     return tuple(
         Keypoint(name=name, x=x + 0.5, y=y + 0.5, score=min(score, 1.0))

@@ -75,7 +75,7 @@ def test_poses_are_those_of_transformers(
             place = BODY.index(point.name)
             assert point.score == pytest.approx(min(1.0, float(expected["scores"][place])), abs=0.02)
             x, y = int(maps[place].argmax()) % size_of_a_map[0], int(maps[place].argmax()) // size_of_a_map[0]
-            peak = crop.to_picture(np.array([x, y], dtype=np.float32), *size_of_a_map)
+            peak = crop.to_image(np.array([x, y], dtype=np.float32), *size_of_a_map)
             theirs = expected["keypoints"][place].numpy()
             ours = np.array([point.x, point.y]) - 0.5  # the edges of pixels, not their centres, are at whole numbers
             astray = np.abs((theirs - peak) / cell).max() > 2  # noise has peaks that no parabola fits
@@ -181,5 +181,5 @@ def test_a_crop_is_sampled_bilinearly_and_black_beyond_the_image() -> None:
 
 def test_points_of_a_crop_map_back_to_where_they_were_sampled() -> None:
     crop = Crop.around((100, 50, 300, 450), 48 / 64)
-    corners = crop.to_picture(np.array([[0, 0], [11, 15]], dtype=np.float32), 12, 16)
+    corners = crop.to_image(np.array([[0, 0], [11, 15]], dtype=np.float32), 12, 16)
     assert np.allclose(corners, [crop.centre - crop.size / 2, crop.centre + crop.size / 2])
