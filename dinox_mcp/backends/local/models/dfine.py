@@ -68,12 +68,7 @@ class DFineModel(DetectionModel):
 
 
 class DFineGraph(DFineModel):
-    """A D-FINE model in ONNX Runtime, on the CPU.
-
-    Args:
-        architecture: The architecture that fits the checkpoint.
-        folder: The folder of the checkpoint.
-        threads: The most threads of one run.
+    """A D-FINE model in ONNX Runtime, on the CPU; arguments are those of `Graph`.
 
     Raises:
         BackendError: The weights score another number of kinds than the configuration names.

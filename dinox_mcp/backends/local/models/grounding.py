@@ -97,13 +97,7 @@ class GroundingDinoModel(DetectionModel):
 
 
 class GroundingDinoGraph(GroundingDinoModel):
-    """A Grounding DINO, MM-Grounding-DINO or LLMDet model in ONNX Runtime, on the CPU, in float32.
-
-    Args:
-        architecture: The architecture that fits the checkpoint.
-        folder: The folder of the checkpoint.
-        threads: The most threads of one run.
-    """
+    """A Grounding DINO or similar model in ONNX Runtime, on the CPU, in float32; arguments are those of `Graph`."""
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder, window=architecture.config[""]["max_text_len"])

@@ -19,13 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dinox_mcp.backends.local.checkpoints.graph import CPU, Architecture, Graph
-from dinox_mcp.backends.local.models.base import (
-    DetectionModel,
-    ExampleQuery,
-    ExampleRows,
-    Prepared,
-    RawDetection,
-)
+from dinox_mcp.backends.local.models.base import DetectionModel, ExampleQuery, ExampleRows, Prepared, RawDetection
 from dinox_mcp.backends.local.models.candidates import Floats, Indices, corners, ranked, sigmoid
 from dinox_mcp.backends.local.models.texts import ClipTokenizer
 from dinox_mcp.types.detection import Example
@@ -137,14 +131,9 @@ class OwlModel(DetectionModel):
 
 
 class OwlGraph(OwlModel):
-    """An OWL-ViT or OWLv2 model in ONNX Runtime. Labels are always embedded on the CPU and in float32.
+    """An OWL-ViT or OWLv2 model in ONNX Runtime; arguments are those of `Graph`.
 
-    Args:
-        architecture: The architecture that fits the checkpoint.
-        folder: The folder of the checkpoint.
-        threads: The most threads of one run.
-        int8: Whether the large matrix products are computed with bytes.
-        provider: What of ONNX Runtime computes the features of images.
+    Labels are always embedded on the CPU and in float32.
     """
 
     def __init__(

@@ -36,13 +36,7 @@ class Sam2Model(DescribingModel):
 
 
 class Sam2Graph(Sam2Model):
-    """A SAM 2 model in ONNX Runtime, on the CPU, in float32.
-
-    Args:
-        architecture: The architecture that fits the checkpoint.
-        folder: The folder of the checkpoint.
-        threads: The most threads of one run.
-    """
+    """A SAM 2 model in ONNX Runtime, on the CPU, in float32; arguments are those of `Graph`."""
 
     def __init__(self, architecture: Architecture, folder: Path, *, threads: int) -> None:
         super().__init__(architecture.model_type, folder)
