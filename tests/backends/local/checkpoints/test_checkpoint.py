@@ -88,7 +88,8 @@ async def test_the_first_request_fetches_the_model_and_reports_how_far_it_is(bac
 
 async def test_names_of_one_commit_share_its_weights(backend: LocalBackend) -> None:
     names = ("org/model", "org/model@main", "org/model@c0ffee0000000000000000000000000000000000")
-    loaded = [await backend.load(name) for name in names[:2]]
+    requests = (DOG.model_copy(update={"model": name}) for name in names[:2])
+    loaded = [(await backend.detect(RED, request, Call())).model for request in requests]
     workers = {await backend._workers.get(name) for name in names}
     assert (set(loaded), len(workers)) == ({"org/model@c0ffee0"}, 1)
     await backend.aclose()
