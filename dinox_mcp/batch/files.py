@@ -5,8 +5,10 @@ those that the store's package finds by itself, in the environment or in its con
 """
 
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -45,6 +47,11 @@ TAR = ".tar"
 FETCHED = "fetched"
 """The folder in a run that keeps tars from elsewhere, as each is read twice: to list it, and to detect in it."""
 _MOST_FETCHED = 8192 * MiB
+_COPY = re.compile(r"[0-9a-f]{64}(?P<unfinished>\.[0-9a-f]{8}\.tmp)?")
+"""The names of our own files in that folder: others are never touched."""
+_ABANDONED_S = 600.0
+"""Seconds after which a copy that does not grow is what a killed process left."""
+_PRIVATE = 0o700  # only this user may read it
 _STAMPS = ("ETag", "etag", "md5Hash", "last_modified", "LastModified", "mtime", "updated", "created", "blob_id")
 
 
@@ -106,8 +113,9 @@ class Files:
         if stamp.endswith("-"):
             return file  # without a version, a copy may be older than the tar
         path = run / FETCHED / sha256(f"{address} {stamp}".encode()).hexdigest()
-        with suppress(OSError):
-            if path.exists() or _copy(file, path):
+        size = file.seek(0, os.SEEK_END)
+        with suppress(OSError):  # a copy of another size was cut off by a power failure
+            if (path.exists() and path.stat().st_size == size) or _copy(file, size, path):
                 return open_regular(path)
         file.seek(0)
         return file
@@ -128,7 +136,8 @@ class Files:
                 if store.info(address).get("size") != 0:
                     raise
                 data = b""  # of an empty file, a store has no part
-        check_size(shorten(address), len(data), most)
+            if len(data) > most:
+                check_size(shorten(address), store.info(address).get("size") or len(data), most)
         return data
 
     def list(self, prefix: str) -> Iterator[Entry]:
@@ -172,7 +181,13 @@ class Files:
 
 def remove_fetched(run: Path) -> None:
     """Remove the tars that a run has kept."""
-    shutil.rmtree(run / FETCHED, ignore_errors=True)
+    folder = run / FETCHED
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _COPY.fullmatch(path.name):
+                with suppress(OSError):  # Windows keeps what another process has open
+                    path.unlink()
+        folder.rmdir()
 
 
 def _read_part(file: BinaryIO, address: str, begin: int, size: int) -> bytes:
@@ -181,22 +196,38 @@ def _read_part(file: BinaryIO, address: str, begin: int, size: int) -> bytes:
         return file.read(size)
 
 
-def _copy(file: BinaryIO, path: Path) -> bool:
-    """Copy an open file, completely or not at all; return False if there is no room for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = file.seek(0, os.SEEK_END)
-    used = sum(one.stat().st_size for one in path.parent.iterdir())
-    if size > min(_MOST_FETCHED - used, shutil.disk_usage(path.parent).free // 2):
+def _copy(file: BinaryIO, size: int, path: Path) -> bool:
+    """Copy an open file of `size` bytes, completely or not at all; return False if there is no room for it."""
+    folder = path.parent
+    folder.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    folder.mkdir(mode=_PRIVATE, exist_ok=True)
+    if size > min(_MOST_FETCHED - _used(folder), shutil.disk_usage(folder).free // 2):
         return False
     file.seek(0)
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with beside.open("xb") as copy:
             shutil.copyfileobj(file, copy, PART)
+            if copy.tell() != size:  # it became shorter in the meantime
+                return False
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return True
+
+
+def _used(folder: Path) -> int:
+    """Count the bytes of the copies in a folder, and remove those that killed processes left unfinished."""
+    used = 0
+    for path in folder.iterdir():
+        name = _COPY.fullmatch(path.name)
+        with suppress(FileNotFoundError):  # another process has finished it
+            status = path.stat()
+            if name and name["unfinished"] and status.st_mtime < time.time() - _ABANDONED_S:
+                path.unlink()
+            else:
+                used += status.st_size
+    return used
 
 
 def _stamp(info: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A batch from its arguments to its result: what it takes is said first, an engine works, the parts are summed up."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dinox_mcp.backends.base import silent
 from dinox_mcp.batch import manifest as plans
 from dinox_mcp.batch import parts
 from dinox_mcp.batch import run as running
-from dinox_mcp.batch.files import remove_fetched
+from dinox_mcp.batch.files import FETCHED, remove_fetched
 from dinox_mcp.batch.inputs import Inputs, canonical_source, list_inputs
 from dinox_mcp.batch.manifest import SHARD_SIZE, Change, Shard
 from dinox_mcp.batch.ray_engine import run_ray
@@ -74,7 +74,7 @@ async def run_batch(
     try:
         listed = await anyio.to_thread.run_sync(find, job.header["source"], detector.settings)
     except DinoxError:
-        await anyio.to_thread.run_sync(remove_fetched, run)
+        await anyio.to_thread.run_sync(_remove_unused, run)
         raise
     with ExitStack() as held:
         await anyio.to_thread.run_sync(held.enter_context, held_run(run))
@@ -84,6 +84,13 @@ async def run_batch(
         if result.complete:
             await anyio.to_thread.run_sync(remove_fetched, run)
         return result
+
+
+def _remove_unused(run: Path) -> None:
+    """Remove the tars that a listing fetched in vain, unless another call works on the run."""
+    if (run / FETCHED).is_dir():
+        with suppress(DinoxError), held_run(run):
+            remove_fetched(run)
 
 
 class _Run:

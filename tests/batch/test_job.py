@@ -31,7 +31,7 @@ from dinox_mcp.errors import (
 )
 from dinox_mcp.images.picture import Picture
 from dinox_mcp.settings import Settings
-from dinox_mcp.store.jobs import lock
+from dinox_mcp.store.jobs import held_run, lock
 from dinox_mcp.types.detection import DetectionRequest, Detections, Mask
 from tests.batch.containers import tar
 from tests.fakes import CAT, DOG, DescribingBackend, FakeBackend, able, png
@@ -226,11 +226,27 @@ async def test_a_tar_from_elsewhere_is_kept_until_its_run_is_complete(
 
     assert (await once(stopping=lambda: True)).done == 0
     assert len(list(fetched.iterdir())) == 1
+    with held_run(tmp_path / "run"), pytest.raises(InputError, match="has no field"):
+        await once(column="seg.png")
+    assert len(list(fetched.iterdir())) == 1, "another call works on the run"
     assert (await once()).counts == {"dog": 4}
     assert not fetched.exists()
     with pytest.raises(InputError, match=r"has no field 'seg\.png' in its samples"):
         await once(column="seg.png")
     assert not fetched.exists()
+
+
+async def test_a_folder_with_the_name_of_kept_tars_stays_as_it_is(tmp_path: Path) -> None:
+    own = tmp_path / "run" / "fetched" / "a.tar"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(tar({"0.png": png()}))
+    async with Detector(Settings(backend="fake"), [Dogs()]) as detector:
+        with pytest.raises(InputError, match="there is no file"):
+            await detector.batch(str(tmp_path / "b.tar"), tmp_path / "run", "dog")
+        assert own.exists()
+        (tmp_path / "a.png").write_bytes(png())
+        assert (await detector.batch(str(tmp_path / "a.png"), tmp_path / "run", "dog")).done == 1
+    assert own.exists()
 
 
 async def test_a_part_that_was_cut_off_is_made_again(photos: Path) -> None:

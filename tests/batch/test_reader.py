@@ -124,6 +124,47 @@ def test_a_tar_that_there_is_no_room_for_is_not_kept(
     assert not list((tmp_path / files.FETCHED).iterdir())
 
 
+def test_what_a_killed_process_left_of_a_copy_is_removed(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    memory.pipe("/b/s.tar", tar({"0.png": png()}))
+    left = [tmp_path / files.FETCHED / f"{'a' * 64}.0000000{number}.tmp" for number in range(2)]
+    left[0].parent.mkdir()
+    for path in left:
+        path.write_bytes(b"a part")
+    os.utime(left[0], (0, 0))
+    list_inputs("memory://b/s.tar", Settings(), run=tmp_path)
+    assert not left[0].exists()
+    assert left[1].exists(), "another process may be writing it"
+
+
+def test_a_copy_that_was_cut_off_is_made_again(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    memory.pipe("/b/s.tar", data := tar({"0.png": png()}))
+    list_inputs("memory://b/s.tar", Settings(), run=tmp_path)
+    (copy,) = (tmp_path / files.FETCHED).iterdir()
+    copy.write_bytes(data[:100])
+    assert len(list_inputs("memory://b/s.tar", Settings(), run=tmp_path).groups[0]) == 1
+    assert copy.read_bytes() == data
+
+
+def test_a_tar_that_became_shorter_while_it_was_copied_is_not_kept(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/b/s.tar", tar({"0.png": png(), "1.png": png()}))
+    monkeypatch.setattr(
+        MemoryFile, "read", lambda file, size: file.getvalue()[file.tell() :][:size][: 1536 - file.tell()]
+    )
+    list_inputs("memory://b/s.tar", Settings(), run=tmp_path)
+    assert not list((tmp_path / files.FETCHED).iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_only_the_user_may_read_a_run_that_begins_with_a_copy(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    memory.pipe("/b/s.tar", tar({"0.png": png()}))
+    list_inputs("memory://b/s.tar", Settings(), run=tmp_path / "run")
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+
+
 # What goes wrong
 
 
@@ -135,7 +176,7 @@ def test_an_image_that_is_too_large_is_refused(memory: fsspec.AbstractFileSystem
     (entry,) = entries(f"memory://b/{name}")
     error = failure(entry, max_image_bytes=1000)
     assert isinstance(error, ForbiddenError)
-    assert "1,000" in str(error)
+    assert "2,000 bytes, more than the 1,000" in str(error)
     assert "DINOX_MCP_MAX_IMAGE_BYTES" in error.remedy
 
 
