@@ -275,9 +275,9 @@ def _named(container: str, paths: Iterable[str]) -> Iterator[Entry]:
     for path in paths:
         try:
             address = beside(container, path)
-        except ForbiddenError:
-            raise
-        except InputError:
+        except InputError as error:
+            if isinstance(error, ForbiddenError) and scheme_of(container):
+                raise  # a file from elsewhere reaches for files of this machine
             yield Entry(shorten(path))
         else:
             yield Entry(address) if scheme_of(address) else file_entry(Path(address))

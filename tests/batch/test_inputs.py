@@ -130,6 +130,12 @@ def test_a_list_names_paths_beside_itself_full_paths_and_urls(folder: Path) -> N
     ]
 
 
+def test_a_line_of_a_list_that_is_never_read_is_an_image_that_cannot_be_read(folder: Path) -> None:
+    (folder / "list.txt").write_text("file://server/a.png\nb.png\n")
+    (group,) = listed(folder / "list.txt").groups
+    assert [entry.source for entry in group] == ["file://server/a.png", str(folder / "b.png")]
+
+
 def test_a_file_of_a_list_has_a_stamp_by_which_a_change_is_noticed(folder: Path) -> None:
     (folder / "list.txt").write_text("a.png\n")
     (folder / "a.png").write_bytes(png())
