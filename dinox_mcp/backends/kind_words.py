@@ -147,6 +147,8 @@ NARROWER: dict[str, str] = {
     "surfboard": "bodyboard, boogie board, paddleboard",
     "bottle": "thermos, flask, decanter, carafe",
     "wine glass": "goblet, champagne glass, champagne flute, flute glass, glass of champagne",
+    "wine glass, cup": "cocktail glass, martini glass, beer glass, pint glass, water glass, shot glass, "
+    "whisky glass, whiskey glass, juice glass, tall glass",
     "cup": "mug, teacup, tumbler, beaker",
     "knife": "dagger, cleaver, penknife, jackknife",
     "spoon": "teaspoon, tablespoon, ladle",

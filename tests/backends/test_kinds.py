@@ -115,6 +115,8 @@ def test_a_synonym_means_the_same(prompt: str, kind: str) -> None:
         ("geese", ["bird"]),
         ("canoes", ["boat"]),
         ("mug", ["cup"]),
+        ("beer glass", ["wine glass", "cup"]),
+        ("beer glasses", ["wine glass", "cup"]),
         ("cupcake", ["cake"]),
         ("baseball", ["sports ball"]),
         ("18-wheeler", ["truck"]),
