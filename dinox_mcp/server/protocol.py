@@ -37,12 +37,15 @@ NEEDS = "needs"
 """The key in a parameter's schema that names the `Need` without which the parameter is not listed."""
 _LISTED = ("type", "enum", "items", "properties", "required")
 _REPLACED = {
+    "ground_phrases": "detect_objects with caption=…",
+    "find_by_description": "detect_objects with description=…",
+    "delete_prompt": "save_prompt with delete=true",
     "detect-all-objects": "detect_prompt_free",
     "detect-objects-by-text": "detect_objects",
     "detect-human-pose-keypoints": 'detect_objects with prompts=["person"] and include=["pose"]',
     "visualize-detection-result": "visualize",
 }
-"""Tools of the vendor's server, and what does the same here."""
+"""Names that tools had before, here or in the vendor's server, and what does the same now."""
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 

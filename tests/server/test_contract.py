@@ -93,6 +93,19 @@ async def test_a_call_replies_with_data_and_text_and_keeps_a_resource(connect: C
             "there is no tool 'detect-all-objects' here; call detect_prompt_free",
             {"code": "invalid_input", "remedy": "call detect_prompt_free"},
         ),
+        (
+            "ground_phrases",
+            {"image": "PHOTO", "caption": "a dog"},
+            "there is no tool 'ground_phrases' here; call detect_objects with caption=",
+            {"code": "invalid_input", "remedy": "call detect_objects with caption=…"},
+        ),
+        (
+            "delete_prompt",
+            {"name": "x"},
+            "call save_prompt with delete=true",
+            {"code": "invalid_input", "remedy": "call save_prompt with delete=true"},
+        ),
+        ("find_by_description", {}, "call detect_objects with description=", {"code": "invalid_input"}),
         ("dance", {}, "there is no tool 'dance'; the tools are detect_objects, ", {"code": "invalid_input"}),
     ],
 )
