@@ -235,7 +235,9 @@ def _weights(
     """Read weights; a matrix for a product of bytes becomes bytes (in, out) and a scale for each output."""
     present = _mapped(path)
     for name in names:
-        weight = present[_stored(name, aliases, present)]
+        weight = present.get(_stored(name, aliases, present))
+        if weight is None:
+            raise BackendError(f"{path} cannot be read (it has no weight {name}); get it anew with dinox-mcp pull")
         if name in int8:
             yield from _as_bytes(name, weight)
         else:
@@ -250,6 +252,7 @@ def _mapped(path: Path) -> dict[str, Array]:
         with safe_open(path, "np"), path.open("rb") as file:  # which checks the header against the file
             length = int.from_bytes(file.read(8), "little")  # https://huggingface.co/docs/safetensors, "Format"
             header = json.loads(file.read(length))
+            header.pop("__metadata__", None)  # texts of whoever wrote the file
             data = np.memmap(file, np.uint8, "r", offset=8 + length)
     except (OSError, ValueError, SafetensorError) as error:
         raise BackendError(f"{path} cannot be read ({error}); get it anew with dinox-mcp pull") from error

@@ -1,5 +1,6 @@
 """Graphs of this package take the weights of a checkpoint, without torch."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,20 @@ def test_damaged_weights_are_one_line_with_the_remedy(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"\xff" * 100)
     with pytest.raises(BackendError, match=r"model\.safetensors cannot be read .*; get it anew with dinox-mcp pull"):
         fitting(folder, GRAPHS)
+
+
+def test_a_weight_that_is_missing_is_one_line_with_the_remedy(folder: Path, tiny: Architecture) -> None:
+    weights = load_file(folder / WEIGHTS)
+    name = next(one for one in tiny.image if one in weights)
+    del weights[name]
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(BackendError, match=rf"no weight {re.escape(name)}\); get it anew with dinox-mcp pull"):
+        Graph(tiny, "image", folder)
+
+
+def test_what_a_checkpoint_says_of_itself_is_not_a_weight(folder: Path, tiny: Architecture) -> None:
+    save_file(load_file(folder / WEIGHTS), folder / WEIGHTS, metadata={"dtype": "F32"})
+    assert fitting(folder, GRAPHS) == tiny
 
 
 def test_a_damaged_graph_is_one_line_with_the_remedy(folder: Path, tiny: Architecture, tmp_path: Path) -> None:
