@@ -85,8 +85,6 @@ class Client:
         Raises:
             KeyRejectedError, QuotaError, BusyError, DeadlineError, UnreachableError, ServiceError: see each.
         """
-        if self._closed:
-            raise self._unreachable("this client is closed")
         start = anyio.current_time()
         scope = anyio.CancelScope(deadline=deadline)
         self._running.add(scope)
@@ -216,10 +214,11 @@ class Client:
 
         headers = {**headers, "Token": request.key.get_secret_value()}
         try:
-            connections = self._connections()  # made before the request counts against the rate limit
+            self._connections()  # made before the request counts against the rate limit
             async with self._limiter.slot(request.key):
                 sent = anyio.current_time()
-                async with connections.stream(method, self._base_url + path, content=body, headers=headers) as response:
+                stream = self._connections().stream(method, self._base_url + path, content=body, headers=headers)
+                async with stream as response:
                     content = await _content(response)
         except (httpx2.RequestError, httpx2.InvalidURL, *PROBLEMS) as problem:
             hopeless = httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, *PROBLEMS
@@ -232,11 +231,13 @@ class Client:
         return Reply(read_reply(response.status_code, response.headers, content, request.key), sent)
 
     def _connections(self) -> "httpx2.AsyncClient":
-        """Return the pool of connections, made on first use."""
+        """Return the pool of connections, made on first use; none is made or used once the client is closed."""
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx2
 
+        if self._closed:  # a call may get here before it is cancelled
+            raise Failure(Verdict.UNCLEAR, self._unreachable("this client is closed"))
         if self._http is None:
             self._http = httpx2.AsyncClient(
                 headers={"User-Agent": f"dinox-mcp/{__version__}"},

@@ -3,6 +3,8 @@
 import logging
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -222,3 +224,19 @@ async def test_closing_ends_the_calls_that_still_run(dinox: DinoxBackend, emulat
             group.start_soon(ask)
             await anyio.sleep(0.1)
             await dinox.aclose()
+
+
+async def test_a_call_that_was_about_to_be_sent_when_the_backend_closed_is_not(
+    dinox: DinoxBackend, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def closing(_key: object) -> AsyncIterator[None]:
+        await dinox.aclose()
+        yield
+
+    monkeypatch.setattr(dinox._client._limiter, "slot", closing)
+
+    with pytest.raises(UnreachableError, match="closed"):
+        await dinox.detect(plain(), DOG, Call())
+
+    assert emulator.stats().requests == 0
