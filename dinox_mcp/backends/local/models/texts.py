@@ -66,9 +66,12 @@ def _of_merges(folder: Path) -> "Tokenizer":
     """Make the tokenizer that transformers makes of the older files (`CLIPTokenizer`)."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-    vocabulary, merges = str(folder / "vocab.json"), str(folder / "merges.txt")
+    vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text("utf-8"))
+    lines = (folder / "merges.txt").read_text("utf-8").split("\n")
+    pairs = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
+    merges = [(first, second) for first, second in pairs]
     options = {"end_of_word_suffix": "</w>", "unk_token": _LABEL_END, "continuing_subword_prefix": ""}
-    tokenizer = Tokenizer(models.BPE.from_file(vocabulary, merges, **options))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, **options))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )

@@ -125,6 +125,13 @@ def test_a_vocabulary_without_an_end_is_refused(clip: Path) -> None:
         ClipTokenizer(clip, 16)
 
 
+def test_blank_lines_of_an_older_file_are_skipped(clip: Path) -> None:
+    expected = ClipTokenizer(clip, 16)(["red dog"])[0].tolist()
+    merges = clip / "merges.txt"
+    merges.write_text(merges.read_text("utf-8").replace("\n", "\n\n", 2) + "\n \n\n", "utf-8")
+    assert ClipTokenizer(clip, 16)(["red dog"])[0].tolist() == expected
+
+
 ODD = [
     "",
     "   ",
