@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from threading import Event
 from types import ModuleType
 from typing import Any
@@ -309,4 +308,4 @@ def _word(source: ModelSource) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return shorten(str(error), 200, placeholder="…") or type(error).__name__
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -334,6 +334,11 @@ def test_a_mirror_that_answers_nonsense(hub: Hub, fake: FakeHub) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_long_word_of_the_library_is_cut_short(hub: Hub) -> None:
+    with pytest.raises(BackendError, match=r"could not be downloaded: x{200}; try again"), hub.explained(MODEL):
+        raise ValueError("x" * 300)
+
+
 def test_offline_without_the_model_says_how_to_get_it(fake: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match=r"HF_HUB_OFFLINE forbids .*'dinox-mcp pull org/model'"):
         Hub(endpoint=fake.url, cache=tmp_path, offline=True).fetch(MODEL)
