@@ -205,6 +205,13 @@ async def test_counts_of_what_is_absent_are_compared_with_zero(folder: Path) -> 
     assert report.counts[0].counts == 3 * 4
 
 
+async def test_a_run_that_answered_nothing_has_no_errors_of_counts(folder: Path) -> None:
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"broken")
+    report = await run(folder, Oracle(), kind="count")
+    assert (report.answered, report.counts) == (0, ())
+
+
 async def test_synonyms_of_one_object_count_once(folder: Path) -> None:
     data = json.loads((folder / "instances.json").read_text())
     data["categories"][0]["synonyms"] = ["hound"]

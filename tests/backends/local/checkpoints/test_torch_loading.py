@@ -64,7 +64,7 @@ def test_loading_writes_nothing_on_the_terminal(folder: Path, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("family", ["owlvit", "grounding-dino", "omdet-turbo", "sam3"])
+@pytest.mark.parametrize("family", ["owlvit", "owlv2", "grounding-dino", "mm-grounding-dino", "omdet-turbo", "sam3"])
 def test_half_precision_rounds_no_weight_that_decides_on_boxes(checkpoint: Callable[[str], Path], family: str) -> None:
     half, exact = (weights_of(checkpoint(family), precision) for precision in ("bfloat16", "float32"))
     assert half.keys() == exact.keys()

@@ -103,16 +103,17 @@ def test_a_graph_has_one_size_of_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_graph_of_the_package_equals_transformers(tmp_path: Path) -> None:
-    build, _ = script("graphs").ARCHITECTURES["dfine-small"]
+@pytest.mark.parametrize(("name", "kinds"), [("dfine-small", 366), ("dfine-medium", 80)])
+def test_the_graphs_of_the_package_equal_transformers(name: str, kinds: int, tmp_path: Path) -> None:
+    build, _ = script("graphs").ARCHITECTURES[name]
     config = build().config
-    config.num_labels = 366
+    config.num_labels = kinds
     model = trained_like(shaken(hf.DFineForObjectDetection(config)))
     model.save_pretrained(tmp_path)
     hf.RTDetrImageProcessorPil().save_pretrained(tmp_path)
     found_graph = fitting(tmp_path, FOLDER)
     assert found_graph is not None
-    assert found_graph.name == "dfine-small"
+    assert found_graph.name == name
     graph, image = DFineGraph(found_graph, tmp_path, threads=2), picture(640, 480)
     prepared = graph.prepare(image)
     with torch.inference_mode():

@@ -54,7 +54,9 @@ def test_text_side_equals_image_side(patches: int, tokens: int, padded: bool, ba
     torch.testing.assert_close(text, stock_text, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("family", "bags", "fusions"), [("mm-grounding-dino", 4, 2), ("omdet-turbo", 2, 0)])
+@pytest.mark.parametrize(
+    ("family", "bags", "fusions"), [("grounding-dino", 4, 2), ("mm-grounding-dino", 4, 2), ("omdet-turbo", 2, 0)]
+)
 def test_replaces_every_layer_that_it_knows(
     checkpoint: Callable[[str], Path], family: str, bags: int, fusions: int
 ) -> None:
