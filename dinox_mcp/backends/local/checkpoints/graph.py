@@ -155,8 +155,8 @@ class Graph:
         shapes: Mapping[str, Sequence[int | None]] = getattr(architecture, part)
         as_bytes = set(architecture.int8 if int8 else ())
         weights = dict(_weights(checkpoint / files.WEIGHTS, shapes, as_bytes, architecture.aliases))
-        # Weights with a row for each kind are inputs of the graph.
-        self._given = {name: weights.pop(name) for name, dims in shapes.items() if None in dims}
+        # Weights with a row for each kind are inputs of the graph. They are copied, so that the file can change.
+        self._given = {name: weights.pop(name).copy() for name, dims in shapes.items() if None in dims}
         values = [library.OrtValue.ortvalue_from_numpy(weight) for weight in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:

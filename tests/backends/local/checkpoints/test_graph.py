@@ -172,6 +172,15 @@ def test_what_a_checkpoint_says_of_itself_is_not_a_weight(folder: Path, tiny: Ar
     assert fitting(folder, GRAPHS) == tiny
 
 
+@pytest.mark.parametrize(("family", "side"), [("owlv2", 96), ("d_fine", 128)])
+def test_a_graph_in_memory_does_not_need_the_file_any_more(family: str, side: int, tmp_path: Path) -> None:
+    folder, pixels = write_checkpoint(family, tmp_path), np.ones((1, 3, side, side), np.float32)
+    graph = Graph(architecture(family), "image", folder, threads=1)
+    before = graph(pixels=pixels)
+    (folder / WEIGHTS).write_bytes(bytes((folder / WEIGHTS).stat().st_size))
+    assert all(np.array_equal(one, other) for one, other in zip(before, graph(pixels=pixels), strict=True))
+
+
 def test_a_damaged_graph_is_one_line_with_the_remedy(folder: Path, tiny: Architecture, tmp_path: Path) -> None:
     (tmp_path / "cut.image.onnx").write_bytes((GRAPHS / "tiny-owlv2.image.onnx").read_bytes()[:1000])
     with pytest.raises(BackendError, match=r"cut\.image\.onnx does not load .*; reinstall dinox-mcp"):
