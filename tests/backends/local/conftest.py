@@ -62,13 +62,13 @@ def adapter_of(checkpoint: Callable[[str], Path]) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def graphs_of(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give the folder with the graphs of a family: those of this folder, or exported now, one family by each script."""
+    """Give the folder with the graphs of a family: exported now, so that each script runs, or those of this folder."""
     from tests.backends.local.exported import export
     from tests.backends.local.parity import load_model
 
     @cache
     def get(family: str) -> Path:
-        if family not in {"owlvit", "grounding-dino", "sam2_video", "d_fine"}:
+        if family not in {"owlvit", "owlv2", "grounding-dino", "sam2_video", "d_fine"}:
             return GRAPHS
         folder = tmp_path_factory.mktemp("graphs")
         export(load_model(checkpoint(family)), folder, "tiny")
