@@ -4,17 +4,35 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
+import anyio.to_thread
 import numpy as np
 import pytest
 
 from dinox_mcp.errors import InputError
-from dinox_mcp.video.scan import Limits, Stamp, repair_clock
-from dinox_mcp.video.source import Orientation
+from dinox_mcp.settings import Settings
+from dinox_mcp.video.scan import Limits, Stamp, repair_clock, scan
+from dinox_mcp.video.source import Orientation, open_video
 from tests.video.conftest import Films
 from tests.video.reading import LIMITS, grays, joined, matrix, read, record, turned
 from tests.video.scenes import Pixels
 
 W, H = 120, 80
+
+
+@pytest.mark.anyio
+async def test_a_scan_stops_when_its_call_is_cancelled(films: Films) -> None:
+    scanned = []
+    with open_video(str(films(".mp4")), Settings()) as video, anyio.CancelScope() as call:
+
+        def work() -> None:
+            anyio.from_thread.run_sync(call.cancel)
+            scanned.append(scan(video, LIMITS))
+
+        await anyio.to_thread.run_sync(work)
+    assert call.cancelled_caught
+    assert not scanned
 
 
 @pytest.mark.slow
