@@ -22,6 +22,7 @@ from dinox_mcp.backends.local.checkpoints.graph import CPU, Architecture, Graph
 from dinox_mcp.backends.local.models.base import DetectionModel, ExampleQuery, ExampleRows, Prepared, RawDetection
 from dinox_mcp.backends.local.models.candidates import Floats, Indices, corners, ranked, sigmoid
 from dinox_mcp.backends.local.models.texts import ClipTokenizer
+from dinox_mcp.types.boxes import intersections
 from dinox_mcp.types.detection import Example
 
 _ABOUT_AS_WELL = 0.8
@@ -194,7 +195,7 @@ def _overlaps(box: Floats, boxes: Floats) -> tuple[Floats, Floats]:
     The second measure, generalised intersection over union (arXiv:1902.09630), is highest for the nearest of the
     boxes that do not overlap it at all.
     """
-    shared = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(min=0).prod(-1)
+    shared = intersections(box, boxes)
     hull = (np.maximum(box[2:], boxes[:, 2:]) - np.minimum(box[:2], boxes[:, :2])).clip(min=0).prod(-1)
     union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(-1) - shared
     plain = shared / union

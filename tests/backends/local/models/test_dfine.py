@@ -24,13 +24,13 @@ LABELS = ("person", "dog", "car", "SUV", "dining table", "monitor/TV")
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint("d_fine")
+def family() -> str:
+    return "d_fine"
 
 
 @pytest.fixture(scope="module", params=("adapter_of", "graph_of"))
-def adapter(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)("d_fine")
+def adapter(request: pytest.FixtureRequest, family: str) -> Any:
+    return request.getfixturevalue(request.param)(family)
 
 
 @pytest.mark.parametrize(("size", "threshold"), [((75, 311), 0.0), ((200, 120), 0.5)])

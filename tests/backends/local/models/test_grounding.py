@@ -25,21 +25,6 @@ def family(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(scope="module")
-def folder(family: str, checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint(family)
-
-
-@pytest.fixture(scope="module")
-def graph(family: str, graph_of: Callable[[str], Any]) -> Any:
-    return graph_of(family)
-
-
-@pytest.fixture(scope="module")
-def adapter(family: str, adapter_of: Callable[[str], Any]) -> Any:
-    return adapter_of(family)
-
-
 @pytest.mark.parametrize(("size", "count"), [((128, 128), 1), ((75, 311), 8), ((640, 427), 5)])
 def test_equals_transformers(
     family: str, folder: Path, graph: Any, stock: Callable[[str], Any], size: tuple[int, int], count: int

@@ -28,16 +28,6 @@ def family(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(family: str, checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint(family)
-
-
-@pytest.fixture(scope="module")
-def adapter(family: str, adapter_of: Callable[[str], Any]) -> Any:
-    return adapter_of(family)
-
-
-@pytest.fixture(scope="module")
 def processor(folder: Path) -> Any:
     return hf.AutoProcessor.from_pretrained(folder)
 

@@ -20,13 +20,8 @@ from tests.backends.local.pictures import picture
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint("omdet-turbo")
-
-
-@pytest.fixture(scope="module")
-def adapter(adapter_of: Callable[[str], Any]) -> Any:
-    return adapter_of("omdet-turbo")
+def family() -> str:
+    return "omdet-turbo"
 
 
 @pytest.fixture(scope="module")

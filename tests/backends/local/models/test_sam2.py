@@ -25,11 +25,6 @@ def family(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(scope="module")
-def graph(family: str, graph_of: Callable[[str], Any]) -> Any:
-    return graph_of(family)
-
-
 @pytest.mark.parametrize("size", [(90, 200), (600, 400)])
 def test_logits_equal_those_of_transformers(
     family: str, graph: Any, stock: Callable[[str], Any], size: tuple[int, int]

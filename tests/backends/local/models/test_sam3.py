@@ -27,13 +27,8 @@ Call = Callable[[Image.Image, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint: Callable[[str], Path]) -> Path:
-    return checkpoint("sam3")
-
-
-@pytest.fixture(scope="module")
-def adapter(adapter_of: Callable[[str], Any]) -> Any:
-    return adapter_of("sam3")
+def family() -> str:
+    return "sam3"
 
 
 @pytest.fixture(scope="module")
